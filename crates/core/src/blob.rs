@@ -1,0 +1,256 @@
+//! GET and HEAD of a blob: relayed byte for byte, ranges included, never held.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LOCATION, RANGE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::body::{Body, BodyError};
+use crate::config::Redirects;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::headers::{self, describe_blob, describe_content};
+use crate::outcome::Done;
+use crate::platform::{Purpose, within};
+use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
+use crate::relay::{Relay, Source};
+use crate::route::parameter;
+use crate::seal;
+use crate::upstream::{Ask, Failure, Redirected, Reply};
+use crate::visit::{Answer, Visit};
+
+/// The parameter that carries a sealed redirect.
+const TARGET: &str = "_t";
+/// How long a sealed redirect can be used: longer than any signature inside it lives.
+const TARGET_SECONDS: u64 = 6 * 3600;
+
+/// Where a rewritten redirect leads.
+#[derive(Serialize, Deserialize)]
+struct Target {
+    upstream: String,
+    url: Url,
+    expires: u64,
+}
+
+/// Answers for a blob.
+pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
+    let missing = |_| Error::BlobUnknown;
+    let is_known = headers::is_known_to_client(&visit.head.headers, digest);
+    if visit.is_head() || is_known {
+        let length = length_of(visit, digest).await?;
+        let mut response = Response::new(Body::Empty);
+        describe_content(response.headers_mut(), digest, visit.is_open, true);
+        describe_blob(response.headers_mut(), length);
+        return Ok(Answer::relayed(if is_known { headers::not_modified(response) } else { response }));
+    }
+    let wanted = match wanted_range(visit, digest) {
+        RangeRequest::Whole => None,
+        RangeRequest::One(spec) => Some(spec),
+        RangeRequest::Many => return Err(Error::SeveralRanges),
+        RangeRequest::Inverted => {
+            let total = length_of(visit, digest).await?.unwrap_or(0);
+            return Err(Error::RangeNotSatisfiable { total });
+        }
+    };
+    let mut ask = ask_for(visit, digest, Method::GET);
+    ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
+    let reply = match sealed_target(visit)? {
+        Some(target) => visit.upstream.fetch_target(&target.url, &ask).await,
+        None => match visit.upstream.read_blob(&ask).await {
+            Redirected::Reply(reply) => reply,
+            Redirected::To(url) => return Ok(redirect(visit, digest, &url)),
+        },
+    };
+    let response = match reply {
+        Reply::Unsatisfiable { total: None } => {
+            let total = length_of(visit, digest).await?.unwrap_or(0);
+            return Err(Error::RangeNotSatisfiable { total });
+        }
+        reply => reply.or_error(missing)?,
+    };
+    let found = Found {
+        status: response.status(),
+        content_range: ContentRange::parse(response.headers().get(CONTENT_RANGE)),
+        length: response.body().length(),
+    };
+    let window = window_of(visit, digest, wanted, found).await?;
+    deliver(visit, digest, ask, window, response).await
+}
+
+/// What an upstream's answer says of its body.
+struct Found {
+    status: StatusCode,
+    content_range: Option<ContentRange>,
+    length: Option<u64>,
+}
+
+/// What of the blob goes to the client, and how much of what arrives stands before it.
+struct Window {
+    /// `None`: all of it, of unknown length.
+    range: Option<ByteRange>,
+    is_partial: bool,
+    skip: u64,
+}
+
+/// `If-Range` that names another representation turns a range into a request for the whole (P-103).
+fn wanted_range(visit: &Visit<'_>, digest: &Digest) -> RangeRequest {
+    let headers = &visit.head.headers;
+    let still_same = headers.get(IF_RANGE).is_none_or(|tag| tag.as_bytes() == format!("\"{digest}\"").as_bytes());
+    if still_same { RangeRequest::parse(headers.get(RANGE)) } else { RangeRequest::Whole }
+}
+
+fn ask_for(visit: &Visit<'_>, digest: &Digest, method: Method) -> Ask {
+    visit.ask(method, format!("blobs/{digest}"), Purpose::Blob)
+}
+
+/// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96).
+async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
+    let missing = |_| Error::BlobUnknown;
+    let head = match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
+        // Some registries know no HEAD; none knows no GET.
+        Reply::Declined(..) => None,
+        reply => Some(reply.or_error(missing)?),
+    };
+    let length = head.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+    if length.is_some() {
+        return Ok(length);
+    }
+    let mut ask = ask_for(visit, digest, Method::GET);
+    ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+    match visit.upstream.read(&ask).await {
+        Reply::Unsatisfiable { total } => Ok(Some(total.unwrap_or(0))),
+        reply => {
+            let response = reply.or_error(missing)?;
+            Ok(match ContentRange::parse(response.headers().get(CONTENT_RANGE)) {
+                Some(ContentRange::Bytes { total, .. }) => total,
+                _ => response.body().length(),
+            })
+        }
+    }
+}
+
+/// Holds the upstream's answer against what was asked. A 206 goes to the client only if it is the one it asked for;
+/// a 200 where a range was asked becomes a 206 here, since a resuming client takes nothing else (P-98, P-101).
+async fn window_of(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+    found: Found,
+) -> Result<Window, Error> {
+    let nonsense = |what| Err(Error::Upstream(Failure::Nonsense(what)));
+    let unsatisfiable = |total| Err(Error::RangeNotSatisfiable { total });
+    match (found.status, wanted, found.content_range) {
+        (StatusCode::OK, None, _) => {
+            let length = found.length;
+            if length == Some(0) && digest.is_of_nothing() == Some(false) {
+                // An empty 200 for a blob that is not empty is a classic (P-108).
+                return Err(Error::Upstream(Failure::DigestMismatch));
+            }
+            Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
+        }
+        (StatusCode::OK, Some(spec), _) => match found.length {
+            None => Ok(Window { range: None, is_partial: false, skip: 0 }),
+            Some(total) => match spec.within(total) {
+                Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
+                None => unsatisfiable(total),
+            },
+        },
+        (StatusCode::PARTIAL_CONTENT, Some(spec), Some(ContentRange::Bytes { first, total, .. })) => {
+            let total = match total {
+                Some(total) => total,
+                // A total of `*` never goes to a client (P-97).
+                None => match length_of(visit, digest).await? {
+                    Some(total) => total,
+                    None => return nonsense("a range of unknown total length"),
+                },
+            };
+            match spec.within(total) {
+                Some(range) if range.first == first => {
+                    Ok(Window { range: Some(range), is_partial: true, skip: 0 })
+                }
+                Some(_) => nonsense("another range than was asked for"),
+                None => unsatisfiable(total),
+            }
+        }
+        _ => nonsense("status or Content-Range of a blob"),
+    }
+}
+
+/// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
+async fn deliver(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    ask: Ask,
+    window: Window,
+    response: Response<Body>,
+) -> Result<Answer, Error> {
+    let Window { range, is_partial, skip } = window;
+    let source = Source {
+        upstream: Arc::clone(visit.upstream),
+        ask,
+        clock: Arc::clone(&visit.platform.clock),
+        idle: visit.timeouts.idle.0,
+    };
+    let length = range.map(|range| range.length());
+    let (first, end) = range.map_or((0, None), |range| (range.first, Some(range.end)));
+    let mut body = Body::stream(Relay::new(source, response.into_body(), skip, first, end), length);
+    let begun = within(&*visit.platform.clock, visit.timeouts.head.0, body.chunk()).await;
+    let body = match begun {
+        Err(_) | Ok(Some(Err(BodyError::Stalled))) => return Err(Error::Upstream(Failure::TimedOut)),
+        Ok(Some(Err(_))) => return Err(Error::Upstream(Failure::Broken)),
+        Ok(None) => Body::Empty,
+        Ok(Some(Ok(bytes))) if Some(bytes.len() as u64) == length => Body::from(bytes),
+        Ok(Some(Ok(bytes))) => body.preceded_by(bytes),
+    };
+    let mut response = Response::new(body);
+    describe_content(response.headers_mut(), digest, visit.is_open, true);
+    describe_blob(response.headers_mut(), length);
+    if let (true, Some(range)) = (is_partial, range) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        response.headers_mut().insert(CONTENT_RANGE, range.to_content_range());
+    }
+    Ok(Answer::relayed(response))
+}
+
+/// Sends the client where the bytes are, or back to us for them.
+fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
+    let to_storage = visit.upstream.storage().is_some_and(|storage| storage.origin() == url.origin());
+    let (location, why) = match (visit.upstream.redirects(), visit.upstream.storage()) {
+        (Redirects::Rewrite, Some(_)) if to_storage => {
+            // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
+            let behind_origin = url.as_str().get(url.origin().ascii_serialization().len()..).unwrap_or_default();
+            (format!("{}{behind_origin}", visit.outside.base()), "storage behind this address")
+        }
+        (Redirects::Rewrite, None) => {
+            let target = Target {
+                upstream: visit.upstream.name().to_owned(),
+                url: url.clone(),
+                expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
+            };
+            let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
+            let path = format!("{}/blobs/{digest}?{TARGET}={sealed}", visit.place.client_path);
+            (format!("{}{path}", visit.outside.base()), "target behind this address")
+        }
+        _ => (url.as_str().to_owned(), "redirects pass"),
+    };
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Answer::new(response, Done::Redirected, why)
+}
+
+/// The target of a redirect that we rewrote, if the request carries one.
+fn sealed_target(visit: &Visit<'_>) -> Result<Option<Target>, Error> {
+    let Some(sealed) = parameter(visit.head.uri.query(), TARGET) else { return Ok(None) };
+    let target: Option<Target> = visit.sealer.open(seal::Purpose::Redirect, &sealed);
+    let now = visit.platform.clock.unix_seconds();
+    target
+        .filter(|target| target.upstream == visit.upstream.name() && now < target.expires)
+        .map(Some)
+        .ok_or(Error::BlobUnknown)
+}

@@ -1,0 +1,187 @@
+//! The body of a request or a response, as it passes through: never decoded, never held whole.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Body as _, Frame, SizeHint};
+
+/// What carries bytes through the proxy.
+#[derive(Default)]
+pub enum Body {
+    /// No bytes.
+    #[default]
+    Empty,
+    /// Few bytes, already here: a manifest, an error, a token.
+    Full(Bytes),
+    /// Bytes that arrive while they are sent on.
+    Stream(Stream),
+}
+
+/// A body in motion, and its length in bytes where that is known beforehand.
+pub struct Stream {
+    inner: BoxBody,
+    length: Option<u64>,
+}
+
+/// What a platform's own body type is wrapped into.
+pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// Why a body ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection that carried it broke.
+    #[error("the connection broke in the middle of a body")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing arrived for longer than `timeouts.idle`.
+    #[error("the body stalled")]
+    Stalled,
+    /// It ended before the length that was promised, and could not be resumed.
+    #[error("the body ended {missing_bytes} bytes short")]
+    Short {
+        /// How many bytes never came.
+        missing_bytes: u64,
+    },
+    /// It is larger than the named limit allows.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+}
+
+impl Body {
+    /// Wraps a platform's body. `length` is in bytes, where the headers gave it.
+    pub fn stream<B>(inner: B, length: Option<u64>) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
+        Self::Stream(Stream { inner: Box::pin(inner), length })
+    }
+
+    /// The length in bytes, where it is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::Stream(stream) => stream.length,
+        }
+    }
+
+    /// The next piece; `None` at the end. Trailers are dropped: no registry sends any that matter.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await?;
+            match frame.map(Frame::into_data) {
+                Ok(Ok(bytes)) => return Some(Ok(bytes)),
+                Ok(Err(_trailers)) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// The same body with a piece before it that has been taken off already. Its length stays what it was.
+    pub fn preceded_by(self, piece: Bytes) -> Self {
+        let length = self.length();
+        Self::stream(Preceded { piece: Some(piece), rest: self }, length)
+    }
+
+    /// All of it, if it is not longer than `limit_bytes`.
+    pub async fn collect(mut self, limit_bytes: u64) -> Result<Bytes, BodyError> {
+        if self.length().is_some_and(|length| length > limit_bytes) {
+            return Err(BodyError::TooLarge { limit_bytes });
+        }
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut total: u64 = 0;
+        while let Some(piece) = self.chunk().await {
+            let piece = piece?;
+            total += piece.len() as u64;
+            if total > limit_bytes {
+                return Err(BodyError::TooLarge { limit_bytes });
+            }
+            pieces.push(piece);
+        }
+        match (pieces.pop(), pieces.is_empty()) {
+            (None, _) => Ok(Bytes::new()),
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => Ok(pieces.iter().chain([&last]).fold(
+                bytes::BytesMut::with_capacity(usize::try_from(total).unwrap_or(0)),
+                |mut all, piece| {
+                    all.extend_from_slice(piece);
+                    all
+                },
+            ))
+            .map(bytes::BytesMut::freeze),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.has_remaining() { Self::Full(bytes) } else { Self::Empty }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Stream(stream) => stream.inner.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.length() {
+            Some(length) => SizeHint::with_exact(length),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+/// A piece, and then the rest.
+struct Preceded {
+    piece: Option<Bytes>,
+    rest: Body,
+}
+
+impl http_body::Body for Preceded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.piece.take() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.piece.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.rest.size_hint()
+    }
+}

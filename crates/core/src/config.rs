@@ -1,0 +1,375 @@
+//! The configuration: one set of keys for every platform, read once, validated once.
+//!
+//! The core reads text and pairs that it is given; files and the environment belong to the platform. The reference
+//! of every key is [`reference::KEYS`], from which `docs/reference/configuration.md` is made.
+
+mod check;
+mod load;
+mod original;
+pub mod reference;
+mod units;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use self::check::Warning;
+pub use self::load::{Reader, Sources};
+pub use self::units::{Bytes, Span};
+use crate::secret::Secret;
+
+/// Where we listen if nothing says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+
+/// Everything a person may set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// How clients reach us, where `Host` does not say: realm, Location and Link are built from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<Url>,
+    /// Whose `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// File with the key that seals tokens and upload sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key_file: Option<String>,
+    /// What that file holds.
+    #[serde(skip)]
+    pub signing_key: Option<Secret>,
+    /// Docker configuration whose credentials every upstream without its own uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_config: Option<String>,
+    /// Adds the built-in catalogue to the upstreams named here.
+    pub catalogue: bool,
+    /// Who may use us.
+    pub clients: Clients,
+    /// Where content is kept.
+    pub cache: Cache,
+    /// Certificates, where we serve HTTPS ourselves.
+    pub tls: Tls,
+    /// The log.
+    pub log: Log,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Bounds on what grows.
+    pub limits: Bounds,
+    /// Deadlines of what waits.
+    pub timeouts: Timeouts,
+    /// The registries behind us: a closed set.
+    pub upstream: Vec<Upstream>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN.to_owned(),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            signing_key_file: None,
+            signing_key: None,
+            docker_config: None,
+            catalogue: false,
+            clients: Clients::default(),
+            cache: Cache::default(),
+            tls: Tls::default(),
+            log: Log::default(),
+            metrics: Metrics::default(),
+            limits: Bounds::default(),
+            timeouts: Timeouts::default(),
+            upstream: Vec::new(),
+        }
+    }
+}
+
+/// `[clients]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// How clients are told apart.
+    pub auth: Auth,
+    /// Password file for `auth = "users"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users_file: Option<String>,
+    /// File with a path segment that every request must carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_secret_file: Option<String>,
+    /// What that file holds.
+    #[serde(skip)]
+    pub path_secret: Option<Secret>,
+}
+
+/// How clients are told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Anybody, without a login.
+    #[default]
+    Open,
+    /// Users of our own password file.
+    Users,
+    /// Each client's own login, checked by the upstream.
+    Upstream,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// The store.
+    pub store: Store,
+}
+
+/// Where content is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// Nowhere: everything is relayed.
+    #[default]
+    None,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<String>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// What is written: `error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// Lines for people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// An address of their own; otherwise `/metrics` on the main one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+}
+
+/// `[limits]`: a named bound for everything that grows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bounds {
+    /// Connections from clients at once.
+    pub connections: usize,
+    /// Requests at once that wait for an answer's head.
+    pub waiting: usize,
+    /// A request's line and headers.
+    pub request_head: Bytes,
+    /// A form posted to the token endpoint.
+    pub form_body: Bytes,
+    /// A manifest (P-88).
+    pub manifest: Bytes,
+    /// A list of tags, or of referrers.
+    pub listing: Bytes,
+    /// Upstream tokens remembered.
+    pub tokens: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            waiting: 1024,
+            request_head: Bytes(64 << 10),
+            form_body: Bytes(64 << 10),
+            manifest: Bytes(4 << 20),
+            listing: Bytes(8 << 20),
+            tokens: 10_000,
+        }
+    }
+}
+
+/// `[timeouts]`: a deadline for everything that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To connect to an upstream, TLS included.
+    pub connect: Span,
+    /// Until an upstream's answer begins (P-113).
+    pub first_byte: Span,
+    /// Until our own answer begins, whatever happens inside (P-113).
+    pub head: Span,
+    /// Silence in the middle of an upstream's body, before we resume it (P-114).
+    pub idle: Span,
+    /// A client that takes no bytes.
+    pub client_stall: Span,
+    /// Transfers under way when we are told to stop (P-124).
+    pub drain: Span,
+    /// How long an address that failed is left alone.
+    pub down: Span,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Span::seconds(3),
+            first_byte: Span::seconds(10),
+            head: Span::seconds(25),
+            idle: Span::seconds(25),
+            client_stall: Span::seconds(300),
+            drain: Span::seconds(30),
+            down: Span::seconds(10),
+        }
+    }
+}
+
+/// `[[upstream]]`: a registry, or several addresses of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Path prefix and `ns` value: `ghcr.io`.
+    pub name: String,
+    /// Its addresses, tried in order; for a name of the catalogue they are known.
+    pub urls: Vec<Url>,
+    /// Whether it serves names that say no registry.
+    pub default: bool,
+    /// Virtual hosts: names of ours that mean this upstream.
+    pub hosts: Vec<String>,
+    /// Our account there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File with its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// Accounts for some of its repositories; the longest prefix wins.
+    pub credentials: Vec<Credential>,
+    /// Token servers its password may go to besides its own host, registrable domain and profile.
+    pub realms: Vec<Url>,
+    /// Private hosts it may redirect to.
+    pub redirect_hosts: Vec<String>,
+    /// Which repositories may be used.
+    pub repositories: Repositories,
+    /// What becomes of its redirects.
+    pub redirects: Redirects,
+    /// Whether pushes and deletions pass.
+    pub push: bool,
+    /// Certificates trusted besides the system's, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// Our certificate there, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_cert_file: Option<String>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_file: Option<String>,
+    /// Permits plain HTTP, and certificates nobody signed: for a test registry.
+    pub insecure: bool,
+    /// The way out: `http://`, `https://` or `socks5://`; otherwise `HTTPS_PROXY` and `NO_PROXY` decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Url>,
+    /// Connections to it at once.
+    pub max_connections: usize,
+    /// Docker configuration to take credentials from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_config: Option<String>,
+    /// Set by `REGISTRY_BACKEND` only: this is all there is, and names are never read as hosts.
+    #[serde(skip)]
+    pub backend: Option<Backend>,
+}
+
+/// What `REGISTRY_BACKEND` adds to an upstream.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// `DEFAULT_BACKEND_HOST`: where the upstream's redirects lead, and the only host that requests outside `/v2/`
+    /// are relayed to.
+    pub storage: Url,
+}
+
+/// `credentials = [{ prefix = "acme/", … }]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// Beginning of the repositories' names.
+    pub prefix: String,
+    /// Our account.
+    pub username: String,
+    /// Its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File with its password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+}
+
+/// `repositories = { allow = […], deny = […] }`: `*` within a segment, `**` across segments.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Repositories {
+    /// Only these, where any are named.
+    pub allow: Vec<String>,
+    /// Not these, whatever `allow` says.
+    pub deny: Vec<String>,
+}
+
+impl Repositories {
+    /// Whether the rules let this repository through.
+    pub fn permit(&self, name: &str) -> bool {
+        let matches = |patterns: &[String]| patterns.iter().any(|pattern| crate::pattern::matches(pattern, name));
+        (self.allow.is_empty() || matches(&self.allow)) && !matches(&self.deny)
+    }
+}
+
+/// What becomes of an upstream's redirects of blobs. Manifests are always followed, and a HEAD is never answered
+/// with a redirect (P-68, P-75).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redirects {
+    /// We follow them; the client sees none.
+    #[default]
+    Follow,
+    /// The client follows them.
+    Pass,
+    /// The client is sent back to us, and we fetch the target.
+    Rewrite,
+}
+
+/// What is wrong with the configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct ConfigError {
+    /// The path of the key, or the variable and its value.
+    pub place: String,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl ConfigError {
+    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { place: place.into(), what: what.into() }
+    }
+}

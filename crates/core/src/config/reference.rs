@@ -1,0 +1,221 @@
+//! Every key, its default and its meaning: `docs/reference/configuration.md` is made from this list, and a test holds
+//! it against the structures themselves.
+
+use std::fmt::Write as _;
+
+use super::Config;
+
+/// A key of the configuration.
+pub struct Key {
+    /// Its path; `[]` stands for each entry of a list.
+    pub path: &'static str,
+    /// What it is without being set.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+const fn key(path: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, default, meaning }
+}
+
+/// All keys, in the order in which a person meets them.
+pub const KEYS: &[Key] = &[
+    key("listen", "127.0.0.1:3000", "Address and port. `--listen` wins over `PORT`, `PORT` over this."),
+    key(
+        "public_url",
+        "from `Host`",
+        "How clients reach us, scheme and host. Realm, Location and Link are built from it. Set it wherever another server stands in front.",
+    ),
+    key("trusted_proxies", "none", "Networks whose `X-Forwarded-For`, `-Host` and `-Proto` headers are believed."),
+    key(
+        "signing_key_file",
+        "random key",
+        "File with the key that seals tokens and upload sessions: any text, at least 32 random characters. Replicas share it. Without it logins end with the process.",
+    ),
+    key(
+        "docker_config",
+        "none",
+        "A Docker `config.json`; every upstream without an account of its own uses what it stores, credential helpers included.",
+    ),
+    key(
+        "catalogue",
+        "false",
+        "Adds the built-in catalogue to the upstreams named here. Without any upstream it is always there.",
+    ),
+    key(
+        "clients.auth",
+        "open",
+        "`open`: anybody. `users`: the users of `users_file`. `upstream`: each client's own login, checked by the upstream.",
+    ),
+    key("clients.users_file", "none", "Lines of `name:bcrypt-hash`, as `htpasswd -B` writes them."),
+    key(
+        "clients.path_secret_file",
+        "none",
+        "File with a lower-case path segment that every request must carry: `/v2/<secret>/<name>` or `/<secret>/v2/<name>`. `/v2/` alone still answers.",
+    ),
+    key("cache.store", "none", "Where content is kept. `none` is the only value so far: everything is relayed."),
+    key(
+        "tls.cert_file",
+        "none",
+        "Certificate chain (PEM), to serve HTTPS and HTTP/2 ourselves. Read again at SIGHUP.",
+    ),
+    key("tls.key_file", "none", "Its private key (PEM)."),
+    key("log.format", "text", "`text` or `json`; one line a request."),
+    key("log.level", "info", "`error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`."),
+    key(
+        "metrics.listen",
+        "the main address",
+        "An address of its own for `/metrics`; then it is not served on the main one.",
+    ),
+    key("limits.connections", "4096", "Clients' connections at once; more wait to be accepted."),
+    key("limits.waiting", "1024", "Requests at once that wait for an answer's head; more get 429."),
+    key("limits.request_head", "64KiB", "A request's line and headers; more gets 431."),
+    key("limits.form_body", "64KiB", "A form posted to the token endpoint; more gets 413."),
+    key("limits.manifest", "4MiB", "A manifest, in either direction."),
+    key("limits.listing", "8MiB", "A list of tags or of referrers."),
+    key("limits.tokens", "10000", "Upstream tokens remembered at once."),
+    key("timeouts.connect", "3s", "To connect to an upstream, TLS included."),
+    key("timeouts.first_byte", "10s", "Until an upstream's answer begins."),
+    key("timeouts.head", "25s", "Until our own answer begins, whatever happens inside; then 504."),
+    key(
+        "timeouts.idle",
+        "25s",
+        "Silence in the middle of an upstream's body; then it is resumed where it stopped.",
+    ),
+    key("timeouts.client_stall", "5m", "A client that takes no bytes; then its connection is closed."),
+    key("timeouts.drain", "30s", "How long transfers under way may go on after SIGTERM."),
+    key("timeouts.down", "10s", "How long an address that could not be reached is left alone."),
+    key("upstream[].name", "required", "Path prefix and `ns` value, such as `ghcr.io`."),
+    key("upstream[].urls", "from the catalogue", "Addresses, tried in order. A path in one stands before `/v2/`."),
+    key("upstream[].default", "false", "Serves names that say no registry."),
+    key("upstream[].hosts", "none", "Virtual hosts: names of ours that mean this upstream."),
+    key("upstream[].username", "none", "Our account there."),
+    key("upstream[].password", "none", "Its password; better in a file."),
+    key("upstream[].password_file", "none", "File with its password. Read again at SIGHUP."),
+    key(
+        "upstream[].credentials",
+        "none",
+        "Accounts for some repositories, `{ prefix, username, password_file }`; the longest prefix wins.",
+    ),
+    key(
+        "upstream[].realms",
+        "none",
+        "Token servers the password may go to besides the registry's own host, its registrable domain, and those we know.",
+    ),
+    key(
+        "upstream[].redirect_hosts",
+        "none",
+        "Private hosts it may redirect to. (An upstream that is itself private may redirect to private addresses.)",
+    ),
+    key(
+        "upstream[].repositories.allow",
+        "all",
+        "Patterns of repositories that may be used: `*` within a segment, `**` across segments.",
+    ),
+    key("upstream[].repositories.deny", "none", "Patterns of repositories that may not, whatever `allow` says."),
+    key(
+        "upstream[].redirects",
+        "follow",
+        "`follow`: we fetch what it redirects blobs to. `pass`: the client does. `rewrite`: the client is sent back to us, and we fetch it.",
+    ),
+    key("upstream[].push", "false", "Passes pushes and deletions through; otherwise 405."),
+    key("upstream[].ca_file", "none", "Certificates (PEM) trusted besides the system's."),
+    key("upstream[].client_cert_file", "none", "Our certificate there (PEM)."),
+    key("upstream[].client_key_file", "none", "Its private key (PEM)."),
+    key(
+        "upstream[].insecure",
+        "false",
+        "Permits `http://` and certificates that nobody signed. For test registries.",
+    ),
+    key(
+        "upstream[].proxy",
+        "from the environment",
+        "The way out: `http://`, `https://` or `socks5://`. Otherwise `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.",
+    ),
+    key("upstream[].max_connections", "0", "Connections to it at once; 0: no cap."),
+    key(
+        "upstream[].docker_config",
+        "none",
+        "A Docker `config.json` to take its account from, credential helpers included.",
+    ),
+];
+
+/// `docs/reference/configuration.md`.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Configuration\n\n\
+         Made from the code by `cargo xtask docs`; do not edit.\n\n\
+         A TOML file (`--config FILE` or `REGISTRY_PROXY_CONFIG`), overlaid by the environment: `clients.auth` is\n\
+         `REGISTRY_PROXY_CLIENTS__AUTH`. Lists are written as in TOML: `REGISTRY_PROXY_TRUSTED_PROXIES=['10.0.0.0/8']`.\n\
+         `registry-proxy check` prints what is in force. Durations are `250ms`, `3s`, `5m`, `1h`; sizes `4096`, `64KiB`,\n\
+         `4MiB`.\n\n| key | default | meaning |\n|---|---|---|\n",
+    );
+    for key in KEYS {
+        // A line to a key; writing to a String cannot fail.
+        let _ = writeln!(page, "| `{}` | {} | {} |", key.path, key.default, key.meaning);
+    }
+    page
+}
+
+impl Config {
+    /// The effective configuration as TOML, secrets masked.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Credential, Upstream};
+
+    fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
+        match value {
+            toml::Value::Table(table) if prefix != "upstream[].credentials" => {
+                for (name, value) in table {
+                    paths(&if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, value, into);
+                }
+            }
+            toml::Value::Array(entries) if prefix == "upstream" => {
+                entries.iter().for_each(|entry| paths("upstream[]", entry, into));
+            }
+            _ => into.push(prefix.to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_key_is_described_and_every_description_has_its_key() {
+        let text = Some("x".to_owned());
+        let mut config =
+            Config { signing_key_file: text.clone(), docker_config: text.clone(), ..Config::default() };
+        config.public_url = "https://p.example".parse().ok();
+        config.clients.users_file = text.clone();
+        config.clients.path_secret_file = text.clone();
+        (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
+        config.metrics.listen = text.clone();
+        config.upstream = vec![Upstream {
+            username: text.clone(),
+            password: Some(crate::secret::Secret::new("x")),
+            password_file: text.clone(),
+            credentials: vec![Credential {
+                prefix: "a".into(),
+                username: "u".into(),
+                password: None,
+                password_file: None,
+            }],
+            ca_file: text.clone(),
+            client_cert_file: text.clone(),
+            client_key_file: text.clone(),
+            proxy: "http://p".parse().ok(),
+            docker_config: text,
+            ..Upstream::default()
+        }];
+        let mut found = Vec::new();
+        paths("", &toml::Value::try_from(&config).unwrap(), &mut found);
+        found.sort();
+        let mut described: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+        described.sort();
+        assert_eq!(found, described);
+    }
+}

@@ -1,0 +1,154 @@
+//! Content digests: `algorithm:encoded`, the identity of every blob and manifest (OCI image-spec, descriptor.md).
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// A digest that has been checked against the grammar of the image-spec, in its canonical spelling.
+///
+/// For `sha256` and `sha512` the length and the lower-case hex are checked too; other registered-looking
+/// algorithms pass, because a relay need not understand them (P-90).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Digest {
+    text: Box<str>,
+    colon: usize,
+}
+
+/// The text is not a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid digest: expected algorithm:encoded, such as sha256 with 64 lower-case hex digits")]
+pub struct InvalidDigest;
+
+impl Digest {
+    /// Parses a digest. `%3A` for the colon, as some clients send it, is understood (P-11).
+    pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
+        let colon = text.find([':', '%']).ok_or(InvalidDigest)?;
+        let (algorithm, rest) = text.split_at(colon);
+        let encoded = rest
+            .strip_prefix(':')
+            .or_else(|| rest.strip_prefix("%3A"))
+            .or_else(|| rest.strip_prefix("%3a"))
+            .ok_or(InvalidDigest)?;
+        if !is_algorithm(algorithm) || !is_encoded(algorithm, encoded) {
+            return Err(InvalidDigest);
+        }
+        Ok(Self { text: format!("{algorithm}:{encoded}").into(), colon })
+    }
+
+    /// The SHA-256 digest of these bytes.
+    pub fn sha256(bytes: &[u8]) -> Self {
+        Self { text: format!("sha256:{}", hex(&Sha256::digest(bytes))).into(), colon: "sha256".len() }
+    }
+
+    /// `sha256` of `sha256:…`.
+    pub fn algorithm(&self) -> &str {
+        self.text.get(..self.colon).unwrap_or_default()
+    }
+
+    /// The canonical text, `sha256:…`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether these bytes have this digest; `None` where the algorithm is not one we can compute.
+    pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
+        let encoded = self.text.get(self.colon + 1..).unwrap_or_default();
+        match self.algorithm() {
+            "sha256" => Some(hex(&Sha256::digest(bytes)) == encoded),
+            "sha512" => Some(hex(&Sha512::digest(bytes)) == encoded),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the digest of no bytes at all, the only one an empty body may have (P-108).
+    pub fn is_of_nothing(&self) -> Option<bool> {
+        self.matches(&[])
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// `[a-z0-9]+([+._-][a-z0-9]+)*`
+fn is_algorithm(text: &str) -> bool {
+    text.len() <= 32
+        && text
+            .split(['+', '.', '_', '-'])
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+}
+
+fn is_encoded(algorithm: &str, text: &str) -> bool {
+    let is_lower_hex =
+        |length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    match algorithm {
+        "sha256" => is_lower_hex(64),
+        "sha512" => is_lower_hex(128),
+        _ => {
+            (1..=256).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b'_' | b'-'))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn the_empty_digest_is_known() {
+        assert_eq!(Digest::sha256(b"").as_str(), EMPTY);
+        assert_eq!(Digest::parse(EMPTY).unwrap().is_of_nothing(), Some(true));
+        assert_eq!(Digest::sha256(b"x").is_of_nothing(), Some(false));
+    }
+
+    #[test]
+    fn a_percent_coded_colon_is_understood() {
+        assert_eq!(Digest::parse(&EMPTY.replace(':', "%3A")).unwrap().as_str(), EMPTY);
+        assert_eq!(Digest::parse(&EMPTY.replace(':', "%3a")).unwrap().as_str(), EMPTY);
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_refused() {
+        for text in [
+            "",
+            ":",
+            "sha256",
+            "sha256:",
+            "sha256:abc",
+            "sha256:E3B0",
+            "SHA256:00",
+            "sha256:../../etc",
+            "a b:c",
+            "sha256%2Fabc",
+            "+x:1",
+            "sha512:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ] {
+            assert_eq!(Digest::parse(text), Err(InvalidDigest), "{text}");
+        }
+        assert!(Digest::parse(&EMPTY.to_uppercase()).is_err());
+    }
+
+    #[test]
+    fn other_algorithms_pass_but_cannot_be_checked() {
+        let digest = Digest::parse("multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8").unwrap();
+        assert_eq!(digest.algorithm(), "multihash+base58");
+        assert_eq!(digest.matches(b""), None);
+    }
+}

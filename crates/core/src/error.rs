@@ -1,0 +1,273 @@
+//! Every way in which a request can fail, and its one mapping to status, OCI code and headers.
+//!
+//! `Display` is what a client may read; the source is what the log gets. Upstream *answers* are values
+//! ([`crate::upstream::Reply`]); they become errors only where nothing else can be made of them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::body::Body;
+use crate::digest::InvalidDigest;
+use crate::name::{InvalidName, InvalidReference};
+use crate::outcome::{Done, Outcome};
+use crate::upstream::{Failure, UpstreamText};
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path holds no legal repository name.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+    /// The path, or the `digest` parameter, holds no legal digest.
+    #[error(transparent)]
+    InvalidDigest(#[from] InvalidDigest),
+    /// The path holds no legal tag.
+    #[error("invalid tag: up to 128 letters, digits, dots, underscores and hyphens")]
+    InvalidTag,
+    /// Prefix or virtual host name one upstream, `ns` another.
+    #[error("the path and the ns parameter name different registries")]
+    NamespaceConflict,
+    /// The registry is none of the configured ones: it is never dialled (P-06).
+    #[error("this proxy does not serve that registry")]
+    UnknownUpstream,
+    /// No such path.
+    #[error("no such endpoint")]
+    NoSuchEndpoint,
+    /// `_catalog` (P-144).
+    #[error("the catalogue of repositories is not offered")]
+    CatalogUnsupported,
+    /// `repositories = { … }` does not let it through.
+    #[error("this repository is not served by this proxy")]
+    RepositoryDenied,
+    /// The client must log in, or log in again.
+    #[error("{}", if .0.error.is_some() { "the token is not valid for this" } else { "authentication required" })]
+    Unauthorized(Box<Challenge>),
+    /// At the token endpoint: wrong user name or password.
+    #[error("incorrect user name or password")]
+    WrongLogin,
+    /// At the token endpoint: scopes of two upstreams at once (P-56).
+    #[error("one token cannot be for repositories of two registries")]
+    TwoUpstreams,
+    /// The form is not one.
+    #[error("the form cannot be read")]
+    UnreadableForm,
+    /// A refresh token: we never give one, so it is not ours (P-43).
+    #[error("unsupported grant: use grant_type=password, or GET with Basic credentials")]
+    UnsupportedGrant,
+    /// The upstream says no.
+    #[error("the registry refuses access")]
+    Refused(UpstreamText),
+    /// The upstream does not have the manifest.
+    #[error("manifest unknown")]
+    ManifestUnknown,
+    /// The upstream does not have the blob.
+    #[error("blob unknown")]
+    BlobUnknown,
+    /// The upstream does not have the repository, or not this part of its API.
+    #[error("not found")]
+    NotFound(UpstreamText),
+    /// Pushing is off for this upstream, or this addressing cannot push.
+    #[error("pushing through this proxy is not enabled for this registry")]
+    PushDisabled,
+    /// The method means nothing here.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// An upload session that is not ours, of another repository, or too old.
+    #[error("unknown upload session")]
+    UploadUnknown,
+    /// Beyond the end, or ending before it begins.
+    #[error("the range cannot be satisfied")]
+    RangeNotSatisfiable {
+        /// Length of the blob, in bytes.
+        total: u64,
+    },
+    /// Several ranges of a blob that is not stored whole (P-102): clients switch to single ranges.
+    #[error("several ranges in one request are not supported; ask for one at a time")]
+    SeveralRanges,
+    /// Larger than a named limit.
+    #[error("larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+    /// A body could not be read from the client.
+    #[error("the request's body broke off")]
+    ClientBody,
+    /// `limits.waiting` is reached.
+    #[error("too many requests are waiting; try again")]
+    Overloaded,
+    /// The upstream limits us.
+    #[error("the registry limits the rate of requests")]
+    Limited {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// Any other 4xx of the upstream, as it is.
+    #[error("the registry declined the request")]
+    Declined(StatusCode, UpstreamText),
+    /// The request passed through ourselves already (P-127).
+    #[error("a loop: this request has passed through this proxy already")]
+    Loop,
+    /// Our own answer did not begin within `timeouts.head`.
+    #[error("the registry did not answer in time")]
+    DeadlinePassed,
+    /// The upstream could not answer.
+    #[error("the registry could not be asked")]
+    Upstream(#[source] Failure),
+}
+
+/// The one challenge of a 401 (P-28 … P-37).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Absolute address of our token endpoint.
+    pub realm: String,
+    /// Constant per host.
+    pub service: String,
+    /// Scope in the client's own name space; none on the ping.
+    pub scope: Option<String>,
+    /// Why the token presented is not enough.
+    pub error: Option<&'static str>,
+}
+
+impl Challenge {
+    fn to_header(&self) -> HeaderValue {
+        let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", self.realm, self.service);
+        if let Some(scope) = &self.scope {
+            text.push_str(&format!(",scope=\"{scope}\""));
+        }
+        if let Some(error) = self.error {
+            text.push_str(&format!(",error=\"{error}\""));
+        }
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+    }
+}
+
+impl From<InvalidReference> for Error {
+    fn from(error: InvalidReference) -> Self {
+        match error {
+            InvalidReference::Digest(error) => Self::InvalidDigest(error),
+            InvalidReference::Tag => Self::InvalidTag,
+        }
+    }
+}
+
+impl Error {
+    /// Status, OCI error code, and what is said of it in header, log and metrics. Transient trouble of an upstream
+    /// is 504: containerd does not try again after 502, and regclient drops a host for 503 (P-118).
+    fn meaning(&self) -> (StatusCode, &'static str, Outcome) {
+        const fn refused(why: &'static str) -> Outcome {
+            Outcome::new(Done::Refused, why)
+        }
+        const fn failed(why: &'static str) -> Outcome {
+            Outcome::new(Done::Failed, why)
+        }
+        match self {
+            Self::InvalidName(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused("invalid name")),
+            Self::InvalidDigest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", refused("invalid digest")),
+            Self::InvalidTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", refused("invalid tag")),
+            Self::NamespaceConflict => {
+                (StatusCode::BAD_REQUEST, "NAME_INVALID", refused("ns contradicts the path"))
+            }
+            Self::UnknownUpstream => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", refused("registry not served")),
+            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused("no such endpoint")),
+            Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused("no catalogue")),
+            Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused("repository not allowed")),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("login needed")),
+            Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("wrong login")),
+            Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("two registries in one token")),
+            Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("unreadable form")),
+            Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused("unsupported grant")),
+            Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused("refused by the upstream")),
+            Self::ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused("unknown upstream")),
+            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused("unknown upstream")),
+            Self::NotFound(text) => {
+                (StatusCode::NOT_FOUND, text.code().unwrap_or("NOT_FOUND"), refused("unknown upstream"))
+            }
+            Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused("push is off")),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused("method not allowed"))
+            }
+            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", refused("unknown upload")),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", refused("range not satisfiable"))
+            }
+            Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("several ranges")),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused("too large")),
+            Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused("request broke off")),
+            Self::Overloaded => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused("limits.waiting reached"))
+            }
+            Self::Limited { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed("limited by the upstream"))
+            }
+            Self::Declined(status, text) => {
+                (*status, text.code().unwrap_or("UNSUPPORTED"), refused("declined by the upstream"))
+            }
+            Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused("loop")),
+            Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed("timeouts.head passed")),
+            Self::Upstream(failure) => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why())),
+        }
+    }
+
+    /// What the upstream itself said, for the `detail` of the answer.
+    fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Refused(text) | Self::NotFound(text) | Self::Declined(_, text) => text.message(),
+            _ => None,
+        }
+    }
+
+    /// What is said of it in header, log and metrics.
+    pub fn outcome(&self) -> Outcome {
+        self.meaning().2
+    }
+
+    /// The answer: JSON in the shape of the distribution spec, never empty, never stored (P-21, P-26).
+    pub fn to_response(&self) -> Response<Body> {
+        let (status, code, _) = self.meaning();
+        let mut error = json!({ "code": code, "message": self.to_string() });
+        if let (Some(detail), Some(object)) = (self.detail(), error.as_object_mut()) {
+            object.insert("detail".to_owned(), json!(detail));
+        }
+        let body = Bytes::from(json!({ "errors": [error] }).to_string());
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.add_headers(headers);
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Unauthorized(challenge) => {
+                headers.insert(WWW_AUTHENTICATE, challenge.to_header());
+            }
+            Self::Limited { retry_after } => {
+                // Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
+                let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
+                headers.insert(
+                    RETRY_AFTER,
+                    HeaderValue::try_from(format!("{seconds:.0}")).unwrap_or(HeaderValue::from_static("1")),
+                );
+            }
+            Self::Overloaded => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::RangeNotSatisfiable { total } => {
+                headers.extend(
+                    HeaderValue::try_from(format!("bytes */{total}")).ok().map(|value| (CONTENT_RANGE, value)),
+                );
+            }
+            Self::PushDisabled | Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            _ => {}
+        }
+    }
+}

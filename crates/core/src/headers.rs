@@ -1,0 +1,139 @@
+//! Which headers pass, in either direction: lists of what is allowed, never of what is not.
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY, VIA,
+};
+use http::{HeaderMap, HeaderValue, Response};
+
+use crate::body::Body;
+use crate::digest::Digest;
+use crate::media;
+
+/// `Docker-Content-Digest`
+pub const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// `Docker-Distribution-API-Version`, on every answer below `/v2/` (P-16).
+pub const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+/// `Docker-Upload-UUID`
+pub const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// `OCI-Namespace`, where `ns` chose the upstream (P-08).
+pub const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
+/// `OCI-Filters-Applied` (P-141).
+pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// `OCI-Subject`: without it clients write fallback tags (P-135).
+pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// `OCI-Tag`
+pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// `OCI-Chunk-Min-Length`
+pub const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+/// Says what was done with a request, and why.
+pub const X_REGISTRY_PROXY: HeaderName = HeaderName::from_static("x-registry-proxy");
+
+/// What an upstream says of the client's own budget there; on a shared proxy it would be somebody else's (P-121).
+pub const RATE_LIMITS: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("docker-ratelimit-source"),
+];
+
+/// Our name in `Via`, behind whatever is there: how a loop is seen (P-127).
+pub fn via(incoming: &HeaderMap, name: &str) -> HeaderValue {
+    let before = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<&str> = before.chain([name]).collect();
+    // A chain too long for a header is a loop of others; it is cut at our own end.
+    let text = all.join(", ");
+    let text = if text.len() > 1024 { name } else { &text };
+    HeaderValue::from_str(&format!("{}{name}", text.strip_suffix(name).unwrap_or_default()))
+        .unwrap_or_else(|_| HeaderValue::from_static("1.1 registry-proxy"))
+}
+
+/// Whether a request has passed through this deployment before.
+pub fn has_passed(incoming: &HeaderMap, name: &str) -> bool {
+    let mut all = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
+    all.any(|value| value.split(',').any(|part| part.trim() == name))
+}
+
+/// Copies the named headers.
+pub fn copy(from: &HeaderMap, into: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        into.extend(from.get(name).map(|value| (name.clone(), value.clone())));
+    }
+}
+
+/// What content with a digest carries (P-78, P-95): a strong validator, and how long it may be kept, which is for ever
+/// where everybody may see it and not at all where some may not (P-94).
+pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool, is_immutable: bool) {
+    let text = |text: &str| HeaderValue::from_str(text).ok();
+    headers.extend(text(digest.as_str()).map(|value| (DOCKER_CONTENT_DIGEST, value)));
+    headers.extend(text(&format!("\"{digest}\"")).map(|value| (ETAG, value)));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Authorization"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static(if is_open && is_immutable {
+            "max-age=31536000, immutable, no-transform"
+        } else {
+            "private, no-cache, no-transform"
+        }),
+    );
+}
+
+/// What a blob carries besides.
+pub fn describe_blob(headers: &mut HeaderMap, length: Option<u64>) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::OCTET_STREAM));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+}
+
+/// Whether `If-None-Match` names this digest, so that a 304 says all.
+pub fn is_known_to_client(request: &HeaderMap, digest: &Digest) -> bool {
+    let mut tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.any(|tags| {
+        tags.split(',').any(|tag| {
+            let tag = tag.trim().trim_start_matches("W/");
+            tag == "*" || tag.trim_matches('"') == digest.as_str()
+        })
+    })
+}
+
+/// 304 with the headers of the content, without its length.
+pub fn not_modified(mut response: Response<Body>) -> Response<Body> {
+    *response.status_mut() = http::StatusCode::NOT_MODIFIED;
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response.headers_mut().remove(CONTENT_TYPE);
+    response.map(|_| Body::Empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_seen_and_a_chain_is_not_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert(VIA, via(&HeaderMap::new(), "1.1 registry-proxy-aa"));
+        assert!(has_passed(&headers, "1.1 registry-proxy-aa"));
+        assert!(!has_passed(&headers, "1.1 registry-proxy-bb"));
+        let chained = via(&headers, "1.1 registry-proxy-bb");
+        assert_eq!(chained, "1.1 registry-proxy-aa, 1.1 registry-proxy-bb");
+        headers.insert(VIA, chained);
+        assert!(has_passed(&headers, "1.1 registry-proxy-aa") && has_passed(&headers, "1.1 registry-proxy-bb"));
+    }
+
+    #[test]
+    fn a_via_too_long_is_cut() {
+        let mut headers = HeaderMap::new();
+        headers.insert(VIA, HeaderValue::from_str(&"x".repeat(5000)).unwrap());
+        assert_eq!(via(&headers, "1.1 us"), "1.1 us");
+    }
+
+    #[test]
+    fn validators_are_compared_weakly() {
+        let digest = Digest::sha256(b"");
+        let known = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_str(text).unwrap());
+            is_known_to_client(&headers, &digest)
+        };
+        assert!(known(&format!("\"{digest}\"")) && known(&format!("\"x\", W/\"{digest}\"")) && known("*"));
+        assert!(!known("\"x\""));
+    }
+}

@@ -1,0 +1,47 @@
+//! The core of registry-proxy: it decides everything, and touches nothing.
+//!
+//! One seam: [`Proxy::handle`], a request in, a response out. Everything it needs of the world comes through the
+//! traits of [`platform`]; so the same code runs on a laptop, in a function and in a Worker, and in tests on fakes and
+//! a virtual clock. The map:
+//!
+//! - [`route`]: which upstream, which repository, what of it · [`outside`]: how the client sees us
+//! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
+//! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
+//! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `pattern`
+
+pub mod body;
+pub mod config;
+pub mod digest;
+pub mod error;
+pub mod headers;
+pub mod media;
+pub mod name;
+pub mod outcome;
+pub mod outside;
+pub mod platform;
+pub mod range;
+pub mod route;
+pub mod seal;
+pub mod secret;
+pub mod telemetry;
+pub mod upstream;
+
+mod access;
+mod blob;
+mod listing;
+mod manifest;
+mod pattern;
+mod proxy;
+mod push;
+mod relay;
+mod storage;
+mod visit;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use crate::body::Body;
+pub use crate::config::Config;
+pub use crate::platform::{Cx, Platform};
+pub use crate::proxy::Proxy;

@@ -1,0 +1,158 @@
+//! Lists: tags and referrers. Their `Link` leads back to us, by the way the client came (P-140 … P-143).
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use http::{HeaderMap, HeaderValue, Method, Response};
+use url::form_urlencoded;
+
+use crate::body::{Body, BodyError};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::headers::{self, OCI_FILTERS_APPLIED};
+use crate::media;
+use crate::outcome::Done;
+use crate::platform::{Purpose, within};
+use crate::upstream::{Failure, Reply};
+use crate::visit::{Answer, Visit};
+
+/// What pages of lists are asked by; `next_page` is Quay's word.
+const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
+
+/// Answers `tags/list`.
+pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
+    let (headers, body) = fetch(visit, "tags/list", None, Error::NotFound).await?;
+    // The list bears the client's name of the repository, not the upstream's.
+    let mut list: serde_json::Value =
+        serde_json::from_slice(&body).map_err(|_| Error::Upstream(Failure::Nonsense("list of tags")))?;
+    let body = match list.as_object_mut() {
+        Some(object)
+            if object.get("name").and_then(serde_json::Value::as_str) != Some(&visit.place.client_name) =>
+        {
+            object.insert("name".to_owned(), visit.place.client_name.clone().into());
+            Bytes::from(list.to_string())
+        }
+        Some(_) => body,
+        None => return Err(Error::Upstream(Failure::Nonsense("list of tags"))),
+    };
+    Ok(Answer::relayed(respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"))))
+}
+
+/// Answers `referrers/<digest>`. An upstream without this API answers 404, and so do we: an empty list would hide the
+/// fallback tag (P-140).
+pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
+    let endpoint = format!("referrers/{digest}");
+    let accept = HeaderValue::from_static(media::OCI_INDEX);
+    let found = fetch(visit, &endpoint, Some(accept), Error::NotFound).await;
+    // Absence is an everyday answer, which some registries give as a refusal (P-23).
+    let (headers, body) = found.map_err(|error| match error {
+        Error::Refused(text) => Error::NotFound(text),
+        other => other,
+    })?;
+    Ok(Answer::relayed(respond(visit, &endpoint, &headers, body, HeaderValue::from_static(media::OCI_INDEX))))
+}
+
+async fn fetch(
+    visit: &Visit<'_>,
+    endpoint: &str,
+    accept: Option<HeaderValue>,
+    missing: fn(crate::upstream::UpstreamText) -> Error,
+) -> Result<(HeaderMap, Bytes), Error> {
+    // A list has no length before it is there, so a HEAD asks for it like a GET.
+    let mut ask = visit.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
+    ask.query = page_query(visit.head.uri.query().unwrap_or_default(), None);
+    ask.headers.extend(accept.map(|accept| (ACCEPT, accept)));
+    let response = match visit.upstream.read(&ask).await {
+        Reply::Missing(text) => return Err(missing(text)),
+        reply => reply.or_error(missing)?,
+    };
+    let (head, body) = response.into_parts();
+    match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(visit.bounds.listing.0)).await {
+        Ok(Ok(bytes)) => Ok((head.headers, bytes)),
+        Ok(Err(BodyError::TooLarge { .. })) => Err(Error::Upstream(Failure::TooLarge)),
+        Ok(Err(_)) => Err(Error::Upstream(Failure::Broken)),
+        Err(_) => Err(Error::Upstream(Failure::TimedOut)),
+    }
+}
+
+fn respond(
+    visit: &Visit<'_>,
+    endpoint: &str,
+    upstream: &HeaderMap,
+    body: Bytes,
+    media_type: HeaderValue,
+) -> Response<Body> {
+    let length = body.len();
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, media_type);
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform"));
+    headers::copy(upstream, headers, &[OCI_FILTERS_APPLIED]);
+    let next = upstream.get_all(LINK).iter().find_map(|value| next_query(value.to_str().ok()?));
+    if let Some(query) = next {
+        let query = page_query(&query, visit.place.namespace.as_deref()).unwrap_or_default();
+        let link = format!("<{}/{endpoint}?{query}>; rel=\"next\"", visit.place.client_path);
+        headers.extend(HeaderValue::try_from(link).ok().map(|value| (LINK, value)));
+    }
+    response
+}
+
+/// The query of the next page, of a `Link` absolute or relative.
+fn next_query(link: &str) -> Option<String> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+    });
+    is_next.then(|| target.split_once('?').map(|(_, query)| query.to_owned())).flatten()
+}
+
+/// A query reduced to what pages are asked by (P-07), and `ns` where the client's next request needs it.
+fn page_query(query: &str, namespace: Option<&str>) -> Option<String> {
+    let kept: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref()))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .chain(namespace.map(|ns| ("ns".to_owned(), ns.to_owned())))
+        .collect();
+    (!kept.is_empty()).then(|| form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish())
+}
+
+/// `_catalog` is not offered: the large registries do not have it either (P-144).
+pub(crate) fn catalog() -> Result<Answer, Error> {
+    Err(Error::CatalogUnsupported)
+}
+
+/// `/`: a word to a person who looks here with a browser.
+pub(crate) fn front() -> Answer {
+    const TEXT: &str =
+        "registry-proxy: a proxy for container registries. Pull with docker pull <this host>/<image>.\n";
+    let mut response = Response::new(Body::from(Bytes::from_static(TEXT.as_bytes())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Answer::new(response, Done::Answered, "front page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_read_absolute_and_relative() {
+        for (link, expected) in [
+            (r#"</v2/a/b/tags/list?last=x&n=2>; rel="next""#, Some("last=x&n=2")),
+            (r"<https://up.example/v2/a/b/tags/list?n=2&last=x%2By>; rel=next", Some("n=2&last=x%2By")),
+            (r#"</v2/a/b/tags/list?n=2>; title="x"; REL="Next""#, Some("n=2")),
+            (r#"</v2/a/b/tags/list?n=2>; rel="prev""#, None),
+            (r#"</v2/a/b/tags/list>; rel="next""#, None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(next_query(link).as_deref(), expected, "{link}");
+        }
+    }
+
+    #[test]
+    fn only_known_parameters_pass() {
+        assert_eq!(page_query("n=2&ns=ghcr.io&last=a%26b&evil=1", None).as_deref(), Some("n=2&last=a%26b"));
+        assert_eq!(page_query("evil=1", None), None);
+        assert_eq!(page_query("n=2", Some("ghcr.io")).as_deref(), Some("n=2&ns=ghcr.io"));
+    }
+}

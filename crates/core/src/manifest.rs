@@ -1,0 +1,163 @@
+//! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::body::{Body, BodyError};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
+use crate::media;
+use crate::name::Reference;
+use crate::platform::{Purpose, within};
+use crate::upstream::{Ask, Failure, Reply, UpstreamText};
+use crate::visit::{Answer, Visit};
+
+/// A body that breaks is asked for once more.
+const TRIES: usize = 2;
+
+/// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
+struct Manifest {
+    media_type: HeaderValue,
+    digest: Digest,
+    length: u64,
+    /// Absent where only its head was asked.
+    bytes: Option<Bytes>,
+}
+
+/// Answers for a manifest.
+pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
+    let every = accept_everything(&visit.head.headers);
+    let mut manifest = find(visit, reference, &every).await?;
+    // By tag, a client that names its types and leaves this one out may get another answer (P-82).
+    if let (Reference::Tag(_), Some(narrow)) =
+        (reference, narrow_accept(&visit.head.headers, &manifest.media_type))
+        && let Ok(other) = find(visit, reference, &narrow).await
+    {
+        manifest = other;
+    }
+    let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
+    let mut response = Response::new(match manifest.bytes {
+        Some(bytes) if !visit.is_head() => Body::from(bytes),
+        _ => Body::Empty,
+    });
+    let is_immutable = matches!(reference, Reference::Digest(_));
+    describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
+    response.headers_mut().insert(CONTENT_TYPE, manifest.media_type);
+    response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
+    Ok(Answer::relayed(if is_known { headers::not_modified(response) } else { response }))
+}
+
+async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Error> {
+    let mut ask = visit.ask(visit.head.method.clone(), format!("manifests/{}", reference.as_str()), Purpose::Api);
+    ask.headers.insert(ACCEPT, accept.clone());
+    if visit.is_head() {
+        // What a HEAD must say and some registries do not is taken from a GET: a client that misses it would GET
+        // by itself, or fail (P-78). The same goes for registries that know no HEAD (P-25).
+        match visit.upstream.read(&ask).await {
+            Reply::Found(response) => {
+                if let Some(manifest) = described(&response, reference) {
+                    return Ok(manifest);
+                }
+            }
+            Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {}
+            reply => return Err(missing_or(reply, reference)),
+        }
+        ask.method = Method::GET;
+    }
+    read(visit, &ask, reference).await
+}
+
+/// The error of a reply that is none of a manifest. Absent signatures are an everyday answer, which some registries
+/// give as a refusal (P-22, P-23).
+fn missing_or(reply: Reply, reference: &Reference) -> Error {
+    let missing = |_: UpstreamText| Error::ManifestUnknown;
+    match reply.or_error(missing) {
+        Err(Error::Refused(_)) if reference.is_attachment() => Error::ManifestUnknown,
+        Err(error) => error,
+        Ok(_) => Error::Upstream(Failure::Nonsense("answer to a HEAD")),
+    }
+}
+
+/// A manifest by its head alone, if the head says everything.
+fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifest> {
+    let headers = response.headers();
+    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|length| *length > 0)?;
+    let media_type = headers.get(CONTENT_TYPE)?;
+    media::of_manifest(media_type.to_str().ok(), b"")?;
+    let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+    let digest = match reference {
+        Reference::Digest(digest) => Some(digest.clone()),
+        Reference::Tag(_) => named,
+    };
+    Some(Manifest { media_type: media_type.clone(), digest: digest?, length, bytes: None })
+}
+
+async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Error> {
+    let limit_bytes = visit.bounds.manifest.0;
+    let mut failure = Failure::Broken;
+    for _ in 0..TRIES {
+        let reply = visit.upstream.read(ask).await;
+        let Reply::Found(response) = reply else { return Err(missing_or(reply, reference)) };
+        if response.status() != StatusCode::OK {
+            return Err(Error::Upstream(Failure::Nonsense("status of a manifest")));
+        }
+        let (head, body) = response.into_parts();
+        match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(limit_bytes)).await {
+            Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Error::Upstream),
+            Ok(Err(BodyError::TooLarge { .. })) => return Err(Error::Upstream(Failure::TooLarge)),
+            Ok(Err(_)) => failure = Failure::Broken,
+            Err(_) => failure = Failure::TimedOut,
+        }
+    }
+    Err(Error::Upstream(failure))
+}
+
+/// Holds the bytes against the digest that was asked, or that the registry gave (P-85).
+fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
+    let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+    let digest = match (reference, named) {
+        (Reference::Digest(asked), _) => asked.clone(),
+        (Reference::Tag(_), Some(named)) => named,
+        (Reference::Tag(_), None) => Digest::sha256(&bytes),
+    };
+    if digest.matches(&bytes) == Some(false) {
+        return Err(Failure::DigestMismatch);
+    }
+    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media::of_manifest(header, &bytes).ok_or(Failure::NoManifest)?;
+    let media_type = HeaderValue::try_from(media_type).map_err(|_| Failure::NoManifest)?;
+    Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes) })
+}
+
+/// All types, whatever the client's list; its wildcard goes along if it has one (P-81).
+fn accept_everything(client: &HeaderMap) -> HeaderValue {
+    if accepts(client, "*/*") {
+        const WITH_WILDCARD: &str = ", */*;q=0.1";
+        HeaderValue::try_from(format!("{}{WITH_WILDCARD}", media::ACCEPT_EVERY_MANIFEST))
+            .unwrap_or(HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST))
+    } else {
+        HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST)
+    }
+}
+
+/// The client's own list, merged into one line, where it names manifest types and this is none of them.
+fn narrow_accept(client: &HeaderMap, found: &HeaderValue) -> Option<HeaderValue> {
+    let found = found.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
+    let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let excludes = !lines.is_empty()
+        && !accepts(client, "*/*")
+        && !accepts(client, "application/*")
+        && !accepts(client, &found);
+    excludes.then(|| HeaderValue::try_from(lines.join(", ")).ok()).flatten()
+}
+
+/// Whether any `Accept` line names exactly this (P-83).
+fn accepts(client: &HeaderMap, media_type: &str) -> bool {
+    let mut lines = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lines.any(|line| {
+        line.split(',')
+            .any(|entry| entry.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type))
+    })
+}

@@ -1,0 +1,161 @@
+//! How clients see us: scheme and host for realm and Location, and who they are behind a reverse proxy.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Uri};
+use ipnet::IpNet;
+use url::Url;
+
+use crate::config::Config;
+use crate::platform::Cx;
+
+/// Our address in a client's eyes, and the client's in ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// `https` or `http`.
+    pub scheme: String,
+    /// Host, with a port where it is not the usual one.
+    pub host: String,
+    /// The client's address, behind trusted proxies too.
+    pub client: Option<IpAddr>,
+}
+
+impl Outside {
+    /// `https://proxy.example.com`
+    pub fn base(&self) -> String {
+        format!("{}://{}", self.scheme, self.host)
+    }
+}
+
+/// Whom to believe about it.
+pub struct Windows {
+    public_url: Option<(String, String)>,
+    trusted: Vec<IpNet>,
+    virtual_hosts: Vec<String>,
+}
+
+impl Windows {
+    /// Takes the rules from the configuration.
+    pub fn new(config: &Config) -> Self {
+        let authority = |url: &Url| {
+            let host = url.host_str().unwrap_or_default();
+            url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        };
+        Self {
+            public_url: config.public_url.as_ref().map(|url| (url.scheme().to_owned(), authority(url))),
+            trusted: config.trusted_proxies.clone(),
+            virtual_hosts: config
+                .upstream
+                .iter()
+                .flat_map(|u| &u.hosts)
+                .map(|host| host.to_ascii_lowercase())
+                .collect(),
+        }
+    }
+
+    /// Reads the request. `X-Forwarded-*` count only from a trusted peer (P-14).
+    pub fn look(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> Outside {
+        let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
+        let behind_proxy = cx.peer.is_some_and(is_trusted);
+        let forwarded = |name: &str| {
+            let value = headers.get(name).filter(|_| behind_proxy)?.to_str().ok()?;
+            // The first of a list is the outermost.
+            Some(value.split(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
+        };
+        let named = forwarded("x-forwarded-host")
+            .or_else(|| uri.authority().map(ToString::to_string))
+            .or_else(|| headers.get(http::header::HOST)?.to_str().ok().map(str::to_owned))
+            .filter(|host| is_authority(host))
+            .map(|host| host.to_ascii_lowercase());
+        let scheme = match (&self.public_url, forwarded("x-forwarded-proto").as_deref(), cx.is_tls) {
+            (Some((scheme, _)), _, _) => scheme.clone(),
+            (None, Some("https"), _) | (None, None, true) => "https".to_owned(),
+            (None, Some("http"), _) => "http".to_owned(),
+            (None, _, is_tls) => if is_tls { "https" } else { "http" }.to_owned(),
+        };
+        // A virtual host keeps its own name: a realm is on the host the client talks to (P-32).
+        let is_virtual = |host: &String| {
+            let bare = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+            self.virtual_hosts.iter().any(|known| known == host || known == bare)
+        };
+        let host = match (&self.public_url, named) {
+            (Some(_), Some(host)) if is_virtual(&host) => host,
+            (Some((_, public)), _) => public.clone(),
+            (None, Some(host)) => host,
+            (None, None) => "localhost".to_owned(),
+        };
+        let client = if behind_proxy {
+            let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+            let addresses: Vec<IpAddr> =
+                chain.flat_map(|value| value.split(',')).filter_map(|text| text.trim().parse().ok()).collect();
+            // From the right, the first that is not one of our own proxies; what stands before it anybody can write.
+            addresses.iter().rev().copied().find(|address| !is_trusted(*address)).or(cx.peer)
+        } else {
+            cx.peer
+        };
+        Outside { scheme, host, client }
+    }
+}
+
+/// Host and port, and no character that could end a quoted string or a header.
+fn is_authority(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::config::Sources;
+
+    fn look(config: &str, peer: &str, is_tls: bool, headers: &[(&'static str, &'static str)]) -> (String, String) {
+        let config =
+            Config::load(&Sources { text: Some(config), variables: vec![], read: &|_| Ok(String::new()) })
+                .unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let cx = Cx { peer: peer.parse().ok(), is_tls, id: 0 };
+        let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &map);
+        (outside.base(), outside.client.unwrap().to_string())
+    }
+
+    const FORWARDED: [(&str, &str); 4] = [
+        ("host", "inner:3000"),
+        ("x-forwarded-host", "Proxy.example.com"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "6.6.6.6, 9.9.9.9, 10.0.0.7"),
+    ];
+
+    #[test]
+    fn forwarded_headers_count_from_trusted_peers_only() {
+        let trusting = "trusted_proxies = ['10.0.0.0/8']";
+        assert_eq!(
+            look(trusting, "10.1.2.3", false, &FORWARDED),
+            ("https://proxy.example.com".into(), "9.9.9.9".into())
+        );
+        assert_eq!(look(trusting, "11.1.2.3", false, &FORWARDED), ("http://inner:3000".into(), "11.1.2.3".into()));
+        assert_eq!(look("", "10.1.2.3", true, &FORWARDED), ("https://inner:3000".into(), "10.1.2.3".into()));
+    }
+
+    #[test]
+    fn a_public_url_wins_but_virtual_hosts_keep_their_names() {
+        let config = "public_url='https://p.example'\n[[upstream]]\nname='docker.io'\nhosts=['hub.p.example']";
+        assert_eq!(look(config, "1.1.1.1", false, &[("host", "inner")]).0, "https://p.example");
+        assert_eq!(look(config, "1.1.1.1", false, &[("host", "hub.p.example")]).0, "https://hub.p.example");
+        assert_eq!(look(config, "1.1.1.1", false, &[]).0, "https://p.example");
+    }
+
+    #[test]
+    fn a_host_that_could_break_out_of_a_quoted_string_is_not_repeated() {
+        for host in ["a\"b", "a b", "a,b", "a/b", ""] {
+            let headers: [(&'static str, &'static str); 1] =
+                [("host", Box::leak(host.to_owned().into_boxed_str()))];
+            assert_eq!(look("", "1.1.1.1", false, &headers).0, "http://localhost", "{host}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Patterns over repository names: `*` stands for anything within a segment, `**` for anything across segments.
+
+/// Whether the whole name fits the pattern.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    fits(pattern.as_bytes(), name.as_bytes())
+}
+
+/// Greedy matching with one point to fall back to for each kind of star, so that no pattern takes more than
+/// quadratic time: names come from outside.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // Behind the star, and up to where in the name it reaches so far.
+    let (mut single, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    loop {
+        match (pattern.get(p), name.get(n)) {
+            (Some(b'*'), _) if pattern.get(p + 1) == Some(&b'*') => {
+                p += 2;
+                double = Some((p, n));
+                single = None;
+                continue;
+            }
+            (Some(b'*'), _) => {
+                p += 1;
+                single = Some((p, n));
+                continue;
+            }
+            (Some(expected), Some(found)) if expected == found => {
+                p += 1;
+                n += 1;
+                continue;
+            }
+            (None, None) => return true,
+            _ => {}
+        }
+        // A mismatch: the nearest star takes one more character.
+        if let Some((behind, reach)) = single {
+            if name.get(reach).is_some_and(|b| *b != b'/') {
+                single = Some((behind, reach + 1));
+                (p, n) = (behind, reach + 1);
+                continue;
+            }
+            single = None;
+        }
+        match double {
+            Some((behind, reach)) if reach < name.len() => {
+                double = Some((behind, reach + 1));
+                (p, n) = (behind, reach + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_keep_to_their_segments() {
+        for (pattern, name, expected) in [
+            ("library/*", "library/alpine", true),
+            ("library/*", "library/a/b", false),
+            ("library/*", "library/", true),
+            ("rancher/**", "rancher/k3s/sub", true),
+            ("rancher/**", "rancher", false),
+            ("**", "anything/at/all", true),
+            ("*", "one", true),
+            ("*", "one/two", false),
+            ("a*c/**/z", "abc/x/y/z", true),
+            ("a*c/**/z", "ab/c/z", false),
+            ("**/app", "team/sub/app", true),
+            ("**/app", "team/sub/apple", false),
+            ("*-dev/*", "x-dev/y", true),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("", "", true),
+            ("**a*b", "xa/ab", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_does_not_explode() {
+        assert!(!matches(&format!("{}c", "*a".repeat(40)), &"a".repeat(250)));
+        assert!(!matches(&format!("{}c", "**a".repeat(40)), &"a".repeat(250)));
+    }
+}

@@ -1,0 +1,176 @@
+//! What the core asks of the platform it runs on: these traits, and nothing else. Natively they stand on tokio,
+//! in tests on fakes and a virtual clock.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use http::{Request, Response};
+
+use crate::body::Body;
+use crate::secret::Basic;
+
+/// One request out, one response back. Redirects are returned, not followed; nothing is decoded.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Sends the request. The answer's body is still on its way when this returns.
+    async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError>;
+}
+
+/// A request to send, and what the connection it travels on may be.
+pub struct Outgoing {
+    /// The request; its URI is absolute.
+    pub request: Request<Body>,
+    /// Which configured upstream this is for: its certificates, proxy and connection cap apply.
+    pub upstream: usize,
+    /// Which addresses the connection may reach.
+    pub reach: Reach,
+    /// What it fetches.
+    pub purpose: Purpose,
+}
+
+/// Which addresses a connection may reach, judged after the name is resolved (P-66, P-06).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// An address from the configuration: anything.
+    Configured,
+    /// A host that an upstream named: public addresses only, unless the upstream itself is at a private one.
+    Public,
+    /// A host that an upstream named and the configuration trusts: anything.
+    Trusted,
+}
+
+/// What a request fetches: blobs travel on HTTP/1.1 connections of their own, as the fixed windows of HTTP/2 hold
+/// a single stream back over long distances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Manifests, tokens, lists.
+    Api,
+    /// Layers.
+    Blob,
+}
+
+/// Why no response came.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No connection: name resolution, TCP, TLS or an egress proxy failed.
+    #[error("cannot connect")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The address is private and nothing allows it.
+    #[error("{host} resolves to the private address {address}, which nothing in the configuration allows")]
+    AddressRefused {
+        /// The host, as named.
+        host: Box<str>,
+        /// Where it leads.
+        address: IpAddr,
+    },
+    /// The upstream's `max_connections` are all in use, and none became free in time.
+    #[error("no connection to the upstream became free")]
+    Busy,
+    /// The connection broke before a response came.
+    #[error("the connection broke before a response came")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A point in time on a clock that never goes back; only differences mean something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(pub Duration);
+
+impl Moment {
+    /// This moment and a while.
+    #[must_use]
+    pub fn after(self, while_: Duration) -> Self {
+        Self(self.0.saturating_add(while_))
+    }
+
+    /// How long from `earlier` to this.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A sleep that owns itself.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Time: `std`'s clocks panic on wasm32, so it comes from here only.
+pub trait Clock: Send + Sync {
+    /// Now, on the clock that never goes back.
+    fn now(&self) -> Moment;
+    /// Seconds since 1970, for what outlives the process: tokens.
+    fn unix_seconds(&self) -> u64;
+    /// Wakes up after a while.
+    fn sleep(&self, duration: Duration) -> Sleep;
+}
+
+/// The deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline passed")]
+pub struct Elapsed;
+
+/// The future's value, or [`Elapsed`] where it takes longer than `limit`.
+pub async fn within<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match select(pin!(future), clock.sleep(limit)).await {
+        Either::Left((value, _)) => Ok(value),
+        Either::Right(((), _)) => Err(Elapsed),
+    }
+}
+
+/// Randomness fit for keys.
+pub trait Entropy: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// Checks clients' passwords for `clients.auth = "users"`. Slow by design (bcrypt), so the platform decides where it
+/// runs and how many at once.
+#[async_trait]
+pub trait Passwords: Send + Sync {
+    /// Whether this user has this password.
+    async fn verify(&self, login: &Basic) -> bool;
+}
+
+/// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// What is stored for this host (`ghcr.io`, `registry.example:5000`); `None`: nothing is.
+    async fn find(&self, upstream: usize, host: &str) -> Option<Basic>;
+}
+
+/// What the platform can do and how far it goes: data, so that every platform's ways run in one test suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Whether one request may wait for another's work. Not so on Workers, whose runtime cancels it.
+    pub shares_io: bool,
+}
+
+/// Everything the core has of its platform.
+#[derive(Clone)]
+pub struct Platform {
+    /// Requests out.
+    pub transport: Arc<dyn Transport>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Clients' passwords, where `clients.auth = "users"`.
+    pub passwords: Option<Arc<dyn Passwords>>,
+    /// Stored credentials, where `docker_config` is set.
+    pub credentials: Option<Arc<dyn CredentialStore>>,
+    /// What it can do.
+    pub limits: Limits,
+}
+
+/// What one request brings with it.
+#[derive(Debug, Clone)]
+pub struct Cx {
+    /// The peer's address, as the connection shows it: perhaps a reverse proxy's.
+    pub peer: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub is_tls: bool,
+    /// Tells one request from another in the log.
+    pub id: u64,
+}

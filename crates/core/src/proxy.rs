@@ -1,0 +1,384 @@
+//! The proxy: a request in, a response out, whatever happens in between. Owns the parts; one log line and one count a
+//! request.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, VIA};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+
+use crate::access::Access;
+use crate::body::{Body, BodyError};
+use crate::config::{Bounds, Config, Timeouts};
+use crate::error::Error;
+use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
+use crate::outcome::{Done, Outcome};
+use crate::outside::{Outside, Windows};
+use crate::platform::{Clock, Cx, Moment, Platform, within};
+use crate::route::{Endpoint, Place, Route, Routes, Target};
+use crate::seal::Sealer;
+use crate::telemetry;
+use crate::upstream::{Tokens, Upstream};
+use crate::visit::{Answer, Visit};
+use crate::{blob, listing, manifest, push, storage};
+
+/// A proxy for container registries.
+pub struct Proxy {
+    routes: Routes,
+    windows: Windows,
+    access: Access,
+    upstreams: Vec<Arc<Upstream>>,
+    platform: Platform,
+    sealer: Arc<Sealer>,
+    via: String,
+    bounds: Bounds,
+    timeouts: Timeouts,
+    waiting: AtomicUsize,
+}
+
+impl Proxy {
+    /// Puts the parts together. The configuration has been validated: it is taken at its word.
+    pub fn new(config: &Config, platform: &Platform) -> Self {
+        let sealer = Arc::new(Sealer::new(config.signing_key.as_ref(), Arc::clone(&platform.entropy)));
+        let tokens = Arc::new(Tokens::new(config.limits.tokens, platform.limits.shares_io));
+        let upstreams = (0..config.upstream.len())
+            .filter_map(|index| Upstream::new(index, config, &tokens, &sealer, platform))
+            .map(Arc::new);
+        Self {
+            routes: Routes::new(config),
+            windows: Windows::new(config),
+            access: Access::new(config, &sealer, platform),
+            upstreams: upstreams.collect(),
+            platform: platform.clone(),
+            via: format!("1.1 registry-proxy-{}", sealer.via()),
+            sealer,
+            bounds: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Answers a request. Cannot fail: whatever happens inside is a response.
+    pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
+        let started = self.platform.clock.now();
+        let (head, body) = request.into_parts();
+        let outside = self.windows.look(cx, &head.uri, &head.headers);
+        let waiting = Waiting::enter(&self.waiting);
+        let mut subject = Subject::default();
+        let result = if waiting.count > self.bounds.waiting {
+            Err(Error::Overloaded)
+        } else if headers::has_passed(&head.headers, &self.via) {
+            Err(Error::Loop)
+        } else {
+            self.answer(&head, body, &outside, &mut subject).await
+        };
+        drop(waiting);
+        let (response, outcome) = match result {
+            Ok(answer) => (answer.response, answer.outcome),
+            Err(error) => {
+                subject.error = std::error::Error::source(&error).map(ToString::to_string);
+                (error.to_response(), error.outcome())
+            }
+        };
+        let record = Record {
+            started,
+            request_id: cx.id,
+            client: outside.client,
+            status: response.status(),
+            outcome,
+            sent_bytes: 0,
+            expected_bytes: response.body().length(),
+            is_broken: false,
+            subject,
+            method: head.method,
+            clock: Arc::clone(&self.platform.clock),
+        };
+        finish(record, response, head.uri.path())
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Body,
+        outside: &Outside,
+        subject: &mut Subject,
+    ) -> Result<Answer, Error> {
+        let target = Target { host: &outside.host, path: head.uri.path(), query: head.uri.query() };
+        let route = self.routes.route(target)?;
+        let is_read = matches!(head.method, Method::GET | Method::HEAD);
+        match route {
+            Route::Ping(door) if is_read => {
+                subject.endpoint = "ping";
+                self.access.ping(&head.headers, &door, outside).await?;
+                let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
+                response
+                    .headers_mut()
+                    .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                Ok(Answer::new(response, Done::Answered, "ping"))
+            }
+            Route::Token(door) => {
+                subject.endpoint = "token";
+                let mut request = Request::new(body);
+                *request.method_mut() = head.method.clone();
+                *request.uri_mut() = head.uri.clone();
+                *request.headers_mut() = head.headers.clone();
+                let token = self.access.token(request, &door, &self.routes, &self.upstreams);
+                let response = self.in_time(token).await?;
+                Ok(Answer::new(response, Done::Answered, "token"))
+            }
+            Route::Catalog if is_read => listing::catalog(),
+            Route::Front if is_read => Ok(listing::front()),
+            Route::Storage if is_read => {
+                subject.endpoint = "storage";
+                let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
+                upstream.name().clone_into(&mut subject.upstream);
+                self.in_time(storage::get(upstream, head, self.upstream_headers(head))).await
+            }
+            Route::Repository(place) => self.visit(head, body, outside, &place, subject).await,
+            Route::Ping(_) | Route::Catalog | Route::Front | Route::Storage => Err(Error::MethodNotAllowed),
+        }
+    }
+
+    async fn visit(
+        &self,
+        head: &Parts,
+        body: Body,
+        outside: &Outside,
+        place: &Place,
+        subject: &mut Subject,
+    ) -> Result<Answer, Error> {
+        let upstream = self.upstreams.get(place.upstream).ok_or(Error::UnknownUpstream)?;
+        subject.name(upstream, place);
+        let is_read = matches!(head.method, Method::GET | Method::HEAD)
+            && !matches!(place.endpoint, Endpoint::Uploads | Endpoint::Upload);
+        let actions = match head.method {
+            Method::DELETE => "delete",
+            _ if is_read => "pull",
+            _ => "pull,push",
+        };
+        let scope = format!("repository:{}:{actions}", place.client_name);
+        let admitted = self.access.admit(&head.headers, upstream, &place.door, outside, &scope);
+        let identity = self.in_time(admitted).await?;
+        if !upstream.permits(&place.name) {
+            return Err(Error::RepositoryDenied);
+        }
+        let visit = Visit {
+            platform: &self.platform,
+            bounds: &self.bounds,
+            timeouts: &self.timeouts,
+            sealer: &self.sealer,
+            upstream,
+            identity: &identity,
+            place,
+            head,
+            outside,
+            is_open: self.access.is_open(),
+            upstream_headers: self.upstream_headers(head),
+        };
+        let result = if is_read {
+            self.in_time(async {
+                match &place.endpoint {
+                    Endpoint::Manifest(reference) => manifest::get(&visit, reference).await,
+                    Endpoint::Blob(digest) => blob::get(&visit, digest).await,
+                    Endpoint::Tags => listing::tags(&visit).await,
+                    Endpoint::Referrers(digest) => listing::referrers(&visit, digest).await,
+                    Endpoint::Uploads | Endpoint::Upload => Err(Error::MethodNotAllowed),
+                }
+            })
+            .await
+        } else {
+            // However long an upload takes: its own deadline is a standstill.
+            push::write(&visit, &self.routes, body).await
+        };
+        let mut answer =
+            result.map_err(|error| self.access.refusal(error, &identity, &place.door, outside, &scope))?;
+        if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
+            answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
+        }
+        Ok(answer)
+    }
+
+    /// Within `timeouts.head`: no client waits longer for an answer to begin (P-113).
+    async fn in_time<T>(&self, future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        within(&*self.platform.clock, self.timeouts.head.0, future).await.unwrap_or(Err(Error::DeadlinePassed))
+    }
+
+    fn upstream_headers(&self, head: &Parts) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(VIA, headers::via(&head.headers, &self.via));
+        headers
+    }
+}
+
+/// Counts those who wait for an answer's head.
+struct Waiting<'a> {
+    counter: &'a AtomicUsize,
+    count: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(counter: &'a AtomicUsize) -> Self {
+        Self { counter, count: counter.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counter.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a request is about, as far as is known: never its raw path, in which a secret may stand.
+#[derive(Default)]
+struct Subject {
+    endpoint: &'static str,
+    upstream: String,
+    repository: String,
+    reference: String,
+    error: Option<String>,
+}
+
+impl Subject {
+    fn name(&mut self, upstream: &Upstream, place: &Place) {
+        upstream.name().clone_into(&mut self.upstream);
+        place.name.as_str().clone_into(&mut self.repository);
+        (self.endpoint, self.reference) = match &place.endpoint {
+            Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
+            Endpoint::Blob(digest) => ("blob", digest.as_str().to_owned()),
+            Endpoint::Referrers(digest) => ("referrers", digest.as_str().to_owned()),
+            Endpoint::Tags => ("tags", String::new()),
+            Endpoint::Uploads | Endpoint::Upload => ("upload", String::new()),
+        };
+    }
+}
+
+/// Puts on what every answer carries, and watches it go.
+fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body> {
+    let mut response = if record.method == Method::HEAD {
+        // HEAD stays HEAD: the headers of a GET, and no body (P-79).
+        let length = response.body().length();
+        let mut response = response;
+        if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        response.map(|_| Body::Empty)
+    } else {
+        response
+    };
+    let headers = response.headers_mut();
+    if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || !record.subject.repository.is_empty() {
+        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    }
+    headers.extend(HeaderValue::try_from(record.outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
+    response.map(|body| match body {
+        Body::Stream(_) => {
+            let length = body.length();
+            Body::stream(Watched { inner: body, record }, length)
+        }
+        whole => {
+            let mut record = record;
+            record.sent_bytes = whole.length().unwrap_or(0);
+            whole
+        }
+    })
+}
+
+/// What is known of a request; dropped, it is written to the log and counted.
+struct Record {
+    started: Moment,
+    request_id: u64,
+    client: Option<IpAddr>,
+    method: Method,
+    status: StatusCode,
+    outcome: Outcome,
+    subject: Subject,
+    sent_bytes: u64,
+    expected_bytes: Option<u64>,
+    is_broken: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let after: Duration = self.clock.now().since(self.started);
+        telemetry::answered(&telemetry::Answered {
+            upstream: &self.subject.upstream,
+            endpoint: self.subject.endpoint,
+            method: &self.method,
+            status: self.status,
+            outcome: self.outcome,
+            sent_bytes: self.sent_bytes,
+            is_broken: self.is_broken,
+        });
+        let is_whole =
+            self.method == Method::HEAD || self.expected_bytes.is_none_or(|expected| expected == self.sent_bytes);
+        let end = match (self.is_broken, is_whole) {
+            (true, _) => "broken",
+            (false, false) => "client left",
+            (false, true) => "complete",
+        };
+        tracing::info!(
+            target: "registry_proxy::request",
+            {
+                request.id = self.request_id,
+                client = self.client.map(tracing::field::display),
+                method = %self.method,
+                endpoint = self.subject.endpoint,
+                upstream = self.subject.upstream,
+                repository = self.subject.repository,
+                reference = self.subject.reference,
+                status = self.status.as_u16(),
+                outcome = self.outcome.done.as_str(),
+                why = self.outcome.why,
+                end = end,
+                size_bytes = self.sent_bytes,
+                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                error = self.subject.error
+            },
+            "{} {}",
+            self.method,
+            self.status.as_u16(),
+        );
+    }
+}
+
+/// Counts what a client is sent.
+struct Watched {
+    inner: Body,
+    record: Record,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.record.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64)
+            }
+            Poll::Ready(Some(Err(_))) => self.record.is_broken = true,
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

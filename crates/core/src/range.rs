@@ -1,0 +1,239 @@
+//! The algebra of `Range` and `Content-Range` (RFC 9110 section 14): pure, without I/O.
+
+use http::HeaderValue;
+
+/// Most ranges one request may name before it is refused unread (P-102).
+const MAX_RANGES: usize = 100;
+
+/// What a request's `Range` header asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RangeRequest {
+    /// No header, or one that must be ignored: another unit, or not understood (P-100).
+    Whole,
+    /// One range.
+    One(RangeSpec),
+    /// Several ranges at once.
+    Many,
+    /// A range that ends before it begins: nothing satisfies it (P-100).
+    Inverted,
+}
+
+/// One range, as asked, before the length of the representation is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeSpec {
+    /// `bytes=first-last`, both included.
+    Between(u64, u64),
+    /// `bytes=first-`
+    From(u64),
+    /// `bytes=-length`: the last bytes.
+    Last(u64),
+}
+
+/// A range of a representation whose length is known: never empty, never beyond the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// Offset of the first byte.
+    pub first: u64,
+    /// Offset behind the last byte.
+    pub end: u64,
+    /// Length of the whole representation, in bytes.
+    pub total: u64,
+}
+
+impl RangeRequest {
+    /// Reads the header.
+    pub fn parse(header: Option<&HeaderValue>) -> Self {
+        let Some(set) =
+            header.and_then(|value| value.to_str().ok()).and_then(|text| text.trim().strip_prefix("bytes="))
+        else {
+            return Self::Whole;
+        };
+        let specs: Vec<&str> = set.split(',').map(str::trim).filter(|spec| !spec.is_empty()).collect();
+        match specs.as_slice() {
+            [one] => parse_spec(one),
+            [] => Self::Whole,
+            many if many.len() <= MAX_RANGES && many.iter().all(|spec| parse_spec(spec) != Self::Whole) => {
+                Self::Many
+            }
+            many if many.len() > MAX_RANGES => Self::Many,
+            _ => Self::Whole,
+        }
+    }
+}
+
+fn parse_spec(spec: &str) -> RangeRequest {
+    let number = |text: &str| {
+        (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    match spec.split_once('-') {
+        Some(("", last)) => number(last).map_or(RangeRequest::Whole, |n| RangeRequest::One(RangeSpec::Last(n))),
+        Some((first, "")) => number(first).map_or(RangeRequest::Whole, |n| RangeRequest::One(RangeSpec::From(n))),
+        Some((first, last)) => match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => RangeRequest::One(RangeSpec::Between(first, last)),
+            (Some(_), Some(_)) => RangeRequest::Inverted,
+            _ => RangeRequest::Whole,
+        },
+        None => RangeRequest::Whole,
+    }
+}
+
+impl RangeSpec {
+    /// The bytes this names in a representation of `total` bytes, clamped to its end; `None`: not satisfiable.
+    pub fn within(self, total: u64) -> Option<ByteRange> {
+        let (first, end) = match self {
+            Self::Between(first, last) => (first, last.saturating_add(1).min(total)),
+            Self::From(first) => (first, total),
+            Self::Last(length) => (total.saturating_sub(length), total),
+        };
+        (first < end).then_some(ByteRange { first, end, total })
+    }
+
+    /// The header value that asks for this.
+    pub fn to_header(self) -> HeaderValue {
+        let text = match self {
+            Self::Between(first, last) => format!("bytes={first}-{last}"),
+            Self::From(first) => format!("bytes={first}-"),
+            Self::Last(length) => format!("bytes=-{length}"),
+        };
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("bytes=0-"))
+    }
+}
+
+impl ByteRange {
+    /// All of a representation.
+    pub fn whole(total: u64) -> Self {
+        Self { first: 0, end: total, total }
+    }
+
+    /// How many bytes this names.
+    pub fn length(&self) -> u64 {
+        self.end - self.first
+    }
+
+    /// `bytes 0-9/100`
+    pub fn to_content_range(self) -> HeaderValue {
+        let text = format!("bytes {}-{}/{}", self.first, self.end.saturating_sub(1), self.total);
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("bytes */0"))
+    }
+}
+
+/// A `Content-Range` header, as a registry or its storage sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentRange {
+    /// `bytes first-last/total`; the total is missing where it was `*`.
+    Bytes {
+        /// Offset of the first byte.
+        first: u64,
+        /// Offset behind the last byte.
+        end: u64,
+        /// Length of the whole representation.
+        total: Option<u64>,
+    },
+    /// `bytes */total`, with a 416.
+    Unsatisfied {
+        /// Length of the whole representation.
+        total: u64,
+    },
+}
+
+impl ContentRange {
+    /// Reads the header; `None` where it is missing or makes no sense.
+    pub fn parse(header: Option<&HeaderValue>) -> Option<Self> {
+        let text = header?.to_str().ok()?.trim().strip_prefix("bytes")?.trim_start();
+        let (range, total) = text.split_once('/')?;
+        let total = match total.trim() {
+            "*" => None,
+            number => Some(number.parse::<u64>().ok()?),
+        };
+        if range.trim() == "*" {
+            return total.map(|total| Self::Unsatisfied { total });
+        }
+        let (first, last) = range.trim().split_once('-')?;
+        let (first, end) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?.checked_add(1)?);
+        (first < end && total.is_none_or(|total| end <= total)).then_some(Self::Bytes { first, end, total })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> RangeRequest {
+        RangeRequest::parse(Some(&HeaderValue::from_str(text).unwrap()))
+    }
+
+    #[test]
+    fn headers_are_read_as_rfc_9110_says() {
+        use RangeRequest::{Inverted, Many, One, Whole};
+        for (text, expected) in [
+            ("bytes=0-9", One(RangeSpec::Between(0, 9))),
+            ("bytes=0-", One(RangeSpec::From(0))),
+            ("bytes=-500", One(RangeSpec::Last(500))),
+            ("bytes=0-9,20-29", Many),
+            ("bytes=0-9, 20-", Many),
+            ("bytes=500-0", Inverted),
+            ("bytes=5", Whole),
+            ("bytes=-", Whole),
+            ("bytes=", Whole),
+            ("bytes=a-b", Whole),
+            ("bytes=0-9,x", Whole),
+            ("bytes=+1-2", Whole),
+            ("items=0-9", Whole),
+        ] {
+            assert_eq!(parse(text), expected, "{text}");
+        }
+        assert_eq!(RangeRequest::parse(None), Whole);
+    }
+
+    #[test]
+    fn the_cases_of_the_conformance_suite() {
+        // T-03, on a representation of 5000 bytes.
+        let within = |spec: RangeSpec| spec.within(5000).map(|range| (range.first, range.end));
+        assert_eq!(within(RangeSpec::Between(500, 1499)), Some((500, 1500)));
+        assert_eq!(within(RangeSpec::From(500)), Some((500, 5000)));
+        assert_eq!(within(RangeSpec::Last(500)), Some((4500, 5000)));
+        assert_eq!(within(RangeSpec::Between(2000, 5000)), Some((2000, 5000)));
+        assert_eq!(within(RangeSpec::Between(5000, 10000)), None);
+        assert_eq!(within(RangeSpec::Last(0)), None);
+        assert_eq!(RangeSpec::Last(9000).within(5000).unwrap().first, 0);
+        assert_eq!(RangeSpec::From(0).within(0), None);
+    }
+
+    #[test]
+    fn content_ranges_that_lie_are_refused() {
+        let parse = |text: &str| ContentRange::parse(Some(&HeaderValue::from_str(text).unwrap()));
+        assert_eq!(parse("bytes 0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
+        assert_eq!(parse("bytes 0-9/*"), Some(ContentRange::Bytes { first: 0, end: 10, total: None }));
+        assert_eq!(parse("bytes */100"), Some(ContentRange::Unsatisfied { total: 100 }));
+        for text in
+            ["bytes 9-0/100", "bytes 0-100/100", "bytes */*", "items 0-9/10", "bytes 0-18446744073709551615/*", ""]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_without_panic(text in "[ -~]{0,60}") {
+            let _ = parse(&text);
+            let _ = ContentRange::parse(HeaderValue::from_str(&text).ok().as_ref());
+        }
+
+        #[test]
+        fn a_range_never_leaves_its_representation(first: u64, last: u64, total: u64) {
+            for spec in [RangeSpec::Between(first.min(last), first.max(last)), RangeSpec::From(first), RangeSpec::Last(last)] {
+                if let Some(range) = spec.within(total) {
+                    prop_assert!(range.first < range.end && range.end <= total);
+                    let header = range.to_content_range();
+                    prop_assert_eq!(
+                        ContentRange::parse(Some(&header)),
+                        Some(ContentRange::Bytes { first: range.first, end: range.end, total: Some(total) })
+                    );
+                }
+            }
+        }
+    }
+}

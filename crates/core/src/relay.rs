@@ -1,0 +1,257 @@
+//! A body that survives the loss of its connection: when the upstream breaks off, stalls, or sends less than it was
+//! asked for, the rest is fetched from where it stopped, and the client notices nothing (P-99, P-114, P-115).
+//!
+//! Bytes are counted, not hashed: clients verify, and hashing halves a relay's throughput (P-107).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use http::header::{CONTENT_RANGE, RANGE};
+use http::{Response, StatusCode};
+use http_body::{Frame, SizeHint};
+
+use crate::body::{Body, BodyError};
+use crate::platform::{Clock, Sleep};
+use crate::range::{ContentRange, RangeSpec};
+use crate::upstream::{Ask, Failure, Reply, Upstream};
+
+/// Tries to go on without a single byte in between. Any progress starts the count anew.
+const MAX_TRIES: u32 = 4;
+/// Wait before the first try to go on; each further one waits four times as long.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Where the bytes come from, and come from again.
+pub(crate) struct Source {
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
+    /// The question; its `Range` is set for each try.
+    pub ask: Ask,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Silence that counts as a break.
+    pub idle: Duration,
+}
+
+/// The bytes from `position` to `end` of a blob, whatever happens on the way.
+pub(crate) struct Relay {
+    source: Arc<Source>,
+    state: State,
+    /// Offset in the blob of the next byte for the client.
+    position: u64,
+    /// Offset behind the last; unknown where the upstream gives no length.
+    end: Option<u64>,
+    /// Length of what the client was promised.
+    promised: Option<u64>,
+    /// Bytes that the upstream sends and nobody asked for.
+    skip: u64,
+    tries: u32,
+    /// Runs while nothing arrives. Armed once an interval, not once a frame.
+    silence: Option<Sleep>,
+    heard: bool,
+}
+
+enum State {
+    Reading(Body),
+    Waiting(Sleep),
+    Opening(Pin<Box<dyn Future<Output = Result<Opened, Stop>> + Send>>),
+    Over,
+}
+
+/// A body found again.
+struct Opened {
+    body: Body,
+    skip: u64,
+    total: Option<u64>,
+}
+
+/// Why a try to go on failed.
+enum Stop {
+    /// Perhaps the next one works.
+    Later,
+    /// The upstream says no.
+    Never,
+}
+
+impl Relay {
+    /// Goes on from an answer that has begun. `skip`: bytes at its beginning that nobody asked for.
+    pub(crate) fn new(source: Source, body: Body, skip: u64, position: u64, end: Option<u64>) -> Self {
+        Self {
+            source: Arc::new(source),
+            state: State::Reading(body),
+            position,
+            end,
+            promised: end.map(|end| end - position),
+            skip,
+            tries: 0,
+            silence: None,
+            heard: false,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.end.is_some_and(|end| self.position >= end)
+    }
+
+    /// Something is wrong with the body: the next try, or the end.
+    fn broken(&mut self, why: &'static str) -> Result<(), BodyError> {
+        self.silence = None;
+        self.tries += 1;
+        let missing_bytes = self.end.map_or(0, |end| end - self.position);
+        if self.tries > MAX_TRIES {
+            self.state = State::Over;
+            return Err(BodyError::Short { missing_bytes });
+        }
+        tracing::info!(
+            upstream = self.source.upstream.name(),
+            endpoint = self.source.ask.endpoint,
+            at_bytes = self.position,
+            missing_bytes,
+            why,
+            try_number = self.tries,
+            "the upstream's body broke; going on where it stopped"
+        );
+        // Waiting, however short, also lets the server send what it has (P-116).
+        self.state = State::Waiting(self.source.clock.sleep(FIRST_WAIT * 4_u32.pow(self.tries - 1)));
+        Ok(())
+    }
+
+    /// Takes what arrived: drops what nobody asked for, at either end.
+    fn take(&mut self, mut bytes: Bytes) -> Option<Bytes> {
+        if self.skip > 0 {
+            let dropped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+            bytes.advance(dropped);
+            self.skip -= dropped as u64;
+        }
+        self.heard = true;
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(end) = self.end {
+            bytes.truncate(usize::try_from(end - self.position).unwrap_or(usize::MAX));
+        }
+        self.position += bytes.len() as u64;
+        self.tries = 0;
+        if self.is_complete() {
+            self.state = State::Over;
+        }
+        Some(bytes)
+    }
+
+    /// Nothing has arrived: has it been so for too long?
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let silence = self.silence.get_or_insert_with(|| {
+                self.heard = false;
+                self.source.clock.sleep(self.source.idle)
+            });
+            ready!(silence.as_mut().poll(cx));
+            self.silence = None;
+            if !self.heard {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl http_body::Body for Relay {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            let outcome = match &mut this.state {
+                State::Reading(body) => match Pin::new(body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let taken = frame.into_data().ok().and_then(|bytes| this.take(bytes));
+                        match taken {
+                            Some(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                            None => Ok(()),
+                        }
+                    }
+                    Poll::Ready(None) if this.end.is_none() || this.is_complete() => {
+                        this.state = State::Over;
+                        Ok(())
+                    }
+                    Poll::Ready(None) => this.broken("it ended short"),
+                    Poll::Ready(Some(Err(_))) => this.broken("the connection broke"),
+                    Poll::Pending => {
+                        ready!(this.poll_silence(cx));
+                        this.broken("nothing arrived")
+                    }
+                },
+                State::Waiting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    let (source, position, end) = (Arc::clone(&this.source), this.position, this.end);
+                    crate::telemetry::resumed(source.upstream.name());
+                    this.state = State::Opening(Box::pin(async move { source.open(position, end).await }));
+                    Ok(())
+                }
+                State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Ok(opened) => {
+                        this.end = this.end.or(opened.total);
+                        this.skip = opened.skip;
+                        this.state = State::Reading(opened.body);
+                        Ok(())
+                    }
+                    Err(Stop::Later) => this.broken("it could not be asked again"),
+                    Err(Stop::Never) => {
+                        this.tries = MAX_TRIES;
+                        this.broken("the upstream gives no more")
+                    }
+                },
+                State::Over => return Poll::Ready(None),
+            };
+            if let Err(error) = outcome {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Over) && self.end.is_none_or(|end| self.position >= end)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.promised.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Source {
+    /// Asks for the rest.
+    async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, Stop> {
+        let spec =
+            end.map_or(RangeSpec::From(position), |end| RangeSpec::Between(position, end.saturating_sub(1)));
+        let mut ask = self.ask.clone();
+        ask.headers.insert(RANGE, spec.to_header());
+        match self.upstream.read(&ask).await {
+            Reply::Found(response) => continuation(response, position).ok_or(Stop::Never),
+            Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted) => Err(Stop::Never),
+            Reply::Failed(_) | Reply::Limited { .. } => Err(Stop::Later),
+            Reply::Missing(_) | Reply::Refused(_) | Reply::Unsatisfiable { .. } | Reply::Declined(..) => {
+                Err(Stop::Never)
+            }
+        }
+    }
+}
+
+/// What of an answer continues at `position`: a 206 that begins there, or a 200 of which the beginning is dropped.
+fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
+    match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
+        (StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { first, total, .. })) if first == position => {
+            Some(Opened { body: response.into_body(), skip: 0, total })
+        }
+        (StatusCode::OK, _) => {
+            let total = response.body().length();
+            Some(Opened { body: response.into_body(), skip: position, total })
+        }
+        _ => None,
+    }
+}

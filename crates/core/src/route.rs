@@ -1,0 +1,329 @@
+//! Method, host, path and query become a [`Route`]: the only code that knows URLs. Pure, without I/O.
+//!
+//! Three ways of naming a registry work at once (P-01 … P-13): a virtual host, a prefix of the path, and the `ns`
+//! parameter that containerd adds. Paths are read from the right, because repositories may be called `manifests`.
+
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::name::{Reference, RepositoryName};
+use crate::secret::Secret;
+use crate::upstream::catalogue;
+
+/// How requests find their upstream.
+pub struct Routes {
+    upstreams: Vec<Names>,
+    default: Option<usize>,
+    /// With `REGISTRY_BACKEND` names are never read as hosts, and `ns` means nothing.
+    is_backend: bool,
+    path_secret: Option<Secret>,
+}
+
+/// What one upstream is called.
+struct Names {
+    name: String,
+    /// Other `ns` values that mean it: the catalogue's aliases, and its own addresses.
+    aliases: Vec<String>,
+    hosts: Vec<String>,
+    is_docker_hub: bool,
+}
+
+/// The parts of a request that say what it wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The host the client speaks to, port included where it said one.
+    pub host: &'a str,
+    /// The path, undecoded.
+    pub path: &'a str,
+    /// The query, undecoded.
+    pub query: Option<&'a str>,
+}
+
+/// What a request wants.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/v2/`
+    Ping(Door),
+    /// `/token`
+    Token(Door),
+    /// `/v2/_catalog`
+    Catalog,
+    /// Something in a repository.
+    Repository(Box<Place>),
+    /// Outside `/v2/`, with `REGISTRY_BACKEND` only: what lies at `DEFAULT_BACKEND_HOST`.
+    Storage,
+    /// `/`
+    Front,
+}
+
+/// The way in that a client took, as far as its token endpoint depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// What stands before `/v2/` or `/token`: nothing, `/ghcr.io`, `/<secret>` (P-03).
+    pub prefix: String,
+    /// The upstream, where host or prefix say it.
+    pub upstream: Option<usize>,
+}
+
+/// A repository of an upstream, and what is wanted there.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The way in.
+    pub door: Door,
+    /// Which upstream.
+    pub upstream: usize,
+    /// The repository's name there.
+    pub name: RepositoryName,
+    /// The name that the client uses, from which it computes scopes (P-35).
+    pub client_name: String,
+    /// The path that the client uses, up to and with the name: Location and Link begin with it.
+    pub client_path: String,
+    /// The `ns` value that chose the upstream, if one did (P-08).
+    pub namespace: Option<String>,
+    /// What is wanted.
+    pub endpoint: Endpoint,
+}
+
+/// What is wanted in a repository.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `manifests/<reference>`
+    Manifest(Reference),
+    /// `blobs/<digest>`
+    Blob(Digest),
+    /// `blobs/uploads/`
+    Uploads,
+    /// `blobs/uploads/<session>`
+    Upload,
+    /// `tags/list`
+    Tags,
+    /// `referrers/<digest>`
+    Referrers(Digest),
+}
+
+impl Routes {
+    /// Takes the names from the configuration.
+    pub fn new(config: &Config) -> Self {
+        let names = |upstream: &crate::config::Upstream| {
+            let addresses = upstream.urls.iter().filter_map(|url| {
+                let host = url.host_str()?;
+                Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+            });
+            let known = catalogue::find(&upstream.name).map_or(&[][..], |known| known.aliases);
+            Names {
+                name: upstream.name.clone(),
+                aliases: addresses.clone().chain(known.iter().map(|alias| (*alias).to_owned())).collect(),
+                hosts: upstream.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+                is_docker_hub: catalogue::is_docker_hub(&upstream.name)
+                    || addresses.clone().any(|host| catalogue::is_docker_hub(&host)),
+            }
+        };
+        Self {
+            upstreams: config.upstream.iter().map(names).collect(),
+            default: config.upstream.iter().position(|upstream| upstream.default),
+            is_backend: config.upstream.iter().any(|upstream| upstream.backend.is_some()),
+            path_secret: config.clients.path_secret.clone(),
+        }
+    }
+
+    /// What the request wants, or why it cannot be had.
+    pub fn route(&self, target: Target<'_>) -> Result<Route, Error> {
+        let host = self.by_host(target.host);
+        let path = target.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
+        if path.is_empty() {
+            return Ok(if self.is_backend { Route::Storage } else { Route::Front });
+        }
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        let has_slash = path.len() > first.len();
+
+        // `/<secret>/…`: the rest is read as if the secret were not there.
+        if self.is_secret(first) {
+            let door = Door { prefix: format!("/{first}"), upstream: host };
+            return self.below(door, target, rest, true);
+        }
+        let door = Door { prefix: String::new(), upstream: host };
+        // The bare ping answers without the secret, and so does the token endpoint it names.
+        if first == "token" && !has_slash {
+            return Ok(Route::Token(door));
+        }
+        if first == "v2" && rest.is_empty() {
+            return Ok(Route::Ping(door));
+        }
+        self.below(door, target, path, self.path_secret.is_none())
+    }
+
+    /// Reads a path that has no leading slash and no secret before it.
+    fn below(&self, door: Door, target: Target<'_>, path: &str, admitted: bool) -> Result<Route, Error> {
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        match first {
+            "v2" => return self.api(door, target, rest, admitted),
+            "token" if rest.is_empty() => return Ok(Route::Token(door)),
+            _ => {}
+        }
+        // `/ghcr.io/v2/…` and, without any v2, `/ghcr.io/<name>/manifests/…` as k3s sends it (P-03, P-13).
+        if let (None, false, Some(upstream)) = (door.upstream, self.is_backend, self.by_name(first)) {
+            let door = Door { prefix: format!("{}/{first}", door.prefix), upstream: Some(upstream) };
+            let (second, behind) = rest.split_once('/').unwrap_or((rest, ""));
+            return match second {
+                "v2" => self.api(door, target, behind, admitted),
+                "token" if behind.is_empty() => Ok(Route::Token(door)),
+                _ if !admitted => Err(Error::UnknownUpstream),
+                _ => self.repository(door, target, rest, rest).map_err(|error| match error {
+                    Error::NoSuchEndpoint | Error::InvalidName(_) => Error::NoSuchEndpoint,
+                    other => other,
+                }),
+            };
+        }
+        if self.is_backend && admitted { Ok(Route::Storage) } else { Err(Error::NoSuchEndpoint) }
+    }
+
+    /// Reads what follows `/v2/`.
+    fn api(&self, door: Door, target: Target<'_>, rest: &str, admitted: bool) -> Result<Route, Error> {
+        if rest.is_empty() {
+            return Ok(Route::Ping(door));
+        }
+        let (first, behind) = rest.split_once('/').unwrap_or((rest, ""));
+        let (name, admitted) = if self.is_secret(first) { (behind, true) } else { (rest, admitted) };
+        if !admitted {
+            return Err(Error::UnknownUpstream);
+        }
+        if name == "_catalog" {
+            return Ok(Route::Catalog);
+        }
+        self.repository(door, target, rest, name)
+    }
+
+    /// Reads `<name>/<endpoint>`; `shown` is the same text with whatever stood before it and belongs to the client.
+    fn repository(&self, door: Door, target: Target<'_>, shown: &str, text: &str) -> Result<Route, Error> {
+        let (name, endpoint) = split_endpoint(text)?;
+        let endpoint_bytes = text.len() - name.len();
+        let client_name = shown.get(..shown.len() - endpoint_bytes).unwrap_or_default().to_owned();
+        let client_path = target.path.get(..target.path.len() - endpoint_bytes).unwrap_or_default().to_owned();
+
+        let ns = if self.is_backend { None } else { namespace(target.query) };
+        let (upstream, name, by_path) = self.identify(door.upstream, name, ns.as_deref())?;
+        let namespace = ns.filter(|_| !by_path);
+        Ok(Route::Repository(Box::new(Place {
+            door,
+            upstream,
+            name,
+            client_name,
+            client_path,
+            namespace,
+            endpoint,
+        })))
+    }
+
+    /// Which upstream a name means, and the repository's name there. The flag: host or path said it, not `ns`.
+    fn identify(
+        &self,
+        fixed: Option<usize>,
+        name: &str,
+        ns: Option<&str>,
+    ) -> Result<(usize, RepositoryName, bool), Error> {
+        let named = ns.map(|ns| self.by_namespace(ns));
+        let (upstream, name, by_path) = match (fixed, name.split_once('/')) {
+            (Some(upstream), _) => (upstream, name, true),
+            (None, _) if self.is_backend => (self.default.ok_or(Error::UnknownUpstream)?, name, true),
+            (None, Some((first, rest))) if self.by_name(first).is_some() => {
+                (self.by_name(first).ok_or(Error::UnknownUpstream)?, rest, true)
+            }
+            // A host that is not ours to serve, and never a repository of the default upstream (P-12).
+            (None, Some((first, _))) if looks_like_host(first) => return Err(Error::UnknownUpstream),
+            (None, _) => {
+                let upstream = match named {
+                    Some(upstream) => upstream,
+                    None => self.default,
+                };
+                (upstream.ok_or(Error::UnknownUpstream)?, name, false)
+            }
+        };
+        // The same registry twice is containerd's habit; two different ones are a mistake (P-04).
+        if by_path && named.is_some_and(|named| named != Some(upstream)) {
+            return Err(Error::NamespaceConflict);
+        }
+        let name = RepositoryName::parse(name)?;
+        let is_docker_hub = self.upstreams.get(upstream).is_some_and(|names| names.is_docker_hub);
+        Ok((upstream, if is_docker_hub { name.with_library() } else { name }, by_path))
+    }
+
+    /// Reads a repository name as it stands in a scope, by the same rules as in a path.
+    pub fn identify_scope(&self, door: &Door, name: &str) -> Option<(usize, RepositoryName)> {
+        let name = match name.split_once('/') {
+            Some((first, rest)) if self.is_secret(first) => rest,
+            _ => name,
+        };
+        self.identify(door.upstream, name, None).ok().map(|(upstream, name, _)| (upstream, name))
+    }
+
+    /// The upstream that serves names which say none.
+    pub fn default_upstream(&self) -> Option<usize> {
+        self.default
+    }
+
+    fn by_host(&self, host: &str) -> Option<usize> {
+        let host = host.to_ascii_lowercase();
+        let bare = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
+        self.upstreams
+            .iter()
+            .position(|names| names.hosts.contains(&host))
+            .or_else(|| self.upstreams.iter().position(|names| names.hosts.iter().any(|known| known == bare)))
+    }
+
+    fn by_name(&self, text: &str) -> Option<usize> {
+        if self.is_backend {
+            return None;
+        }
+        self.upstreams.iter().position(|names| names.name == text)
+    }
+
+    fn by_namespace(&self, ns: &str) -> Option<usize> {
+        self.by_name(ns)
+            .or_else(|| self.upstreams.iter().position(|names| names.aliases.iter().any(|alias| alias == ns)))
+    }
+
+    fn is_secret(&self, segment: &str) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.path_secret.as_ref().is_some_and(|secret| secret.expose().as_bytes().ct_eq(segment.as_bytes()).into())
+    }
+}
+
+/// Splits `<name>/<endpoint>` from the right; the name is not checked yet.
+fn split_endpoint(text: &str) -> Result<(&str, Endpoint), Error> {
+    let unknown = || Error::NoSuchEndpoint;
+    if let Some(name) = text.strip_suffix("/blobs/uploads/").or_else(|| text.strip_suffix("/blobs/uploads")) {
+        return Ok((name, Endpoint::Uploads));
+    }
+    let (before, last) = text.rsplit_once('/').ok_or_else(unknown)?;
+    let (name, kind) = before.rsplit_once('/').ok_or_else(unknown)?;
+    let endpoint = match kind {
+        "manifests" => Endpoint::Manifest(Reference::parse(last)?),
+        "blobs" => Endpoint::Blob(Digest::parse(last)?),
+        "referrers" => Endpoint::Referrers(Digest::parse(last)?),
+        "tags" if last == "list" => Endpoint::Tags,
+        "uploads" if !last.is_empty() => {
+            return Ok((name.strip_suffix("/blobs").ok_or_else(unknown)?, Endpoint::Upload));
+        }
+        _ => return Err(unknown()),
+    };
+    Ok((name, endpoint))
+}
+
+/// `ns`, decoded and in lower case (P-05).
+fn namespace(query: Option<&str>) -> Option<String> {
+    parameter(query, "ns").map(|value| value.to_ascii_lowercase()).filter(|value| !value.is_empty())
+}
+
+/// The first parameter of this name, decoded.
+pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// A first segment that a client means as a host (P-12).
+fn looks_like_host(segment: &str) -> bool {
+    segment.contains(['.', ':']) || segment == "localhost"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! With `REGISTRY_BACKEND`: what lies outside `/v2/` is fetched from `DEFAULT_BACKEND_HOST`, and from nowhere else.
+//! This is the other half of rewritten redirects: the client comes back here with the storage's path and signature.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE};
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use url::Url;
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::headers;
+use crate::name::RepositoryName;
+use crate::platform::Purpose;
+use crate::upstream::{Actions, Ask, Failure, Identity, Upstream};
+use crate::visit::Answer;
+
+/// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
+pub(crate) async fn get(
+    upstream: &Arc<Upstream>,
+    head: &Parts,
+    upstream_headers: HeaderMap,
+) -> Result<Answer, Error> {
+    let storage = upstream.storage().ok_or(Error::NoSuchEndpoint)?;
+    let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let url = Url::parse(&format!("{}{path}", storage.origin().ascii_serialization()));
+    let url = url.map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
+    let mut headers = upstream_headers;
+    headers::copy(&head.headers, &mut headers, &[RANGE]);
+    let ask = Ask {
+        method: head.method.clone(),
+        name: RepositoryName::parse("storage")?,
+        endpoint: String::new(),
+        query: None,
+        headers,
+        identity: Identity::Client(None),
+        actions: Actions::Pull,
+        mount_from: None,
+        purpose: Purpose::Blob,
+    };
+    let found = upstream.fetch_storage(&url, &ask).await.or_error(Error::NotFound)?;
+    let (found_head, body) = found.into_parts();
+    let mut response = Response::new(body);
+    *response.status_mut() = found_head.status;
+    let names = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, ACCEPT_RANGES];
+    headers::copy(&found_head.headers, response.headers_mut(), &names);
+    Ok(Answer::relayed(if head.method == http::Method::HEAD { response.map(|_| Body::Empty) } else { response }))
+}

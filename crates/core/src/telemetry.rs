@@ -1,0 +1,102 @@
+//! Names of metrics, in one place. Labels are closed sets: no name of a repository or a client is ever one.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::outcome::Outcome;
+
+/// Answered requests, by upstream, endpoint, status and outcome.
+pub const REQUESTS: &str = "registry_proxy_requests_total";
+/// Bytes of bodies sent to clients, by upstream and endpoint.
+pub const SENT_BYTES: &str = "registry_proxy_sent_bytes_total";
+/// Bodies that ended short, by upstream.
+pub const BROKEN: &str = "registry_proxy_broken_bodies_total";
+/// Seconds until an upstream's answer began, by upstream and status.
+pub const UPSTREAM_SECONDS: &str = "registry_proxy_upstream_seconds";
+/// Tokens fetched from upstreams, by upstream and result.
+pub const TOKENS: &str = "registry_proxy_token_fetches_total";
+/// Bodies resumed at the upstream in mid-flight, by upstream.
+pub const RESUMED: &str = "registry_proxy_resumed_bodies_total";
+
+/// Every metric with its unit and meaning, for an exporter to describe.
+pub const DESCRIPTIONS: [(&str, &str); 6] = [
+    (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
+    (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
+    (BROKEN, "Bodies that ended short of their length, by upstream"),
+    (UPSTREAM_SECONDS, "Seconds until an upstream's answer began, by upstream and status"),
+    (TOKENS, "Tokens fetched from upstreams, by upstream and result"),
+    (RESUMED, "Bodies resumed at the upstream in mid-flight, by upstream"),
+];
+
+/// An upstream's answer began, or never came.
+pub(crate) fn upstream_answered(upstream: &str, after: Duration, status: Option<StatusCode>) {
+    let status = status.map_or("none", class_of);
+    metrics::histogram!(UPSTREAM_SECONDS, "upstream" => upstream.to_owned(), "status" => status).record(after);
+}
+
+/// A token was asked of an upstream's token server.
+pub(crate) fn token_fetched(upstream: &str, result: &'static str) {
+    metrics::counter!(TOKENS, "upstream" => upstream.to_owned(), "result" => result).increment(1);
+}
+
+/// A body broke and goes on.
+pub(crate) fn resumed(upstream: &str) {
+    metrics::counter!(RESUMED, "upstream" => upstream.to_owned()).increment(1);
+}
+
+/// What is known of a request when its answer has been sent.
+pub(crate) struct Answered<'a> {
+    pub(crate) upstream: &'a str,
+    pub(crate) endpoint: &'static str,
+    pub(crate) method: &'a Method,
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Outcome,
+    pub(crate) sent_bytes: u64,
+    pub(crate) is_broken: bool,
+}
+
+/// A request is over.
+pub(crate) fn answered(answered: &Answered<'_>) {
+    let upstream = answered.upstream.to_owned();
+    let labels = [
+        ("upstream", upstream.clone().into()),
+        ("endpoint", metrics::SharedString::from(answered.endpoint)),
+        ("method", method_of(answered.method).into()),
+        ("status", class_of(answered.status).into()),
+        ("outcome", answered.outcome.done.as_str().into()),
+        ("why", answered.outcome.why.into()),
+    ];
+    metrics::counter!(REQUESTS, &labels).increment(1);
+    let labels =
+        [("upstream", upstream.clone().into()), ("endpoint", metrics::SharedString::from(answered.endpoint))];
+    metrics::counter!(SENT_BYTES, &labels).increment(answered.sent_bytes);
+    if answered.is_broken {
+        metrics::counter!(BROKEN, "upstream" => upstream).increment(1);
+    }
+}
+
+fn class_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        401 => "401",
+        404 => "404",
+        429 => "429",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
+
+fn method_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

@@ -1,0 +1,303 @@
+//! The token dance, all on our side (P-61 … P-65): which `Authorization` fits an address's challenge, and where a
+//! password may go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use url::Url;
+
+use super::challenge::Challenge;
+use super::follow::{self, Policy};
+use super::reply::{Failure, UpstreamText};
+use super::token::{NoToken, Token, TokenAnswer, TokenKey};
+use super::{Address, Ask, Login, Upstream, header_value, realm};
+use crate::body::Body;
+use crate::name::RepositoryName;
+use crate::platform::{Outgoing, Purpose, Reach, TransportError, within};
+use crate::secret::{Basic, SafeUrl};
+
+/// Largest answer of a token server we read.
+const TOKEN_ANSWER_BYTES: u64 = 1 << 20;
+/// Docker's mark for an identity token in place of a user name.
+const IDENTITY_TOKEN_USER: &str = "<token>";
+/// How long a 429 counts that does not say.
+pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// An `Authorization` to send, and where it comes from.
+pub(super) struct Authorization {
+    pub(super) header: Option<HeaderValue>,
+    /// The table's key of the token in it.
+    pub(super) key: Option<TokenKey>,
+    /// Fetched just now: if it is refused, another would be too.
+    pub(super) is_fresh: bool,
+}
+
+/// What an upstream says of a client's login.
+pub enum LoginCheck {
+    /// It is right, or the upstream has no way to say.
+    Accepted,
+    /// It is wrong.
+    Refused(UpstreamText),
+    /// Not now.
+    Limited(Duration),
+    /// The upstream cannot be asked.
+    Failed(Failure),
+}
+
+impl Upstream {
+    /// The `Authorization` for what is known of this address. Nothing is sent before a challenge has been seen.
+    pub(super) async fn authorization(
+        &self,
+        address: &Address,
+        ask: &Ask,
+        login: Option<&Arc<Login>>,
+        fresh: bool,
+    ) -> Result<Authorization, NoToken> {
+        match address.challenge() {
+            None => Ok(Authorization { header: None, key: None, is_fresh: false }),
+            Some(Challenge::Basic) => Ok(Authorization {
+                header: login.map(|login| basic_header(&login.basic)),
+                key: None,
+                is_fresh: true,
+            }),
+            Some(Challenge::Bearer { realm, service }) => {
+                let scope = scope_of(ask);
+                let (token, key, is_fresh) =
+                    self.token(&address.url, &realm, service.as_deref(), login, &scope, fresh).await?;
+                Ok(Authorization { header: Some(bearer_header(&token)), key: Some(key), is_fresh })
+            }
+        }
+    }
+
+    /// A token, remembered or fetched.
+    pub(super) async fn token(
+        &self,
+        registry: &Url,
+        realm: &Url,
+        service: Option<&str>,
+        login: Option<&Arc<Login>>,
+        scope: &str,
+        fresh: bool,
+    ) -> Result<(Token, TokenKey, bool), NoToken> {
+        let key = TokenKey {
+            upstream: self.index,
+            realm: format!("{realm} {}", service.unwrap_or_default()),
+            credential: login.map_or([0; 16], |login| login.id),
+            scope: scope.to_owned(),
+        };
+        if fresh {
+            self.tokens.forget(&key);
+        } else if let Some(token) = self.tokens.find(&key, self.platform.clock.now()) {
+            return Ok((token, key, false));
+        }
+        if login.is_some() && !realm::is_trusted(registry, realm, &self.config.realms) {
+            tracing::error!(
+                upstream = self.name(),
+                realm = %SafeUrl(realm),
+                "the upstream names a token server that its password is not sent to; if it is right, add it to upstream.realms"
+            );
+            return Err(NoToken::Failed(Failure::RealmNotTrusted));
+        }
+        let token = self.tokens.fetch(&key, || self.fetch_token(registry, realm, service, login, scope)).await?;
+        Ok((token, key, true))
+    }
+
+    async fn fetch_token(
+        &self,
+        registry: &Url,
+        realm: &Url,
+        service: Option<&str>,
+        login: Option<&Arc<Login>>,
+        scope: &str,
+    ) -> Result<Token, NoToken> {
+        let request = token_request(realm, service, login.map(|login| &login.basic), scope);
+        let same_origin = realm.origin() == registry.origin();
+        let policy = Policy { registry, trusted_hosts: &self.config.redirect_hosts };
+        let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
+        let reach = match follow::reach(&policy, realm, same_origin) {
+            Reach::Public if is_named => Reach::Trusted,
+            other => other,
+        };
+        let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };
+        let started = self.platform.clock.now();
+        let answer = within(&*self.platform.clock, self.timeouts.first_byte.0, async {
+            let response = self.platform.transport.send(outgoing).await.map_err(|error| {
+                tracing::warn!(upstream = self.name(), realm = %SafeUrl(realm), error = %Chain(&error), "token server not reached");
+                failure_of(&error)
+            })?;
+            let (head, body) = response.into_parts();
+            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Nonsense("token answer broke off"))?;
+            Ok::<_, Failure>((head, body))
+        })
+        .await;
+        let outcome = match answer {
+            Err(_) => Err(NoToken::Failed(Failure::TimedOut)),
+            Ok(Err(failure)) => Err(NoToken::Failed(failure)),
+            Ok(Ok((head, body))) => match head.status {
+                StatusCode::OK => serde_json::from_slice::<TokenAnswer>(&body)
+                    .ok()
+                    .and_then(|answer| answer.into_token(started))
+                    .ok_or(NoToken::Failed(Failure::Nonsense("no token in the token server's answer"))),
+                StatusCode::TOO_MANY_REQUESTS => Err(NoToken::Limited(self.retry_after(&head.headers))),
+                status if status.is_client_error() => Err(NoToken::Refused(UpstreamText::parse(&body))),
+                status => Err(NoToken::Failed(Failure::Status(status))),
+            },
+        };
+        let result = match &outcome {
+            Ok(_) => "ok",
+            Err(NoToken::Refused(_)) => "refused",
+            Err(NoToken::Limited(_)) => "limited",
+            Err(NoToken::Failed(_)) => "failed",
+        };
+        crate::telemetry::token_fetched(self.name(), result);
+        outcome
+    }
+
+    /// Whether the upstream accepts a client's login, for reading `repository` if one is named.
+    pub async fn check_login(&self, login: &Arc<Login>, repository: Option<&RepositoryName>) -> LoginCheck {
+        let mut failure = Failure::Resting;
+        for address in &self.addresses {
+            if address.challenge().is_none()
+                && let Err(error) = self.ping(address, None).await
+            {
+                failure = error;
+                continue;
+            }
+            let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
+            return match address.challenge() {
+                // Nobody asks for a login here, so none can be checked.
+                None => LoginCheck::Accepted,
+                Some(Challenge::Basic) => match self.ping(address, Some(&login.basic)).await {
+                    Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                        LoginCheck::Refused(UpstreamText::default())
+                    }
+                    Ok(_) => LoginCheck::Accepted,
+                    Err(failure) => LoginCheck::Failed(failure),
+                },
+                Some(Challenge::Bearer { realm, service }) => {
+                    let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
+                    match token.await {
+                        Ok(_) => LoginCheck::Accepted,
+                        Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
+                        Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
+                        Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure),
+                    }
+                }
+            };
+        }
+        LoginCheck::Failed(failure)
+    }
+
+    /// Asks `/v2/`, to learn how this address wants to be asked.
+    pub(super) async fn ping(&self, address: &Address, basic: Option<&Basic>) -> Result<StatusCode, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
+        let url = format!("{}/v2/", address.base);
+        let response = self.send_once(address, Method::GET, &url, headers, Body::Empty, Purpose::Api).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && basic.is_none() {
+            address.learn(Challenge::choose(response.headers(), &address.url));
+        }
+        Ok(response.status())
+    }
+
+    /// `Retry-After` in seconds or as a date; anything else counts as a few seconds (P-120).
+    pub(super) fn retry_after(&self, headers: &HeaderMap) -> Duration {
+        let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+        let seconds = text.and_then(|text| {
+            text.parse::<u64>().ok().or_else(|| {
+                let date = httpdate::parse_http_date(text).ok()?;
+                let then = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+                Some(then.saturating_sub(self.platform.clock.unix_seconds()))
+            })
+        });
+        seconds.map_or(DEFAULT_RETRY_AFTER, |seconds| Duration::from_secs(seconds.clamp(1, 60)))
+    }
+}
+
+/// What is asked for, in the words of the token spec: built from the repository, never from a challenge (P-62).
+fn scope_of(ask: &Ask) -> String {
+    let mut scope = format!("repository:{}:{}", ask.name, ask.actions.as_str());
+    if let Some(from) = &ask.mount_from {
+        scope.push_str(&format!(" repository:{from}:pull"));
+    }
+    scope
+}
+
+fn token_request(realm: &Url, service: Option<&str>, login: Option<&Basic>, scope: &str) -> Request<Body> {
+    let scopes = scope.split(' ').filter(|scope| !scope.is_empty());
+    let mut url = realm.clone();
+    url.set_fragment(None);
+    let identity = login.filter(|login| login.username == IDENTITY_TOKEN_USER);
+    let mut request = if let Some(login) = identity {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", login.password.expose());
+        form.append_pair("client_id", "registry-proxy").append_pair("scope", scope);
+        form.extend_pairs(service.map(|service| ("service", service)));
+        let mut request = Request::new(Body::from(Bytes::from(form.finish())));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request
+    } else {
+        let has_pairs = service.is_some() || login.is_some() || !scope.is_empty();
+        if has_pairs {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(service.map(|service| ("service", service)));
+            query.extend_pairs(scopes.map(|scope| ("scope", scope)));
+            query.extend_pairs(login.map(|login| ("account", login.username.as_str())));
+        }
+        let mut request = Request::new(Body::Empty);
+        request.headers_mut().extend(login.map(|login| (AUTHORIZATION, basic_header(login))));
+        request
+    };
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+    *request.uri_mut() = url.as_str().parse().unwrap_or_default();
+    request
+}
+
+fn basic_header(basic: &Basic) -> HeaderValue {
+    let pair = format!("{}:{}", basic.username, basic.password.expose());
+    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
+}
+
+pub(super) fn bearer_header(token: &Token) -> HeaderValue {
+    sensitive(&format!("Bearer {}", token.bearer.expose()))
+}
+
+fn sensitive(text: &str) -> HeaderValue {
+    let mut value = header_value(text);
+    value.set_sensitive(true);
+    value
+}
+
+/// What a transport's error means to those who asked.
+pub(super) fn failure_of(error: &TransportError) -> Failure {
+    match error {
+        TransportError::Connect(_) => Failure::Unreachable,
+        TransportError::AddressRefused { .. } => Failure::Redirect("to a private address"),
+        TransportError::Busy => Failure::Busy,
+        TransportError::Broken(_) => Failure::Broken,
+    }
+}
+
+/// An error with everything that caused it, for the log.
+pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

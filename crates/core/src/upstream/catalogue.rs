@@ -1,0 +1,81 @@
+//! What we know of registries beforehand (U-01 … U-12), as data: the built-in catalogue, and the profiles that an
+//! address is recognised by.
+
+/// A registry everybody uses.
+pub struct Known {
+    /// Its name in references.
+    pub name: &'static str,
+    /// Other `ns` values that mean it (P-05).
+    pub aliases: &'static [&'static str],
+    /// Where its API is.
+    pub url: &'static str,
+}
+
+/// The built-in catalogue: without a configuration, these and no others are ever dialled.
+pub const CATALOGUE: [Known; 12] = [
+    // The API is not at docker.io itself, which redirects to a web site (U-01).
+    Known {
+        name: "docker.io",
+        aliases: &["registry-1.docker.io", "index.docker.io"],
+        url: "https://registry-1.docker.io",
+    },
+    known("ghcr.io", "https://ghcr.io"),
+    known("quay.io", "https://quay.io"),
+    known("gcr.io", "https://gcr.io"),
+    known("registry.k8s.io", "https://registry.k8s.io"),
+    known("mcr.microsoft.com", "https://mcr.microsoft.com"),
+    known("public.ecr.aws", "https://public.ecr.aws"),
+    known("nvcr.io", "https://nvcr.io"),
+    known("registry.gitlab.com", "https://registry.gitlab.com"),
+    known("docker.elastic.co", "https://docker.elastic.co"),
+    known("registry.rancher.com", "https://registry.rancher.com"),
+    known("cgr.dev", "https://cgr.dev"),
+];
+
+const fn known(name: &'static str, url: &'static str) -> Known {
+    Known { name, aliases: &[], url }
+}
+
+/// The catalogue's entry of this name, if any.
+pub fn find(name: &str) -> Option<&'static Known> {
+    CATALOGUE.iter().find(|known| known.name == name || known.aliases.contains(&name))
+}
+
+/// Whether a host is Docker Hub's API: single-segment names get `library/` there, and nowhere else (P-10).
+pub fn is_docker_hub(host: &str) -> bool {
+    matches!(host, "docker.io" | "registry-1.docker.io" | "index.docker.io")
+}
+
+/// Token servers on another registrable domain than the registry they serve: a profile's own knowledge of where
+/// its passwords go. All others are on the registry's host or domain, or named by `realms`.
+const REALMS_ELSEWHERE: [(&str, &str); 1] = [
+    // After a token expires, nvcr.io challenges with another realm (U-10).
+    ("nvcr.io", "authn.nvidia.com"),
+];
+
+/// Whether the registry at `host` is known to have its tokens issued by `realm_host`.
+pub fn is_known_realm(host: &str, realm_host: &str) -> bool {
+    REALMS_ELSEWHERE.contains(&(host, realm_host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_hub_has_its_other_names() {
+        for name in ["docker.io", "registry-1.docker.io", "index.docker.io"] {
+            assert_eq!(find(name).unwrap().name, "docker.io");
+            assert!(is_docker_hub(name));
+        }
+        assert!(find("evil.example").is_none());
+    }
+
+    #[test]
+    fn every_address_is_https() {
+        for known in &CATALOGUE {
+            let url = url::Url::parse(known.url).unwrap();
+            assert_eq!((url.scheme(), url.path()), ("https", "/"), "{}", known.name);
+        }
+    }
+}

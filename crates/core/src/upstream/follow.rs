@@ -1,0 +1,153 @@
+//! Whether and how a redirect is followed: pure, one hop at a time (P-66 … P-68).
+
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
+use url::Url;
+
+use super::realm;
+use super::reply::Failure;
+use crate::platform::Reach;
+
+/// Most hops from the registry to the bytes.
+pub(super) const MAX_HOPS: usize = 10;
+
+/// The next request of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hop {
+    /// Where to.
+    pub url: Url,
+    /// Whether credentials may come along: the origin has not changed since the registry's own.
+    pub same_origin: bool,
+    /// Which addresses the connection may reach.
+    pub reach: Reach,
+}
+
+/// What an upstream's configuration says of its redirects.
+pub(super) struct Policy<'a> {
+    /// The registry's own address.
+    pub registry: &'a Url,
+    /// Hosts that may be private.
+    pub trusted_hosts: &'a [String],
+}
+
+/// Whether a status is a redirect that has a target.
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Reads `Location`, resolved against the address that was asked.
+pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+    let location = headers.get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let url = location.and_then(|text| asked.join(text).ok()).ok_or(Failure::Redirect("no usable Location"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(Failure::Redirect("not a web address"));
+    }
+    Ok(url)
+}
+
+/// Where the redirect leads, if we go there.
+pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &HeaderMap) -> Result<Hop, Failure> {
+    if hops >= MAX_HOPS {
+        return Err(Failure::Redirect("too many hops"));
+    }
+    let url = target(asked, headers)?;
+    if url.scheme() == "http" && policy.registry.scheme() == "https" {
+        return Err(Failure::Redirect("from https to http"));
+    }
+    let same_origin = url.origin() == policy.registry.origin();
+    let reach = reach(policy, &url, same_origin);
+    let registry_is_private = realm::literal_address(policy.registry).is_some_and(realm::is_private);
+    if reach == Reach::Public
+        && !registry_is_private
+        && realm::literal_address(&url).is_some_and(realm::is_private)
+    {
+        return Err(Failure::Redirect("to a private address"));
+    }
+    Ok(Hop { url, same_origin, reach })
+}
+
+/// Which addresses may be reached under this name.
+pub(super) fn reach(policy: &Policy<'_>, url: &Url, same_origin: bool) -> Reach {
+    let host = url.host_str().unwrap_or_default();
+    let with_port = url.port_or_known_default().map(|port| format!("{host}:{port}"));
+    let is_trusted = policy
+        .trusted_hosts
+        .iter()
+        .any(|trusted| trusted.eq_ignore_ascii_case(host) || Some(trusted) == with_port.as_ref());
+    match (same_origin, is_trusted) {
+        (true, _) => Reach::Configured,
+        (false, true) => Reach::Trusted,
+        (false, false) => Reach::Public,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn follow(
+        registry: &str,
+        trusted: &[&str],
+        hops: usize,
+        location: &str,
+    ) -> Result<(String, bool, Reach), &'static str> {
+        let registry = Url::parse(registry).unwrap();
+        let trusted: Vec<String> = trusted.iter().map(|host| (*host).to_owned()).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_str(location).unwrap());
+        let asked = registry.join("/v2/a/b/blobs/sha256:1").unwrap();
+        match next(&Policy { registry: &registry, trusted_hosts: &trusted }, &asked, hops, &headers) {
+            Ok(hop) => Ok((hop.url.to_string(), hop.same_origin, hop.reach)),
+            Err(Failure::Redirect(why)) => Err(why),
+            Err(_) => Err("other"),
+        }
+    }
+
+    #[test]
+    fn redirects_are_followed_where_it_is_safe() {
+        let public = "https://reg.example";
+        for (registry, location, expected) in [
+            (
+                public,
+                "https://cdn.example/x?sig=a%2Fb+c%3D",
+                Ok(("https://cdn.example/x?sig=a%2Fb+c%3D", false, Reach::Public)),
+            ),
+            (public, "/storage/x", Ok(("https://reg.example/storage/x", true, Reach::Configured))),
+            (public, "../up", Ok(("https://reg.example/v2/a/b/up", true, Reach::Configured))),
+            (public, "//cdn.example/x", Ok(("https://cdn.example/x", false, Reach::Public))),
+            (public, "https://reg.example:8443/x", Ok(("https://reg.example:8443/x", false, Reach::Public))),
+            (public, "http://cdn.example/x", Err("from https to http")),
+            (public, "https://169.254.169.254/latest", Err("to a private address")),
+            (public, "https://[::1]/x", Err("to a private address")),
+            (public, "https://2130706433/x", Err("to a private address")),
+            (public, "https://0x7f.1/x", Err("to a private address")),
+            (public, "file:///etc/passwd", Err("not a web address")),
+            (public, "https://", Err("no usable Location")),
+            (
+                "http://127.0.0.1:5000",
+                "http://127.0.0.2:9000/x",
+                Ok(("http://127.0.0.2:9000/x", false, Reach::Public)),
+            ),
+        ] {
+            let expected = expected.map(|(url, same, reach): (&str, _, _)| (url.to_owned(), same, reach));
+            assert_eq!(follow(registry, &[], 0, location), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_private_host_must_be_named() {
+        let registry = "https://reg.example";
+        assert_eq!(follow(registry, &["minio.corp"], 0, "https://minio.corp/x").unwrap().2, Reach::Trusted);
+        assert_eq!(follow(registry, &["10.0.0.5"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
+        assert_eq!(follow(registry, &["10.0.0.5:9000"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
+        assert_eq!(follow(registry, &["10.0.0.5:9000"], 0, "https://10.0.0.5:22/x"), Err("to a private address"));
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        assert!(follow("https://reg.example", &[], MAX_HOPS - 1, "/x").is_ok());
+        assert_eq!(follow("https://reg.example", &[], MAX_HOPS, "/x"), Err("too many hops"));
+    }
+}

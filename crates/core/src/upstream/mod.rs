@@ -1,0 +1,238 @@
+//! One configured registry: its addresses, its login, its redirects. Whoever asks gets a [`Reply`].
+//!
+//! Only this module sees credentials. The way of a request: an address that is not resting, an authorization that
+//! fits its challenge, the redirects, and then what the answer means.
+
+mod authorize;
+pub mod catalogue;
+mod challenge;
+mod follow;
+mod memory;
+mod realm;
+mod reply;
+mod send;
+mod token;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderValue, Method};
+use url::Url;
+
+pub use self::authorize::LoginCheck;
+use self::challenge::Challenge;
+use self::memory::{Health, RateLimits};
+pub use self::realm::is_private;
+pub use self::reply::{Failure, Reply, UpstreamText};
+pub use self::send::{Asked, Payload, Redirected};
+pub use self::token::Tokens;
+use crate::config::{Config, Redirects, Timeouts};
+use crate::name::RepositoryName;
+use crate::platform::{Platform, Purpose};
+use crate::seal::Sealer;
+use crate::secret::Basic;
+
+/// What we call ourselves.
+pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// A registry, as configured.
+pub struct Upstream {
+    index: usize,
+    config: crate::config::Upstream,
+    addresses: Vec<Address>,
+    /// Our own accounts there: the longest matching prefix wins, the empty one matches everything.
+    logins: Vec<(String, Arc<Login>)>,
+    tokens: Arc<Tokens>,
+    rate_limits: RateLimits,
+    sealer: Arc<Sealer>,
+    platform: Platform,
+    timeouts: Timeouts,
+}
+
+/// One address of a registry, and what is known of it.
+struct Address {
+    url: Url,
+    /// `https://host/path`, without a slash at the end.
+    base: String,
+    challenge: Mutex<Option<Challenge>>,
+    health: Health,
+}
+
+/// A user name and password, and the mark by which tables know them.
+#[derive(Debug)]
+pub struct Login {
+    /// The login.
+    pub basic: Basic,
+    /// Its fingerprint.
+    pub id: [u8; 16],
+}
+
+/// As whom the upstream is asked.
+#[derive(Debug, Clone)]
+pub enum Identity {
+    /// With our configured account, or as nobody where there is none.
+    Ours,
+    /// With the client's own login; as nobody where it has none (`clients.auth = "upstream"`).
+    Client(Option<Arc<Login>>),
+}
+
+/// What is done with a repository: the actions of a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actions {
+    /// Reading.
+    Pull,
+    /// Writing.
+    Push,
+    /// Deleting.
+    Delete,
+}
+
+impl Actions {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A question for an upstream.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// GET, HEAD, or what a push does.
+    pub method: Method,
+    /// The repository, as the upstream calls it.
+    pub name: RepositoryName,
+    /// What follows the name: `manifests/latest`.
+    pub endpoint: String,
+    /// The query, already reduced to what the upstream may see.
+    pub query: Option<String>,
+    /// Headers that go along: an allow-list's work, never a client's whole set.
+    pub headers: HeaderMap,
+    /// As whom.
+    pub identity: Identity,
+    /// To do what.
+    pub actions: Actions,
+    /// A repository that is read besides, for a cross-repository mount.
+    pub mount_from: Option<RepositoryName>,
+    /// What is fetched.
+    pub purpose: Purpose,
+}
+
+impl Upstream {
+    /// Makes one of its configuration.
+    pub fn new(
+        index: usize,
+        config: &Config,
+        tokens: &Arc<Tokens>,
+        sealer: &Arc<Sealer>,
+        platform: &Platform,
+    ) -> Option<Self> {
+        let upstream = config.upstream.get(index)?.clone();
+        let login = |username: &str, password: &crate::secret::Secret| {
+            let basic = Basic { username: username.to_owned(), password: password.clone() };
+            Arc::new(Login::new(basic, sealer))
+        };
+        let default = upstream.username.as_ref().zip(upstream.password.as_ref());
+        let mut logins: Vec<(String, Arc<Login>)> = upstream
+            .credentials
+            .iter()
+            .filter_map(|c| Some((c.prefix.clone(), login(&c.username, c.password.as_ref()?))))
+            .chain(default.map(|(username, password)| (String::new(), login(username, password))))
+            .collect();
+        logins.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        let addresses = upstream.urls.iter().map(|url| Address {
+            url: url.clone(),
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            challenge: Mutex::new(None),
+            health: Health::default(),
+        });
+        Some(Self {
+            index,
+            addresses: addresses.collect(),
+            logins,
+            tokens: Arc::clone(tokens),
+            rate_limits: RateLimits::default(),
+            sealer: Arc::clone(sealer),
+            platform: platform.clone(),
+            timeouts: config.timeouts.clone(),
+
+            config: upstream,
+        })
+    }
+
+    /// Its place in the configuration.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its name: path prefix, `ns` value, label.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Whether its rules let this repository through.
+    pub fn permits(&self, name: &RepositoryName) -> bool {
+        self.config.repositories.permit(name.as_str())
+    }
+
+    /// Whether pushes pass.
+    pub fn push_enabled(&self) -> bool {
+        self.config.push
+    }
+
+    /// What becomes of its redirects of blobs.
+    pub fn redirects(&self) -> Redirects {
+        self.config.redirects
+    }
+
+    /// Where its storage is, with `REGISTRY_BACKEND`.
+    pub fn storage(&self) -> Option<&Url> {
+        self.config.backend.as_ref().map(|backend| &backend.storage)
+    }
+
+    /// Whether all of its addresses are being left alone after failures.
+    pub fn is_resting(&self) -> bool {
+        let now = self.platform.clock.now();
+        self.addresses.iter().all(|address| address.health.is_resting(now))
+    }
+
+    /// Who asks, as a login: ours for this repository, the client's, or nobody's.
+    async fn login_of(&self, identity: &Identity, repository: Option<&RepositoryName>) -> Option<Arc<Login>> {
+        match identity {
+            Identity::Client(login) => login.clone(),
+            Identity::Ours => {
+                let name = repository.map_or("", RepositoryName::as_str);
+                if let Some((_, login)) = self.logins.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))
+                {
+                    return Some(Arc::clone(login));
+                }
+                let basic = self.platform.credentials.as_ref()?.find(self.index, &self.config.name).await?;
+                Some(Arc::new(Login::new(basic, &self.sealer)))
+            }
+        }
+    }
+}
+
+impl Login {
+    /// Marks a login.
+    pub fn new(basic: Basic, sealer: &Sealer) -> Self {
+        let id = sealer.fingerprint(&[&basic.username, basic.password.expose()]);
+        Self { basic, id }
+    }
+}
+
+impl Address {
+    fn challenge(&self) -> Option<Challenge> {
+        self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, challenge: Option<Challenge>) {
+        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = challenge;
+    }
+}
+
+/// A value for a header that came from our own text.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

@@ -1,0 +1,159 @@
+//! Where a password may go, and where a redirect may lead: pure decisions about hosts.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::catalogue;
+
+/// Whether a password for the registry at `registry` may be sent to the token server at `realm`: on its own host
+/// and port, on its registrable domain, as the profile knows, or as the configuration says.
+pub(super) fn is_trusted(registry: &Url, realm: &Url, configured: &[Url]) -> bool {
+    if realm.scheme() != "https" && !(realm.scheme() == "http" && registry.scheme() == "http") {
+        return false;
+    }
+    let (Some(registry_host), Some(realm_host)) = (registry.host(), realm.host()) else { return false };
+    let same_origin = registry.origin() == realm.origin();
+    let same_domain = match (&registry_host, &realm_host) {
+        (Host::Domain(one), Host::Domain(two)) => {
+            let (one, two) = (registrable_domain(one), registrable_domain(two));
+            one.is_some() && one == two
+        }
+        // An address is its own domain, port included: the same origin, or none.
+        _ => false,
+    };
+    same_origin
+        || same_domain
+        || catalogue::is_known_realm(&registry_host.to_string(), &realm_host.to_string())
+        || configured.iter().any(|url| url.origin() == realm.origin())
+}
+
+/// The domain that somebody registered: `docker.io` of `auth.docker.io`. A name without a public suffix
+/// (`localhost`, `registry`) has none.
+fn registrable_domain(host: &str) -> Option<String> {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    psl::domain(host.as_bytes())
+        .filter(|domain| domain.suffix().is_known())
+        .and_then(|domain| String::from_utf8(domain.as_bytes().to_vec()).ok())
+}
+
+/// Whether an address is no business of strangers: loopback, private, link-local (where clouds keep their metadata),
+/// shared, multicast, reserved (P-66).
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || v4.is_multicast()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (b == 18 || b == 19))
+        }
+        IpAddr::V6(v6) => {
+            let [first, second, ..] = v6.segments();
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                return is_private(IpAddr::V4(v4));
+            }
+            // NAT64 and 6to4 carry an IPv4 address inside.
+            let octets = v6.octets();
+            let carried = match (first, second) {
+                (0x64, 0xff9b) => octets.last_chunk::<4>().copied(),
+                (0x2002, _) => octets.get(2..6).and_then(|part| part.try_into().ok()),
+                _ => None,
+            };
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || (first & 0xfe00) == 0xfc00
+                || (first & 0xffc0) == 0xfe80
+                || (first == 0x2001 && second == 0xdb8)
+                || carried.is_some_and(|v4: [u8; 4]| is_private(IpAddr::from(v4)))
+        }
+    }
+}
+
+/// The address, where a URL names one instead of a host.
+pub(super) fn literal_address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(v4) => Some(v4.into()),
+        Host::Ipv6(v6) => Some(v6.into()),
+        Host::Domain(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_to_its_own_registry_and_nowhere_else() {
+        for (registry, realm, expected) in [
+            ("https://registry-1.docker.io", "https://auth.docker.io/token", true),
+            ("https://ghcr.io", "https://ghcr.io/token", true),
+            ("https://registry.gitlab.com", "https://gitlab.com/jwt/auth", true),
+            ("https://nvcr.io", "https://authn.nvidia.com/token", true),
+            ("https://ghcr.io", "https://authn.nvidia.com/token", false),
+            ("https://ghcr.io", "https://evil.example/token", false),
+            ("https://ghcr.io", "https://ghcr.io.evil.example/token", false),
+            ("https://ghcr.io", "http://ghcr.io/token", false),
+            // Two customers of one public suffix are strangers.
+            ("https://alice.github.io", "https://bob.github.io/token", false),
+            ("https://a.co.uk", "https://b.co.uk/t", false),
+            // Names without a public suffix and addresses are their own domain, port included.
+            ("http://registry:5000", "http://registry:5000/token", true),
+            ("http://registry:5000", "http://registry:5001/token", false),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5000/token", true),
+            ("http://127.0.0.1:5000", "http://127.0.0.1:5001/token", false),
+            ("http://10.0.0.1", "http://10.0.0.2/token", false),
+            ("http://a.internal", "http://b.internal/token", false),
+            ("http://reg.example.com", "https://auth.example.com/token", true),
+            ("https://reg.example.com", "file:///etc/passwd", false),
+        ] {
+            let (registry, realm) = (Url::parse(registry).unwrap(), Url::parse(realm).unwrap());
+            assert_eq!(is_trusted(&registry, &realm, &[]), expected, "{registry} {realm}");
+        }
+        let configured = [Url::parse("https://sso.corp.example").unwrap()];
+        let registry = Url::parse("https://reg.other.example").unwrap();
+        assert!(is_trusted(&registry, &Url::parse("https://sso.corp.example/token?x=1").unwrap(), &configured));
+        assert!(!is_trusted(&registry, &Url::parse("https://sso.corp.example:444/token").unwrap(), &configured));
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "192.0.0.192",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "fd00:ec2::254",
+        ] {
+            assert!(is_private(text.parse().unwrap()), "{text}");
+        }
+        for text in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.169.0.1", "2606:4700::1111", "64:ff9b::101:101"]
+        {
+            assert!(!is_private(text.parse().unwrap()), "{text}");
+        }
+    }
+}
