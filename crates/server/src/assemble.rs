@@ -1,0 +1,37 @@
+//! A configuration becomes a proxy: the only file that names a trait and its implementation.
+
+use std::sync::Arc;
+
+use registry_proxy_core::config::{Auth, ConfigError};
+use registry_proxy_core::platform::{CredentialStore, Limits, Passwords};
+use registry_proxy_core::{Config, Platform, Proxy};
+
+use crate::credentials::DockerCredentials;
+use crate::passwords::{Htpasswd, Users};
+use crate::runtime::{SystemClock, SystemEntropy};
+use crate::transport::HyperTransport;
+
+/// Puts it together. Fails only on files that the configuration names.
+pub(crate) fn proxy(config: &Config) -> Result<Proxy, ConfigError> {
+    let passwords = match (config.clients.auth, &config.clients.users_file) {
+        (Auth::Users, Some(path)) => {
+            let wrong = |what: String| ConfigError {
+                place: "clients.users_file".to_owned(),
+                what: format!("{path}: {what}"),
+            };
+            let text = crate::settings::read(path).map_err(|error| wrong(error.to_string()))?;
+            Some(Arc::new(Users::new(Htpasswd::parse(&text).map_err(wrong)?)) as Arc<dyn Passwords>)
+        }
+        _ => None,
+    };
+    let credentials = DockerCredentials::load(config)?.map(|store| Arc::new(store) as Arc<dyn CredentialStore>);
+    let platform = Platform {
+        transport: Arc::new(HyperTransport::new(config)?),
+        clock: Arc::new(SystemClock::new()),
+        entropy: Arc::new(SystemEntropy),
+        passwords,
+        credentials,
+        limits: Limits { shares_io: true },
+    };
+    Ok(Proxy::new(config, &platform))
+}

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use registry_proxy_core::Config;
+
+/// A proxy for container registries.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`.
+    #[arg(long, short, value_name = "FILE", env = "REGISTRY_PROXY_CONFIG", global = true)]
+    pub(crate) config: Option<String>,
+
+    /// Address and port to listen on; wins over PORT and the file. Port 0 takes any free one.
+    #[arg(long, short, value_name = "ADDR", global = true)]
+    pub(crate) listen: Option<String>,
+
+    /// What to do; without one, serve.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the program can do.
+#[derive(Subcommand, Clone, Copy)]
+pub(crate) enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Print the effective configuration, secrets masked, with warnings of what is dangerous.
+    Check,
+    /// Print the reference of every configuration key, as Markdown.
+    #[command(hide = true)]
+    Reference,
+}
+
+const EXAMPLES: &str = "\
+Without any configuration it serves Docker Hub and a catalogue of public registries on 127.0.0.1:3000:
+  docker pull 127.0.0.1:3000/alpine
+  docker pull 127.0.0.1:3000/ghcr.io/owner/image
+
+One registry, as with the original Node.js project:
+  REGISTRY_BACKEND=https://registry-1.docker.io PORT=3000 registry-proxy
+
+Look before you serve:
+  registry-proxy --config proxy.toml check
+
+SIGHUP reads configuration, password and certificate files again; SIGTERM lets transfers end, then stops.";
+
+/// Writes to standard output.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has gone away: there is nobody left to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// One line to standard error.
+pub(crate) fn complain(what: &(impl Display + ?Sized)) {
+    let _ = writeln!(std::io::stderr(), "registry-proxy: {what}");
+}
+
+/// `registry-proxy check`
+pub(crate) fn check(config: &Config) -> ExitCode {
+    for warning in config.warnings() {
+        complain(&format_args!("warning: {warning}"));
+    }
+    print(&config.to_toml())
+}

@@ -1,0 +1,187 @@
+//! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use registry_proxy_core::body::BodyError;
+use registry_proxy_core::{Body, Cx};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::{Service, text};
+use crate::metrics::CONNECTIONS;
+
+/// A TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// An idle connection, or a head that does not come: not sooner than clients close theirs (P-123).
+const IDLE: Duration = Duration::from_secs(120);
+/// What is buffered for a client at the most, beyond one piece of a body.
+const BUFFER_BYTES: usize = 128 << 10;
+/// HTTP/2 windows: a megabyte a stream, four a connection (P-111).
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Counted while it is open.
+struct Open(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Open {
+    fn new(place: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!(CONNECTIONS).increment(1.0);
+        Self(place)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(CONNECTIONS).decrement(1.0);
+    }
+}
+
+/// Serves a client's connection.
+pub(crate) fn spawn(stream: TcpStream, place: OwnedSemaphorePermit, service: Arc<Service>, watcher: Watcher) {
+    tokio::spawn(async move {
+        let _open = Open::new(place);
+        let peer = stream.peer_addr().ok().map(|address| address.ip());
+        // Small answers go at once.
+        let _ = stream.set_nodelay(true);
+        let current = arc_swap::Guard::into_inner(service.reloadable.current());
+        let stall = current.config.timeouts.client_stall.0;
+        let head_bytes = usize::try_from(current.config.limits.request_head.0).unwrap_or(usize::MAX);
+        let tls = current.tls.clone();
+        drop(current);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(stall));
+        match tls {
+            None => serve(Box::pin(stream), Cx { peer, is_tls: false, id: 0 }, head_bytes, service, watcher).await,
+            Some(tls) => {
+                match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
+                    Ok(Ok(stream)) => {
+                        serve(stream, Cx { peer, is_tls: true, id: 0 }, head_bytes, service, watcher).await
+                    }
+                    Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
+                }
+            }
+        }
+    });
+}
+
+async fn serve<S>(stream: S, cx: Cx, head_bytes: usize, service: Arc<Service>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let builder = builder(head_bytes);
+    let peer = cx.peer;
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let (service, cx) = (Arc::clone(&service), cx.clone());
+        async move {
+            // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
+            let (head, body) = request.into_parts();
+            let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+            if size + head.uri.path().len() > head_bytes {
+                return Ok::<_, Infallible>(text(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "request head too large\n",
+                ));
+            }
+            Ok(service.answer(Request::from_parts(head, received(body)), cx).await)
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        // A client that leaves is its own affair (P-106).
+        tracing::debug!(?peer, error, "connection ended");
+    }
+}
+
+/// `/metrics` and nothing else.
+pub(crate) fn spawn_metrics(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    service: Arc<Service>,
+    watcher: Watcher,
+) {
+    tokio::spawn(async move {
+        let _place = place;
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let service = Arc::clone(&service);
+            async move {
+                Ok::<_, Infallible>(match request.uri().path() {
+                    "/metrics" => service.render_metrics(),
+                    _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
+                })
+            }
+        });
+        let connection = builder(BUFFER_BYTES).serve_connection(TokioIo::new(stream), answer).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(error, "metrics connection ended");
+        }
+    });
+}
+
+fn builder(head_bytes: usize) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(head_bytes.max(BUFFER_BYTES))
+        .max_headers(128);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(256)
+        .max_send_buf_size(BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// A request's body in the core's terms.
+fn received(body: Incoming) -> Body {
+    if body.is_end_stream() {
+        return Body::Empty;
+    }
+    let length = body.size_hint().exact();
+    Body::stream(Received(body), length)
+}
+
+/// A client's body, its errors in the core's terms.
+struct Received(Incoming);
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| BodyError::Broken(Box::new(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

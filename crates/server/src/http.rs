@@ -1,0 +1,170 @@
+//! Towards clients: listening, signals, and the few paths that are the server's own.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::PrometheusHandle;
+use registry_proxy_core::{Body, Config, Cx};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use crate::reload::Reloadable;
+use crate::settings::Settings;
+use crate::{connection, metrics};
+
+/// After a failure to accept (out of file descriptors, say), before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers requests, on whichever connection.
+pub(crate) struct Service {
+    pub(crate) reloadable: Reloadable,
+    metrics: PrometheusHandle,
+    /// Metrics have an address of their own, and are not told on the main one.
+    metrics_apart: bool,
+    is_draining: AtomicBool,
+    requests: AtomicU64,
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<dyn Error>> {
+    let listen = config.listen.clone();
+    let metrics_listen = config.metrics.listen.clone();
+    let (connections, drain) = (config.limits.connections, config.timeouts.drain.0);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
+    let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
+    let listener = bind("listen", &listen).await?;
+    let service = Arc::new(Service {
+        reloadable: Reloadable::new(settings, config)?,
+        metrics: metrics::start()?,
+        metrics_apart: metrics_listen.is_some(),
+        is_draining: AtomicBool::new(false),
+        requests: AtomicU64::new(0),
+    });
+    if let Some(address) = &metrics_listen {
+        let listener = bind("metrics.listen", address).await?;
+        tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
+        tokio::spawn(serve_metrics(listener, Arc::clone(&service)));
+    }
+    tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
+
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(connections));
+    loop {
+        tokio::select! {
+            // A place first, then a connection: what does not fit waits in the kernel's queue.
+            accepted = accept(&listener, &places) => {
+                if let Some((stream, place)) = accepted {
+                    connection::spawn(stream, place, Arc::clone(&service), graceful.watcher());
+                }
+            }
+            _ = hangup.recv() => service.reloadable.reload(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    drop(listener);
+    service.is_draining.store(true, Ordering::Relaxed);
+    tracing::info!(connections = graceful.count(), "stopping; transfers under way may end");
+    tokio::select! {
+        () = graceful.shutdown() => tracing::info!("stopped"),
+        () = tokio::time::sleep(drain) => tracing::warn!("timeouts.drain is over; the transfers left end here"),
+        _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
+        _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
+    }
+    Ok(())
+}
+
+async fn bind(key: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {
+    TcpListener::bind(address).await.map_err(|error| format!("{key}: cannot listen on {address}: {error}").into())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::error!(%error, "cannot accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// `/metrics` on an address of its own.
+async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
+    let places = Arc::new(Semaphore::new(16));
+    let graceful = GracefulShutdown::new();
+    loop {
+        if let Some((stream, place)) = accept(&listener, &places).await {
+            connection::spawn_metrics(stream, place, Arc::clone(&service), graceful.watcher());
+        }
+    }
+}
+
+impl Service {
+    /// Answers a request.
+    pub(crate) fn answer(
+        &self,
+        request: Request<Body>,
+        mut cx: Cx,
+    ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
+        cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match self.own(&request) {
+                Some(response) => response,
+                // The guard is given back before the wait: a reload does not wait for requests.
+                None => {
+                    let current = arc_swap::Guard::into_inner(self.reloadable.current());
+                    current.proxy.handle(&cx, request).await
+                }
+            }
+        }
+    }
+
+    /// The server's own paths, which no registry has.
+    fn own(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        match request.uri().path() {
+            "/healthz" => Some(text(StatusCode::OK, "ok\n")),
+            "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
+                Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))
+            }
+            // No upstream is asked: what can be served without one is served without one.
+            "/readyz" => Some(text(StatusCode::OK, "ready\n")),
+            "/metrics" if !self.metrics_apart => Some(self.render_metrics()),
+            _ => None,
+        }
+    }
+
+    /// `/metrics`
+    pub(crate) fn render_metrics(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(Bytes::from(self.metrics.render())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        response
+    }
+}
+
+/// A line of plain text.
+pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from_static(line.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

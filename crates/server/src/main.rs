@@ -1,0 +1,67 @@
+//! registry-proxy: one binary between your clients and the registries.
+//!
+//! The life of the process: arguments, configuration, parts, service, drain.
+
+mod assemble;
+mod cli;
+mod connection;
+mod credentials;
+mod http;
+mod logging;
+mod metrics;
+mod passwords;
+mod reload;
+mod runtime;
+mod settings;
+mod tls;
+mod transport;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+/// What a wrong configuration or command line ends with, as clap does.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Reference) = cli.command {
+        return cli::print(&registry_proxy_core::config::reference::markdown());
+    }
+    let settings = Settings::new(&cli);
+    let config = match settings.load() {
+        Ok(config) => config,
+        Err(error) => {
+            cli::complain(&error);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    match cli.command {
+        Some(Command::Check) => cli::check(&config),
+        Some(Command::Serve | Command::Reference) | None => serve(settings, config),
+    }
+}
+
+fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
+    if let Err(error) = logging::start(&config.log) {
+        cli::complain(&error);
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| {
+        let outcome = runtime.block_on(http::serve(settings, config));
+        // What is still under way after the drain ends with the process.
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}

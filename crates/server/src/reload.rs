@@ -1,0 +1,66 @@
+//! What SIGHUP replaces: the proxy and our certificate. What is under way goes on with what it began with.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use registry_proxy_core::config::ConfigError;
+use registry_proxy_core::secret::Secret;
+use registry_proxy_core::{Config, Proxy};
+use rustls::ServerConfig;
+
+use crate::settings::Settings;
+use crate::{assemble, settings, tls};
+
+/// Everything that a new configuration changes without a restart.
+pub(crate) struct Current {
+    pub(crate) proxy: Proxy,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) config: Config,
+}
+
+/// The current one, and how to get the next.
+pub(crate) struct Reloadable {
+    settings: Settings,
+    /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
+    process_key: Secret,
+    current: ArcSwap<Current>,
+}
+
+impl Reloadable {
+    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, ConfigError> {
+        let process_key = settings::random_key();
+        let current = build(config, &process_key)?;
+        Ok(Self { settings, process_key, current: ArcSwap::from_pointee(current) })
+    }
+
+    pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
+        self.current.load()
+    }
+
+    /// Reads everything again. What cannot be used leaves the old in force, and says so.
+    pub(crate) fn reload(&self) {
+        match self.settings.load().and_then(|config| build(config, &self.process_key)) {
+            Ok(next) => {
+                let before = self.current.swap(Arc::new(next));
+                let now = self.current.load();
+                if before.config.listen != now.config.listen
+                    || before.config.metrics.listen != now.config.metrics.listen
+                {
+                    tracing::warn!("a new listen address takes a restart; still on the old one");
+                }
+                tracing::info!("configuration, password and certificate files read again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new configuration cannot be used; the old one stays in force")
+            }
+        }
+    }
+}
+
+fn build(mut config: Config, process_key: &Secret) -> Result<Current, ConfigError> {
+    for warning in config.warnings() {
+        tracing::warn!(key = warning.place, "{}", warning.what);
+    }
+    config.signing_key.get_or_insert_with(|| process_key.clone());
+    Ok(Current { proxy: assemble::proxy(&config)?, tls: tls::server(&config)?, config })
+}

@@ -1,0 +1,41 @@
+//! Time and randomness, on tokio and the operating system.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep};
+
+/// The machine's clocks.
+pub(crate) struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment(self.start.elapsed())
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// The operating system's randomness.
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        let provider = rustls::crypto::ring::default_provider();
+        // Without randomness there are no keys, and so nothing that may go on.
+        assert!(provider.secure_random.fill(buffer).is_ok(), "the operating system gives no randomness");
+    }
+}

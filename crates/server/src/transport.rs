@@ -1,0 +1,193 @@
+//! Towards upstreams: hyper's pooled client behind the core's `Transport`, one set of connections for each upstream.
+//!
+//! Blobs travel on HTTP/1.1 connections of their own, so that no HTTP/2 window holds them back; manifests and tokens
+//! take HTTP/2 where it is offered. What a redirect leads to is reached by a connector that judges the address after
+//! the name is resolved.
+
+mod dial;
+mod guard;
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use registry_proxy_core::body::BodyError;
+use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError};
+use registry_proxy_core::{Body, Config};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::dial::{Dialer, InTime};
+use self::guard::{AddressRefused, Guard};
+
+/// Idle connections are kept for less time than load balancers keep theirs.
+const POOL_IDLE: Duration = Duration::from_secs(55);
+/// Idle connections kept for one host.
+const POOL_PER_HOST: usize = 64;
+/// What is read from an upstream at once: large enough to move gigabits, small enough for many clients at once.
+const READ_BYTES: usize = 128 << 10;
+
+type HttpClient = Client<InTime<HttpsConnector<Dialer>>, Body>;
+
+/// Connections to all upstreams.
+pub(crate) struct HyperTransport {
+    upstreams: Vec<Connections>,
+}
+
+/// Connections for one upstream.
+struct Connections {
+    /// Its own addresses.
+    api: HttpClient,
+    blob: HttpClient,
+    /// Where its answers lead: public addresses only.
+    public: HttpClient,
+    /// Where its answers lead, and the configuration agrees.
+    trusted: HttpClient,
+    guard: Guard,
+    cap: Option<Arc<Semaphore>>,
+    patience: Duration,
+}
+
+impl HyperTransport {
+    /// Prepares them; nothing is dialled yet.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let upstreams = config.upstream.iter().map(|upstream| Connections::new(upstream, config));
+        Ok(Self { upstreams: upstreams.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Connections {
+    fn new(upstream: &Upstream, config: &Config) -> Result<Self, ConfigError> {
+        let connect = config.timeouts.connect.0;
+        let guard = Guard::new(upstream);
+        let client = |guard: Option<Guard>, is_own: bool, has_http2: bool| -> Result<HttpClient, ConfigError> {
+            let dialer = Dialer::new(upstream, guard, connect)?;
+            let builder = HttpsConnectorBuilder::new()
+                .with_tls_config(crate::tls::client(upstream, is_own)?)
+                .https_or_http();
+            let connector = if has_http2 {
+                builder.enable_all_versions().wrap_connector(dialer)
+            } else {
+                builder.enable_http1().wrap_connector(dialer)
+            };
+            Ok(Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE)
+                .pool_max_idle_per_host(POOL_PER_HOST)
+                .http1_max_buf_size(READ_BYTES)
+                .build(InTime::new(connector, connect)))
+        };
+        Ok(Self {
+            api: client(None, true, true)?,
+            blob: client(None, true, false)?,
+            public: client(Some(guard.clone()), false, false)?,
+            trusted: client(None, false, false)?,
+            guard,
+            cap: (upstream.max_connections > 0).then(|| Arc::new(Semaphore::new(upstream.max_connections))),
+            patience: config.timeouts.first_byte.0,
+        })
+    }
+
+    fn client(&self, reach: Reach, purpose: Purpose) -> &HttpClient {
+        match (reach, purpose) {
+            (Reach::Configured, Purpose::Api) => &self.api,
+            (Reach::Configured, Purpose::Blob) => &self.blob,
+            (Reach::Public, _) => &self.public,
+            (Reach::Trusted, _) => &self.trusted,
+        }
+    }
+
+    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, TransportError> {
+        let Some(cap) = &self.cap else { return Ok(None) };
+        match tokio::time::timeout(self.patience, Arc::clone(cap).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            Ok(Err(_)) | Err(_) => Err(TransportError::Busy),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for HyperTransport {
+    async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
+        let Outgoing { request, upstream, reach, purpose } = outgoing;
+        let unknown = || TransportError::Connect("no such upstream".into());
+        let connections = self.upstreams.get(upstream).ok_or_else(unknown)?;
+        if reach == Reach::Public {
+            connections.guard.check_literal(request.uri()).await.map_err(refused)?;
+        }
+        let permit = connections.permit().await?;
+        let request: Request<Body> = request;
+        let host: Option<Uri> = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().clone());
+        let response = connections.client(reach, purpose).request(request).await.map_err(|error| {
+            if let Some(uri) = host {
+                tracing::debug!(host = uri.host(), ?error, "no response");
+            }
+            classify(error)
+        })?;
+        Ok(response.map(|body| arriving(body, permit)))
+    }
+}
+
+fn classify(error: hyper_util::client::legacy::Error) -> TransportError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(guarded) = current.downcast_ref::<AddressRefused>() {
+            return refused(guarded.clone());
+        }
+        cause = current.source();
+    }
+    if error.is_connect() {
+        TransportError::Connect(Box::new(error))
+    } else {
+        TransportError::Broken(Box::new(error))
+    }
+}
+
+fn refused(AddressRefused { host, address }: AddressRefused) -> TransportError {
+    TransportError::AddressRefused { host, address }
+}
+
+/// A response's body in the core's terms; it holds its place in the connection cap until it ends.
+fn arriving(body: Incoming, permit: Option<OwnedSemaphorePermit>) -> Body {
+    if body.is_end_stream() {
+        return Body::Empty;
+    }
+    let length = body.size_hint().exact();
+    Body::stream(Arriving { body, _permit: permit }, length)
+}
+
+struct Arriving {
+    body: Incoming,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx).map_err(|error| BodyError::Broken(Box::new(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
