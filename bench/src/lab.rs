@@ -1,0 +1,91 @@
+//! The place where it all happens: a directory of its own, gone afterwards, and
+//! the systems that are started in it.
+
+use std::cell::Cell;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::options::{Options, Subject};
+use crate::service::nginx::AccessLog;
+use crate::service::upstream::{self, Upstream};
+use crate::service::{Service, nginx, node, product};
+use crate::{Error, Result};
+
+pub(crate) struct Lab {
+    pub(crate) options: Options,
+    directory: TempDir,
+    /// How many directories were handed out.
+    rooms: Cell<u32>,
+}
+
+impl Lab {
+    pub(crate) fn new(options: Options) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("registry-proxy-bench-").tempdir()?;
+        Ok(Self { options, directory, rooms: Cell::new(0) })
+    }
+
+    /// Whether a second nginx stands in for the product.
+    pub(crate) fn control(&self) -> bool {
+        self.options.subject == Subject::Control
+    }
+
+    /// The upstream, with a blob of so many mebibytes.
+    pub(crate) fn upstream(&self, mebibytes: u32) -> Result<Upstream> {
+        upstream::start(&self.room("upstream")?, mebibytes)
+    }
+
+    /// What is to be measured.
+    pub(crate) fn ours(&self, upstream: SocketAddr, ready: &str) -> Result<Service> {
+        product::start(&self.product()?, &self.room("ours")?, upstream, ready)
+    }
+
+    /// The same, or in a control run what stands in for it.
+    pub(crate) fn subject(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+        match self.options.subject {
+            Subject::Product => self.ours(upstream, product::READY),
+            Subject::Control => nginx::relay(&self.room("control")?, upstream, log),
+        }
+    }
+
+    /// What it is compared with.
+    pub(crate) fn nginx(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+        nginx::relay(&self.room("nginx")?, upstream, log)
+    }
+
+    /// The Node.js way, when it was asked for.
+    pub(crate) fn node(&self, upstream: SocketAddr) -> Result<Option<Service>> {
+        if !self.options.node {
+            return Ok(None);
+        }
+        node::start(&self.room("node")?, upstream).map(Some)
+    }
+
+    /// The binary: as given, as the environment says, or beside this one.
+    pub(crate) fn product(&self) -> Result<PathBuf> {
+        let path = match (&self.options.binary, std::env::var_os("REGISTRY_PROXY_BIN")) {
+            (Some(path), _) => path.clone(),
+            (None, Some(path)) => path.into(),
+            (None, None) => std::env::current_exe()?.with_file_name("registry-proxy"),
+        };
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(Error::from(format!(
+                "no binary at {}: build it with `cargo build --release`, or name one with --binary",
+                path.display()
+            )))
+        }
+    }
+
+    /// A new directory.
+    pub(crate) fn room(&self, name: &str) -> Result<PathBuf> {
+        let number = self.rooms.get();
+        self.rooms.set(number + 1);
+        let path = Path::new(self.directory.path()).join(format!("{number}-{name}"));
+        fs::create_dir(&path)?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,60 @@
+//! The benchmark: registry-proxy against nginx on this machine, in one command.
+//!
+//! Figures of one machine say little about another, so whatever can be is a
+//! ratio: both systems stand between the same client and the same upstream, and
+//! are measured in turn. `bench/README.md` says what is measured and why.
+
+mod http;
+mod lab;
+mod machine;
+mod options;
+mod process;
+mod pull;
+mod report;
+mod scenario;
+mod service;
+mod stats;
+mod wrk;
+
+use std::process::ExitCode;
+
+use lab::Lab;
+use options::Request;
+use report::Report;
+
+/// Anything that stops a measurement; it is shown and the run ends.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was asked for; false when a target was missed and that matters.
+fn run() -> Result<bool> {
+    let options = match options::parse(std::env::args().skip(1))? {
+        Request::Help => {
+            report::say(options::USAGE)?;
+            return Ok(true);
+        }
+        Request::Run(options) => options,
+    };
+    let lab = Lab::new(options)?;
+    let mut report = Report::new(&lab);
+    for &scenario in &lab.options.scenarios {
+        eprintln!("bench: {} …", scenario.name());
+        scenario::run(scenario, &lab, &mut report)?;
+    }
+    report::say(&report.text())?;
+    if lab.options.output.record {
+        report.record()?;
+    }
+    Ok(lab.options.output.report_only || report.all_met())
+}

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::Result;
+
+pub(crate) const USAGE: &str = "\
+Usage: bench [SCENARIO]... [OPTIONS]
+
+Scenarios (all of them when none is named):
+  blob      1 GiB relayed over 1 and over 8 connections, against nginx
+  manifest  manifests relayed per second, against nginx
+  memory    peak resident memory under 64 clients
+  start     time from exec to the first answer
+  size      size of the stripped binary
+
+Options:
+  --pairs N       rounds of the compared scenarios [default: 7, quick: 3]
+  --quick         small loads: shows that it works, not how fast it is
+  --binary PATH   the registry-proxy to measure; otherwise REGISTRY_PROXY_BIN,
+                  otherwise the one beside this program
+  --node          add a plain Node.js relay to blob
+  --control       measure nginx against nginx, to show the bench's own bias
+  --record        append the results to bench/RESULTS.md
+  --report-only   exit with success even when a target is missed
+";
+
+/// One thing that can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Blob,
+    Manifest,
+    Memory,
+    Start,
+    Size,
+}
+
+impl Scenario {
+    const ALL: [Self; 5] = [Self::Blob, Self::Manifest, Self::Memory, Self::Start, Self::Size];
+
+    /// Those that compare two systems, and so mean something with `--control`.
+    const COMPARED: [Self; 2] = [Self::Blob, Self::Manifest];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Manifest => "manifest",
+            Self::Memory => "memory",
+            Self::Start => "start",
+            Self::Size => "size",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+}
+
+/// Which systems are put to the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// registry-proxy.
+    Product,
+    /// A second nginx in its place: every ratio should then be 1.
+    Control,
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) subject: Subject,
+    pub(crate) pairs: u32,
+    pub(crate) quick: bool,
+    pub(crate) binary: Option<PathBuf>,
+    pub(crate) node: bool,
+    pub(crate) output: Output,
+}
+
+impl Options {
+    /// One number for a full run, another for a quick one.
+    pub(crate) fn either(&self, full: u32, quick: u32) -> u32 {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// What becomes of the results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) record: bool,
+    pub(crate) report_only: bool,
+}
+
+pub(crate) enum Request {
+    Help,
+    Run(Options),
+}
+
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Request> {
+    let mut scenarios = Vec::new();
+    let mut subject = Subject::Product;
+    let mut pairs = None;
+    let mut quick = false;
+    let mut binary = None;
+    let mut node = false;
+    let mut output = Output::default();
+
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        // `--name value` and `--name=value` are both accepted.
+        let (name, mut inline) = match arg.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (arg.as_str(), None),
+        };
+        let mut value = || inline.take().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"));
+        match name {
+            "-h" | "--help" => return Ok(Request::Help),
+            "--pairs" => pairs = Some(value()?.parse().map_err(|error| format!("--pairs: {error}"))?),
+            "--binary" => binary = Some(PathBuf::from(value()?)),
+            "--quick" => quick = true,
+            "--node" => node = true,
+            "--control" => subject = Subject::Control,
+            "--record" => output.record = true,
+            "--report-only" => output.report_only = true,
+            _ => scenarios
+                .push(Scenario::named(name).ok_or_else(|| format!("unknown argument {arg:?}\n\n{USAGE}"))?),
+        }
+        if let Some(unused) = inline {
+            return Err(format!("{name} takes no value, but got {unused:?}").into());
+        }
+    }
+
+    if scenarios.is_empty() {
+        scenarios = match subject {
+            Subject::Product => Scenario::ALL.to_vec(),
+            Subject::Control => Scenario::COMPARED.to_vec(),
+        };
+    }
+    if subject == Subject::Control && scenarios.iter().any(|one| !Scenario::COMPARED.contains(one)) {
+        return Err("--control is for blob and manifest only".into());
+    }
+    let pairs = pairs.unwrap_or(if quick { 3 } else { 7 });
+    if !(1..=100).contains(&pairs) {
+        return Err("--pairs must be from 1 to 100".into());
+    }
+    Ok(Request::Run(Options { scenarios, subject, pairs, quick, binary, node, output }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options> {
+        match parse(line.split_whitespace().map(str::to_owned))? {
+            Request::Run(options) => Ok(options),
+            Request::Help => panic!("help"),
+        }
+    }
+
+    #[test]
+    fn everything_by_default() {
+        let options = options("").unwrap();
+        assert_eq!(options.scenarios, Scenario::ALL);
+        assert_eq!(options.pairs, 7);
+    }
+
+    #[test]
+    fn values_either_way() {
+        let options = options("blob --pairs=3 --binary some/where --record").unwrap();
+        assert_eq!(options.scenarios, [Scenario::Blob]);
+        assert_eq!(options.pairs, 3);
+        assert_eq!(options.binary, Some("some/where".into()));
+        assert!(options.output.record);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["blobs", "--pairs", "--pairs 0", "--quick=yes", "--control size"] {
+            assert!(options(line).is_err(), "{line}");
+        }
+    }
+}

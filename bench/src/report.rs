@@ -1,0 +1,171 @@
+//! The table, and the record of it.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use crate::lab::Lab;
+use crate::{Result, machine};
+
+/// Where results are kept, from the root of the sources.
+const RECORD: &str = "bench/RESULTS.md";
+
+const COLUMNS: [&str; 7] = ["measure", "ours", "nginx", "Node.js", "ours ÷ nginx", "target", "met"];
+
+/// A line of the table.
+#[derive(Default)]
+pub(crate) struct Row {
+    pub(crate) measure: String,
+    pub(crate) ours: String,
+    pub(crate) nginx: String,
+    pub(crate) node: String,
+    pub(crate) ratio: String,
+    pub(crate) target: Option<Target>,
+}
+
+/// What was aimed at, and whether it was reached.
+pub(crate) struct Target {
+    pub(crate) text: String,
+    pub(crate) met: bool,
+}
+
+impl Target {
+    pub(crate) fn at_least(limit: f64, value: f64) -> Self {
+        Self { text: format!("≥ {limit:.1}"), met: value >= limit }
+    }
+
+    pub(crate) fn under(limit: f64, unit: &str, value: f64) -> Self {
+        Self { text: format!("< {limit:.0} {unit}"), met: value < limit }
+    }
+}
+
+/// Everything a run found out.
+pub(crate) struct Report {
+    title: String,
+    rows: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(lab: &Lab) -> Self {
+        let mut title = machine::describe(lab.options.node);
+        if lab.options.quick {
+            title.push_str("; QUICK: loads too small to conclude from");
+        }
+        if lab.control() {
+            title.push_str("; CONTROL: \"ours\" is a second nginx");
+        }
+        Self { title, rows: Vec::new(), notes: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    pub(crate) fn all_met(&self) -> bool {
+        self.rows.iter().filter_map(|row| row.target.as_ref()).all(|target| target.met)
+    }
+
+    /// The report, as Markdown that also reads well on a terminal.
+    pub(crate) fn text(&self) -> String {
+        let lines: Vec<[&str; 7]> = self.rows.iter().map(Row::cells).collect();
+        // A column nobody filled is left out.
+        let shown: Vec<usize> =
+            (0..COLUMNS.len()).filter(|&column| lines.iter().any(|line| !line[column].is_empty())).collect();
+        let widths: Vec<usize> = (0..COLUMNS.len())
+            .map(|column| {
+                let cells = lines.iter().map(|line| line[column]);
+                cells.chain([COLUMNS[column]]).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        let mut text = format!("{}\n\n", self.title);
+        let mut line = |cells: [&str; 7], fill: char| {
+            for &column in &shown {
+                text.push_str("| ");
+                text.push_str(cells[column]);
+                let missing = widths[column].saturating_sub(cells[column].chars().count());
+                text.extend(std::iter::repeat_n(fill, missing));
+                text.push(' ');
+            }
+            text.push_str("|\n");
+        };
+        line(COLUMNS, ' ');
+        line([""; 7], '-');
+        for cells in lines {
+            line(cells, ' ');
+        }
+        for note in &self.notes {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n{note}\n");
+        }
+        text
+    }
+
+    /// Appends the report, under a date, to the results kept with the sources.
+    pub(crate) fn record(&self) -> Result<()> {
+        let path = record_path()?;
+        let new = !path.exists();
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        if new {
+            writeln!(
+                file,
+                "# Results\n\nAppended by `cargo xtask bench --record`; see README.md for how to read them."
+            )?;
+        }
+        write!(file, "\n## {}\n\n{}", machine::today(), self.text())?;
+        eprintln!("bench: recorded in {RECORD}");
+        Ok(())
+    }
+}
+
+impl Row {
+    fn cells(&self) -> [&str; 7] {
+        let (target, met) = self
+            .target
+            .as_ref()
+            .map_or(("", ""), |target| (target.text.as_str(), if target.met { "yes" } else { "NO" }));
+        [&self.measure, &self.ours, &self.nginx, &self.node, &self.ratio, target, met]
+    }
+}
+
+/// The sources are looked for from the working directory upwards: a path kept
+/// at build time would be that of the machine it was built on.
+fn record_path() -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    here.ancestors()
+        .find(|root| root.join("bench/Cargo.toml").is_file())
+        .map(|root| root.join(RECORD))
+        .ok_or_else(|| "--record works within the sources only".into())
+}
+
+/// Writes to standard output.
+pub(crate) fn say(text: &str) -> Result<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_empty_ones_go() {
+        let row = Row {
+            measure: "blob".into(),
+            ours: "10–20".into(),
+            target: Some(Target::at_least(1.0, 0.5)),
+            ..Row::default()
+        };
+        let report = Report { title: "here".into(), rows: vec![row], notes: vec!["so".into()] };
+        assert_eq!(
+            report.text(),
+            "here\n\n| measure | ours  | target | met |\n| ------- | ----- | ------ | --- |\n\
+             | blob    | 10–20 | ≥ 1.0  | NO  |\n\nso\n"
+        );
+        assert!(!report.all_met());
+    }
+}

@@ -1,0 +1,91 @@
+//! nginx: what serves the upstream, and what we are compared with.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::{Service, free_address};
+use crate::Result;
+
+/// Whether requests are logged: only where the product's log counts too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccessLog {
+    Off,
+    File,
+}
+
+/// The program; distributions keep it where only administrators look.
+pub(crate) fn program() -> &'static str {
+    let system = "/usr/sbin/nginx";
+    if Path::new(system).exists() { system } else { "nginx" }
+}
+
+/// nginx as a relay, set up as well as it can be for this work: large buffers,
+/// nothing ever written to disk, connections to the upstream kept.
+pub(crate) fn relay(room: &Path, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+    let address = free_address()?;
+    let log = match log {
+        AccessLog::Off => "off",
+        AccessLog::File => "access.log",
+    };
+    let http = format!(
+        "access_log {log};
+upstream registry {{
+  server {upstream};
+  keepalive 64;
+  keepalive_requests 1000000000;
+}}
+server {{
+  listen {address} backlog=1024;
+  location / {{
+    proxy_pass http://registry;
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_buffer_size 256k;
+    proxy_buffers 16 256k;
+    proxy_busy_buffers_size 1m;
+    proxy_max_temp_file_size 0;
+  }}
+}}
+"
+    );
+    serve(room, address, &http)
+}
+
+/// Starts nginx with the given inside of its `http` block.
+pub(super) fn serve(room: &Path, address: SocketAddr, http: &str) -> Result<Service> {
+    let mut config = String::from(
+        "daemon off;
+worker_processes auto;
+pid nginx.pid;
+error_log error.log;
+",
+    );
+    // Else the workers become somebody who cannot enter the directory.
+    if rustix::process::geteuid().is_root() {
+        config.push_str("user root;\n");
+    }
+    write!(
+        config,
+        "events {{
+  worker_connections 4096;
+}}
+http {{
+sendfile on;
+tcp_nopush on;
+keepalive_requests 1000000000;
+client_body_temp_path body;
+proxy_temp_path proxy;
+fastcgi_temp_path fastcgi;
+scgi_temp_path scgi;
+uwsgi_temp_path uwsgi;
+{http}}}
+"
+    )?;
+    fs::write(room.join("nginx.conf"), config)?;
+    let mut command = Command::new(program());
+    command.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(room);
+    Service::start(command, room, address, "/v2/")
+}

@@ -1,0 +1,39 @@
+//! The product, with the configuration a user would write.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::{Service, free_address};
+use crate::Result;
+
+/// Answered with 200 once it takes requests.
+pub(crate) const READY: &str = "/healthz";
+
+/// Starts it and waits for a 200 on `ready`.
+pub(crate) fn start(binary: &Path, room: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
+    let address = free_address()?;
+    let config = format!(
+        "listen = \"{address}\"
+
+[clients]
+auth = \"open\"
+
+[log]
+format = \"text\"
+
+[[upstream]]
+name = \"bench.test\"
+urls = [\"http://{upstream}\"]
+insecure = true
+default = true
+"
+    );
+    let path = room.join("config.toml");
+    fs::write(&path, config)?;
+    // The program starts in its own directory, where a relative path is another.
+    let mut command = Command::new(fs::canonicalize(binary)?);
+    command.arg("--config").arg(path);
+    Service::start(command, room, address, ready)
+}
