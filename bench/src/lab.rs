@@ -65,7 +65,7 @@ impl Lab {
 
     /// The binary: as given, as the environment says, or beside this one.
     pub(crate) fn product(&self) -> Result<PathBuf> {
-        let path = match (&self.options.binary, std::env::var_os("REGISTRY_PROXY_BIN")) {
+        let path = match (&self.options.binary, std::env::var_os("PROXY_UNDER_TEST")) {
             (Some(path), _) => path.clone(),
             (None, Some(path)) => path.into(),
             (None, None) => std::env::current_exe()?.with_file_name("registry-proxy"),

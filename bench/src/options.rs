@@ -17,7 +17,7 @@ Scenarios (all of them when none is named):
 Options:
   --pairs N       rounds of the compared scenarios [default: 7, quick: 3]
   --quick         small loads: shows that it works, not how fast it is
-  --binary PATH   the registry-proxy to measure; otherwise REGISTRY_PROXY_BIN,
+  --binary PATH   the registry-proxy to measure; otherwise PROXY_UNDER_TEST,
                   otherwise the one beside this program
   --node          add a plain Node.js relay to blob
   --control       measure nginx against nginx, to show the bench's own bias

@@ -2,7 +2,8 @@
 //!
 //! A token is a sealed note in the client's hands. For `auth = "users"` it says who logged in. For
 //! `auth = "upstream"` it carries the client's own login, bound to the one upstream that has accepted it, so that
-//! any replica can ask that upstream on the client's behalf, and no other upstream ever sees it.
+//! any replica can ask that upstream on the client's behalf, and no other upstream ever sees it. Either way it opens
+//! only the repositories it was asked for, by the names that the client uses (P-47).
 
 use std::sync::Arc;
 
@@ -28,22 +29,55 @@ use crate::upstream::{Identity, Login, LoginCheck, Upstream};
 /// Life of our tokens: what clients expect, and what Docker Hub gives (P-42).
 const TOKEN_SECONDS: u64 = 300;
 
+/// Scopes kept in one token: more than any client asks for at once.
+const MAX_SCOPES: usize = 32;
+
 /// What a token says.
 #[derive(Serialize, Deserialize)]
-enum Note {
+struct Note {
+    holder: Holder,
+    /// `repository:<the client's name>:<actions>`, as it was asked for.
+    scopes: Vec<String>,
+    expires: u64,
+}
+
+/// Whose token it is.
+#[derive(Serialize, Deserialize)]
+enum Holder {
     /// A user of our password file.
-    User { name: String, expires: u64 },
+    User { name: String },
     /// Nobody in particular.
-    Anonymous { expires: u64 },
+    Anonymous,
     /// A login that this upstream has accepted.
-    Login { upstream: String, username: String, password: Box<str>, expires: u64 },
+    Login { upstream: String, username: String, password: Box<str> },
 }
 
 impl Note {
-    fn expires(&self) -> u64 {
-        match self {
-            Self::User { expires, .. } | Self::Anonymous { expires } | Self::Login { expires, .. } => *expires,
-        }
+    /// Whether it was asked for this repository and action; a broader one does too (P-48).
+    fn covers(&self, wanted: Scope<'_>) -> bool {
+        self.scopes.iter().any(|scope| {
+            let Some((name, actions)) = scope.split_once(':').and_then(|(_, rest)| rest.rsplit_once(':')) else {
+                return false;
+            };
+            name == wanted.name && actions.split(',').any(|action| action == wanted.action || action == "*")
+        })
+    }
+}
+
+/// What a request needs: one action on one repository, by the client's name for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// The repository, as the client calls it.
+    pub(crate) name: &'a str,
+    /// `pull`, `push` or `delete`.
+    pub(crate) action: &'static str,
+}
+
+impl std::fmt::Display for Scope<'_> {
+    /// As a challenge says it: whoever pushes reads, too.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let actions = if self.action == "push" { "pull,push" } else { self.action };
+        write!(f, "repository:{}:{actions}", self.name)
     }
 }
 
@@ -85,10 +119,11 @@ impl Access {
         let challenge = |error| Err(Self::challenge(door, outside, None, error));
         match (self.auth, self.presented(headers)) {
             (Auth::Open, _)
-            | (Auth::Users, Presented::Note(Note::User { .. }))
+            | (Auth::Users, Presented::Note(Note { holder: Holder::User { .. }, .. }))
             | (
                 Auth::Upstream,
-                Presented::Note(Note::Anonymous { .. } | Note::Login { .. }) | Presented::Basic(_),
+                Presented::Note(Note { holder: Holder::Anonymous | Holder::Login { .. }, .. })
+                | Presented::Basic(_),
             ) => Ok(()),
             (Auth::Users, Presented::Basic(basic)) if self.is_user(&basic).await => Ok(()),
             (Auth::Users | Auth::Upstream, Presented::Nothing | Presented::Basic(_)) => challenge(None),
@@ -105,20 +140,33 @@ impl Access {
         upstream: &Upstream,
         door: &Door,
         outside: &Outside,
-        scope: &str,
+        scope: Scope<'_>,
     ) -> Result<Identity, Error> {
         let challenge = |error| Err(Self::challenge(door, outside, Some(scope), error));
         match (self.auth, self.presented(headers)) {
-            (Auth::Open, _) | (Auth::Users, Presented::Note(Note::User { .. })) => Ok(Identity::Ours),
+            (Auth::Open, _) => Ok(Identity::Ours),
+            // What everybody may see needs no scope.
+            (Auth::Upstream, Presented::Note(Note { holder: Holder::Anonymous, .. })) => {
+                Ok(Identity::Client(None))
+            }
+            (Auth::Users, Presented::Note(note @ Note { holder: Holder::User { .. }, .. }))
+            | (Auth::Upstream, Presented::Note(note @ Note { holder: Holder::Login { .. }, .. }))
+                if !note.covers(scope) =>
+            {
+                challenge(Some("insufficient_scope"))
+            }
+            (Auth::Users, Presented::Note(Note { holder: Holder::User { .. }, .. })) => Ok(Identity::Ours),
             (Auth::Users, Presented::Basic(basic)) if self.is_user(&basic).await => Ok(Identity::Ours),
-            (Auth::Upstream, Presented::Note(Note::Login { upstream: bound, username, password, .. })) => {
+            (
+                Auth::Upstream,
+                Presented::Note(Note { holder: Holder::Login { upstream: bound, username, password }, .. }),
+            ) => {
                 // A login for another registry is nobody's here: it is not shown around.
                 let login = (bound == upstream.name()).then(|| {
                     Arc::new(Login::new(Basic { username, password: Secret::new(password) }, &self.sealer))
                 });
                 Ok(Identity::Client(login))
             }
-            (Auth::Upstream, Presented::Note(Note::Anonymous { .. })) => Ok(Identity::Client(None)),
             (Auth::Upstream, Presented::Basic(basic)) => {
                 Ok(Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))))
             }
@@ -136,7 +184,7 @@ impl Access {
         identity: &Identity,
         door: &Door,
         outside: &Outside,
-        scope: &str,
+        scope: Scope<'_>,
     ) -> Error {
         match (error, identity) {
             (Error::Refused(_), Identity::Client(None)) => {
@@ -147,11 +195,11 @@ impl Access {
     }
 
     /// Exactly one challenge, constant for the door but for scope and error (P-28, P-33).
-    fn challenge(door: &Door, outside: &Outside, scope: Option<&str>, error: Option<&'static str>) -> Error {
+    fn challenge(door: &Door, outside: &Outside, scope: Option<Scope<'_>>, error: Option<&'static str>) -> Error {
         Error::Unauthorized(Box::new(Challenge {
             realm: format!("{}{}/token", outside.base(), door.prefix),
             service: outside.host.clone(),
-            scope: scope.map(str::to_owned),
+            scope: scope.map(|scope| scope.to_string()),
             error,
         }))
     }
@@ -164,7 +212,7 @@ impl Access {
         if scheme.eq_ignore_ascii_case("bearer") {
             let note: Option<Note> = self.sealer.open(Purpose::Token, rest.trim());
             let now = self.platform.clock.unix_seconds();
-            return note.filter(|note| now < note.expires()).map_or(Presented::Unusable, Presented::Note);
+            return note.filter(|note| now < note.expires).map_or(Presented::Unusable, Presented::Note);
         }
         match basic_of(scheme, rest) {
             Some(Some(basic)) => Presented::Basic(basic),
@@ -190,22 +238,19 @@ impl Access {
     ) -> Result<Response<Body>, Error> {
         let wish = self.read_wish(request).await?;
         let expires = self.platform.clock.unix_seconds().saturating_add(TOKEN_SECONDS);
-        let note = match (self.auth, wish.login) {
+        let holder = match (self.auth, wish.login) {
             // Uninvited credentials on a host that needs none are not looked at (P-46).
-            (Auth::Open, _) | (Auth::Upstream, None) => Note::Anonymous { expires },
-            (Auth::Users, Some(basic)) if self.is_user(&basic).await => {
-                Note::User { name: basic.username, expires }
-            }
+            (Auth::Open, _) | (Auth::Upstream, None) => Holder::Anonymous,
+            (Auth::Users, Some(basic)) if self.is_user(&basic).await => Holder::User { name: basic.username },
             (Auth::Users, _) => return Err(Error::WrongLogin),
             (Auth::Upstream, Some(basic)) => {
                 let (upstream, repository) = whose(&wish.scopes, door, routes, upstreams)?;
                 let login = Arc::new(Login::new(basic, &self.sealer));
                 match upstream.check_login(&login, repository.as_ref()).await {
-                    LoginCheck::Accepted => Note::Login {
+                    LoginCheck::Accepted => Holder::Login {
                         upstream: upstream.name().to_owned(),
                         username: login.basic.username.clone(),
                         password: login.basic.password.expose().into(),
-                        expires,
                     },
                     LoginCheck::Refused(_) => return Err(Error::WrongLogin),
                     LoginCheck::Limited(retry_after) => return Err(Error::Limited { retry_after }),
@@ -213,6 +258,10 @@ impl Access {
                 }
             }
         };
+        let mut scopes = wish.scopes;
+        scopes.retain(|scope| scope.starts_with("repository"));
+        scopes.truncate(MAX_SCOPES);
+        let note = Note { holder, scopes, expires };
         let token = self.sealer.seal(Purpose::Token, &note);
         let answer = json!({ "token": token, "access_token": token, "expires_in": TOKEN_SECONDS });
         let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));

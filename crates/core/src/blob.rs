@@ -216,14 +216,16 @@ async fn deliver(
 
 /// Sends the client where the bytes are, or back to us for them.
 fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
-    let to_storage = visit.upstream.storage().is_some_and(|storage| storage.origin() == url.origin());
-    let (location, why) = match (visit.upstream.redirects(), visit.upstream.storage()) {
-        (Redirects::Rewrite, Some(_)) if to_storage => {
+    let to_storage = visit.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
+    // A storage that is itself below `/v2/` cannot be told from the registry by its path.
+    let tells_apart = visit.upstream.storage().is_some() && !url.path().starts_with("/v2/");
+    let (location, why) = match visit.upstream.redirects() {
+        Redirects::Rewrite if to_storage && tells_apart => {
             // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
             let behind_origin = url.as_str().get(url.origin().ascii_serialization().len()..).unwrap_or_default();
             (format!("{}{behind_origin}", visit.outside.base()), "storage behind this address")
         }
-        (Redirects::Rewrite, None) => {
+        Redirects::Rewrite if to_storage => {
             let target = Target {
                 upstream: visit.upstream.name().to_owned(),
                 url: url.clone(),
@@ -233,7 +235,7 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
             let path = format!("{}/blobs/{digest}?{TARGET}={sealed}", visit.place.client_path);
             (format!("{}{path}", visit.outside.base()), "target behind this address")
         }
-        _ => (url.as_str().to_owned(), "redirects pass"),
+        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), "redirects pass"),
     };
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

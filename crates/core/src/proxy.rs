@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use crate::access::Access;
+use crate::access::{Access, Scope};
 use crate::body::{Body, BodyError};
 use crate::config::{Bounds, Config, Timeouts};
 use crate::error::Error;
@@ -138,7 +138,7 @@ impl Proxy {
             Route::Storage if is_read => {
                 subject.endpoint = "storage";
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
-                upstream.name().clone_into(&mut subject.upstream);
+                subject.upstream = Arc::clone(upstream.label());
                 self.in_time(storage::get(upstream, head, self.upstream_headers(head))).await
             }
             Route::Repository(place) => self.visit(head, body, outside, &place, subject).await,
@@ -158,13 +158,13 @@ impl Proxy {
         subject.name(upstream, place);
         let is_read = matches!(head.method, Method::GET | Method::HEAD)
             && !matches!(place.endpoint, Endpoint::Uploads | Endpoint::Upload);
-        let actions = match head.method {
+        let action = match head.method {
             Method::DELETE => "delete",
             _ if is_read => "pull",
-            _ => "pull,push",
+            _ => "push",
         };
-        let scope = format!("repository:{}:{actions}", place.client_name);
-        let admitted = self.access.admit(&head.headers, upstream, &place.door, outside, &scope);
+        let scope = Scope { name: &place.client_name, action };
+        let admitted = self.access.admit(&head.headers, upstream, &place.door, outside, scope);
         let identity = self.in_time(admitted).await?;
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
@@ -198,7 +198,7 @@ impl Proxy {
             push::write(&visit, &self.routes, body).await
         };
         let mut answer =
-            result.map_err(|error| self.access.refusal(error, &identity, &place.door, outside, &scope))?;
+            result.map_err(|error| self.access.refusal(error, &identity, &place.door, outside, scope))?;
         if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
@@ -239,7 +239,7 @@ impl Drop for Waiting<'_> {
 #[derive(Default)]
 struct Subject {
     endpoint: &'static str,
-    upstream: String,
+    upstream: Arc<str>,
     repository: String,
     reference: String,
     error: Option<String>,
@@ -247,7 +247,7 @@ struct Subject {
 
 impl Subject {
     fn name(&mut self, upstream: &Upstream, place: &Place) {
-        upstream.name().clone_into(&mut self.upstream);
+        self.upstream = Arc::clone(upstream.label());
         place.name.as_str().clone_into(&mut self.repository);
         (self.endpoint, self.reference) = match &place.endpoint {
             Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
@@ -331,7 +331,7 @@ impl Drop for Record {
                 client = self.client.map(tracing::field::display),
                 method = %self.method,
                 endpoint = self.subject.endpoint,
-                upstream = self.subject.upstream,
+                upstream = &*self.subject.upstream,
                 repository = self.subject.repository,
                 reference = self.subject.reference,
                 status = self.status.as_u16(),

@@ -190,7 +190,7 @@ impl http_body::Body for Relay {
                 State::Waiting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     let (source, position, end) = (Arc::clone(&this.source), this.position, this.end);
-                    crate::telemetry::resumed(source.upstream.name());
+                    crate::telemetry::resumed(source.upstream.label());
                     this.state = State::Opening(Box::pin(async move { source.open(position, end).await }));
                     Ok(())
                 }

@@ -1,5 +1,6 @@
 //! Names of metrics, in one place. Labels are closed sets: no name of a repository or a client is ever one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -30,24 +31,24 @@ pub const DESCRIPTIONS: [(&str, &str); 6] = [
 ];
 
 /// An upstream's answer began, or never came.
-pub(crate) fn upstream_answered(upstream: &str, after: Duration, status: Option<StatusCode>) {
+pub(crate) fn upstream_answered(upstream: &Arc<str>, after: Duration, status: Option<StatusCode>) {
     let status = status.map_or("none", class_of);
-    metrics::histogram!(UPSTREAM_SECONDS, "upstream" => upstream.to_owned(), "status" => status).record(after);
+    metrics::histogram!(UPSTREAM_SECONDS, "upstream" => Arc::clone(upstream), "status" => status).record(after);
 }
 
 /// A token was asked of an upstream's token server.
-pub(crate) fn token_fetched(upstream: &str, result: &'static str) {
-    metrics::counter!(TOKENS, "upstream" => upstream.to_owned(), "result" => result).increment(1);
+pub(crate) fn token_fetched(upstream: &Arc<str>, result: &'static str) {
+    metrics::counter!(TOKENS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
 }
 
 /// A body broke and goes on.
-pub(crate) fn resumed(upstream: &str) {
-    metrics::counter!(RESUMED, "upstream" => upstream.to_owned()).increment(1);
+pub(crate) fn resumed(upstream: &Arc<str>) {
+    metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
 }
 
 /// What is known of a request when its answer has been sent.
 pub(crate) struct Answered<'a> {
-    pub(crate) upstream: &'a str,
+    pub(crate) upstream: &'a Arc<str>,
     pub(crate) endpoint: &'static str,
     pub(crate) method: &'a Method,
     pub(crate) status: StatusCode,
@@ -58,9 +59,9 @@ pub(crate) struct Answered<'a> {
 
 /// A request is over.
 pub(crate) fn answered(answered: &Answered<'_>) {
-    let upstream = answered.upstream.to_owned();
+    let upstream = metrics::SharedString::from(Arc::clone(answered.upstream));
     let labels = [
-        ("upstream", upstream.clone().into()),
+        ("upstream", upstream.clone()),
         ("endpoint", metrics::SharedString::from(answered.endpoint)),
         ("method", method_of(answered.method).into()),
         ("status", class_of(answered.status).into()),
@@ -68,8 +69,7 @@ pub(crate) fn answered(answered: &Answered<'_>) {
         ("why", answered.outcome.why.into()),
     ];
     metrics::counter!(REQUESTS, &labels).increment(1);
-    let labels =
-        [("upstream", upstream.clone().into()), ("endpoint", metrics::SharedString::from(answered.endpoint))];
+    let labels = [("upstream", upstream.clone()), ("endpoint", metrics::SharedString::from(answered.endpoint))];
     metrics::counter!(SENT_BYTES, &labels).increment(answered.sent_bytes);
     if answered.is_broken {
         metrics::counter!(BROKEN, "upstream" => upstream).increment(1);

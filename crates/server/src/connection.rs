@@ -52,35 +52,37 @@ impl Drop for Open {
 }
 
 /// Serves a client's connection.
-pub(crate) fn spawn(stream: TcpStream, place: OwnedSemaphorePermit, service: Arc<Service>, watcher: Watcher) {
-    tokio::spawn(async move {
-        let _open = Open::new(place);
-        let peer = stream.peer_addr().ok().map(|address| address.ip());
-        // Small answers go at once.
-        let _ = stream.set_nodelay(true);
-        let current = arc_swap::Guard::into_inner(service.reloadable.current());
-        let stall = current.config.timeouts.client_stall.0;
-        let head_bytes = usize::try_from(current.config.limits.request_head.0).unwrap_or(usize::MAX);
-        let tls = current.tls.clone();
-        drop(current);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(stall));
-        match tls {
-            None => serve(Box::pin(stream), Cx { peer, is_tls: false, id: 0 }, head_bytes, service, watcher).await,
-            Some(tls) => {
-                match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
-                    Ok(Ok(stream)) => {
-                        serve(stream, Cx { peer, is_tls: true, id: 0 }, head_bytes, service, watcher).await
-                    }
-                    Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
-                    Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
-                }
+pub(crate) async fn serve(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    service: Arc<Service>,
+    watcher: Watcher,
+) {
+    let _open = Open::new(place);
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
+    // Small answers go at once.
+    let _ = stream.set_nodelay(true);
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    let stall = current.config.timeouts.client_stall.0;
+    let head_bytes = usize::try_from(current.config.limits.request_head.0).unwrap_or(usize::MAX);
+    let tls = current.tls.clone();
+    drop(current);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(stall));
+    let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
+    match tls {
+        None => speak(Box::pin(stream), cx, head_bytes, service, watcher).await,
+        Some(tls) => {
+            match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
+                Ok(Ok(stream)) => speak(stream, cx, head_bytes, service, watcher).await,
+                Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
             }
         }
-    });
+    }
 }
 
-async fn serve<S>(stream: S, cx: Cx, head_bytes: usize, service: Arc<Service>, watcher: Watcher)
+async fn speak<S>(stream: S, cx: Cx, head_bytes: usize, service: Arc<Service>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -109,28 +111,26 @@ where
 }
 
 /// `/metrics` and nothing else.
-pub(crate) fn spawn_metrics(
+pub(crate) async fn serve_metrics(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     service: Arc<Service>,
     watcher: Watcher,
 ) {
-    tokio::spawn(async move {
-        let _place = place;
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let service = Arc::clone(&service);
-            async move {
-                Ok::<_, Infallible>(match request.uri().path() {
-                    "/metrics" => service.render_metrics(),
-                    _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
-                })
-            }
-        });
-        let connection = builder(BUFFER_BYTES).serve_connection(TokioIo::new(stream), answer).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(error, "metrics connection ended");
+    let _place = place;
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let service = Arc::clone(&service);
+        async move {
+            Ok::<_, Infallible>(match request.uri().path() {
+                "/metrics" => service.render_metrics(),
+                _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
+            })
         }
     });
+    let connection = builder(BUFFER_BYTES).serve_connection(TokioIo::new(stream), answer).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "metrics connection ended");
+    }
 }
 
 fn builder(head_bytes: usize) -> auto::Builder<TokioExecutor> {

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::reload::Reloadable;
 use crate::settings::Settings;
+use crate::workers::Workers;
 use crate::{connection, metrics};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
@@ -60,12 +61,17 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
 
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(connections));
+    let workers = Workers::start()?;
     loop {
         tokio::select! {
             // A place first, then a connection: what does not fit waits in the kernel's queue.
             accepted = accept(&listener, &places) => {
                 if let Some((stream, place)) = accepted {
-                    connection::spawn(stream, place, Arc::clone(&service), graceful.watcher());
+                    let (service, watcher) = (Arc::clone(&service), graceful.watcher());
+                    let given = workers.give(stream, |stream| connection::serve(stream, place, service, watcher));
+                    if let Err(error) = given {
+                        tracing::error!(%error, "cannot serve a connection");
+                    }
                 }
             }
             _ = hangup.recv() => service.reloadable.reload(),
@@ -110,7 +116,7 @@ async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
     let graceful = GracefulShutdown::new();
     loop {
         if let Some((stream, place)) = accept(&listener, &places).await {
-            connection::spawn_metrics(stream, place, Arc::clone(&service), graceful.watcher());
+            tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), graceful.watcher()));
         }
     }
 }

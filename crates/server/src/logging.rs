@@ -1,9 +1,28 @@
 //! The log: standard error, one line an event, for people or for machines.
+//!
+//! Lines are gathered and written a few times a second by a thread of its own, so that a busy proxy does not stop for
+//! each of them; warnings and errors go out at once.
 
-use std::io::IsTerminal as _;
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use registry_proxy_core::config::{ConfigError, Log, LogFormat};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+/// How long a line may wait.
+const LINGER: Duration = Duration::from_millis(50);
+/// How much may wait.
+const MAX_WAITING_BYTES: usize = 64 << 10;
+
+static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Starts it.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
@@ -11,12 +30,128 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
         place: "log.level".to_owned(),
         what: format!("{error}; expected error, warn, info or debug"),
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Gather);
     match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).event_format(Plain).init(),
         LogFormat::Json => {
             builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
         }
     }
-    Ok(())
+    let flusher = std::thread::Builder::new().name("log".to_owned()).spawn(|| {
+        loop {
+            std::thread::sleep(LINGER);
+            flush();
+        }
+    });
+    flusher.map(drop).map_err(|error| ConfigError { place: "log".to_owned(), what: error.to_string() })
+}
+
+/// Writes what waits. Called once more when the process ends.
+pub(crate) fn flush() {
+    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !waiting.is_empty() {
+        // A log that cannot be written has nowhere to say so.
+        let _ = io::stderr().write_all(&waiting);
+        waiting.clear();
+    }
+}
+
+/// `time LEVEL message key=value …`: empty values are left out, and quotes stand only where a value needs them.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        SystemTime.format_time(&mut writer)?;
+        let (color, reset) = match *event.metadata().level() {
+            _ if !writer.has_ansi_escapes() => ("", ""),
+            Level::ERROR => ("\x1b[31m", "\x1b[0m"),
+            Level::WARN => ("\x1b[33m", "\x1b[0m"),
+            _ => ("\x1b[2m", "\x1b[0m"),
+        };
+        write!(writer, " {color}{:>5}{reset} ", event.metadata().level().as_str())?;
+        let mut fields = Fields { writer, outcome: Ok(()) };
+        event.record(&mut fields);
+        fields.outcome?;
+        writeln!(fields.writer)
+    }
+}
+
+struct Fields<'a> {
+    writer: Writer<'a>,
+    outcome: fmt::Result,
+}
+
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        let written = match field.name() {
+            "message" => self.writer.write_fmt(value),
+            name => self.writer.write_char(' ').and_then(|()| self.writer.write_str(name)).and_then(|()| {
+                self.writer.write_char('=')?;
+                self.writer.write_fmt(value)
+            }),
+        };
+        self.outcome = self.outcome.and(written);
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\');
+        if value.is_empty() {
+            return;
+        }
+        if value.bytes().all(is_plain) {
+            self.put(field, format_args!("{value}"));
+        } else {
+            self.put(field, format_args!("{value:?}"));
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, format_args!("{value}"));
+    }
+}
+
+struct Gather;
+
+/// One event's line on its way.
+struct Line {
+    is_urgent: bool,
+}
+
+impl<'a> MakeWriter<'a> for Gather {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line { is_urgent: true }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
+        Line { is_urgent: *metadata.level() <= Level::WARN }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend_from_slice(bytes);
+        let is_full = waiting.len() >= MAX_WAITING_BYTES;
+        drop(waiting);
+        if self.is_urgent || is_full {
+            flush();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

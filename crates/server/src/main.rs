@@ -15,6 +15,7 @@ mod runtime;
 mod settings;
 mod tls;
 mod transport;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -50,13 +51,15 @@ fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
         cli::complain(&error);
         return ExitCode::from(WRONG_USAGE);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // This one accepts, and hears signals; connections live on the workers' own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(http::serve(settings, config));
         // What is still under way after the drain ends with the process.
         runtime.shutdown_background();
         outcome
     });
+    logging::flush();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

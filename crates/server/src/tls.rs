@@ -52,10 +52,11 @@ pub(crate) fn client(upstream: &Upstream, is_own: bool) -> Result<ClientConfig, 
     let builder = if upstream.insecure && is_own {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(NoQuestions(provider())))
     } else {
-        let mut roots = system_roots().clone();
+        let mut roots = Arc::clone(system_roots());
         if let Some(path) = &upstream.ca_file {
+            let more = Arc::make_mut(&mut roots);
             for certificate in certificates("upstream.ca_file", path)? {
-                roots.add(certificate).map_err(|error| wrong("upstream.ca_file", path, error))?;
+                more.add(certificate).map_err(|error| wrong("upstream.ca_file", path, error))?;
             }
         }
         builder.with_root_certificates(roots)
@@ -73,15 +74,15 @@ pub(crate) fn client(upstream: &Upstream, is_own: bool) -> Result<ClientConfig, 
 }
 
 /// The machine's own roots; Mozilla's, built in, where the machine has none (an image from scratch).
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+fn system_roots() -> &'static Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        roots
+        Arc::new(roots)
     })
 }
 

@@ -39,9 +39,9 @@ const READ_BYTES: usize = 128 << 10;
 
 type HttpClient = Client<InTime<HttpsConnector<Dialer>>, Body>;
 
-/// Connections to all upstreams.
+/// Connections to all upstreams: a set for each worker, since a connection lives on the thread that made it.
 pub(crate) struct HyperTransport {
-    upstreams: Vec<Connections>,
+    workers: Vec<Vec<Connections>>,
 }
 
 /// Connections for one upstream.
@@ -61,13 +61,23 @@ struct Connections {
 impl HyperTransport {
     /// Prepares them; nothing is dialled yet.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let upstreams = config.upstream.iter().map(|upstream| Connections::new(upstream, config));
-        Ok(Self { upstreams: upstreams.collect::<Result<_, _>>()? })
+        let caps: Vec<Option<Arc<Semaphore>>> = config
+            .upstream
+            .iter()
+            .map(|upstream| {
+                (upstream.max_connections > 0).then(|| Arc::new(Semaphore::new(upstream.max_connections)))
+            })
+            .collect();
+        let of_worker = |_| {
+            let upstreams = config.upstream.iter().zip(&caps);
+            upstreams.map(|(upstream, cap)| Connections::new(upstream, config, cap.clone())).collect()
+        };
+        Ok(Self { workers: (0..crate::workers::count()).map(of_worker).collect::<Result<_, _>>()? })
     }
 }
 
 impl Connections {
-    fn new(upstream: &Upstream, config: &Config) -> Result<Self, ConfigError> {
+    fn new(upstream: &Upstream, config: &Config, cap: Option<Arc<Semaphore>>) -> Result<Self, ConfigError> {
         let connect = config.timeouts.connect.0;
         let guard = Guard::new(upstream);
         let client = |guard: Option<Guard>, is_own: bool, has_http2: bool| -> Result<HttpClient, ConfigError> {
@@ -94,7 +104,7 @@ impl Connections {
             public: client(Some(guard.clone()), false, false)?,
             trusted: client(None, false, false)?,
             guard,
-            cap: (upstream.max_connections > 0).then(|| Arc::new(Semaphore::new(upstream.max_connections))),
+            cap,
             patience: config.timeouts.first_byte.0,
         })
     }
@@ -122,7 +132,8 @@ impl Transport for HyperTransport {
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
         let Outgoing { request, upstream, reach, purpose } = outgoing;
         let unknown = || TransportError::Connect("no such upstream".into());
-        let connections = self.upstreams.get(upstream).ok_or_else(unknown)?;
+        let worker = self.workers.get(crate::workers::current());
+        let connections = worker.and_then(|worker| worker.get(upstream)).ok_or_else(unknown)?;
         if reach == Reach::Public {
             connections.guard.check_literal(request.uri()).await.map_err(refused)?;
         }

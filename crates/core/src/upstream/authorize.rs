@@ -154,7 +154,7 @@ impl Upstream {
             Err(NoToken::Limited(_)) => "limited",
             Err(NoToken::Failed(_)) => "failed",
         };
-        crate::telemetry::token_fetched(self.name(), result);
+        crate::telemetry::token_fetched(self.label(), result);
         outcome
     }
 

@@ -37,6 +37,7 @@ pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"
 /// A registry, as configured.
 pub struct Upstream {
     index: usize,
+    label: Arc<str>,
     config: crate::config::Upstream,
     addresses: Vec<Address>,
     /// Our own accounts there: the longest matching prefix wins, the empty one matches everything.
@@ -149,6 +150,7 @@ impl Upstream {
         });
         Some(Self {
             index,
+            label: upstream.name.as_str().into(),
             addresses: addresses.collect(),
             logins,
             tokens: Arc::clone(tokens),
@@ -169,6 +171,11 @@ impl Upstream {
     /// Its name: path prefix, `ns` value, label.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// Its name, shared: for log lines and metrics, of which there are many.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
     }
 
     /// Whether its rules let this repository through.

@@ -64,8 +64,15 @@ pub enum Redirected {
 struct Answer<'a> {
     response: Response<Body>,
     address: &'a Address,
-    asked: Url,
+    /// The address, as text: read only where a `Location` is to be resolved against it.
+    asked: String,
     authorization: Option<HeaderValue>,
+}
+
+impl Answer<'_> {
+    fn asked(&self) -> Result<Url, Failure> {
+        Url::parse(&self.asked).map_err(|_| Failure::Nonsense("address"))
+    }
 }
 
 impl Upstream {
@@ -85,7 +92,7 @@ impl Upstream {
         };
         let leaves_it = self.redirects() != Redirects::Follow && ask.method == Method::GET;
         if leaves_it && follow::is_redirect(answer.response.status()) {
-            return match follow::target(&answer.asked, answer.response.headers()) {
+            return match answer.asked().and_then(|asked| follow::target(&asked, answer.response.headers())) {
                 Ok(url) => Redirected::To(Box::new(url)),
                 Err(failure) => Redirected::Reply(Reply::Failed(failure)),
             };
@@ -103,7 +110,9 @@ impl Upstream {
         match answer {
             // A push's own 4xx carry Location and Range that clients recover by (P-137).
             Ok(mut answer) => {
-                answer.response.extensions_mut().insert(Asked(answer.asked));
+                if let Ok(asked) = answer.asked() {
+                    answer.response.extensions_mut().insert(Asked(asked));
+                }
                 match answer.response.status() {
                     StatusCode::RANGE_NOT_SATISFIABLE => Reply::Found(answer.response),
                     _ => self.classify(answer.response).await,
@@ -118,7 +127,9 @@ impl Upstream {
         let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
         let policy = self.policy(address);
         let same_origin = url.origin() == address.url.origin();
-        let hop = Hop { reach: follow::reach(&policy, url, same_origin), url: url.clone(), same_origin: false };
+        let is_storage = self.storage().is_some_and(|storage| storage.origin() == url.origin());
+        let reach = if is_storage { Reach::Trusted } else { follow::reach(&policy, url, same_origin) };
+        let hop = Hop { reach, url: url.clone(), same_origin: false };
         match self.walk(ask, address, hop, None).await {
             Ok(response) => self.classify(response).await,
             Err(failure) => Reply::Failed(failure),
@@ -136,11 +147,13 @@ impl Upstream {
     }
 
     async fn arrive(&self, ask: &Ask, answer: Answer<'_>) -> Reply {
-        let Answer { response, address, asked, authorization } = answer;
-        if !follow::is_redirect(response.status()) {
-            return self.classify(response).await;
+        if !follow::is_redirect(answer.response.status()) {
+            return self.classify(answer.response).await;
         }
-        let followed = match follow::next(&self.policy(address), &asked, 0, response.headers()) {
+        let asked = answer.asked();
+        let Answer { response, address, authorization, .. } = answer;
+        let next = asked.and_then(|asked| follow::next(&self.policy(address), &asked, 0, response.headers()));
+        let followed = match next {
             // The target of a HEAD is signed for GET only: its size is asked for instead (P-68).
             Ok(hop) if ask.method == Method::HEAD => self.size_of(ask, address, hop, authorization).await,
             Ok(hop) => self.walk(ask, address, hop, authorization).await,
@@ -288,7 +301,7 @@ impl Upstream {
         let response =
             self.send_to(ask.method.clone(), url.as_str(), ask.headers.clone(), body, reach, ask.purpose).await;
         match response {
-            Ok(response) => Ok(Answer { response, address, asked: url.clone(), authorization: None }),
+            Ok(response) => Ok(Answer { response, address, asked: url.to_string(), authorization: None }),
             Err(error) => Err(Reply::Failed(self.explain(url, error))),
         }
     }
@@ -304,7 +317,6 @@ impl Upstream {
         login: Option<&Arc<Login>>,
         payload: Payload,
     ) -> Result<Answer<'a>, Reply> {
-        let asked = || Url::parse(url).map_err(|_| Reply::Failed(Failure::Nonsense("address")));
         let who =
             Limited { address: index, credential: login.map_or([0; 16], |login| login.id), purpose: ask.purpose };
         if let Some(retry_after) = self.rate_limits.remaining(&who, self.platform.clock.now()) {
@@ -372,7 +384,12 @@ impl Upstream {
                     return Err(Reply::Limited { retry_after });
                 }
                 _ => {
-                    return Ok(Answer { response, address, asked: asked()?, authorization: authorization.header });
+                    return Ok(Answer {
+                        response,
+                        address,
+                        asked: url.to_owned(),
+                        authorization: authorization.header,
+                    });
                 }
             }
         }
@@ -455,7 +472,7 @@ impl Upstream {
             }
         };
         crate::telemetry::upstream_answered(
-            self.name(),
+            self.label(),
             clock.now().since(started),
             response.as_ref().ok().map(Response::status),
         );
