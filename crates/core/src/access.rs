@@ -300,7 +300,8 @@ impl Access {
                     wish.login = nonempty(Basic { username, password: Secret::new(password) });
                 }
             }
-            _ => return Err(Error::MethodNotAllowed),
+            // The one status that makes every client try another way (P-39).
+            _ => return Err(Error::NoSuchEndpoint),
         }
         Ok(wish)
     }

@@ -18,7 +18,7 @@ use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
 use crate::relay::{Relay, Source};
 use crate::route::parameter;
 use crate::seal;
-use crate::upstream::{Ask, Failure, Redirected, Reply};
+use crate::upstream::{Ask, Failure, Redirected, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// The parameter that carries a sealed redirect.
@@ -36,7 +36,7 @@ struct Target {
 
 /// Answers for a blob.
 pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
-    let missing = |_| Error::BlobUnknown;
+    let missing = blob_unknown;
     let is_known = headers::is_known_to_client(&visit.head.headers, digest);
     if visit.is_head() || is_known {
         let length = length_of(visit, digest).await?;
@@ -79,6 +79,11 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
     deliver(visit, digest, ask, window, response).await
 }
 
+/// What a 404 means here: the blob is unknown, or the whole repository (P-22).
+fn blob_unknown(text: UpstreamText) -> Error {
+    if text.code() == Some("NAME_UNKNOWN") { Error::NotFound(text) } else { Error::BlobUnknown }
+}
+
 /// What an upstream's answer says of its body.
 struct Found {
     status: StatusCode,
@@ -107,14 +112,15 @@ fn ask_for(visit: &Visit<'_>, digest: &Digest, method: Method) -> Ask {
 
 /// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96).
 async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
-    let missing = |_| Error::BlobUnknown;
+    let missing = blob_unknown;
     let head = match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
         // Some registries know no HEAD; none knows no GET.
-        Reply::Declined(..) => None,
+        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => None,
         reply => Some(reply.or_error(missing)?),
     };
     let length = head.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
-    if length.is_some() {
+    // A length of nothing is believed of the empty blob only (P-108).
+    if length.is_some_and(|length: u64| length > 0 || digest.is_of_nothing() != Some(false)) {
         return Ok(length);
     }
     let mut ask = ask_for(visit, digest, Method::GET);
@@ -151,7 +157,14 @@ async fn window_of(
             Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
         }
         (StatusCode::OK, Some(spec), _) => match found.length {
-            None => Ok(Window { range: None, is_partial: false, skip: 0 }),
+            // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
+            None => match length_of(visit, digest).await? {
+                Some(total) => match spec.within(total) {
+                    Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
+                    None => unsatisfiable(total),
+                },
+                None => nonsense("a blob of unknown length, and a range of it was asked"),
+            },
             Some(total) => match spec.within(total) {
                 Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
                 None => unsatisfiable(total),

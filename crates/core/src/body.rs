@@ -86,6 +86,14 @@ impl Body {
         Self::stream(Preceded { piece: Some(piece), rest: self }, length)
     }
 
+    /// The same body, which ends with an error where fewer bytes came than its length says.
+    pub fn held_to_length(self) -> Self {
+        match self.length() {
+            Some(missing) if missing > 0 => Self::stream(Held { inner: self, missing }, Some(missing)),
+            _ => self,
+        }
+    }
+
     /// All of it, if it is not longer than `limit_bytes`.
     pub async fn collect(mut self, limit_bytes: u64) -> Result<Bytes, BodyError> {
         if self.length().is_some_and(|length| length > limit_bytes) {
@@ -183,5 +191,42 @@ impl http_body::Body for Preceded {
 
     fn size_hint(&self) -> SizeHint {
         self.rest.size_hint()
+    }
+}
+
+/// A body, and how much of its length has not come yet.
+struct Held {
+    inner: Body,
+    missing: u64,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let arrived = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.missing = self.missing.saturating_sub(arrived);
+                polled
+            }
+            Poll::Ready(None) if self.missing > 0 => {
+                Poll::Ready(Some(Err(BodyError::Short { missing_bytes: std::mem::take(&mut self.missing) })))
+            }
+            _ => polled,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.missing == 0 && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.missing)
     }
 }

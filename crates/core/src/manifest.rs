@@ -11,7 +11,7 @@ use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
 use crate::name::Reference;
 use crate::platform::{Purpose, within};
-use crate::upstream::{Ask, Failure, Reply, UpstreamText};
+use crate::upstream::{Ask, Failure, Identity, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// A body that breaks is asked for once more.
@@ -24,6 +24,8 @@ struct Manifest {
     length: u64,
     /// Absent where only its head was asked.
     bytes: Option<Bytes>,
+    /// What the registry says of the budget there.
+    budget: HeaderMap,
 }
 
 /// Answers for a manifest.
@@ -46,6 +48,11 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
     describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, manifest.media_type);
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
+    // The client's own budget, or that of the only registry there is; on a shared mirror it would be somebody
+    // else's (P-121).
+    if visit.is_single || matches!(visit.identity, Identity::Client(Some(_))) {
+        response.headers_mut().extend(manifest.budget);
+    }
     Ok(Answer::relayed(if is_known { headers::not_modified(response) } else { response }))
 }
 
@@ -72,7 +79,10 @@ async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) ->
 /// The error of a reply that is none of a manifest. Absent signatures are an everyday answer, which some registries
 /// give as a refusal (P-22, P-23).
 fn missing_or(reply: Reply, reference: &Reference) -> Error {
-    let missing = |_: UpstreamText| Error::ManifestUnknown;
+    let missing = |text: UpstreamText| match text.code() {
+        Some("NAME_UNKNOWN") => Error::NotFound(text),
+        _ => Error::ManifestUnknown,
+    };
     match reply.or_error(missing) {
         Err(Error::Refused(_)) if reference.is_attachment() => Error::ManifestUnknown,
         Err(error) => error,
@@ -91,7 +101,13 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
         Reference::Digest(digest) => Some(digest.clone()),
         Reference::Tag(_) => named,
     };
-    Some(Manifest { media_type: media_type.clone(), digest: digest?, length, bytes: None })
+    Some(Manifest {
+        media_type: media_type.clone(),
+        digest: digest?,
+        length,
+        bytes: None,
+        budget: budget_in(headers),
+    })
 }
 
 async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Error> {
@@ -104,7 +120,12 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
             return Err(Error::Upstream(Failure::Nonsense("status of a manifest")));
         }
         let (head, body) = response.into_parts();
+        let promised = body.length();
         match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(limit_bytes)).await {
+            // Short of its length, and yet ended in order: by tag nothing else would tell.
+            Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
+                failure = Failure::Broken
+            }
             Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Error::Upstream),
             Ok(Err(BodyError::TooLarge { .. })) => return Err(Error::Upstream(Failure::TooLarge)),
             Ok(Err(_)) => failure = Failure::Broken,
@@ -128,7 +149,13 @@ fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<
     let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = media::of_manifest(header, &bytes).ok_or(Failure::NoManifest)?;
     let media_type = HeaderValue::try_from(media_type).map_err(|_| Failure::NoManifest)?;
-    Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes) })
+    Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes), budget: budget_in(headers) })
+}
+
+fn budget_in(headers: &HeaderMap) -> HeaderMap {
+    let mut budget = HeaderMap::new();
+    headers::copy(headers, &mut budget, &headers::RATE_LIMITS);
+    budget
 }
 
 /// All types, whatever the client's list; its wildcard goes along if it has one (P-81).

@@ -180,6 +180,7 @@ impl Proxy {
             head,
             outside,
             is_open: self.access.is_open(),
+            is_single: self.upstreams.len() == 1,
             upstream_headers: self.upstream_headers(head),
         };
         let result = if is_read {

@@ -41,7 +41,7 @@ pub(crate) async fn get(
     };
     let found = upstream.fetch_storage(&url, &ask).await.or_error(Error::NotFound)?;
     let (found_head, body) = found.into_parts();
-    let mut response = Response::new(body);
+    let mut response = Response::new(body.held_to_length());
     *response.status_mut() = found_head.status;
     let names = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, ACCEPT_RANGES];
     headers::copy(&found_head.headers, response.headers_mut(), &names);

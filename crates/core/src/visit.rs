@@ -36,6 +36,8 @@ pub(crate) struct Visit<'a> {
     pub outside: &'a Outside,
     /// Whether everybody may see everything here.
     pub is_open: bool,
+    /// Whether there is one upstream only.
+    pub(crate) is_single: bool,
     /// Headers that every question upstream carries: `Via`.
     pub upstream_headers: HeaderMap,
 }

@@ -133,7 +133,11 @@ pub const KEYS: &[Key] = &[
         "from the environment",
         "The way out: `http://`, `https://` or `socks5://`. Otherwise `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.",
     ),
-    key("upstream[].max_connections", "0", "Connections to it at once; 0: no cap."),
+    key(
+        "upstream[].max_connections",
+        "0",
+        "Connections to it at once, redirects' targets included; 0: no cap. With one, connections are not kept for the next request.",
+    ),
     key(
         "upstream[].docker_config",
         "none",

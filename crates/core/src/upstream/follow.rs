@@ -50,7 +50,11 @@ pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &Head
     if hops >= MAX_HOPS {
         return Err(Failure::Redirect("too many hops"));
     }
-    let url = target(asked, headers)?;
+    admit(policy, target(asked, headers)?)
+}
+
+/// Whether we go to an address that an upstream named, in a redirect or otherwise.
+pub(super) fn admit(policy: &Policy<'_>, url: Url) -> Result<Hop, Failure> {
     if url.scheme() == "http" && policy.registry.scheme() == "https" {
         return Err(Failure::Redirect("from https to http"));
     }

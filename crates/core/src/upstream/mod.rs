@@ -54,6 +54,8 @@ struct Address {
     url: Url,
     /// `https://host/path`, without a slash at the end.
     base: String,
+    /// `host`, or `host:port` where a port is written.
+    host: String,
     challenge: Mutex<Option<Challenge>>,
     health: Health,
 }
@@ -145,6 +147,7 @@ impl Upstream {
         let addresses = upstream.urls.iter().map(|url| Address {
             url: url.clone(),
             base: url.as_str().trim_end_matches('/').to_owned(),
+            host: url.authority().to_owned(),
             challenge: Mutex::new(None),
             health: Health::default(),
         });
@@ -214,8 +217,15 @@ impl Upstream {
                 {
                     return Some(Arc::clone(login));
                 }
-                let basic = self.platform.credentials.as_ref()?.find(self.index, &self.config.name).await?;
-                Some(Arc::new(Login::new(basic, &self.sealer)))
+                let store = self.platform.credentials.as_ref()?;
+                // Under its name, or under an address as `docker login` there would store it.
+                let mut basic = store.find(self.index, &self.config.name).await;
+                for address in &self.addresses {
+                    if basic.is_none() {
+                        basic = store.find(self.index, &address.host).await;
+                    }
+                }
+                Some(Arc::new(Login::new(basic?, &self.sealer)))
             }
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, RANGE, USER_AGENT,
+    VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -125,12 +126,14 @@ impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
     pub async fn fetch_target(&self, url: &Url, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
-        let policy = self.policy(address);
-        let same_origin = url.origin() == address.url.origin();
-        let is_storage = self.storage().is_some_and(|storage| storage.origin() == url.origin());
-        let reach = if is_storage { Reach::Trusted } else { follow::reach(&policy, url, same_origin) };
-        let hop = Hop { reach, url: url.clone(), same_origin: false };
-        match self.walk(ask, address, hop, None).await {
+        if self.storage().is_some_and(|storage| storage.origin() == url.origin()) {
+            return self.fetch_storage(url, ask).await;
+        }
+        let fetched = match follow::admit(&self.policy(address), url.clone()) {
+            Ok(hop) => self.walk(ask, address, hop, None).await,
+            Err(failure) => Err(failure),
+        };
+        match fetched {
             Ok(response) => self.classify(response).await,
             Err(failure) => Reply::Failed(failure),
         }
@@ -173,7 +176,7 @@ impl Upstream {
     }
 
     /// Goes along a chain of redirects to its end. Off the registry's own origin nothing of the client goes along
-    /// but what it wants of the bytes (P-66).
+    /// but what it wants of the bytes (P-66), and `Via`, by which a loop is seen (P-127).
     async fn walk(
         &self,
         ask: &Ask,
@@ -187,7 +190,7 @@ impl Upstream {
         let mut elsewhere: Option<HeaderValue> = None;
         loop {
             let mut headers = HeaderMap::new();
-            for name in [RANGE, ACCEPT] {
+            for name in [RANGE, ACCEPT, VIA] {
                 headers.extend(ask.headers.get(&name).map(|value| (name, value.clone())));
             }
             headers.extend(
@@ -209,7 +212,10 @@ impl Upstream {
             if !follow::is_redirect(status) {
                 return Ok(response);
             }
+            // Once away from the registry, a way back is a stranger's doing: it carries no login.
+            let has_left = !hop.same_origin;
             hop = follow::next(&policy, &hop.url, hops, response.headers())?;
+            hop.same_origin &= !has_left;
             elsewhere = None;
             hops += 1;
         }
@@ -296,7 +302,7 @@ impl Upstream {
         }
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
-        let reach = follow::reach(&self.policy(address), url, false);
+        let reach = follow::admit(&self.policy(address), url.clone()).map_err(Reply::Failed)?.reach;
         let body = payload.into_body();
         let response =
             self.send_to(ask.method.clone(), url.as_str(), ask.headers.clone(), body, reach, ask.purpose).await;
@@ -333,7 +339,10 @@ impl Upstream {
             let authorization =
                 self.authorization(address, ask, login, fresh).await.map_err(|none| match none {
                     NoToken::Refused(text) => Reply::Refused(text),
-                    NoToken::Limited(retry_after) => Reply::Limited { retry_after },
+                    NoToken::Limited(retry_after) => {
+                        self.rate_limits.limited(who, self.platform.clock.now(), retry_after);
+                        Reply::Limited { retry_after }
+                    }
                     NoToken::Failed(failure) => Reply::Failed(failure),
                 })?;
             let (body, can_repeat) = match payload.take() {

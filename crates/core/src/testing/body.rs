@@ -1,0 +1,68 @@
+//! A body that arrives in pieces, and may stall, break off or end early.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use crate::body::BodyError;
+use crate::platform::{Clock, Sleep};
+
+/// How large the pieces are: small enough that tests see several.
+const PIECE_BYTES: usize = 1000;
+
+pub(super) enum Step {
+    Piece(Bytes),
+    Wait(Duration),
+    Break,
+}
+
+/// Steps, one after the other.
+pub(super) struct Pieces {
+    steps: VecDeque<Step>,
+    waiting: Option<Sleep>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pieces {
+    pub(super) fn new(steps: impl IntoIterator<Item = Step>, clock: Arc<dyn Clock>) -> Self {
+        Self { steps: steps.into_iter().collect(), waiting: None, clock }
+    }
+
+    /// The bytes, cut into pieces.
+    pub(super) fn cut(bytes: &Bytes) -> impl Iterator<Item = Step> + use<> {
+        let bytes = bytes.clone();
+        let starts = (0..bytes.len()).step_by(PIECE_BYTES);
+        starts.map(move |start| Step::Piece(bytes.slice(start..bytes.len().min(start + PIECE_BYTES))))
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(sleep) = &mut self.waiting {
+                ready!(sleep.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            match self.steps.pop_front() {
+                None => return Poll::Ready(None),
+                Some(Step::Piece(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Step::Break) => {
+                    self.steps.clear();
+                    return Poll::Ready(Some(Err(BodyError::Broken("connection reset".into()))));
+                }
+                Some(Step::Wait(duration)) => self.waiting = Some(self.clock.sleep(duration)),
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What else a platform brings along.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+
+use crate::platform::{Entropy, Passwords};
+use crate::secret::Basic;
+
+/// Bytes that differ from call to call and are the same in every run. Two that start alike give the same bytes.
+pub struct CountingEntropy(AtomicU64);
+
+impl CountingEntropy {
+    /// Starts somewhere.
+    pub fn new(start: u64) -> Self {
+        Self(AtomicU64::new(start))
+    }
+}
+
+impl Entropy for CountingEntropy {
+    fn fill(&self, buffer: &mut [u8]) {
+        let count = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes();
+        for (byte, value) in buffer.iter_mut().zip(count.iter().cycle()) {
+            *byte = *value;
+        }
+    }
+}
+
+/// Users and their passwords, as a password file has them.
+pub struct Users(pub Vec<(&'static str, &'static str)>);
+
+#[async_trait]
+impl Passwords for Users {
+    async fn verify(&self, login: &Basic) -> bool {
+        self.0.contains(&(login.username.as_str(), login.password.expose()))
+    }
+}
+
+/// Reads the files that configurations of tests name: whatever the name, what is in it is long enough to be a key.
+pub fn stored_nowhere(path: &str) -> std::io::Result<String> {
+    Ok(format!("what-is-in-{path}"))
+}

@@ -1,0 +1,340 @@
+//! A proxy before a registry, set up in one line, and clients that ask it.
+
+use std::future::{Future, IntoFuture};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use registry_proxy_core::body::BodyError;
+use registry_proxy_core::config::Sources;
+use registry_proxy_core::platform::{Clock, Limits, Moment, Transport};
+use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
+use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
+
+use crate::clock::TokioClock;
+use crate::invariants;
+
+/// The host that clients speak to.
+pub(crate) const HOST_NAME: &str = "proxy.example";
+/// The registry's own address, which no client ever sees.
+pub(crate) const ORIGIN: &str = "https://origin.up.example.com";
+/// Where its blobs are, if not there.
+pub(crate) const STORAGE: &str = "https://cdn.up.example.com/store";
+/// Its token server.
+pub(crate) const REALM: &str = "https://auth.up.example.com/token";
+
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// An upstream called `reg.example`, the default one, with more keys.
+pub(crate) fn upstream(keys: &str) -> String {
+    format!("[[upstream]]\nname='reg.example'\nurls=['{ORIGIN}']\ndefault=true\n{keys}\n")
+}
+
+/// A manifest of this many bytes or somewhat more.
+pub(crate) fn manifest_of(size: usize) -> Bytes {
+    let padding = "x".repeat(size);
+    let text = format!(r#"{{"schemaVersion":2,"config":{{}},"layers":[],"annotations":{{"a":"{padding}"}}}}"#);
+    Bytes::from(text)
+}
+
+/// Bytes of which each thousand differs from the next.
+pub(crate) fn noise(size: usize) -> Bytes {
+    let byte = |at: usize| u8::try_from((at ^ (at >> 8) ^ (at >> 16).wrapping_mul(7)) & 0xff).unwrap_or(0);
+    (0..size).map(byte).collect()
+}
+
+pub(crate) struct Fixture {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) net: Arc<Network>,
+    pub(crate) registry: Registry,
+    pub(crate) platform: Platform,
+    clock: Arc<TokioClock>,
+}
+
+/// How a fixture differs from the usual one.
+#[derive(Default)]
+pub(crate) struct Setup<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    /// As on platforms where no request may wait for another's work.
+    pub(crate) isolated: bool,
+}
+
+impl Fixture {
+    /// A proxy with this configuration; where it names no upstream, before `reg.example`.
+    pub(crate) fn new(text: &str) -> Self {
+        Self::set_up(&Setup { text, ..Setup::default() })
+    }
+
+    pub(crate) fn set_up(setup: &Setup<'_>) -> Self {
+        let clock = Arc::new(TokioClock::start());
+        let net = Arc::new(Network::new(clock.clone()));
+        let registry = Registry::default();
+        for beginning in [ORIGIN, STORAGE, REALM] {
+            net.serve(beginning, registry.clone());
+        }
+        let platform = Platform {
+            transport: net.clone(),
+            clock: clock.clone(),
+            entropy: Arc::new(CountingEntropy::new(1)),
+            passwords: Some(Arc::new(Users(vec![("alice", "wonder"), ("bob", "builder")]))),
+            credentials: None,
+            limits: Limits { shares_io: !setup.isolated },
+        };
+        let config = configuration(setup.text, setup.variables);
+        Self { proxy: Arc::new(Proxy::new(&config, &platform)), net, registry, platform, clock }
+    }
+
+    /// With a manifest `a/b:v1` and a blob in the same repository: fixture, manifest's digest, blob's digest.
+    pub(crate) fn stocked(text: &str) -> (Self, String, String) {
+        let lab = Self::new(text);
+        let manifest = lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
+        let blob = lab.registry.put_blob("a/b", noise(5000));
+        (lab, manifest, blob)
+    }
+
+    /// Lets the registry ask for tokens of its token server.
+    pub(crate) fn with_tokens(self) -> Self {
+        self.registry.guard(Gate::Bearer { realm: REALM.to_owned(), service: Some("up".to_owned()) });
+        self
+    }
+
+    /// Another proxy on the same network, with another key and transport.
+    pub(crate) fn beside(&self, text: &str, transport: Arc<dyn Transport>, entropy: u64) -> Arc<Proxy> {
+        let entropy = Arc::new(CountingEntropy::new(entropy));
+        let platform = Platform { transport, entropy, ..self.platform.clone() };
+        Arc::new(Proxy::new(&configuration(text, &[]), &platform))
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(crate) async fn wait(&self, seconds: u64) {
+        self.clock.sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub(crate) fn head(&self, path: &str) -> Call {
+        self.call(Method::HEAD, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        Call::new(&self.proxy, method, path)
+    }
+
+    /// A token of ours for this user, to do anything with `a/b`.
+    pub(crate) async fn login(&self, user: &str, password: &str) -> String {
+        self.login_for(user, password, "repository:a/b:pull,push,delete").await
+    }
+
+    /// A token of ours for this user and scope.
+    pub(crate) async fn login_for(&self, user: &str, password: &str, scope: &str) -> String {
+        let path = if scope.is_empty() { "/token".to_owned() } else { format!("/token?scope={scope}") };
+        let seen = self.get(&path).basic(user, password).await;
+        assert_eq!(seen.status, 200, "{seen:?}");
+        seen.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A token of ours for nobody.
+    pub(crate) async fn anonymous(&self) -> String {
+        let seen = self.get("/token").await;
+        assert_eq!(seen.status, 200, "{seen:?}");
+        seen.json()["token"].as_str().expect("a token").to_owned()
+    }
+}
+
+fn configuration(text: &str, variables: &[(&str, &str)]) -> Config {
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let has_upstream =
+        text.contains("[[upstream]]") || variables.iter().any(|(name, _)| name == "REGISTRY_BACKEND");
+    let text = if has_upstream { text.to_owned() } else { format!("{text}\n{}", upstream("")) };
+    let config = Config::load(&Sources { text: Some(&text), variables, read: &stored_nowhere });
+    config.expect("a configuration")
+}
+
+/// A request on its way to be sent.
+pub(crate) struct Call {
+    proxy: Arc<Proxy>,
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Body,
+    peer: IpAddr,
+    is_tls: bool,
+}
+
+impl Call {
+    pub(crate) fn new(proxy: &Arc<Proxy>, method: Method, path: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(HOST_NAME));
+        Self {
+            proxy: Arc::clone(proxy),
+            method,
+            path: path.to_owned(),
+            headers,
+            body: Body::Empty,
+            peer: IpAddr::from([203, 0, 113, 7]),
+            is_tls: true,
+        }
+    }
+
+    /// With one more header; `Host` is replaced.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::try_from(name).expect("a header's name");
+        let value = HeaderValue::from_str(value).expect("a header's value");
+        if name == HOST {
+            self.headers.insert(name, value);
+        } else {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn basic(self, user: &str, password: &str) -> Self {
+        let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        self.header(AUTHORIZATION.as_str(), &format!("Basic {pair}"))
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn body(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.body = Body::from(bytes.into());
+        self
+    }
+
+    /// A body that arrives bit by bit, and whose length nobody has said.
+    pub(crate) fn chunked(mut self, bytes: &'static [u8]) -> Self {
+        self.body = Body::stream(Trickle(bytes), None);
+        self
+    }
+
+    /// A body that arrives bit by bit, of known length.
+    pub(crate) fn streamed(mut self, bytes: &'static [u8]) -> Self {
+        self.body = Body::stream(Trickle(bytes), Some(bytes.len() as u64));
+        self
+    }
+
+    pub(crate) fn form(self, text: &'static str) -> Self {
+        self.header("content-type", "application/x-www-form-urlencoded; charset=utf-8").chunked(text.as_bytes())
+    }
+
+    pub(crate) fn in_the_clear(mut self) -> Self {
+        self.is_tls = false;
+        self
+    }
+
+    async fn send(self) -> Seen {
+        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.parse().expect("a path");
+        *request.headers_mut() = self.headers;
+        let cx = Cx { peer: Some(self.peer), is_tls: self.is_tls, id: 1 };
+        let response = Box::pin(self.proxy.handle(&cx, request)).await;
+        let (head, mut body) = response.into_parts();
+        let length = body.length();
+        let mut bytes = Vec::new();
+        let mut end = Ok(());
+        while let Some(piece) = body.chunk().await {
+            match piece {
+                Ok(piece) => bytes.extend_from_slice(&piece),
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
+        let seen = Seen { status: head.status, headers: head.headers, length, body: bytes.into(), end };
+        invariants::hold(&self.method, &self.path, &host, &seen);
+        seen
+    }
+}
+
+impl IntoFuture for Call {
+    type Output = Seen;
+    type IntoFuture = Pin<Box<dyn Future<Output = Seen> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// What a client saw.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// What the platform will announce where no header does.
+    pub(crate) length: Option<u64>,
+    pub(crate) body: Bytes,
+    pub(crate) end: Result<(), BodyError>,
+}
+
+impl Seen {
+    /// A header as text; the empty text where it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text"))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// The OCI code of an error.
+    pub(crate) fn code(&self) -> String {
+        self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Status and OCI code, or the status alone where all is well.
+    pub(crate) fn is(&self, status: u16, code: &str) -> bool {
+        self.status == status && self.code() == code
+    }
+}
+
+/// Seven bytes at a time.
+struct Trickle(&'static [u8]);
+
+impl http_body::Body for Trickle {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let (piece, rest) = self.0.split_at(self.0.len().min(7));
+        self.0 = rest;
+        std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(http_body::Frame::data(Bytes::from_static(piece)))))
+    }
+}

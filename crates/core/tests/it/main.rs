@@ -1,0 +1,17 @@
+//! The core as its users see it: requests into `Proxy::handle`, answers out, on fakes and a virtual clock. Every
+//! answer of every test is held against the invariants.
+
+mod auth;
+mod blob;
+mod clock;
+mod failures;
+mod fixture;
+mod invariants;
+mod lists;
+mod login_upstream;
+mod manifest;
+mod original;
+mod push;
+mod redirects;
+mod routing;
+mod tokens;
