@@ -1,8 +1,9 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -88,8 +89,11 @@ where
 {
     let builder = builder(head_bytes);
     let peer = cx.peer;
+    let spoken = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&spoken);
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, cx) = (Arc::clone(&service), cx.clone());
+        heard.store(true, Ordering::Relaxed);
         async move {
             // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
             let (head, body) = request.into_parts();
@@ -104,9 +108,20 @@ where
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    if let Some(Err(error)) = unless_silent(&spoken, watcher.watch(connection)).await {
         // A client that leaves is its own affair (P-106).
         tracing::debug!(?peer, error, "connection ended");
+    }
+}
+
+/// The connection's end; `None` where it never asked anything within [`IDLE`]. Before the first bytes say whether this
+/// is HTTP/1.1 or HTTP/2, hyper's own timers do not run.
+async fn unless_silent<T>(spoken: &AtomicBool, connection: impl Future<Output = T>) -> Option<T> {
+    let mut connection = pin!(connection);
+    match tokio::time::timeout(IDLE, &mut connection).await {
+        Ok(end) => Some(end),
+        Err(_) if spoken.load(Ordering::Relaxed) => Some(connection.await),
+        Err(_) => None,
     }
 }
 
@@ -128,7 +143,7 @@ pub(crate) async fn serve_metrics(
         }
     });
     let connection = builder(BUFFER_BYTES).serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    if let Some(Err(error)) = unless_silent(&AtomicBool::new(false), watcher.watch(connection)).await {
         tracing::debug!(error, "metrics connection ended");
     }
 }

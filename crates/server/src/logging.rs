@@ -23,14 +23,11 @@ const LINGER: Duration = Duration::from_millis(50);
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Starts it.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| ConfigError {
-        place: "log.level".to_owned(),
-        what: format!("{error}; expected error, warn, info or debug"),
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Gather);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)?).with_writer(Gather);
     match log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).event_format(Plain).init(),
         LogFormat::Json => {
@@ -46,13 +43,22 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     flusher.map(drop).map_err(|error| ConfigError { place: "log".to_owned(), what: error.to_string() })
 }
 
+/// What is written at this level.
+pub(crate) fn filter(log: &Log) -> Result<EnvFilter, ConfigError> {
+    EnvFilter::try_new(&log.level).map_err(|error| ConfigError {
+        place: "log.level".to_owned(),
+        what: format!("{error}; expected error, warn, info or debug"),
+    })
+}
+
 /// Writes what waits. Called once more when the process ends.
 pub(crate) fn flush() {
-    let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
-    if !waiting.is_empty() {
+    // One writer at a time keeps the lines in order; those who add lines do not wait for it.
+    let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = std::mem::take(&mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
+    if !lines.is_empty() {
         // A log that cannot be written has nowhere to say so.
-        let _ = io::stderr().write_all(&waiting);
-        waiting.clear();
+        let _ = io::stderr().write_all(&lines);
     }
 }
 
@@ -100,7 +106,11 @@ impl Fields<'_> {
 
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format_args!("{value:?}"));
+        if field.name() == "message" {
+            self.put(field, format_args!("{value:?}"));
+        } else {
+            self.record_str(field, &format!("{value:?}"));
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

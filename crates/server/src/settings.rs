@@ -51,6 +51,8 @@ impl Settings {
             Htpasswd::parse(&text).map_err(|what| at("clients.users_file", format!("{path}: {what}")))?;
         }
         crate::tls::check(&config)?;
+        crate::credentials::DockerCredentials::load(&config)?;
+        crate::logging::filter(&config.log)?;
         Ok(config)
     }
 }

@@ -1,6 +1,7 @@
 //! Connecting: directly, or through the proxy that configuration or environment name; all within one deadline.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use registry_proxy_core::config::{ConfigError, Upstream};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::guard::{Guard, Resolver};
@@ -26,11 +28,19 @@ pub(crate) struct Dialer {
     direct: HttpConnector<Resolver>,
     /// To the egress proxy itself: it is configured, so no guard stands before it.
     to_proxy: HttpsConnector<HttpConnector>,
-    proxies: std::sync::Arc<Matcher>,
+    to_socks: HttpConnector,
+    proxies: Arc<Matcher>,
+    /// Connections there may be at once, idle ones and those about to close included.
+    places: Option<Arc<Semaphore>>,
 }
 
 impl Dialer {
-    pub(crate) fn new(upstream: &Upstream, guard: Option<Guard>, connect: Duration) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        upstream: &Upstream,
+        guard: Option<Guard>,
+        places: Option<Arc<Semaphore>>,
+        connect: Duration,
+    ) -> Result<Self, ConfigError> {
         let mut direct = HttpConnector::new_with_resolver(Resolver(guard));
         direct.enforce_http(false);
         direct.set_nodelay(true);
@@ -43,12 +53,12 @@ impl Dialer {
             .with_tls_config(crate::tls::client(upstream, false)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(plain);
+            .wrap_connector(plain.clone());
         let proxies = match &upstream.proxy {
             Some(url) => Matcher::builder().all(url.as_str().trim_end_matches('/').to_owned()).build(),
             None => Matcher::from_env(),
         };
-        Ok(Self { direct, to_proxy, proxies: proxies.into() })
+        Ok(Self { direct, to_proxy, to_socks: plain, proxies: proxies.into(), places })
     }
 }
 
@@ -64,88 +74,115 @@ impl Service<Uri> for Dialer {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let mut this = self.clone();
         Box::pin(async move {
-            match this.proxies.intercept(&uri) {
-                None => Ok(Dialled::Direct(this.direct.call(uri).await?)),
-                Some(proxy) => this.through(&proxy, uri).await,
-            }
+            let place = match &this.places {
+                Some(places) => Some(Arc::clone(places).acquire_owned().await?),
+                None => None,
+            };
+            let wire = match this.proxies.intercept(&uri) {
+                None => Wire::Direct(this.direct.call(uri).await?),
+                Some(proxy) => this.through(&proxy, with_port(uri)?).await?,
+            };
+            Ok(Dialled { wire, _place: place })
         })
     }
 }
 
 impl Dialer {
-    async fn through(self, proxy: &Intercept, uri: Uri) -> Result<Dialled, BoxError> {
+    async fn through(self, proxy: &Intercept, uri: Uri) -> Result<Wire, BoxError> {
         let address = proxy.uri().clone();
         if matches!(address.scheme_str(), Some("socks5" | "socks5h")) {
             let is_local_dns = address.scheme_str() == Some("socks5");
-            let mut socks = SocksV5::new(address, self.to_proxy).local_dns(is_local_dns);
+            let mut socks = SocksV5::new(with_port(address)?, self.to_socks).local_dns(is_local_dns);
             if let Some((username, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(username.to_owned(), password.to_owned());
             }
-            return Ok(Dialled::Through(Box::new(socks.call(uri).await?)));
+            return Ok(Wire::Through(Box::new(socks.call(uri).await?)));
         }
         let mut tunnel = Tunnel::new(address, self.to_proxy);
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
-        Ok(Dialled::Through(Box::new(tunnel.call(uri).await?)))
+        Ok(Wire::Through(Box::new(tunnel.call(uri).await?)))
     }
 }
 
-/// A connection, as it was made. The direct one is not boxed: all bytes pass through it.
-pub(crate) enum Dialled {
+/// Names the scheme's own port, where none is written: a proxy would take any for 443.
+fn with_port(uri: Uri) -> Result<Uri, BoxError> {
+    if uri.port().is_some() {
+        return Ok(uri);
+    }
+    let port = match uri.scheme_str() {
+        Some("http") => 80,
+        Some("socks5" | "socks5h") => 1080,
+        _ => 443,
+    };
+    let mut parts = uri.into_parts();
+    let authority = parts.authority.as_ref().map(ToString::to_string).unwrap_or_default();
+    parts.authority = Some(format!("{authority}:{port}").parse()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// A connection, and its place among those its upstream may have.
+pub(crate) struct Dialled {
+    wire: Wire,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// As it was made. The direct one is not boxed: all bytes pass through it.
+enum Wire {
     Direct(TokioIo<TcpStream>),
-    Through(Box<dyn Wire>),
+    Through(Box<dyn Transit>),
 }
 
 /// What a connection through a proxy can do.
-pub(crate) trait Wire: Read + Write + Unpin + Send {}
+trait Transit: Read + Write + Unpin + Send {}
 
-impl<T: Read + Write + Unpin + Send> Wire for T {}
+impl<T: Read + Write + Unpin + Send> Transit for T {}
 
 impl Connection for Dialled {
     fn connected(&self) -> Connected {
-        match self {
-            Self::Direct(stream) => stream.connected(),
-            Self::Through(_) => Connected::new(),
+        match &self.wire {
+            Wire::Direct(stream) => stream.connected(),
+            Wire::Through(_) => Connected::new(),
         }
     }
 }
 
 impl Read for Dialled {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Direct(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Through(stream) => Pin::new(stream).poll_read(cx, buf),
+        match &mut self.get_mut().wire {
+            Wire::Direct(stream) => Pin::new(stream).poll_read(cx, buf),
+            Wire::Through(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
 
 impl Write for Dialled {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Direct(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Through(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().wire {
+            Wire::Direct(stream) => Pin::new(stream).poll_write(cx, buf),
+            Wire::Through(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Direct(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Through(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().wire {
+            Wire::Direct(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Through(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        match self.get_mut() {
-            Self::Direct(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Through(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().wire {
+            Wire::Direct(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Through(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Direct(stream) => stream.is_write_vectored(),
-            Self::Through(stream) => stream.is_write_vectored(),
+        match &self.wire {
+            Wire::Direct(stream) => stream.is_write_vectored(),
+            Wire::Through(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -154,9 +191,9 @@ impl Write for Dialled {
         cx: &mut Context<'_>,
         bufs: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        match self.get_mut() {
-            Self::Direct(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Through(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().wire {
+            Wire::Direct(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Wire::Through(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Arguments, environment, `check`.
+
+use std::process::Output;
+
+use crate::fixture::{Client, Setup, closed_port};
+
+const UPSTREAM: &str = "[[upstream]]\nname='x.test'\nurls=['https://x.test']\n";
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one line with which a wrong configuration is refused.
+fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
+    let text = stderr(output);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(stdout(output), "");
+    text
+}
+
+#[tokio::test]
+async fn check_prints_what_is_in_force_masks_secrets_and_warns() {
+    let setup = Setup::new();
+    let password = setup.file("password", "file-password-42\n");
+    let text = format!(
+        "listen = '0.0.0.0:3000'\n{UPSTREAM}username='robot'\npassword='plain-password-41'\n\
+         [[upstream]]\nname='y.test'\nurls=['http://y.test']\ninsecure=true\nusername='u'\npassword_file='{password}'\n"
+    );
+    let config = setup.file("proxy.toml", &text);
+    let output = setup.run(&["--config", &config, "check"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (toml, warnings) = (stdout(&output), stderr(&output));
+    assert!(toml.contains("listen = \"0.0.0.0:3000\"") && toml.contains("name = \"x.test\""), "{toml}");
+    assert!(toml.contains("first_byte = \"10s\""), "defaults are shown: {toml}");
+    for secret in ["plain-password-41", "file-password-42"] {
+        assert!(!toml.contains(secret) && !warnings.contains(secret), "{toml}{warnings}");
+    }
+    for key in ["clients.auth", "upstream[0].username", "upstream[1].insecure"] {
+        assert!(warnings.lines().any(|line| line.contains("warning") && line.contains(key)), "{key}: {warnings}");
+    }
+}
+
+#[tokio::test]
+async fn check_without_anything_is_quiet_and_names_the_catalogue() {
+    let output = Setup::new().run(&["check"]).await;
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert!(stdout(&output).contains("name = \"docker.io\""));
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_with_2_and_one_line_that_names_the_key() {
+    for (text, key) in [
+        ("[timeouts]\nidle = 'soon'", "timeouts.idle"),
+        ("[limits]\nconnections = 0", "limits.connections"),
+        ("[clients]\nauth = 'nobody'", "clients.auth"),
+        ("[client]\nauth = 'open'", "client"),
+        ("listen = 'here'", "listen"),
+        ("[[upstream]]\nname='x.test'", "upstream[0].urls"),
+        ("[tls]\ncert_file='/nowhere/c'\nkey_file='/nowhere/k'", "tls.cert_file"),
+        ("[clients]\nauth='users'\nusers_file='/nowhere/u'", "clients.users_file"),
+        ("this is no TOML", "line 1"),
+    ] {
+        let setup = Setup::new();
+        let config = setup.file("proxy.toml", text);
+        for command in ["check", "serve"] {
+            let line = refusal(&setup.run(&["--config", &config, "--listen", "127.0.0.1:0", command]).await);
+            assert!(line.contains(key), "{command}: {text:?}: {line}");
+        }
+    }
+    let line = refusal(&Setup::new().run(&["--config", "/nowhere/proxy.toml"]).await);
+    assert!(line.contains("--config /nowhere/proxy.toml"), "{line}");
+}
+
+/// `check` would be of little use if serving could still stumble.
+#[tokio::test]
+async fn check_finds_what_serving_would_stumble_over() {
+    for (text, key) in [
+        ("docker_config='/nowhere/config.json'", "docker_config"),
+        ("[log]\nlevel='info,=,'", "log.level"),
+        ("[metrics]\nlisten='nowhere'", "metrics.listen"),
+    ] {
+        let setup = Setup::new();
+        let config = setup.file("proxy.toml", text);
+        for command in ["serve", "check"] {
+            let line = refusal(&setup.run(&["--config", &config, "--listen", "127.0.0.1:0", command]).await);
+            assert!(line.contains(key), "{command}: {text:?}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_variable_ends_with_2_and_one_line_that_names_it_its_value_and_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("PORT", "abc", "1 to 65535"),
+        ("PROXY_REDIRECT", "maybe", "true or false"),
+        ("REGISTRY_BACKEND", "ftp://x", "https://"),
+        ("REGISTRY_PROXY_CLIENTS__AUTH", "nobody", "`open`, `users`, `upstream`"),
+        ("REGISTRY_PROXY_TIMEOUTS__IDLE", "soon", "3s"),
+    ] {
+        let line = refusal(&Setup::new().variable(name, value).run(&[]).await);
+        assert!(line.contains(&format!("{name}={value}")) && line.contains(allowed), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_listen_argument_ends_with_2() {
+    for listen in ["nowhere", "127.0.0.1", ":3000", "127.0.0.1:70000"] {
+        let line = refusal(&Setup::new().run(&["--listen", listen]).await);
+        assert!(line.contains(&format!("--listen {listen}")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_with_1_and_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Setup::new().run(&["--listen", &address]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("cannot listen on {address}")), "{}", stderr(&output));
+}
+
+#[tokio::test]
+async fn help_shows_how_to_begin() {
+    let output = Setup::new().run(&["--help"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for part in
+        ["docker pull 127.0.0.1:3000/alpine", "REGISTRY_BACKEND=", "check", "--config", "--listen", "SIGHUP"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let output = Setup::new().run(&["--version"]).await;
+    assert!(stdout(&output).starts_with("registry-proxy "));
+    assert_eq!(Setup::new().run(&["--nonsense"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn the_argument_beats_the_variable_and_the_variable_the_file() {
+    let listen = |output: &Output| stdout(output).lines().next().unwrap_or_default().to_owned();
+    let setup = Setup::new().variable("PORT", "3001");
+    let config = setup.file("proxy.toml", &format!("listen = '127.0.0.1:3002'\n{UPSTREAM}"));
+    let output = setup.run(&["--config", &config, "--listen", "127.0.0.1:3003", "check"]).await;
+    assert_eq!(listen(&output), "listen = \"127.0.0.1:3003\"");
+    let output = setup.run(&["--config", &config, "check"]).await;
+    assert_eq!(listen(&output), "listen = \"0.0.0.0:3001\"");
+    let without = Setup::new();
+    let config = without.file("proxy.toml", &format!("listen = '127.0.0.1:3002'\n{UPSTREAM}"));
+    let output = without.run(&["--config", &config, "check"]).await;
+    assert_eq!(listen(&output), "listen = \"127.0.0.1:3002\"");
+    let output = without.variable("REGISTRY_PROXY_CONFIG", &config).run(&["check"]).await;
+    assert_eq!(listen(&output), "listen = \"127.0.0.1:3002\"");
+}
+
+#[tokio::test]
+async fn the_argument_is_where_it_listens() {
+    let port = closed_port().port().to_string();
+    let product = Setup::new().variable("PORT", &port).start(UPSTREAM).await;
+    assert_ne!(product.address.port().to_string(), port);
+    assert_eq!(Client::connect(product.address).await.get("/healthz").await.0.status, 200);
+}

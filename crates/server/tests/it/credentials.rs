@@ -1,0 +1,108 @@
+//! `docker_config`: what Docker has stored, and what its helpers know.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::fixture::{Client, Exchange, Request, Setup, Upstream, basic, blob_path, content, one_upstream};
+
+const LENGTH: usize = 5000;
+
+/// Behind HTTP Basic.
+async fn protected(username: &str, password: &str) -> Upstream {
+    let login = basic(username, password);
+    Upstream::start(move |request: Request, exchange: Exchange| {
+        let login = login.clone();
+        async move {
+            if request.get("authorization") == Some(login.as_str()) {
+                return exchange.blob(&request, &content(LENGTH)).await;
+            }
+            exchange.answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"inside\"\r\n", b"{}").await
+        }
+    })
+    .await
+}
+
+/// `docker-credential-test`, which knows one server and notes that it was asked.
+fn helper(setup: &Setup, server: &str, username: &str, secret: &str) {
+    let script = format!(
+        "#!/bin/sh\nread server\necho \"$1 $server\" >> {}/asked\n\
+         if [ \"$1 $server\" != 'get {server}' ]; then echo 'credentials not found in native keychain'; exit 1; fi\n\
+         echo '{{\"ServerURL\":\"{server}\",\"Username\":\"{username}\",\"Secret\":\"{secret}\"}}'\n",
+        setup.path().display()
+    );
+    let path = setup.file("docker-credential-test", &script);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+async fn blob_status(setup: Setup, toml: &str) -> u16 {
+    let product = setup.start(toml).await;
+    let mut client = Client::connect(product.address).await;
+    client.get(&blob_path()).await.0.status
+}
+
+#[tokio::test]
+async fn a_stored_login_reaches_the_upstream() {
+    let upstream = protected("alice", "stored-password").await;
+    let setup = Setup::new();
+    let stored = basic("alice", "stored-password").replace("Basic ", "");
+    let file = setup.file("config.json", &format!(r#"{{"auths":{{"up.test":{{"auth":"{stored}"}}}}}}"#));
+    let toml = one_upstream(&format!("docker_config = '{file}'"), upstream.address, "");
+    assert_eq!(blob_status(setup, &toml).await, 200);
+}
+
+/// `docker login registry.corp:5000` stores that host, whatever the upstream is called here.
+#[tokio::test]
+async fn a_login_stored_for_an_upstreams_address_reaches_it_whatever_its_name() {
+    let upstream = protected("alice", "stored-password").await;
+    let setup = Setup::new();
+    let stored = basic("alice", "stored-password").replace("Basic ", "");
+    let config = format!(r#"{{"auths":{{"{}":{{"auth":"{stored}"}}}}}}"#, upstream.address);
+    let file = setup.file("config.json", &config);
+    let toml = one_upstream(&format!("docker_config = '{file}'"), upstream.address, "");
+    assert_eq!(blob_status(setup, &toml).await, 200);
+}
+
+#[tokio::test]
+async fn without_the_login_the_upstream_refuses() {
+    let upstream = protected("alice", "stored-password").await;
+    let toml = one_upstream("", upstream.address, "");
+    assert_eq!(blob_status(Setup::new(), &toml).await, 403);
+}
+
+#[tokio::test]
+async fn a_credential_helper_is_asked_once_and_its_login_reaches_the_upstream() {
+    let upstream = protected("bob", "helped-password").await;
+    let setup = Setup::new();
+    helper(&setup, "up.test", "bob", "helped-password");
+    let file = setup.file("config.json", r#"{"credHelpers":{"up.test":"test"}}"#);
+    let toml = one_upstream("", upstream.address, &format!("docker_config = '{file}'"));
+    let product = setup.start(&toml).await;
+    let mut client = Client::connect(product.address).await;
+    for _ in 0..3 {
+        assert_eq!(client.get(&blob_path()).await.0.status, 200, "{}", product.log());
+    }
+    let asked = std::fs::read_to_string(product.setup.path().join("asked")).unwrap();
+    assert_eq!(asked, "get up.test\n");
+    assert!(!product.log().contains("helped-password"));
+}
+
+#[tokio::test]
+async fn a_credential_store_is_asked_for_what_has_no_helper_of_its_own() {
+    let upstream = protected("bob", "helped-password").await;
+    let setup = Setup::new();
+    helper(&setup, "up.test", "bob", "helped-password");
+    let file = setup.file("config.json", r#"{"auths":{},"credsStore":"test"}"#);
+    let toml = one_upstream(&format!("docker_config = '{file}'"), upstream.address, "");
+    assert_eq!(blob_status(setup, &toml).await, 200);
+}
+
+#[tokio::test]
+async fn a_helper_that_knows_nothing_or_is_not_there_leaves_the_upstream_anonymous() {
+    let upstream = Upstream::of_blob(content(LENGTH)).await;
+    for name in ["test", "missing"] {
+        let setup = Setup::new();
+        helper(&setup, "elsewhere.test", "bob", "helped-password");
+        let file = setup.file("config.json", &format!(r#"{{"credsStore":"{name}"}}"#));
+        let toml = one_upstream(&format!("docker_config = '{file}'"), upstream.address, "");
+        assert_eq!(blob_status(setup, &toml).await, 200, "{name}");
+    }
+}

@@ -1,0 +1,104 @@
+//! HTTPS and HTTP/2 towards clients.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request as HttpRequest;
+use rustix::process::Signal;
+
+use crate::fixture::{
+    Authority, Client, Product, Setup, Upstream, blob_path, client_config, content, h2_over, one_upstream, soon,
+};
+
+/// The product with a certificate of this authority.
+async fn secure(authority: &Authority, upstream: &Upstream) -> (Product, Vec<u8>) {
+    let setup = Setup::new();
+    let identity = authority.issue();
+    let cert = setup.file("cert.pem", &identity.certificate);
+    let key = setup.file("key.pem", &identity.key);
+    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'");
+    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    (product, identity.der().to_vec())
+}
+
+fn ask(path: &str) -> HttpRequest<Empty<Bytes>> {
+    HttpRequest::get(format!("https://127.0.0.1{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test]
+async fn https_serves_http1_and_http2_as_alpn_says() {
+    let authority = Authority::new();
+    let bytes = content(2 << 20);
+    let upstream = Upstream::of_blob(bytes.clone()).await;
+    let (product, _) = secure(&authority, &upstream).await;
+
+    let config = client_config(&authority, &["http/1.1"]);
+    let mut client = Client::connect_tls(product.address, config).await;
+    assert_eq!(client.wire.protocol().as_deref(), Some(b"http/1.1".as_slice()));
+    let (head, body) = client.get(&blob_path()).await;
+    assert_eq!((head.status, body == bytes), (200, true));
+
+    let config = client_config(&authority, &["h2", "http/1.1"]);
+    let client = Client::connect_tls(product.address, config).await;
+    assert_eq!(client.wire.protocol().as_deref(), Some(b"h2".as_slice()));
+    let mut sender = h2_over(client.wire).await;
+    let response = soon("head", sender.send_request(ask(&blob_path()))).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(soon("body", response.into_body().collect()).await.unwrap().to_bytes() == bytes, "other bytes");
+
+    // Without ALPN it is HTTP/1.1.
+    let mut client = Client::connect_tls(product.address, client_config(&authority, &[])).await;
+    assert_eq!(client.get("/v2/").await.0.status, 200);
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_understood_by_prior_knowledge() {
+    let bytes = content(2 << 20);
+    let upstream = Upstream::of_blob(bytes.clone()).await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut sender = h2_over(Client::connect(product.address).await.wire).await;
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(soon("head", sender.send_request(ask(&blob_path()))).await.unwrap());
+    }
+    for answer in answers {
+        assert!(soon("body", answer.into_body().collect()).await.unwrap().to_bytes() == bytes, "other bytes");
+    }
+}
+
+#[tokio::test]
+async fn sighup_swaps_the_certificate_and_leaves_open_connections_alone() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    let (product, before) = secure(&authority, &upstream).await;
+    let config = client_config(&authority, &["http/1.1"]);
+    let mut old = Client::connect_tls(product.address, config.clone()).await;
+    assert!(old.wire.peer_certificate() == before);
+
+    let next = authority.issue();
+    product.setup.file("cert.pem", &next.certificate);
+    product.setup.file("key.pem", &next.key);
+    product.reload().await;
+    let mut new = Client::connect_tls(product.address, config.clone()).await;
+    assert!(new.wire.peer_certificate() == next.der().to_vec(), "the old certificate");
+    assert_eq!(new.get(&blob_path()).await.0.status, 200);
+    assert_eq!(old.get(&blob_path()).await.0.status, 200);
+
+    product.setup.file("cert.pem", "no certificate");
+    product.signal(Signal::HUP);
+    let line = product.wait_for_line("cannot be used").await;
+    assert!(line.contains("tls.cert_file"), "{line}");
+    let third = Client::connect_tls(product.address, config).await;
+    assert!(third.wire.peer_certificate() == next.der().to_vec());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_no_tls_is_dropped_and_others_are_served() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    let (product, _) = secure(&authority, &upstream).await;
+    let mut plain = Client::connect(product.address).await;
+    plain.ask("GET", "/v2/", "").await;
+    let _ = plain.rest().await;
+    let mut client = Client::connect_tls(product.address, client_config(&authority, &[])).await;
+    assert_eq!(client.get("/v2/").await.0.status, 200);
+}

@@ -1,0 +1,125 @@
+//! Bounds on what grows.
+
+use std::time::Duration;
+
+use crate::fixture::{Client, Exchange, Gate, Product, Request, Upstream, blob_path, content, one_upstream, soon};
+
+#[tokio::test]
+async fn a_request_head_that_is_too_large_is_431() {
+    let product = Product::start(&one_upstream("", crate::fixture::closed_port(), "")).await;
+    for bytes in [60 << 10, 66 << 10, 200 << 10] {
+        let mut client = Client::connect(product.address).await;
+        client.send("GET /v2/ HTTP/1.1\r\nHost: p\r\nX-Long: ").await;
+        // What is refused may be refused before it has come whole.
+        let long = vec![b'x'; bytes];
+        let _ = soon("send", tokio::io::AsyncWriteExt::write_all(&mut client.wire, &long)).await;
+        let _ = soon("send", tokio::io::AsyncWriteExt::write_all(&mut client.wire, b"\r\n\r\n")).await;
+        let expected = if bytes < 64 << 10 { 200 } else { 431 };
+        assert_eq!(client.head().await.status, expected, "{bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
+    let product =
+        Product::start(&one_upstream("[limits]\nconnections = 2", crate::fixture::closed_port(), "")).await;
+    let mut first = Client::connect(product.address).await;
+    let mut second = Client::connect(product.address).await;
+    assert_eq!(first.get("/healthz").await.0.status, 200);
+    assert_eq!(second.get("/healthz").await.0.status, 200);
+    let mut third = Client::connect(product.address).await;
+    third.ask("GET", "/healthz", "").await;
+    let early = tokio::time::timeout(Duration::from_millis(300), third.more()).await;
+    assert!(early.is_err() && third.has_nothing(), "served above the limit");
+    drop(first);
+    assert_eq!(third.head().await.status, 200);
+    assert_eq!(second.get("/healthz").await.0.status, 200);
+}
+
+#[tokio::test]
+#[ignore = "takes two minutes, the time that an idle connection is given"]
+async fn a_connection_that_says_nothing_does_not_keep_its_place_for_ever() {
+    let product =
+        Product::start(&one_upstream("[limits]\nconnections = 2", crate::fixture::closed_port(), "")).await;
+    let mut silent = Client::connect(product.address).await;
+    let mut hesitant = Client::connect(product.address).await;
+    hesitant.send("P").await;
+    let both = async {
+        let mut byte = [0];
+        for client in [&mut silent, &mut hesitant] {
+            let read = tokio::io::AsyncReadExt::read(&mut client.wire, &mut byte).await;
+            assert!(matches!(read, Ok(0) | Err(_)), "an answer to nothing");
+        }
+    };
+    crate::fixture::within(Duration::from_secs(130), "the end of silent connections", both).await;
+    assert_eq!(Client::connect(product.address).await.get("/healthz").await.0.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_gets_no_more_requests_at_once_than_its_cap() {
+    let gate = Gate::default();
+    let (held, bytes) = (gate.clone(), content(300_000));
+    let upstream = Upstream::start(move |request: Request, exchange: Exchange| {
+        let (gate, bytes) = (held.clone(), bytes.clone());
+        async move {
+            gate.pass().await;
+            exchange.blob(&request, &bytes).await
+        }
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 2")).await;
+    let address = product.address;
+    let clients: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(async move { Client::connect(address).await.get(&blob_path()).await.0.status }))
+        .collect();
+    upstream.wait_for_requests(2).await;
+    // Nothing more may come now, and only time can tell.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(upstream.seen().len(), 2);
+    gate.open();
+    for client in clients {
+        assert_eq!(soon("a client", client).await.unwrap(), 200);
+    }
+    assert_eq!(upstream.seen().len(), 8);
+}
+
+/// "Connections to it at once": those that wait in a pool are connections too.
+#[tokio::test]
+async fn idle_connections_count_against_the_cap_of_their_upstream() {
+    let upstream = Upstream::of_blob(content(300_000)).await;
+    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 2")).await;
+    let address = product.address;
+    let clients: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(async move { Client::connect(address).await.get(&blob_path()).await.0.status }))
+        .collect();
+    for client in clients {
+        assert_eq!(soon("a client", client).await.unwrap(), 200);
+    }
+    assert!(upstream.peak() <= 2, "{} connections at once", upstream.peak());
+}
+
+/// Each has connections of its own, so what the cap counts is what is under way on either.
+#[tokio::test]
+async fn manifests_and_blobs_share_the_cap_of_their_upstream() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::start(move |_, exchange: Exchange| {
+        let gate = held.clone();
+        async move {
+            gate.pass().await;
+            let kind = "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n";
+            exchange.answer("200 OK", kind, b"{\"schemaVersion\":2}").await
+        }
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 1")).await;
+    let mut manifest = Client::connect(product.address).await;
+    manifest.ask("GET", "/v2/acme/app/manifests/latest", "").await;
+    upstream.wait_for_requests(1).await;
+    let mut blob = Client::connect(product.address).await;
+    blob.ask("GET", &blob_path(), "").await;
+    let early = tokio::time::timeout(Duration::from_millis(300), upstream.wait_for_requests(2)).await;
+    assert!(early.is_err(), "two at once");
+    gate.open();
+    assert_eq!((manifest.head().await.status, blob.head().await.status), (200, 200));
+}

@@ -1,0 +1,35 @@
+//! The server from outside: the real binary, raw sockets on either side of it, and upstreams that misbehave by script.
+//! Loopback only; every wait has a deadline.
+
+#[cfg(test)]
+mod client_gone;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod inbound_tls;
+#[cfg(test)]
+mod keep_alive;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod own_paths;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod resume;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod silence;
+#[cfg(test)]
+mod upstream_tls;

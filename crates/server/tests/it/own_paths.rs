@@ -1,0 +1,64 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use crate::fixture::{Client, Product, Upstream, blob_path, content, one_upstream};
+
+#[tokio::test]
+async fn health_and_readiness_are_told_without_an_upstream() {
+    let product = Product::start(&one_upstream("", crate::fixture::closed_port(), "")).await;
+    let mut client = Client::connect(product.address).await;
+    for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let (head, body) = client.get(path).await;
+        assert_eq!((head.status, body.as_slice()), (200, text.as_bytes()));
+        client.ask("HEAD", path, "").await;
+        assert_eq!(client.head().await.status, 200);
+    }
+    client.ask("POST", "/healthz", "Content-Length: 0\r\n").await;
+    let head = client.head().await;
+    assert!((400..500).contains(&head.status), "{}", head.text);
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_done() {
+    let upstream = Upstream::of_blob(content(5000)).await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut client = Client::connect(product.address).await;
+    for _ in 0..3 {
+        assert_eq!(client.get(&blob_path()).await.0.status, 200);
+    }
+    // A count is there when the log line is: after the last byte has left.
+    product.wait_for_lines("endpoint=blob", 3).await;
+    let (head, body) = client.get("/metrics").await;
+    assert_eq!((head.status, head.get("content-type")), (200, Some("text/plain; version=0.0.4; charset=utf-8")));
+    let text = String::from_utf8(body).unwrap();
+    let value = |beginning: &str, part: &str| {
+        let line = text.lines().find(|line| line.starts_with(beginning) && line.contains(part));
+        line.unwrap_or_else(|| panic!("no {beginning} with {part} in\n{text}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(value("registry_proxy_requests_total{", "endpoint=\"blob\""), "3");
+    assert_eq!(value("registry_proxy_sent_bytes_total{", "endpoint=\"blob\""), "15000");
+    assert_eq!(value("registry_proxy_connections", ""), "1");
+    assert_eq!(value("registry_proxy_build_info{", "version="), "1");
+    assert_eq!(value("registry_proxy_upstream_seconds_count{", "status=\"2xx\""), "3");
+    for name in ["registry_proxy_requests_total", "registry_proxy_connections", "registry_proxy_upstream_seconds"]
+    {
+        assert!(text.contains(&format!("# HELP {name} ")) && text.contains(&format!("# TYPE {name} ")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_on_an_address_of_their_own_are_nowhere_else() {
+    let keys = "[metrics]\nlisten = '127.0.0.1:0'";
+    let product = Product::start(&one_upstream(keys, crate::fixture::closed_port(), "")).await;
+    let line = product.wait_for_line("metrics on http://").await;
+    let (_, rest) = line.split_once("http://").unwrap();
+    let address = rest.split_once("/metrics").unwrap().0.parse().unwrap();
+    let (head, body) = Client::connect(address).await.get("/metrics").await;
+    assert_eq!(head.status, 200);
+    assert!(String::from_utf8(body).unwrap().contains("registry_proxy_build_info"));
+    assert_eq!(Client::connect(address).await.get("/v2/").await.0.status, 404);
+    assert_eq!(Client::connect(product.address).await.get("/metrics").await.0.status, 404);
+}

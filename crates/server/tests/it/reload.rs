@@ -1,0 +1,98 @@
+//! SIGHUP.
+
+use std::sync::Arc;
+
+use rustix::process::Signal;
+
+use crate::fixture::{
+    Client, Exchange, Gate, Product, Request, Setup, Upstream, basic, blob_path, content, one_upstream,
+};
+
+fn users(name: &str, password: &str) -> String {
+    format!("{name}:{}\n", bcrypt::hash(password, 4).unwrap())
+}
+
+async fn ping_as(product: &Product, name: &str, password: &str) -> u16 {
+    let header = format!("Authorization: {}\r\n", basic(name, password));
+    Client::connect(product.address).await.get_with("/v2/", &header).await.0.status
+}
+
+#[tokio::test]
+async fn sighup_reads_the_password_file_again() {
+    let upstream = Upstream::of_blob(content(10)).await;
+    let setup = Setup::new();
+    let file = setup.file("users", &users("alice", "first-password"));
+    let keys = format!("[clients]\nauth = 'users'\nusers_file = '{file}'");
+    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    assert_eq!(ping_as(&product, "alice", "first-password").await, 200);
+    assert_eq!(ping_as(&product, "alice", "second-password").await, 401);
+    product.setup.file("users", &users("alice", "second-password"));
+    product.reload().await;
+    assert_eq!(ping_as(&product, "alice", "second-password").await, 200);
+    assert_eq!(ping_as(&product, "alice", "first-password").await, 401, "remembered from before");
+}
+
+#[tokio::test]
+async fn sighup_with_a_configuration_that_cannot_be_used_keeps_the_old_one_and_says_so() {
+    let upstream = Upstream::of_blob(content(10)).await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    product.setup.file("proxy.toml", "[limits]\nconnections = 'many'");
+    product.signal(Signal::HUP);
+    let line = product.wait_for_line("cannot be used").await;
+    assert!(line.contains("ERROR") && line.contains("limits.connections"), "{line}");
+    let mut client = Client::connect(product.address).await;
+    assert_eq!(client.get(&blob_path()).await.0.status, 200);
+    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
+    product.reload().await;
+    assert_eq!(client.get(&blob_path()).await.0.status, 504, "the next one counts, on old connections too");
+}
+
+#[tokio::test]
+async fn downloads_under_way_survive_sighup() {
+    let (gate, bytes) = (Gate::default(), Arc::new(content(1 << 20)));
+    let (held, served) = (gate.clone(), Arc::clone(&bytes));
+    let upstream = Upstream::start(move |_: Request, mut exchange: Exchange| {
+        let (gate, bytes) = (held.clone(), Arc::clone(&served));
+        async move {
+            exchange.begin(bytes.len(), &bytes[..1000]).await;
+            gate.pass().await;
+            exchange.write(&bytes[1000..]).await;
+            Some(exchange)
+        }
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut client = Client::connect(product.address).await;
+    client.ask("GET", &blob_path(), "").await;
+    assert_eq!(client.head().await.status, 200);
+    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
+    product.reload().await;
+    gate.open();
+    assert!(client.take(bytes.len()).await == *bytes, "other bytes");
+}
+
+#[tokio::test]
+async fn a_download_under_way_is_resumed_after_sighup_with_what_it_began_with() {
+    let (gate, bytes) = (Gate::default(), Arc::new(content(1 << 20)));
+    let (held, served) = (gate.clone(), Arc::clone(&bytes));
+    let upstream = Upstream::start(move |request: Request, mut exchange: Exchange| {
+        let (gate, bytes) = (held.clone(), Arc::clone(&served));
+        async move {
+            if request.get("range").is_some() {
+                return exchange.blob(&request, &bytes).await;
+            }
+            exchange.begin(bytes.len(), &bytes[..1000]).await;
+            gate.pass().await;
+            None
+        }
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut client = Client::connect(product.address).await;
+    client.ask("GET", &blob_path(), "").await;
+    assert_eq!(client.head().await.status, 200);
+    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
+    product.reload().await;
+    gate.open();
+    assert!(client.take(bytes.len()).await == *bytes, "other bytes");
+}
