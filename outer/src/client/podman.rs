@@ -1,0 +1,76 @@
+//! podman: pulls and unpacks without a daemon.
+
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Inspected, Unpacked};
+use crate::Outcome;
+use crate::process::{Finished, Program, Tool};
+
+const DEADLINE: Duration = Duration::from_mins(3);
+
+/// podman with storage and configuration of its own.
+pub struct Podman {
+    folder: TempDir,
+}
+
+impl Podman {
+    /// `registries` is its registries.conf: mirrors are set there.
+    pub fn new(registries: &str) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let settings = folder.path().join("home/.config/containers");
+        fs::create_dir_all(&settings)?;
+        fs::create_dir_all(folder.path().join("scratch"))?;
+        fs::write(folder.path().join("registries.conf"), registries)?;
+        // Without recommended packages there is no policy on the machine, and podman wants one.
+        fs::write(folder.path().join("auth.json"), "{}")?;
+        let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+        fs::write(settings.join("policy.json"), policy)?;
+        Ok(Self { folder })
+    }
+
+    pub fn pull(&self, image: &str, options: &[&str]) -> Outcome<Unpacked> {
+        self.try_pull(image, options)?.success()?;
+        let output = self.program()?.arguments(["image", "inspect", image]).run(DEADLINE)?.success()?;
+        Inspected::parse(&output)
+    }
+
+    /// Tries to pull.
+    pub fn try_pull(&self, image: &str, options: &[&str]) -> Outcome<Finished> {
+        self.program()?
+            .arguments(["pull", "--quiet", "--platform", "linux/amd64"])
+            .arguments(options)
+            .argument(image)
+            .run(DEADLINE)
+    }
+
+    /// Logs in; later pulls through this value use the login.
+    pub fn login(&self, registry: &str, user: &str, password: &str) -> Outcome<Finished> {
+        self.program()?
+            .arguments(["login", "--tls-verify=false", "--username", user])
+            .arguments(["--password-stdin", registry])
+            .input(password)
+            .run(DEADLINE)
+    }
+
+    fn program(&self) -> Outcome<Program> {
+        let folder = self.folder.path();
+        let inside = |name: &str| folder.join(name);
+        Ok(Program::tool(Tool::PODMAN)?
+            .argument("--root")
+            .argument(inside("root"))
+            .argument("--runroot")
+            .argument(inside("run"))
+            .argument("--tmpdir")
+            .argument(inside("state"))
+            .arguments(["--storage-driver", "vfs", "--events-backend", "none"])
+            .arguments(["--cgroup-manager", "cgroupfs", "--log-level", "warn"])
+            .variable("HOME", inside("home"))
+            .variable("TMPDIR", inside("scratch"))
+            .variable("XDG_RUNTIME_DIR", inside("run"))
+            .variable("REGISTRY_AUTH_FILE", inside("auth.json"))
+            .variable("CONTAINERS_REGISTRIES_CONF", inside("registries.conf")))
+    }
+}

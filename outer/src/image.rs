@@ -1,0 +1,11 @@
+//! The images of the tests, made once and kept in the build folder.
+//!
+//! Their content is pseudo-random from fixed seeds, so every run and every machine has the same
+//! digests, and a second run finds the first one's files. [`layer`] makes one layer, [`layout`]
+//! writes blobs and manifests as an OCI layout, [`catalogue`] says which images there are.
+
+pub mod catalogue;
+pub mod layer;
+pub mod layout;
+
+pub use catalogue::{Artifact, Catalogue, Image, Platform};

@@ -1,0 +1,61 @@
+//! The programs the tests need, and the Debian package each comes from.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::{Context, Outcome};
+
+/// A program that must be installed.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    pub name: &'static str,
+    pub debian_package: &'static str,
+}
+
+impl Tool {
+    pub const CONTAINERD: Self = Self::new("containerd", "containerd");
+    pub const CTR: Self = Self::new("ctr", "containerd");
+    pub const DOCKER: Self = Self::new("docker", "docker.io");
+    pub const DOCKERD: Self = Self::new("dockerd", "docker.io");
+    pub const DOCKER_REGISTRY: Self = Self::new("docker-registry", "docker-registry");
+    pub const PODMAN: Self = Self::new("podman", "podman");
+    pub const RUNC: Self = Self::new("runc", "runc");
+    pub const SETPRIV: Self = Self::new("setpriv", "util-linux");
+    pub const SKOPEO: Self = Self::new("skopeo", "skopeo");
+
+    const fn new(name: &'static str, debian_package: &'static str) -> Self {
+        Self { name, debian_package }
+    }
+
+    /// Where it is. A missing tool fails the test and is never a reason to skip one.
+    pub fn path(self) -> Outcome<PathBuf> {
+        search_path()
+            .into_iter()
+            .map(|folder| folder.join(self.name))
+            .find(|candidate| candidate.is_file())
+            .context(format_args!(
+                "`{}` is not installed: apt-get install {} (or `cargo xtask test --install`)",
+                self.name, self.debian_package
+            ))
+    }
+}
+
+/// All of them, for the test which says what a machine lacks.
+pub const REQUIRED_TOOLS: [Tool; 9] = [
+    Tool::CONTAINERD,
+    Tool::CTR,
+    Tool::DOCKER,
+    Tool::DOCKERD,
+    Tool::DOCKER_REGISTRY,
+    Tool::PODMAN,
+    Tool::RUNC,
+    Tool::SETPRIV,
+    Tool::SKOPEO,
+];
+
+/// PATH and the folders for system programs, which are missing from an ordinary user's PATH.
+pub(super) fn search_path() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+    env::split_paths(&path).chain(system.into_iter().map(PathBuf::from)).collect()
+}

@@ -1,0 +1,159 @@
+//! The product itself: the binary named by `PROXY_UNDER_TEST`, with a config of the test's.
+
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::{Finished, Program, Service, wait_until};
+use crate::registry::address_at_start;
+use crate::{Context, Outcome, http, users};
+
+/// The variable that names the product's binary; `cargo xtask test` builds it and sets this.
+const BINARY: &str = "PROXY_UNDER_TEST";
+const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Any secret will do; a fixed one keeps the product from warning that it has none.
+const SIGNING_KEY: &str = "only the tests sign with this, 0123456789abcdef";
+
+/// What a proxy is started with.
+#[derive(Default)]
+pub struct Setup {
+    config: String,
+    users: Vec<(&'static str, &'static str)>,
+    variables: Vec<(String, String)>,
+    port: Option<u16>,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    pub service: Service,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Setup {
+    /// No config file, only variables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A line, or several, of the config file.
+    pub fn config(mut self, text: impl AsRef<str>) -> Self {
+        self.config.push_str(text.as_ref());
+        self.config.push('\n');
+        self
+    }
+
+    /// Clients log in, as one of these.
+    pub fn users(mut self, users: &[(&'static str, &'static str)]) -> Self {
+        self.users.extend_from_slice(users);
+        self.config("[clients]\nauth = \"users\"\nusers_file = \"@FOLDER@/users\"")
+    }
+
+    /// Clients log in with their accounts at the upstream.
+    pub fn upstream_accounts(self) -> Self {
+        self.config("[clients]\nauth = \"upstream\"")
+    }
+
+    /// An upstream over plain HTTP, with more `lines` of its section.
+    pub fn upstream(self, name: &str, address: SocketAddr, lines: &[&str]) -> Self {
+        let lines = lines.join("\n");
+        self.config(format!(
+            "[[upstream]]\nname = \"{name}\"\nurls = [\"http://{address}\"]\ninsecure = true\n{lines}"
+        ))
+    }
+
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Listens on this port, for a config which must name it.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    pub fn start(self) -> Outcome<Proxy> {
+        let folder = tempfile::tempdir()?;
+        let program = self.program(folder.path())?;
+        let mut service = program.start(&folder.path().join("log"))?;
+        let rest = service.wait_for_log("listening on http://")?;
+        let address = address_at_start(&rest)?;
+        let client = http::Client::new()?;
+        wait_until("the proxy should be healthy", HEALTH_DEADLINE, || {
+            let answer = client.get(format!("http://{address}/healthz")).ask();
+            Ok(answer.ok().filter(|answer| answer.status == 200))
+        })?;
+        Ok(Proxy { service, address, folder })
+    }
+
+    /// For a setup that ends by itself, because something is wrong with it.
+    pub fn run(self) -> Outcome<Finished> {
+        let folder = tempfile::tempdir()?;
+        self.program(folder.path())?.run(END_DEADLINE)
+    }
+
+    fn program(self, folder: &Path) -> Outcome<Program> {
+        let listen = format!("127.0.0.1:{}", self.port.unwrap_or(0));
+        let mut program = Program::at("registry-proxy", &binary()?)?;
+        program = program.argument("--listen").argument(listen);
+        if !self.config.is_empty() {
+            fs::write(folder.join("signing-key"), SIGNING_KEY)?;
+            write_config(folder, &self.config)?;
+            users::write(&folder.join("users"), &self.users)?;
+            program = program.argument("--config").argument(config_path(folder));
+        }
+        for (name, value) in self.variables {
+            program = program.variable(name, value);
+        }
+        Ok(program)
+    }
+}
+
+impl Proxy {
+    /// `IP:PORT`, as it stands in image names.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Replaces the config file; the running process has to be told.
+    pub fn rewrite_config(&self, text: &str) -> Outcome {
+        write_config(self.folder.path(), text)
+    }
+}
+
+fn config_path(folder: &Path) -> PathBuf {
+    folder.join("config.toml")
+}
+
+fn write_config(folder: &Path, text: &str) -> Outcome {
+    // TOML wants top-level keys before tables, and tests may add sections in any order.
+    let folder_name = folder.display().to_string();
+    let text =
+        format!("signing_key_file = \"{folder_name}/signing-key\"\n{}", text.replace("@FOLDER@", &folder_name));
+    fs::write(config_path(folder), text)?;
+    Ok(())
+}
+
+fn binary() -> Outcome<PathBuf> {
+    let path = env::var_os(BINARY).map(PathBuf::from).context(format_args!(
+        "{BINARY} is not set: run `cargo xtask test`, which builds the binary and names it"
+    ))?;
+    path.canonicalize().context(format_args!("{BINARY} names no file: {}", path.display()))
+}
+
+/// A port that is free now. Something else may take it; use it only where a config has to name
+/// the port before the program runs.
+pub fn free_port() -> Outcome<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

@@ -1,0 +1,134 @@
+//! Debian's `docker-registry`: as an upstream of every kind of login, and as a cache near the
+//! clients, in front of the product.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Seed, TokenServer};
+use crate::process::{Program, Service, Tool};
+use crate::{Outcome, users};
+
+/// How clients log in.
+pub enum Access<'a> {
+    Open,
+    Basic(&'a [(&'a str, &'a str)]),
+    Token(&'a TokenServer),
+}
+
+/// What it holds.
+pub enum Storage<'a> {
+    /// The images of the tests, read only: any number of registries shares them.
+    Seeded(&'a Seed),
+    /// Nothing, and pushes are welcome.
+    Fresh,
+    /// Somebody else's folder, writable.
+    At(&'a Path),
+    /// What it has fetched from this URL, with these credentials if any.
+    CacheOf(&'a str, Option<(&'a str, &'a str)>),
+}
+
+/// A running registry.
+pub struct Registry {
+    service: Service,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Registry {
+    pub fn start(storage: &Storage<'_>, access: &Access<'_>) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config.yml");
+        let text = [
+            "version: 0.1\nlog: {level: info}\n".to_owned(),
+            storage_section(storage, folder.path()),
+            "http: {addr: '127.0.0.1:0'}\n".to_owned(),
+            access_section(access, folder.path())?,
+        ];
+        fs::write(&config, text.concat())?;
+        let mut service = Program::tool(Tool::DOCKER_REGISTRY)?
+            .argument("serve")
+            .argument(&config)
+            .variable("OTEL_TRACES_EXPORTER", "none")
+            .start(&folder.path().join("log"))?;
+        let rest = service.wait_for_log("listening on ")?;
+        Ok(Self { service, address: address_at_start(&rest)?, _folder: folder })
+    }
+
+    /// Open, with the images of the tests.
+    pub fn seeded(seed: &Seed) -> Outcome<Self> {
+        Self::start(&Storage::Seeded(seed), &Access::Open)
+    }
+
+    /// Open and empty.
+    pub fn fresh() -> Outcome<Self> {
+        Self::start(&Storage::Fresh, &Access::Open)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its access log and messages.
+    pub fn log(&self) -> String {
+        self.service.log()
+    }
+}
+
+/// The `IP:PORT` a line goes on with.
+pub(crate) fn address_at_start(text: &str) -> Outcome<SocketAddr> {
+    let end = text.find(|character: char| !character.is_ascii_digit() && !".:".contains(character));
+    Ok(text[..end.unwrap_or(text.len())].parse()?)
+}
+
+fn storage_section(storage: &Storage<'_>, folder: &Path) -> String {
+    let (root, read_only): (PathBuf, _) = match storage {
+        Storage::Seeded(seed) => (seed.storage(), true),
+        Storage::At(path) => ((*path).to_owned(), false),
+        Storage::Fresh | Storage::CacheOf(..) => (folder.join("storage"), false),
+    };
+    let section = format!(
+        "storage:\n  filesystem: {{rootdirectory: '{}'}}\n  delete: {{enabled: {}}}\n  \
+         maintenance:\n    uploadpurging: {{enabled: false}}\n    readonly: {{enabled: {read_only}}}\n",
+        root.display(),
+        !read_only,
+    );
+    section + &cache_section(storage)
+}
+
+fn cache_section(storage: &Storage<'_>) -> String {
+    let Storage::CacheOf(url, credentials) = storage else {
+        return String::new();
+    };
+    let section = format!("proxy:\n  remoteurl: '{url}'\n");
+    match credentials {
+        None => section,
+        Some((user, password)) => format!("{section}  username: '{user}'\n  password: '{password}'\n"),
+    }
+}
+
+fn access_section(access: &Access<'_>, folder: &Path) -> Outcome<String> {
+    match access {
+        Access::Open => Ok(String::new()),
+        Access::Basic(accounts) => {
+            let file = folder.join("htpasswd");
+            users::write(&file, accounts)?;
+            let path = file.display();
+            Ok(format!("auth:\n  htpasswd: {{realm: outer, path: '{path}'}}\n"))
+        }
+        Access::Token(server) => {
+            let file = folder.join("token.pem");
+            fs::write(&file, server.certificate_pem())?;
+            Ok(format!(
+                "auth:\n  token:\n    realm: '{}'\n    service: '{}'\n    issuer: '{}'\n    \
+                 rootcertbundle: '{}'\n",
+                server.realm(),
+                super::token::SERVICE,
+                super::token::ISSUER,
+                file.display()
+            ))
+        }
+    }
+}

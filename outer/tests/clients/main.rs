@@ -1,0 +1,21 @@
+//! Real clients pull and push through the finished binary.
+//!
+//! The binary is named by `PROXY_UNDER_TEST`; `cargo xtask test` builds it and sets that. The
+//! images are made once and kept in the build folder. Every test has registries, a proxy and
+//! clients of its own, so the tests may run in any order and side by side.
+
+mod stage;
+
+mod fixtures;
+
+mod containerd;
+mod docker;
+mod near_cache;
+mod podman;
+mod skopeo;
+
+mod accounts;
+mod lifecycle;
+mod original_variables;
+mod pushes;
+mod redirects;

@@ -1,0 +1,55 @@
+//! `cargo xtask`: what this project does besides compiling, without tools that a newcomer lacks.
+//!
+//! It depends on nothing but the standard library, so that it is built in a moment.
+
+mod arguments;
+mod bench;
+mod machine;
+mod purity;
+mod run;
+mod test;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask <task> [options]
+
+  test [--install] [--inner-only | --outer-only]
+        Runs every test. The inner ones need Rust only. The outer ones start real registries
+        and real clients (skopeo, podman, containerd, Docker) around the finished binary, on
+        loopback addresses and in temporary folders. What a machine lacks is named, with the
+        Debian package that has it; with --install it is announced and then installed.
+        A single outer test:  cargo xtask test --outer-only -- name_of_the_test
+
+  bench [arguments]
+        Builds for release and runs the benchmarks with these arguments.
+
+  purity
+        Proves that crates/core decides and touches nothing: no runtime, no socket, no clock
+        among what it depends on or says, and it compiles for wasm32-unknown-unknown.
+
+Where to begin: `cargo xtask test --inner-only` takes seconds and needs nothing;
+`cargo xtask test --install` is what has to pass before a change is done.
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let outcome = match arguments.next().as_deref() {
+        Some("test") => arguments::Test::parse(arguments).and_then(|arguments| test::run(&arguments)),
+        Some("bench") => bench::run(arguments),
+        Some("purity") => purity::run(),
+        None | Some("help" | "--help" | "-h") => {
+            eprint!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no task `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `cargo xtask purity`: the core decides everything and touches nothing.
+
+mod dependencies;
+mod words;
+
+use crate::machine::WASM;
+use crate::run::cargo;
+
+pub(crate) fn run() -> Result<(), String> {
+    let faults = [dependencies::faults()?, words::faults()?].concat();
+    if !faults.is_empty() {
+        return Err(format!("the core is not pure:\n  {}", faults.join("\n  ")));
+    }
+    cargo(&["build", "-p", "registry-proxy-core", "--target", WASM]).run()?;
+    eprintln!("The core is pure.");
+    Ok(())
+}
