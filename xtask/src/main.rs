@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod docs;
 mod machine;
 mod purity;
 mod run;
@@ -29,6 +30,9 @@ Usage: cargo xtask <task> [options]
         Proves that crates/core decides and touches nothing: no runtime, no socket, no clock
         among what it depends on or says, and it compiles for wasm32-unknown-unknown.
 
+  docs
+        Writes the pages that are made from the code: docs/reference/configuration.md.
+
 Where to begin: `cargo xtask test --inner-only` takes seconds and needs nothing;
 `cargo xtask test --install` is what has to pass before a change is done.
 ";
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some("test") => arguments::Test::parse(arguments).and_then(|arguments| test::run(&arguments)),
         Some("bench") => bench::run(arguments),
         Some("purity") => purity::run(),
+        Some("docs") => docs::run(),
         None | Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(())

@@ -144,7 +144,6 @@ impl Access {
     ) -> Result<Identity, Error> {
         let challenge = |error| Err(Self::challenge(door, outside, Some(scope), error));
         match (self.auth, self.presented(headers)) {
-            (Auth::Open, _) => Ok(Identity::Ours),
             // What everybody may see needs no scope.
             (Auth::Upstream, Presented::Note(Note { holder: Holder::Anonymous, .. })) => {
                 Ok(Identity::Client(None))
@@ -155,7 +154,9 @@ impl Access {
             {
                 challenge(Some("insufficient_scope"))
             }
-            (Auth::Users, Presented::Note(Note { holder: Holder::User { .. }, .. })) => Ok(Identity::Ours),
+            (Auth::Open, _) | (Auth::Users, Presented::Note(Note { holder: Holder::User { .. }, .. })) => {
+                Ok(Identity::Ours)
+            }
             (Auth::Users, Presented::Basic(basic)) if self.is_user(&basic).await => Ok(Identity::Ours),
             (
                 Auth::Upstream,
@@ -179,7 +180,6 @@ impl Access {
 
     /// What a refusal of the upstream is to this client: one who has not said who they are may say it now (P-36).
     pub(crate) fn refusal(
-        &self,
         error: Error,
         identity: &Identity,
         door: &Door,

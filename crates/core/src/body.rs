@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
 /// What carries bytes through the proxy.
@@ -109,18 +109,14 @@ impl Body {
             }
             pieces.push(piece);
         }
-        match (pieces.pop(), pieces.is_empty()) {
-            (None, _) => Ok(Bytes::new()),
-            (Some(only), true) => Ok(only),
-            (Some(last), false) => Ok(pieces.iter().chain([&last]).fold(
-                bytes::BytesMut::with_capacity(usize::try_from(total).unwrap_or(0)),
-                |mut all, piece| {
-                    all.extend_from_slice(piece);
-                    all
-                },
-            ))
-            .map(bytes::BytesMut::freeze),
+        if let [only] = pieces.as_slice() {
+            return Ok(only.clone());
         }
+        let mut all = BytesMut::with_capacity(usize::try_from(total).unwrap_or(0));
+        for piece in &pieces {
+            all.extend_from_slice(piece);
+        }
+        Ok(all.freeze())
     }
 }
 

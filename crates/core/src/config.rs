@@ -223,6 +223,8 @@ pub struct Timeouts {
     pub head: Span,
     /// Silence in the middle of an upstream's body, before we resume it (P-114).
     pub idle: Span,
+    /// A connection that asks nothing (P-123).
+    pub client_idle: Span,
     /// A client that takes no bytes.
     pub client_stall: Span,
     /// Transfers under way when we are told to stop (P-124).
@@ -238,6 +240,7 @@ impl Default for Timeouts {
             first_byte: Span::seconds(10),
             head: Span::seconds(25),
             idle: Span::seconds(25),
+            client_idle: Span::seconds(120),
             client_stall: Span::seconds(300),
             drain: Span::seconds(30),
             down: Span::seconds(10),

@@ -135,13 +135,9 @@ pub struct Challenge {
 
 impl Challenge {
     fn to_header(&self) -> HeaderValue {
-        let mut text = format!("Bearer realm=\"{}\",service=\"{}\"", self.realm, self.service);
-        if let Some(scope) = &self.scope {
-            text.push_str(&format!(",scope=\"{scope}\""));
-        }
-        if let Some(error) = self.error {
-            text.push_str(&format!(",error=\"{error}\""));
-        }
+        let scope = self.scope.as_ref().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+        let error = self.error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
+        let text = format!("Bearer realm=\"{}\",service=\"{}\"{scope}{error}", self.realm, self.service);
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
 }

@@ -124,7 +124,7 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
         match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(limit_bytes)).await {
             // Short of its length, and yet ended in order: by tag nothing else would tell.
             Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
-                failure = Failure::Broken
+                failure = Failure::Broken;
             }
             Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Error::Upstream),
             Ok(Err(BodyError::TooLarge { .. })) => return Err(Error::Upstream(Failure::TooLarge)),

@@ -10,7 +10,8 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Behind the star, and up to where in the name it reaches so far.
-    let (mut single, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut single: Option<(usize, usize)> = None;
+    let mut double: Option<(usize, usize)> = None;
     loop {
         match (pattern.get(p), name.get(n)) {
             (Some(b'*'), _) if pattern.get(p + 1) == Some(&b'*') => {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -129,7 +130,7 @@ impl Proxy {
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = head.uri.clone();
                 *request.headers_mut() = head.headers.clone();
-                let token = self.access.token(request, &door, &self.routes, &self.upstreams);
+                let token = Box::pin(self.access.token(request, &door, &self.routes, &self.upstreams));
                 let response = self.in_time(token).await?;
                 Ok(Answer::new(response, Done::Answered, "token"))
             }
@@ -139,7 +140,7 @@ impl Proxy {
                 subject.endpoint = "storage";
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
                 subject.upstream = Arc::clone(upstream.label());
-                self.in_time(storage::get(upstream, head, self.upstream_headers(head))).await
+                self.in_time(Box::pin(storage::get(upstream, head, self.upstream_headers(head)))).await
             }
             Route::Repository(place) => self.visit(head, body, outside, &place, subject).await,
             Route::Ping(_) | Route::Catalog | Route::Front | Route::Storage => Err(Error::MethodNotAllowed),
@@ -184,22 +185,20 @@ impl Proxy {
             upstream_headers: self.upstream_headers(head),
         };
         let result = if is_read {
-            self.in_time(async {
-                match &place.endpoint {
-                    Endpoint::Manifest(reference) => manifest::get(&visit, reference).await,
-                    Endpoint::Blob(digest) => blob::get(&visit, digest).await,
-                    Endpoint::Tags => listing::tags(&visit).await,
-                    Endpoint::Referrers(digest) => listing::referrers(&visit, digest).await,
-                    Endpoint::Uploads | Endpoint::Upload => Err(Error::MethodNotAllowed),
-                }
-            })
-            .await
+            // Boxed, each by itself: what is under way for a blob is large, and hyper moves what is not.
+            let answer: BoxFuture<'_, Result<Answer, Error>> = match &place.endpoint {
+                Endpoint::Manifest(reference) => Box::pin(manifest::get(&visit, reference)),
+                Endpoint::Blob(digest) => Box::pin(blob::get(&visit, digest)),
+                Endpoint::Tags => Box::pin(listing::tags(&visit)),
+                Endpoint::Referrers(digest) => Box::pin(listing::referrers(&visit, digest)),
+                Endpoint::Uploads | Endpoint::Upload => return Err(Error::MethodNotAllowed),
+            };
+            self.in_time(answer).await
         } else {
             // However long an upload takes: its own deadline is a standstill.
-            push::write(&visit, &self.routes, body).await
+            Box::pin(push::write(&visit, &self.routes, body)).await
         };
-        let mut answer =
-            result.map_err(|error| self.access.refusal(error, &identity, &place.door, outside, scope))?;
+        let mut answer = result.map_err(|error| Access::refusal(error, &identity, &place.door, outside, scope))?;
         if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
@@ -367,7 +366,7 @@ impl http_body::Body for Watched {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.record.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64)
+                self.record.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
             Poll::Ready(Some(Err(_))) => self.record.is_broken = true,
             Poll::Ready(None) | Poll::Pending => {}

@@ -56,7 +56,7 @@ impl Sealer {
         Self {
             cipher: XChaCha20Poly1305::new(&derive(root, b"registry-proxy seal v1").into()),
             entropy,
-            via: via.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+            via: BASE64_URL_SAFE_NO_PAD.encode(via.get(..6).unwrap_or_default()),
             fingerprint_key: derive(root, b"registry-proxy fingerprint v1"),
         }
     }
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_for_its_purpose_only() {
-        let sealer = sealer(None, 1);
-        let sealed = sealer.seal(Purpose::Token, &"alice");
-        assert_eq!(sealer.open::<String>(Purpose::Token, &sealed).as_deref(), Some("alice"));
-        assert_eq!(sealer.open::<String>(Purpose::Upload, &sealed), None);
+        let ours = sealer(None, 1);
+        let note = ours.seal(Purpose::Token, &"alice");
+        assert_eq!(ours.open::<String>(Purpose::Token, &note).as_deref(), Some("alice"));
+        assert_eq!(ours.open::<String>(Purpose::Upload, &note), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
 use registry_proxy_core::body::BodyError;
-use registry_proxy_core::{Body, Cx};
+use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,13 +28,28 @@ use crate::metrics::CONNECTIONS;
 
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// An idle connection, or a head that does not come: not sooner than clients close theirs (P-123).
-const IDLE: Duration = Duration::from_secs(120);
 /// What is buffered for a client at the most, beyond one piece of a body.
 const BUFFER_BYTES: usize = 128 << 10;
 /// HTTP/2 windows: a megabyte a stream, four a connection (P-111).
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// What a connection may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    head_bytes: usize,
+    /// Idle, or without a whole head: not sooner than clients close theirs (P-123).
+    idle: Duration,
+}
+
+impl Bounds {
+    fn new(config: &Config) -> Self {
+        Self {
+            head_bytes: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
+            idle: config.timeouts.client_idle.0,
+        }
+    }
+}
 
 /// Counted while it is open.
 struct Open(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
@@ -65,17 +80,17 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let stall = current.config.timeouts.client_stall.0;
-    let head_bytes = usize::try_from(current.config.limits.request_head.0).unwrap_or(usize::MAX);
+    let bounds = Bounds::new(&current.config);
     let tls = current.tls.clone();
     drop(current);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stall));
     let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
     match tls {
-        None => speak(Box::pin(stream), cx, head_bytes, service, watcher).await,
+        None => speak(Box::pin(stream), cx, bounds, service, watcher).await,
         Some(tls) => {
             match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
-                Ok(Ok(stream)) => speak(stream, cx, head_bytes, service, watcher).await,
+                Ok(Ok(stream)) => speak(stream, cx, bounds, service, watcher).await,
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
             }
@@ -83,17 +98,18 @@ pub(crate) async fn serve(
     }
 }
 
-async fn speak<S>(stream: S, cx: Cx, head_bytes: usize, service: Arc<Service>, watcher: Watcher)
+async fn speak<S>(stream: S, cx: Cx, bounds: Bounds, service: Arc<Service>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = builder(head_bytes);
+    let builder = builder(bounds);
+    let head_bytes = bounds.head_bytes;
     let peer = cx.peer;
     let spoken = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&spoken);
+    let asked = Arc::clone(&spoken);
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, cx) = (Arc::clone(&service), cx.clone());
-        heard.store(true, Ordering::Relaxed);
+        asked.store(true, Ordering::Relaxed);
         async move {
             // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
             let (head, body) = request.into_parts();
@@ -108,17 +124,17 @@ where
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Some(Err(error)) = unless_silent(&spoken, watcher.watch(connection)).await {
+    if let Some(Err(error)) = unless_silent(&spoken, bounds.idle, watcher.watch(connection)).await {
         // A client that leaves is its own affair (P-106).
         tracing::debug!(?peer, error, "connection ended");
     }
 }
 
-/// The connection's end; `None` where it never asked anything within [`IDLE`]. Before the first bytes say whether this
+/// The connection's end; `None` where it never asked anything within `idle`. Before the first bytes say whether this
 /// is HTTP/1.1 or HTTP/2, hyper's own timers do not run.
-async fn unless_silent<T>(spoken: &AtomicBool, connection: impl Future<Output = T>) -> Option<T> {
+async fn unless_silent<T>(spoken: &AtomicBool, idle: Duration, connection: impl Future<Output = T>) -> Option<T> {
     let mut connection = pin!(connection);
-    match tokio::time::timeout(IDLE, &mut connection).await {
+    match tokio::time::timeout(idle, &mut connection).await {
         Ok(end) => Some(end),
         Err(_) if spoken.load(Ordering::Relaxed) => Some(connection.await),
         Err(_) => None,
@@ -133,6 +149,7 @@ pub(crate) async fn serve_metrics(
     watcher: Watcher,
 ) {
     let _place = place;
+    let bounds = Bounds::new(&service.reloadable.current().config);
     let answer = service_fn(move |request: Request<Incoming>| {
         let service = Arc::clone(&service);
         async move {
@@ -142,19 +159,20 @@ pub(crate) async fn serve_metrics(
             })
         }
     });
-    let connection = builder(BUFFER_BYTES).serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Some(Err(error)) = unless_silent(&AtomicBool::new(false), watcher.watch(connection)).await {
+    let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();
+    if let Some(Err(error)) = unless_silent(&AtomicBool::new(false), bounds.idle, watcher.watch(connection)).await
+    {
         tracing::debug!(error, "metrics connection ended");
     }
 }
 
-fn builder(head_bytes: usize) -> auto::Builder<TokioExecutor> {
+fn builder(bounds: Bounds) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(head_bytes.max(BUFFER_BYTES))
+        .header_read_timeout(bounds.idle)
+        .max_buf_size(bounds.head_bytes.max(BUFFER_BYTES))
         .max_headers(128);
     builder
         .http2()
@@ -163,8 +181,8 @@ fn builder(head_bytes: usize) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(256)
         .max_send_buf_size(BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(60))
+        .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_mins(1))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
 }

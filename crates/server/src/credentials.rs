@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 /// How long a helper may take.
 const HELPER_TIME: Duration = Duration::from_secs(10);
 /// How long its answer is used: the shortest-lived of them (Google) live for an hour.
-const HELPER_LIFE: Duration = Duration::from_secs(600);
+const HELPER_LIFE: Duration = Duration::from_mins(10);
 /// How long it is left alone after it had nothing.
 const HELPER_REST: Duration = Duration::from_secs(30);
 /// What Docker calls Docker Hub in its files.
@@ -48,12 +48,15 @@ struct HelperAnswer {
     secret: Secret,
 }
 
+/// What a helper said, and until when it counts.
+type Helped = (Instant, Option<Basic>);
+
 /// The Docker configurations that upstreams refer to.
 pub(crate) struct DockerCredentials {
     /// Which file each upstream has.
     files: Vec<Option<String>>,
     parsed: HashMap<String, DockerConfig>,
-    helped: Mutex<HashMap<(String, String), (Instant, Option<Basic>)>>,
+    helped: Mutex<HashMap<(String, String), Helped>>,
 }
 
 impl DockerCredentials {
@@ -77,7 +80,7 @@ impl DockerCredentials {
         Ok((!parsed.is_empty()).then(|| Self { files, parsed, helped: Mutex::default() }))
     }
 
-    async fn from_helper(&self, helper: &str, server: &str) -> Option<Basic> {
+    async fn helped_by(&self, helper: &str, server: &str) -> Option<Basic> {
         let key = (helper.to_owned(), server.to_owned());
         let known = self.helped.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((_, basic)) = known.filter(|(until, _)| Instant::now() < *until) {
@@ -95,8 +98,8 @@ impl DockerCredentials {
             }
         };
         let life = if found.is_some() { HELPER_LIFE } else { HELPER_REST };
-        let mut helped = self.helped.lock().unwrap_or_else(PoisonError::into_inner);
-        helped.insert(key, (Instant::now() + life, found.clone()));
+        let mut answers = self.helped.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(key, (Instant::now() + life, found.clone()));
         found
     }
 }
@@ -112,14 +115,14 @@ impl CredentialStore for DockerCredentials {
         };
         for name in &names {
             if let Some(helper) = file.cred_helpers.get(name) {
-                return self.from_helper(helper, name).await;
+                return self.helped_by(helper, name).await;
             }
             if let Some(basic) = file.auths.get(name).and_then(Stored::basic) {
                 return Some(basic);
             }
         }
         let helper = file.creds_store.as_ref()?;
-        self.from_helper(helper, names.first()?).await
+        self.helped_by(helper, names.first()?).await
     }
 }
 

@@ -130,14 +130,12 @@ impl Service {
     ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
         cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
         async move {
-            match self.own(&request) {
-                Some(response) => response,
-                // The guard is given back before the wait: a reload does not wait for requests.
-                None => {
-                    let current = arc_swap::Guard::into_inner(self.reloadable.current());
-                    current.proxy.handle(&cx, request).await
-                }
+            if let Some(response) = self.own(&request) {
+                return response;
             }
+            // The guard is given back before the wait: a reload does not wait for requests.
+            let current = arc_swap::Guard::into_inner(self.reloadable.current());
+            current.proxy.handle(&cx, request).await
         }
     }
 

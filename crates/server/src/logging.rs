@@ -31,7 +31,7 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     match log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).event_format(Plain).init(),
         LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
         }
     }
     let flusher = std::thread::Builder::new().name("log".to_owned()).spawn(|| {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 /// A password that was right is right for this long without another bcrypt.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 /// Logins remembered at once.
 const MAX_REMEMBERED: usize = 1024;
 /// What an unknown user's password is compared with, so that names cannot be told by the time an answer takes.
@@ -46,7 +46,7 @@ impl Htpasswd {
 
 /// Checks passwords against the file.
 pub(crate) struct Users {
-    users: Htpasswd,
+    file: Htpasswd,
     remembered: Mutex<HashMap<[u8; 32], Instant>>,
     salt: String,
     turns: Arc<Semaphore>,
@@ -56,7 +56,7 @@ impl Users {
     pub(crate) fn new(users: Htpasswd) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            users,
+            file: users,
             remembered: Mutex::default(),
             salt: crate::settings::random_key().expose().to_owned(),
             // Half of the cores: the others go on moving bytes.
@@ -94,7 +94,7 @@ impl Passwords for Users {
             return true;
         }
         let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return false };
-        let known = self.users.0.get(&login.username).cloned();
+        let known = self.file.0.get(&login.username).cloned();
         let hash = known.clone().unwrap_or_else(|| NOBODY.to_owned());
         let password = login.password.clone();
         let checked = tokio::task::spawn_blocking(move || {

@@ -51,7 +51,7 @@ impl Reloadable {
                 tracing::info!("configuration, password and certificate files read again");
             }
             Err(error) => {
-                tracing::error!(%error, "the new configuration cannot be used; the old one stays in force")
+                tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }
     }

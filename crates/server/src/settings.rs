@@ -1,5 +1,7 @@
 //! Where the configuration comes from: arguments, environment, file. Kept, so that SIGHUP can read it again.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{ConfigError, Sources};
 use registry_proxy_core::secret::Secret;
@@ -62,7 +64,7 @@ pub(crate) fn random_key() -> Secret {
     use registry_proxy_core::platform::Entropy as _;
     let mut bytes = [0; 32];
     crate::runtime::SystemEntropy.fill(&mut bytes);
-    Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    Secret::new(BASE64_STANDARD.encode(bytes))
 }
 
 /// Reads a file; `~/` is the home of whoever runs us.

@@ -38,7 +38,7 @@ const POOL_IDLE: Duration = Duration::from_secs(55);
 const POOL_PER_HOST: usize = 64;
 /// What is read from an upstream at once. Fewer, larger reads move a blob faster (measured: 512 KiB at a time 1.6 times
 /// as fast as 128 KiB), and a transfer holds about three of them: so a few transfers read wide, and many narrow.
-const NARROW_BYTES: usize = 128 << 10;
+const NARROW_BYTES: usize = 64 << 10;
 const WIDE_BYTES: usize = 512 << 10;
 /// How many transfers at once read wide.
 const WIDE_TRANSFERS: usize = 8;
@@ -62,8 +62,23 @@ struct Connections {
     /// Where its answers lead, and the configuration agrees.
     trusted: Widths,
     guard: Guard,
-    cap: Option<Arc<Semaphore>>,
+    cap: Option<Cap>,
     patience: Duration,
+}
+
+/// `max_connections`, on all workers together. A request waits for its turn with patience; the connection then made
+/// waits at most for one that is about to close.
+#[derive(Clone)]
+struct Cap {
+    requests: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+}
+
+impl Cap {
+    fn new(most: usize) -> Option<Self> {
+        let places = || Arc::new(Semaphore::new(most));
+        (most > 0).then(|| Self { requests: places(), connections: places() })
+    }
 }
 
 /// The same connections, with small and with large reads.
@@ -75,13 +90,8 @@ struct Widths {
 impl HyperTransport {
     /// Prepares them; nothing is dialled yet.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let caps: Vec<Option<Arc<Semaphore>>> = config
-            .upstream
-            .iter()
-            .map(|upstream| {
-                (upstream.max_connections > 0).then(|| Arc::new(Semaphore::new(upstream.max_connections)))
-            })
-            .collect();
+        let caps: Vec<Option<Cap>> =
+            config.upstream.iter().map(|upstream| Cap::new(upstream.max_connections)).collect();
         let of_worker = |_| {
             let upstreams = config.upstream.iter().zip(&caps);
             upstreams.map(|(upstream, cap)| Connections::new(upstream, config, cap.clone())).collect()
@@ -94,15 +104,16 @@ impl HyperTransport {
 }
 
 impl Connections {
-    fn new(upstream: &Upstream, config: &Config, cap: Option<Arc<Semaphore>>) -> Result<Self, ConfigError> {
+    fn new(upstream: &Upstream, config: &Config, cap: Option<Cap>) -> Result<Self, ConfigError> {
         let connect = config.timeouts.connect.0;
         let guard = Guard::new(upstream);
-        let own = (crate::tls::client(upstream, true)?, Dialer::new(upstream, None, cap.clone(), connect)?);
+        let places = cap.as_ref().map(|cap| Arc::clone(&cap.connections));
+        let own = (crate::tls::client(upstream, true)?, Dialer::new(upstream, None, places.clone(), connect)?);
         let public = (
             crate::tls::client(upstream, false)?,
-            Dialer::new(upstream, Some(guard.clone()), cap.clone(), connect)?,
+            Dialer::new(upstream, Some(guard.clone()), places.clone(), connect)?,
         );
-        let trusted = (public.0.clone(), Dialer::new(upstream, None, cap.clone(), connect)?);
+        let trusted = (public.0.clone(), Dialer::new(upstream, None, places.clone(), connect)?);
         // Where connections are counted none lies idle while another is waited for, and each carries one request.
         let idle = if cap.is_some() { 0 } else { POOL_PER_HOST };
         let client = |(tls, dialer): &(ClientConfig, Dialer), has_http2: bool, read_bytes: usize| -> HttpClient {
@@ -147,7 +158,7 @@ impl Connections {
 
     async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, TransportError> {
         let Some(cap) = &self.cap else { return Ok(None) };
-        match tokio::time::timeout(self.patience, Arc::clone(cap).acquire_owned()).await {
+        match tokio::time::timeout(self.patience, Arc::clone(&cap.requests).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             Ok(Err(_)) | Err(_) => Err(TransportError::Busy),
         }

@@ -83,6 +83,11 @@ pub const KEYS: &[Key] = &[
         "25s",
         "Silence in the middle of an upstream's body; then it is resumed where it stopped.",
     ),
+    key(
+        "timeouts.client_idle",
+        "2m",
+        "A client's connection that asks nothing, from its beginning or after an answer.",
+    ),
     key("timeouts.client_stall", "5m", "A client that takes no bytes; then its connection is closed."),
     key("timeouts.drain", "30s", "How long transfers under way may go on after SIGTERM."),
     key("timeouts.down", "10s", "How long an address that could not be reached is left alone."),
@@ -182,10 +187,18 @@ mod tests {
                 }
             }
             toml::Value::Array(entries) if prefix == "upstream" => {
-                entries.iter().for_each(|entry| paths("upstream[]", entry, into));
+                for entry in entries {
+                    paths("upstream[]", entry, into);
+                }
             }
             _ => into.push(prefix.to_owned()),
         }
+    }
+
+    #[test]
+    fn the_page_is_what_the_code_says() {
+        let page = include_str!("../../../../docs/reference/configuration.md");
+        assert_eq!(page, markdown(), "write it anew with: cargo xtask docs");
     }
 
     #[test]

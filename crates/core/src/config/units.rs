@@ -44,8 +44,10 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// The largest unit that divides the number, so that what was written is what is shown.
 fn show(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)], smallest: &str) -> fmt::Result {
-    let best =
-        units.iter().filter(|(_, factor)| value != 0 && value % factor == 0).max_by_key(|(_, factor)| *factor);
+    let best = units
+        .iter()
+        .filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| *factor);
     match best {
         Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
         None => write!(f, "{value}{smallest}"),

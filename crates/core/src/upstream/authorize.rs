@@ -221,11 +221,11 @@ impl Upstream {
 
 /// What is asked for, in the words of the token spec: built from the repository, never from a challenge (P-62).
 fn scope_of(ask: &Ask) -> String {
-    let mut scope = format!("repository:{}:{}", ask.name, ask.actions.as_str());
-    if let Some(from) = &ask.mount_from {
-        scope.push_str(&format!(" repository:{from}:pull"));
+    let scope = format!("repository:{}:{}", ask.name, ask.actions.as_str());
+    match &ask.mount_from {
+        Some(from) => format!("{scope} repository:{from}:pull"),
+        None => scope,
     }
-    scope
 }
 
 fn token_request(realm: &Url, service: Option<&str>, login: Option<&Basic>, scope: &str) -> Request<Body> {

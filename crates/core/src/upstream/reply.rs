@@ -137,13 +137,13 @@ impl UpstreamText {
             message: Option<String>,
         }
         #[derive(Deserialize)]
-        struct Errors {
+        struct Said {
             #[serde(default)]
             errors: Vec<Entry>,
             message: Option<String>,
             details: Option<String>,
         }
-        let Ok(said) = serde_json::from_slice::<Errors>(body) else { return Self::default() };
+        let Ok(said) = serde_json::from_slice::<Said>(body) else { return Self::default() };
         let first = said.errors.into_iter().next().unwrap_or_default();
         let code = first.code.as_ref().and_then(serde_json::Value::as_str);
         let message = first.message.or(said.details).or(said.message).map(|text| {

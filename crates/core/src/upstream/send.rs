@@ -202,7 +202,7 @@ impl Upstream {
             let response = self
                 .send_to(ask.method.clone(), hop.url.as_str(), headers, Body::Empty, hop.reach, ask.purpose)
                 .await;
-            let response = response.map_err(|error| self.explain(&hop.url, error))?;
+            let response = response.map_err(|error| self.explain(&hop.url, &error))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {
                 // Another registry, which wants a login of its own: as nobody (P-67).
@@ -308,7 +308,7 @@ impl Upstream {
             self.send_to(ask.method.clone(), url.as_str(), ask.headers.clone(), body, reach, ask.purpose).await;
         match response {
             Ok(response) => Ok(Answer { response, address, asked: url.to_string(), authorization: None }),
-            Err(error) => Err(Reply::Failed(self.explain(url, error))),
+            Err(error) => Err(Reply::Failed(self.explain(url, &error))),
         }
     }
 
@@ -426,7 +426,7 @@ impl Upstream {
                 if matches!(error, SendError::TimedOut | SendError::Transport(TransportError::Connect(_))) {
                     address.health.failed(now(), self.timeouts.down.0);
                 }
-                Err(self.explain(&address.url, error))
+                Err(self.explain(&address.url, &error))
             }
         }
     }
@@ -469,7 +469,7 @@ impl Upstream {
                 match select(sending, clock.sleep(self.timeouts.client_stall.0)).await {
                     Either::Left((response, _)) => break response.map_err(SendError::Transport),
                     Either::Right(((), unfinished)) if progress.load(Ordering::Relaxed) != before => {
-                        sending = unfinished
+                        sending = unfinished;
                     }
                     Either::Right(_) => break Err(SendError::TimedOut),
                 }
@@ -496,14 +496,14 @@ impl Upstream {
     }
 
     /// Logs why there is no answer, once, where it is known.
-    fn explain(&self, url: &Url, error: SendError) -> Failure {
-        let failure = match &error {
+    fn explain(&self, url: &Url, error: &SendError) -> Failure {
+        let failure = match error {
             SendError::TimedOut => Failure::TimedOut,
             SendError::Coded => Failure::Coded,
             SendError::Nonsense(what) => Failure::Nonsense(what),
             SendError::Transport(error) => failure_of(error),
         };
-        tracing::warn!(upstream = self.name(), url = %SafeUrl(url), error = %Chain(&error), "upstream gave no answer");
+        tracing::warn!(upstream = self.name(), url = %SafeUrl(url), error = %Chain(error), "upstream gave no answer");
         failure
     }
 

@@ -45,7 +45,7 @@ impl Dialer {
         direct.enforce_http(false);
         direct.set_nodelay(true);
         direct.set_connect_timeout(Some(connect));
-        direct.set_keepalive(Some(Duration::from_secs(60)));
+        direct.set_keepalive(Some(Duration::from_mins(1)));
         let mut plain = HttpConnector::new();
         plain.enforce_http(false);
         plain.set_nodelay(true);

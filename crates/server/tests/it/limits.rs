@@ -22,7 +22,7 @@ async fn a_request_head_that_is_too_large_is_431() {
 #[tokio::test]
 async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
     let product =
-        Product::start(&one_upstream("[limits]\nconnections = 2", crate::fixture::closed_port(), "")).await;
+        Product::start(&one_upstream("[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"", crate::fixture::closed_port(), "")).await;
     let mut first = Client::connect(product.address).await;
     let mut second = Client::connect(product.address).await;
     assert_eq!(first.get("/healthz").await.0.status, 200);
@@ -37,10 +37,9 @@ async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
 }
 
 #[tokio::test]
-#[ignore = "takes two minutes, the time that an idle connection is given"]
 async fn a_connection_that_says_nothing_does_not_keep_its_place_for_ever() {
     let product =
-        Product::start(&one_upstream("[limits]\nconnections = 2", crate::fixture::closed_port(), "")).await;
+        Product::start(&one_upstream("[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"", crate::fixture::closed_port(), "")).await;
     let mut silent = Client::connect(product.address).await;
     let mut hesitant = Client::connect(product.address).await;
     hesitant.send("P").await;
@@ -51,7 +50,7 @@ async fn a_connection_that_says_nothing_does_not_keep_its_place_for_ever() {
             assert!(matches!(read, Ok(0) | Err(_)), "an answer to nothing");
         }
     };
-    crate::fixture::within(Duration::from_secs(130), "the end of silent connections", both).await;
+    crate::fixture::within(Duration::from_secs(20), "the end of silent connections", both).await;
     assert_eq!(Client::connect(product.address).await.get("/healthz").await.0.status, 200);
 }
 
