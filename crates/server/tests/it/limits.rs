@@ -22,7 +22,7 @@ async fn a_request_head_that_is_too_large_is_431() {
 #[tokio::test]
 async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
     let product =
-        Product::start(&one_upstream("[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"", crate::fixture::closed_port(), "")).await;
+        Product::start(&one_upstream("[limits]\nconnections = 2", crate::fixture::closed_port(), "")).await;
     let mut first = Client::connect(product.address).await;
     let mut second = Client::connect(product.address).await;
     assert_eq!(first.get("/healthz").await.0.status, 200);
@@ -38,8 +38,12 @@ async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_does_not_keep_its_place_for_ever() {
-    let product =
-        Product::start(&one_upstream("[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"", crate::fixture::closed_port(), "")).await;
+    let product = Product::start(&one_upstream(
+        "[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"",
+        crate::fixture::closed_port(),
+        "",
+    ))
+    .await;
     let mut silent = Client::connect(product.address).await;
     let mut hesitant = Client::connect(product.address).await;
     hesitant.send("P").await;
