@@ -86,10 +86,16 @@ impl Body {
         Self::stream(Preceded { piece: Some(piece), rest: self }, length)
     }
 
+    /// The same body, with somebody watching it go.
+    pub fn observed(self, observer: impl Observe + 'static) -> Self {
+        let length = self.length();
+        Self::stream(Observed { inner: self, observer }, length)
+    }
+
     /// The same body, which ends with an error where fewer bytes came than its length says.
     pub fn held_to_length(self) -> Self {
         match self.length() {
-            Some(missing) if missing > 0 => Self::stream(Held { inner: self, missing }, Some(missing)),
+            Some(missing_bytes) if missing_bytes > 0 => self.observed(Held { missing_bytes }),
             _ => self,
         }
     }
@@ -190,13 +196,24 @@ impl http_body::Body for Preceded {
     }
 }
 
-/// A body, and how much of its length has not come yet.
-struct Held {
-    inner: Body,
-    missing: u64,
+/// Watches a body on its way.
+pub trait Observe: Send + Unpin {
+    /// So many bytes passed.
+    fn arrived(&mut self, bytes: u64);
+    /// It broke.
+    fn broke(&mut self) {}
+    /// It ended in order; an error here says that it should not have.
+    fn ended(&mut self) -> Result<(), BodyError> {
+        Ok(())
+    }
 }
 
-impl http_body::Body for Held {
+struct Observed<O> {
+    inner: Body,
+    observer: O,
+}
+
+impl<O: Observe> http_body::Body for Observed<O> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -207,22 +224,38 @@ impl http_body::Body for Held {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                let arrived = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.missing = self.missing.saturating_sub(arrived);
-                polled
+                self.observer.arrived(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
-            Poll::Ready(None) if self.missing > 0 => {
-                Poll::Ready(Some(Err(BodyError::Short { missing_bytes: std::mem::take(&mut self.missing) })))
-            }
-            _ => polled,
+            Poll::Ready(Some(Err(_))) => self.observer.broke(),
+            Poll::Ready(None) => return Poll::Ready(self.observer.ended().err().map(Err)),
+            Poll::Pending => {}
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.missing == 0 && self.inner.is_end_stream()
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.missing)
+        self.inner.size_hint()
+    }
+}
+
+/// How much of a body's length has not come yet.
+struct Held {
+    missing_bytes: u64,
+}
+
+impl Observe for Held {
+    fn arrived(&mut self, bytes: u64) {
+        self.missing_bytes = self.missing_bytes.saturating_sub(bytes);
+    }
+
+    fn ended(&mut self) -> Result<(), BodyError> {
+        match std::mem::take(&mut self.missing_bytes) {
+            0 => Ok(()),
+            missing_bytes => Err(BodyError::Short { missing_bytes }),
+        }
     }
 }

@@ -2,10 +2,8 @@
 //! request.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +11,9 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
 
 use crate::access::{Access, Scope};
-use crate::body::{Body, BodyError};
+use crate::body::{Body, Observe};
 use crate::config::{Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
@@ -278,10 +275,7 @@ fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body
     }
     headers.extend(HeaderValue::try_from(record.outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
     response.map(|body| match body {
-        Body::Stream(_) => {
-            let length = body.length();
-            Body::stream(Watched { inner: body, record }, length)
-        }
+        Body::Stream(_) => body.observed(record),
         whole => {
             let mut record = record;
             record.sent_bytes = whole.length().unwrap_or(0);
@@ -349,36 +343,12 @@ impl Drop for Record {
     }
 }
 
-/// Counts what a client is sent.
-struct Watched {
-    inner: Body,
-    record: Record,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.record.sent_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            Poll::Ready(Some(Err(_))) => self.record.is_broken = true,
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        polled
+impl Observe for Record {
+    fn arrived(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+    fn broke(&mut self) {
+        self.is_broken = true;
     }
 }

@@ -1,8 +1,9 @@
 //! One configured registry: its addresses, its login, its redirects. Whoever asks gets a [`Reply`].
 //!
-//! Only this module sees credentials. The way of a request: an address that is not resting, an authorization that
-//! fits its challenge, the redirects, and then what the answer means.
+//! Only this module sees credentials. The way of a request: an address that is not resting and an authorization that
+//! fits its challenge (`ask`), one request (`send`), the redirects (`walk`), and then what the answer means.
 
+mod ask;
 mod authorize;
 pub mod catalogue;
 mod challenge;
@@ -12,18 +13,19 @@ mod realm;
 mod reply;
 mod send;
 mod token;
+mod walk;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
+pub use self::ask::{Asked, Payload, Redirected};
 pub use self::authorize::LoginCheck;
 use self::challenge::Challenge;
 use self::memory::{Health, RateLimits};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Reply, UpstreamText};
-pub use self::send::{Asked, Payload, Redirected};
 pub use self::token::Tokens;
 use crate::config::{Config, Redirects, Timeouts};
 use crate::name::RepositoryName;
