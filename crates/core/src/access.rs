@@ -21,7 +21,7 @@ use crate::error::{Challenge, Error};
 use crate::name::RepositoryName;
 use crate::outside::Outside;
 use crate::platform::Platform;
-use crate::route::{Door, Routes};
+use crate::route::{Door, Place, Routes};
 use crate::seal::{Purpose, Sealer};
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Identity, Login, LoginCheck, Upstream};
@@ -112,6 +112,18 @@ impl Access {
     /// Whether everybody sees the same, so that shared caches may keep answers (P-94).
     pub(crate) fn is_open(&self) -> bool {
         self.auth == Auth::Open
+    }
+
+    /// The door whose token endpoint serves a request. Where `ns` alone says the registry and each login is for one
+    /// registry, it is that registry's own: a token request carries no `ns` (P-09), and a login must go nowhere else.
+    pub(crate) fn door_of(&self, place: &Place, upstream: &Upstream) -> Door {
+        match (self.auth, &place.namespace) {
+            (Auth::Upstream, Some(_)) => Door {
+                prefix: format!("{}/{}", place.door.prefix, upstream.name()),
+                upstream: Some(upstream.index()),
+            },
+            _ => place.door.clone(),
+        }
     }
 
     /// Lets a client ping, or tells it how to log in (P-17, P-18).
@@ -343,6 +355,10 @@ fn whose<'a>(
             Some(_) => {}
             None => found = Some((upstream, name)),
         }
+    }
+    // A repository that we do not serve is nobody's: its login does not go to the default instead.
+    if found.is_none() && scopes.iter().any(|scope| scope.starts_with("repository")) {
+        return Err(Error::UnknownUpstream);
     }
     let only = (upstreams.len() == 1).then_some(0);
     let index =

@@ -7,15 +7,15 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, describe_blob, describe_content};
 use crate::outcome::Done;
-use crate::platform::{Purpose, within};
+use crate::platform::Purpose;
 use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
-use crate::relay::{Relay, Source};
+use crate::relay::{Relay, Source, begun};
 use crate::route::parameter;
 use crate::seal;
 use crate::upstream::{Ask, Failure, Redirected, Reply, UpstreamText};
@@ -205,18 +205,13 @@ async fn deliver(
         ask,
         clock: Arc::clone(&visit.platform.clock),
         idle: visit.timeouts.idle.0,
+        down: visit.timeouts.down.0,
+        storage: None,
     };
     let length = range.map(|range| range.length());
     let (first, end) = range.map_or((0, None), |range| (range.first, Some(range.end)));
-    let mut body = Body::stream(Relay::new(source, response.into_body(), skip, first, end), length);
-    let begun = within(&*visit.platform.clock, visit.timeouts.head.0, body.chunk()).await;
-    let body = match begun {
-        Err(_) | Ok(Some(Err(BodyError::Stalled))) => return Err(Error::Upstream(Failure::TimedOut)),
-        Ok(Some(Err(_))) => return Err(Error::Upstream(Failure::Broken)),
-        Ok(None) => Body::Empty,
-        Ok(Some(Ok(bytes))) if Some(bytes.len() as u64) == length => Body::from(bytes),
-        Ok(Some(Ok(bytes))) => body.preceded_by(bytes),
-    };
+    let body = Body::stream(Relay::new(source, response.into_body(), skip, first, end), length);
+    let body = begun(&*visit.platform.clock, visit.timeouts.head.0, body).await.map_err(Error::Upstream)?;
     let mut response = Response::new(body);
     describe_content(response.headers_mut(), digest, visit.is_open, true);
     describe_blob(response.headers_mut(), length);
@@ -231,7 +226,9 @@ async fn deliver(
 fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
     let to_storage = visit.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
     // A storage that is itself below `/v2/` cannot be told from the registry by its path.
-    let tells_apart = visit.upstream.storage().is_some() && !url.path().starts_with("/v2/");
+    // And what is not for everybody is not at an address that anybody may ask.
+    let tells_apart =
+        visit.storage_passes && visit.upstream.storage().is_some() && !url.path().starts_with("/v2/");
     let (location, why) = match visit.upstream.redirects() {
         Redirects::Rewrite if to_storage && tells_apart => {
             // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
@@ -245,7 +242,8 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
                 expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
             };
             let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
-            let path = format!("{}/blobs/{digest}?{TARGET}={sealed}", visit.place.client_path);
+            let ns = visit.place.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
+            let path = format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path);
             (format!("{}{path}", visit.outside.base()), "target behind this address")
         }
         Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), "redirects pass"),

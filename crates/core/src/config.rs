@@ -293,7 +293,7 @@ pub struct Upstream {
     /// Permits plain HTTP, and certificates nobody signed: for a test registry.
     pub insecure: bool,
     /// The way out: `http://`, `https://` or `socks5://`; otherwise `HTTPS_PROXY` and `NO_PROXY` decide.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
     pub proxy: Option<Url>,
     /// Connections to it at once.
     pub max_connections: usize,
@@ -303,6 +303,15 @@ pub struct Upstream {
     /// Set by `REGISTRY_BACKEND` only: this is all there is, and names are never read as hosts.
     #[serde(skip)]
     pub backend: Option<Backend>,
+}
+
+/// An address in which a password may stand.
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn masked<S: serde::Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(url) => serializer.collect_str(&crate::secret::SafeUrl(url)),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// What `REGISTRY_BACKEND` adds to an upstream.

@@ -86,8 +86,11 @@ impl Windows {
         };
         let client = if behind_proxy {
             let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-            let addresses: Vec<IpAddr> =
-                chain.flat_map(|value| value.split(',')).filter_map(|text| text.trim().parse().ok()).collect();
+            let addresses: Vec<IpAddr> = chain
+                .flat_map(|value| value.split(','))
+                .filter_map(|text| text.trim().parse().ok())
+                .map(|ip: IpAddr| ip.to_canonical())
+                .collect();
             // From the right, the first that is not one of our own proxies; what stands before it anybody can write.
             addresses.iter().rev().copied().find(|address| !is_trusted(*address)).or(cx.peer)
         } else {

@@ -133,11 +133,20 @@ impl Proxy {
             }
             Route::Catalog if is_read => listing::catalog(),
             Route::Front if is_read => Ok(listing::front()),
+            // Whoever must log in elsewhere gets here by a sealed address instead.
+            Route::Storage if !self.access.is_open() => Err(Error::NoSuchEndpoint),
             Route::Storage if is_read => {
                 subject.endpoint = "storage";
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
                 subject.upstream = Arc::clone(upstream.label());
-                self.in_time(Box::pin(storage::get(upstream, head, self.upstream_headers(head)))).await
+                self.in_time(Box::pin(storage::get(
+                    upstream,
+                    head,
+                    self.upstream_headers(head),
+                    &self.platform,
+                    &self.timeouts,
+                )))
+                .await
             }
             Route::Repository(place) => self.visit(head, body, outside, &place, subject).await,
             Route::Ping(_) | Route::Catalog | Route::Front | Route::Storage => Err(Error::MethodNotAllowed),
@@ -162,7 +171,8 @@ impl Proxy {
             _ => "push",
         };
         let scope = Scope { name: &place.client_name, action };
-        let admitted = self.access.admit(&head.headers, upstream, &place.door, outside, scope);
+        let door = &self.access.door_of(place, upstream);
+        let admitted = self.access.admit(&head.headers, upstream, door, outside, scope);
         let identity = self.in_time(admitted).await?;
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
@@ -179,6 +189,7 @@ impl Proxy {
             outside,
             is_open: self.access.is_open(),
             is_single: self.upstreams.len() == 1,
+            storage_passes: self.access.is_open() && !self.routes.has_secret(),
             upstream_headers: self.upstream_headers(head),
         };
         let result = if is_read {
@@ -195,7 +206,7 @@ impl Proxy {
             // However long an upload takes: its own deadline is a standstill.
             Box::pin(push::write(&visit, &self.routes, body)).await
         };
-        let mut answer = result.map_err(|error| Access::refusal(error, &identity, &place.door, outside, scope))?;
+        let mut answer = result.map_err(|error| Access::refusal(error, &identity, door, outside, scope))?;
         if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
@@ -260,7 +271,11 @@ impl Subject {
 fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body> {
     let mut response = if record.method == Method::HEAD {
         // HEAD stays HEAD: the headers of a GET, and no body (P-79).
-        let length = response.body().length();
+        let length = match response.body() {
+            // What a handler does not know is not nothing.
+            Body::Empty => None,
+            body => body.length(),
+        };
         let mut response = response;
         if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -118,6 +118,8 @@ async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> R
     };
     let mut ask = ask_for(visit, Method::PUT, format!("manifests/{}", reference.as_str()), Actions::Push);
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE]);
+    ask.query = parameter(visit.head.uri.query(), "tag")
+        .map(|tag| form_urlencoded::Serializer::new(String::new()).append_pair("tag", &tag).finish());
     let reply = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
     respond(visit, reply)
 }

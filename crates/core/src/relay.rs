@@ -13,9 +13,10 @@ use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_RANGE, RANGE};
 use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use url::Url;
 
 use crate::body::{Body, BodyError};
-use crate::platform::{Clock, Sleep};
+use crate::platform::{Clock, Sleep, within};
 use crate::range::{ContentRange, RangeSpec};
 use crate::upstream::{Ask, Failure, Reply, Upstream};
 
@@ -34,6 +35,10 @@ pub(crate) struct Source {
     pub clock: Arc<dyn Clock>,
     /// Silence that counts as a break.
     pub idle: Duration,
+    /// How long an address rests after a failure.
+    pub down: Duration,
+    /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
+    pub storage: Option<Url>,
 }
 
 /// The bytes from `position` to `end` of a blob, whatever happens on the way.
@@ -84,7 +89,7 @@ impl Relay {
             state: State::Reading(body),
             position,
             end,
-            promised: end.map(|end| end - position),
+            promised: end.map(|end| end.saturating_sub(position)),
             skip,
             tries: 0,
             silence: None,
@@ -100,7 +105,7 @@ impl Relay {
     fn broken(&mut self, why: &'static str) -> Result<(), BodyError> {
         self.silence = None;
         self.tries += 1;
-        let missing_bytes = self.end.map_or(0, |end| end - self.position);
+        let missing_bytes = self.end.map_or(0, |end| end.saturating_sub(self.position));
         if self.tries > MAX_TRIES {
             self.state = State::Over;
             return Err(BodyError::Short { missing_bytes });
@@ -131,7 +136,7 @@ impl Relay {
             return None;
         }
         if let Some(end) = self.end {
-            bytes.truncate(usize::try_from(end - self.position).unwrap_or(usize::MAX));
+            bytes.truncate(usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX));
         }
         self.position += bytes.len() as u64;
         self.tries = 0;
@@ -225,13 +230,27 @@ impl http_body::Body for Relay {
 }
 
 impl Source {
+    async fn read(&self, ask: &Ask) -> Reply {
+        match &self.storage {
+            Some(url) => self.upstream.fetch_storage(url, ask).await,
+            None => self.upstream.read(ask).await,
+        }
+    }
+
     /// Asks for the rest.
     async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, Stop> {
         let spec =
             end.map_or(RangeSpec::From(position), |end| RangeSpec::Between(position, end.saturating_sub(1)));
         let mut ask = self.ask.clone();
+        ask.is_continuation = true;
         ask.headers.insert(RANGE, spec.to_header());
-        match self.upstream.read(&ask).await {
+        let mut reply = self.read(&ask).await;
+        if matches!(reply, Reply::Failed(Failure::Resting)) {
+            // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
+            self.clock.sleep(self.down).await;
+            reply = self.read(&ask).await;
+        }
+        match reply {
             Reply::Found(response) => continuation(response, position).ok_or(Stop::Never),
             Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted) => Err(Stop::Never),
             Reply::Failed(_) | Reply::Limited { .. } => Err(Stop::Later),
@@ -249,9 +268,25 @@ fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
             Some(Opened { body: response.into_body(), skip: 0, total })
         }
         (StatusCode::OK, _) => {
-            let total = response.body().length();
+            // A shorter blob than what has been sent of it is another one.
+            let total = response.body().length().filter(|total| *total >= position);
+            if total.is_none() && response.body().length().is_some() {
+                return None;
+            }
             Some(Opened { body: response.into_body(), skip: position, total })
         }
         _ => None,
+    }
+}
+
+/// The body once its first bytes are in hand: before that a client can still go elsewhere (P-112).
+pub(crate) async fn begun(clock: &dyn Clock, limit: Duration, mut body: Body) -> Result<Body, Failure> {
+    let length = body.length();
+    match within(clock, limit, body.chunk()).await {
+        Err(_) | Ok(Some(Err(BodyError::Stalled))) => Err(Failure::TimedOut),
+        Ok(Some(Err(_))) => Err(Failure::Broken),
+        Ok(None) => Ok(Body::Empty),
+        Ok(Some(Ok(bytes))) if Some(bytes.len() as u64) == length => Ok(Body::from(bytes)),
+        Ok(Some(Ok(bytes))) => Ok(body.preceded_by(bytes)),
     }
 }

@@ -131,7 +131,7 @@ impl Routes {
         let host = self.by_host(target.host);
         let path = target.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
         if path.is_empty() {
-            return Ok(if self.is_backend { Route::Storage } else { Route::Front });
+            return Ok(if self.is_backend && !self.has_secret() { Route::Storage } else { Route::Front });
         }
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let has_slash = path.len() > first.len();
@@ -174,7 +174,11 @@ impl Routes {
                 }),
             };
         }
-        if self.is_backend && admitted { Ok(Route::Storage) } else { Err(Error::NoSuchEndpoint) }
+        if self.is_backend && admitted && !self.has_secret() {
+            Ok(Route::Storage)
+        } else {
+            Err(Error::NoSuchEndpoint)
+        }
     }
 
     /// Reads what follows `/v2/`.
@@ -259,6 +263,12 @@ impl Routes {
     /// The upstream that serves names which say none.
     pub fn default_upstream(&self) -> Option<usize> {
         self.default
+    }
+
+    /// Whether requests must carry a secret: then nothing outside of it is relayed, and no path below it either, since
+    /// the secret would go along.
+    pub fn has_secret(&self) -> bool {
+        self.path_secret.is_some()
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use url::Url;
 
 use crate::body::Body;
+use crate::config::Timeouts;
 use crate::error::Error;
 use crate::headers;
 use crate::name::RepositoryName;
-use crate::platform::Purpose;
+use crate::platform::{Platform, Purpose};
+use crate::range::ContentRange;
+use crate::relay::{Relay, Source, begun};
 use crate::upstream::{Actions, Ask, Failure, Identity, Upstream};
 use crate::visit::Answer;
 
@@ -21,6 +24,8 @@ pub(crate) async fn get(
     upstream: &Arc<Upstream>,
     head: &Parts,
     upstream_headers: HeaderMap,
+    platform: &Platform,
+    timeouts: &Timeouts,
 ) -> Result<Answer, Error> {
     let storage = upstream.storage().ok_or(Error::NoSuchEndpoint)?;
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -38,12 +43,32 @@ pub(crate) async fn get(
         actions: Actions::Pull,
         mount_from: None,
         purpose: Purpose::Blob,
+        is_continuation: false,
     };
     let found = upstream.fetch_storage(&url, &ask).await.or_error(Error::NotFound)?;
     let (found_head, body) = found.into_parts();
-    let mut response = Response::new(body.held_to_length());
+    let body = if head.method == Method::HEAD {
+        Body::Empty
+    } else {
+        let length = body.length();
+        let (first, end) = match ContentRange::parse(found_head.headers.get(CONTENT_RANGE)) {
+            Some(ContentRange::Bytes { first, end, .. }) => (first, Some(end)),
+            _ => (0, length),
+        };
+        let source = Source {
+            upstream: Arc::clone(upstream),
+            ask,
+            clock: Arc::clone(&platform.clock),
+            idle: timeouts.idle.0,
+            down: timeouts.down.0,
+            storage: Some(url),
+        };
+        let relay = Body::stream(Relay::new(source, body, 0, first, end), length);
+        begun(&*platform.clock, timeouts.head.0, relay).await.map_err(Error::Upstream)?
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = found_head.status;
     let names = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, ACCEPT_RANGES];
     headers::copy(&found_head.headers, response.headers_mut(), &names);
-    Ok(Answer::relayed(if head.method == http::Method::HEAD { response.map(|_| Body::Empty) } else { response }))
+    Ok(Answer::relayed(response))
 }

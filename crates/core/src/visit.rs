@@ -36,6 +36,8 @@ pub(crate) struct Visit<'a> {
     pub outside: &'a Outside,
     /// Whether everybody may see everything here.
     pub is_open: bool,
+    /// Whether paths outside `/v2/` are relayed to the storage: only where everybody may use us.
+    pub(crate) storage_passes: bool,
     /// Whether there is one upstream only.
     pub(crate) is_single: bool,
     /// Headers that every question upstream carries: `Via`.
@@ -75,6 +77,7 @@ impl Visit<'_> {
             actions: Actions::Pull,
             mount_from: None,
             purpose,
+            is_continuation: false,
         }
     }
 

@@ -75,7 +75,7 @@ pub(crate) async fn serve(
     watcher: Watcher,
 ) {
     let _open = Open::new(place);
-    let peer = stream.peer_addr().ok().map(|address| address.ip());
+    let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
@@ -114,7 +114,7 @@ where
             // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
             let (head, body) = request.into_parts();
             let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-            if size + head.uri.path().len() > head_bytes {
+            if size + head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > head_bytes {
                 return Ok::<_, Infallible>(text(
                     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                     "request head too large\n",

@@ -129,6 +129,9 @@ impl Connections {
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(idle)
                 .http1_max_buf_size(read_bytes)
+                // A flow that was dropped in silence is found out, rather than asked again and again.
+                .http2_keep_alive_interval(Duration::from_secs(15))
+                .http2_keep_alive_timeout(Duration::from_secs(5))
                 .build(InTime::new(connector, connect))
         };
         let widths = |parts: &(ClientConfig, Dialer)| Widths {

@@ -140,6 +140,7 @@ fn is_not_ours(rest: &str) -> bool {
 
 /// Lists, tables, numbers and booleans are written as in TOML; all else is text.
 fn typed(value: &str) -> Value {
+    let value = value.trim();
     let is_toml = value.starts_with(['[', '{'])
         || matches!(value, "true" | "false")
         || (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()));
@@ -157,7 +158,9 @@ fn located(path: &str, what: &str, overlays: &[Overlay]) -> ConfigError {
     });
     match by {
         // A list may hold passwords: its text is not repeated.
-        Some(overlay) if overlay.value.starts_with(['[', '{']) => ConfigError::new(&overlay.variable, what),
+        Some(overlay) if overlay.value.trim_start().starts_with(['[', '{']) => {
+            ConfigError::new(&overlay.variable, what)
+        }
         Some(overlay) => ConfigError::new(format!("{}={}", overlay.variable, overlay.value), what),
         None => ConfigError::new(if path == "." { "configuration" } else { path }, what),
     }
@@ -284,6 +287,17 @@ mod tests {
         assert!(!shown.contains("s3cr3t"), "{shown}");
         assert_eq!(error("signing_key_file='empty'", &[]), "signing_key_file: empty is empty");
         assert!(error("signing_key_file='missing'", &[]).starts_with("signing_key_file: cannot read missing"));
+    }
+
+    #[test]
+    fn an_egress_proxys_password_is_not_shown() {
+        let text =
+            "[[upstream]]\nname='x.test'\nurls=['https://x.test']\nproxy='http://me:hunter2@corp.test:3128'";
+        let config = load(text, &[]).unwrap();
+        assert_eq!(config.upstream[0].proxy.as_ref().unwrap().password(), Some("hunter2"));
+        assert!(!config.to_toml().contains("hunter2"), "{}", config.to_toml());
+        let list = " [{name='x.test',urls=['nonsense'],username='u',password='hunter2'}]";
+        assert!(!error("", &[("REGISTRY_PROXY_UPSTREAM", list)]).contains("hunter2"));
     }
 
     #[test]

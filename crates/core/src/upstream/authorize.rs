@@ -103,21 +103,25 @@ impl Upstream {
             );
             return Err(NoToken::Failed(Failure::RealmNotTrusted));
         }
-        let token = self.tokens.fetch(&key, || self.fetch_token(registry, realm, service, login, scope)).await?;
+        let token = self.tokens.fetch(&key, || self.fetch_token(realm, service, login, scope)).await?;
         Ok((token, key, true))
     }
 
     async fn fetch_token(
         &self,
-        registry: &Url,
         realm: &Url,
         service: Option<&str>,
         login: Option<&Arc<Login>>,
         scope: &str,
     ) -> Result<Token, NoToken> {
         let request = token_request(realm, service, login.map(|login| &login.basic), scope);
-        let same_origin = realm.origin() == registry.origin();
-        let policy = Policy { registry, trusted_hosts: &self.config.redirect_hosts };
+        // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
+        let own = self.addresses.iter().find(|address| address.url.origin() == realm.origin());
+        let Some(address) = own.or(self.addresses.first()) else {
+            return Err(NoToken::Failed(Failure::Unreachable));
+        };
+        let policy = Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts };
+        let same_origin = own.is_some();
         let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
         let reach = match follow::reach(&policy, realm, same_origin) {
             Reach::Public if is_named => Reach::Trusted,
@@ -176,6 +180,8 @@ impl Upstream {
                     Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                         LoginCheck::Refused(UpstreamText::default())
                     }
+                    Ok(StatusCode::TOO_MANY_REQUESTS) => LoginCheck::Limited(DEFAULT_RETRY_AFTER),
+                    Ok(status) if status.is_server_error() => LoginCheck::Failed(Failure::Status(status)),
                     Ok(_) => LoginCheck::Accepted,
                     Err(failure) => LoginCheck::Failed(failure),
                 },

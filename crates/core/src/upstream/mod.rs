@@ -122,6 +122,8 @@ pub struct Ask {
     pub mount_from: Option<RepositoryName>,
     /// What is fetched.
     pub purpose: Purpose,
+    /// Whether it goes on with a body that broke: whoever asks so counts the tries.
+    pub is_continuation: bool,
 }
 
 impl Upstream {
@@ -210,7 +212,12 @@ impl Upstream {
     }
 
     /// Who asks, as a login: ours for this repository, the client's, or nobody's.
-    async fn login_of(&self, identity: &Identity, repository: Option<&RepositoryName>) -> Option<Arc<Login>> {
+    async fn login_of(
+        &self,
+        identity: &Identity,
+        repository: Option<&RepositoryName>,
+        address: usize,
+    ) -> Option<Arc<Login>> {
         match identity {
             Identity::Client(login) => login.clone(),
             Identity::Ours => {
@@ -220,12 +227,14 @@ impl Upstream {
                     return Some(Arc::clone(login));
                 }
                 let store = self.platform.credentials.as_ref()?;
-                // Under its name, or under an address as `docker login` there would store it.
-                let mut basic = store.find(self.index, &self.config.name).await;
-                for address in &self.addresses {
-                    if basic.is_none() {
-                        basic = store.find(self.index, &address.host).await;
-                    }
+                // Under the upstream's name for its first address; and under an address as `docker login` there would
+                // store it. What is stored for one address goes to no other.
+                let mut basic = match address {
+                    0 => store.find(self.index, &self.config.name).await,
+                    _ => None,
+                };
+                if basic.is_none() {
+                    basic = store.find(self.index, &self.addresses.get(address)?.host).await;
                 }
                 Some(Arc::new(Login::new(basic?, &self.sealer)))
             }

@@ -33,6 +33,7 @@ impl Upstream {
         purpose: Purpose,
     ) -> Result<Response<Body>, Failure> {
         let now = || self.platform.clock.now();
+        let is_read = is_read(&method);
         let response = self.send_to(method, url, headers, body, Reach::Configured, purpose).await;
         match response {
             Ok(response) => {
@@ -40,7 +41,13 @@ impl Upstream {
                 Ok(response)
             }
             Err(error) => {
-                if matches!(error, SendError::TimedOut | SendError::Transport(TransportError::Connect(_))) {
+                let is_gone = match &error {
+                    SendError::Transport(TransportError::Connect(_)) => true,
+                    // A write may be slow at either end: that says nothing of the address.
+                    SendError::TimedOut => is_read,
+                    _ => false,
+                };
+                if is_gone {
                     address.health.failed(now(), self.timeouts.down.0);
                 }
                 Err(self.explain(&address.url, &error))
@@ -62,6 +69,7 @@ impl Upstream {
         // Never decoded on the way, so never coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        let method_sent = method.clone();
         let progress = Arc::new(AtomicU64::new(0));
         let is_stream = matches!(body, Body::Stream(_));
         let body = if is_stream { body.observed(Progress(Arc::clone(&progress))) } else { body };
@@ -69,6 +77,8 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        // A registry may take minutes to put a large layer in its place, and only then answers the last PUT.
+        let limit = if is_read(&method_sent) { self.timeouts.first_byte.0 } else { self.timeouts.client_stall.0 };
         let started = self.platform.clock.now();
         let sending = self.platform.transport.send(Outgoing { request, upstream: self.index, reach, purpose });
         let clock = &*self.platform.clock;
@@ -86,7 +96,7 @@ impl Upstream {
                 }
             }
         } else {
-            match within(clock, self.timeouts.first_byte.0, sending).await {
+            match within(clock, limit, sending).await {
                 Ok(response) => response.map_err(SendError::Transport),
                 Err(_) => Err(SendError::TimedOut),
             }
@@ -141,6 +151,11 @@ impl Upstream {
             _ => Reply::Failed(Failure::Status(status)),
         }
     }
+}
+
+/// Whether a request only asks.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// The words of an error's body; a slow or large one says nothing.

@@ -240,3 +240,11 @@ async fn our_own_account_is_not_lent_to_clients() {
     let nobody = lab.anonymous().await;
     assert_eq!(lab.get("/v2/a/b/manifests/v1").bearer(&nobody).await.status, 401);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_ns_alone_says_the_registry_its_login_has_a_door_of_its_own() {
+    let text = format!("[clients]\nauth='upstream'\n{}", crate::fixture::upstream(""));
+    let seen = Fixture::new(&text).get("/v2/a/b/manifests/v1?ns=reg.example").await;
+    let challenge = seen.header("www-authenticate");
+    assert!(challenge.contains("realm=\"https://proxy.example/reg.example/token\""), "P-09: {challenge}");
+}

@@ -99,13 +99,18 @@ async fn trouble_of_the_storage_is_504() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_the_storage_that_breaks_ends_short_and_with_an_error() {
+async fn a_body_of_the_storage_that_breaks_goes_on_or_ends_short_and_with_an_error() {
     for fault in [Fault::BreakAfter(1000), Fault::EndAfter(1000)] {
         let (lab, path) = backend(&[]);
         let location = lab.get(&path).await.header("location").replace("https://proxy.example", "");
-        lab.net.fault("GET", "cdn.up.example.com", 9, fault);
+        lab.net.fault("GET", "cdn.up.example.com", 1, fault);
         let seen = lab.get(&location).await;
-        assert!(seen.end.is_err() && seen.body.len() == 1000, "P-108, P-116: {seen:?}");
+        assert!(seen.end.is_ok() && seen.body.len() == 3000, "P-115: {} bytes", seen.body.len());
+
+        lab.net.fault("GET", "cdn.up.example.com", 1, Fault::BreakAfter(1000));
+        lab.net.fault("GET", "cdn.up.example.com", 99, Fault::Refuse);
+        let seen = lab.get(&location).await;
+        assert!(seen.end.is_err() && seen.body.len() == 1000, "P-108, P-116: {} bytes", seen.body.len());
     }
 }
 

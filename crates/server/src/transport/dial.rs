@@ -91,8 +91,8 @@ impl Dialer {
     async fn through(self, proxy: &Intercept, uri: Uri) -> Result<Wire, BoxError> {
         let address = proxy.uri().clone();
         if matches!(address.scheme_str(), Some("socks5" | "socks5h")) {
-            let is_local_dns = address.scheme_str() == Some("socks5");
-            let mut socks = SocksV5::new(with_port(address)?, self.to_socks).local_dns(is_local_dns);
+            // The proxy resolves names, for socks5:// too: to do it here would block the thread.
+            let mut socks = SocksV5::new(with_port(address)?, self.to_socks).local_dns(false);
             if let Some((username, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(username.to_owned(), password.to_owned());
             }

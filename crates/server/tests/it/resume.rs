@@ -129,7 +129,8 @@ async fn a_body_that_cannot_be_resumed_ends_short_by_fin_and_not_by_reset() {
 async fn an_upstream_that_goes_away_altogether_is_asked_again_a_few_times_before_the_body_ends_by_fin() {
     let bytes = content(TOTAL);
     let mut upstream = gone_for_good(bytes.clone()).await;
-    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    // Each try waits until the address may be asked again.
+    let product = Product::start(&one_upstream("[timeouts]\ndown = \"200ms\"", upstream.address, "")).await;
     let mut client = Client::connect(product.address).await;
     client.ask("GET", &blob_path(), "").await;
     upstream.wait_for_requests(1).await;

@@ -1,0 +1,284 @@
+//! A question to a registry: address by address, and at each with the authorization it wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Method, Response, StatusCode};
+use url::Url;
+
+use super::challenge::Challenge;
+use super::follow;
+use super::memory::Limited;
+use super::reply::{Failure, Reply, UpstreamText};
+use super::send::error_text;
+use super::token::NoToken;
+use super::{Address, Ask, Login, Upstream};
+use crate::body::Body;
+use crate::config::Redirects;
+
+/// A 429 that is over within this long is waited for (P-119).
+const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// Sends to one address before we give up making its login work: without, with, with a new one, and once more
+/// after a change of realm.
+const MAX_SENDS: usize = 4;
+
+/// What a request carries upstream.
+pub enum Payload {
+    /// Nothing.
+    None,
+    /// Bytes that can be sent again.
+    Bytes(Bytes),
+    /// Bytes that pass through once.
+    Stream(Body),
+}
+
+/// The address that gave an answer, among the answer's extensions: a relative `Location` is resolved against it.
+#[derive(Debug, Clone)]
+pub struct Asked(pub Url);
+
+/// A blob's redirect that is not ours to follow.
+pub enum Redirected {
+    /// Where its bytes are.
+    To(Box<Url>),
+    /// It was no redirect after all, or is followed.
+    Reply(Reply),
+}
+
+/// An answer of a registry, before its redirects are followed.
+pub(super) struct Answer<'a> {
+    pub(super) response: Response<Body>,
+    pub(super) address: &'a Address,
+    /// The address, as text: read only where a `Location` is to be resolved against it.
+    pub(super) asked: String,
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Answer<'_> {
+    pub(super) fn asked(&self) -> Result<Url, Failure> {
+        Url::parse(&self.asked).map_err(|_| Failure::Nonsense("address"))
+    }
+}
+
+impl Upstream {
+    /// Asks, and follows whatever redirects there are.
+    pub async fn read(&self, ask: &Ask) -> Reply {
+        match self.ask(ask, Payload::None).await {
+            Ok(answer) => self.arrive(ask, answer).await,
+            Err(reply) => reply,
+        }
+    }
+
+    /// Asks for a blob; a redirect is returned where the configuration leaves it to the client.
+    pub async fn read_blob(&self, ask: &Ask) -> Redirected {
+        let answer = match self.ask(ask, Payload::None).await {
+            Ok(answer) => answer,
+            Err(reply) => return Redirected::Reply(reply),
+        };
+        let leaves_it = self.redirects() != Redirects::Follow && ask.method == Method::GET;
+        if leaves_it && follow::is_redirect(answer.response.status()) {
+            return match answer.asked().and_then(|asked| follow::target(&asked, answer.response.headers())) {
+                Ok(url) => Redirected::To(Box::new(url)),
+                Err(failure) => Redirected::Reply(Reply::Failed(failure)),
+            };
+        }
+        Redirected::Reply(self.arrive(ask, answer).await)
+    }
+
+    /// Sends what a push sends. Redirects are not followed: a method or a body may not survive them (P-76). `url` is
+    /// the address of an upload session, where the registry named one.
+    pub async fn write(&self, ask: &Ask, payload: Payload, session: Option<&Url>) -> Reply {
+        let answer = match session {
+            None => self.ask(ask, payload).await,
+            Some(url) => self.ask_session(ask, payload, url).await,
+        };
+        match answer {
+            // A push's own 4xx carry Location and Range that clients recover by (P-137).
+            Ok(mut answer) => {
+                if let Ok(asked) = answer.asked() {
+                    answer.response.extensions_mut().insert(Asked(asked));
+                }
+                match answer.response.status() {
+                    StatusCode::RANGE_NOT_SATISFIABLE => Reply::Found(answer.response),
+                    _ => self.classify(answer.response).await,
+                }
+            }
+            Err(reply) => reply,
+        }
+    }
+
+    /// Asks address by address until one answers.
+    async fn ask(&self, ask: &Ask, payload: Payload) -> Result<Answer<'_>, Reply> {
+        let is_read = matches!(ask.method, Method::GET | Method::HEAD);
+        let mut payload = Some(payload);
+        let mut worst = Reply::Failed(Failure::Resting);
+        for (index, address) in self.addresses.iter().enumerate() {
+            if !address.health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0) {
+                continue;
+            }
+            // A stream can be sent once: after its first address there is no other.
+            let this = match payload.take() {
+                None => break,
+                Some(Payload::Stream(body)) => Payload::Stream(body),
+                Some(Payload::Bytes(bytes)) => {
+                    payload = Some(Payload::Bytes(bytes.clone()));
+                    Payload::Bytes(bytes)
+                }
+                Some(Payload::None) => {
+                    payload = Some(Payload::None);
+                    Payload::None
+                }
+            };
+            let url = url_of(address, ask);
+            let login = self.login_of(&ask.identity, Some(&ask.name), index).await;
+            let mut answer = self.ask_address(index, address, ask, &url, login.as_ref(), this).await;
+            let may_repeat = is_read && !ask.is_continuation && self.addresses.len() == 1;
+            if may_repeat && matches!(answer, Err(Reply::Failed(Failure::Broken))) {
+                // A connection that broke under a question says little: once more, on another, where there is no other
+                // address (P-122).
+                answer = self.ask_address(index, address, ask, &url, login.as_ref(), Payload::None).await;
+            }
+            match answer {
+                Ok(answer) if answer.response.status().is_server_error() => {
+                    worst = Reply::Failed(Failure::Status(answer.response.status()));
+                }
+                Err(reply @ (Reply::Failed(_) | Reply::Limited { .. })) => worst = reply,
+                done => return done,
+            }
+        }
+        Err(worst)
+    }
+
+    /// Asks where an upload session lives. Credentials go along only to the registry itself.
+    async fn ask_session(&self, ask: &Ask, payload: Payload, url: &Url) -> Result<Answer<'_>, Reply> {
+        let ours = self.addresses.iter().enumerate().find(|(_, address)| address.url.origin() == url.origin());
+        if let Some((index, address)) = ours {
+            let login = self.login_of(&ask.identity, Some(&ask.name), index).await;
+            return self.ask_address(index, address, ask, url.as_str(), login.as_ref(), payload).await;
+        }
+        // Straight to a storage host (P-139).
+        let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
+        let reach = follow::admit(&self.policy(address), url.clone()).map_err(Reply::Failed)?.reach;
+        let body = payload.into_body();
+        let response =
+            self.send_to(ask.method.clone(), url.as_str(), ask.headers.clone(), body, reach, ask.purpose).await;
+        match response {
+            Ok(response) => Ok(Answer { response, address, asked: url.to_string(), authorization: None }),
+            Err(error) => Err(Reply::Failed(self.explain(url, &error))),
+        }
+    }
+
+    /// Asks one address, and makes its login work: without a credential until it challenges, then with one, then
+    /// with a new one if the first was old (P-62, P-63).
+    async fn ask_address<'a>(
+        &self,
+        index: usize,
+        address: &'a Address,
+        ask: &Ask,
+        url: &str,
+        login: Option<&Arc<Login>>,
+        payload: Payload,
+    ) -> Result<Answer<'a>, Reply> {
+        let who =
+            Limited { address: index, credential: login.map_or([0; 16], |login| login.id), purpose: ask.purpose };
+        if let Some(retry_after) = self.rate_limits.remaining(&who, self.platform.clock.now()) {
+            return Err(Reply::Limited { retry_after });
+        }
+        // A stream cannot be sent twice, so the challenge must be known before it.
+        if matches!(payload, Payload::Stream(_)) && address.challenge().is_none() {
+            self.ping(address, None).await.map_err(Reply::Failed)?;
+        }
+        let mut payload = Some(payload);
+        let mut fresh = false;
+        let mut has_waited = false;
+        for _ in 0..MAX_SENDS {
+            let authorization =
+                self.authorization(address, ask, login, fresh).await.map_err(|none| match none {
+                    NoToken::Refused(text) => Reply::Refused(text),
+                    NoToken::Limited(retry_after) => {
+                        self.rate_limits.limited(who, self.platform.clock.now(), retry_after);
+                        Reply::Limited { retry_after }
+                    }
+                    NoToken::Failed(failure) => Reply::Failed(failure),
+                })?;
+            let (body, can_repeat) = match payload.take() {
+                None | Some(Payload::None) => {
+                    payload = Some(Payload::None);
+                    (Body::Empty, true)
+                }
+                Some(Payload::Bytes(bytes)) => {
+                    payload = Some(Payload::Bytes(bytes.clone()));
+                    (Body::from(bytes), true)
+                }
+                Some(Payload::Stream(body)) => (body, false),
+            };
+            let mut headers = ask.headers.clone();
+            headers.extend(authorization.header.clone().map(|value| (AUTHORIZATION, value)));
+            let response = self
+                .send_once(address, ask.method.clone(), url, headers, body, ask.purpose)
+                .await
+                .map_err(Reply::Failed)?;
+            match response.status() {
+                StatusCode::UNAUTHORIZED => {
+                    if let Some(key) = &authorization.key {
+                        self.tokens.forget(key);
+                    }
+                    let known = address.challenge();
+                    let seen = Challenge::choose(response.headers(), &address.url);
+                    // Another realm than before: asked again without, to hear the true one (P-62).
+                    let changed = authorization.header.is_some() && seen.is_some() && seen != known;
+                    address.learn(if changed { None } else { seen.clone().or(known) });
+                    let needs_login = login.is_none() && seen == Some(Challenge::Basic);
+                    let hopeless = seen.is_none() || needs_login || (authorization.is_fresh && !changed);
+                    if hopeless || !can_repeat {
+                        return Err(Reply::Refused(error_text(&*self.platform.clock, response).await));
+                    }
+                    fresh = authorization.header.is_some();
+                }
+                StatusCode::FORBIDDEN if can_repeat && authorization.key.is_some() && !authorization.is_fresh => {
+                    fresh = true;
+                }
+                StatusCode::TOO_MANY_REQUESTS => {
+                    let retry_after = self.retry_after(response.headers());
+                    if can_repeat && !has_waited && retry_after <= SHORT_WAIT {
+                        has_waited = true;
+                        self.platform.clock.sleep(retry_after).await;
+                        continue;
+                    }
+                    self.rate_limits.limited(who, self.platform.clock.now(), retry_after);
+                    return Err(Reply::Limited { retry_after });
+                }
+                _ => {
+                    return Ok(Answer {
+                        response,
+                        address,
+                        asked: url.to_owned(),
+                        authorization: authorization.header,
+                    });
+                }
+            }
+        }
+        Err(Reply::Refused(UpstreamText::default()))
+    }
+}
+
+/// `base/v2/name/endpoint?query`
+fn url_of(address: &Address, ask: &Ask) -> String {
+    let mut url = format!("{}/v2/{}/{}", address.base, ask.name, ask.endpoint);
+    if let Some(query) = &ask.query {
+        url.push('?');
+        url.push_str(query);
+    }
+    url
+}
+
+impl Payload {
+    fn into_body(self) -> Body {
+        match self {
+            Self::None => Body::Empty,
+            Self::Bytes(bytes) => Body::from(bytes),
+            Self::Stream(body) => body,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Along the redirects of an answer, to the bytes (P-66 … P-68).
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, VIA};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use url::Url;
+
+use super::ask::Answer;
+use super::authorize::bearer_header;
+use super::challenge::Challenge;
+use super::follow::{self, Hop, Policy};
+use super::reply::{Failure, Reply};
+use super::{Address, Ask, Upstream};
+use crate::body::Body;
+use crate::platform::Reach;
+use crate::range::ContentRange;
+
+impl Upstream {
+    /// Fetches an address that a redirect named, as a client of its own would: without credentials.
+    pub async fn fetch_target(&self, url: &Url, ask: &Ask) -> Reply {
+        let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
+        if self.storage().is_some_and(|storage| storage.origin() == url.origin()) {
+            return self.fetch_storage(url, ask).await;
+        }
+        let fetched = match follow::admit(&self.policy(address), url.clone()) {
+            Ok(hop) => self.walk(ask, address, hop, None).await,
+            Err(failure) => Err(failure),
+        };
+        match fetched {
+            Ok(response) => self.classify(response).await,
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    /// Fetches from the configured storage, wherever that is: the configuration names it (`DEFAULT_BACKEND_HOST`).
+    pub async fn fetch_storage(&self, url: &Url, ask: &Ask) -> Reply {
+        let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
+        let hop = Hop { url: url.clone(), same_origin: false, reach: Reach::Trusted };
+        match self.walk(ask, address, hop, None).await {
+            Ok(response) => self.classify(response).await,
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    pub(super) async fn arrive(&self, ask: &Ask, answer: Answer<'_>) -> Reply {
+        if !follow::is_redirect(answer.response.status()) {
+            return self.classify(answer.response).await;
+        }
+        let asked = answer.asked();
+        let Answer { response, address, authorization, .. } = answer;
+        // The answer gives back its connection before the next is asked for: there may be only one.
+        let headers = response.into_parts().0.headers;
+        let next = asked.and_then(|asked| follow::next(&self.policy(address), &asked, 0, &headers));
+        let followed = match next {
+            // The target of a HEAD is signed for GET only: its size is asked for instead (P-68).
+            Ok(hop) if ask.method == Method::HEAD => self.size_of(ask, address, hop, authorization).await,
+            Ok(hop) => self.walk(ask, address, hop, authorization).await,
+            Err(failure) => Err(failure),
+        };
+        match followed {
+            Ok(response) => self.classify(response).await,
+            Err(failure) => {
+                tracing::warn!(upstream = self.name(), why = %failure, "redirect not followed to its end");
+                Reply::Failed(failure)
+            }
+        }
+    }
+
+    pub(super) fn policy<'a>(&'a self, address: &'a Address) -> Policy<'a> {
+        Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts }
+    }
+
+    /// Goes along a chain of redirects to its end. Off the registry's own origin nothing of the client goes along
+    /// but what it wants of the bytes (P-66), and `Via`, by which a loop is seen (P-127).
+    pub(super) async fn walk(
+        &self,
+        ask: &Ask,
+        address: &Address,
+        first: Hop,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Body>, Failure> {
+        let policy = self.policy(address);
+        let mut hop = first;
+        let mut hops = 1;
+        let mut elsewhere: Option<HeaderValue> = None;
+        loop {
+            let mut headers = HeaderMap::new();
+            for name in [RANGE, ACCEPT, VIA] {
+                headers.extend(ask.headers.get(&name).map(|value| (name, value.clone())));
+            }
+            headers.extend(
+                elsewhere
+                    .as_ref()
+                    .or(authorization.as_ref().filter(|_| hop.same_origin))
+                    .map(|value| (AUTHORIZATION, value.clone())),
+            );
+            let response = self
+                .send_to(ask.method.clone(), hop.url.as_str(), headers, Body::Empty, hop.reach, ask.purpose)
+                .await;
+            let response = response.map_err(|error| self.explain(&hop.url, &error))?;
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {
+                // Another registry, which wants a login of its own: as nobody (P-67).
+                let headers = response.into_parts().0.headers;
+                elsewhere = Some(self.stranger_token(&hop.url, ask, &headers).await?);
+                continue;
+            }
+            if !follow::is_redirect(status) {
+                return Ok(response);
+            }
+            // Once away from the registry, a way back is a stranger's doing: it carries no login.
+            let has_left = !hop.same_origin;
+            hop = follow::next(&policy, &hop.url, hops, response.headers())?;
+            hop.same_origin &= !has_left;
+            elsewhere = None;
+            hops += 1;
+        }
+    }
+
+    pub(super) async fn stranger_token(
+        &self,
+        url: &Url,
+        ask: &Ask,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, Failure> {
+        match Challenge::choose(headers, url) {
+            Some(Challenge::Bearer { realm, service }) if super::realm::is_trusted(url, &realm, &[]) => {
+                let scope = format!("repository:{}:pull", ask.name);
+                match self.token(url, &realm, service.as_deref(), None, &scope, false).await {
+                    Ok((token, _, _)) => Ok(bearer_header(&token)),
+                    Err(_) => Err(Failure::Redirect("to a registry that wants a login")),
+                }
+            }
+            _ => Err(Failure::Redirect("to a server that wants a login")),
+        }
+    }
+
+    /// The length of what a redirect leads to, as the answer to a HEAD.
+    pub(super) async fn size_of(
+        &self,
+        ask: &Ask,
+        address: &Address,
+        hop: Hop,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Body>, Failure> {
+        let mut probe = ask.clone();
+        probe.method = Method::GET;
+        probe.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+        let response = self.walk(&probe, address, hop, authorization).await?;
+        let length = match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
+            (StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { total, .. })) => total,
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some(ContentRange::Unsatisfied { total })) => Some(total),
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => Some(0),
+            (StatusCode::OK, _) => response.body().length(),
+            _ => return Ok(response.map(|_| Body::Empty)),
+        };
+        let length = length.ok_or(Failure::Nonsense("no length"))?;
+        let mut answer = Response::new(Body::Empty);
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        Ok(answer)
+    }
+}
