@@ -24,11 +24,6 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
 
-/// Small blocks come and go with every request, on several threads: measured against the C library's allocator in
-/// `bench/`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a wrong configuration or command line ends with, as clap does.
 const WRONG_USAGE: u8 = 2;
 
