@@ -92,14 +92,6 @@ impl Body {
         Self::stream(Observed { inner: self, observer }, length)
     }
 
-    /// The same body, which ends with an error where fewer bytes came than its length says.
-    pub fn held_to_length(self) -> Self {
-        match self.length() {
-            Some(missing_bytes) if missing_bytes > 0 => self.observed(Held { missing_bytes }),
-            _ => self,
-        }
-    }
-
     /// All of it, if it is not longer than `limit_bytes`.
     pub async fn collect(mut self, limit_bytes: u64) -> Result<Bytes, BodyError> {
         if self.length().is_some_and(|length| length > limit_bytes) {
@@ -202,10 +194,6 @@ pub trait Observe: Send + Unpin {
     fn arrived(&mut self, bytes: u64);
     /// It broke.
     fn broke(&mut self) {}
-    /// It ended in order; an error here says that it should not have.
-    fn ended(&mut self) -> Result<(), BodyError> {
-        Ok(())
-    }
 }
 
 struct Observed<O> {
@@ -227,8 +215,7 @@ impl<O: Observe> http_body::Body for Observed<O> {
                 self.observer.arrived(frame.data_ref().map_or(0, |data| data.len() as u64));
             }
             Poll::Ready(Some(Err(_))) => self.observer.broke(),
-            Poll::Ready(None) => return Poll::Ready(self.observer.ended().err().map(Err)),
-            Poll::Pending => {}
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }
@@ -239,23 +226,5 @@ impl<O: Observe> http_body::Body for Observed<O> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-/// How much of a body's length has not come yet.
-struct Held {
-    missing_bytes: u64,
-}
-
-impl Observe for Held {
-    fn arrived(&mut self, bytes: u64) {
-        self.missing_bytes = self.missing_bytes.saturating_sub(bytes);
-    }
-
-    fn ended(&mut self) -> Result<(), BodyError> {
-        match std::mem::take(&mut self.missing_bytes) {
-            0 => Ok(()),
-            missing_bytes => Err(BodyError::Short { missing_bytes }),
-        }
     }
 }
