@@ -3,6 +3,7 @@
 //! The core reads text and pairs that it is given; files and the environment belong to the platform. The reference
 //! of every key is [`reference::KEYS`], from which `docs/reference/configuration.md` is made.
 
+mod cache;
 mod check;
 mod load;
 mod original;
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
 pub use self::check::Warning;
 pub use self::load::{Reader, Sources};
 pub use self::units::{Bytes, Span};
@@ -111,23 +113,6 @@ pub enum Auth {
     Users,
     /// Each client's own login, checked by the upstream.
     Upstream,
-}
-
-/// `[cache]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cache {
-    /// The store.
-    pub store: Store,
-}
-
-/// Where content is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Store {
-    /// Nowhere: everything is relayed.
-    #[default]
-    None,
 }
 
 /// `[tls]`

@@ -50,9 +50,14 @@ impl Digest {
         &self.text
     }
 
+    /// The hex, or whatever stands behind the colon.
+    pub fn encoded(&self) -> &str {
+        self.text.get(self.colon + 1..).unwrap_or_default()
+    }
+
     /// Whether these bytes have this digest; `None` where the algorithm is not one we can compute.
     pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
-        let encoded = self.text.get(self.colon + 1..).unwrap_or_default();
+        let encoded = self.encoded();
         match self.algorithm() {
             "sha256" => Some(hex(&Sha256::digest(bytes)) == encoded),
             "sha512" => Some(hex(&Sha512::digest(bytes)) == encoded),

@@ -6,11 +6,13 @@
 //!
 //! - [`route`]: which upstream, which repository, what of it · [`outside`]: how the client sees us
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
+//! - [`cache`]: what is kept, and under which name
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
 //! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `pattern`
 
 pub mod body;
+pub mod cache;
 pub mod config;
 pub mod digest;
 pub mod error;

@@ -8,7 +8,7 @@ use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
-use crate::runtime::{SystemClock, SystemEntropy};
+use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::transport::HyperTransport;
 
 /// Puts it together. Fails only on files that the configuration names.
@@ -31,6 +31,8 @@ pub(crate) fn proxy(config: &Config) -> Result<Proxy, ConfigError> {
         entropy: Arc::new(SystemEntropy),
         passwords,
         credentials,
+        store: None,
+        tasks: Arc::new(TokioTasks),
         limits: Limits { shares_io: true },
     };
     Ok(Proxy::new(config, &platform))

@@ -1,8 +1,9 @@
-//! Time and randomness, on tokio and the operating system.
+//! Time, tasks and randomness, on tokio and the operating system.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep};
+use futures_util::future::BoxFuture;
+use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep, Tasks};
 
 /// The machine's clocks.
 pub(crate) struct SystemClock {
@@ -37,5 +38,14 @@ impl Entropy for SystemEntropy {
         let provider = rustls::crypto::ring::default_provider();
         // Without randomness there are no keys, and so nothing that may go on.
         assert!(provider.secure_random.fill(buffer).is_ok(), "the operating system gives no randomness");
+    }
+}
+
+/// Tasks on the runtime that runs the request: a fill lives on the thread of the client that began it.
+pub(crate) struct TokioTasks;
+
+impl Tasks for TokioTasks {
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        tokio::spawn(work);
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
-use super::{Auth, Config, ConfigError, Upstream};
+use super::{Auth, Cache, Config, ConfigError, Upstream};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -73,6 +73,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             return refuse(format!("limits.{name}"), format!("expected {least}"));
         }
     }
+    cache(&config.cache)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     let mut defaults = 0;
@@ -101,10 +102,32 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn cache(cache: &Cache) -> Result<(), ConfigError> {
+    for (name, is_wrong, expected) in [
+        ("max_size", cache.max_size.0 == 0, "at least 1; store = \"none\" keeps nothing"),
+        ("fill.parts", !(1..=64).contains(&cache.fill.parts), "1 to 64"),
+        ("fill.part_size", cache.fill.part_size.0 < 64 << 10, "at least 64KiB"),
+        ("fill.parts_per_upstream", cache.fill.parts_per_upstream == 0, "at least 1"),
+    ] {
+        if is_wrong {
+            return refuse(format!("cache.{name}"), format!("expected {expected}"));
+        }
+    }
+    match cache.tags.iter().position(|rule| rule.pattern.is_empty()) {
+        Some(i) => {
+            refuse(format!("cache.tags[{i}].match"), "expected a pattern such as docker.io/library/*:latest")
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
     let name = &upstream.name;
     if name.is_empty() {
         return refuse(at("name"), "expected the registry's name, such as ghcr.io");
+    }
+    if name.starts_with('.') {
+        return refuse(at("name"), format!("{name:?} cannot begin with a dot"));
     }
     let legal = |b: u8| {
         b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')

@@ -54,7 +54,49 @@ pub const KEYS: &[Key] = &[
         "none",
         "File with a lower-case path segment that every request must carry: `/v2/<secret>/<name>` or `/<secret>/v2/<name>`. `/v2/` alone still answers.",
     ),
-    key("cache.store", "none", "Where content is kept. `none` is the only value so far: everything is relayed."),
+    key(
+        "cache.store",
+        "auto",
+        "Where content is kept: `file:///directory`, `memory:`, `s3://bucket/prefix?region=…&endpoint=…` (also `oss`, `cos`, `obs`, `gcs`, `azblob`), or `none`: everything is relayed. `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, `/var/cache/registry-proxy` for root; where none can be written, `none`.",
+    ),
+    key("cache.max_size", "20GiB", "What blobs and manifests may take; the longest unused go first."),
+    key("cache.min_free", "1GiB", "What stays free on the disk, whatever `max_size` says."),
+    key("cache.max_unused", "none", "What nobody has used for this long goes."),
+    key("cache.memory", "16MiB", "Memory for manifests, tags and links; blobs are not held in it."),
+    key(
+        "cache.tag_ttl",
+        "1m",
+        "How long a tag is served before the upstream is asked whether it still points there.",
+    ),
+    key(
+        "cache.tags",
+        "none",
+        "Rules for some tags, the first match wins: `{ match = \"docker.io/library/*:latest\", revalidate = \"5m\" }`; `always` asks each time, `never` treats the tag as fixed.",
+    ),
+    key(
+        "cache.stale_if_error",
+        "7d",
+        "How long after its last confirmation a tag is served while its upstream is down or answers 429; 0s: not at all.",
+    ),
+    key("cache.negative_ttl", "10s", "How long \"not found\" is remembered; at most 60s."),
+    key(
+        "cache.listing_ttl",
+        "30s",
+        "How long lists of tags and of referrers are served before the upstream is asked again.",
+    ),
+    key("cache.offline", "false", "Serves what is here, however old, and asks no upstream for anything."),
+    key(
+        "cache.fill.parts",
+        "8",
+        "Ranges of one blob fetched at once, where one connection is slow; 1: never more than one.",
+    ),
+    key("cache.fill.part_size", "4MiB", "Length of each; what is shorter than two of them is fetched whole."),
+    key("cache.fill.parts_per_upstream", "32", "Ranges fetched at once from one upstream, all blobs together."),
+    key(
+        "cache.fill.wait",
+        "15s",
+        "How long a request waits for bytes that another one, here or in another process, is fetching.",
+    ),
     key(
         "tls.cert_file",
         "none",
@@ -211,6 +253,7 @@ mod tests {
         config.clients.path_secret_file = text.clone();
         (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
         config.metrics.listen = text.clone();
+        config.cache.max_unused = Some(crate::config::Span::seconds(1));
         config.upstream = vec![Upstream {
             username: text.clone(),
             password: Some(crate::secret::Secret::new("x")),

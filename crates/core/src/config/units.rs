@@ -28,6 +28,11 @@ const SIZES: [(&str, u64); 10] = [
 ];
 
 impl Span {
+    /// Reads it; `None`: it is no duration.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parse(text, &SPANS).map(|millis| Self(Duration::from_millis(millis)))
+    }
+
     /// This many seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -81,8 +86,7 @@ impl Serialize for Bytes {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse(&text, &SPANS)
-            .map(|millis| Self(Duration::from_millis(millis)))
+        Self::parse(&text)
             .ok_or_else(|| de::Error::custom(format!("{text:?} is no duration; write 250ms, 3s, 5m or 1h")))
     }
 }

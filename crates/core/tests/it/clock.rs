@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use registry_proxy_core::platform::{Clock, Moment, Sleep};
+use futures_util::future::BoxFuture;
+use registry_proxy_core::platform::{Clock, Moment, Sleep, Tasks};
 use tokio::time::Instant;
 
 /// Seconds since 1970 when a test begins.
@@ -27,5 +28,14 @@ impl Clock for TokioClock {
 
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Tasks of tokio's.
+pub(crate) struct TokioTasks;
+
+impl Tasks for TokioTasks {
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        tokio::spawn(work);
     }
 }

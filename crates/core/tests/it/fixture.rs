@@ -17,7 +17,7 @@ use registry_proxy_core::platform::{Clock, Limits, Moment, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
-use crate::clock::TokioClock;
+use crate::clock::{TokioClock, TokioTasks};
 use crate::invariants;
 
 /// The host that clients speak to.
@@ -87,6 +87,8 @@ impl Fixture {
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(Users(vec![("alice", "wonder"), ("bob", "builder")]))),
             credentials: None,
+            store: None,
+            tasks: Arc::new(TokioTasks),
             limits: Limits { shares_io: !setup.isolated },
         };
         let config = configuration(setup.text, setup.variables);

@@ -1,6 +1,8 @@
 //! What the core asks of the platform it runs on: these traits, and nothing else. Natively they stand on tokio,
 //! in tests on fakes and a virtual clock.
 
+mod store;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -8,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use http::{Request, Response};
 
+pub use self::store::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
 use crate::body::Body;
 use crate::secret::Basic;
 
@@ -125,6 +128,12 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, buffer: &mut [u8]);
 }
 
+/// Work that outlives the response it began with: fills.
+pub trait Tasks: Send + Sync {
+    /// Runs it to its end, whatever becomes of the request.
+    fn spawn(&self, work: BoxFuture<'static, ()>);
+}
+
 /// Checks clients' passwords for `clients.auth = "users"`. Slow by design (bcrypt), so the platform decides where it
 /// runs and how many at once.
 #[async_trait]
@@ -160,6 +169,10 @@ pub struct Platform {
     pub passwords: Option<Arc<dyn Passwords>>,
     /// Stored credentials, where `docker_config` is set.
     pub credentials: Option<Arc<dyn CredentialStore>>,
+    /// Where content is kept; `None`: nowhere.
+    pub store: Option<Arc<dyn Store>>,
+    /// Work that outlives the response.
+    pub tasks: Arc<dyn Tasks>,
     /// What it can do.
     pub limits: Limits,
 }

@@ -1,0 +1,209 @@
+//! Keys of stored content: one layout for a disk, an object store and memory. The only code that spells one.
+//!
+//! ```text
+//! v1/blobs/sha256/ab/abcd…                          bytes
+//! v1/manifests/sha256/ab/abcd…                      a line with the media type, then the exact bytes
+//! v1/tags/<upstream>/<repository>/_/<tag>           what a tag points to, and since when
+//! v1/links/<upstream>/<repository>/_/sha256/<hex>   this repository has shown this digest
+//! v1/leases/sha256/<hex>/<epoch>                    who fetches it, and until when
+//! ```
+//!
+//! `_` ends a repository's name: no component of a name can be it. So no key lies below another, and a file system
+//! can keep them as they are.
+
+use std::fmt;
+
+use crate::digest::Digest;
+use crate::name::RepositoryName;
+
+/// The name of something stored. Legal as an object's key and, part by part, as a file's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+/// What a key is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A blob, by digest.
+    Blob(Digest),
+    /// A manifest, by digest.
+    Manifest(Digest),
+    /// A tag of a repository of an upstream.
+    Tag {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// The repository, as the upstream calls it.
+        repository: Box<str>,
+        /// The tag.
+        tag: Box<str>,
+    },
+    /// A digest that a repository has shown.
+    Link {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// The repository, as the upstream calls it.
+        repository: Box<str>,
+        /// The digest.
+        digest: Digest,
+    },
+    /// A lease on the fetching of a digest.
+    Lease {
+        /// The digest.
+        digest: Digest,
+        /// Which one of them: each that expires gives way to the next number.
+        epoch: u32,
+    },
+}
+
+/// Prefix of every blob's key.
+pub const BLOBS: &str = "v1/blobs/";
+/// Prefix of every manifest's key.
+pub const MANIFESTS: &str = "v1/manifests/";
+/// Prefix of every tag's key.
+pub const TAGS: &str = "v1/tags/";
+/// Prefix of every link's key.
+pub const LINKS: &str = "v1/links/";
+/// Prefix of every lease's key.
+pub const LEASES: &str = "v1/leases/";
+
+/// Longest key: object stores allow 1024 bytes, of which a prefix of the user's own takes some.
+const MAX_BYTES: usize = 900;
+
+impl Key {
+    /// Of a blob.
+    pub fn blob(digest: &Digest) -> Self {
+        Self::content(BLOBS, digest)
+    }
+
+    /// Of a manifest.
+    pub fn manifest(digest: &Digest) -> Self {
+        Self::content(MANIFESTS, digest)
+    }
+
+    /// Of a tag.
+    pub fn tag(upstream: &str, repository: &RepositoryName, tag: &str) -> Self {
+        Self(format!("{TAGS}{upstream}/{}/_/{tag}", repository.as_str()).into())
+    }
+
+    /// Of a link.
+    pub fn link(upstream: &str, repository: &RepositoryName, digest: &Digest) -> Self {
+        let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
+        Self(format!("{LINKS}{upstream}/{}/_/{algorithm}/{encoded}", repository.as_str()).into())
+    }
+
+    /// Of a lease.
+    pub fn lease(digest: &Digest, epoch: u32) -> Self {
+        Self(format!("{LEASES}{}/{}/{epoch}", digest.algorithm(), digest.encoded()).into())
+    }
+
+    fn content(prefix: &str, digest: &Digest) -> Self {
+        let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
+        let shard = encoded.get(..2).unwrap_or(encoded);
+        Self(format!("{prefix}{algorithm}/{shard}/{encoded}").into())
+    }
+
+    /// Reads back what one of the others wrote; `None`: it is not ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let key = Self(text.into());
+        (text.len() <= MAX_BYTES && key.kind().is_some()).then_some(key)
+    }
+
+    /// What it is of.
+    pub fn kind(&self) -> Option<Kind> {
+        let text = self.as_str();
+        let content = |rest: &str| {
+            let (algorithm, rest) = rest.split_once('/')?;
+            let (shard, encoded) = rest.split_once('/')?;
+            let digest = Digest::parse(&format!("{algorithm}:{encoded}")).ok()?;
+            (digest.encoded().get(..2) == Some(shard)).then_some(digest)
+        };
+        let place = |rest: &str| {
+            let (place, rest) = rest.split_once("/_/")?;
+            let (upstream, repository) = place.split_once('/')?;
+            let is_legal = is_part(upstream) && RepositoryName::parse(repository).is_ok();
+            is_legal.then(|| (Box::from(upstream), Box::from(repository), rest.to_owned()))
+        };
+        if let Some(rest) = text.strip_prefix(BLOBS) {
+            content(rest).map(Kind::Blob)
+        } else if let Some(rest) = text.strip_prefix(MANIFESTS) {
+            content(rest).map(Kind::Manifest)
+        } else if let Some(rest) = text.strip_prefix(TAGS) {
+            let (upstream, repository, tag) = place(rest)?;
+            is_part(&tag).then(|| Kind::Tag { upstream, repository, tag: tag.into() })
+        } else if let Some(rest) = text.strip_prefix(LINKS) {
+            let (upstream, repository, rest) = place(rest)?;
+            let digest = Digest::parse(&rest.replacen('/', ":", 1)).ok()?;
+            Some(Kind::Link { upstream, repository, digest })
+        } else if let Some(rest) = text.strip_prefix(LEASES) {
+            let (digest, epoch) = rest.rsplit_once('/')?;
+            let digest = Digest::parse(&digest.replacen('/', ":", 1)).ok()?;
+            Some(Kind::Lease { digest, epoch: epoch.parse().ok()? })
+        } else {
+            None
+        }
+    }
+
+    /// The text: parts joined by `/`, none of them empty, `.` or `..`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One part of a key that is neither empty nor a way out.
+fn is_part(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\\', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest() -> Digest {
+        Digest::sha256(b"")
+    }
+
+    /// The layout is a promise to every store that has been filled: it does not change under them.
+    #[test]
+    fn the_layout_is_what_it_was() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let name = RepositoryName::parse("library/alpine").unwrap();
+        for (key, expected) in [
+            (Key::blob(&digest()), format!("v1/blobs/sha256/e3/{hex}")),
+            (Key::manifest(&digest()), format!("v1/manifests/sha256/e3/{hex}")),
+            (Key::tag("docker.io", &name, "3.20"), "v1/tags/docker.io/library/alpine/_/3.20".to_owned()),
+            (
+                Key::link("docker.io", &name, &digest()),
+                format!("v1/links/docker.io/library/alpine/_/sha256/{hex}"),
+            ),
+            (Key::lease(&digest(), 7), format!("v1/leases/sha256/{hex}/7")),
+        ] {
+            assert_eq!(key.as_str(), expected);
+            assert_eq!(Key::parse(&expected), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_no_key() {
+        let hex = digest().encoded().to_owned();
+        for text in [
+            String::new(),
+            "v2/blobs/sha256/e3/x".to_owned(),
+            format!("v1/blobs/sha256/ff/{hex}"),
+            format!("v1/blobs/sha256/{hex}"),
+            format!("v1/blobs/sha256/e3/{hex}/x"),
+            "v1/tags/docker.io/_/x".to_owned(),
+            "v1/tags/../library/alpine/_/x".to_owned(),
+            "v1/tags/docker.io/library/../x/_/y".to_owned(),
+            "v1/tags/docker.io/library/alpine/_/..".to_owned(),
+            format!("v1/leases/sha256/{hex}/x"),
+            format!("v1/links/docker.io/a/_/sha256/{hex}/x"),
+        ] {
+            assert_eq!(Key::parse(&text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `[cache]`: where content is kept, how much of it, and for how long it counts as fresh.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::Url;
+
+use super::units::{Bytes, Span};
+
+/// `[cache]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// The store.
+    pub store: StoreAddress,
+    /// Bytes that blobs and manifests may take; the longest unused go first.
+    pub max_size: Bytes,
+    /// Bytes of the disk that stay free, whatever `max_size` says.
+    pub min_free: Bytes,
+    /// What nobody has used for this long goes; `None`: nothing goes for its age alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unused: Option<Span>,
+    /// Memory for manifests, tags and links.
+    pub memory: Bytes,
+    /// How long a tag is served without asking the upstream.
+    pub tag_ttl: Span,
+    /// Rules for some tags; the first that matches wins.
+    pub tags: Vec<TagRule>,
+    /// How long behind its last confirmation a tag is served while its upstream cannot answer.
+    pub stale_if_error: Span,
+    /// How long "not found" is remembered.
+    pub negative_ttl: Span,
+    /// How long lists of tags and referrers are served without asking.
+    pub listing_ttl: Span,
+    /// Never asks an upstream for anything.
+    pub offline: bool,
+    /// Fills.
+    pub fill: Fill,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            store: StoreAddress::Auto,
+            max_size: Bytes(20 << 30),
+            min_free: Bytes(1 << 30),
+            max_unused: None,
+            memory: Bytes(16 << 20),
+            tag_ttl: Span::seconds(60),
+            tags: Vec::new(),
+            stale_if_error: Span::seconds(7 * 86_400),
+            negative_ttl: Span::seconds(10),
+            listing_ttl: Span::seconds(30),
+            offline: false,
+            fill: Fill::default(),
+        }
+    }
+}
+
+impl Cache {
+    /// What holds for a tag: the first rule that matches, or `tag_ttl`.
+    pub fn rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Revalidate {
+        let name = format!("{upstream}/{repository}:{tag}");
+        let rule = self.tags.iter().find(|rule| crate::pattern::matches(&rule.pattern, &name));
+        rule.map_or(Revalidate::After(self.tag_ttl), |rule| rule.revalidate)
+    }
+}
+
+/// `[cache.fill]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fill {
+    /// Ranges of one blob that are fetched at once; 1 means one plain download.
+    pub parts: u32,
+    /// Length of each. Blobs shorter than two of them are fetched whole.
+    pub part_size: Bytes,
+    /// Ranges fetched at once from one upstream, whatever the number of blobs.
+    pub parts_per_upstream: u32,
+    /// How long a request waits for bytes that another process or an earlier request is fetching.
+    pub wait: Span,
+}
+
+impl Default for Fill {
+    fn default() -> Self {
+        Self { parts: 8, part_size: Bytes(4 << 20), parts_per_upstream: 32, wait: Span::seconds(15) }
+    }
+}
+
+/// `[[cache.tags]]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagRule {
+    /// `docker.io/library/*:latest`: upstream, repository and tag; `*` within a segment, `**` across segments.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// When the upstream is asked whether the tag still points there.
+    pub revalidate: Revalidate,
+}
+
+/// When an upstream is asked whether a tag still points where it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revalidate {
+    /// When it was asked longer ago than this.
+    After(Span),
+    /// Each time.
+    Always,
+    /// Never: the tag is as good as a digest.
+    Never,
+}
+
+impl fmt::Display for Revalidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(span) => span.fmt(f),
+            Self::Always => f.write_str("always"),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
+impl Serialize for Revalidate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Revalidate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            other => Span::parse(other).map(Self::After).ok_or_else(|| {
+                de::Error::custom(format!("{other:?}: expected \"always\", \"never\" or a time such as \"5m\""))
+            }),
+        }
+    }
+}
+
+/// `cache.store`: where content is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// Where the platform finds a place for it.
+    #[default]
+    Auto,
+    /// Nowhere: everything is relayed.
+    None,
+    /// In memory, until the process ends.
+    Memory,
+    /// In a directory.
+    File(Box<str>),
+    /// In an object store.
+    Objects(Box<Url>),
+}
+
+/// Schemes of object stores.
+pub const OBJECT_STORES: [&str; 6] = ["s3", "oss", "cos", "obs", "gcs", "azblob"];
+
+/// Not an address of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected none, memory:, file:///directory, or s3://bucket/prefix (also oss, cos, obs, gcs, azblob)")]
+pub struct InvalidStore;
+
+impl FromStr for StoreAddress {
+    type Err = InvalidStore;
+
+    fn from_str(text: &str) -> Result<Self, InvalidStore> {
+        match text {
+            "auto" => return Ok(Self::Auto),
+            "none" => return Ok(Self::None),
+            "memory" | "memory:" => return Ok(Self::Memory),
+            _ => {}
+        }
+        if let Some(path) = text.strip_prefix("file://") {
+            return (path.starts_with('/')).then(|| Self::File(path.into())).ok_or(InvalidStore);
+        }
+        let url = Url::parse(text).map_err(|_| InvalidStore)?;
+        let is_known = OBJECT_STORES.contains(&url.scheme());
+        let has_bucket = url.host_str().is_some_and(|bucket| !bucket.is_empty());
+        let is_secret = url.password().is_some() || !url.username().is_empty();
+        (is_known && has_bucket && !is_secret).then(|| Self::Objects(Box::new(url))).ok_or(InvalidStore)
+    }
+}
+
+impl fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::None => f.write_str("none"),
+            Self::Memory => f.write_str("memory:"),
+            Self::File(path) => write!(f, "file://{path}"),
+            Self::Objects(url) => url.fmt(f),
+        }
+    }
+}
+
+impl Serialize for StoreAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_stores_are_read_and_shown_alike() {
+        for text in
+            ["auto", "none", "memory:", "file:///var/cache/x", "s3://bucket/some/prefix?region=eu-1", "oss://b"]
+        {
+            assert_eq!(text.parse::<StoreAddress>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "disk", "file://relative", "file:relative", "s3://", "ftp://x/y", "s3://key:secret@bucket/x"]
+        {
+            assert_eq!(text.parse::<StoreAddress>(), Err(InvalidStore), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_a_tag_wins() {
+        let rule = |pattern: &str, revalidate| TagRule { pattern: pattern.to_owned(), revalidate };
+        let cache = Cache {
+            tags: vec![
+                rule("docker.io/library/*:latest", Revalidate::Always),
+                rule("docker.io/**", Revalidate::Never),
+            ],
+            ..Cache::default()
+        };
+        assert_eq!(cache.rule_for("docker.io", "library/alpine", "latest"), Revalidate::Always);
+        assert_eq!(cache.rule_for("docker.io", "library/alpine", "3.20"), Revalidate::Never);
+        assert_eq!(cache.rule_for("ghcr.io", "a/b", "latest"), Revalidate::After(Span::seconds(60)));
+    }
+}

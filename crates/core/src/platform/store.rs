@@ -1,0 +1,164 @@
+//! Room for content, as the cache asks for it: blobs, which are streamed, and records, small values read and written
+//! whole. One contract for a disk, an object store and memory; one suite holds them all to it (`testing::contract`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use url::Url;
+
+use crate::body::Body;
+use crate::cache::Key;
+
+/// Room for content.
+///
+/// What is written under a key is there whole or not at all, for every process that shares the store.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// A record; `None`: there is none.
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
+
+    /// Writes a record, and returns whether it did: with [`When::Absent`] only where nothing is.
+    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError>;
+
+    /// Removes a record or a blob; what is not there is removed already. Whoever is reading it reads on.
+    async fn remove(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// A blob's length and mark, without its bytes.
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
+
+    /// A blob, or its bytes from `first` up to `end`; what lies behind its end is not there to be read.
+    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError>;
+
+    /// Begins a blob that nobody sees until it is committed. `length` in bytes, where it is known: room is then
+    /// asked for at once, and [`StoreError::Full`] comes before the first byte.
+    async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError>;
+
+    /// Everything below a prefix of keys, in no order; an empty prefix is everything.
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>>;
+
+    /// Marks a key as used just now, for the order of eviction. Cheap: called for hits that memory answers.
+    fn used(&self, key: &Key);
+
+    /// An address that gives a blob to whoever has it, until `life` is over; `None`: this store has none to give.
+    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError>;
+
+    /// Bytes that can still be written; `None`: there is no end to them, or none that is known.
+    async fn free(&self) -> Result<Option<u64>, StoreError>;
+
+    /// Removes what a crash left behind and nobody has touched for `age`: temporary files, unfinished uploads.
+    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError>;
+
+    /// Whether other processes may share it: then fills are agreed upon by leases.
+    fn is_shared(&self) -> bool;
+}
+
+/// A blob that is arriving: written and read at any offset, and invisible until it is committed. Dropped before, it
+/// leaves nothing, or litter for the sweep.
+#[async_trait]
+pub trait Draft: Send + Sync {
+    /// Writes at an offset, in bytes.
+    async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Reads what was written: at least one byte and at most `most`. Works after a commit, too. Reading where nothing
+    /// was written is the caller's mistake: whatever comes is not what anybody sent.
+    async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError>;
+
+    /// Makes it visible under its key, durably. The caller has verified it, and its bytes are `length` in all.
+    async fn commit(&self, length: u64) -> Result<(), StoreError>;
+}
+
+/// Under which condition a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Whatever is there.
+    Always,
+    /// Only where nothing is.
+    Absent,
+}
+
+/// A part of a blob, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Offset of the first.
+    pub first: u64,
+    /// Offset behind the last.
+    pub end: u64,
+}
+
+/// What is known of a stored blob without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length in bytes.
+    pub length: u64,
+    /// Changes whenever the stored bytes may have: inode and times of change, or an entity tag.
+    pub mark: Mark,
+}
+
+/// Tells one state of a stored blob from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mark(pub Box<str>);
+
+/// A stored blob, opened.
+pub struct Found {
+    /// Length of the whole, in bytes, and its mark.
+    pub stat: Stat,
+    /// The bytes that were asked for.
+    pub body: Body,
+}
+
+/// What a list says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// Bytes below it.
+    pub size: u64,
+    /// When it was last used, in seconds since 1970; as far as the store knows.
+    pub used: u64,
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files or uploads.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room.
+    #[error("the cache has no room left")]
+    Full,
+    /// It may not be written.
+    #[error("the cache cannot be written")]
+    Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It did not answer in time.
+    #[error("the cache did not answer in time")]
+    TimedOut,
+    /// Anything else.
+    #[error("the cache failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// A few words for header, log and metrics.
+    pub fn why(&self) -> &'static str {
+        match self {
+            Self::Full => "cache full",
+            Self::Denied(_) => "cache not writable",
+            Self::TimedOut => "cache timed out",
+            Self::Failed(_) => "cache failed",
+        }
+    }
+
+    /// Wraps what the platform said.
+    pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
+}
