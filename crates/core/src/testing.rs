@@ -4,8 +4,10 @@
 //! - [`Network`]: hosts in memory behind `Transport`, the faults that a test scripts, and a log of all that was sent
 //! - [`Registry`]: a registry on that network, with its token server and its storage
 //! - [`CountingEntropy`], [`Users`]: the rest of a platform
+//! - [`contract`]: what every store promises
 
 mod body;
+pub mod contract;
 mod network;
 mod platform;
 mod registry;

@@ -14,4 +14,5 @@ mod original;
 mod push;
 mod redirects;
 mod routing;
+mod stores;
 mod tokens;

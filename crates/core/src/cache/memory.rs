@@ -1,0 +1,274 @@
+//! Content in memory, until the process ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use url::Url;
+
+use super::Key;
+use crate::body::Body;
+use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
+
+/// A bounded store: when it is full, it says so, and whoever writes decides what goes.
+pub struct MemoryStore {
+    shelf: Arc<Shelf>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Shelf {
+    capacity: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    items: BTreeMap<Key, Item>,
+    /// Bytes of all items, and of what drafts have been promised.
+    taken: u64,
+    /// How many items there ever were.
+    count: u64,
+}
+
+struct Item {
+    bytes: Bytes,
+    number: u64,
+    used: u64,
+}
+
+impl MemoryStore {
+    /// Room for so many bytes.
+    pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
+        Self { shelf: Arc::new(Shelf { capacity, state: Mutex::default() }), clock }
+    }
+}
+
+impl Shelf {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Promises so many bytes, where there is room for them.
+    fn take(&self, bytes: u64) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if bytes > self.capacity.saturating_sub(state.taken) {
+            return Err(StoreError::Full);
+        }
+        state.taken += bytes;
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let mut state = self.state();
+        state.taken = state.taken.saturating_sub(bytes);
+    }
+}
+
+impl State {
+    /// Puts in what room was taken for.
+    fn put(&mut self, key: Key, bytes: Bytes, now: u64) {
+        self.count += 1;
+        let item = Item { bytes, number: self.count, used: now };
+        if let Some(before) = self.items.insert(key, item) {
+            self.taken = self.taken.saturating_sub(before.bytes.len() as u64);
+        }
+    }
+}
+
+impl Item {
+    fn stat(&self) -> Stat {
+        Stat { length: self.bytes.len() as u64, mark: Mark(self.number.to_string().into()) }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.shelf.state().items.get(key).map(|item| item.bytes.clone()))
+    }
+
+    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+        let now = self.clock.unix_seconds();
+        let length = value.len() as u64;
+        let mut state = self.shelf.state();
+        let before = state.items.get(key).map(|item| item.bytes.len() as u64);
+        if when == When::Absent && before.is_some() {
+            return Ok(false);
+        }
+        let others = state.taken.saturating_sub(before.unwrap_or(0));
+        if length > self.shelf.capacity.saturating_sub(others) {
+            return Err(StoreError::Full);
+        }
+        state.taken += length;
+        state.put(key.clone(), value, now);
+        Ok(true)
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        let mut state = self.shelf.state();
+        if let Some(item) = state.items.remove(key) {
+            state.taken = state.taken.saturating_sub(item.bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        Ok(self.shelf.state().items.get(key).map(Item::stat))
+    }
+
+    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
+        let state = self.shelf.state();
+        let Some(item) = state.items.get(key) else { return Ok(None) };
+        let bytes = match part {
+            None => item.bytes.clone(),
+            Some(part) => slice(&item.bytes, part.first, part.end),
+        };
+        Ok(Some(Found { stat: item.stat(), body: Body::from(bytes) }))
+    }
+
+    async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
+        let promised = length.unwrap_or(0);
+        self.shelf.take(promised)?;
+        let content = Mutex::new(Content { written: Written::Open(Vec::new()), promised });
+        Ok(Arc::new(MemoryDraft {
+            shelf: Arc::clone(&self.shelf),
+            clock: Arc::clone(&self.clock),
+            key: key.clone(),
+            content,
+        }))
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
+        let state = self.shelf.state();
+        let found = state.items.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+        let entries = found
+            .map(|(key, item)| Ok(Entry { key: key.clone(), size: item.bytes.len() as u64, used: item.used }));
+        stream::iter(entries.collect::<Vec<_>>()).boxed()
+    }
+
+    fn used(&self, key: &Key) {
+        let now = self.clock.unix_seconds();
+        if let Some(item) = self.shelf.state().items.get_mut(key) {
+            item.used = now;
+        }
+    }
+
+    async fn link(&self, _key: &Key, _life: Duration) -> Result<Option<Url>, StoreError> {
+        Ok(None)
+    }
+
+    async fn free(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.shelf.capacity.saturating_sub(self.shelf.state().taken)))
+    }
+
+    async fn sweep(&self, _age: Duration) -> Result<Swept, StoreError> {
+        Ok(Swept::default())
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+}
+
+struct MemoryDraft {
+    shelf: Arc<Shelf>,
+    clock: Arc<dyn Clock>,
+    key: Key,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    written: Written,
+    /// Bytes taken from the shelf and not yet put into it.
+    promised: u64,
+}
+
+enum Written {
+    Open(Vec<u8>),
+    Kept(Bytes),
+}
+
+impl MemoryDraft {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Draft for MemoryDraft {
+    async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
+        let mut content = self.content();
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end > content.promised {
+            self.shelf.take(end - content.promised)?;
+            content.promised = end;
+        }
+        let Written::Open(written) = &mut content.written else {
+            return Err(StoreError::failed("it is committed already"));
+        };
+        let first = usize::try_from(offset).map_err(|_| StoreError::Full)?;
+        let end = usize::try_from(end).map_err(|_| StoreError::Full)?;
+        if end > written.len() {
+            written.try_reserve(end - written.len()).map_err(|_| StoreError::Full)?;
+            written.resize(end, 0);
+        }
+        if let Some(place) = written.get_mut(first..end) {
+            place.copy_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
+    async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
+        let content = self.content();
+        let end = offset.saturating_add(most as u64);
+        let bytes = match &content.written {
+            Written::Kept(bytes) => slice(bytes, offset, end),
+            Written::Open(bytes) => {
+                let part = range(bytes.len(), offset, end);
+                Bytes::copy_from_slice(bytes.get(part).unwrap_or_default())
+            }
+        };
+        if bytes.is_empty() { Err(StoreError::failed("nothing is written there")) } else { Ok(bytes) }
+    }
+
+    async fn commit(&self, length: u64) -> Result<(), StoreError> {
+        let now = self.clock.unix_seconds();
+        let mut content = self.content();
+        let Written::Open(written) = &mut content.written else {
+            return Err(StoreError::failed("it is committed already"));
+        };
+        if written.len() as u64 != length {
+            let what = format!("{} bytes were written, and {length} promised", written.len());
+            return Err(StoreError::failed(what));
+        }
+        let bytes = Bytes::from(std::mem::take(written));
+        content.written = Written::Kept(bytes.clone());
+        let surplus = std::mem::take(&mut content.promised).saturating_sub(length);
+        let mut state = self.shelf.state();
+        state.taken = state.taken.saturating_sub(surplus);
+        state.put(self.key.clone(), bytes, now);
+        Ok(())
+    }
+}
+
+impl Drop for MemoryDraft {
+    fn drop(&mut self) {
+        let promised = self.content().promised;
+        self.shelf.give_back(promised);
+    }
+}
+
+fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
+    bytes.slice(range(bytes.len(), first, end))
+}
+
+/// What of a range lies within a length.
+fn range(length: usize, first: u64, end: u64) -> std::ops::Range<usize> {
+    let end = usize::try_from(end).map_or(length, |end| end.min(length));
+    let first = usize::try_from(first).map_or(end, |first| first.min(end));
+    first..end
+}
