@@ -13,6 +13,7 @@ mod passwords;
 mod reload;
 mod runtime;
 mod settings;
+mod store;
 mod tls;
 mod transport;
 mod workers;

@@ -1,0 +1,354 @@
+//! Content in a directory: a key is a path below it.
+//!
+//! What is written is whole or absent, for every process that shares the directory: bytes go to a file in `v1/tmp`,
+//! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
+//! as they hold what private registries gave out.
+
+mod read;
+mod temp;
+#[cfg(test)]
+mod tests;
+mod used;
+mod walk;
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use self::read::Reader;
+use self::temp::Temp;
+use self::used::Used;
+
+/// Where files lie before they have their name.
+const TEMP: &str = "v1/tmp";
+/// How long a disk may take for anything but a commit.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long it may take to sync a blob, which may be gigabytes on a slow disk.
+const COMMIT_PATIENCE: Duration = Duration::from_mins(10);
+/// How often a file is given its name while somebody removes the empty directory it goes to.
+const TRIES: usize = 8;
+
+/// A directory of content.
+pub(crate) struct FileStore {
+    root: Arc<Root>,
+    used: Arc<Used>,
+}
+
+/// The directory itself.
+struct Root {
+    path: PathBuf,
+    min_free: u64,
+}
+
+impl FileStore {
+    /// Takes the directory, which is created where it is missing. Fails where nothing can be written.
+    pub(crate) fn open(path: &Path, min_free: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let root = Root { path: path.to_owned(), min_free };
+        root.make_dirs(Path::new(TEMP))?;
+        let probe = Temp::new(&root)?;
+        probe.file.write_all_at(b"x", 0).or_else(|error| {
+            // A disk that is full today may have room tomorrow.
+            if is_full(&error) { Ok(()) } else { Err(error) }
+        })?;
+        drop(probe);
+        Ok(Self { root: Arc::new(root), used: Arc::default() })
+    }
+
+    /// Does something with the directory on a thread that may wait for a disk.
+    async fn with_root<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Root>) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let root = Arc::clone(&self.root);
+        off_thread(PATIENCE, move || work(&root)).await
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let path = self.root.path_of(key);
+        off_thread(PATIENCE, move || absent_as_none(std::fs::read(path)).map(|found| found.map(Bytes::from))).await
+    }
+
+    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.with_root(move |root| {
+            if when == When::Absent && root.path_of(&key).try_exists()? {
+                return Ok(false);
+            }
+            let temp = Temp::new(root)?;
+            temp.file.write_all_at(&value, 0)?;
+            temp.place(root, &key, when)
+        })
+        .await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.used.forget(key);
+        let path = self.root.path_of(key);
+        off_thread(PATIENCE, move || absent_as_none(std::fs::remove_file(path)).map(|_| ())).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        let path = self.root.path_of(key);
+        off_thread(PATIENCE, move || Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found))))
+            .await
+    }
+
+    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
+        let path = self.root.path_of(key);
+        off_thread(PATIENCE, move || {
+            let Some(file) = absent_as_none(File::open(path))? else { return Ok(None) };
+            let Some(stat) = stat(&file.metadata()?) else { return Ok(None) };
+            let part = part.unwrap_or(Part { first: 0, end: stat.length });
+            let body = Reader::body(file, part.first, part.end.min(stat.length))?;
+            Ok(Some(Found { stat, body }))
+        })
+        .await
+    }
+
+    async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
+        let key = key.clone();
+        let draft = self.with_root(move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
+        Ok(Arc::new(draft))
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
+        walk::list(Arc::clone(&self.root), Arc::clone(&self.used), prefix.to_owned())
+    }
+
+    fn used(&self, key: &Key) {
+        self.used.now(&self.root, key);
+    }
+
+    async fn link(&self, _key: &Key, _life: Duration) -> Result<Option<Url>, StoreError> {
+        Ok(None)
+    }
+
+    async fn free(&self) -> Result<Option<u64>, StoreError> {
+        self.with_root(|root| root.free().map(Some)).await
+    }
+
+    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
+        self.with_root(move |root| walk::sweep(root, age)).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// A blob that is arriving in a file without a name.
+struct FileDraft {
+    root: Arc<Root>,
+    key: Key,
+    temp: Arc<Temp>,
+    /// Bytes that there was room for at the beginning.
+    reserved: u64,
+}
+
+impl FileDraft {
+    fn begin(root: Arc<Root>, key: Key, length: Option<u64>) -> io::Result<Self> {
+        let reserved = length.unwrap_or(0);
+        root.want(reserved)?;
+        let temp = Arc::new(Temp::new(&root)?);
+        reserve(&temp.file, reserved)?;
+        Ok(Self { root, key, temp, reserved })
+    }
+}
+
+#[async_trait]
+impl Draft for FileDraft {
+    async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
+        let (root, temp, reserved) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.reserved);
+        off_thread(PATIENCE, move || {
+            let length = bytes.len() as u64;
+            if offset.saturating_add(length) > reserved {
+                root.want(length)?;
+            }
+            temp.file.write_all_at(&bytes, offset)
+        })
+        .await
+    }
+
+    async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
+        let temp = Arc::clone(&self.temp);
+        off_thread(PATIENCE, move || {
+            let bytes = read::piece(&temp.file, offset, most)?;
+            if bytes.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+        })
+        .await
+    }
+
+    async fn commit(&self, length: u64) -> Result<(), StoreError> {
+        let (root, temp, key) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.key.clone());
+        let is_longer = self.reserved > length;
+        off_thread(COMMIT_PATIENCE, move || {
+            let written = temp.file.metadata()?.len();
+            if written != length {
+                return Err(io::Error::other(format!("{written} bytes were written, and {length} promised")));
+            }
+            if is_longer {
+                // Gives back what was reserved behind the end.
+                temp.file.set_len(length)?;
+            }
+            temp.place(&root, &key, When::Always).map(|_| ())
+        })
+        .await
+    }
+}
+
+impl Root {
+    fn path_of(&self, key: &Key) -> PathBuf {
+        self.path.join(key.as_str())
+    }
+
+    /// Bytes that may still be written.
+    fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
+    }
+
+    /// Fails where there is no room for so many bytes, or for any.
+    fn want(&self, bytes: u64) -> io::Result<()> {
+        if self.free()? < bytes.max(1) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// Creates directories below the root, never the root itself: it may have been unmounted.
+    fn make_dirs(&self, below: &Path) -> io::Result<()> {
+        let mut path = self.path.clone();
+        for part in below {
+            let parent = path.clone();
+            path.push(part);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => sync_dir(&parent)?,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a file its name, and returns whether it did.
+    fn rename(&self, from: &Path, key: &Key, when: When) -> io::Result<bool> {
+        let to = self.path_of(key);
+        let parent = Path::new(key.as_str()).parent().unwrap_or(Path::new(""));
+        for _ in 0..TRIES {
+            let done = match when {
+                When::Always => std::fs::rename(from, &to),
+                When::Absent => rename_to_absent(from, &to),
+            };
+            match done {
+                Ok(()) => return sync_dir(&self.path.join(parent)).map(|()| true),
+                Err(error) if when == When::Absent && error.kind() == ErrorKind::AlreadyExists => {
+                    return Ok(false);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound && from.try_exists()? => {
+                    self.make_dirs(parent)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ErrorKind::NotFound.into())
+    }
+}
+
+/// Renames where nothing is in the way; some file systems can only do it by a second name.
+fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            std::fs::hard_link(from, to)?;
+            // Nobody misses the first name, and a sweep removes what stays.
+            let _ = std::fs::remove_file(from);
+            Ok(())
+        }
+        done => Ok(done?),
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        // Some network file systems sync no directories.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        done => done,
+    }
+}
+
+/// Takes room on the disk without making the file longer.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+        // Not every file system can; then the disk may turn out full later.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it has something to say elsewhere")]
+fn reserve(_file: &File, _bytes: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// What a file says of itself; `None`: it is something else, and not ours.
+///
+/// The time of its last change of status is left out of the mark: noting when a file was used changes that, and not
+/// the bytes.
+fn stat(found: &std::fs::Metadata) -> Option<Stat> {
+    let mark = || format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
+    found.is_file().then(|| Stat { length: found.len(), mark: Mark(mark().into()) })
+}
+
+fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for a disk elsewhere, and not for ever. What was begun goes on behind a caller who gave up.
+async fn off_thread<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, spawn_blocking(work)).await {
+        Ok(Ok(done)) => done.map_err(why),
+        Ok(Err(panicked)) => Err(StoreError::failed(panicked)),
+        Err(_) => Err(StoreError::TimedOut),
+    }
+}
+
+/// What a disk's error means.
+pub(super) fn why(error: io::Error) -> StoreError {
+    if is_full(&error) {
+        return StoreError::Full;
+    }
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StoreError::Denied(error.into()),
+        _ => StoreError::failed(error),
+    }
+}
+
+/// No room on the disk, in the quota or below the longest file that this process may write.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}

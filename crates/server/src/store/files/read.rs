@@ -1,0 +1,112 @@
+//! A file as a body: piece by piece, the next one read while this one is sent.
+
+use std::fs::File;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Frame;
+use registry_proxy_core::body::{Body, BodyError};
+use rustix::buffer::spare_capacity;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// How much is read at once: each body holds two of them.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
+
+/// Reads from an offset to an end.
+pub(super) struct Reader {
+    file: Arc<File>,
+    next: u64,
+    end: u64,
+    ready: Option<Bytes>,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl Reader {
+    /// The bytes from `first` up to `end`. The first piece is read here, so that a disk that fails is known before
+    /// an answer is begun.
+    pub(super) fn body(file: File, first: u64, end: u64) -> io::Result<Body> {
+        let length = end.saturating_sub(first);
+        let piece = piece(&file, first, most(length))?;
+        if piece.len() as u64 == length {
+            return Ok(piece.into());
+        }
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let next = first + piece.len() as u64;
+        let reader = Self { file: Arc::new(file), next, end, ready: Some(piece), reading: None };
+        Ok(Body::stream(reader, Some(length)))
+    }
+
+    fn read_ahead(&mut self) {
+        if self.reading.is_none() && self.next < self.end {
+            let (file, next, most) = (Arc::clone(&self.file), self.next, most(self.end - self.next));
+            self.reading = Some(spawn_blocking(move || piece(&file, next, most)));
+        }
+    }
+}
+
+impl http_body::Body for Reader {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.read_ahead();
+        if let Some(piece) = self.ready.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let done = ready!(Pin::new(reading).poll(cx));
+        self.reading = None;
+        let missing_bytes = self.end - self.next;
+        match done {
+            Ok(Ok(piece)) if piece.is_empty() => {
+                self.end = self.next;
+                Poll::Ready(Some(Err(BodyError::Short { missing_bytes })))
+            }
+            Ok(Ok(piece)) => {
+                self.next += piece.len() as u64;
+                self.read_ahead();
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Ok(Err(error)) => {
+                self.end = self.next;
+                Poll::Ready(Some(Err(BodyError::Broken(error.into()))))
+            }
+            Err(panicked) => {
+                self.end = self.next;
+                Poll::Ready(Some(Err(BodyError::Broken(panicked.into()))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ready.is_none() && self.reading.is_none() && self.next >= self.end
+    }
+}
+
+fn most(bytes: u64) -> usize {
+    usize::try_from(bytes).map_or(PIECE_BYTES, |bytes| bytes.min(PIECE_BYTES))
+}
+
+/// Bytes at an offset, at most one piece of them; none at the end of the file.
+pub(super) fn piece(file: &File, offset: u64, most: usize) -> io::Result<Bytes> {
+    let most = most.min(PIECE_BYTES);
+    let mut bytes = Vec::with_capacity(most);
+    while bytes.len() < most {
+        let at = offset + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(most);
+    Ok(bytes.into())
+}

@@ -1,0 +1,75 @@
+//! Files that have no name yet.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::{Entropy as _, When};
+
+use super::{Root, TEMP};
+use crate::runtime::SystemEntropy;
+
+/// A file in `v1/tmp`, locked while it is open so that no sweep takes it, and removed unless it got its name.
+pub(super) struct Temp {
+    pub(super) file: File,
+    path: PathBuf,
+    is_placed: AtomicBool,
+}
+
+impl Temp {
+    pub(super) fn new(root: &Root) -> io::Result<Self> {
+        loop {
+            let mut name = [0; 16];
+            SystemEntropy.fill(&mut name);
+            let path = root.path.join(TEMP).join(format!("{:032x}", u128::from_ne_bytes(name)));
+            let file = match create(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    root.make_dirs(Path::new(TEMP))?;
+                    create(&path)?
+                }
+                done => done?,
+            };
+            // Without locks on this file system, a sweep goes by age alone.
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0 {
+                // A sweep came between.
+                continue;
+            }
+            return Ok(Self { file, path, is_placed: AtomicBool::new(false) });
+        }
+    }
+
+    /// Makes it durable under its name, and returns whether it did. The open file goes on serving.
+    pub(super) fn place(&self, root: &Root, key: &Key, when: When) -> io::Result<bool> {
+        if self.is_placed.load(Ordering::Acquire) {
+            return Err(io::Error::other("it has its name already"));
+        }
+        self.file.sync_all()?;
+        let is_placed = root.rename(&self.path, key, when)?;
+        self.is_placed.store(is_placed, Ordering::Release);
+        Ok(is_placed)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if *self.is_placed.get_mut() {
+            return;
+        }
+        let path = std::mem::take(&mut self.path);
+        let remove = move || {
+            // What cannot be removed now is left to the sweep.
+            let _ = std::fs::remove_file(path);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}

@@ -1,0 +1,107 @@
+//! When keys were last used: at once in memory, and now and then in the access time of the file, which outlives us.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::Clock as _;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+
+use super::Root;
+use crate::runtime::SystemClock;
+
+/// How old the file's own time may be, in seconds.
+const NOTED_EVERY: u64 = 3600;
+/// Keys remembered at once. One that is forgotten is noted in its file again.
+const MAX_KEYS: usize = 1 << 16;
+
+/// The times of some keys.
+#[derive(Default)]
+pub(super) struct Used(Mutex<HashMap<Key, Times>>);
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    used: u64,
+    noted: u64,
+}
+
+impl Used {
+    /// The key is used now.
+    pub(super) fn now(&self, root: &Arc<Root>, key: &Key) {
+        let now = SystemClock::new().unix_seconds();
+        if !self.remember(key, now) {
+            return;
+        }
+        let path = root.path_of(key);
+        let note = move || {
+            let seconds = i64::try_from(now).unwrap_or(i64::MAX);
+            let times = Timestamps {
+                last_access: Timespec { tv_sec: seconds, tv_nsec: 0 },
+                last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            };
+            // A file that is gone was used in vain; one that cannot be changed keeps its time.
+            let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::empty());
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(note)),
+            Err(_) => note(),
+        }
+    }
+
+    /// Remembers it, and returns whether the file is to be told.
+    fn remember(&self, key: &Key, now: u64) -> bool {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = keys.get_mut(key) {
+            times.used = now;
+            let is_due = now.saturating_sub(times.noted) >= NOTED_EVERY;
+            if is_due {
+                times.noted = now;
+            }
+            return is_due;
+        }
+        if keys.len() >= MAX_KEYS {
+            keys.retain(|_, times| now.saturating_sub(times.noted) < NOTED_EVERY);
+        }
+        if keys.len() >= MAX_KEYS {
+            keys.clear();
+        }
+        keys.insert(key.clone(), Times { used: now, noted: now });
+        true
+    }
+
+    /// When it was last used, as far as memory knows.
+    pub(super) fn last(&self, key: &Key) -> u64 {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(key).map_or(0, |times| times.used)
+    }
+
+    pub(super) fn forget(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_proxy_core::digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_at_most_once_an_hour() {
+        let (used, key) = (Used::default(), Key::blob(&Digest::sha256(b"")));
+        assert!(used.remember(&key, 10_000));
+        assert!(!used.remember(&key, 10_001));
+        assert!(!used.remember(&key, 13_599));
+        assert_eq!(used.last(&key), 13_599);
+        assert!(used.remember(&key, 13_600));
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let used = Used::default();
+        for number in 0..=u32::try_from(MAX_KEYS).unwrap() {
+            used.remember(&Key::lease(&Digest::sha256(b""), number), 10_000);
+        }
+        assert!(used.0.lock().unwrap().len() <= MAX_KEYS);
+    }
+}

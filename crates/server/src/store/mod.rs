@@ -1,0 +1,124 @@
+//! Where content is kept: the configuration's address becomes a store.
+
+mod files;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::config::{Cache, ConfigError, StoreAddress};
+use registry_proxy_core::platform::Store;
+
+use self::files::FileStore;
+use crate::runtime::SystemClock;
+
+/// Opens the store that is configured; `None`: nothing is kept.
+#[cfg_attr(not(test), expect(dead_code, reason = "the cache that asks for it comes next"))]
+pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError> {
+    let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
+    match &cache.store {
+        StoreAddress::None => Ok(None),
+        StoreAddress::Memory => {
+            Ok(Some(Arc::new(MemoryStore::new(cache.max_size.0, Arc::new(SystemClock::new())))))
+        }
+        StoreAddress::File(path) => {
+            let store = FileStore::open(Path::new(&**path), cache.min_free.0);
+            Ok(Some(Arc::new(store.map_err(|error| wrong(format!("{path} cannot be written: {error}")))?)))
+        }
+        StoreAddress::Auto => {
+            let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+            let places = places(&variable, rustix::process::geteuid().is_root(), &|path| path.is_dir());
+            Ok(first_writable(&places, cache.min_free.0).map(|store| Arc::new(store) as Arc<dyn Store>))
+        }
+        StoreAddress::Objects(url) => Err(wrong(format!("{}: object stores are not supported yet", url.scheme()))),
+    }
+}
+
+/// Where a cache may lie, best first.
+fn places(
+    variable: &dyn Fn(&str) -> Option<std::ffi::OsString>,
+    is_root: bool,
+    is_there: &dyn Fn(&Path) -> bool,
+) -> Vec<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    // systemd names several, with colons between them, if the unit does.
+    let service =
+        variable("CACHE_DIRECTORY").and_then(|value| std::env::split_paths(&value).next()).and_then(absolute);
+    let user = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
+    let home = variable("HOME").map(PathBuf::from).and_then(absolute).map(|home| home.join(".cache"));
+    let system = PathBuf::from("/var/cache");
+    // A root that has a cache at home is a person; one that has none is a service.
+    let is_service = is_root && !home.as_deref().is_some_and(is_there);
+    let shared = if is_service { [Some(system), home] } else { [home, Some(system)] };
+    let own = [user].into_iter().chain(shared).flatten().map(|path| path.join("registry-proxy"));
+    service.into_iter().chain(own).collect()
+}
+
+/// The first of these that takes a file.
+fn first_writable(places: &[PathBuf], min_free: u64) -> Option<FileStore> {
+    for place in places {
+        match FileStore::open(place, min_free) {
+            Ok(store) => {
+                tracing::info!(directory = %place.display(), "content is kept");
+                return Some(store);
+            }
+            Err(error) => {
+                tracing::debug!(directory = %place.display(), %error, "no cache can be kept in this directory");
+            }
+        }
+    }
+    tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open_at(address: &str) -> Result<Option<Arc<dyn Store>>, ConfigError> {
+        open(&Cache { store: address.parse().unwrap(), ..Cache::default() })
+    }
+
+    fn found(variables: &[(&str, &str)], is_root: bool, there: &[&str]) -> Vec<String> {
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let is_there = |path: &Path| there.iter().any(|place| Path::new(place) == path);
+        places(&variable, is_root, &is_there).iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_place_is_looked_for_in_order() {
+        let home = ("HOME", "/home/u");
+        let all = [("CACHE_DIRECTORY", "/run/c:/run/d"), ("XDG_CACHE_HOME", "/x"), home];
+        let [x, h, v] = ["/x/registry-proxy", "/home/u/.cache/registry-proxy", "/var/cache/registry-proxy"];
+        assert_eq!(found(&all, false, &[]), ["/run/c", x, h, v]);
+        assert_eq!(found(&[home], false, &[]), [h, v]);
+        assert_eq!(found(&[], false, &[]), [v]);
+        assert_eq!(found(&[home], true, &[]), [v, h]);
+        assert_eq!(found(&[home], true, &["/home/u/.cache"]), [h, v]);
+        assert_eq!(found(&[("HOME", "relative"), ("XDG_CACHE_HOME", "y")], false, &[]), [v]);
+    }
+
+    #[test]
+    fn the_first_place_that_can_be_written_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let below_a_file = dir.path().join("file/cache");
+        let good = dir.path().join("good");
+        assert!(first_writable(std::slice::from_ref(&below_a_file), 0).is_none());
+        assert!(first_writable(&[below_a_file, good.clone()], 0).is_some());
+        assert!(good.is_dir());
+    }
+
+    #[test]
+    fn an_address_that_is_wrong_names_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let error = open_at(&format!("file://{}/file/x", dir.path().display())).err().unwrap();
+        assert_eq!(error.place, "cache.store");
+        assert!(error.what.contains("cannot be written"), "{}", error.what);
+        assert!(open_at("none").unwrap().is_none());
+        assert!(!open_at("memory:").unwrap().unwrap().is_shared());
+        assert!(open_at(&format!("file://{}", dir.path().display())).unwrap().unwrap().is_shared());
+    }
+}
