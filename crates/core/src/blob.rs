@@ -1,4 +1,7 @@
-//! GET and HEAD of a blob: relayed byte for byte, ranges included, never held.
+//! GET and HEAD of a blob: byte for byte, ranges included, never held. From the cache, from what is arriving there, or
+//! relayed.
+
+mod kept;
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, describe_blob, describe_content};
-use crate::outcome::Done;
+use crate::outcome::{Done, Outcome};
 use crate::platform::Purpose;
 use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
 use crate::relay::{Relay, Source, begun};
@@ -36,47 +39,72 @@ struct Target {
 
 /// Answers for a blob.
 pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
-    let missing = blob_unknown;
     let is_known = headers::is_known_to_client(&visit.head.headers, digest);
+    // What the client is to fetch from elsewhere is not fetched here.
+    let target = sealed_target(visit)?;
+    let cache = visit.cache.filter(|_| target.is_none() && visit.upstream.redirects() == Redirects::Follow);
     if visit.is_head() || is_known {
-        let length = length_of(visit, digest).await?;
+        let (length, outcome) = match cache {
+            Some(cache) => kept::length(visit, cache, digest).await?,
+            None => (length_of(visit, digest).await?, Outcome::relayed()),
+        };
         let mut response = Response::new(Body::Empty);
         describe_content(response.headers_mut(), digest, visit.is_open, true);
         describe_blob(response.headers_mut(), length);
-        return Ok(Answer::relayed(if is_known { headers::not_modified(response) } else { response }));
+        let response = if is_known { headers::not_modified(response) } else { response };
+        return Ok(Answer { response, outcome });
     }
     let wanted = match wanted_range(visit, digest) {
         RangeRequest::Whole => None,
         RangeRequest::One(spec) => Some(spec),
         RangeRequest::Many => return Err(Error::SeveralRanges),
         RangeRequest::Inverted => {
-            let total = length_of(visit, digest).await?.unwrap_or(0);
-            return Err(Error::RangeNotSatisfiable { total });
+            let total = match cache {
+                Some(cache) => kept::length(visit, cache, digest).await?.0,
+                None => length_of(visit, digest).await?,
+            };
+            return Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) });
         }
     };
-    let mut ask = ask_for(visit, digest, Method::GET);
-    ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
-    let reply = match sealed_target(visit)? {
-        Some(target) => visit.upstream.fetch_target(&target.url, &ask).await,
-        None => match visit.upstream.read_blob(&ask).await {
-            Redirected::Reply(reply) => reply,
-            Redirected::To(url) => return Ok(redirect(visit, digest, &url)),
-        },
-    };
+    match (cache, wanted) {
+        (Some(cache), None) => kept::whole(visit, cache, digest).await,
+        (Some(cache), Some(spec)) => kept::range(visit, cache, digest, spec).await,
+        (None, wanted) => {
+            let mut ask = ask_for(visit, digest, Method::GET);
+            ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
+            let reply = match target {
+                Some(target) => visit.upstream.fetch_target(&target.url, &ask).await,
+                None => match visit.upstream.read_blob(&ask).await {
+                    Redirected::Reply(reply) => reply,
+                    Redirected::To(url) => return Ok(redirect(visit, digest, &url)),
+                },
+            };
+            let (window, response) = accept(visit, digest, wanted, reply).await?;
+            relay(visit, digest, ask, window, response).await
+        }
+    }
+}
+
+/// What a reply gives of the blob.
+async fn accept(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+    reply: Reply,
+) -> Result<(Window, Response<Body>), Error> {
     let response = match reply {
         Reply::Unsatisfiable { total: None } => {
             let total = length_of(visit, digest).await?.unwrap_or(0);
             return Err(Error::RangeNotSatisfiable { total });
         }
-        reply => reply.or_error(missing)?,
+        reply => reply.or_error(blob_unknown)?,
     };
     let found = Found {
         status: response.status(),
         content_range: ContentRange::parse(response.headers().get(CONTENT_RANGE)),
         length: response.body().length(),
     };
-    let window = window_of(visit, digest, wanted, found).await?;
-    deliver(visit, digest, ask, window, response).await
+    Ok((window_of(visit, digest, wanted, found).await?, response))
 }
 
 /// What a 404 means here: the blob is unknown, or the whole repository (P-22).
@@ -191,35 +219,51 @@ async fn window_of(
     }
 }
 
-/// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
-async fn deliver(
-    visit: &Visit<'_>,
-    digest: &Digest,
-    ask: Ask,
-    window: Window,
-    response: Response<Body>,
-) -> Result<Answer, Error> {
-    let Window { range, is_partial, skip } = window;
-    let source = Source {
+/// Where the bytes come from again if they break off.
+fn source_of(visit: &Visit<'_>, ask: Ask) -> Source {
+    Source {
         upstream: Arc::clone(visit.upstream),
         ask,
         clock: Arc::clone(&visit.platform.clock),
         idle: visit.timeouts.idle.0,
         down: visit.timeouts.down.0,
         storage: None,
-    };
-    let length = range.map(|range| range.length());
-    let (first, end) = range.map_or((0, None), |range| (range.first, Some(range.end)));
-    let body = Body::stream(Relay::new(source, response.into_body(), skip, first, end), length);
+    }
+}
+
+/// The bytes as they come from the upstream.
+async fn relay(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    ask: Ask,
+    window: Window,
+    response: Response<Body>,
+) -> Result<Answer, Error> {
+    let length = window.range.map(|range| range.length());
+    let (first, end) = window.range.map_or((0, None), |range| (range.first, Some(range.end)));
+    let relay = Relay::new(source_of(visit, ask), response.into_body(), window.skip, first, end);
+    let body = Body::stream(relay, length);
+    deliver(visit, digest, &window, body, Outcome::relayed()).await
+}
+
+/// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
+async fn deliver(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    window: &Window,
+    body: Body,
+    outcome: Outcome,
+) -> Result<Answer, Error> {
+    let length = body.length();
     let body = begun(&*visit.platform.clock, visit.timeouts.head.0, body).await.map_err(Error::Upstream)?;
     let mut response = Response::new(body);
     describe_content(response.headers_mut(), digest, visit.is_open, true);
     describe_blob(response.headers_mut(), length);
-    if let (true, Some(range)) = (is_partial, range) {
+    if let (true, Some(range)) = (window.is_partial, window.range) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         response.headers_mut().insert(CONTENT_RANGE, range.to_content_range());
     }
-    Ok(Answer::relayed(response))
+    Ok(Answer { response, outcome })
 }
 
 /// Sends the client where the bytes are, or back to us for them.

@@ -71,6 +71,42 @@ impl Digest {
     }
 }
 
+/// Computes a digest piece by piece.
+pub enum Hasher {
+    /// `sha256`
+    Sha256(Sha256),
+    /// `sha512`
+    Sha512(Box<Sha512>),
+}
+
+impl Hasher {
+    /// For the algorithm of this digest; `None` where it is not one we can compute.
+    pub fn new(digest: &Digest) -> Option<Self> {
+        match digest.algorithm() {
+            "sha256" => Some(Self::Sha256(Sha256::new())),
+            "sha512" => Some(Self::Sha512(Box::default())),
+            _ => None,
+        }
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Whether all bytes together have this digest.
+    pub fn is(self, digest: &Digest) -> bool {
+        let computed = match self {
+            Self::Sha256(hasher) => hex(&hasher.finalize()),
+            Self::Sha512(hasher) => hex(&hasher.finalize()),
+        };
+        computed == digest.encoded()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -31,6 +31,8 @@ pub mod upstream;
 
 mod access;
 mod blob;
+mod fill;
+mod flight;
 mod listing;
 mod manifest;
 mod pattern;

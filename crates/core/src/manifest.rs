@@ -1,24 +1,33 @@
 //! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
 
+mod kept;
+
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::{Body, BodyError};
+use crate::cache::Claim;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::flight::Flights;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
 use crate::name::Reference;
+use crate::outcome::{Done, Outcome};
 use crate::platform::{Purpose, within};
-use crate::upstream::{Ask, Failure, Identity, Reply, UpstreamText};
+use crate::upstream::{Ask, Failure, Identity, Negative, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// A body that breaks is asked for once more.
 const TRIES: usize = 2;
 
+/// What a stale tag is served with (P-87).
+const STALE: &str = "299 - \"stale: the registry cannot be asked whether the tag still points here\"";
+
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
-struct Manifest {
+#[derive(Clone)]
+pub(crate) struct Manifest {
     media_type: HeaderValue,
     digest: Digest,
     length: u64,
@@ -28,16 +37,36 @@ struct Manifest {
     budget: HeaderMap,
 }
 
+/// A question that many may have at once: who asks where, and for what.
+type Question = (Claim, Box<str>);
+
+/// Questions under way.
+pub(crate) struct Questions {
+    looks: Flights<Question, Result<Option<Manifest>, Negative>>,
+    fetches: Flights<Question, Result<Manifest, Negative>>,
+}
+
+impl Questions {
+    /// Merged, where requests may wait for each other.
+    pub(crate) fn new(shares_io: bool) -> Self {
+        Self { looks: Flights::new(shares_io), fetches: Flights::new(shares_io) }
+    }
+}
+
 /// Answers for a manifest.
 pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
     let every = accept_everything(&visit.head.headers);
-    let mut manifest = find(visit, reference, &every).await?;
+    let (mut manifest, mut outcome) = match visit.cache {
+        Some(cache) => kept::find_kept(visit, cache, reference, &every).await?,
+        None => (find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?, Outcome::relayed()),
+    };
     // By tag, a client that names its types and leaves this one out may get another answer (P-82).
     if let (Reference::Tag(_), Some(narrow)) =
         (reference, narrow_accept(&visit.head.headers, &manifest.media_type))
+        && !visit.is_offline()
         && let Ok(other) = find(visit, reference, &narrow).await
     {
-        manifest = other;
+        (manifest, outcome) = (other, Outcome::new(Done::Relayed, "as the client's Accept wants it"));
     }
     let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
     let mut response = Response::new(match manifest.bytes {
@@ -48,45 +77,63 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
     describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, manifest.media_type);
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
+    if outcome.done == Done::Stale {
+        response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
+    }
     // The client's own budget, or that of the only registry there is; on a shared mirror it would be somebody
     // else's (P-121).
     if visit.is_single || matches!(visit.identity, Identity::Client(Some(_))) {
         response.headers_mut().extend(manifest.budget);
     }
-    Ok(Answer::relayed(if is_known { headers::not_modified(response) } else { response }))
+    let response = if is_known { headers::not_modified(response) } else { response };
+    Ok(Answer { response, outcome })
 }
 
-async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Error> {
-    let mut ask = visit.ask(visit.head.method.clone(), format!("manifests/{}", reference.as_str()), Purpose::Api);
-    ask.headers.insert(ACCEPT, accept.clone());
-    if visit.is_head() {
-        // What a HEAD must say and some registries do not is taken from a GET: a client that misses it would GET
-        // by itself, or fail (P-78). The same goes for registries that know no HEAD (P-25).
-        match visit.upstream.read(&ask).await {
-            Reply::Found(response) => {
-                if let Some(manifest) = described(&response, reference) {
-                    return Ok(manifest);
-                }
-            }
-            Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {}
-            reply => return Err(missing_or(reply, reference)),
-        }
-        ask.method = Method::GET;
+/// Asks the upstream.
+async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
+    if visit.is_head()
+        && let Some(manifest) = look(visit, reference, accept).await?
+    {
+        return Ok(manifest);
     }
-    read(visit, &ask, reference).await
+    fetch(visit, reference, accept).await
 }
 
-/// The error of a reply that is none of a manifest. Absent signatures are an everyday answer, which some registries
+/// Asks for the head alone. What a HEAD must say and some registries do not is taken from a GET: a client that misses
+/// it would GET by itself, or fail (P-78). The same goes for registries that know no HEAD (P-25): then `None`.
+async fn look(
+    visit: &Visit<'_>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Option<Manifest>, Negative> {
+    match visit.upstream.read(&ask_for(visit, Method::HEAD, reference, accept)).await {
+        Reply::Found(response) => Ok(described(&response, reference)),
+        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => Ok(None),
+        reply => reply.found().map(|_| None),
+    }
+}
+
+/// Asks for the whole.
+async fn fetch(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
+    read(visit, &ask_for(visit, Method::GET, reference, accept), reference).await
+}
+
+fn ask_for(visit: &Visit<'_>, method: Method, reference: &Reference, accept: &HeaderValue) -> Ask {
+    let mut ask = visit.ask(method, format!("manifests/{}", reference.as_str()), Purpose::Api);
+    ask.headers.insert(ACCEPT, accept.clone());
+    ask
+}
+
+/// The error of an answer that is none of a manifest. Absent signatures are an everyday answer, which some registries
 /// give as a refusal (P-22, P-23).
-fn missing_or(reply: Reply, reference: &Reference) -> Error {
+fn error_of(negative: Negative, reference: &Reference) -> Error {
     let missing = |text: UpstreamText| match text.code() {
         Some("NAME_UNKNOWN") => Error::NotFound(text),
         _ => Error::ManifestUnknown,
     };
-    match reply.or_error(missing) {
-        Err(Error::Refused(_)) if reference.is_attachment() => Error::ManifestUnknown,
-        Err(error) => error,
-        Ok(_) => Error::Upstream(Failure::Nonsense("answer to a HEAD")),
+    match negative.into_error(missing) {
+        Error::Refused(_) if reference.is_attachment() => Error::ManifestUnknown,
+        error => error,
     }
 }
 
@@ -110,14 +157,13 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
     })
 }
 
-async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Error> {
+async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
     let limit_bytes = visit.bounds.manifest.0;
     let mut failure = Failure::Broken;
     for _ in 0..TRIES {
-        let reply = visit.upstream.read(ask).await;
-        let Reply::Found(response) = reply else { return Err(missing_or(reply, reference)) };
+        let response = visit.upstream.read(ask).await.found()?;
         if response.status() != StatusCode::OK {
-            return Err(Error::Upstream(Failure::Nonsense("status of a manifest")));
+            return Err(Negative::Failed(Failure::Nonsense("status of a manifest")));
         }
         let (head, body) = response.into_parts();
         let promised = body.length();
@@ -126,13 +172,13 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
             Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
                 failure = Failure::Broken;
             }
-            Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Error::Upstream),
-            Ok(Err(BodyError::TooLarge { .. })) => return Err(Error::Upstream(Failure::TooLarge)),
+            Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Negative::Failed),
+            Ok(Err(BodyError::TooLarge { .. })) => return Err(Negative::Failed(Failure::TooLarge)),
             Ok(Err(_)) => failure = Failure::Broken,
             Err(_) => failure = Failure::TimedOut,
         }
     }
-    Err(Error::Upstream(failure))
+    Err(Negative::Failed(failure))
 }
 
 /// Holds the bytes against the digest that was asked, or that the registry gave (P-85).

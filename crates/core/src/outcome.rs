@@ -7,6 +7,16 @@ use std::fmt;
 pub enum Done {
     /// Answered from what we know ourselves: the ping, a token.
     Answered,
+    /// From the cache, without asking the upstream.
+    Hit,
+    /// From a fill that another request began.
+    Joined,
+    /// Fetched from the upstream, and kept.
+    Filled,
+    /// From the cache, after the upstream has confirmed it.
+    Revalidated,
+    /// From the cache, although it is due, since the upstream cannot be asked.
+    Stale,
     /// Passed on from the upstream.
     Relayed,
     /// The client was sent elsewhere.
@@ -22,6 +32,11 @@ impl Done {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
+            Self::Hit => "hit",
+            Self::Joined => "joined",
+            Self::Filled => "filled",
+            Self::Revalidated => "revalidated",
+            Self::Stale => "stale",
             Self::Relayed => "relayed",
             Self::Redirected => "redirected",
             Self::Refused => "refused",
@@ -43,6 +58,11 @@ impl Outcome {
     /// An outcome with its reason.
     pub const fn new(done: Done, why: &'static str) -> Self {
         Self { done, why }
+    }
+
+    /// Passed on from the upstream, since nothing is kept.
+    pub const fn relayed() -> Self {
+        Self::new(Done::Relayed, "no store")
     }
 }
 

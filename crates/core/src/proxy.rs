@@ -14,9 +14,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::access::{Access, Scope};
 use crate::body::{Body, Observe};
+use crate::cache::Cache;
 use crate::config::{Bounds, Config, Timeouts};
 use crate::error::Error;
+use crate::fill::Fills;
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
+use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome};
 use crate::outside::{Outside, Windows};
 use crate::platform::{Clock, Cx, Moment, Platform, within};
@@ -38,6 +41,9 @@ pub struct Proxy {
     via: String,
     bounds: Bounds,
     timeouts: Timeouts,
+    cache: Option<Arc<Cache>>,
+    fills: Arc<Fills>,
+    questions: Questions,
     waiting: AtomicUsize,
 }
 
@@ -59,6 +65,9 @@ impl Proxy {
             sealer,
             bounds: config.limits.clone(),
             timeouts: config.timeouts.clone(),
+            cache: Cache::new(&config.cache, platform).map(Arc::new),
+            fills: Arc::default(),
+            questions: Questions::new(platform.limits.shares_io),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -190,6 +199,9 @@ impl Proxy {
             is_open: self.access.is_open(),
             is_single: self.upstreams.len() == 1,
             storage_passes: self.access.is_open() && !self.routes.has_secret(),
+            cache: self.cache.as_ref(),
+            fills: &self.fills,
+            questions: &self.questions,
             upstream_headers: self.upstream_headers(head),
         };
         let result = if is_read {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
 use crate::body::{Body, BodyError};
+use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID};
@@ -45,9 +46,15 @@ pub(crate) async fn write(visit: &Visit<'_>, routes: &Routes, body: Body) -> Res
         }
         (&Method::PUT, Endpoint::Manifest(reference)) => put_manifest(visit, reference, body).await,
         (&Method::DELETE, Endpoint::Manifest(reference)) => {
-            delete(visit, format!("manifests/{}", reference.as_str())).await
+            let answer = delete(visit, format!("manifests/{}", reference.as_str())).await?;
+            forget(visit, reference).await;
+            Ok(answer)
         }
-        (&Method::DELETE, Endpoint::Blob(digest)) => delete(visit, format!("blobs/{digest}")).await,
+        (&Method::DELETE, Endpoint::Blob(digest)) => {
+            let answer = delete(visit, format!("blobs/{digest}")).await?;
+            forget(visit, &Reference::Digest(digest.clone())).await;
+            Ok(answer)
+        }
         _ => Err(Error::MethodNotAllowed),
     }
 }
@@ -121,7 +128,20 @@ async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> R
     ask.query = parameter(visit.head.uri.query(), "tag")
         .map(|tag| form_urlencoded::Serializer::new(String::new()).append_pair("tag", &tag).finish());
     let reply = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
-    respond(visit, reply)
+    let answer = respond(visit, reply)?;
+    forget(visit, reference).await;
+    Ok(answer)
+}
+
+/// What was known of this before is over.
+async fn forget(visit: &Visit<'_>, reference: &Reference) {
+    let Some(cache) = visit.cache else { return };
+    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+    cache.clear_absent();
+    match reference {
+        Reference::Tag(tag) => cache.forget(&Key::tag(upstream, repository, tag.as_str())).await,
+        Reference::Digest(digest) => cache.forget(&Key::link(upstream, repository, digest)).await,
+    }
 }
 
 async fn delete(visit: &Visit<'_>, endpoint: String) -> Result<Answer, Error> {

@@ -26,6 +26,7 @@ const MAX_TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Where the bytes come from, and come from again.
+#[derive(Clone)]
 pub(crate) struct Source {
     /// The upstream.
     pub upstream: Arc<Upstream>,
@@ -95,6 +96,14 @@ impl Relay {
             silence: None,
             heard: false,
         }
+    }
+
+    /// Asks for the bytes from `position` on itself.
+    pub(crate) fn resume(source: Source, position: u64, end: Option<u64>) -> Self {
+        let mut relay = Self::new(source, Body::Empty, 0, position, end);
+        let source = Arc::clone(&relay.source);
+        relay.state = State::Opening(Box::pin(async move { source.open(position, end).await }));
+        relay
     }
 
     fn is_complete(&self) -> bool {

@@ -20,14 +20,24 @@ pub const TOKENS: &str = "registry_proxy_token_fetches_total";
 /// Bodies resumed at the upstream in mid-flight, by upstream.
 pub const RESUMED: &str = "registry_proxy_resumed_bodies_total";
 
+/// Blobs fetched into the cache, by upstream and result.
+pub const FILLS: &str = "registry_proxy_fills_total";
+/// What the store did not do, by operation and reason.
+pub const STORE_FAILURES: &str = "registry_proxy_store_failures_total";
+/// Stored content that did not have its digest any more, by kind.
+pub const CORRUPT: &str = "registry_proxy_corrupt_total";
+
 /// Every metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 6] = [
+pub const DESCRIPTIONS: [(&str, &str); 9] = [
     (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended short of their length, by upstream"),
     (UPSTREAM_SECONDS, "Seconds until an upstream's answer began, by upstream and status"),
     (TOKENS, "Tokens fetched from upstreams, by upstream and result"),
     (RESUMED, "Bodies resumed at the upstream in mid-flight, by upstream"),
+    (FILLS, "Blobs fetched into the cache, by upstream and result"),
+    (STORE_FAILURES, "What the store did not do, by operation and reason"),
+    (CORRUPT, "Stored content that did not have its digest any more, by kind"),
 ];
 
 /// An upstream's answer began, or never came.
@@ -44,6 +54,21 @@ pub(crate) fn token_fetched(upstream: &Arc<str>, result: &'static str) {
 /// A body broke and goes on.
 pub(crate) fn resumed(upstream: &Arc<str>) {
     metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
+}
+
+/// A fill is over.
+pub(crate) fn filled(upstream: &Arc<str>, result: &'static str) {
+    metrics::counter!(FILLS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
+}
+
+/// The store failed.
+pub(crate) fn store_failed(what: &'static str, why: &'static str) {
+    metrics::counter!(STORE_FAILURES, "what" => what, "why" => why).increment(1);
+}
+
+/// Something stored was thrown away for its digest.
+pub(crate) fn corrupt(kind: &'static str) {
+    metrics::counter!(CORRUPT, "kind" => kind).increment(1);
 }
 
 /// What is known of a request when its answer has been sent.

@@ -6,13 +6,17 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use crate::body::Body;
+use crate::cache::{Cache, Claim, Proof};
 use crate::config::{Bounds, Timeouts};
+use crate::digest::Digest;
+use crate::fill::Fills;
+use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome};
 use crate::outside::Outside;
 use crate::platform::{Platform, Purpose};
 use crate::route::Place;
 use crate::seal::Sealer;
-use crate::upstream::{Actions, Ask, Identity, Upstream};
+use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
 
 /// One admitted request.
 pub(crate) struct Visit<'a> {
@@ -40,6 +44,12 @@ pub(crate) struct Visit<'a> {
     pub(crate) storage_passes: bool,
     /// Whether there is one upstream only.
     pub(crate) is_single: bool,
+    /// What is kept, if anything is.
+    pub(crate) cache: Option<&'a Arc<Cache>>,
+    /// What is arriving.
+    pub(crate) fills: &'a Arc<Fills>,
+    /// Questions about manifests that are under way.
+    pub(crate) questions: &'a Questions,
     /// Headers that every question upstream carries: `Via`.
     pub upstream_headers: HeaderMap,
 }
@@ -55,7 +65,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Passed on from the upstream.
     pub(crate) fn relayed(response: Response<Body>) -> Self {
-        Self { response, outcome: Outcome::new(Done::Relayed, "no store") }
+        Self { response, outcome: Outcome::relayed() }
     }
 
     /// With another outcome.
@@ -78,6 +88,61 @@ impl Visit<'_> {
             mount_from: None,
             purpose,
             is_continuation: false,
+        }
+    }
+
+    /// Whether nothing may be asked of the upstream.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.cache.is_some_and(|cache| cache.config().offline)
+    }
+
+    /// Who asks, and where.
+    pub(crate) fn claim(&self) -> Claim {
+        let credential = match self.identity {
+            Identity::Ours | Identity::Client(None) => [0; 16],
+            Identity::Client(Some(login)) => login.id,
+        };
+        Claim::new(self.upstream.name(), &self.place.name, credential)
+    }
+
+    /// Whether this client may see this repository, as far as we know: where clients are told apart by the upstream,
+    /// it has let this one in lately.
+    pub(crate) fn is_let_in(&self, cache: &Cache) -> bool {
+        match self.identity {
+            Identity::Ours => true,
+            Identity::Client(_) => cache.grants().hold(&self.claim(), self.platform.clock.now()),
+        }
+    }
+
+    /// Whether this client may have these bytes from the cache: this repository has them, and the client may see it.
+    pub(crate) async fn may_have(&self, cache: &Cache, digest: &Digest) -> bool {
+        if !self.is_let_in(cache) {
+            return false;
+        }
+        let proof = cache.proof(self.upstream.name(), &self.place.name, digest).await;
+        match self.identity {
+            Identity::Ours => proof.is_some(),
+            Identity::Client(_) => proof == Some(Proof::Shown),
+        }
+    }
+
+    /// The upstream has just shown this to this client.
+    pub(crate) fn shown(&self, cache: &Arc<Cache>, digest: Option<&Digest>) {
+        if matches!(self.identity, Identity::Client(_)) {
+            cache.grants().give(self.claim(), self.platform.clock.now());
+        }
+        if let Some(digest) = digest {
+            cache.prove(self.upstream.name(), &self.place.name, digest);
+        }
+    }
+
+    /// What an upstream's refusal means for what is remembered: whoever was let in is not any more, and what was not
+    /// found is not asked for again at once.
+    pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
+        match negative {
+            Negative::Refused(_) => cache.grants().revoke(&self.claim()),
+            Negative::Missing(_) => cache.set_absent(&self.claim(), reference),
+            _ => {}
         }
     }
 

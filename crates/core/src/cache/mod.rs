@@ -1,7 +1,333 @@
-//! What is kept, under which name, and for how long.
+//! What is kept, under which name, for how long, and for whom: the typed face of a [`Store`], with a tier in memory
+//! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
+mod grants;
 mod keys;
 mod memory;
+mod record;
+mod tag;
+mod verify;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Memory;
+
+pub(crate) use self::grants::{Claim, Grants};
 pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
+
+pub(crate) use self::record::{Proof, StoredManifest};
+pub(crate) use self::tag::{Freshness, Pointer};
+use crate::body::Body;
+use crate::config;
+use crate::digest::Digest;
+use crate::flight::Flights;
+use crate::name::RepositoryName;
+use crate::platform::{
+    Clock, Draft, Found, Mark, Moment, Part, Platform, Stat, Store, StoreError, Tasks, When, within,
+};
+use crate::telemetry;
+
+/// How long a store that failed is left alone.
+const REST: Duration = Duration::from_secs(5);
+/// How long a store may take for anything but the bytes themselves.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// What an entry of a small table takes, about, with its key.
+const ENTRY_BYTES: u64 = 300;
+
+/// Kept content.
+pub(crate) struct Cache {
+    store: Arc<dyn Store>,
+    config: config::Cache,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+    manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
+    pointers: Memory<Key, Pointer>,
+    proofs: Memory<Key, Proof>,
+    /// Blobs whose bytes have been held against their digest, in the state in which they were.
+    verified: Memory<Digest, Mark>,
+    verifying: Flights<Digest, bool>,
+    grants: Grants,
+    absent: Memory<(Claim, Box<str>), Moment>,
+    /// Until when the store is left alone, in milliseconds on the clock.
+    rests_until: AtomicU64,
+}
+
+#[derive(Clone)]
+struct ManifestBytes;
+
+impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
+    fn weight(&self, _: &Digest, manifest: &Arc<StoredManifest>) -> u64 {
+        manifest.bytes.len() as u64 + ENTRY_BYTES
+    }
+}
+
+impl Cache {
+    /// `None`: the platform has no store, and nothing is kept.
+    pub(crate) fn new(config: &config::Cache, platform: &Platform) -> Option<Self> {
+        let store = Arc::clone(platform.store.as_ref()?);
+        let bytes = config.memory.0;
+        let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
+        Some(Self {
+            store,
+            config: config.clone(),
+            clock: Arc::clone(&platform.clock),
+            tasks: Arc::clone(&platform.tasks),
+            manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
+            pointers: Memory::new(entries),
+            proofs: Memory::new(entries),
+            verified: Memory::new(entries),
+            verifying: Flights::new(platform.limits.shares_io),
+            grants: Grants::new(entries),
+            absent: Memory::new(1000),
+            rests_until: AtomicU64::new(0),
+        })
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &config::Cache {
+        &self.config
+    }
+
+    /// A manifest by digest.
+    pub(crate) async fn manifest(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let key = Key::manifest(digest);
+        if let Some(manifest) = self.manifests.get(digest) {
+            self.store.used(&key);
+            return Some(manifest);
+        }
+        let record = self.ask("read", self.store.read(&key)).await??;
+        let Some(manifest) = StoredManifest::from_record(digest, &record).map(Arc::new) else {
+            tracing::error!(%key, "a stored manifest does not have its digest any more; it is thrown away");
+            telemetry::corrupt("manifest");
+            self.ask("remove", self.store.remove(&key)).await;
+            return None;
+        };
+        self.manifests.insert(digest.clone(), Arc::clone(&manifest));
+        Some(manifest)
+    }
+
+    /// Keeps a manifest that an upstream gave for this repository, and that it names its children. In memory at once, in
+    /// the store soon; first the bytes, then what leads to them, so that a crash leaves nothing that leads nowhere.
+    pub(crate) fn keep_manifest(
+        self: &Arc<Self>,
+        upstream: &str,
+        repository: &RepositoryName,
+        manifest: &Arc<StoredManifest>,
+        pointer: Option<(Key, Pointer)>,
+    ) {
+        let mut records = vec![(Key::manifest(&manifest.digest), manifest.to_record())];
+        self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
+        let children = manifest.children();
+        let named = children.iter().map(|child| (child, Proof::Named));
+        for (digest, proof) in named.chain([(&manifest.digest, Proof::Shown)]) {
+            let key = Key::link(upstream, repository, digest);
+            if self.proofs.get(&key).is_none_or(|known| known < proof) {
+                self.proofs.insert(key.clone(), proof);
+                records.push((key, proof.to_record()));
+            }
+        }
+        if let Some((key, pointer)) = pointer {
+            self.pointers.insert(key.clone(), pointer.clone());
+            records.push((key, pointer.to_record().into()));
+        }
+        self.write_soon(records);
+    }
+
+    /// Where a tag points.
+    pub(crate) async fn pointer(&self, key: &Key) -> Option<Pointer> {
+        if let Some(pointer) = self.pointers.get(key) {
+            return Some(pointer);
+        }
+        let record = self.ask("read", self.store.read(key)).await??;
+        let pointer = Pointer::from_record(&record)?;
+        self.pointers.insert(key.clone(), pointer.clone());
+        Some(pointer)
+    }
+
+    /// An upstream has said where a tag points.
+    pub(crate) fn point(self: &Arc<Self>, key: Key, pointer: Pointer) {
+        let record = pointer.to_record().into();
+        self.pointers.insert(key.clone(), pointer);
+        self.write_soon(vec![(key, record)]);
+    }
+
+    /// An upstream has said that there is no such thing any more.
+    pub(crate) async fn forget(&self, key: &Key) {
+        self.pointers.remove(key);
+        self.proofs.remove(key);
+        self.ask("remove", self.store.remove(key)).await;
+    }
+
+    /// How it is known that a repository has a digest.
+    pub(crate) async fn proof(
+        &self,
+        upstream: &str,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Option<Proof> {
+        let key = Key::link(upstream, repository, digest);
+        if let Some(proof) = self.proofs.get(&key) {
+            return Some(proof);
+        }
+        let record = self.ask("read", self.store.read(&key)).await??;
+        let proof = Proof::from_record(&record)?;
+        self.proofs.insert(key, proof);
+        Some(proof)
+    }
+
+    /// An upstream has shown a digest in a repository.
+    pub(crate) fn prove(self: &Arc<Self>, upstream: &str, repository: &RepositoryName, digest: &Digest) {
+        let key = Key::link(upstream, repository, digest);
+        if self.proofs.get(&key) != Some(Proof::Shown) {
+            self.proofs.insert(key.clone(), Proof::Shown);
+            self.write_soon(vec![(key, Proof::Shown.to_record())]);
+        }
+    }
+
+    /// Who has been let in where.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Whether this was not found a moment ago, by this client.
+    pub(crate) fn is_absent(&self, claim: &Claim, reference: &str) -> bool {
+        let until = self.absent.get(&(claim.clone(), reference.into()));
+        until.is_some_and(|until| self.clock.now() < until)
+    }
+
+    /// It was not found.
+    pub(crate) fn set_absent(&self, claim: &Claim, reference: &str) {
+        let life = self.config.negative_ttl.0;
+        if !life.is_zero() {
+            self.absent.insert((claim.clone(), reference.into()), self.clock.now().after(life));
+        }
+    }
+
+    /// It has come into being.
+    pub(crate) fn clear_absent(&self) {
+        self.absent.clear();
+    }
+
+    /// A blob's length, if it is here.
+    pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
+        let stat: Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
+        Some(stat.length)
+    }
+
+    /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
+    /// way: then the last of them are withheld.
+    pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
+        let key = Key::blob(digest);
+        let found = self.ask("open", self.store.open(&key, part)).await??;
+        if self.verified.get(digest).as_ref() == Some(&found.stat.mark) {
+            self.store.used(&key);
+            return Some(found);
+        }
+        match part {
+            None => {
+                let Found { stat, body } = found;
+                let verifying = verify::Verifying::new(Arc::clone(self), digest, &stat, body)?;
+                Some(Found { body: Body::stream(verifying, Some(stat.length)), stat })
+            }
+            Some(_) => {
+                drop(found);
+                let is_right = self.verifying.join(digest, || self.verify(digest)).await;
+                let found =
+                    if is_right { self.ask("open", self.store.open(&key, part)).await?? } else { return None };
+                // Whatever it is now: it is not what was verified.
+                (self.verified.get(digest).as_ref() == Some(&found.stat.mark)).then_some(found)
+            }
+        }
+    }
+
+    /// Reads a stored blob to its end and holds it against its digest.
+    async fn verify(self: &Arc<Self>, digest: &Digest) -> bool {
+        let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else {
+            return false;
+        };
+        let Found { stat, body } = found;
+        let Some(verifying) = verify::Verifying::new(Arc::clone(self), digest, &stat, body) else { return false };
+        let mut body = Body::stream(verifying, Some(stat.length));
+        while let Some(piece) = body.chunk().await {
+            if piece.is_err() {
+                return false;
+            }
+        }
+        self.verified.get(digest) == Some(stat.mark)
+    }
+
+    /// A stored blob has its digest.
+    fn trust(&self, digest: &Digest, mark: Mark) {
+        self.verified.insert(digest.clone(), mark);
+        self.store.used(&Key::blob(digest));
+    }
+
+    /// A stored blob does not have its digest any more.
+    fn distrust(self: &Arc<Self>, digest: &Digest) {
+        let key = Key::blob(digest);
+        tracing::error!(%key, "a stored blob does not have its digest any more; it is thrown away");
+        telemetry::corrupt("blob");
+        self.verified.remove(digest);
+        let cache = Arc::clone(self);
+        self.tasks.spawn(Box::pin(async move {
+            cache.ask("remove", cache.store.remove(&key)).await;
+        }));
+    }
+
+    /// Room for a blob that arrives; `None`: it must pass by.
+    pub(crate) async fn draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
+        self.ask("draft", self.store.draft(&Key::blob(digest), Some(length))).await
+    }
+
+    /// A fill has put a blob it verified into the store.
+    pub(crate) async fn committed(&self, digest: &Digest) {
+        if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
+            self.trust(digest, stat.mark);
+        }
+    }
+
+    /// Says that the store failed, and leaves it alone for a while.
+    pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
+        telemetry::store_failed(what, error.why());
+        let now = millis(self.clock.now());
+        // What lacks is room, or a right: reading goes on.
+        if matches!(error, StoreError::TimedOut | StoreError::Failed(_)) {
+            self.rests_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
+        }
+        tracing::warn!(
+            what,
+            error = std::error::Error::source(error).map(tracing::field::display),
+            at = now,
+            "{error}; going on without it"
+        );
+    }
+
+    /// Asks the store, within a deadline. `None`: it failed, or failed a moment ago.
+    async fn ask<T>(&self, what: &'static str, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        if millis(self.clock.now()) < self.rests_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        let answer = within(&*self.clock, DEADLINE, answer).await.unwrap_or(Err(StoreError::TimedOut));
+        answer.map_err(|error| self.failed(what, &error)).ok()
+    }
+
+    fn write_soon(self: &Arc<Self>, records: Vec<(Key, Bytes)>) {
+        let cache = Arc::clone(self);
+        self.tasks.spawn(Box::pin(async move {
+            for (key, value) in records {
+                if cache.ask("write", cache.store.write(&key, value, When::Always)).await.is_none() {
+                    return;
+                }
+            }
+        }));
+    }
+}
+
+fn millis(moment: Moment) -> u64 {
+    u64::try_from(moment.0.as_millis()).unwrap_or(u64::MAX)
+}

@@ -154,6 +154,8 @@ pub enum Fault {
     StallAfter(usize, Duration),
     /// Another answer than the host's.
     Say(Answer),
+    /// Another answer than the host's, after a while.
+    SayLate(Duration, Answer),
     /// The host's answer, changed.
     Change(Arc<dyn Fn(&mut Answer) + Send + Sync>),
 }
@@ -294,13 +296,13 @@ impl Transport for Network {
             Some(Fault::Refuse) => return Err(TransportError::Connect("connection refused".into())),
             Some(Fault::Drop) => return Err(TransportError::Broken("connection reset".into())),
             Some(Fault::Silence) => std::future::pending().await,
-            Some(Fault::Late(duration)) => self.clock.sleep(*duration).await,
+            Some(Fault::Late(duration) | Fault::SayLate(duration, _)) => self.clock.sleep(*duration).await,
             _ => {}
         }
         let Some(server) = server else { return Err(TransportError::Connect("no such host".into())) };
         let mut answer = server.answer(&sent);
         match &fault {
-            Some(Fault::Say(other)) => answer = other.clone(),
+            Some(Fault::Say(other) | Fault::SayLate(_, other)) => answer = other.clone(),
             Some(Fault::Change(change)) => change(&mut answer),
             _ => {}
         }

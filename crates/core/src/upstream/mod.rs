@@ -15,6 +15,7 @@ mod send;
 mod token;
 mod walk;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Method};
@@ -25,7 +26,7 @@ pub use self::authorize::LoginCheck;
 use self::challenge::Challenge;
 use self::memory::{Health, RateLimits};
 pub use self::realm::is_private;
-pub use self::reply::{Failure, Reply, UpstreamText};
+pub use self::reply::{Failure, Negative, Reply, UpstreamText};
 pub use self::token::Tokens;
 use crate::config::{Config, Redirects, Timeouts};
 use crate::name::RepositoryName;
@@ -49,6 +50,17 @@ pub struct Upstream {
     sealer: Arc<Sealer>,
     platform: Platform,
     timeouts: Timeouts,
+    /// Ranges of blobs that are being fetched beside their first connection.
+    ranges: AtomicUsize,
+}
+
+/// A range that is being fetched beside others.
+pub(crate) struct RangePermit(Arc<Upstream>);
+
+impl Drop for RangePermit {
+    fn drop(&mut self) {
+        self.0.ranges.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One address of a registry, and what is known of it.
@@ -165,7 +177,7 @@ impl Upstream {
             sealer: Arc::clone(sealer),
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
-
+            ranges: AtomicUsize::new(0),
             config: upstream,
         })
     }
@@ -198,6 +210,14 @@ impl Upstream {
     /// What becomes of its redirects of blobs.
     pub fn redirects(&self) -> Redirects {
         self.config.redirects
+    }
+
+    /// Leave to fetch one more range beside others, of which there may be `most`.
+    pub(crate) fn range_permit(self: &Arc<Self>, most: usize) -> Option<RangePermit> {
+        let taken = self
+            .ranges
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
+        taken.ok().map(|_| RangePermit(Arc::clone(self)))
     }
 
     /// Where its storage is, with `REGISTRY_BACKEND`.

@@ -168,18 +168,65 @@ impl UpstreamText {
     }
 }
 
+/// Every answer but a usable one. Cheap to clone: it may be the answer to many who wait.
+#[derive(Debug, Clone)]
+pub enum Negative {
+    /// As [`Reply::Missing`].
+    Missing(UpstreamText),
+    /// As [`Reply::Refused`].
+    Refused(UpstreamText),
+    /// As [`Reply::Limited`].
+    Limited {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// As [`Reply::Unsatisfiable`].
+    Unsatisfiable {
+        /// Length of the whole, in bytes.
+        total: Option<u64>,
+    },
+    /// As [`Reply::Declined`].
+    Declined(StatusCode, UpstreamText),
+    /// As [`Reply::Failed`].
+    Failed(Failure),
+}
+
+impl Negative {
+    /// Whether the upstream could not answer, so that what was known before may still hold (P-87).
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Limited { .. } | Self::Failed(_))
+    }
+
+    /// The error to answer with. `missing` is what a 404 means here.
+    pub fn into_error(self, missing: impl FnOnce(UpstreamText) -> Error) -> Error {
+        match self {
+            Self::Missing(text) => missing(text),
+            Self::Refused(text) => Error::Refused(text),
+            Self::Limited { retry_after } => Error::Limited { retry_after },
+            Self::Unsatisfiable { total } => Error::RangeNotSatisfiable { total: total.unwrap_or(0) },
+            Self::Declined(status, text) => Error::Declined(status, text),
+            Self::Failed(failure) => Error::Upstream(failure),
+        }
+    }
+}
+
 impl Reply {
+    /// The response, or what else it was.
+    pub fn found(self) -> Result<Response<Body>, Negative> {
+        Err(match self {
+            Self::Found(response) => return Ok(response),
+            Self::Missing(text) => Negative::Missing(text),
+            Self::Refused(text) => Negative::Refused(text),
+            Self::Limited { retry_after } => Negative::Limited { retry_after },
+            Self::Unsatisfiable { total } => Negative::Unsatisfiable { total },
+            Self::Declined(status, text) => Negative::Declined(status, text),
+            Self::Failed(failure) => Negative::Failed(failure),
+        })
+    }
+
     /// The response, or the error to answer with where nothing is cached. `missing` is what a 404 means here.
     pub fn or_error(self, missing: impl FnOnce(UpstreamText) -> Error) -> Result<Response<Body>, Error> {
-        match self {
-            Self::Found(response) => Ok(response),
-            Self::Missing(text) => Err(missing(text)),
-            Self::Refused(text) => Err(Error::Refused(text)),
-            Self::Limited { retry_after } => Err(Error::Limited { retry_after }),
-            Self::Unsatisfiable { total } => Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) }),
-            Self::Declined(status, text) => Err(Error::Declined(status, text)),
-            Self::Failed(failure) => Err(Error::Upstream(failure)),
-        }
+        self.found().map_err(|negative| negative.into_error(missing))
     }
 }
 

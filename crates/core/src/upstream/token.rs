@@ -1,16 +1,13 @@
 //! Tokens of upstreams: fetched once however many ask (P-64), kept in memory only, each for one credential at one
 //! address and one scope, never longer than it lives.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use event_listener::Event;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
 use super::reply::{Failure, UpstreamText};
+use crate::flight::Flights;
 use crate::platform::Moment;
 use crate::secret::Secret;
 
@@ -72,24 +69,16 @@ impl TokenAnswer {
 
 type Outcome = Result<Token, NoToken>;
 
-/// A fetch under way: who waits is told its result, whatever it is.
-#[derive(Default)]
-struct Fetch {
-    done: Event,
-    outcome: OnceLock<Outcome>,
-}
-
 /// All tokens of all upstreams.
 pub struct Tokens {
     kept: Cache<TokenKey, Token>,
-    pending: Mutex<HashMap<TokenKey, Arc<Fetch>>>,
-    shares_io: bool,
+    fetches: Flights<TokenKey, Outcome>,
 }
 
 impl Tokens {
     /// At most `capacity` tokens. Where requests may not wait for each other each fetches its own.
     pub fn new(capacity: usize, shares_io: bool) -> Self {
-        Self { kept: Cache::new(capacity), pending: Mutex::default(), shares_io }
+        Self { kept: Cache::new(capacity), fetches: Flights::new(shares_io) }
     }
 
     /// The token, if it is here and still good.
@@ -102,61 +91,19 @@ impl Tokens {
         self.kept.remove(key);
     }
 
-    /// The result of `fetch`, or of the same fetch that another began. If the one who fetches goes away, one of
-    /// those who wait takes over.
+    /// The result of `fetch`, or of the same fetch that another began.
     pub async fn fetch<F>(&self, key: &TokenKey, fetch: impl Fn() -> F) -> Outcome
     where
         F: Future<Output = Outcome>,
     {
-        if !self.shares_io {
-            return self.keep(key, fetch().await);
-        }
-        loop {
-            let (under_way, leads) = match self.pending().entry(key.clone()) {
-                Entry::Occupied(entry) => (Arc::clone(entry.get()), false),
-                Entry::Vacant(entry) => (Arc::clone(entry.insert(Arc::default())), true),
-            };
-            if leads {
-                let lead = Lead { tokens: self, key, fetch: under_way };
-                let outcome = self.keep(key, fetch().await);
-                let _ = lead.fetch.outcome.set(outcome.clone());
-                return outcome;
+        let work = || async {
+            let outcome = fetch().await;
+            if let Ok(token) = &outcome {
+                self.kept.insert(key.clone(), token.clone());
             }
-            let listener = under_way.done.listen();
-            // It may have ended between the look at the table and the listening.
-            let still_there = self.pending().get(key).is_some_and(|fetch| Arc::ptr_eq(fetch, &under_way));
-            if still_there {
-                listener.await;
-            }
-            if let Some(outcome) = under_way.outcome.get() {
-                return outcome.clone();
-            }
-        }
-    }
-
-    fn keep(&self, key: &TokenKey, outcome: Outcome) -> Outcome {
-        if let Ok(token) = &outcome {
-            self.kept.insert(key.clone(), token.clone());
-        }
-        outcome
-    }
-
-    fn pending(&self) -> MutexGuard<'_, HashMap<TokenKey, Arc<Fetch>>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Held by the one who fetches; dropped, it lets the others go on, whatever happened.
-struct Lead<'a> {
-    tokens: &'a Tokens,
-    key: &'a TokenKey,
-    fetch: Arc<Fetch>,
-}
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        self.tokens.pending().remove(self.key);
-        self.fetch.done.notify(usize::MAX);
+            outcome
+        };
+        self.fetches.join(key, work).await
     }
 }
 
@@ -194,7 +141,6 @@ mod tests {
         assert_eq!(fetches.load(Ordering::Relaxed), 1);
         assert!(tokens.find(&wanted, Moment::default()).is_some());
         assert!(tokens.find(&wanted, Moment(Duration::from_secs(9))).is_none(), "not longer than it lives");
-        assert!(tokens.pending().is_empty());
     }
 
     #[tokio::test]

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use registry_proxy_core::body::BodyError;
+use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
-use registry_proxy_core::platform::{Clock, Limits, Moment, Transport};
+use registry_proxy_core::platform::{Clock, Limits, Moment, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -66,6 +67,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) variables: &'a [(&'a str, &'a str)],
     /// As on platforms where no request may wait for another's work.
     pub(crate) isolated: bool,
+    /// What keeps content.
+    pub(crate) store: Option<Arc<dyn Store>>,
 }
 
 impl Fixture {
@@ -87,12 +90,23 @@ impl Fixture {
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(Users(vec![("alice", "wonder"), ("bob", "builder")]))),
             credentials: None,
-            store: None,
+            store: setup.store.clone(),
             tasks: Arc::new(TokioTasks),
             limits: Limits { shares_io: !setup.isolated },
         };
         let config = configuration(setup.text, setup.variables);
         Self { proxy: Arc::new(Proxy::new(&config, &platform)), net, registry, platform, clock }
+    }
+
+    /// With a cache in memory.
+    pub(crate) fn caching(text: &str) -> Self {
+        let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+        Self::set_up(&Setup { text, store: Some(Arc::new(store)), ..Setup::default() })
+    }
+
+    /// The same proxy, as it is after a restart: nothing in memory, everything in the store.
+    pub(crate) fn restart(&mut self, text: &str) {
+        self.proxy = Arc::new(Proxy::new(&configuration(text, &[]), &self.platform));
     }
 
     /// With a manifest `a/b:v1` and a blob in the same repository: fixture, manifest's digest, blob's digest.
@@ -311,6 +325,11 @@ impl Seen {
 
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// What was done, by the header that says it.
+    pub(crate) fn done(&self) -> &str {
+        self.header("x-registry-proxy").split(';').next().unwrap_or_default()
     }
 
     /// The OCI code of an error.

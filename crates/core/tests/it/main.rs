@@ -3,8 +3,10 @@
 
 mod auth;
 mod blob;
+mod cache;
 mod clock;
 mod failures;
+mod fills;
 mod fixture;
 mod invariants;
 mod lists;

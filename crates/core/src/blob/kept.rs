@@ -1,0 +1,263 @@
+//! Blobs with a cache before the upstream: from the store, from what is arriving, or as the one who fetches it.
+
+use std::sync::Arc;
+
+use http::header::RANGE;
+use http::{Method, StatusCode};
+
+use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay, source_of};
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
+use crate::outcome::{Done, Outcome};
+use crate::platform::{Part, within};
+use crate::range::{ByteRange, RangeSpec};
+use crate::relay::{Relay, Source};
+use crate::upstream::Reply;
+use crate::visit::{Answer, Visit};
+
+/// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
+const NEAR_BYTES: u64 = 8 << 20;
+
+/// What kept a blob from being kept.
+const BYPASSED: Outcome = Outcome::new(Done::Relayed, "cache cannot take it");
+
+/// The length of a blob, in bytes.
+pub(super) async fn length(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+) -> Result<(Option<u64>, Outcome), Error> {
+    // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
+    if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
+        if let Some(length) = cache.blob_length(digest).await {
+            return Ok((Some(length), Outcome::new(Done::Hit, "digest")));
+        }
+        if let Some(spool) = visit.fills.find(digest, visit.platform.clock.now()) {
+            return Ok((Some(spool.total()), Outcome::new(Done::Joined, "arriving")));
+        }
+    }
+    let length = show(visit, cache, digest).await?;
+    Ok((length, Outcome::new(Done::Relayed, "head of what is not here")))
+}
+
+/// Has the upstream show this client the blob.
+async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
+    not_elsewhere(visit, cache, digest)?;
+    let length = length_of(visit, digest).await.inspect_err(|error| match error {
+        Error::Refused(_) => cache.grants().revoke(&visit.claim()),
+        Error::BlobUnknown | Error::NotFound(_) => cache.set_absent(&visit.claim(), digest.as_str()),
+        _ => {}
+    })?;
+    visit.shown(cache, Some(digest));
+    Ok(length)
+}
+
+/// Whether there is any use in asking the upstream.
+fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
+    if visit.is_offline() || cache.is_absent(&visit.claim(), digest.as_str()) {
+        return Err(Error::BlobUnknown);
+    }
+    Ok(())
+}
+
+/// All of a blob.
+pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
+    let now = visit.platform.clock.now();
+    let mut may_have = visit.may_have(cache, digest).await;
+    let mut hit = Outcome::new(Done::Hit, "digest");
+    if !may_have && (cache.blob_length(digest).await.is_some() || visit.fills.find(digest, now).is_some()) {
+        // It is here, and perhaps not for this client: the upstream says.
+        show(visit, cache, digest).await?;
+        may_have = true;
+        hit = Outcome::new(Done::Revalidated, "access confirmed");
+    }
+    if may_have && let Some(found) = cache.blob(digest, None).await {
+        let window = Window::whole(found.stat.length);
+        return deliver(visit, digest, &window, found.body, hit).await;
+    }
+    not_elsewhere(visit, cache, digest)?;
+    let lead = match visit.fills.enter(digest, now).await {
+        Entry::Lead(lead) => lead,
+        Entry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
+        Entry::Open(spool) => {
+            if !may_have {
+                show(visit, cache, digest).await?;
+            }
+            return join(visit, cache, digest, &spool).await;
+        }
+    };
+    // It may have been put into the store between the look and the lead.
+    if may_have && let Some(found) = cache.blob(digest, None).await {
+        let window = Window::whole(found.stat.length);
+        return deliver(visit, digest, &window, found.body, hit).await;
+    }
+    let ask = ask_for(visit, digest, Method::GET);
+    let response = match visit.upstream.read(&ask).await.found() {
+        Ok(response) => response,
+        Err(negative) => {
+            visit.denied(cache, &negative, digest.as_str());
+            if negative.is_outage() {
+                lead.fail(negative.clone());
+            }
+            return Err(negative.into_error(blob_unknown));
+        }
+    };
+    visit.shown(cache, Some(digest));
+    let total = response.body().length().filter(|total| *total > 0);
+    let (StatusCode::OK, Some(total)) = (response.status(), total) else {
+        let (window, response) = accept(visit, digest, None, Reply::Found(response)).await?;
+        return relay(visit, digest, ask, window, response).await;
+    };
+    let Some(draft) = cache.draft(digest, total).await else {
+        let (window, response) = accept(visit, digest, None, Reply::Found(response)).await?;
+        let mut answer = relay(visit, digest, ask, window, response).await?;
+        answer.outcome = BYPASSED;
+        return Ok(answer);
+    };
+    let spool = Arc::new(Spool::new(digest.clone(), total, draft));
+    let is_first = spool.begin_run();
+    debug_assert!(is_first, "nobody has seen it yet");
+    let source = source_of(visit, ask);
+    let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
+    lead.open(&spool, now);
+    drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))));
+    read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, "blob not here")).await
+}
+
+/// From what is arriving.
+async fn join(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    spool: &Arc<Spool>,
+) -> Result<Answer, Error> {
+    let source = source_of(visit, ask_for(visit, digest, Method::GET));
+    let outcome = if spool.begin_run() {
+        drive(visit, cache, spool, source.clone(), None);
+        Outcome::new(Done::Filled, "the rest of what is here")
+    } else {
+        Outcome::new(Done::Joined, "arriving")
+    };
+    read(visit, digest, spool, source, Window::whole(spool.total()), outcome).await
+}
+
+fn drive(visit: &Visit<'_>, cache: &Arc<Cache>, spool: &Arc<Spool>, source: Source, main: Option<Body>) {
+    let drive = Drive {
+        spool: Arc::clone(spool),
+        fills: Arc::clone(visit.fills),
+        cache: Arc::clone(cache),
+        clock: Arc::clone(&visit.platform.clock),
+        source,
+        parts: Parts::new(&cache.config().fill),
+        idle: visit.timeouts.idle.0,
+    };
+    visit.platform.tasks.spawn(Box::pin(drive.run(main)));
+}
+
+async fn read(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    spool: &Arc<Spool>,
+    source: Source,
+    window: Window,
+    outcome: Outcome,
+) -> Result<Answer, Error> {
+    let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
+    let run = if spool.phase() == Phase::Idle { 0 } else { spool.run() };
+    let reader = Reader::new(Arc::clone(spool), run, first, end, Some(source));
+    deliver(visit, digest, &window, Body::stream(reader, Some(end - first)), outcome).await
+}
+
+/// A range of a blob.
+pub(super) async fn range(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    spec: RangeSpec,
+) -> Result<Answer, Error> {
+    let now = visit.platform.clock.now();
+    let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
+    let stored = cache.blob_length(digest).await;
+    let arriving = visit.fills.find(digest, now);
+    let mut hit = Outcome::new(Done::Hit, "digest");
+    if (stored.is_some() || arriving.is_some()) && !visit.may_have(cache, digest).await {
+        show(visit, cache, digest).await?;
+        hit = Outcome::new(Done::Revalidated, "access confirmed");
+    }
+    if let Some(total) = stored {
+        let range = within_total(total)?;
+        let part = Part { first: range.first, end: range.end };
+        if let Some(found) = cache.blob(digest, Some(part)).await {
+            return deliver(visit, digest, &Window::part(range), found.body, hit).await;
+        }
+    }
+    if let Some(spool) = &arriving {
+        let range = within_total(spool.total())?;
+        if spool.is_complete() && spool.begin_run() {
+            // Range by range it has all come: time to verify it.
+            drive(visit, cache, spool, source_of(visit, ask_for(visit, digest, Method::GET)), None);
+        }
+        if spool.has_or_awaits(range.first, range.end, NEAR_BYTES) {
+            let source = source_of(visit, ask_for(visit, digest, Method::GET));
+            let joined = Outcome::new(Done::Joined, "range of what is arriving");
+            let reading = read(visit, digest, spool, source, Window::part(range), joined);
+            // Bounded: what does not come in time is fetched by itself (P-105).
+            if let Ok(answer) = within(&*visit.platform.clock, cache.config().fill.wait.0, reading).await {
+                return answer;
+            }
+        }
+    }
+    not_elsewhere(visit, cache, digest)?;
+    let mut ask = ask_for(visit, digest, Method::GET);
+    ask.headers.insert(RANGE, spec.to_header());
+    let reply = visit.upstream.read(&ask).await;
+    let reply = match reply.found() {
+        Ok(response) => Reply::Found(response),
+        Err(negative) => {
+            visit.denied(cache, &negative, digest.as_str());
+            return Err(match negative {
+                crate::upstream::Negative::Unsatisfiable { total: None } => {
+                    Error::RangeNotSatisfiable { total: length_of(visit, digest).await?.unwrap_or(0) }
+                }
+                negative => negative.into_error(blob_unknown),
+            });
+        }
+    };
+    let (window, response) = accept(visit, digest, Some(spec), reply).await?;
+    visit.shown(cache, Some(digest));
+    let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
+    let spool = match arriving {
+        Some(spool) => Some(spool),
+        None => cache
+            .draft(digest, range.total)
+            .await
+            .map(|draft| visit.fills.open(&Arc::new(Spool::new(digest.clone(), range.total, draft)), now)),
+    };
+    let relayed =
+        Relay::new(source_of(visit, ask), response.into_body(), window.skip, range.first, Some(range.end));
+    let body = Body::stream(relayed, Some(range.length()));
+    let (body, outcome) = match spool.filter(|spool| spool.total() == range.total) {
+        Some(spool) => {
+            let keep = Keep::new(body, spool, range.first, Arc::clone(&visit.platform.tasks));
+            (
+                Body::stream(keep, Some(range.length())),
+                Outcome::new(Done::Relayed, "range of what is not here; kept"),
+            )
+        }
+        None => (body, BYPASSED),
+    };
+    deliver(visit, digest, &window, body, outcome).await
+}
+
+impl Window {
+    fn whole(total: u64) -> Self {
+        Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
+    }
+
+    fn part(range: ByteRange) -> Self {
+        Self { range: Some(range), is_partial: true, skip: 0 }
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a tag may be served as it is: pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Revalidate;
+use crate::digest::Digest;
+
+/// Where a tag points, and when its upstream last said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    /// The manifest.
+    pub(crate) digest: Digest,
+    /// Seconds since 1970.
+    pub(crate) confirmed: u64,
+}
+
+/// What is to be done with a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// It is served.
+    Fresh,
+    /// Its upstream is asked first.
+    Due,
+}
+
+impl Pointer {
+    /// Whether it is served without asking.
+    pub(crate) fn freshness(&self, rule: Revalidate, now: u64) -> Freshness {
+        match rule {
+            Revalidate::Never => Freshness::Fresh,
+            // A clock that was set back must not make a tag immortal.
+            Revalidate::After(span) if now >= self.confirmed && now - self.confirmed < span.0.as_secs() => {
+                Freshness::Fresh
+            }
+            Revalidate::After(_) | Revalidate::Always => Freshness::Due,
+        }
+    }
+
+    /// Whether it may still be served where the upstream cannot say (P-87).
+    pub(crate) fn may_be_stale(&self, limit_seconds: u64, now: u64) -> bool {
+        limit_seconds > 0 && now.saturating_sub(self.confirmed) <= limit_seconds
+    }
+
+    /// As a record.
+    pub(crate) fn to_record(&self) -> Vec<u8> {
+        let record = Record { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed };
+        serde_json::to_vec(&record).unwrap_or_default()
+    }
+
+    /// From a record; `None`: it cannot be read, and counts as absent.
+    pub(crate) fn from_record(bytes: &[u8]) -> Option<Self> {
+        let record: Record = serde_json::from_slice(bytes).ok()?;
+        Some(Self { digest: Digest::parse(&record.digest).ok()?, confirmed: record.confirmed })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    digest: String,
+    confirmed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Span;
+
+    fn pointer(confirmed: u64) -> Pointer {
+        Pointer { digest: Digest::sha256(b""), confirmed }
+    }
+
+    #[test]
+    fn a_tag_is_fresh_for_its_time_and_not_a_second_longer() {
+        let after = Revalidate::After(Span::seconds(60));
+        for (rule, now, expected) in [
+            (after, 1000, Freshness::Fresh),
+            (after, 1059, Freshness::Fresh),
+            (after, 1060, Freshness::Due),
+            (after, 999, Freshness::Due),
+            (Revalidate::Always, 1000, Freshness::Due),
+            (Revalidate::Never, 9_999_999, Freshness::Fresh),
+            (Revalidate::After(Span::seconds(0)), 1000, Freshness::Due),
+        ] {
+            assert_eq!(pointer(1000).freshness(rule, now), expected, "{rule:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn stale_has_an_end() {
+        assert!(pointer(1000).may_be_stale(60, 1060));
+        assert!(!pointer(1000).may_be_stale(60, 1061));
+        assert!(!pointer(1000).may_be_stale(0, 1000), "0 means not at all");
+    }
+
+    #[test]
+    fn a_record_reads_back_and_rubbish_is_absent() {
+        let pointer = pointer(7);
+        assert_eq!(Pointer::from_record(&pointer.to_record()), Some(pointer));
+        for bytes in [&b""[..], b"{", b"{\"digest\":\"x\",\"confirmed\":1}", b"\0\0\0\0"] {
+            assert_eq!(Pointer::from_record(bytes), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_fresh_may_be_stale_too(confirmed: u64, ttl in 0..1_000_000_u64, now: u64) {
+            let pointer = pointer(confirmed);
+            if pointer.freshness(Revalidate::After(Span::seconds(ttl)), now) == Freshness::Fresh {
+                prop_assert!(pointer.may_be_stale(ttl, now));
+            }
+        }
+    }
+}

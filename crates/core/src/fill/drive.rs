@@ -1,0 +1,299 @@
+//! The work of a fill: fetches what is missing, hashes, verifies, commits. It belongs to no request: a client that is
+//! slow or goes away changes nothing.
+//!
+//! One stream that is fast stays one. Where it is slow, ranges of the rest are fetched beside it, each on a connection
+//! of its own and each resuming at its own offset.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::Fills;
+use super::spool::{Phase, Progress, Spool};
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::config;
+use crate::platform::{Clock, within};
+use crate::relay::{Relay, Source};
+use crate::telemetry;
+
+/// How often it is judged whether more connections would help.
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
+/// Bytes a second of all connections together from which on no more are opened.
+const FAST: u64 = 16 << 20;
+/// With more connections the rest should take about this long.
+const AIM_MILLIS: u64 = 2000;
+/// Times that gaps left by others are gone after.
+const SWEEPS: usize = 3;
+
+/// How ranges are fetched beside each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    count: usize,
+    length: u64,
+    per_upstream: usize,
+}
+
+impl Parts {
+    pub(crate) fn new(config: &config::Fill) -> Self {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            count: count(config.parts),
+            length: config.part_size.0,
+            per_upstream: count(config.parts_per_upstream),
+        }
+    }
+
+    /// Connections that would bring the rest in time, each as fast as those there are.
+    fn wanted(&self, now: usize, got: u64, missing: u64, elapsed: Duration) -> usize {
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = got.saturating_mul(1000) / millis;
+        if rate >= FAST || missing < 2 * self.length {
+            return now;
+        }
+        let left_millis = missing.saturating_mul(1000) / rate.max(1);
+        let factor = usize::try_from(left_millis / AIM_MILLIS).unwrap_or(usize::MAX);
+        now.saturating_mul(factor.max(1)).min(self.count)
+    }
+}
+
+/// Everything a fill needs.
+pub(crate) struct Drive {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) fills: Arc<Fills>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) source: Source,
+    pub(crate) parts: Parts,
+    pub(crate) idle: Duration,
+}
+
+/// Why a fill ended early.
+enum Stop {
+    /// The upstream gives no more.
+    Upstream,
+    /// The store takes no more.
+    Store,
+}
+
+/// Who fetches what.
+struct Claims {
+    /// The first stream goes up to here.
+    main_end: u64,
+    /// What lies behind this is nobody's yet.
+    next: u64,
+}
+
+impl Drive {
+    /// Fetches what is missing; `main` is the body of the whole, where it has begun. The spool's run has begun, too.
+    pub(crate) async fn run(self, main: Option<Body>) {
+        let upstream = Arc::clone(self.source.upstream.label());
+        let ended = self.fetch(main).await;
+        let result = match ended {
+            Ok(true) => {
+                // Whoever waits for the tail may have it; the store takes its time.
+                self.spool.end_run(Phase::Whole);
+                match self.spool.commit().await {
+                    Ok(()) => self.cache.committed(self.spool.digest()).await,
+                    Err(error) => self.cache.failed("commit", &error),
+                }
+                self.fills.close(&self.spool);
+                "filled"
+            }
+            Ok(false) => {
+                tracing::error!(
+                    upstream = &*upstream,
+                    digest = self.spool.digest().as_str(),
+                    size_bytes = self.spool.total(),
+                    "what the upstream sent has another digest; it is thrown away"
+                );
+                self.fills.close(&self.spool);
+                self.spool.end_run(Phase::Wrong);
+                "digest mismatch"
+            }
+            Err(Stop::Store) => {
+                self.fills.close(&self.spool);
+                self.spool.end_run(Phase::Lost);
+                "store failed"
+            }
+            Err(Stop::Upstream) => {
+                // What is here stays for the next who comes.
+                self.spool.end_run(Phase::Idle);
+                "broken"
+            }
+        };
+        telemetry::filled(&upstream, result);
+    }
+
+    /// Whether all of it came and has its digest.
+    async fn fetch(&self, main: Option<Body>) -> Result<bool, Stop> {
+        let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(Stop::Store)?);
+        {
+            let hashing = std::pin::pin!(self.spool.hash_along(&progress));
+            let fetching = std::pin::pin!(self.fetch_all(main, &progress));
+            // The hash ends behind the last byte. Where the fetching ends before it, it is on its way there.
+            match select(fetching, hashing).await {
+                Either::Left((fetched, hashing)) => {
+                    fetched?;
+                    hashing.await.map_err(|error| self.lose(&error))?;
+                }
+                Either::Right((hashed, _)) => hashed.map_err(|error| self.lose(&error))?,
+            }
+        }
+        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(progress.is(self.spool.digest()))
+    }
+
+    async fn fetch_all(&self, main: Option<Body>, progress: &Mutex<Progress>) -> Result<(), Stop> {
+        let total = self.spool.total();
+        let (got, main_at) = (AtomicU64::new(0), AtomicU64::new(0));
+        let has_main = main.is_some();
+        let claims = Mutex::new(Claims { main_end: total, next: if has_main { total } else { 0 } });
+        let started = self.clock.now();
+        let mut work: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
+        match main {
+            Some(body) => {
+                work.push(Box::pin(self.follow(body, &claims, &main_at, &got, progress)));
+            }
+            None => work.push(Box::pin(self.take_parts(&claims, &got, progress))),
+        }
+        let mut is_split = !has_main;
+        loop {
+            match select(work.next(), self.clock.sleep(JUDGE_EVERY)).await {
+                Either::Left((Some(done), _)) => done?,
+                Either::Left((None, _)) => break,
+                Either::Right(_) => {
+                    let missing = total.saturating_sub(self.spool.arrived());
+                    let elapsed = self.clock.now().since(started);
+                    let wanted = self.parts.wanted(work.len(), got.load(Ordering::Relaxed), missing, elapsed);
+                    for _ in work.len()..wanted {
+                        if !is_split {
+                            let mut claims = lock(&claims);
+                            claims.main_end = (main_at.load(Ordering::Relaxed) + self.parts.length).min(total);
+                            claims.next = claims.main_end;
+                            is_split = true;
+                        }
+                        let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
+                            break;
+                        };
+                        let (claims, got) = (&claims, &got);
+                        work.push(Box::pin(async move {
+                            let _permit = permit;
+                            self.take_parts(claims, got, progress).await
+                        }));
+                    }
+                }
+            }
+        }
+        for _ in 0..SWEEPS {
+            if within(&*self.clock, self.idle, self.spool.completed()).await.is_ok() {
+                break;
+            }
+            // Somebody who was to write the rest did not.
+            lock(&claims).next = 0;
+            self.take_parts(&claims, &got, progress).await?;
+        }
+        match (self.spool.is_complete(), self.spool.phase()) {
+            (true, _) => Ok(()),
+            (false, Phase::Lost) => Err(Stop::Store),
+            (false, _) => Err(Stop::Upstream),
+        }
+    }
+
+    /// The first stream, as far as it is not overtaken; then parts.
+    async fn follow(
+        &self,
+        mut body: Body,
+        claims: &Mutex<Claims>,
+        at: &AtomicU64,
+        got: &AtomicU64,
+        progress: &Mutex<Progress>,
+    ) -> Result<(), Stop> {
+        loop {
+            let position = at.load(Ordering::Relaxed);
+            if position >= lock(claims).main_end {
+                break;
+            }
+            let Some(piece) = body.chunk().await else { break };
+            let length = self.keep(position, piece.ok(), got, progress).await?;
+            at.store(position + length, Ordering::Relaxed);
+        }
+        drop(body);
+        self.take_parts(claims, got, progress).await
+    }
+
+    async fn take_parts(
+        &self,
+        claims: &Mutex<Claims>,
+        got: &AtomicU64,
+        progress: &Mutex<Progress>,
+    ) -> Result<(), Stop> {
+        loop {
+            let claim = {
+                let mut claims = lock(claims);
+                let claim = self.spool.gap(claims.next, self.parts.length);
+                claims.next = claim.map_or(self.spool.total(), |(_, end)| end);
+                claim
+            };
+            let Some((first, end)) = claim else { return Ok(()) };
+            let mut body = Body::stream(Relay::resume(self.source.clone(), first, Some(end)), Some(end - first));
+            let mut position = first;
+            while let Some(piece) = body.chunk().await {
+                position += self.keep(position, piece.ok(), got, progress).await?;
+            }
+            if position < end {
+                return Err(Stop::Upstream);
+            }
+        }
+    }
+
+    /// Writes a piece, and hashes it if it is its turn.
+    async fn keep(
+        &self,
+        position: u64,
+        piece: Option<bytes::Bytes>,
+        got: &AtomicU64,
+        progress: &Mutex<Progress>,
+    ) -> Result<u64, Stop> {
+        let piece = piece.ok_or(Stop::Upstream)?;
+        let length = piece.len() as u64;
+        got.fetch_add(length, Ordering::Relaxed);
+        if self.spool.write(position, &piece).await.map_err(|error| self.lose(&error))? {
+            lock(progress).take(position, &piece);
+        }
+        Ok(length)
+    }
+
+    fn lose(&self, error: &crate::platform::StoreError) -> Stop {
+        self.cache.failed("fill", error);
+        Stop::Store
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_connections_are_opened_where_one_is_slow_and_the_way_is_long() {
+        let parts = Parts { count: 8, length: 4 << 20, per_upstream: 32 };
+        let second = Duration::from_secs(1);
+        for (now, got, missing, expected, why) in [
+            (1, 2 << 20, 98 << 20, 8, "2 MiB/s and 98 MiB to go"),
+            (1, 100 << 20, 900 << 20, 1, "fast enough"),
+            (1, 2 << 20, 7 << 20, 1, "not two parts left"),
+            (1, 8 << 20, 40 << 20, 2, "five seconds to go"),
+            (8, 15 << 20, 900 << 20, 8, "no more than allowed"),
+            (1, 0, 98 << 20, 8, "nothing came yet"),
+        ] {
+            assert_eq!(parts.wanted(now, got, missing, second), expected, "{why}");
+        }
+    }
+}

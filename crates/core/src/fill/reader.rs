@@ -1,0 +1,101 @@
+//! A client's body, read from a spool at the client's own pace.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::{Frame, SizeHint};
+
+use super::spool::{Spool, Stopped};
+use crate::body::BodyError;
+use crate::relay::{Relay, Source};
+
+/// What is read at once: many clients read from one spool, each with this much in memory.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// The bytes from `position` to `end` of a blob that is arriving.
+pub(crate) struct Reader {
+    spool: Arc<Spool>,
+    run: u64,
+    position: u64,
+    end: u64,
+    promised: u64,
+    state: State,
+    /// Where the rest comes from if the store fails: the upstream is asked again, for this client alone.
+    instead: Option<Source>,
+}
+
+enum State {
+    Idle,
+    Reading(BoxFuture<'static, Result<Bytes, Stopped>>),
+    Relaying(Pin<Box<Relay>>),
+    Over,
+}
+
+impl Reader {
+    pub(crate) fn new(spool: Arc<Spool>, run: u64, first: u64, end: u64, instead: Option<Source>) -> Self {
+        Self { spool, run, position: first, end, promised: end - first, state: State::Idle, instead }
+    }
+}
+
+impl http_body::Body for Reader {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Idle if this.position >= this.end => this.state = State::Over,
+                State::Idle => {
+                    let (spool, run) = (Arc::clone(&this.spool), this.run);
+                    let (position, end) = (this.position, this.end);
+                    let reading = async move { spool.read(position, end, PIECE_BYTES, run).await };
+                    this.state = State::Reading(Box::pin(reading));
+                }
+                State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                    Ok(bytes) if !bytes.is_empty() => {
+                        this.position += bytes.len() as u64;
+                        this.state = State::Idle;
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                    Err(Stopped::Short) => {
+                        this.state = State::Over;
+                        return Poll::Ready(Some(Err(this.short())));
+                    }
+                    Ok(_) | Err(Stopped::Lost) => match this.instead.take() {
+                        Some(source) => {
+                            let relay = Relay::resume(source, this.position, Some(this.end));
+                            this.state = State::Relaying(Box::pin(relay));
+                        }
+                        None => {
+                            this.state = State::Over;
+                            return Poll::Ready(Some(Err(this.short())));
+                        }
+                    },
+                },
+                State::Relaying(relay) => return relay.as_mut().poll_frame(cx),
+                State::Over => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Over | State::Idle) && self.position >= self.end
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.promised)
+    }
+}
+
+impl Reader {
+    fn short(&self) -> BodyError {
+        BodyError::Short { missing_bytes: self.end - self.position }
+    }
+}

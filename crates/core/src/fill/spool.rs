@@ -1,0 +1,268 @@
+//! A blob that is arriving: written by one, read by many, each at its own pace.
+//!
+//! The spool is the tee: late clients, ranges and slow clients read what is here already and wait for the rest, and
+//! nobody holds anybody back. Its bytes are in the store's draft; only what is being moved is in memory.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use event_listener::Event;
+
+use super::spans::Spans;
+use crate::digest::{Digest, Hasher};
+use crate::platform::{Draft, StoreError};
+
+/// How much of the end is withheld until the digest agrees: no client ever has all of a wrong blob (P-107).
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// A blob that is arriving.
+pub(crate) struct Spool {
+    digest: Digest,
+    total: u64,
+    draft: Arc<dyn Draft>,
+    state: Mutex<State>,
+    changed: Event,
+}
+
+#[derive(Debug)]
+struct State {
+    have: Spans,
+    /// Being written just now: no byte is written twice, so that what was hashed is what is committed.
+    writing: Vec<(u64, u64)>,
+    phase: Phase,
+    /// How many times somebody has set out to fetch the whole.
+    run: u64,
+}
+
+/// What is being done about the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing: there are ranges that somebody asked for, or what a fill that broke off has left.
+    Idle,
+    /// It is being fetched.
+    Running,
+    /// All of it is here, and verified.
+    Whole,
+    /// It cannot be kept: whoever wants it must ask the upstream.
+    Lost,
+    /// What came has another digest.
+    Wrong,
+}
+
+/// Why no more can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// The store failed: the upstream may still have it.
+    Lost,
+    /// The upstream gave up, or gave something else.
+    Short,
+}
+
+impl Spool {
+    pub(crate) fn new(digest: Digest, total: u64, draft: Arc<dyn Draft>) -> Self {
+        let state = State { have: Spans::default(), writing: Vec::new(), phase: Phase::Idle, run: 0 };
+        Self { digest, total, draft, state: Mutex::new(state), changed: Event::new() }
+    }
+
+    /// Length of the whole, in bytes.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    /// Sets out to fetch the rest, if nobody does.
+    pub(crate) fn begin_run(&self) -> bool {
+        let mut state = self.state();
+        let begins = state.phase == Phase::Idle;
+        if begins {
+            state.phase = Phase::Running;
+            state.run += 1;
+        }
+        begins
+    }
+
+    /// Ends a run, or the whole.
+    pub(crate) fn end_run(&self, phase: Phase) {
+        self.state().phase = phase;
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Bytes from the beginning without a gap.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.state().have.end_from(0)
+    }
+
+    /// Which run a reader that begins now belongs to.
+    pub(crate) fn run(&self) -> u64 {
+        self.state().run
+    }
+
+    /// The first gap at or behind `position`.
+    pub(crate) fn gap(&self, position: u64, most: u64) -> Option<(u64, u64)> {
+        self.state().have.gap(position, self.total, most)
+    }
+
+    /// Whether these bytes are all here, or will be without a new request: near enough to where a fill has got.
+    pub(crate) fn has_or_awaits(&self, first: u64, end: u64, near: u64) -> bool {
+        let state = self.state();
+        let arrived = state.have.end_from(first);
+        match state.phase {
+            Phase::Whole => true,
+            Phase::Running => arrived > first || first <= state.have.end_from(0).saturating_add(near),
+            Phase::Idle => arrived >= end,
+            Phase::Lost | Phase::Wrong => false,
+        }
+    }
+
+    /// Keeps what arrived, but for what is here already or being written by another; whether all of it was new. Not to
+    /// be dropped half-way: the store may still be writing then.
+    pub(crate) async fn write(&self, offset: u64, bytes: &Bytes) -> Result<bool, StoreError> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        let pieces = self.state().reserve(offset, end);
+        for (first, until) in &pieces {
+            let at = |position: u64| usize::try_from(position - offset).unwrap_or(usize::MAX);
+            let written = self.draft.write_at(*first, bytes.slice(at(*first)..at(*until))).await;
+            let mut state = self.state();
+            state.writing.retain(|piece| piece != &(*first, *until));
+            match written {
+                Ok(()) => state.have.add(*first, *until),
+                Err(_) => state.phase = Phase::Lost,
+            }
+            drop(state);
+            self.changed.notify(usize::MAX);
+            written?;
+        }
+        Ok(pieces == [(offset, end)])
+    }
+
+    /// Bytes from `position` on: at least one, at most `most`, not beyond `end`. Waits for them while they are being
+    /// fetched. Without a run what is not here never comes.
+    pub(crate) async fn read(&self, position: u64, end: u64, most: usize, run: u64) -> Result<Bytes, Stopped> {
+        let available = loop {
+            let listener = self.changed.listen();
+            {
+                let state = self.state();
+                let limit = match state.phase {
+                    // A range of a blob that nobody is fetching: the client verifies, if it can.
+                    Phase::Whole | Phase::Idle => self.total,
+                    Phase::Running if run == 0 => self.total,
+                    Phase::Running => self.total.saturating_sub(TAIL_BYTES),
+                    Phase::Lost => return Err(Stopped::Lost),
+                    Phase::Wrong => return Err(Stopped::Short),
+                };
+                let available = state.have.end_from(position).min(limit).min(end);
+                if available > position && (state.phase != Phase::Idle || run == 0) {
+                    break available - position;
+                }
+                if state.phase == Phase::Idle || state.run != run && run != 0 {
+                    return Err(Stopped::Short);
+                }
+            }
+            listener.await;
+        };
+        let most = usize::try_from(available).unwrap_or(usize::MAX).min(most);
+        self.draft.read_at(position, most).await.map_err(|_| Stopped::Lost)
+    }
+
+    /// Hashes what is here and contiguous from where `progress` has got to, as it arrives, until all of it is.
+    pub(crate) async fn hash_along(&self, progress: &Mutex<Progress>) -> Result<(), StoreError> {
+        const PIECE_BYTES: u64 = 1 << 20;
+        let hashed = || progress.lock().unwrap_or_else(PoisonError::into_inner).hashed;
+        loop {
+            let listener = self.changed.listen();
+            let from = hashed();
+            if from >= self.total {
+                return Ok(());
+            }
+            let arrived = self.state().have.end_from(from);
+            // In single pieces, unless there is nothing more to come: what arrives in order was hashed on its way.
+            if arrived - from < PIECE_BYTES && arrived < self.total {
+                listener.await;
+                continue;
+            }
+            let most = (arrived - from).min(PIECE_BYTES);
+            let piece = self.draft.read_at(from, usize::try_from(most).unwrap_or(usize::MAX)).await?;
+            if piece.is_empty() {
+                return Err(StoreError::failed("a draft is shorter than what was written to it"));
+            }
+            progress.lock().unwrap_or_else(PoisonError::into_inner).take(from, &piece);
+        }
+    }
+
+    /// Waits until all of it is here; others than the one who waits may be writing it.
+    pub(crate) async fn completed(&self) {
+        loop {
+            let listener = self.changed.listen();
+            if self.is_complete() || matches!(self.phase(), Phase::Lost | Phase::Wrong) {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state().have.is_whole(self.total)
+    }
+
+    /// Makes it visible to everybody.
+    pub(crate) async fn commit(&self) -> Result<(), StoreError> {
+        self.draft.commit(self.total).await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The parts of a span that nobody has written, nor is writing.
+    fn reserve(&mut self, first: u64, end: u64) -> Vec<(u64, u64)> {
+        if matches!(self.phase, Phase::Whole | Phase::Lost | Phase::Wrong) {
+            return Vec::new();
+        }
+        let mut taken = self.have.clone_within(first, end);
+        for (first, end) in &self.writing {
+            taken.add(*first, *end);
+        }
+        let mut pieces = Vec::new();
+        let mut position = first;
+        while let Some((gap, until)) = taken.gap(position, end, u64::MAX) {
+            pieces.push((gap, until));
+            position = until;
+        }
+        self.writing.extend(&pieces);
+        pieces
+    }
+}
+
+/// How far the hash has got.
+pub(crate) struct Progress {
+    hasher: Hasher,
+    pub(crate) hashed: u64,
+}
+
+impl Progress {
+    /// `None`: an algorithm that we cannot compute.
+    pub(crate) fn new(digest: &Digest) -> Option<Self> {
+        Some(Self { hasher: Hasher::new(digest)?, hashed: 0 })
+    }
+
+    /// The bytes at `offset`, if it is their turn.
+    pub(crate) fn take(&mut self, offset: u64, bytes: &[u8]) {
+        if offset == self.hashed {
+            self.hasher.update(bytes);
+            self.hashed += bytes.len() as u64;
+        }
+    }
+
+    pub(crate) fn is(self, digest: &Digest) -> bool {
+        self.hasher.is(digest)
+    }
+}

@@ -1,0 +1,253 @@
+//! Manifests with a cache before the upstream. By digest what is here is served without a word to the upstream; a tag
+//! is fresh for its time, then confirmed by HEAD, which Docker Hub does not count (P-86), and fetched by digest only
+//! where it points elsewhere.
+
+use std::sync::Arc;
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue};
+
+use super::{Manifest, error_of, fetch, find, look};
+use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::name::Reference;
+use crate::outcome::{Done, Outcome};
+use crate::upstream::Negative;
+use crate::visit::Visit;
+
+/// What is found, and what was done for it.
+type Found = (Manifest, Outcome);
+
+/// A manifest from the cache or from the upstream.
+pub(super) async fn find_kept(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Found, Error> {
+    let is_absent = cache.is_absent(&visit.claim(), reference.as_str());
+    let found = match reference {
+        _ if is_absent && !wants_it_new(visit) => Err(Negative::Missing(crate::upstream::UpstreamText::default())),
+        Reference::Digest(digest) => by_digest(visit, cache, digest, reference, accept).await,
+        Reference::Tag(tag) => by_tag(visit, cache, tag.as_str(), reference, accept).await,
+    };
+    found.map_err(|negative| {
+        visit.denied(cache, &negative, reference.as_str());
+        error_of(negative, reference)
+    })
+}
+
+async fn by_digest(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Found, Negative> {
+    let kept = cache.manifest(digest).await;
+    if let Some(kept) = kept {
+        if visit.may_have(cache, digest).await {
+            return Ok((of_kept(&kept), Outcome::new(Done::Hit, "digest")));
+        }
+        if !visit.is_offline() {
+            // It is here, and it may not be for this client: the upstream says.
+            let found = look(visit, reference, accept).await?;
+            if found.is_none() {
+                fetch(visit, reference, accept).await?;
+            }
+            visit.shown(cache, Some(digest));
+            return Ok((of_kept(&kept), Outcome::new(Done::Revalidated, "access confirmed")));
+        }
+    }
+    if visit.is_offline() {
+        return Err(Negative::Missing(crate::upstream::UpstreamText::default()));
+    }
+    if visit.is_head() {
+        let found = find(visit, reference, accept).await?;
+        visit.shown(cache, Some(digest));
+        return Ok((found, Outcome::new(Done::Relayed, "head of what is not here")));
+    }
+    let found = fetch_once(visit, cache, reference, accept, None).await?;
+    Ok((found, Outcome::new(Done::Filled, "digest not here")))
+}
+
+async fn by_tag(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    tag: &str,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Found, Negative> {
+    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+    let key = Key::tag(upstream, repository, tag);
+    let now = visit.platform.clock.unix_seconds();
+    let pointer = cache.pointer(&key).await;
+    let kept = match &pointer {
+        Some(pointer) => cache.manifest(&pointer.digest).await.map(|kept| (pointer.clone(), kept)),
+        None => None,
+    };
+    let is_let_in = visit.is_let_in(cache);
+    if let Some((pointer, kept)) = &kept
+        && is_let_in
+    {
+        if visit.is_offline() {
+            return Ok((of_kept(kept), Outcome::new(Done::Hit, "offline")));
+        }
+        let rule = cache.config().rule_for(upstream, repository.as_str(), tag);
+        if pointer.freshness(rule, now) == Freshness::Fresh && !wants_it_new(visit) {
+            return Ok((of_kept(kept), Outcome::new(Done::Hit, "tag is fresh")));
+        }
+    }
+    if visit.is_offline() {
+        return Err(Negative::Missing(crate::upstream::UpstreamText::default()));
+    }
+    let asked = match &kept {
+        Some((pointer, kept)) => revalidate(visit, cache, &key, pointer, kept, reference, accept).await,
+        None if visit.is_head() => {
+            let found = find(visit, reference, accept).await;
+            found.map(|found| {
+                visit.shown(cache, None);
+                cache.point(key.clone(), Pointer { digest: found.digest.clone(), confirmed: now });
+                (found, Outcome::new(Done::Relayed, "head of what is not here"))
+            })
+        }
+        None => {
+            let found = fetch_once(visit, cache, reference, accept, Some(&key)).await;
+            found.map(|found| (found, Outcome::new(Done::Filled, "tag not here")))
+        }
+    };
+    match (asked, kept) {
+        (Err(negative), Some((pointer, kept))) if negative.is_outage() && is_let_in => {
+            let limit = cache.config().stale_if_error.0.as_secs();
+            // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
+            if pointer.may_be_stale(limit, now) && has_blobs(cache, &kept).await {
+                return Ok((of_kept(&kept), Outcome::new(Done::Stale, why_stale(&negative))));
+            }
+            Err(negative)
+        }
+        (Err(Negative::Missing(text)), Some(_)) => {
+            cache.forget(&key).await;
+            Err(Negative::Missing(text))
+        }
+        (asked, _) => asked,
+    }
+}
+
+/// Asks where the tag points, by HEAD; once however many ask.
+async fn revalidate(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    key: &Key,
+    pointer: &Pointer,
+    kept: &Arc<StoredManifest>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Found, Negative> {
+    let looked = visit
+        .questions
+        .looks
+        .join(&(visit.claim(), reference.as_str().into()), || look(visit, reference, accept))
+        .await?;
+    visit.shown(cache, None);
+    let confirmed = visit.platform.clock.unix_seconds();
+    let Some(looked) = looked else {
+        // The registry knows no HEAD that says enough.
+        let found = fetch_once(visit, cache, reference, accept, Some(key)).await?;
+        let outcome = if found.digest == pointer.digest {
+            Outcome::new(Done::Revalidated, "tag unchanged")
+        } else {
+            Outcome::new(Done::Filled, "tag changed")
+        };
+        return Ok((found, outcome));
+    };
+    let digest = looked.digest;
+    cache.prove(visit.upstream.name(), &visit.place.name, &digest);
+    if digest == pointer.digest {
+        cache.point(key.clone(), Pointer { digest, confirmed });
+        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, "tag unchanged")));
+    }
+    if let Some(other) = cache.manifest(&digest).await {
+        cache.point(key.clone(), Pointer { digest, confirmed });
+        return Ok((of_kept(&other), Outcome::new(Done::Revalidated, "tag changed to what is here")));
+    }
+    let found = fetch_once(visit, cache, &Reference::Digest(digest.clone()), accept, None).await?;
+    cache.point(key.clone(), Pointer { digest, confirmed });
+    Ok((found, Outcome::new(Done::Filled, "tag changed")))
+}
+
+/// Fetches and keeps; once however many ask.
+async fn fetch_once(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    reference: &Reference,
+    accept: &HeaderValue,
+    tag: Option<&Key>,
+) -> Result<Manifest, Negative> {
+    let work = || async {
+        let found = fetch(visit, reference, accept).await?;
+        if let Some(bytes) = &found.bytes
+            && found.digest.matches(bytes) == Some(true)
+        {
+            let stored = StoredManifest {
+                media_type: found.media_type.clone(),
+                digest: found.digest.clone(),
+                bytes: bytes.clone(),
+            };
+            let confirmed = visit.platform.clock.unix_seconds();
+            let pointer = tag.map(|key| (key.clone(), Pointer { digest: found.digest.clone(), confirmed }));
+            cache.keep_manifest(visit.upstream.name(), &visit.place.name, &Arc::new(stored), pointer);
+        }
+        Ok(found)
+    };
+    let found = visit.questions.fetches.join(&(visit.claim(), reference.as_str().into()), work).await?;
+    visit.shown(cache, Some(&found.digest));
+    Ok(found)
+}
+
+/// Whether the image can be pulled from here: its blobs, or those of one of its platforms.
+async fn has_blobs(cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
+    let children = manifest.children();
+    for blob in &children.blobs {
+        if cache.blob_length(blob).await.is_none() {
+            return false;
+        }
+    }
+    if children.manifests.is_empty() {
+        return true;
+    }
+    for child in &children.manifests {
+        if let Some(child) = cache.manifest(child).await
+            && Box::pin(has_blobs(cache, &child)).await
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the client will not have what is remembered.
+fn wants_it_new(visit: &Visit<'_>) -> bool {
+    let mut lines = visit.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    lines.any(|line| {
+        line.split(',').any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "max-age=0"))
+    })
+}
+
+fn why_stale(negative: &Negative) -> &'static str {
+    match negative {
+        Negative::Limited { .. } => "upstream limits the rate",
+        Negative::Failed(failure) => failure.why(),
+        _ => "upstream cannot be asked",
+    }
+}
+
+fn of_kept(kept: &StoredManifest) -> Manifest {
+    Manifest {
+        media_type: kept.media_type.clone(),
+        digest: kept.digest.clone(),
+        length: kept.bytes.len() as u64,
+        bytes: Some(kept.bytes.clone()),
+        budget: HeaderMap::new(),
+    }
+}

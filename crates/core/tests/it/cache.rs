@@ -1,0 +1,326 @@
+//! What is kept, for how long, and for whom.
+
+use registry_proxy_core::testing::{Answer, Fault};
+
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, manifest_of, noise, upstream};
+
+const V1: &str = "/v2/a/b/manifests/v1";
+
+/// An image `a/b:v1` with one layer: manifest's digest and layer's.
+fn image(lab: &Fixture, text: &str) -> (String, String) {
+    let layer = lab.registry.put_blob("a/b", noise(200_000));
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"digest":"{layer}"}},"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":"{text}"}}}}"#
+    );
+    (lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest), layer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pulled_once_is_pulled_without_the_upstream_and_after_a_restart() {
+    let mut lab = Fixture::caching("");
+    let (manifest, layer) = image(&lab, "1");
+    let blob = format!("/v2/a/b/blobs/{layer}");
+    assert_eq!(lab.get(V1).await.done(), "filled");
+    assert_eq!(lab.get(&blob).await.done(), "filled");
+    lab.wait(1).await;
+    for restart in [false, true] {
+        if restart {
+            lab.restart("");
+        }
+        lab.net.forget();
+        lab.net.fault("*", "", 99, Fault::Refuse);
+        for path in [V1, &format!("/v2/a/b/manifests/{manifest}"), &blob] {
+            let seen = lab.get(path).await;
+            assert_eq!((seen.status.as_u16(), seen.done()), (200, "hit"), "{path}");
+            let seen = lab.head(path).await;
+            assert_eq!((seen.status.as_u16(), seen.done()), (200, "hit"), "HEAD {path}");
+        }
+        let seen = lab.get(&blob).header("range", "bytes=10-19").await;
+        assert_eq!((seen.status.as_u16(), seen.body), (206, noise(200_000).slice(10..20)));
+        assert_eq!(lab.net.lines(), Vec::<String>::new(), "nobody was asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_changes_after_its_time_and_not_before() {
+    let lab = Fixture::caching("[cache]\ntag_ttl='60s'");
+    let (old, _) = image(&lab, "1");
+    assert_eq!(lab.get(V1).await.header("docker-content-digest"), old);
+    let (new, _) = image(&lab, "2");
+    lab.wait(59).await;
+    let seen = lab.get(V1).await;
+    assert_eq!((seen.header("docker-content-digest"), seen.done()), (old.as_str(), "hit"));
+    lab.wait(1).await;
+    let seen = lab.get(V1).await;
+    assert_eq!((seen.header("docker-content-digest"), seen.done()), (new.as_str(), "filled"));
+    // The old one is still there by its digest.
+    assert_eq!(lab.get(&format!("/v2/a/b/manifests/{old}")).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_due_is_confirmed_by_head_alone() {
+    let lab = Fixture::caching("");
+    image(&lab, "1");
+    lab.get(V1).await;
+    lab.wait(60).await;
+    lab.net.forget();
+    assert_eq!(lab.get(V1).await.done(), "revalidated");
+    assert_eq!(lab.net.lines().iter().filter(|line| line.starts_with("GET")).count(), 0, "{:?}", lab.net.lines());
+    lab.wait(30).await;
+    lab.net.forget();
+    assert_eq!(lab.get(V1).await.done(), "hit", "fresh again since it was confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_for_tags_win_over_the_usual_time() {
+    let text = "[cache]\ntags=[{match='reg.example/a/b:v1',revalidate='always'},{match='reg.example/**',revalidate='never'}]";
+    let lab = Fixture::caching(text);
+    image(&lab, "1");
+    lab.registry.put_manifest("a/b", "fixed", OCI_MANIFEST, manifest_of(10));
+    lab.get(V1).await;
+    lab.get("/v2/a/b/manifests/fixed").await;
+    assert_eq!(lab.get(V1).await.done(), "revalidated");
+    lab.wait(1_000_000).await;
+    assert_eq!(lab.get("/v2/a/b/manifests/fixed").await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_will_not_have_the_remembered_gets_the_new() {
+    let lab = Fixture::caching("");
+    image(&lab, "1");
+    lab.get(V1).await;
+    let (new, _) = image(&lab, "2");
+    let seen = lab.get(V1).header("cache-control", "no-cache").await;
+    assert_eq!(seen.header("docker-content-digest"), new);
+    assert_eq!(lab.get(V1).await.header("docker-content-digest"), new, "and so does everybody after");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_not_noticed_until_stale_is_too_old() {
+    let lab = Fixture::caching("[cache]\nstale_if_error='1h'");
+    let (digest, layer) = image(&lab, "1");
+    lab.get(V1).await;
+    lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+    let limited = Answer::new(429).header("retry-after", "30");
+    for fault in [Fault::Refuse, Fault::Silence, Fault::Say(Answer::new(503)), Fault::Say(limited)] {
+        lab.net.heal();
+        lab.wait(61).await;
+        lab.get(V1).await;
+        lab.wait(60).await;
+        lab.net.fault("*", "", 99, fault);
+        let seen = lab.get(V1).await;
+        assert_eq!((seen.status.as_u16(), seen.done()), (200, "stale"), "{seen:?}");
+        assert_eq!(seen.header("docker-content-digest"), digest);
+        assert!(seen.header("warning").starts_with("299 "), "{seen:?}");
+    }
+    lab.wait(3600).await;
+    let seen = lab.get(V1).await;
+    assert!(matches!(seen.status.as_u16(), 429 | 504), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_is_not_promised_without_its_blobs() {
+    let lab = Fixture::caching("");
+    image(&lab, "1");
+    lab.get(V1).await;
+    lab.wait(60).await;
+    lab.net.fault("*", "", 99, Fault::Refuse);
+    assert_eq!(lab.get(V1).await.status, 504, "a client does better elsewhere (P-91)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_never_answered_with_what_was_there_before() {
+    for status in [401, 403] {
+        let lab = Fixture::caching("");
+        let (_, layer) = image(&lab, "1");
+        lab.get(V1).await;
+        lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+        lab.wait(60).await;
+        lab.net.fault("*", "/v2/a/b/manifests", 99, Fault::Say(Answer::new(status)));
+        let seen = lab.get(V1).await;
+        assert!(matches!(seen.status.as_u16(), 401 | 403), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_gone_is_gone() {
+    let lab = Fixture::caching("");
+    image(&lab, "1");
+    lab.get(V1).await;
+    lab.wait(60).await;
+    lab.net.fault("*", "/v2/a/b/manifests/v1", 99, Fault::Say(Answer::new(404)));
+    assert!(lab.get(V1).await.is(404, "MANIFEST_UNKNOWN"));
+    lab.net.heal();
+    lab.net.fault("*", "", 99, Fault::Refuse);
+    lab.wait(11).await;
+    assert_eq!(lab.get(V1).await.status, 504, "an outage does not bring it back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_found_is_remembered_for_seconds() {
+    let lab = Fixture::caching("[cache]\nnegative_ttl='10s'");
+    for path in ["/v2/a/b/manifests/none", &format!("/v2/a/b/blobs/sha256:{}", "0".repeat(64))] {
+        assert_eq!(lab.get(path).await.status, 404);
+        lab.net.forget();
+        assert_eq!(lab.get(path).await.status, 404);
+        assert_eq!(lab.net.lines(), Vec::<String>::new());
+        lab.wait(10).await;
+        lab.get(path).await;
+        assert_ne!(lab.net.lines(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_through_us_is_seen_at_once() {
+    let lab = Fixture::caching(&upstream("push=true"));
+    image(&lab, "1");
+    lab.get(V1).await;
+    let new = manifest_of(33);
+    let seen = lab.put(V1).header("content-type", OCI_MANIFEST).body(new.clone()).await;
+    assert_eq!(seen.status, 201, "{seen:?}");
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, new.clone());
+    assert_eq!(lab.get(V1).await.body, new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn offline_serves_what_is_here_however_old_and_asks_nobody() {
+    let mut lab = Fixture::caching("");
+    let (digest, layer) = image(&lab, "1");
+    lab.get(V1).await;
+    lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+    lab.wait(1).await;
+    lab.restart("[cache]\noffline=true");
+    lab.wait(10_000_000).await;
+    lab.net.forget();
+    for path in [V1, &format!("/v2/a/b/manifests/{digest}"), &format!("/v2/a/b/blobs/{layer}")] {
+        let seen = lab.get(path).await;
+        assert_eq!((seen.status.as_u16(), seen.done()), (200, "hit"), "{path}");
+    }
+    assert_eq!(lab.get("/v2/a/b/manifests/v2").await.status, 404);
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/sha256:{}", "0".repeat(64))).await.status, 404);
+    assert_eq!(lab.net.lines(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_who_find_a_tag_due_ask_once() {
+    let lab = Fixture::caching("");
+    image(&lab, "1");
+    lab.get(V1).await;
+    lab.wait(60).await;
+    lab.net.forget();
+    lab.net.fault("HEAD", "manifests/v1", 99, Fault::Late(std::time::Duration::from_secs(1)));
+    let all = futures_util::future::join_all((0..100).map(|_| async { lab.get(V1).await })).await;
+    assert!(all.iter().all(|seen| seen.status == 200), "{all:?}");
+    assert_eq!(lab.net.sent("HEAD", "manifests/v1").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_links_its_children() {
+    let mut lab = Fixture::caching("");
+    let child = lab.registry.put_manifest("a/b", "child", OCI_MANIFEST, manifest_of(10));
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{{"digest":"{child}"}}]}}"#);
+    lab.registry.put_manifest("a/b", "v1", OCI_INDEX, index);
+    lab.get("/v2/a/b/manifests/child").await;
+    lab.get(V1).await;
+    lab.wait(1).await;
+    lab.restart("");
+    lab.net.fault("*", "", 99, Fault::Refuse);
+    assert_eq!(lab.get(&format!("/v2/a/b/manifests/{child}")).await.done(), "hit");
+    assert_eq!(
+        lab.get(&format!("/v2/a/other/manifests/{child}")).await.status,
+        504,
+        "by this repository's name only"
+    );
+}
+
+mod private {
+    //! `clients.auth = "upstream"`: bytes are shared, access is not.
+
+    use super::*;
+
+    const MODE: &str = "[clients]\nauth='upstream'";
+    const SECRET: &str = "/v2/a/b/manifests/v1";
+
+    fn town() -> (Fixture, String, String) {
+        let lab = Fixture::caching(MODE).with_tokens();
+        lab.registry.add_user("alice", "wonder");
+        lab.registry.add_user("bob", "builder");
+        lab.registry.make_private("a/b", &["alice"]);
+        let (digest, layer) = image(&lab, "1");
+        lab.registry.put_manifest("a/public", "v1", OCI_MANIFEST, manifest_of(5));
+        (lab, digest, layer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_alice_has_pulled_is_not_bobs() {
+        let (lab, digest, layer) = town();
+        let alice = lab.login("alice", "wonder").await;
+        let bobs = lab.login("bob", "builder").await;
+        let public = lab.login_for("bob", "builder", "repository:a/public:pull").await;
+        let nobody = lab.anonymous().await;
+        let paths = [SECRET.to_owned(), format!("/v2/a/b/manifests/{digest}"), format!("/v2/a/b/blobs/{layer}")];
+        for path in &paths {
+            assert_eq!(lab.get(path).bearer(&alice).await.status, 200);
+        }
+        for path in &paths {
+            assert_eq!(lab.get(path).bearer(&alice).await.done(), "hit", "{path}");
+            for call in [lab.get(path).bearer(&bobs), lab.get(path).bearer(&nobody), lab.head(path).bearer(&bobs)]
+            {
+                let seen = call.await;
+                assert!(matches!(seen.status.as_u16(), 401 | 403 | 404), "{path} {seen:?}");
+            }
+            let seen = lab.get(path).bearer(&bobs).header("range", "bytes=0-9").await;
+            assert!(matches!(seen.status.as_u16(), 401 | 403 | 404), "{path} {seen:?}");
+        }
+        for path in [format!("/v2/a/public/manifests/{digest}"), format!("/v2/a/public/blobs/{layer}")] {
+            assert_eq!(lab.get(&path).bearer(&public).await.status, 404, "nor by another repository's name");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_does_not_outlive_a_token_and_a_refusal_ends_it() {
+        let (lab, digest, _) = town();
+        let path = format!("/v2/a/b/manifests/{digest}");
+        let alice = lab.login("alice", "wonder").await;
+        lab.get(SECRET).bearer(&alice).await;
+        assert_eq!(lab.get(&path).bearer(&alice).await.done(), "hit");
+        lab.wait(61).await;
+        assert_eq!(lab.get(&path).bearer(&alice).await.done(), "revalidated", "asked again");
+        // Her right is taken away: the next question ends it, for every way to the same bytes.
+        lab.registry.make_private("a/b", &["somebody"]);
+        lab.registry.revoke_tokens();
+        lab.wait(61).await;
+        assert_eq!(lab.get(SECRET).bearer(&alice).await.status, 403);
+        assert_eq!(lab.get(&path).bearer(&alice).await.status, 403);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_manifest_that_names_anothers_blob_does_not_open_it() {
+        let (lab, _, layer) = town();
+        let alice = lab.login("alice", "wonder").await;
+        lab.get(&format!("/v2/a/b/blobs/{layer}")).bearer(&alice).await;
+        // Bob writes a manifest of his own that names alice's layer, in a repository that he may read.
+        let text = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{layer}"}},"layers":[]}}"#);
+        lab.registry.put_manifest("b/own", "v1", OCI_MANIFEST, text);
+        let bobs = lab.login_for("bob", "builder", "repository:b/own:pull").await;
+        assert_eq!(lab.get("/v2/b/own/manifests/v1").bearer(&bobs).await.status, 200);
+        assert_eq!(lab.get(&format!("/v2/b/own/blobs/{layer}")).bearer(&bobs).await.status, 404);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_opens_nothing_to_whoever_was_not_let_in() {
+        let (lab, digest, layer) = town();
+        let alice = lab.login("alice", "wonder").await;
+        let bobs = lab.login("bob", "builder").await;
+        for path in [SECRET.to_owned(), format!("/v2/a/b/blobs/{layer}")] {
+            lab.get(&path).bearer(&alice).await;
+        }
+        lab.net.fault("*", "", 999, Fault::Refuse);
+        lab.wait(59).await;
+        assert_eq!(lab.get(&format!("/v2/a/b/manifests/{digest}")).bearer(&alice).await.status, 200);
+        for path in [SECRET.to_owned(), format!("/v2/a/b/manifests/{digest}"), format!("/v2/a/b/blobs/{layer}")] {
+            let seen = lab.get(&path).bearer(&bobs).await;
+            assert!(seen.status.is_server_error(), "{path} {seen:?}");
+        }
+    }
+}

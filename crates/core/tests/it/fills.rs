@@ -1,0 +1,233 @@
+//! Blobs that arrive: fetched once, shared while they do, verified before they end.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use registry_proxy_core::testing::{Answer, Fault};
+
+use crate::fixture::{Fixture, noise};
+
+const SIZE: usize = 3_000_000;
+
+fn content() -> bytes::Bytes {
+    static CONTENT: std::sync::OnceLock<bytes::Bytes> = std::sync::OnceLock::new();
+    CONTENT.get_or_init(|| noise(SIZE)).clone()
+}
+
+/// A blob in `a/b`: its path and digest.
+fn blob(lab: &Fixture) -> String {
+    let digest = lab.registry.put_blob("a/b", content());
+    format!("/v2/a/b/blobs/{digest}")
+}
+
+fn gets(lab: &Fixture) -> usize {
+    lab.net.sent("GET", "/blobs/").len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_clients_make_one_download() {
+    let lab = Fixture::caching("");
+    let few = noise(300_000);
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", few.clone()));
+    lab.net.fault("GET", "/blobs/", 1, Fault::Late(Duration::from_secs(1)));
+    let all = join_all((0..100).map(|_| async { lab.get(&path).await })).await;
+    assert!(all.iter().all(|seen| seen.status == 200 && seen.body == few));
+    assert_eq!(gets(&lab), 1);
+    assert_eq!(all.iter().filter(|seen| seen.done() == "filled").count(), 1);
+    assert_eq!(all.iter().filter(|seen| seen.done() == "joined").count(), 99);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_comes_late_reads_from_the_beginning() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(5)));
+    let late = async {
+        lab.wait(2).await;
+        lab.get(&path).await
+    };
+    let (first, late) = tokio::join!(async { lab.get(&path).await }, late);
+    assert_eq!((first.body, late.body.clone()), (content(), content()));
+    assert_eq!((late.done(), gets(&lab)), ("joined", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_changes_nothing() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(2)));
+    tokio::select! {
+        _ = async { lab.get(&path).await } => panic!("it cannot be here yet"),
+        () = lab.wait(1) => {}
+    }
+    lab.wait(5).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+    assert_eq!(gets(&lab), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_leaves_before_the_answer_is_replaced() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::Late(Duration::from_secs(5)));
+    let leaves = async {
+        tokio::select! {
+            _ = async { lab.get(&path).await } => panic!("it cannot be here yet"),
+            () = lab.wait(2) => {}
+        }
+    };
+    let stays = async {
+        lab.wait(1).await;
+        lab.get(&path).await
+    };
+    let ((), stays) = tokio::join!(leaves, stays);
+    assert_eq!((stays.status.as_u16(), stays.body.clone(), stays.done()), (200, content(), "filled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_fails_promotes_one_and_no_more() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    // Late, so that all are waiting when it fails.
+    lab.net.fault("GET", "/blobs/", 99, Fault::SayLate(Duration::from_secs(1), Answer::new(500)));
+    let all = join_all((0..20).map(|_| async { lab.get(&path).await })).await;
+    assert!(all.iter().all(|seen| seen.status == 504), "{all:?}");
+    assert_eq!(gets(&lab), 2);
+    lab.net.heal();
+    assert_eq!(lab.get(&path).await.body, content(), "and nobody is stuck");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_bytes_are_never_had_whole_and_never_kept() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    let mut wrong = content().to_vec();
+    wrong[SIZE / 2] ^= 1;
+    lab.net.fault("GET", "/blobs/", 1, Fault::Say(Answer::new(200).body(wrong)));
+    let all = join_all((0..3).map(|_| async { lab.get(&path).await })).await;
+    // Either it was known before the first byte, or the end is missing.
+    for seen in &all {
+        let is_short = seen.end.is_err() && seen.body.len() < SIZE;
+        assert!(seen.status == 504 || is_short, "{} {:?} after {}", seen.status, seen.end, seen.body.len());
+    }
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.body.clone(), seen.done()), (content(), "filled"), "the next one asks again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_shorter_than_promised_is_not_kept() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 99, Fault::EndAfter(1_000_000));
+    // Each new try brings a third, so it gets there; what comes is whole.
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.body), (200, content()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broken_fill_has_brought_is_not_fetched_again() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::BreakAfter(2_000_000));
+    lab.net.fault("GET", "/blobs/", 99, Fault::Say(Answer::new(500)));
+    let seen = lab.get(&path).await;
+    assert!(seen.end.is_err(), "{:?}", seen.end);
+    lab.net.heal();
+    lab.net.forget();
+    lab.wait(60).await;
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.body.clone(), seen.done()), (content(), "filled"));
+    let ranges: Vec<String> =
+        lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.header("range").to_owned()).collect();
+    assert_eq!(ranges, ["bytes=2000000-2999999"]);
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_of_a_cold_blob_cost_what_they_are_and_the_rest_later() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    let range = |text: &str| lab.get(&path).header("range", text);
+    let seen = range("bytes=1000000-1099999").await;
+    assert_eq!((seen.status.as_u16(), seen.body.clone()), (206, content().slice(1_000_000..1_100_000)));
+    let seen = range("bytes=-1000").await;
+    assert_eq!(seen.body, content().slice(SIZE - 1000..));
+    lab.wait(1).await;
+    lab.net.forget();
+    // Inside what is here: nobody is asked.
+    let seen = range("bytes=1000010-1000019").await;
+    assert_eq!(
+        (seen.status.as_u16(), seen.body.clone(), gets(&lab)),
+        (206, content().slice(1_000_010..1_000_020), 0)
+    );
+    // And the whole fetches only what is not.
+    let seen = lab.get(&path).await;
+    assert_eq!(seen.body, content());
+    let ranges: Vec<String> =
+        lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.header("range").to_owned()).collect();
+    assert_eq!(ranges, ["bytes=0-999999", "bytes=1100000-2998999"]);
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_of_a_blob_that_arrives_are_served_from_it_where_they_are_near() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(5)));
+    let ranges = async {
+        lab.wait(1).await;
+        let here = lab.get(&path).header("range", "bytes=100-199").await;
+        let begun = lab.now();
+        let near = lab.get(&path).header("range", "bytes=1500000-1500099").await;
+        (here, near, lab.now().since(begun))
+    };
+    let (_, (here, near, waited)) = tokio::join!(async { lab.get(&path).await }, ranges);
+    assert_eq!((here.done(), here.body.clone()), ("joined", content().slice(100..200)));
+    assert_eq!((near.done(), near.body.clone()), ("joined", content().slice(1_500_000..1_500_100)));
+    assert!(waited >= Duration::from_secs(3), "it waited for the fill");
+    assert_eq!(gets(&lab), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_way_is_widened_by_ranges() {
+    let lab = Fixture::caching("[cache.fill]\npart_size='64KiB'\nparts=4");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(20)));
+    let begun = lab.now();
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.body), (200, content()));
+    assert!(gets(&lab) > 4, "{}", gets(&lab));
+    // The first stream stood still for twenty seconds, and still has to bring its own part.
+    assert!(lab.now().since(begun) < Duration::from_secs(26), "{:?}", lab.now().since(begun));
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_blob_passes_and_a_range_of_it_is_416() {
+    let lab = Fixture::caching("");
+    let digest = lab.registry.put_blob("a/b", noise(0));
+    let path = format!("/v2/a/b/blobs/{digest}");
+    for _ in 0..2 {
+        let seen = lab.get(&path).await;
+        assert_eq!((seen.status.as_u16(), seen.body.len()), (200, 0));
+        assert_eq!(lab.get(&path).header("range", "bytes=0-0").await.status, 416);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_cache_is_passed_by() {
+    let store = registry_proxy_core::cache::MemoryStore::new(
+        1_000_000,
+        std::sync::Arc::new(crate::clock::TokioClock::start()),
+    );
+    let lab = Fixture::set_up(&crate::fixture::Setup {
+        store: Some(std::sync::Arc::new(store)),
+        ..crate::fixture::Setup::default()
+    });
+    let path = blob(&lab);
+    for _ in 0..2 {
+        let seen = lab.get(&path).await;
+        assert_eq!((seen.status.as_u16(), seen.body.clone(), seen.done()), (200, content(), "relayed"));
+    }
+}
