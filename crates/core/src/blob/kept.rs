@@ -1,13 +1,14 @@
 //! Blobs with a cache before the upstream: from the store, from what is arriving, or as the one who fetches it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::RANGE;
 use http::{Method, StatusCode};
 
 use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay, source_of};
 use crate::body::Body;
-use crate::cache::Cache;
+use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
@@ -20,6 +21,10 @@ use crate::visit::{Answer, Visit};
 
 /// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
 const NEAR_BYTES: u64 = 8 << 20;
+
+/// How soon it is looked whether another process has fetched a blob, and how often at most.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What kept a blob from being kept.
 const BYPASSED: Outcome = Outcome::new(Done::Relayed, "cache cannot take it");
@@ -89,10 +94,17 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
             return join(visit, cache, digest, &spool).await;
         }
     };
-    // It may have been put into the store between the look and the lead.
-    if may_have && let Some(found) = cache.blob(digest, None).await {
+    let (lease, is_stored) = lease(visit, cache, digest).await;
+    if is_stored && !may_have {
+        show(visit, cache, digest).await?;
+    }
+    // Another process may have fetched it meanwhile, or somebody between the look and the lead.
+    if (is_stored || may_have)
+        && let Some(found) = cache.blob(digest, None).await
+    {
         let window = Window::whole(found.stat.length);
-        return deliver(visit, digest, &window, found.body, hit).await;
+        let outcome = if is_stored { Outcome::new(Done::Joined, "fetched by another process") } else { hit };
+        return deliver(visit, digest, &window, found.body, outcome).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
     let response = match visit.upstream.read(&ask).await.found() {
@@ -123,7 +135,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     let source = source_of(visit, ask);
     let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
     lead.open(&spool, now);
-    drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))));
+    drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))), lease);
     read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, "blob not here")).await
 }
 
@@ -136,7 +148,7 @@ async fn join(
 ) -> Result<Answer, Error> {
     let source = source_of(visit, ask_for(visit, digest, Method::GET));
     let outcome = if spool.begin_run() {
-        drive(visit, cache, spool, source.clone(), None);
+        drive(visit, cache, spool, source.clone(), None, None);
         Outcome::new(Done::Filled, "the rest of what is here")
     } else {
         Outcome::new(Done::Joined, "arriving")
@@ -144,7 +156,38 @@ async fn join(
     read(visit, digest, spool, source, Window::whole(spool.total()), outcome).await
 }
 
-fn drive(visit: &Visit<'_>, cache: &Arc<Cache>, spool: &Arc<Spool>, source: Source, main: Option<Body>) {
+/// The right to fetch; or the word that another process has fetched it meanwhile. Whoever waits in vain fetches for
+/// itself: a lease delays, and never prevents (P-113).
+async fn lease(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> (Option<Lease>, bool) {
+    let clock = &visit.platform.clock;
+    let give_up = clock.now().after(cache.config().fill.wait.0);
+    let mut pause = FIRST_LOOK;
+    loop {
+        match cache.lease(digest).await {
+            Leased::Ours(lease) => {
+                // Between the look at the store and the lease another may have come to its end.
+                let is_stored = lease.is_some() && cache.blob_length(digest).await.is_some();
+                return (lease, is_stored);
+            }
+            Leased::Theirs if clock.now() >= give_up => return (None, false),
+            Leased::Theirs => {}
+        }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(MOST_BETWEEN_LOOKS);
+        if cache.blob_length(digest).await.is_some() {
+            return (None, true);
+        }
+    }
+}
+
+fn drive(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    spool: &Arc<Spool>,
+    source: Source,
+    main: Option<Body>,
+    lease: Option<Lease>,
+) {
     let drive = Drive {
         spool: Arc::clone(spool),
         fills: Arc::clone(visit.fills),
@@ -153,6 +196,7 @@ fn drive(visit: &Visit<'_>, cache: &Arc<Cache>, spool: &Arc<Spool>, source: Sour
         source,
         parts: Parts::new(&cache.config().fill),
         idle: visit.timeouts.idle.0,
+        lease,
     };
     visit.platform.tasks.spawn(Box::pin(drive.run(main)));
 }
@@ -198,7 +242,7 @@ pub(super) async fn range(
         let range = within_total(spool.total())?;
         if spool.is_complete() && spool.begin_run() {
             // Range by range it has all come: time to verify it.
-            drive(visit, cache, spool, source_of(visit, ask_for(visit, digest, Method::GET)), None);
+            drive(visit, cache, spool, source_of(visit, ask_for(visit, digest, Method::GET)), None, None);
         }
         if spool.has_or_awaits(range.first, range.end, NEAR_BYTES) {
             let source = source_of(visit, ask_for(visit, digest, Method::GET));

@@ -18,6 +18,7 @@ use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, Store
 pub struct MemoryStore {
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
+    is_shared: bool,
 }
 
 struct Shelf {
@@ -43,7 +44,13 @@ struct Item {
 impl MemoryStore {
     /// Room for so many bytes.
     pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
-        Self { shelf: Arc::new(Shelf { capacity, state: Mutex::default() }), clock }
+        Self { shelf: Arc::new(Shelf { capacity, state: Mutex::default() }), clock, is_shared: false }
+    }
+
+    /// As if other processes had it, too: for tests.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 }
 
@@ -170,7 +177,7 @@ impl Store for MemoryStore {
     }
 
     fn is_shared(&self) -> bool {
-        false
+        self.is_shared
     }
 }
 

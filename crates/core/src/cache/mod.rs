@@ -3,6 +3,7 @@
 
 mod grants;
 mod keys;
+mod lease;
 mod memory;
 mod record;
 mod tag;
@@ -20,6 +21,7 @@ pub(crate) use self::grants::{Claim, Grants};
 pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
 
+pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::record::{Proof, StoredManifest};
 pub(crate) use self::tag::{Freshness, Pointer};
 use crate::body::Body;

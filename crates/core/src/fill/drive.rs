@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use super::Fills;
 use super::spool::{Phase, Progress, Spool};
 use crate::body::Body;
-use crate::cache::Cache;
+use crate::cache::{Cache, Lease};
 use crate::config;
 use crate::platform::{Clock, within};
 use crate::relay::{Relay, Source};
@@ -69,6 +69,8 @@ pub(crate) struct Drive {
     pub(crate) source: Source,
     pub(crate) parts: Parts,
     pub(crate) idle: Duration,
+    /// Held until the fill is over.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// Why a fill ended early.
@@ -125,6 +127,7 @@ impl Drive {
                 "broken"
             }
         };
+        drop(self.lease);
         telemetry::filled(&upstream, result);
     }
 
