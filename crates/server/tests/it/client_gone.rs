@@ -9,6 +9,23 @@ use crate::fixture::{Client, Exchange, Product, Request, Upstream, blob_path, co
 const TOTAL: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
+/// What the product itself may hold for a transfer that is alone: two reads of 4 MiB, one on its way out and one behind
+/// it. Measured: 0.7 to 2.9 MiB.
+const MOST_HELD: usize = 8 << 20;
+
+/// Bytes in the kernel's queues on both ends of the connections to a port of this machine: the fifth column of
+/// `/proc/net/tcp` is `tx_queue:rx_queue`.
+fn in_kernel(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{port:04X}");
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&port) || row[2].ends_with(&port))
+        .flat_map(|row| {
+            row[4].split(':').map(|queue| usize::from_str_radix(queue, 16).unwrap()).collect::<Vec<_>>()
+        })
+        .sum()
+}
+
 /// A large blob, and how much of it has been accepted from the upstream.
 async fn large() -> (Upstream, Arc<AtomicUsize>) {
     let written = Arc::new(AtomicUsize::new(0));
@@ -89,9 +106,10 @@ async fn a_client_that_does_not_read_stops_the_upstream() {
     client.ask("GET", &blob_path(), "").await;
     assert_eq!(client.head().await.status, 200);
     let taken = standstill(&written).await;
-    // 18 MiB were seen once, with 512 KiB read at a time; how much of it the kernel held was not measured. What the
-    // product itself held is in the line below.
-    assert!(taken < 32 << 20, "{taken} bytes are held somewhere");
+    // The kernel queues far more, 8 to 13 MiB, and the product does not choose how much.
+    let queued = in_kernel(upstream.address.port()) + in_kernel(product.address.port());
+    let held = taken.saturating_sub(queued);
+    assert!(held < MOST_HELD, "{held} bytes are held, of {taken} taken");
     assert!(product.peak_memory_kib() < 48 << 10, "{} KiB", product.peak_memory_kib());
     // It goes on where it stopped.
     assert_eq!(client.take(TOTAL).await.len(), TOTAL);
