@@ -1,28 +1,29 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
+mod patience;
+
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
+use self::patience::{Activity, Leaving, Streams};
 use crate::http::{Service, text};
 use crate::metrics::CONNECTIONS;
 
@@ -40,6 +41,8 @@ struct Bounds {
     head_bytes: usize,
     /// Idle, or without a whole head: not sooner than clients close theirs (P-123).
     idle: Duration,
+    /// Taking nothing of what is there for it.
+    stall: Duration,
 }
 
 impl Bounds {
@@ -47,6 +50,7 @@ impl Bounds {
         Self {
             head_bytes: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
             idle: config.timeouts.client_idle.0,
+            stall: config.timeouts.client_stall.0,
         }
     }
 }
@@ -72,25 +76,24 @@ pub(crate) async fn serve(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     service: Arc<Service>,
-    watcher: Watcher,
+    drain: watch::Receiver<bool>,
 ) {
     let _open = Open::new(place);
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let stall = current.config.timeouts.client_stall.0;
     let bounds = Bounds::new(&current.config);
     let tls = current.tls.clone();
     drop(current);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(stall));
+    stream.set_write_timeout(Some(bounds.stall));
     let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
     match tls {
-        None => speak(Box::pin(stream), cx, bounds, service, watcher).await,
+        None => speak(Box::pin(stream), cx, bounds, service, drain).await,
         Some(tls) => {
             match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
-                Ok(Ok(stream)) => speak(stream, cx, bounds, service, watcher).await,
+                Ok(Ok(stream)) => speak(stream, cx, bounds, service, drain).await,
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
             }
@@ -98,46 +101,65 @@ pub(crate) async fn serve(
     }
 }
 
-async fn speak<S>(stream: S, cx: Cx, bounds: Bounds, service: Arc<Service>, watcher: Watcher)
+async fn speak<S>(stream: S, cx: Cx, bounds: Bounds, service: Arc<Service>, drain: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = builder(bounds);
     let head_bytes = bounds.head_bytes;
     let peer = cx.peer;
-    let spoken = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&spoken);
+    let activity = Activity::new();
+    let asked = Arc::clone(&activity);
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, cx) = (Arc::clone(&service), cx.clone());
-        asked.store(true, Ordering::Relaxed);
+        let under_way = asked.begin();
         async move {
             // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
             let (head, body) = request.into_parts();
             let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-            if size + head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > head_bytes {
-                return Ok::<_, Infallible>(text(
-                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    "request head too large\n",
-                ));
-            }
-            Ok(service.answer(Request::from_parts(head, received(body)), cx).await)
+            let response =
+                if size + head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > head_bytes {
+                    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n")
+                } else {
+                    service.answer(Request::from_parts(head, received(body)), cx).await
+                };
+            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, under_way)))
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Some(Err(error)) = unless_silent(&spoken, bounds.idle, watcher.watch(connection)).await {
+    let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();
+    let end = attend(connection, auto::Connection::graceful_shutdown, &activity, bounds.idle, drain).await;
+    if let Some(Err(error)) = end {
         // A client that leaves is its own affair (P-106).
         tracing::debug!(?peer, error, "connection ended");
     }
 }
 
-/// The connection's end; `None` where it never asked anything within `idle`. Before the first bytes say whether this
-/// is HTTP/1.1 or HTTP/2, hyper's own timers do not run.
-async fn unless_silent<T>(spoken: &AtomicBool, idle: Duration, connection: impl Future<Output = T>) -> Option<T> {
+/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for `idle`, also
+/// before its first bytes say whether it is HTTP/1.1 or HTTP/2. `None` where it was asked, and stayed idle as long again.
+async fn attend<C: Future>(
+    connection: C,
+    close: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    idle: Duration,
+    mut drain: watch::Receiver<bool>,
+) -> Option<C::Output> {
     let mut connection = pin!(connection);
-    match tokio::time::timeout(idle, &mut connection).await {
-        Ok(end) => Some(end),
-        Err(_) if spoken.load(Ordering::Relaxed) => Some(connection.await),
-        Err(_) => None,
+    let (mut is_draining, mut is_closing) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            end = connection.as_mut() => return Some(end),
+            _ = drain.wait_for(|drains| *drains), if !is_draining => {
+                is_draining = true;
+                close(connection.as_mut());
+            }
+            () = activity.idle(idle) => {
+                if is_closing {
+                    return None;
+                }
+                is_closing = true;
+                close(connection.as_mut());
+            }
+        }
     }
 }
 
@@ -146,28 +168,31 @@ pub(crate) async fn serve_metrics(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
     service: Arc<Service>,
-    watcher: Watcher,
+    drain: watch::Receiver<bool>,
 ) {
     let _place = place;
     let bounds = Bounds::new(&service.reloadable.current().config);
+    let activity = Activity::new();
+    let asked = Arc::clone(&activity);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let service = Arc::clone(&service);
+        let (service, under_way) = (Arc::clone(&service), asked.begin());
         async move {
-            Ok::<_, Infallible>(match request.uri().path() {
+            let response: Response<Body> = match request.uri().path() {
                 "/metrics" => service.render_metrics(),
                 _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
-            })
+            };
+            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, under_way)))
         }
     });
     let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();
-    if let Some(Err(error)) = unless_silent(&AtomicBool::new(false), bounds.idle, watcher.watch(connection)).await
-    {
+    let end = attend(connection, auto::Connection::graceful_shutdown, &activity, bounds.idle, drain).await;
+    if let Some(Err(error)) = end {
         tracing::debug!(error, "metrics connection ended");
     }
 }
 
-fn builder(bounds: Bounds) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(bounds: Bounds) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams { stall: bounds.stall });
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -9,12 +9,11 @@ use std::time::Duration;
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry_proxy_core::{Body, Config, Cx};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::reload::Reloadable;
 use crate::settings::Settings;
@@ -59,7 +58,8 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     }
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
 
-    let graceful = GracefulShutdown::new();
+    // Each connection holds a receiver until it ends.
+    let drains = watch::Sender::new(false);
     let places = Arc::new(Semaphore::new(connections));
     let workers = Workers::start()?;
     loop {
@@ -67,8 +67,8 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
             // A place first, then a connection: what does not fit waits in the kernel's queue.
             accepted = accept(&listener, &places) => {
                 if let Some((stream, place)) = accepted {
-                    let (service, watcher) = (Arc::clone(&service), graceful.watcher());
-                    let given = workers.give(stream, |stream| connection::serve(stream, place, service, watcher));
+                    let (service, drain) = (Arc::clone(&service), drains.subscribe());
+                    let given = workers.give(stream, |stream| connection::serve(stream, place, service, drain));
                     if let Err(error) = given {
                         tracing::error!(%error, "cannot serve a connection");
                     }
@@ -81,9 +81,10 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     }
     drop(listener);
     service.is_draining.store(true, Ordering::Relaxed);
-    tracing::info!(connections = graceful.count(), "stopping; transfers under way may end");
+    tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
+    drains.send_replace(true);
     tokio::select! {
-        () = graceful.shutdown() => tracing::info!("stopped"),
+        () = drains.closed() => tracing::info!("stopped"),
         () = tokio::time::sleep(drain) => tracing::warn!("timeouts.drain is over; the transfers left end here"),
         _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
         _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
@@ -113,10 +114,10 @@ async fn accept(
 /// `/metrics` on an address of its own.
 async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
     let places = Arc::new(Semaphore::new(16));
-    let graceful = GracefulShutdown::new();
+    let drains = watch::Sender::new(false);
     loop {
         if let Some((stream, place)) = accept(&listener, &places).await {
-            tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), graceful.watcher()));
+            tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), drains.subscribe()));
         }
     }
 }

@@ -130,7 +130,11 @@ pub const KEYS: &[Key] = &[
         "2m",
         "A client's connection that asks nothing, from its beginning or after an answer.",
     ),
-    key("timeouts.client_stall", "5m", "A client that takes no bytes; then its connection is closed."),
+    key(
+        "timeouts.client_stall",
+        "5m",
+        "A client that takes no bytes; then its connection is closed. On HTTP/2 a body of which it takes nothing; then that stream is reset.",
+    ),
     key("timeouts.drain", "30s", "How long transfers under way may go on after SIGTERM."),
     key("timeouts.down", "10s", "How long an address that could not be reached is left alone."),
     key("upstream[].name", "required", "Path prefix and `ns` value, such as `ghcr.io`."),

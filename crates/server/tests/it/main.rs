@@ -12,6 +12,8 @@ mod egress;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod inbound_tls;
 #[cfg(test)]
 mod keep_alive;
