@@ -1,8 +1,18 @@
 //! Bounds on what grows.
 
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::fixture::{Client, Exchange, Gate, Product, Request, Upstream, blob_path, content, one_upstream, soon};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use tokio::net::TcpListener;
+
+use crate::fixture::{
+    Client, Exchange, Gate, Product, Request, Upstream, Wire, blob_path, content, one_upstream, soon,
+};
 
 #[tokio::test]
 async fn a_request_head_that_is_too_large_is_431() {
@@ -86,19 +96,70 @@ async fn an_upstream_gets_no_more_requests_at_once_than_its_cap() {
     assert_eq!(upstream.seen().len(), 8);
 }
 
-/// "Connections to it at once": those that wait in a pool would be connections too, so none waits. (How many there are
-/// at one moment the upstream cannot tell: it may hear of the end of one after the beginning of the next.)
+/// Serves a blob, and tells how many connections there were at once.
+///
+/// It may hear of a new connection before it hears of the end of an old one, though the old one ended first. So with
+/// each new one it looks at all others again: whichever has not sent its FIN by then was there beside it.
+async fn counting_upstream(bytes: Vec<u8>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, peak) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (most, bytes) = (Arc::clone(&peak), Arc::new(bytes));
+    tokio::spawn(async move {
+        let mut open: Vec<OwnedFd> = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.retain(|other| {
+                let seen = rustix::net::recv(other, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+                seen.map_or_else(|error| error == Errno::AGAIN, |(read, _)| read > 0)
+            });
+            open.push(stream.as_fd().try_clone_to_owned().unwrap());
+            most.fetch_max(open.len(), Ordering::Relaxed);
+            let bytes = Arc::clone(&bytes);
+            tokio::spawn(async move {
+                let mut exchange = Exchange { wire: Wire::Plain(stream), buffer: Vec::new() };
+                while let Some(request) = exchange.next().await {
+                    exchange = exchange.blob(&request, &bytes).await?;
+                }
+                Some(())
+            });
+        }
+    });
+    (address, peak)
+}
+
+/// "Connections to it at once": those that wait in a pool would be connections too, so none waits.
 #[tokio::test]
-async fn a_capped_upstream_has_no_idle_connections_beside_those_at_work() {
-    let upstream = Upstream::of_blob(content(300_000)).await;
-    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 2")).await;
+async fn a_capped_upstream_has_no_more_connections_than_its_cap() {
+    let (upstream, peak) = counting_upstream(content(300_000)).await;
+    let product = Product::start(&one_upstream("", upstream, "max_connections = 2")).await;
     let address = product.address;
-    let clients: Vec<_> = (0..8)
-        .map(|_| tokio::spawn(async move { Client::connect(address).await.get(&blob_path()).await.0.status }))
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            tokio::spawn(async move {
+                for _ in 0..8 {
+                    let mut client = Client::connect(address).await;
+                    assert_eq!(client.get(&blob_path()).await.0.status, 200);
+                    // A place in the queue of requests is free again before such a connection is closed.
+                    client.ask("HEAD", &blob_path(), "").await;
+                    assert_eq!(client.head().await.status, 200);
+                    client.ask("GET", &blob_path(), "").await;
+                    assert_eq!(client.head().await.status, 200);
+                    drop(client);
+                }
+            })
+        })
         .collect();
     for client in clients {
-        assert_eq!(soon("a client", client).await.unwrap(), 200);
+        soon("a client", client).await.unwrap();
     }
+    assert_eq!(peak.load(Ordering::Relaxed), 2);
+}
+
+/// None lies idle while another is waited for.
+#[tokio::test]
+async fn a_capped_upstream_has_no_idle_connections() {
+    let upstream = Upstream::of_blob(content(300_000)).await;
+    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 2")).await;
+    assert_eq!(Client::connect(product.address).await.get(&blob_path()).await.0.status, 200);
     upstream.wait_until_left().await;
 }
 
