@@ -266,7 +266,9 @@ impl Access {
                     },
                     LoginCheck::Refused(_) => return Err(Error::WrongLogin),
                     LoginCheck::Limited(retry_after) => return Err(Error::Limited { retry_after }),
-                    LoginCheck::Failed(failure) => return Err(Error::Upstream(failure)),
+                    LoginCheck::Failed(failure, retry_after) => {
+                        return Err(Error::LoginUnknown { failure, retry_after });
+                    }
                 }
             }
         };

@@ -49,6 +49,15 @@ pub enum Error {
     /// At the token endpoint: wrong user name or password.
     #[error("incorrect user name or password")]
     WrongLogin,
+    /// At the token endpoint: the upstream cannot say now whether the login is right (P-44).
+    #[error("the registry could not be asked whether the login is right")]
+    LoginUnknown {
+        /// What kept it from saying.
+        #[source]
+        failure: Failure,
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// At the token endpoint: scopes of two upstreams at once (P-56).
     #[error("one token cannot be for repositories of two registries")]
     TwoUpstreams,
@@ -205,7 +214,9 @@ impl Error {
             }
             Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused("loop")),
             Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed("timeouts.head passed")),
-            Self::Upstream(failure) => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why())),
+            Self::Upstream(failure) | Self::LoginUnknown { failure, .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why()))
+            }
         }
     }
 
@@ -244,7 +255,7 @@ impl Error {
             Self::Unauthorized(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.to_header());
             }
-            Self::Limited { retry_after } => {
+            Self::Limited { retry_after } | Self::LoginUnknown { retry_after, .. } => {
                 // Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
                 let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
                 headers.insert(

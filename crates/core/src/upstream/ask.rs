@@ -187,7 +187,14 @@ impl Upstream {
         }
         // A stream cannot be sent twice, so the challenge must be known before it.
         if matches!(payload, Payload::Stream(_)) && address.challenge().is_none() {
-            self.ping(address, None).await.map_err(Reply::Failed)?;
+            let pong = self.ping(address, None).await.map_err(Reply::Failed)?;
+            match pong.status {
+                StatusCode::TOO_MANY_REQUESTS => {
+                    return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });
+                }
+                status if status.is_server_error() => return Err(Reply::Failed(Failure::Status(status))),
+                _ => {}
+            }
         }
         let mut payload = Some(payload);
         let mut fresh = false;

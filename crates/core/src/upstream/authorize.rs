@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::response::Parts as Pong;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use url::Url;
 
@@ -39,14 +40,14 @@ pub(super) struct Authorization {
 
 /// What an upstream says of a client's login.
 pub enum LoginCheck {
-    /// It is right, or the upstream has no way to say.
+    /// It is right, or the upstream asks nobody for a login.
     Accepted,
     /// It is wrong.
     Refused(UpstreamText),
     /// Not now.
     Limited(Duration),
-    /// The upstream cannot be asked.
-    Failed(Failure),
+    /// The upstream cannot be asked, or cannot say.
+    Failed(Failure, Duration),
 }
 
 impl Upstream {
@@ -164,26 +165,49 @@ impl Upstream {
 
     /// Whether the upstream accepts a client's login, for reading `repository` if one is named.
     pub async fn check_login(&self, login: &Arc<Login>, repository: Option<&RepositoryName>) -> LoginCheck {
-        let mut failure = Failure::Resting;
+        let mut unknown = LoginCheck::Failed(Failure::Resting, DEFAULT_RETRY_AFTER);
         for address in &self.addresses {
-            if address.challenge().is_none()
-                && let Err(error) = self.ping(address, None).await
-            {
-                failure = error;
-                continue;
+            if address.challenge().is_none() {
+                match self.ping(address, None).await {
+                    Err(failure) => {
+                        unknown = LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER);
+                        continue;
+                    }
+                    Ok(pong) if pong.status == StatusCode::TOO_MANY_REQUESTS => {
+                        return LoginCheck::Limited(self.retry_after(&pong.headers));
+                    }
+                    Ok(pong) if pong.status.is_server_error() => {
+                        unknown =
+                            LoginCheck::Failed(Failure::Status(pong.status), self.retry_after(&pong.headers));
+                        continue;
+                    }
+                    // It wants a login, and not one that we know how to check.
+                    Ok(pong)
+                        if matches!(pong.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                            && address.challenge().is_none() =>
+                    {
+                        unknown = LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER);
+                        continue;
+                    }
+                    Ok(_) => {}
+                }
             }
             let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
             return match address.challenge() {
                 // Nobody asks for a login here, so none can be checked.
                 None => LoginCheck::Accepted,
                 Some(Challenge::Basic) => match self.ping(address, Some(&login.basic)).await {
-                    Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                        LoginCheck::Refused(UpstreamText::default())
-                    }
-                    Ok(StatusCode::TOO_MANY_REQUESTS) => LoginCheck::Limited(DEFAULT_RETRY_AFTER),
-                    Ok(status) if status.is_server_error() => LoginCheck::Failed(Failure::Status(status)),
-                    Ok(_) => LoginCheck::Accepted,
-                    Err(failure) => LoginCheck::Failed(failure),
+                    Ok(pong) => match pong.status {
+                        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                            LoginCheck::Refused(UpstreamText::default())
+                        }
+                        StatusCode::TOO_MANY_REQUESTS => LoginCheck::Limited(self.retry_after(&pong.headers)),
+                        status if status.is_server_error() => {
+                            LoginCheck::Failed(Failure::Status(status), self.retry_after(&pong.headers))
+                        }
+                        _ => LoginCheck::Accepted,
+                    },
+                    Err(failure) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
                 },
                 Some(Challenge::Bearer { realm, service }) => {
                     let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
@@ -191,16 +215,16 @@ impl Upstream {
                         Ok(_) => LoginCheck::Accepted,
                         Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
                         Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
-                        Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure),
+                        Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
                     }
                 }
             };
         }
-        LoginCheck::Failed(failure)
+        unknown
     }
 
     /// Asks `/v2/`, to learn how this address wants to be asked.
-    pub(super) async fn ping(&self, address: &Address, basic: Option<&Basic>) -> Result<StatusCode, Failure> {
+    pub(super) async fn ping(&self, address: &Address, basic: Option<&Basic>) -> Result<Pong, Failure> {
         let mut headers = HeaderMap::new();
         headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
         let url = format!("{}/v2/", address.base);
@@ -208,7 +232,7 @@ impl Upstream {
         if response.status() == StatusCode::UNAUTHORIZED && basic.is_none() {
             address.learn(Challenge::choose(response.headers(), &address.url));
         }
-        Ok(response.status())
+        Ok(response.into_parts().0)
     }
 
     /// `Retry-After` in seconds or as a date; anything else counts as a few seconds (P-120).

@@ -203,7 +203,42 @@ async fn trouble_behind_the_token_endpoint_is_no_wrong_password() {
         lab.net.fault("*", REALM, 9, fault);
         let seen = lab.get(&format!("/token?scope={SECRET}")).basic("alice", "wonder").await;
         assert_eq!(seen.status, status);
-        assert_eq!(seen.header("retry-after"), if status == 429 { "9" } else { "" });
+        assert_eq!(seen.header("retry-after"), if status == 429 { "9" } else { "5" }, "P-44");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_cannot_say_how_it_checks_logins_has_not_accepted_one() {
+    for (answer, status, retry_after) in [
+        (Answer::new(429).header("retry-after", "9"), 429, "9"),
+        (Answer::new(503).header("retry-after", "7"), 504, "7"),
+        (Answer::new(500), 504, "5"),
+        (Answer::new(401), 504, "5"),
+        (Answer::new(401).header("www-authenticate", "Negotiate"), 504, "5"),
+        (Answer::new(403), 504, "5"),
+    ] {
+        let (lab, _) = town();
+        lab.net.fault("GET", ORIGIN, 1, Fault::Say(answer.clone()));
+        let seen = lab.get(&format!("/token?scope={SECRET}")).basic("alice", "wrong").await;
+        assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (status, retry_after), "{answer:?}");
+        let seen = lab.get(&format!("/token?scope={SECRET}")).basic("alice", "wrong").await;
+        assert_eq!(seen.status, 401, "nothing of it is remembered");
+        lab.login_for("alice", "wonder", SECRET).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_with_basic_that_is_limited_has_not_accepted_a_login() {
+    let lab = Fixture::new(MODE);
+    lab.registry.guard(Gate::Basic);
+    lab.registry.add_user("alice", "wonder");
+    assert!(lab.get("/token").basic("alice", "wrong").await.is(401, "UNAUTHORIZED"));
+    for (answer, status) in
+        [(Answer::new(429).header("retry-after", "9"), 429), (Answer::new(502).header("retry-after", "9"), 504)]
+    {
+        lab.net.fault("GET", ORIGIN, 1, Fault::Say(answer));
+        let seen = lab.get("/token").basic("alice", "wrong").await;
+        assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (status, "9"));
     }
 }
 

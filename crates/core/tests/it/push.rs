@@ -226,6 +226,18 @@ async fn a_stream_is_sent_once_and_with_the_login_it_needs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_registry_that_cannot_say_which_login_it_wants_is_not_sent_a_stream() {
+    for (answer, status) in [(Answer::new(503), 504), (Answer::new(429).header("retry-after", "9"), 429)] {
+        let lab = pushable().with_tokens();
+        let digest = sha256(b"0123456789");
+        lab.net.fault("GET", "/v2/", 1, Fault::Say(answer));
+        let seen = lab.post(&format!("{UPLOADS}?digest={digest}")).chunked(b"0123456789").await;
+        assert_eq!(seen.status, status, "and not 403: {:?}", lab.net.lines());
+        assert!(lab.net.sent("POST", "").is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn manifests_are_pushed_to_the_byte() {
     let lab = pushable();
     let body = manifest_of(500);
