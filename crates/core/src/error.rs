@@ -103,6 +103,12 @@ pub enum Error {
         /// The limit, in bytes.
         limit_bytes: u64,
     },
+    /// A pushed manifest is larger than `limits.manifest` (P-88).
+    #[error("the manifest is larger than {limit_bytes} bytes")]
+    ManifestTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
     /// A body could not be read from the client.
     #[error("the request's body broke off")]
     ClientBody,
@@ -202,6 +208,9 @@ impl Error {
             }
             Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("several ranges")),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused("too large")),
+            Self::ManifestTooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", refused("manifest too large"))
+            }
             Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused("request broke off")),
             Self::Overloaded => {
                 (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused("limits.waiting reached"))

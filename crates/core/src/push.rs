@@ -1,13 +1,13 @@
 //! Pushes and deletions, passed through (P-128 … P-139). An upload session lives at the upstream; its address goes to
 //! the client sealed into one parameter, so that any replica can take up any request of it.
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -16,13 +16,16 @@ use crate::name::Reference;
 use crate::platform::{Purpose, within};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
-use crate::upstream::{Actions, Ask, Asked, Failure, Payload, Reply};
+use crate::upstream::{Actions, Ask, Failure, Payload, Written};
 use crate::visit::{Answer, Visit};
 
 /// The parameter that carries a sealed session.
 const SESSION: &str = "_s";
 /// How long a session can be taken up again.
 const SESSION_SECONDS: u64 = 24 * 3600;
+
+/// What a registry says of an upload besides its `Location`.
+const SAID_OF_UPLOADS: [HeaderName; 3] = [RANGE, UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH];
 
 /// An upload session at the upstream.
 #[derive(Serialize, Deserialize)]
@@ -86,8 +89,8 @@ async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer,
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
     }
     let payload = payload_of(visit, body, &mut ask.headers);
-    let reply = visit.upstream.write(&ask, payload, None).await;
-    respond(visit, reply)
+    let written = visit.upstream.write(&ask, payload, None).await;
+    respond(visit, written)
 }
 
 /// `PATCH`, `PUT`, `GET`, `DELETE` of a session.
@@ -111,18 +114,12 @@ async fn resume(visit: &Visit<'_>, body: Body) -> Result<Answer, Error> {
     let mut ask = ask_for(visit, visit.head.method.clone(), String::new(), Actions::Push);
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE, CONTENT_RANGE]);
     let payload = payload_of(visit, body, &mut ask.headers);
-    let reply = visit.upstream.write(&ask, payload, Some(&url)).await;
-    respond(visit, reply)
+    let written = visit.upstream.write(&ask, payload, Some(&url)).await;
+    respond(visit, written)
 }
 
 async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> Result<Answer, Error> {
-    let limit_bytes = visit.bounds.manifest.0;
-    let bytes: Bytes = match within(&*visit.platform.clock, visit.timeouts.head.0, body.collect(limit_bytes)).await
-    {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(BodyError::TooLarge { limit_bytes })) => return Err(Error::TooLarge { limit_bytes }),
-        Ok(Err(_)) | Err(_) => return Err(Error::ClientBody),
-    };
+    let bytes = whole_manifest(visit, body).await?;
     let mut ask = ask_for(visit, Method::PUT, format!("manifests/{}", reference.as_str()), Actions::Push);
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE]);
     ask.query = parameter(visit.head.uri.query(), "tag")
@@ -144,10 +141,28 @@ async fn forget(visit: &Visit<'_>, reference: &Reference) {
     }
 }
 
+/// A manifest may take its time, as long as it does not stand still.
+async fn whole_manifest(visit: &Visit<'_>, mut body: Body) -> Result<Bytes, Error> {
+    let limit_bytes = visit.bounds.manifest.0;
+    let too_large = || Err(Error::ManifestTooLarge { limit_bytes });
+    if body.length().is_some_and(|length| length > limit_bytes) {
+        return too_large();
+    }
+    let mut all = BytesMut::new();
+    loop {
+        match within(&*visit.platform.clock, visit.timeouts.idle.0, body.chunk()).await {
+            Ok(None) => return Ok(all.freeze()),
+            Ok(Some(Ok(piece))) if all.len() as u64 + piece.len() as u64 > limit_bytes => return too_large(),
+            Ok(Some(Ok(piece))) => all.extend_from_slice(&piece),
+            Ok(Some(Err(_))) | Err(_) => return Err(Error::ClientBody),
+        }
+    }
+}
+
 async fn delete(visit: &Visit<'_>, endpoint: String) -> Result<Answer, Error> {
     let ask = ask_for(visit, Method::DELETE, endpoint, Actions::Delete);
-    let reply = visit.upstream.write(&ask, Payload::None, None).await;
-    respond(visit, reply)
+    let written = visit.upstream.write(&ask, Payload::None, None).await;
+    respond(visit, written)
 }
 
 fn ask_for(visit: &Visit<'_>, method: Method, endpoint: String, actions: Actions) -> Ask {
@@ -172,32 +187,50 @@ fn payload_of(visit: &Visit<'_>, body: Body, headers: &mut HeaderMap) -> Payload
 }
 
 /// The upstream's answer, its `Location` leading back to us.
-fn respond(visit: &Visit<'_>, reply: Reply) -> Result<Answer, Error> {
-    let upstream = reply.or_error(Error::NotFound)?;
-    let (head, body) = upstream.into_parts();
+fn respond(visit: &Visit<'_>, written: Written) -> Result<Answer, Error> {
+    let Written { reply, headers: said, asked } = written;
+    let upstream = match reply.or_error(Error::NotFound) {
+        Ok(upstream) => upstream,
+        Err(error @ (Error::NotFound(_) | Error::Declined(..))) => {
+            return Ok(refuse(visit, &error, &said, asked.as_ref()));
+        }
+        Err(error) => return Err(error),
+    };
     // ECR answers a PATCH with 201, which some clients do not take (P-132).
-    let status = match (&visit.head.method, head.status) {
+    let status = match (&visit.head.method, upstream.status()) {
         (&Method::PATCH, StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT) => StatusCode::ACCEPTED,
         (_, status) => status,
     };
-    drop(body);
+    drop(upstream);
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers::copy(
-        &head.headers,
-        headers,
-        &[RANGE, UPLOAD_UUID, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG],
-    );
+    headers::copy(&said, headers, &SAID_OF_UPLOADS);
+    headers::copy(&said, headers, &[DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG]);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status != StatusCode::NO_CONTENT {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    if let Some(location) = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()) {
-        let location = location_of(visit, status, location, &head.headers, head.extensions.get())?;
+    if let Some(location) = said.get(LOCATION).and_then(|value| value.to_str().ok()) {
+        let location = location_of(visit, status, location, &said, asked.as_ref())?;
         headers.extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
     }
     Ok(Answer::relayed(response))
+}
+
+/// A refusal, with what the registry says of where the upload goes on (P-137).
+fn refuse(visit: &Visit<'_>, error: &Error, said: &HeaderMap, asked: Option<&Url>) -> Answer {
+    let mut response = error.to_response();
+    if matches!(visit.place.endpoint, Endpoint::Uploads | Endpoint::Upload) {
+        let headers = response.headers_mut();
+        headers::copy(said, headers, &SAID_OF_UPLOADS);
+        let location = said.get(LOCATION).and_then(|value| value.to_str().ok());
+        // One that makes no sense is left out: the refusal says enough.
+        let location =
+            location.and_then(|location| session_location(visit, location, said, asked).ok()?.try_into().ok());
+        headers.extend(location.map(|value: HeaderValue| (LOCATION, value)));
+    }
+    Answer { response, outcome: error.outcome() }
 }
 
 /// Root-relative, by the way the client came: what any client resolves, on the host it speaks to (P-129, P-131).
@@ -206,7 +239,7 @@ fn location_of(
     status: StatusCode,
     location: &str,
     upstream: &HeaderMap,
-    asked: Option<&Asked>,
+    asked: Option<&Url>,
 ) -> Result<String, Error> {
     let path = &visit.place.client_path;
     if status == StatusCode::CREATED {
@@ -221,7 +254,18 @@ fn location_of(
             (_, None) => path.clone(),
         });
     }
-    let url = asked.and_then(|Asked(url)| url.join(location).ok());
+    session_location(visit, location, upstream, asked)
+}
+
+/// An upload session of the upstream, sealed into an address of ours.
+fn session_location(
+    visit: &Visit<'_>,
+    location: &str,
+    upstream: &HeaderMap,
+    asked: Option<&Url>,
+) -> Result<String, Error> {
+    let path = &visit.place.client_path;
+    let url = asked.and_then(|asked| asked.join(location).ok());
     let url = url.ok_or(Error::Upstream(Failure::Nonsense("Location")))?;
     let session = Session {
         upstream: visit.upstream.name().to_owned(),

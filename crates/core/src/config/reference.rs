@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
     key(
         "timeouts.idle",
         "25s",
-        "Silence in the middle of an upstream's body; then it is resumed where it stopped.",
+        "Silence in the middle of an upstream's body; then it is resumed where it stopped. And of a manifest that a client pushes; then it is refused.",
     ),
     key(
         "timeouts.client_idle",

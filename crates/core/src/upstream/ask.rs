@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::challenge::Challenge;
@@ -34,9 +34,15 @@ pub enum Payload {
     Stream(Body),
 }
 
-/// The address that gave an answer, among the answer's extensions: a relative `Location` is resolved against it.
-#[derive(Debug, Clone)]
-pub struct Asked(pub Url);
+/// What became of a write.
+pub struct Written {
+    /// What the answer means.
+    pub reply: Reply,
+    /// Its headers, of a refusal too: clients recover by them (P-137).
+    pub headers: HeaderMap,
+    /// The address that gave it: a relative `Location` is resolved against it.
+    pub asked: Option<Url>,
+}
 
 /// A blob's redirect that is not ours to follow.
 pub enum Redirected {
@@ -88,23 +94,22 @@ impl Upstream {
 
     /// Sends what a push sends. Redirects are not followed: a method or a body may not survive them (P-76). `url` is
     /// the address of an upload session, where the registry named one.
-    pub async fn write(&self, ask: &Ask, payload: Payload, session: Option<&Url>) -> Reply {
+    pub async fn write(&self, ask: &Ask, payload: Payload, session: Option<&Url>) -> Written {
         let answer = match session {
             None => self.ask(ask, payload).await,
             Some(url) => self.ask_session(ask, payload, url).await,
         };
         match answer {
-            // A push's own 4xx carry Location and Range that clients recover by (P-137).
-            Ok(mut answer) => {
-                if let Ok(asked) = answer.asked() {
-                    answer.response.extensions_mut().insert(Asked(asked));
-                }
-                match answer.response.status() {
+            Ok(answer) => {
+                let (asked, headers) = (answer.asked().ok(), answer.response.headers().clone());
+                let reply = match answer.response.status() {
+                    // Not that of a read: it says how far the upload has come.
                     StatusCode::RANGE_NOT_SATISFIABLE => Reply::Found(answer.response),
                     _ => self.classify(answer.response).await,
-                }
+                };
+                Written { reply, headers, asked }
             }
-            Err(reply) => reply,
+            Err(reply) => Written { reply, headers: HeaderMap::new(), asked: None },
         }
     }
 

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
-pub use self::ask::{Asked, Payload, Redirected};
+pub use self::ask::{Payload, Redirected, Written};
 pub use self::authorize::LoginCheck;
 use self::challenge::Challenge;
 use self::memory::{Health, RateLimits};

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
-use registry_proxy_core::platform::{Clock, Limits, Moment, Store, Transport};
+use registry_proxy_core::platform::{Clock, Limits, Moment, Sleep, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -251,13 +251,19 @@ impl Call {
 
     /// A body that arrives bit by bit, and whose length nobody has said.
     pub(crate) fn chunked(mut self, bytes: &'static [u8]) -> Self {
-        self.body = Body::stream(Trickle(bytes), None);
+        self.body = Body::stream(Trickle::at_once(bytes), None);
         self
     }
 
     /// A body that arrives bit by bit, of known length.
     pub(crate) fn streamed(mut self, bytes: &'static [u8]) -> Self {
-        self.body = Body::stream(Trickle(bytes), Some(bytes.len() as u64));
+        self.body = Body::stream(Trickle::at_once(bytes), Some(bytes.len() as u64));
+        self
+    }
+
+    /// A body that arrives bit by bit, with a pause before each.
+    pub(crate) fn slow(mut self, bytes: &'static [u8], pause: Duration) -> Self {
+        self.body = Body::stream(Trickle { pause, ..Trickle::at_once(bytes) }, Some(bytes.len() as u64));
         self
     }
 
@@ -344,7 +350,17 @@ impl Seen {
 }
 
 /// Seven bytes at a time.
-struct Trickle(&'static [u8]);
+struct Trickle {
+    bytes: &'static [u8],
+    pause: Duration,
+    waiting: Option<Sleep>,
+}
+
+impl Trickle {
+    fn at_once(bytes: &'static [u8]) -> Self {
+        Self { bytes, pause: Duration::ZERO, waiting: None }
+    }
+}
 
 impl http_body::Body for Trickle {
     type Data = Bytes;
@@ -352,10 +368,16 @@ impl http_body::Body for Trickle {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        let (piece, rest) = self.0.split_at(self.0.len().min(7));
-        self.0 = rest;
+        if !self.pause.is_zero() && !self.bytes.is_empty() {
+            let pause = self.pause;
+            let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+            std::task::ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        let (piece, rest) = self.bytes.split_at(self.bytes.len().min(7));
+        self.bytes = rest;
         std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(http_body::Frame::data(Bytes::from_static(piece)))))
     }
 }

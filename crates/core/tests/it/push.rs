@@ -1,5 +1,7 @@
 //! Pushes and deletions.
 
+use std::time::Duration;
+
 use registry_proxy_core::testing::{Answer, Fault, Registry, sha256};
 
 use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, manifest_of, upstream};
@@ -256,9 +258,24 @@ async fn manifests_are_pushed_to_the_byte() {
 async fn a_manifest_beyond_the_limit_is_413() {
     let lab = pushable();
     let seen = lab.put("/v2/a/b/manifests/v1").body(vec![b' '; (4 << 20) + 1]).await;
-    assert_eq!(seen.status, 413);
+    assert!(seen.is(413, "MANIFEST_INVALID"), "P-88: {seen:?}");
+    let chunked = vec![b' '; (4 << 20) + 1].leak();
+    assert!(lab.put("/v2/a/b/manifests/v1").chunked(chunked).await.is(413, "MANIFEST_INVALID"));
     assert!(lab.net.log().is_empty());
     assert_eq!(lab.put("/v2/a/b/manifests/v1").body(vec![b' '; 4 << 20]).await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_may_come_slowly_and_must_not_stand_still() {
+    let lab = pushable();
+    // Seven bytes at a time.
+    let seen = lab.put("/v2/a/b/manifests/v1").slow(b"0123456789012345678901234567890", Duration::from_secs(24));
+    assert_eq!(seen.await.status, 201, "two minutes, and never 25 seconds without a byte");
+    lab.net.forget();
+    let begun = lab.now();
+    let seen = lab.put("/v2/a/b/manifests/v1").slow(b"0123456789", Duration::from_secs(26)).await;
+    assert_eq!((seen.status.as_u16(), lab.now().since(begun)), (400, Duration::from_secs(25)));
+    assert!(lab.net.log().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,6 +309,40 @@ async fn a_chunk_out_of_order_keeps_its_416_with_where_to_go_on() {
     let seen = lab.patch(&location).body("x").await;
     assert_eq!((seen.status.as_u16(), seen.header("range")), (416, "0-99"));
     assert!(seen.header("location").starts_with("/v2/a/b/blobs/uploads/session?_s="), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_refusals_of_a_chunk_keep_where_to_go_on_too() {
+    for status in [400, 404, 409, 413] {
+        let lab = pushable();
+        let location = begin(&lab).await;
+        let said = Answer::new(status)
+            .header("location", "https://origin.up.example.com/v2/a/b/blobs/uploads/u1?x=1")
+            .header("range", "0-99")
+            .header("docker-upload-uuid", "u1")
+            .header("set-cookie", "sticky=1")
+            .body(r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"not in order"}]}"#);
+        lab.net.fault("PATCH", "", 1, Fault::Say(said));
+        let seen = lab.patch(&location).body("x").await;
+        assert!(seen.is(status, "BLOB_UPLOAD_INVALID"), "{seen:?}");
+        assert_eq!((seen.header("range"), seen.header("docker-upload-uuid")), ("0-99", "u1"), "P-137");
+        assert!(seen.header("location").starts_with("/v2/a/b/blobs/uploads/u1?_s="), "{seen:?}");
+        assert_eq!(lab.patch(seen.header("location")).body("y").await.status, 202);
+        assert_eq!(lab.net.sent("PATCH", "")[1].path_and_query(), "/v2/a/b/blobs/uploads/u1?x=1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_with_a_senseless_location_stays_what_it_is() {
+    let lab = pushable();
+    let location = begin(&lab).await;
+    lab.net.fault("PATCH", "", 1, Fault::Say(Answer::new(400).header("location", "https://[")));
+    let seen = lab.patch(&location).body("x").await;
+    assert_eq!((seen.status.as_u16(), seen.header("location")), (400, ""));
+    let said = Answer::new(400).header("location", "https://origin.up.example.com/v2/a/b/manifests/x");
+    lab.net.fault("PUT", "/manifests/", 1, Fault::Say(said));
+    let seen = lab.put("/v2/a/b/manifests/v1").body("{}").await;
+    assert_eq!((seen.status.as_u16(), seen.header("location")), (400, ""), "no upload goes on there");
 }
 
 #[tokio::test(start_paused = true)]
