@@ -122,11 +122,18 @@ async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> R
     let bytes = whole_manifest(visit, body).await?;
     let mut ask = ask_for(visit, Method::PUT, format!("manifests/{}", reference.as_str()), Actions::Push);
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE]);
-    ask.query = parameter(visit.head.uri.query(), "tag")
-        .map(|tag| form_urlencoded::Serializer::new(String::new()).append_pair("tag", &tag).finish());
-    let reply = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
-    let answer = respond(visit, reply)?;
+    // By digest, one push may set several tags.
+    let query = visit.head.uri.query().unwrap_or_default().as_bytes();
+    let tags: Vec<_> = form_urlencoded::parse(query).filter(|(name, _)| name == "tag").collect();
+    if !tags.is_empty() {
+        ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags).finish());
+    }
+    let written = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
+    let answer = respond(visit, written)?;
     forget(visit, reference).await;
+    for tag in tags.iter().filter_map(|(_, tag)| Reference::parse(tag).ok()) {
+        forget(visit, &tag).await;
+    }
     Ok(answer)
 }
 

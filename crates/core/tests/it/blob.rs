@@ -314,6 +314,17 @@ async fn a_304_is_given_to_those_who_have_the_blob_and_to_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_of_what_is_known_or_of_unknown_length_claims_no_length() {
+    let (lab, path) = stocked();
+    let digest = path.rsplit('/').next().unwrap();
+    let seen = lab.head(&path).header("if-none-match", &format!("\"{digest}\"")).await;
+    assert_eq!((seen.status.as_u16(), seen.header("content-length")), (304, ""));
+    lab.net.fault("*", "/blobs/", 9, Fault::Say(Answer::new(200).body(noise(SIZE)).without_length()));
+    let seen = lab.head(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.header("content-length")), (200, ""), "P-79: not 0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_304_is_not_given_for_a_blob_that_is_not_there() {
     let lab = Fixture::new("");
     let missing = sha256(b"missing");

@@ -6,9 +6,14 @@ use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, STORAGE, Setup, manifest_of,
 
 /// A fixture before the backend alone, with these variables besides; and the path of a blob in its storage.
 fn backend(variables: &[(&str, &str)]) -> (Fixture, String) {
+    backend_with("", variables)
+}
+
+/// With more configuration besides.
+fn backend_with(text: &str, variables: &[(&str, &str)]) -> (Fixture, String) {
     let mut all = vec![("REGISTRY_BACKEND", ORIGIN), ("DEFAULT_BACKEND_HOST", "https://cdn.up.example.com")];
     all.extend(variables);
-    let lab = Fixture::set_up(&Setup { variables: &all, ..Setup::default() });
+    let lab = Fixture::set_up(&Setup { text, variables: &all, ..Setup::default() });
     lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
     let blob = lab.registry.put_blob("a/b", noise(3000));
     lab.registry.redirect_blobs(STORAGE);
@@ -28,6 +33,36 @@ async fn redirects_are_rewritten_to_our_host_and_to_the_byte() {
     }
     let seen = lab.get(&path).in_the_clear().await;
     assert!(seen.header("location").starts_with("http://proxy.example/store/"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_not_everybody_may_come_redirects_are_sealed_and_nothing_lies_outside_v2() {
+    for (text, prefix) in [
+        ("[clients]\nauth='users'\nusers_file='u'", ""),
+        ("[clients]\npath_secret_file='s3cret'", "/what-is-in-s3cret"),
+    ] {
+        let (lab, path) = backend_with(text, &[]);
+        let path = format!("{prefix}{path}");
+        let token = if prefix.is_empty() { lab.login("alice", "wonder").await } else { "none".to_owned() };
+        let seen = lab.get(&path).bearer(&token).await;
+        let location = seen.header("location").to_owned();
+        assert!(location.starts_with(&format!("https://proxy.example{path}?_t=")), "{seen:?}");
+        assert!(!location.contains("sig") && !location.contains("store"), "{location}");
+        let location = location.replace("https://proxy.example", "");
+        assert_eq!(lab.get(&location).bearer(&token).await.body, noise(3000));
+        if prefix.is_empty() {
+            assert_eq!(lab.get(&location).await.status, 401, "an address is no login");
+        } else {
+            assert_eq!(lab.get(location.trim_start_matches(prefix)).await.status, 404);
+        }
+        lab.net.forget();
+        let digest = path.rsplit('/').next().unwrap();
+        for outside in [format!("/store/a/b/{digest}"), format!("{prefix}/store/a/b/{digest}")] {
+            let seen = lab.get(&outside).bearer(&token).await;
+            assert!(seen.body != noise(3000), "{outside}: {seen:?}");
+        }
+        assert!(lab.net.log().is_empty(), "{:?}", lab.net.lines());
+    }
 }
 
 #[tokio::test(start_paused = true)]

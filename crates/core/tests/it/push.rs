@@ -279,6 +279,31 @@ async fn a_manifest_may_come_slowly_and_must_not_stand_still() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_tags_of_a_manifest_pushed_by_digest_pass_each_of_them() {
+    let lab = pushable();
+    let body = manifest_of(10);
+    let path = format!("/v2/a/b/manifests/{}", sha256(&body));
+    assert_eq!(lab.put(&format!("{path}?tag=v1&tag=latest&ns2=x&tag=a%26b")).body(body).await.status, 201);
+    let sent = &lab.net.sent("PUT", "")[0];
+    assert_eq!(sent.path_and_query(), format!("{path}?tag=v1&tag=latest&tag=a%26b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_may_take_minutes_to_put_a_layer_in_its_place() {
+    let lab = pushable();
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    for (seconds, status) in [(299, 201), (301, 504)] {
+        let location = begin(&lab).await;
+        lab.net.fault("PUT", "", 1, Fault::Late(Duration::from_secs(seconds)));
+        let begun = lab.now();
+        assert_eq!(lab.put(&format!("{location}&digest={}", sha256(b"x"))).await.status, status, "{seconds} s");
+        assert_eq!(lab.now().since(begun), Duration::from_secs(seconds.min(300)));
+        // A slow write says nothing of the address.
+        assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200, "{seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn deletions_pass() {
     let lab = pushable().with_tokens();
     let digest = sha256(b"x");

@@ -1,5 +1,6 @@
 //! Redirects of upstreams: followed where that is safe, with nothing of a login off the registry's own origin.
 
+use registry_proxy_core::platform::Reach;
 use registry_proxy_core::testing::{Answer, Fault, Gate, Sent};
 
 use crate::fixture::{Call, Fixture, ORIGIN, REALM, STORAGE, noise, upstream};
@@ -200,6 +201,20 @@ async fn rewritten_redirects_lead_to_us_and_we_fetch_the_target() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rewritten_redirect_keeps_the_ns_that_chose_the_registry() {
+    let other = "[[upstream]]\nname='other.example'\nurls=['https://origin.other.test']\ndefault=true\n";
+    let lab = Fixture::new(&format!("{other}{}", upstream("redirects='rewrite'").replace("default=true", "")));
+    lab.registry.redirect_blobs(STORAGE);
+    let path = format!("/v2/a/b/blobs/{}?ns=reg.example", lab.registry.put_blob("a/b", noise(3000)));
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.header("oci-namespace")), (307, "reg.example"));
+    let location = seen.header("location").replace("https://proxy.example", "");
+    let seen = lab.get(&location).await;
+    assert_eq!((seen.status.as_u16(), &seen.body), (200, &noise(3000)), "{location}");
+    assert_eq!(lab.get(&location.replace("&ns=reg.example", "")).await.status, 404, "of another registry");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_lies_behind_a_sealed_redirect_needs_the_same_login_as_the_blob() {
     let lab =
         Fixture::new(&format!("[clients]\nauth='users'\nusers_file='u'\n{}", upstream("redirects='rewrite'")));
@@ -209,6 +224,32 @@ async fn what_lies_behind_a_sealed_redirect_needs_the_same_login_as_the_blob() {
     let location = lab.get(&path).bearer(&token).await.header("location").replace("https://proxy.example", "");
     assert_eq!(lab.get(&location).await.status, 401);
     assert_eq!(lab.get(&location).bearer(&token).await.body, noise(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_server_of_a_stranger_is_not_looked_for_at_private_addresses() {
+    for realm in ["https://auth.stranger.com/token", "https://www.stranger.com/token"] {
+        for is_private in [false, true] {
+            let (lab, path) = stocked("");
+            redirect(&lab, 307, "https://www.stranger.com/x");
+            lab.net.serve("https://www.stranger.com/x", move |sent: &Sent| {
+                if sent.header("authorization") == "Bearer t" {
+                    return Answer::new(200).body(noise(3000));
+                }
+                Answer::new(401).header("www-authenticate", &format!("Bearer realm=\"{realm}\""))
+            });
+            lab.net.serve(realm, |_: &Sent| Answer::new(200).body("{\"token\":\"t\"}"));
+            if is_private && realm.contains("auth.") {
+                lab.net.make_private("https://auth.stranger.com");
+                assert_eq!(lab.get(&path).await.status, 504);
+                assert!(lab.net.sent("*", realm).is_empty(), "P-66: {:?}", lab.net.lines());
+            } else {
+                assert_eq!(lab.get(&path).await.status, 200);
+                // A name can lead elsewhere the next time: on the stranger's own host too the transport must look.
+                assert_eq!(lab.net.sent("*", realm)[0].reach, Reach::Public);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

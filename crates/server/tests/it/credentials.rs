@@ -106,3 +106,37 @@ async fn a_helper_that_knows_nothing_or_is_not_there_leaves_the_upstream_anonymo
         assert_eq!(blob_status(setup, &toml).await, 200, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_login_stored_for_one_address_of_an_upstream_goes_to_no_other() {
+    // The first is in trouble, so both are asked.
+    let first = Upstream::start(|request: Request, exchange: Exchange| async move {
+        if request.get("authorization").is_some() {
+            return exchange.answer("500 Internal Server Error", "", b"{}").await;
+        }
+        exchange.answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"inside\"\r\n", b"{}").await
+    })
+    .await;
+    let second = protected("bob", "second-password").await;
+    let setup = Setup::new();
+    let stored = |username: &str, password: &str| basic(username, password).replace("Basic ", "");
+    let config = format!(
+        r#"{{"auths":{{"{}":{{"auth":"{}"}},"{}":{{"auth":"{}"}}}}}}"#,
+        first.address,
+        stored("alice", "first-password"),
+        second.address,
+        stored("bob", "second-password"),
+    );
+    let file = setup.file("config.json", &config);
+    let toml = format!(
+        "docker_config='{file}'\n[[upstream]]\nname='up.test'\nurls=['http://{}','http://{}']\ninsecure=true\n\
+         default=true",
+        first.address, second.address
+    );
+    assert_eq!(blob_status(setup, &toml).await, 200);
+    let logins = |of: &Upstream| -> Vec<String> {
+        of.seen().iter().filter_map(|request| request.get("authorization").map(str::to_owned)).collect()
+    };
+    assert_eq!(logins(&first), [basic("alice", "first-password")]);
+    assert_eq!(logins(&second), [basic("bob", "second-password")]);
+}

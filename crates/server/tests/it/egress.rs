@@ -57,13 +57,16 @@ async fn a_socks_proxy_is_used() {
 #[tokio::test]
 async fn a_socks_proxy_gets_its_login_and_the_name_to_resolve() {
     let upstream = Upstream::of_blob(content(LENGTH)).await;
-    let (proxy, asked) = socks_proxy(upstream.address).await;
-    let toml = format!(
-        "[[upstream]]\nname='up.test'\nurls=['http://registry.invalid:8080']\ninsecure=true\ndefault=true\n\
-         proxy='socks5h://bob:proxy@{proxy}'"
-    );
-    assert_eq!(blob_status(Setup::new(), &toml).await, 200);
-    assert_eq!(*asked.lock().unwrap(), ["bob:proxy registry.invalid:8080"]);
+    // The name is for the proxy to resolve in either case: here nobody can.
+    for scheme in ["socks5", "socks5h"] {
+        let (proxy, asked) = socks_proxy(upstream.address).await;
+        let toml = format!(
+            "[[upstream]]\nname='up.test'\nurls=['http://registry.invalid:8080']\ninsecure=true\ndefault=true\n\
+             proxy='{scheme}://bob:proxy@{proxy}'"
+        );
+        assert_eq!(blob_status(Setup::new(), &toml).await, 200, "{scheme}");
+        assert_eq!(*asked.lock().unwrap(), ["bob:proxy registry.invalid:8080"], "{scheme}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Several answers on one connection (P-79, P-111).
 
-use crate::fixture::{Client, Product, Upstream, blob_path, content, one_upstream};
+use crate::fixture::{BLOB, Client, Exchange, Product, Request, Upstream, blob_path, content, one_upstream};
 
 #[tokio::test]
 async fn many_small_blobs_come_over_one_connection_on_either_side() {
@@ -71,4 +71,26 @@ async fn a_head_has_a_length_and_no_byte_behind_its_headers() {
         assert_eq!(head.get("transfer-encoding"), None);
         assert_eq!(client.rest().await.0.len(), 0, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_head_without_a_known_length_and_a_304_claim_none() {
+    // A registry that tells no length, by HEAD or otherwise.
+    let upstream = Upstream::start(|request: Request, mut exchange: Exchange| async move {
+        let body = if request.method == "HEAD" { "" } else { "5\r\nhello\r\n0\r\n\r\n" };
+        exchange
+            .write(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"))
+            .await
+            .then_some(exchange)
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut client = Client::connect(product.address).await;
+    for (headers, status) in [(String::new(), 200), (format!("If-None-Match: \"{BLOB}\"\r\n"), 304)] {
+        client.ask("HEAD", &blob_path(), &headers).await;
+        let head = client.head().await;
+        assert_eq!((head.status, head.get("content-length")), (status, None), "P-79: not 0");
+    }
+    // Nothing stands behind those heads.
+    assert_eq!(client.get("/v2/").await.0.status, 200);
 }

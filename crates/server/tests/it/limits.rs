@@ -188,3 +188,22 @@ async fn manifests_and_blobs_share_the_cap_of_their_upstream() {
     gate.open();
     assert_eq!((manifest.head().await.status, blob.head().await.status), (200, 200));
 }
+
+/// What leads on must let go of its connection first, though nobody reads its body.
+#[tokio::test]
+async fn a_redirect_whose_body_nobody_reads_does_not_hold_the_only_connection() {
+    let upstream = Upstream::start(move |request: Request, mut exchange: Exchange| async move {
+        if request.path.starts_with("/storage") {
+            return exchange.blob(&request, &content(5000)).await;
+        }
+        let head = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /storage/blob\r\nContent-Length: 1000000\r\n\r\n";
+        exchange.write(head).await;
+        exchange.write(vec![b'x'; 100_000]).await;
+        exchange.until_gone().await;
+        None
+    })
+    .await;
+    let product = Product::start(&one_upstream("", upstream.address, "max_connections = 1")).await;
+    let (head, body) = Client::connect(product.address).await.get(&blob_path()).await;
+    assert_eq!((head.status, body == content(5000)), (200, true), "{}", product.log());
+}

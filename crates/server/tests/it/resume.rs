@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Request as HttpRequest;
 
 use crate::fixture::{
-    Client, End, Exchange, Product, Request, Upstream, blob_path, content, h2_over, one_upstream, soon,
+    Client, End, Exchange, Product, Request, Setup, Upstream, blob_path, content, h2_over, one_upstream, soon,
 };
 
 const TOTAL: usize = 3 << 20;
@@ -222,4 +222,25 @@ fn unchunked(mut text: &[u8]) -> Vec<u8> {
         text = &text[end + 4 + size..];
     }
     all
+}
+
+#[tokio::test]
+async fn what_comes_from_the_storage_of_a_backend_is_resumed_there() {
+    for how in [Break::Fin, Break::Reset] {
+        let storage = breaking(how, content(TOTAL)).await;
+        let backend =
+            Upstream::start(|_: Request, exchange: Exchange| exchange.answer("404 Not Found", "", b"{}")).await;
+        let setup = Setup::new()
+            .variable("REGISTRY_BACKEND", &format!("http://{}", backend.address))
+            .variable("DEFAULT_BACKEND_HOST", &format!("http://{}", storage.address));
+        let product = setup.start("").await;
+        let (head, body) = Client::connect(product.address).await.get("/store/a%2Fb?sig=x%3D").await;
+        assert_eq!((head.status, body == content(TOTAL)), (200, true), "{}", product.log());
+        let seen = storage.seen();
+        assert_eq!(seen.len(), 2);
+        assert!(seen.iter().all(|request| request.path == "/store/a%2Fb?sig=x%3D"), "{seen:?}");
+        let range = seen[1].get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        assert!(range.is_some_and(|(from, _)| from != "0"), "{range:?}");
+        assert!(backend.seen().is_empty(), "the storage is asked, not the registry");
+    }
 }
