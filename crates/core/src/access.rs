@@ -29,6 +29,9 @@ use crate::upstream::{Identity, Login, LoginCheck, Upstream};
 /// Life of our tokens: what clients expect, and what Docker Hub gives (P-42).
 const TOKEN_SECONDS: u64 = 300;
 
+/// A token's length, below which every client and every proxy on the way takes it (P-47).
+const TOKEN_BYTES: usize = 4096;
+
 /// Scopes kept in one token: more than any client asks for at once.
 const MAX_SCOPES: usize = 32;
 
@@ -273,10 +276,14 @@ impl Access {
             }
         };
         let mut scopes = wish.scopes;
-        scopes.retain(|scope| scope.starts_with("repository"));
+        // What everybody may see needs no scope.
+        scopes.retain(|scope| scope.starts_with("repository") && !matches!(holder, Holder::Anonymous));
         scopes.truncate(MAX_SCOPES);
         let note = Note { holder, scopes, expires };
         let token = self.sealer.seal(Purpose::Token, &note);
+        if token.len() >= TOKEN_BYTES {
+            return Err(Error::TokenTooLarge { limit_bytes: TOKEN_BYTES });
+        }
         let answer = json!({ "token": token, "access_token": token, "expires_in": TOKEN_SECONDS });
         let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
         let headers = response.headers_mut();

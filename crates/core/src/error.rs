@@ -61,6 +61,14 @@ pub enum Error {
     /// At the token endpoint: scopes of two upstreams at once (P-56).
     #[error("one token cannot be for repositories of two registries")]
     TwoUpstreams,
+    /// At the token endpoint: what was asked for does not fit into a token (P-47).
+    #[error(
+        "this login and these scopes need a token of {limit_bytes} bytes or more; ask for fewer repositories at once"
+    )]
+    TokenTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+    },
     /// The form is not one.
     #[error("the form cannot be read")]
     UnreadableForm,
@@ -190,6 +198,7 @@ impl Error {
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("login needed")),
             Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("wrong login")),
             Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("two registries in one token")),
+            Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("token too large")),
             Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("unreadable form")),
             Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused("unsupported grant")),
             Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused("refused by the upstream")),

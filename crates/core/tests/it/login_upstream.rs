@@ -283,3 +283,25 @@ async fn where_ns_alone_says_the_registry_its_login_has_a_door_of_its_own() {
     let challenge = seen.header("www-authenticate");
     assert!(challenge.contains("realm=\"https://proxy.example/reg.example/token\""), "P-09: {challenge}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_stays_below_4_kib_or_is_refused_with_a_reason() {
+    let (lab, _) = town();
+    let scopes = |count: usize, length: usize| -> String {
+        let scope = |number| format!("scope=repository:a/{number:0length$}:pull,push");
+        (0..count).map(scope).collect::<Vec<_>>().join("&")
+    };
+    for (count, length) in [(32, 20), (100, 20), (8, 200)] {
+        let seen = lab.get(&format!("/token?{}", scopes(count, length))).basic("alice", "wonder").await;
+        assert_eq!(seen.status, 200, "{count} of {length}");
+        assert!(seen.json()["token"].as_str().unwrap().len() < 4096, "P-47: {count} of {length}");
+    }
+    let all = format!("/token?{}", scopes(32, 200));
+    let seen = lab.get(&all).basic("alice", "wonder").await;
+    assert_eq!(seen.status, 400);
+    assert!(seen.json()["errors"][0]["message"].as_str().unwrap().contains("fewer repositories"), "{seen:?}");
+    // What everybody may see needs no scope in the token.
+    let seen = lab.get(&all).await;
+    assert_eq!(seen.status, 200);
+    assert!(seen.json()["token"].as_str().unwrap().len() < 200);
+}
