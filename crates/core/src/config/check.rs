@@ -151,8 +151,13 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
     for (j, url) in upstream.realms.iter().enumerate() {
         let place = at(&format!("realms[{j}]"));
         web_url(&place, url)?;
-        if url.scheme() == "http" && !upstream.insecure {
-            return refuse(place, "a password does not go over plain HTTP; use https");
+        // As `upstream::realm` decides it, for whichever address is asked.
+        let is_plain = upstream.insecure && upstream.urls.iter().all(|url| url.scheme() == "http");
+        if url.scheme() == "http" && !is_plain {
+            return refuse(
+                place,
+                "a password does not go over plain HTTP, unless the registry itself does at all its urls (with insecure = true); use https",
+            );
         }
     }
     if upstream.username.is_some() != upstream.password.is_some() {
@@ -297,6 +302,8 @@ mod tests {
             (upstream("client_cert_file='c'"), "upstream[0].client_cert_file"),
             (upstream("proxy='ftp://p'"), "upstream[0].proxy"),
             (upstream("realms=['http://r.test']"), "upstream[0].realms[0]"),
+            // A password for an https registry goes over https only, insecure or not.
+            (upstream("insecure=true\nrealms=['http://r.test']"), "upstream[0].realms[0]"),
             (upstream("hosts=['a','A']"), "upstream[0].hosts[1]"),
             (format!("{0}\n{0}", upstream("")), "upstream[1].name"),
             (
@@ -306,6 +313,17 @@ mod tests {
         ] {
             assert_eq!(load(&text).unwrap_err().place, place, "{text}");
         }
+    }
+
+    #[test]
+    fn a_realm_may_be_plain_http_where_the_registry_itself_is() {
+        let text = |urls: &str| {
+            format!("[[upstream]]\nname='x.test'\nurls=[{urls}]\ninsecure=true\nrealms=['http://r.test']")
+        };
+        assert!(load(&text("'http://x.test'")).is_ok());
+        let mixed = load(&text("'http://x.test','https://y.test'")).unwrap_err();
+        assert_eq!(mixed.place, "upstream[0].realms[0]");
+        assert!(mixed.what.contains("https"), "{mixed}");
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub const KEYS: &[Key] = &[
     key(
         "upstream[].realms",
         "none",
-        "Token servers the password may go to besides the registry's own host, its registrable domain, and those we know.",
+        "Token servers the password may go to besides the registry's own host, its registrable domain, and those we know. `http://` only with `insecure`, and where all `urls` are `http://` too.",
     ),
     key(
         "upstream[].redirect_hosts",
