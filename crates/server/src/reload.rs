@@ -23,14 +23,17 @@ pub(crate) struct Reloadable {
     settings: Settings,
     /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
     process_key: Secret,
+    /// What the process began with and keeps to its end.
+    fixed: Fixed,
     current: ArcSwap<Current>,
 }
 
 impl Reloadable {
     pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, ConfigError> {
         let process_key = settings::random_key();
+        let fixed = fixed(&config);
         let current = build(config, &process_key)?;
-        Ok(Self { settings, process_key, current: ArcSwap::from_pointee(current) })
+        Ok(Self { settings, process_key, fixed, current: ArcSwap::from_pointee(current) })
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
@@ -41,13 +44,12 @@ impl Reloadable {
     pub(crate) fn reload(&self) {
         match self.settings.load().and_then(|config| build(config, &self.process_key)) {
             Ok(next) => {
-                let before = self.current.swap(Arc::new(next));
-                let now = self.current.load();
-                if before.config.listen != now.config.listen
-                    || before.config.metrics.listen != now.config.metrics.listen
-                {
-                    tracing::warn!("a new listen address takes a restart; still on the old one");
+                for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
+                    if *began != wanted {
+                        tracing::warn!(key, "this setting takes a restart; until then it stays what it was");
+                    }
                 }
+                self.current.store(Arc::new(next));
                 tracing::info!("configuration, password and certificate files read again");
             }
             Err(error) => {
@@ -55,6 +57,21 @@ impl Reloadable {
             }
         }
     }
+}
+
+/// Keys with their values, told apart as text.
+type Fixed = [(&'static str, String); 6];
+
+/// What takes a restart: it is used once, at the start.
+fn fixed(config: &Config) -> Fixed {
+    [
+        ("listen", config.listen.clone()),
+        ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),
+        ("log.format", format!("{:?}", config.log.format)),
+        ("log.level", config.log.level.clone()),
+        ("limits.connections", config.limits.connections.to_string()),
+        ("timeouts.drain", format!("{:?}", config.timeouts.drain)),
+    ]
 }
 
 fn build(mut config: Config, process_key: &Secret) -> Result<Current, ConfigError> {

@@ -96,3 +96,24 @@ async fn a_download_under_way_is_resumed_after_sighup_with_what_it_began_with() 
     gate.open();
     assert!(client.take(bytes.len()).await == *bytes, "other bytes");
 }
+
+#[tokio::test]
+async fn sighup_names_each_change_that_takes_a_restart_and_no_other() {
+    let upstream = Upstream::of_blob(content(10)).await;
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let keys = "[metrics]\nlisten='127.0.0.1:1'\n[log]\nlevel='info,hyper=warn'\nformat='json'\n\
+                [limits]\nconnections=7\nwaiting=9\n[timeouts]\ndrain='9s'\nidle='9s'";
+    product.setup.file("proxy.toml", &one_upstream(keys, upstream.address, ""));
+    product.reload().await;
+    let mut named: Vec<String> = product
+        .wait_for_lines("takes a restart", 5)
+        .await
+        .iter()
+        .map(|line| line.split("key=").nth(1).unwrap().trim().to_owned())
+        .collect();
+    named.sort_unstable();
+    assert_eq!(named, ["limits.connections", "log.format", "log.level", "metrics.listen", "timeouts.drain"]);
+    // The same again is no change, and yet not in force: it is said again.
+    product.reload().await;
+    product.wait_for_lines("takes a restart", 10).await;
+}
