@@ -1,5 +1,6 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
+mod linger;
 mod patience;
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
+use self::linger::Lingering;
 use self::patience::{Activity, Leaving, Streams};
 use crate::http::{Service, text};
 use crate::metrics::CONNECTIONS;
@@ -86,7 +88,7 @@ pub(crate) async fn serve(
     let bounds = Bounds::new(&current.config);
     let tls = current.tls.clone();
     drop(current);
-    let mut stream = TimeoutStream::new(stream);
+    let mut stream = TimeoutStream::new(Lingering::new(stream));
     stream.set_write_timeout(Some(bounds.stall));
     let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
     match tls {
