@@ -63,7 +63,7 @@ pub enum Error {
     TwoUpstreams,
     /// At the token endpoint: what was asked for does not fit into a token (P-47).
     #[error(
-        "this login and these scopes need a token of {limit_bytes} bytes or more; ask for fewer repositories at once"
+        "this login and these scopes need a token of {limit_bytes} bytes or more; ask for fewer repositories at once, or use a shorter password"
     )]
     TokenTooLarge {
         /// The limit, in bytes.
