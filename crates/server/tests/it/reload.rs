@@ -47,6 +47,18 @@ async fn sighup_with_a_configuration_that_cannot_be_used_keeps_the_old_one_and_s
     assert_eq!(client.get(&blob_path()).await.0.status, 504, "the next one counts, on old connections too");
 }
 
+/// Begins a download, takes the upstream out of the configuration, opens the gate: all bytes must come.
+async fn survives(upstream: &Upstream, gate: &Gate, bytes: &[u8]) {
+    let product = Product::start(&one_upstream("", upstream.address, "")).await;
+    let mut client = Client::connect(product.address).await;
+    client.ask("GET", &blob_path(), "").await;
+    assert_eq!(client.head().await.status, 200);
+    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
+    product.reload().await;
+    gate.open();
+    assert!(client.take(bytes.len()).await == bytes, "other bytes");
+}
+
 #[tokio::test]
 async fn downloads_under_way_survive_sighup() {
     let (gate, bytes) = (Gate::default(), Arc::new(content(1 << 20)));
@@ -61,14 +73,7 @@ async fn downloads_under_way_survive_sighup() {
         }
     })
     .await;
-    let product = Product::start(&one_upstream("", upstream.address, "")).await;
-    let mut client = Client::connect(product.address).await;
-    client.ask("GET", &blob_path(), "").await;
-    assert_eq!(client.head().await.status, 200);
-    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
-    product.reload().await;
-    gate.open();
-    assert!(client.take(bytes.len()).await == *bytes, "other bytes");
+    survives(&upstream, &gate, &bytes).await;
 }
 
 #[tokio::test]
@@ -87,14 +92,7 @@ async fn a_download_under_way_is_resumed_after_sighup_with_what_it_began_with() 
         }
     })
     .await;
-    let product = Product::start(&one_upstream("", upstream.address, "")).await;
-    let mut client = Client::connect(product.address).await;
-    client.ask("GET", &blob_path(), "").await;
-    assert_eq!(client.head().await.status, 200);
-    product.setup.file("proxy.toml", &one_upstream("", crate::fixture::closed_port(), ""));
-    product.reload().await;
-    gate.open();
-    assert!(client.take(bytes.len()).await == *bytes, "other bytes");
+    survives(&upstream, &gate, &bytes).await;
 }
 
 #[tokio::test]
