@@ -27,6 +27,7 @@ pub struct Setup {
     users: Vec<(&'static str, &'static str)>,
     variables: Vec<(String, String)>,
     port: Option<u16>,
+    has_cache: bool,
 }
 
 /// A running proxy.
@@ -73,6 +74,12 @@ impl Setup {
         self
     }
 
+    /// Keeps content in this folder, with more `lines` of the section.
+    pub fn cache(mut self, folder: &Path, lines: &[&str]) -> Self {
+        self.has_cache = true;
+        self.config(format!("[cache]\nstore = \"file://{}\"\n{}", folder.display(), lines.join("\n")))
+    }
+
     /// Listens on this port, for a config which must name it.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -108,6 +115,10 @@ impl Setup {
             write_config(folder, &self.config)?;
             users::write(&folder.join("users"), &self.users)?;
             program = program.argument("--config").argument(config_path(folder));
+        }
+        // The usual place would be one that tests, and whoever runs them, share.
+        if !self.has_cache {
+            program = program.variable("REGISTRY_PROXY_CACHE__STORE", "none");
         }
         for (name, value) in self.variables {
             program = program.variable(name, value);

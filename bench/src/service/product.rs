@@ -20,6 +20,9 @@ pub(crate) fn start(binary: &Path, room: &Path, upstream: SocketAddr, ready: &st
 [clients]
 auth = \"open\"
 
+[cache]
+store = \"none\"
+
 [log]
 format = \"text\"
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use registry_proxy_core::config::{Auth, ConfigError};
-use registry_proxy_core::platform::{CredentialStore, Limits, Passwords};
+use registry_proxy_core::platform::{CredentialStore, Limits, Passwords, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::credentials::DockerCredentials;
@@ -12,7 +12,7 @@ use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::transport::HyperTransport;
 
 /// Puts it together. Fails only on files that the configuration names.
-pub(crate) fn proxy(config: &Config) -> Result<Proxy, ConfigError> {
+pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Proxy, ConfigError> {
     let passwords = match (config.clients.auth, &config.clients.users_file) {
         (Auth::Users, Some(path)) => {
             let wrong = |what: String| ConfigError {
@@ -31,7 +31,7 @@ pub(crate) fn proxy(config: &Config) -> Result<Proxy, ConfigError> {
         entropy: Arc::new(SystemEntropy),
         passwords,
         credentials,
-        store: None,
+        store,
         tasks: Arc::new(TokioTasks),
         limits: Limits { shares_io: true },
     };

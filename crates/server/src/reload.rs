@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use registry_proxy_core::config::ConfigError;
+use registry_proxy_core::platform::Store;
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
 use crate::settings::Settings;
-use crate::{assemble, settings, tls};
+use crate::{assemble, settings, store, tls};
 
 /// Everything that a new configuration changes without a restart.
 pub(crate) struct Current {
@@ -25,6 +26,7 @@ pub(crate) struct Reloadable {
     process_key: Secret,
     /// What the process began with and keeps to its end.
     fixed: Fixed,
+    store: Option<Arc<dyn Store>>,
     current: ArcSwap<Current>,
 }
 
@@ -32,8 +34,9 @@ impl Reloadable {
     pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, ConfigError> {
         let process_key = settings::random_key();
         let fixed = fixed(&config);
-        let current = build(config, &process_key)?;
-        Ok(Self { settings, process_key, fixed, current: ArcSwap::from_pointee(current) })
+        let store = store::open(&config.cache)?;
+        let current = build(config, &process_key, store.clone())?;
+        Ok(Self { settings, process_key, fixed, store, current: ArcSwap::from_pointee(current) })
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
@@ -42,7 +45,7 @@ impl Reloadable {
 
     /// Reads everything again. What cannot be used leaves the old in force, and says so.
     pub(crate) fn reload(&self) {
-        match self.settings.load().and_then(|config| build(config, &self.process_key)) {
+        match self.settings.load().and_then(|config| build(config, &self.process_key, self.store.clone())) {
             Ok(next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
@@ -60,7 +63,7 @@ impl Reloadable {
 }
 
 /// Keys with their values, told apart as text.
-type Fixed = [(&'static str, String); 6];
+type Fixed = [(&'static str, String); 8];
 
 /// What takes a restart: it is used once, at the start.
 fn fixed(config: &Config) -> Fixed {
@@ -69,15 +72,17 @@ fn fixed(config: &Config) -> Fixed {
         ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),
         ("log.format", format!("{:?}", config.log.format)),
         ("log.level", config.log.level.clone()),
+        ("cache.store", config.cache.store.to_string()),
+        ("cache.min_free", config.cache.min_free.to_string()),
         ("limits.connections", config.limits.connections.to_string()),
         ("timeouts.drain", format!("{:?}", config.timeouts.drain)),
     ]
 }
 
-fn build(mut config: Config, process_key: &Secret) -> Result<Current, ConfigError> {
+fn build(mut config: Config, process_key: &Secret, store: Option<Arc<dyn Store>>) -> Result<Current, ConfigError> {
     for warning in config.warnings() {
         tracing::warn!(key = warning.place, "{}", warning.what);
     }
     config.signing_key.get_or_insert_with(|| process_key.clone());
-    Ok(Current { proxy: assemble::proxy(&config)?, tls: tls::server(&config)?, config })
+    Ok(Current { proxy: assemble::proxy(&config, store)?, tls: tls::server(&config)?, config })
 }

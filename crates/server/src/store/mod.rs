@@ -13,7 +13,6 @@ use self::files::FileStore;
 use crate::runtime::SystemClock;
 
 /// Opens the store that is configured; `None`: nothing is kept.
-#[cfg_attr(not(test), expect(dead_code, reason = "the cache that asks for it comes next"))]
 pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
