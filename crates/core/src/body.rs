@@ -1,5 +1,6 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,6 +17,29 @@ pub enum Body {
     Full(Bytes),
     /// Bytes that arrive while they are sent on.
     Stream(Stream),
+    /// Bytes that the platform has, and may have a shorter way for.
+    Native(Native),
+}
+
+/// A body that can be read like any other, and that its platform can also send without anybody reading it: a file from
+/// disk to socket.
+pub struct Native {
+    stream: Stream,
+    /// What the platform knows it by.
+    handle: Box<dyn Any + Send>,
+    observer: Option<Box<dyn Observe>>,
+}
+
+impl Native {
+    /// What the platform knows it by, and who wants to be told what became of it.
+    pub fn take(self) -> (Box<dyn Any + Send>, Option<Box<dyn Observe>>) {
+        (self.handle, self.observer)
+    }
+
+    /// What the platform knows it by.
+    pub fn handle(&self) -> &(dyn Any + Send) {
+        &*self.handle
+    }
 }
 
 /// A body in motion, and its length in bytes where that is known beforehand.
@@ -59,12 +83,21 @@ impl Body {
         Self::Stream(Stream { inner: Box::pin(inner), length })
     }
 
+    /// Bytes that the platform has: `inner` reads them, `handle` is what the platform knows them by.
+    pub fn native<B>(inner: B, length: u64, handle: impl Any + Send) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
+        let stream = Stream { inner: Box::pin(inner), length: Some(length) };
+        Self::Native(Native { stream, handle: Box::new(handle), observer: None })
+    }
+
     /// The length in bytes, where it is known.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
             Self::Full(bytes) => Some(bytes.len() as u64),
-            Self::Stream(stream) => stream.length,
+            Self::Stream(stream) | Self::Native(Native { stream, .. }) => stream.length,
         }
     }
 
@@ -88,8 +121,15 @@ impl Body {
 
     /// The same body, with somebody watching it go.
     pub fn observed(self, observer: impl Observe + 'static) -> Self {
-        let length = self.length();
-        Self::stream(Observed { inner: self, observer }, length)
+        match self {
+            Self::Native(native) if native.observer.is_none() => {
+                Self::Native(Native { observer: Some(Box::new(observer)), ..native })
+            }
+            inner => {
+                let length = inner.length();
+                Self::stream(Observed { inner, observer }, length)
+            }
+        }
     }
 
     /// All of it, if it is not longer than `limit_bytes`.
@@ -140,6 +180,13 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Stream(stream) => stream.inner.as_mut().poll_frame(cx),
+            Self::Native(native) => {
+                let polled = native.stream.inner.as_mut().poll_frame(cx);
+                if let Some(observer) = &mut native.observer {
+                    observe(&mut **observer, &polled);
+                }
+                polled
+            }
         }
     }
 
@@ -147,7 +194,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Full(_) => false,
-            Self::Stream(stream) => stream.inner.is_end_stream(),
+            Self::Stream(stream) | Self::Native(Native { stream, .. }) => stream.inner.is_end_stream(),
         }
     }
 
@@ -196,6 +243,14 @@ pub trait Observe: Send + Unpin {
     fn broke(&mut self) {}
 }
 
+fn observe(observer: &mut dyn Observe, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => observer.arrived(frame.data_ref().map_or(0, |data| data.len() as u64)),
+        Poll::Ready(Some(Err(_))) => observer.broke(),
+        Poll::Ready(None) | Poll::Pending => {}
+    }
+}
+
 struct Observed<O> {
     inner: Body,
     observer: O,
@@ -210,13 +265,7 @@ impl<O: Observe> http_body::Body for Observed<O> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.observer.arrived(frame.data_ref().map_or(0, |data| data.len() as u64));
-            }
-            Poll::Ready(Some(Err(_))) => self.observer.broke(),
-            Poll::Ready(None) | Poll::Pending => {}
-        }
+        observe(&mut self.observer, &polled);
         polled
     }
 

@@ -302,7 +302,7 @@ fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body
     }
     headers.extend(HeaderValue::try_from(record.outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
     response.map(|body| match body {
-        Body::Stream(_) => body.observed(record),
+        Body::Stream(_) | Body::Native(_) => body.observed(record),
         whole => {
             let mut record = record;
             record.sent_bytes = whole.length().unwrap_or(0);

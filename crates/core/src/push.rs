@@ -189,7 +189,7 @@ fn payload_of(visit: &Visit<'_>, body: Body, headers: &mut HeaderMap) -> Payload
             Payload::None
         }
         Body::Full(bytes) => Payload::Bytes(bytes),
-        stream @ Body::Stream(_) => Payload::Stream(stream),
+        stream @ (Body::Stream(_) | Body::Native(_)) => Payload::Stream(stream),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod linger;
 mod patience;
+mod sendfile;
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::linger::Lingering;
 use self::patience::{Activity, Leaving, Streams};
+use self::sendfile::{Lane, Socket};
 use crate::http::{Service, text};
 use crate::metrics::CONNECTIONS;
 
@@ -88,14 +90,16 @@ pub(crate) async fn serve(
     let bounds = Bounds::new(&current.config);
     let tls = current.tls.clone();
     drop(current);
-    let mut stream = TimeoutStream::new(Lingering::new(stream));
+    let socket = Socket::new(stream);
+    let lane = tls.is_none().then(|| socket.lane());
+    let mut stream = TimeoutStream::new(Lingering::new(socket));
     stream.set_write_timeout(Some(bounds.stall));
     let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
     match tls {
-        None => speak(Box::pin(stream), cx, bounds, service, drain).await,
+        None => speak(Box::pin(stream), lane, cx, bounds, service, drain).await,
         Some(tls) => {
             match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
-                Ok(Ok(stream)) => speak(stream, cx, bounds, service, drain).await,
+                Ok(Ok(stream)) => speak(stream, None, cx, bounds, service, drain).await,
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
             }
@@ -103,8 +107,14 @@ pub(crate) async fn serve(
     }
 }
 
-async fn speak<S>(stream: S, cx: Cx, bounds: Bounds, service: Arc<Service>, drain: watch::Receiver<bool>)
-where
+async fn speak<S>(
+    stream: S,
+    lane: Option<Arc<Lane>>,
+    cx: Cx,
+    bounds: Bounds,
+    service: Arc<Service>,
+    drain: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_bytes = bounds.head_bytes;
@@ -114,6 +124,7 @@ where
     let answer = service_fn(move |request: Request<Incoming>| {
         let (service, cx) = (Arc::clone(&service), cx.clone());
         let under_way = asked.begin();
+        let lane = lane.clone().filter(|_| request.version() < Version::HTTP_2);
         async move {
             // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
             let (head, body) = request.into_parts();
@@ -124,7 +135,13 @@ where
                 } else {
                     service.answer(Request::from_parts(head, received(body)), cx).await
                 };
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, under_way)))
+            Ok::<_, Infallible>(response.map(|body| {
+                let body = match &lane {
+                    Some(lane) => lane.take(body),
+                    None => body,
+                };
+                Leaving::new(body, under_way)
+            }))
         }
     });
     let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();

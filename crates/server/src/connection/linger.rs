@@ -10,21 +10,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::sendfile::Socket;
 
 /// How long a client may take to end its side.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends its own side first.
 pub(super) struct Lingering {
-    stream: TcpStream,
+    stream: Socket,
     /// Once our side has ended.
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Lingering {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Socket) -> Self {
         Self { stream, until: None }
     }
 }

@@ -28,6 +28,7 @@ use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 use url::Url;
 
+pub(crate) use self::read::FileSlice;
 use self::read::Reader;
 use self::temp::Temp;
 use self::used::Used;

@@ -9,6 +9,7 @@ use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Cache, ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
 
+pub(crate) use self::files::FileSlice;
 use self::files::FileStore;
 use crate::runtime::SystemClock;
 

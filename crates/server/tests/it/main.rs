@@ -2,6 +2,7 @@
 //! Loopback only; every wait has a deadline.
 
 #[cfg(test)]
+mod cache;
 mod client_gone;
 #[cfg(test)]
 mod command_line;

@@ -1,7 +1,7 @@
 //! A file as a body: piece by piece, the next one read while this one is sent.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,6 +15,18 @@ use tokio::task::{JoinHandle, spawn_blocking};
 /// How much is read at once: each body holds two of them.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
 
+/// What is read when it is opened.
+const SMALL_BYTES: u64 = 64 << 10;
+
+/// A part of a file, in bytes.
+pub(crate) struct FileSlice {
+    pub(crate) file: Arc<File>,
+    /// Offset of the first.
+    pub(crate) first: u64,
+    /// Offset behind the last.
+    pub(crate) end: u64,
+}
+
 /// Reads from an offset to an end.
 pub(super) struct Reader {
     file: Arc<File>,
@@ -25,20 +37,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The bytes from `first` up to `end`. The first piece is read here, so that a disk that fails is known before
-    /// an answer is begun.
+    /// The bytes from `first` up to `end`: little is read at once, more may go from disk to socket without being read.
     pub(super) fn body(file: File, first: u64, end: u64) -> io::Result<Body> {
         let length = end.saturating_sub(first);
-        let piece = piece(&file, first, most(length))?;
-        if piece.len() as u64 == length {
-            return Ok(piece.into());
+        if length <= SMALL_BYTES {
+            let bytes = piece(&file, first, most(length))?;
+            return if bytes.len() as u64 == length {
+                Ok(bytes.into())
+            } else {
+                Err(ErrorKind::UnexpectedEof.into())
+            };
         }
-        if piece.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let next = first + piece.len() as u64;
-        let reader = Self { file: Arc::new(file), next, end, ready: Some(piece), reading: None };
-        Ok(Body::stream(reader, Some(length)))
+        let file = Arc::new(file);
+        let slice = FileSlice { file: Arc::clone(&file), first, end };
+        let reader = Self { file, next: first, end, ready: None, reading: None };
+        Ok(Body::native(reader, length, slice))
     }
 
     fn read_ahead(&mut self) {
