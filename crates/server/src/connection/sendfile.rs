@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ const TICKETS: usize = 64;
 const CAN_SEND: bool = cfg!(target_os = "linux");
 
 /// The room: addresses, and no memory, as no page of it is ever touched.
-static ROOM: [u8; TICKETS * TICKET_BYTES] = [0; TICKETS * TICKET_BYTES];
+static ROOM: LazyLock<&[u8]> = LazyLock::new(|| vec![0; TICKETS * TICKET_BYTES].leak());
 
 /// The tickets of one connection.
 #[derive(Default)]
