@@ -339,7 +339,7 @@ async fn off_thread<T: Send + 'static>(
 }
 
 /// What a disk's error means.
-pub(super) fn why(error: io::Error) -> StoreError {
+fn why(error: io::Error) -> StoreError {
     if is_full(&error) {
         return StoreError::Full;
     }

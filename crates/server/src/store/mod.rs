@@ -1,6 +1,7 @@
 //! Where content is kept: the configuration's address becomes a store.
 
 mod files;
+mod objects;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use registry_proxy_core::platform::Store;
 
 pub(crate) use self::files::FileSlice;
 use self::files::FileStore;
+use self::objects::ObjectStore;
 use crate::runtime::SystemClock;
 
 /// Opens the store that is configured; `None`: nothing is kept.
@@ -26,12 +28,33 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             Ok(Some(Arc::new(store.map_err(|error| wrong(format!("{path} cannot be written: {error}")))?)))
         }
         StoreAddress::Auto => {
-            let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-            let places = places(&variable, rustix::process::geteuid().is_root(), &|path| path.is_dir());
-            Ok(first_writable(&places, cache.min_free.0).map(|store| Arc::new(store) as Arc<dyn Store>))
+            let store = first_writable(&own_places(), cache.min_free.0);
+            if store.is_none() {
+                tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
+            }
+            Ok(store.map(|store| Arc::new(store) as Arc<dyn Store>))
         }
-        StoreAddress::Objects(url) => Err(wrong(format!("{}: object stores are not supported yet", url.scheme()))),
+        StoreAddress::Objects(url) if url.scheme() == "s3" => {
+            let drafts: Vec<PathBuf> = own_places().iter().map(|place| place.join("scratch")).collect();
+            let scratch = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
+                wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
+            })?;
+            let store = ObjectStore::open(url, scratch).map_err(|error| {
+                let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+                wrong(format!("{error}{}", source.unwrap_or_default()))
+            })?;
+            Ok(Some(Arc::new(store)))
+        }
+        StoreAddress::Objects(url) => {
+            Err(wrong(format!("{}: not supported yet; use s3, which most object stores speak", url.scheme())))
+        }
     }
+}
+
+/// Where this process may keep things.
+fn own_places() -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    places(&variable, rustix::process::geteuid().is_root(), &|path| path.is_dir())
 }
 
 /// Where a cache may lie, best first.
@@ -59,7 +82,7 @@ fn first_writable(places: &[PathBuf], min_free: u64) -> Option<FileStore> {
     for place in places {
         match FileStore::open(place, min_free) {
             Ok(store) => {
-                tracing::info!(directory = %place.display(), "content is kept");
+                tracing::info!(directory = %place.display(), "content is kept here");
                 return Some(store);
             }
             Err(error) => {
@@ -67,7 +90,6 @@ fn first_writable(places: &[PathBuf], min_free: u64) -> Option<FileStore> {
             }
         }
     }
-    tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
     None
 }
 

@@ -1,0 +1,53 @@
+//! Requests of `OpenDAL` over the HTTP client that the rest of the server uses: hyper and rustls.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use http::{Request, Response};
+use http_body_util::{BodyDataStream, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
+use registry_proxy_core::config::{ConfigError, Upstream};
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Idle connections are kept for less time than load balancers keep theirs.
+const POOL_IDLE: Duration = Duration::from_secs(55);
+
+/// The client, with the machine's roots.
+pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
+    let mut dialer = HttpConnector::new();
+    dialer.enforce_http(false);
+    dialer.set_nodelay(true);
+    dialer.set_connect_timeout(Some(CONNECT));
+    let tls = crate::tls::client(&Upstream::default(), false)?;
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .build(connector.wrap_connector(dialer));
+    Ok(HttpTransporter::new(Hyper(client)))
+}
+
+struct Hyper(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl HttpTransport for Hyper {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let request = request.map(|body| Full::new(body.to_bytes()));
+        let response = self.0.request(request).await.map_err(failed)?;
+        let length = http_body::Body::size_hint(response.body()).exact();
+        Ok(response.map(|body| {
+            let pieces = BodyDataStream::new(body).map_ok(Buffer::from).map_err(failed);
+            HttpBody::new(pieces, length)
+        }))
+    }
+}
+
+/// A connection that failed may succeed the next time.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unexpected, "the object store was not reached").set_source(error).set_temporary()
+}

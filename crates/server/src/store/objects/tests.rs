@@ -1,0 +1,180 @@
+//! The object store against a server that checks signatures.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use http::header::IF_NONE_MATCH;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::testing::contract::{content, store_contract};
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::*;
+
+const ACCESS_KEY: &str = "AKIDEXAMPLE";
+const SECRET_KEY: &str = "the right secret";
+
+/// A server with one bucket, and a directory for drafts.
+struct Server {
+    address: SocketAddr,
+    dir: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("objects/bucket")).unwrap();
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(dir.path().join("objects")).unwrap());
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let service = builder.build();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // This server looks and then writes. One conditional request at a time makes it as atomic as the real ones.
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (service, turn) = (service.clone(), Arc::clone(&turn));
+                let serve = service_fn(move |request: Request<hyper::body::Incoming>| {
+                    let (service, turn) = (service.clone(), Arc::clone(&turn));
+                    async move {
+                        let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
+                        let _turn = if is_conditional { Some(turn.lock().await) } else { None };
+                        hyper::service::Service::call(&service, request).await
+                    }
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), serve),
+                );
+            }
+        });
+        Self { address, dir }
+    }
+
+    fn url(&self, prefix: &str) -> Url {
+        format!("s3://bucket/{prefix}?endpoint=http://{}", self.address).parse().unwrap()
+    }
+
+    fn store(&self, prefix: &str, secret: &str) -> ObjectStore {
+        open(&self.url(prefix), secret, &self.dir.path().join("scratch")).unwrap()
+    }
+}
+
+fn open(url: &Url, secret: &str, scratch: &Path) -> Result<ObjectStore, StoreError> {
+    let service = s3(url)?.access_key_id(ACCESS_KEY).secret_access_key(secret).disable_config_load();
+    ObjectStore::over(service, FileStore::open(scratch, 0).unwrap())
+}
+
+async fn put(store: &ObjectStore, bytes: &Bytes) -> Key {
+    let key = Key::blob(&Digest::sha256(bytes));
+    let draft = store.draft(&key, Some(bytes.len() as u64)).await.unwrap();
+    draft.write_at(0, bytes.clone()).await.unwrap();
+    draft.commit(bytes.len() as u64).await.unwrap();
+    key
+}
+
+async fn get(url: &Url) -> (StatusCode, Bytes) {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer: Response<_> = client.get(url.as_str().parse().unwrap()).await.unwrap();
+    (answer.status(), answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn objects_keep_the_contract() {
+    let server = Server::start().await;
+    let number = std::cell::Cell::new(0);
+    store_contract(|| {
+        number.set(number.get() + 1);
+        Arc::new(server.store(&format!("some/prefix-{}", number.get()), SECRET_KEY))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_blob_of_several_parts_comes_back_whole() {
+    let server = Server::start().await;
+    let store = server.store("p", SECRET_KEY);
+    let bytes = content(1, 2 * PART_BYTES + 12_345);
+    let key = put(&store, &bytes).await;
+    let found = store.open(&key, None).await.unwrap().unwrap();
+    assert!(found.body.collect(u64::MAX).await.unwrap() == bytes, "the bytes");
+}
+
+#[tokio::test]
+async fn a_link_works_without_a_login_and_ends_with_its_life() {
+    let server = Server::start().await;
+    let store = server.store("p", SECRET_KEY);
+    let key = put(&store, &content(2, 1000)).await;
+    let link = store.link(&key, Duration::from_mins(1)).await.unwrap().unwrap();
+    assert_eq!(get(&link).await, (StatusCode::OK, content(2, 1000)));
+    let mut bare = link.clone();
+    bare.set_query(None);
+    assert_eq!(get(&bare).await.0, StatusCode::FORBIDDEN, "the server asks for a signature");
+    let short = store.link(&key, Duration::from_secs(1)).await.unwrap().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while get(&short).await.0 != StatusCode::FORBIDDEN {
+        assert!(Instant::now() < end, "the link outlives its life");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_denied() {
+    let server = Server::start().await;
+    let store = server.store("p", "a wrong secret");
+    let key = Key::lease(&Digest::sha256(b"x"), 1);
+    assert!(matches!(store.read(&key).await, Err(StoreError::Denied(_))), "read");
+    let written = store.write(&key, Bytes::from_static(b"x"), When::Absent).await;
+    assert!(matches!(written, Err(StoreError::Denied(_))), "write");
+    let draft = store.draft(&key, None).await.unwrap();
+    draft.write_at(0, content(1, 10)).await.unwrap();
+    assert!(matches!(draft.commit(10).await, Err(StoreError::Denied(_))), "commit");
+    let listed: Result<Vec<_>, _> = store.list("").try_collect().await;
+    assert!(matches!(listed, Err(StoreError::Denied(_))), "list");
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_an_error_soon() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("s3://bucket/?endpoint=http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    drop(listener);
+    let scratch = tempfile::tempdir().unwrap();
+    let store = open(&url, SECRET_KEY, scratch.path()).unwrap();
+    let begun = Instant::now();
+    assert!(store.read(&Key::lease(&Digest::sha256(b"x"), 1)).await.is_err());
+    assert!(begun.elapsed() < PATIENCE + REQUEST, "{:?}", begun.elapsed());
+}
+
+/// Time jumps to the next timer here, as nothing else happens.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_silent_is_an_error_at_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("s3://bucket/?endpoint=http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok(socket) = listener.accept().await {
+            open.push(socket);
+        }
+        Ok::<_, Infallible>(())
+    });
+    let scratch = tempfile::tempdir().unwrap();
+    let store = open(&url, SECRET_KEY, scratch.path()).unwrap();
+    let begun = Instant::now();
+    assert!(store.read(&Key::lease(&Digest::sha256(b"x"), 1)).await.is_err());
+    assert!(begun.elapsed() <= PATIENCE + Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_address_says_where_and_nothing_else() {
+    assert!(s3(&"s3://bucket/prefix?region=eu-1&endpoint=https://s3.test".parse().unwrap()).is_ok());
+    assert!(s3(&"s3://bucket?access_key_id=x".parse().unwrap()).is_err());
+}
