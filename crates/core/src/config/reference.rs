@@ -57,9 +57,13 @@ pub const KEYS: &[Key] = &[
     key(
         "cache.store",
         "auto",
-        "Where content is kept: `file:///directory`, `memory:`, `s3://bucket/prefix?region=…&endpoint=…` (also `oss`, `cos`, `obs`, `gcs`, `azblob`), or `none`: everything is relayed. `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, `/var/cache/registry-proxy` for root; where none can be written, `none`.",
+        "Where content is kept: `file:///directory`, `memory:`, `s3://bucket/prefix?region=…&endpoint=…`, credentials in `AWS_ACCESS_KEY_ID` and its like, or `none`: everything is relayed. `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, `/var/cache/registry-proxy` for root; where none can be written, `none`.",
     ),
-    key("cache.max_size", "20GiB", "What blobs and manifests may take; the longest unused go first."),
+    key(
+        "cache.max_size",
+        "20GiB; 512MiB for `memory:`",
+        "What blobs and manifests may take; the longest unused go first.",
+    ),
     key("cache.min_free", "1GiB", "What stays free on the disk, whatever `max_size` says."),
     key("cache.max_unused", "none", "What nobody has used for this long goes."),
     key("cache.memory", "16MiB", "Memory for manifests, tags and links; blobs are not held in it."),

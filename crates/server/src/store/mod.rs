@@ -15,13 +15,19 @@ use self::files::FileStore;
 use self::objects::ObjectStore;
 use crate::runtime::SystemClock;
 
+/// What `memory:` holds where nothing else is said.
+const MEMORY_BYTES: u64 = 512 << 20;
+
 /// Opens the store that is configured; `None`: nothing is kept.
 pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
         StoreAddress::None => Ok(None),
         StoreAddress::Memory => {
-            Ok(Some(Arc::new(MemoryStore::new(cache.max_size.0, Arc::new(SystemClock::new())))))
+            // What a disk may hold by default is more than memory should.
+            let is_default = cache.max_size == Cache::default().max_size;
+            let most = if is_default { MEMORY_BYTES } else { cache.max_size.0 };
+            Ok(Some(Arc::new(MemoryStore::new(most, Arc::new(SystemClock::new())))))
         }
         StoreAddress::File(path) => {
             let store = FileStore::open(Path::new(&**path), cache.min_free.0);
