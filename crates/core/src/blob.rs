@@ -40,9 +40,10 @@ struct Target {
 /// Answers for a blob.
 pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
     let is_known = headers::is_known_to_client(&visit.head.headers, digest);
-    // What the client is to fetch from elsewhere is not fetched here.
+    // What the client is to fetch from elsewhere is not fetched here, and what cannot be verified is not kept.
     let target = sealed_target(visit)?;
-    let cache = visit.cache.filter(|_| target.is_none() && visit.upstream.redirects() == Redirects::Follow);
+    let is_kept = target.is_none() && visit.upstream.redirects() == Redirects::Follow && digest.is_computable();
+    let cache = visit.cache.filter(|_| is_kept);
     if visit.is_head() || is_known {
         let (length, outcome) = match cache {
             Some(cache) => kept::length(visit, cache, digest).await?,

@@ -55,6 +55,11 @@ impl Digest {
         self.text.get(self.colon + 1..).unwrap_or_default()
     }
 
+    /// Whether we can compute its algorithm; what we cannot verify is not kept (P-90).
+    pub fn is_computable(&self) -> bool {
+        matches!(self.algorithm(), "sha256" | "sha512")
+    }
+
     /// Whether these bytes have this digest; `None` where the algorithm is not one we can compute.
     pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
         let encoded = self.encoded();

@@ -73,6 +73,17 @@ pub(crate) struct Drive {
     pub(crate) lease: Option<Lease>,
 }
 
+/// Says, where a run was dropped half-way, that it is nobody's any more.
+struct Abandoned(Arc<Spool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.0.phase() == Phase::Running {
+            self.0.end_run(Phase::Idle);
+        }
+    }
+}
+
 /// Why a fill ended early.
 enum Stop {
     /// The upstream gives no more.
@@ -92,6 +103,8 @@ struct Claims {
 impl Drive {
     /// Fetches what is missing; `main` is the body of the whole, where it has begun. The spool's run has begun, too.
     pub(crate) async fn run(self, main: Option<Body>) {
+        // Whatever ends this early, nobody waits for ever.
+        let _abandoned = Abandoned(Arc::clone(&self.spool));
         let upstream = Arc::clone(self.source.upstream.label());
         let ended = self.fetch(main).await;
         let result = match ended {

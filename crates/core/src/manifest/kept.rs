@@ -13,7 +13,8 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::Reference;
 use crate::outcome::{Done, Outcome};
-use crate::upstream::Negative;
+use crate::platform::within;
+use crate::upstream::{Failure, Negative, UpstreamText};
 use crate::visit::Visit;
 
 /// What is found, and what was done for it.
@@ -28,7 +29,7 @@ pub(super) async fn find_kept(
 ) -> Result<Found, Error> {
     let is_absent = cache.is_absent(&visit.claim(), reference.as_str());
     let found = match reference {
-        _ if is_absent && !wants_it_new(visit) => Err(Negative::Missing(crate::upstream::UpstreamText::default())),
+        _ if is_absent && !wants_it_new(visit) => Err(Negative::Missing(UpstreamText::default())),
         Reference::Digest(digest) => by_digest(visit, cache, digest, reference, accept).await,
         Reference::Tag(tag) => by_tag(visit, cache, tag.as_str(), reference, accept).await,
     };
@@ -61,7 +62,7 @@ async fn by_digest(
         }
     }
     if visit.is_offline() {
-        return Err(Negative::Missing(crate::upstream::UpstreamText::default()));
+        return Err(Negative::Missing(UpstreamText::default()));
     }
     if visit.is_head() {
         let found = find(visit, reference, accept).await?;
@@ -100,10 +101,16 @@ async fn by_tag(
         }
     }
     if visit.is_offline() {
-        return Err(Negative::Missing(crate::upstream::UpstreamText::default()));
+        return Err(Negative::Missing(UpstreamText::default()));
     }
     let asked = match &kept {
-        Some((pointer, kept)) => revalidate(visit, cache, &key, pointer, kept, reference, accept).await,
+        Some((pointer, kept)) => {
+            let asked = revalidate(visit, cache, &key, pointer, kept, reference, accept);
+            // However many steps it takes: there must be time left to serve what is here.
+            let limit = visit.timeouts.first_byte.0;
+            let asked = within(&*visit.platform.clock, limit, Box::pin(asked)).await;
+            asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut)))
+        }
         None if visit.is_head() => {
             let found = find(visit, reference, accept).await;
             found.map(|found| {

@@ -119,6 +119,32 @@ async fn an_outage_is_not_noticed_until_stale_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_slow_in_many_steps_leaves_time_to_serve_what_is_here() {
+    let lab = Fixture::caching("").with_tokens();
+    let (_, layer) = image(&lab, "1");
+    lab.get(V1).await;
+    lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+    lab.wait(60).await;
+    lab.registry.revoke_tokens();
+    lab.net.fault("*", "", 99, Fault::Late(std::time::Duration::from_secs(9)));
+    let begun = lab.now();
+    let seen = lab.get(V1).await;
+    assert_eq!((seen.status.as_u16(), seen.done()), (200, "stale"));
+    assert_eq!(lab.now().since(begun).as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_verified_is_not_kept() {
+    let lab = Fixture::caching("");
+    lab.net.fault("GET", "/blobs/blake3", 99, Fault::Say(Answer::new(200).body(noise(100_000))));
+    let path = "/v2/a/b/blobs/blake3:abcdef";
+    for _ in 0..2 {
+        let seen = lab.get(path).await;
+        assert_eq!((seen.status.as_u16(), seen.done(), seen.body.clone()), (200, "relayed", noise(100_000)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stale_is_not_promised_without_its_blobs() {
     let lab = Fixture::caching("");
     image(&lab, "1");
