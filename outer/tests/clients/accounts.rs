@@ -10,14 +10,14 @@ use registry_proxy_outer::{Context, Outcome};
 use crate::stage::{ALICE, ALICE_PAIR, BOB, BOB_PAIR, DAVE, DAVE_PAIR, realms, seed};
 
 /// A token registry and a proxy in front.
-struct Scene {
+pub(crate) struct Scene {
     tokens: TokenServer,
     _registry: Registry,
     proxy: Proxy,
 }
 
 impl Scene {
-    fn new(setup: Setup, lines: &[&str]) -> Outcome<Self> {
+    pub(crate) fn new(setup: Setup, lines: &[&str]) -> Outcome<Self> {
         let tokens = TokenServer::start(&[ALICE, BOB])?;
         let registry = Registry::start(&Storage::Seeded(seed()?), &Access::Token(&tokens))?;
         let realms = realms(&tokens);
@@ -26,7 +26,7 @@ impl Scene {
         Ok(Self { tokens, _registry: registry, proxy })
     }
 
-    fn image(&self, name: &str) -> String {
+    pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/reg.test/{name}:v1", self.proxy.address())
     }
 
@@ -52,7 +52,7 @@ impl Scene {
     }
 
     /// The status of a request for `repository`, with the token that `user` gets for it.
-    fn status(&self, repository: &str, rest: &str, user: Option<(&str, &str)>) -> Outcome<u16> {
+    pub(crate) fn status(&self, repository: &str, rest: &str, user: Option<(&str, &str)>) -> Outcome<u16> {
         let client = http::Client::new()?;
         let url = self.proxy.url(&format!("/v2/reg.test/{repository}/{rest}"));
         let mut question = client.get(url).header("accept", "*/*");

@@ -15,6 +15,7 @@ mod podman;
 mod skopeo;
 
 mod accounts;
+mod cache;
 mod lifecycle;
 mod original_variables;
 mod pushes;
