@@ -7,7 +7,11 @@ mod client_gone;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
+mod disks;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
