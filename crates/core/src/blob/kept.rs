@@ -232,10 +232,16 @@ pub(super) async fn range(
         hit = Outcome::new(Done::Revalidated, "access confirmed");
     }
     if let Some(total) = stored {
-        let range = within_total(total)?;
-        let part = Part { first: range.first, end: range.end };
-        if let Some(found) = cache.blob(digest, Some(part)).await {
-            return deliver(visit, digest, &Window::part(range), found.body, hit).await;
+        match spec.within(total) {
+            Some(range) => {
+                let part = Part { first: range.first, end: range.end };
+                if let Some(found) = cache.blob(digest, Some(part)).await {
+                    return deliver(visit, digest, &Window::part(range), found.body, hit).await;
+                }
+            }
+            // A file that was cut short does not say how long the blob is.
+            None if cache.is_right(digest).await => return Err(Error::RangeNotSatisfiable { total }),
+            None => {}
         }
     }
     if let Some(spool) = &arriving {

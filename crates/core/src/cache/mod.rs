@@ -52,6 +52,8 @@ pub(crate) struct Cache {
     proofs: Memory<Key, Proof>,
     /// Blobs whose bytes have been held against their digest, in the state in which they were.
     verified: Memory<Digest, Mark>,
+    /// Blobs that were found not to have their digest, in that state: they are on their way out.
+    distrusted: Memory<Digest, Mark>,
     verifying: Flights<Digest, bool>,
     grants: Grants,
     absent: Memory<(Claim, Box<str>), Moment>,
@@ -83,6 +85,7 @@ impl Cache {
             pointers: Memory::new(entries),
             proofs: Memory::new(entries),
             verified: Memory::new(entries),
+            distrusted: Memory::new(1000),
             verifying: Flights::new(platform.limits.shares_io),
             grants: Grants::new(entries),
             absent: Memory::new(1000),
@@ -218,7 +221,15 @@ impl Cache {
     /// A blob's length, if it is here.
     pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
         let stat: Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        Some(stat.length)
+        (!self.is_distrusted(digest, &stat)).then_some(stat.length)
+    }
+
+    /// Whether a stored blob has its digest, and so its length.
+    pub(crate) async fn is_right(self: &Arc<Self>, digest: &Digest) -> bool {
+        let stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await.flatten();
+        let mark = stat.map(|stat| stat.mark);
+        mark.is_some() && self.verified.get(digest) == mark
+            || self.verifying.join(digest, || self.verify(digest)).await
     }
 
     /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
@@ -229,6 +240,9 @@ impl Cache {
         if self.verified.get(digest).as_ref() == Some(&found.stat.mark) {
             self.store.used(&key);
             return Some(found);
+        }
+        if self.is_distrusted(digest, &found.stat) {
+            return None;
         }
         match part {
             None => {
@@ -269,12 +283,18 @@ impl Cache {
         self.store.used(&Key::blob(digest));
     }
 
+    fn is_distrusted(&self, digest: &Digest, stat: &Stat) -> bool {
+        self.distrusted.get(digest).as_ref() == Some(&stat.mark)
+    }
+
     /// A stored blob does not have its digest any more.
-    fn distrust(self: &Arc<Self>, digest: &Digest) {
+    fn distrust(self: &Arc<Self>, digest: &Digest, mark: Mark) {
         let key = Key::blob(digest);
         tracing::error!(%key, "a stored blob does not have its digest any more; it is thrown away");
         telemetry::corrupt("blob");
         self.verified.remove(digest);
+        // It takes a moment to remove it, and nobody is to be served from it meanwhile.
+        self.distrusted.insert(digest.clone(), mark);
         let cache = Arc::clone(self);
         self.tasks.spawn(Box::pin(async move {
             cache.ask("remove", cache.store.remove(&key)).await;

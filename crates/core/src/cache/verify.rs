@@ -46,7 +46,7 @@ impl Verifying {
         self.hasher = None;
         let missing_bytes =
             self.held.take().map_or(self.missing_bytes, |held| self.missing_bytes + held.len() as u64);
-        self.cache.distrust(&self.digest);
+        self.cache.distrust(&self.digest, self.mark.clone());
         Poll::Ready(Some(Err(BodyError::Short { missing_bytes })))
     }
 }

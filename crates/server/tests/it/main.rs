@@ -11,6 +11,8 @@ mod crashes;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod egress;
