@@ -8,7 +8,7 @@ use crate::name::RepositoryName;
 use crate::platform::Moment;
 
 /// How long a grant is remembered: the shortest life of a token that the token specification allows (P-64).
-pub(crate) const GRANT_LIFE: Duration = Duration::from_secs(60);
+pub(crate) const GRANT_LIFE: Duration = Duration::from_mins(1);
 
 /// Who, and where. Never a name alone: the same user may log in with two passwords, of which one is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

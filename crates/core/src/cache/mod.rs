@@ -244,21 +244,16 @@ impl Cache {
         if self.is_distrusted(digest, &found.stat) {
             return None;
         }
-        match part {
-            None => {
-                let Found { stat, body } = found;
-                let verifying = verify::Verifying::new(Arc::clone(self), digest, &stat, body)?;
-                Some(Found { body: Body::stream(verifying, Some(stat.length)), stat })
-            }
-            Some(_) => {
-                drop(found);
-                let is_right = self.verifying.join(digest, || self.verify(digest)).await;
-                let found =
-                    if is_right { self.ask("open", self.store.open(&key, part)).await?? } else { return None };
-                // Whatever it is now: it is not what was verified.
-                (self.verified.get(digest).as_ref() == Some(&found.stat.mark)).then_some(found)
-            }
+        if part.is_none() {
+            let Found { stat, body } = found;
+            let verifying = verify::Verifying::new(Arc::clone(self), digest, &stat, body)?;
+            return Some(Found { body: Body::stream(verifying, Some(stat.length)), stat });
         }
+        drop(found);
+        let is_right = self.verifying.join(digest, || self.verify(digest)).await;
+        let found = if is_right { self.ask("open", self.store.open(&key, part)).await?? } else { return None };
+        // Whatever it is now: it is not what was verified.
+        (self.verified.get(digest).as_ref() == Some(&found.stat.mark)).then_some(found)
     }
 
     /// Reads a stored blob to its end and holds it against its digest.

@@ -30,7 +30,7 @@ use crate::platform::Moment;
 use crate::upstream::Negative;
 
 /// How long ranges of a blob that nobody fetches whole are kept for the next who wants them.
-const IDLE_LIFE: Duration = Duration::from_secs(600);
+const IDLE_LIFE: Duration = Duration::from_mins(10);
 /// Most blobs of which only ranges are kept.
 const MAX_IDLE: usize = 256;
 

@@ -68,16 +68,15 @@ impl http_body::Body for Reader {
                         this.state = State::Over;
                         return Poll::Ready(Some(Err(this.short())));
                     }
-                    Ok(_) | Err(Stopped::Lost) => match this.instead.take() {
-                        Some(source) => {
+                    Ok(_) | Err(Stopped::Lost) => {
+                        if let Some(source) = this.instead.take() {
                             let relay = Relay::resume(source, this.position, Some(this.end));
                             this.state = State::Relaying(Box::pin(relay));
-                        }
-                        None => {
+                        } else {
                             this.state = State::Over;
                             return Poll::Ready(Some(Err(this.short())));
                         }
-                    },
+                    }
                 },
                 State::Relaying(relay) => return relay.as_mut().poll_frame(cx),
                 State::Over => return Poll::Ready(None),
