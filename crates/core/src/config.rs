@@ -254,7 +254,7 @@ pub struct Upstream {
     /// File with its password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
-    /// Accounts for some of its repositories; the longest prefix wins.
+    /// Accounts for some of its repositories; the longest prefix wins, and equal ones are a pool.
     pub credentials: Vec<Credential>,
     /// Token servers its password may go to besides its own host, registrable domain and profile.
     pub realms: Vec<Url>,

@@ -23,7 +23,7 @@ use crate::visit::{Answer, Visit};
 const TRIES: usize = 2;
 
 /// What a stale tag is served with (P-87).
-const STALE: &str = "299 - \"stale: the registry cannot be asked whether the tag still points here\"";
+const STALE: &str = "299 - \"stale: not confirmed by the registry; the tag may point elsewhere by now\"";
 
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
 #[derive(Clone)]

@@ -27,7 +27,16 @@ pub const STORE_FAILURES: &str = "registry_proxy_store_failures_total";
 /// Stored content that did not have its digest any more, by kind.
 pub const CORRUPT: &str = "registry_proxy_corrupt_total";
 
-/// Every metric with its unit and meaning, for an exporter to describe.
+/// Pulls left of the budget that an upstream grants an account of ours.
+pub const BUDGET: &str = "registry_proxy_budget_remaining";
+
+/// Metrics that rise and fall.
+pub const GAUGES: [(&str, &str); 1] = [(
+    BUDGET,
+    "Pulls left, as the upstream last said, by upstream and credential: anonymous, account (username), docker_config, or the number of an entry of credentials",
+)];
+
+/// Every other metric with its unit and meaning, for an exporter to describe.
 pub const DESCRIPTIONS: [(&str, &str); 9] = [
     (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
@@ -49,6 +58,13 @@ pub(crate) fn upstream_answered(upstream: &Arc<str>, after: Duration, status: Op
 /// A token was asked of an upstream's token server.
 pub(crate) fn token_fetched(upstream: &Arc<str>, result: &'static str) {
     metrics::counter!(TOKENS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
+}
+
+/// An upstream has said what is left of a budget.
+pub(crate) fn budget_told(upstream: &Arc<str>, credential: metrics::SharedString, remaining: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a float, and no budget is that large")]
+    let remaining = remaining as f64;
+    metrics::gauge!(BUDGET, "upstream" => Arc::clone(upstream), "credential" => credential).set(remaining);
 }
 
 /// A body broke and goes on.

@@ -25,6 +25,9 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
             metrics::describe_counter!(name, meaning);
         }
     }
+    for (name, meaning) in telemetry::GAUGES {
+        metrics::describe_gauge!(name, meaning);
+    }
     metrics::describe_gauge!(CONNECTIONS, "Connections from clients");
     metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let upkeep = handle.clone();

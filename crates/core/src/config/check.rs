@@ -163,11 +163,7 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
     if upstream.username.is_some() != upstream.password.is_some() {
         return refuse(at("username"), "username and password (or password_file) go together");
     }
-    for (j, credential) in upstream.credentials.iter().enumerate() {
-        if credential.password.is_none() {
-            return refuse(at(&format!("credentials[{j}]")), "needs password or password_file");
-        }
-    }
+    credentials(upstream, at)?;
     if upstream.client_cert_file.is_some() != upstream.client_key_file.is_some() {
         return refuse(at("client_cert_file"), "client_cert_file and client_key_file go together");
     }
@@ -175,6 +171,43 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
         && !(matches!(proxy.scheme(), "http" | "https" | "socks5" | "socks5h") && proxy.host_str().is_some())
     {
         return refuse(at("proxy"), "expected http://host:port, https://… or socks5://…");
+    }
+    Ok(())
+}
+
+/// Several for the same prefix are a pool: each must be another account's.
+fn credentials(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
+    let mut known: Vec<(&str, &str, &str)> = Vec::new();
+    known.extend(
+        upstream.username.as_deref().zip(upstream.password.as_ref()).map(|(name, word)| ("", name, word.expose())),
+    );
+    for (j, credential) in upstream.credentials.iter().enumerate() {
+        let place = || at(&format!("credentials[{j}]"));
+        let Some(password) = &credential.password else {
+            return refuse(place(), "needs password or password_file");
+        };
+        if credential.username.is_empty() {
+            return refuse(place(), "needs a username");
+        }
+        let prefix = credential.prefix.as_str();
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b'/');
+        if prefix.starts_with('/') || !prefix.bytes().all(legal) {
+            return refuse(
+                place(),
+                format!("no repository's name begins with {prefix:?}; write acme/, or \"\" for all"),
+            );
+        }
+        let this = (prefix, credential.username.as_str(), password.expose());
+        if known.contains(&this) {
+            return refuse(
+                place(),
+                format!(
+                    "{} is there already for the prefix {prefix:?}: a pool takes another account",
+                    credential.username
+                ),
+            );
+        }
+        known.push(this);
     }
     Ok(())
 }
@@ -240,6 +273,21 @@ impl Config {
         for (i, upstream) in self.upstream.iter().enumerate() {
             let at = |key: &str| format!("upstream[{i}].{key}");
             let name = &upstream.name;
+            for (j, credential) in upstream.credentials.iter().enumerate() {
+                let mut before =
+                    upstream.credentials.iter().take(j).map(|one| (one.prefix.as_str(), &one.username));
+                let is_default =
+                    credential.prefix.is_empty() && upstream.username.as_ref() == Some(&credential.username);
+                if is_default || before.any(|one| one == (credential.prefix.as_str(), &credential.username)) {
+                    warn(
+                        at(&format!("credentials[{j}]")),
+                        format!(
+                            "{} is there twice with different passwords: registries count for each account, not for each token",
+                            credential.username
+                        ),
+                    );
+                }
+            }
             let stored = upstream.docker_config.is_some() || self.docker_config.is_some();
             let credential = upstream.username.is_some() || !upstream.credentials.is_empty() || stored;
             if credential && open {
@@ -299,6 +347,19 @@ mod tests {
             (upstream("username='u'"), "upstream[0].username"),
             (upstream("username='u'\npassword='p'\npassword_file='f'"), "upstream[0].password_file"),
             (upstream("credentials=[{prefix='a/',username='u'}]"), "upstream[0].credentials[0]"),
+            (upstream("credentials=[{prefix='',username='',password='p'}]"), "upstream[0].credentials[0]"),
+            (upstream("credentials=[{prefix='/a',username='u',password='p'}]"), "upstream[0].credentials[0]"),
+            (upstream("credentials=[{prefix='Acme/',username='u',password='p'}]"), "upstream[0].credentials[0]"),
+            (
+                upstream(
+                    "credentials=[{prefix='a/',username='u',password='p'},{prefix='a/',username='u',password='p'}]",
+                ),
+                "upstream[0].credentials[1]",
+            ),
+            (
+                upstream("username='u'\npassword='p'\ncredentials=[{prefix='',username='u',password='p'}]"),
+                "upstream[0].credentials[0]",
+            ),
             (upstream("client_cert_file='c'"), "upstream[0].client_cert_file"),
             (upstream("proxy='ftp://p'"), "upstream[0].proxy"),
             (upstream("realms=['http://r.test']"), "upstream[0].realms[0]"),
@@ -313,6 +374,15 @@ mod tests {
         ] {
             assert_eq!(load(&text).unwrap_err().place, place, "{text}");
         }
+    }
+
+    #[test]
+    fn a_pool_of_accounts_is_right() {
+        let keys = "username='u'\npassword='p'\ncredentials=[{prefix='',username='v',password='p'},\
+                    {prefix='',username='v',password='q'},{prefix='a/',username='u',password='p'}]";
+        let config = load(&format!("[[upstream]]\nname='x.test'\nurls=['https://x.test']\n{keys}")).unwrap();
+        let places: Vec<String> = config.warnings().into_iter().map(|warning| warning.place).collect();
+        assert_eq!(places, ["upstream[0].credentials[1]", "upstream[0].username"]);
     }
 
     #[test]

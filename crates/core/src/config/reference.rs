@@ -151,7 +151,7 @@ pub const KEYS: &[Key] = &[
     key(
         "upstream[].credentials",
         "none",
-        "Accounts for some repositories, `{ prefix, username, password_file }`; the longest prefix wins.",
+        "Accounts for some repositories, `{ prefix, username, password_file }`; the longest prefix wins, and `\"\"` is the prefix of all. Several with the same prefix are a pool (`username` belongs to that of `\"\"`): used in turn, or by what the registry says is left of their budgets. All of a pool must be allowed to read the same; the first of them pushes.",
     ),
     key(
         "upstream[].realms",

@@ -17,6 +17,9 @@ use crate::platform::within;
 use crate::upstream::{Failure, Negative, UpstreamText};
 use crate::visit::Visit;
 
+/// A pull that would have counted, and did not.
+const SPARED: Outcome = Outcome::new(Done::Stale, "budget nearly spent");
+
 /// What is found, and what was done for it.
 type Found = (Manifest, Outcome);
 
@@ -126,9 +129,7 @@ async fn by_tag(
     };
     match (asked, kept) {
         (Err(negative), Some((pointer, kept))) if negative.is_outage() && is_let_in => {
-            let limit = cache.config().stale_if_error.0.as_secs();
-            // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
-            if pointer.may_be_stale(limit, now) && has_blobs(cache, &kept).await {
+            if may_be_stale(visit, cache, &pointer, &kept).await {
                 return Ok((of_kept(&kept), Outcome::new(Done::Stale, why_stale(&negative))));
             }
             Err(negative)
@@ -159,6 +160,9 @@ async fn revalidate(
     visit.shown(cache, None);
     let confirmed = visit.platform.clock.unix_seconds();
     let Some(looked) = looked else {
+        if is_spared(visit, cache, pointer, kept).await {
+            return Ok((of_kept(kept), SPARED));
+        }
         // The registry knows no HEAD that says enough.
         let found = fetch_once(visit, cache, reference, accept, Some(key)).await?;
         let outcome = if found.digest == pointer.digest {
@@ -177,6 +181,9 @@ async fn revalidate(
     if let Some(other) = cache.manifest(&digest).await {
         cache.point(key.clone(), Pointer { digest, confirmed });
         return Ok((of_kept(&other), Outcome::new(Done::Revalidated, "tag changed to what is here")));
+    }
+    if is_spared(visit, cache, pointer, kept).await {
+        return Ok((of_kept(kept), SPARED));
     }
     let found = fetch_once(visit, cache, &Reference::Digest(digest.clone()), accept, None).await?;
     cache.point(key.clone(), Pointer { digest, confirmed });
@@ -210,6 +217,21 @@ async fn fetch_once(
     let found = visit.questions.fetches.join(&(visit.claim(), reference.as_str().into()), work).await?;
     visit.shown(cache, Some(&found.digest));
     Ok(found)
+}
+
+/// Whether a tag may be served although its upstream has not confirmed it.
+async fn may_be_stale(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
+    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), visit.platform.clock.unix_seconds());
+    // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
+    pointer.may_be_stale(limit, now) && has_blobs(cache, kept).await
+}
+
+/// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
+async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
+    !wants_it_new(visit)
+        && visit.is_let_in(cache)
+        && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
+        && may_be_stale(visit, cache, pointer, kept).await
 }
 
 /// Whether the image can be pulled from here: its blobs, or those of one of its platforms.

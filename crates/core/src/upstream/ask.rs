@@ -118,7 +118,7 @@ impl Upstream {
         let is_read = matches!(ask.method, Method::GET | Method::HEAD);
         let mut payload = Some(payload);
         let mut worst = Reply::Failed(Failure::Resting);
-        for (index, address) in self.addresses.iter().enumerate() {
+        for address in &self.addresses {
             if !address.health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0) {
                 continue;
             }
@@ -136,13 +136,12 @@ impl Upstream {
                 }
             };
             let url = url_of(address, ask);
-            let login = self.login_of(&ask.identity, Some(&ask.name), index).await;
-            let mut answer = self.ask_address(index, address, ask, &url, login.as_ref(), this).await;
+            let mut answer = self.ask_in_turn(address, ask, &url, this).await;
             let may_repeat = is_read && !ask.is_continuation && self.addresses.len() == 1;
             if may_repeat && matches!(answer, Err(Reply::Failed(Failure::Broken))) {
                 // A connection that broke under a question says little: once more, on another, where there is no other
                 // address (P-122).
-                answer = self.ask_address(index, address, ask, &url, login.as_ref(), Payload::None).await;
+                answer = self.ask_in_turn(address, ask, &url, Payload::None).await;
             }
             match answer {
                 Ok(answer) if answer.response.status().is_server_error() => {
@@ -157,10 +156,9 @@ impl Upstream {
 
     /// Asks where an upload session lives. Credentials go along only to the registry itself.
     async fn ask_session(&self, ask: &Ask, payload: Payload, url: &Url) -> Result<Answer<'_>, Reply> {
-        let ours = self.addresses.iter().enumerate().find(|(_, address)| address.url.origin() == url.origin());
-        if let Some((index, address)) = ours {
-            let login = self.login_of(&ask.identity, Some(&ask.name), index).await;
-            return self.ask_address(index, address, ask, url.as_str(), login.as_ref(), payload).await;
+        let ours = self.addresses.iter().find(|address| address.url.origin() == url.origin());
+        if let Some(address) = ours {
+            return self.ask_in_turn(address, ask, url.as_str(), payload).await;
         }
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
@@ -174,19 +172,45 @@ impl Upstream {
         }
     }
 
+    /// Asks one address as one account after the other, until one is not limited: each once, and none waits (P-119).
+    async fn ask_in_turn<'a>(
+        &self,
+        address: &'a Address,
+        ask: &Ask,
+        url: &str,
+        payload: Payload,
+    ) -> Result<Answer<'a>, Reply> {
+        let logins = self.logins_in_turn(ask, address).await;
+        // Only what can be sent again is asked as several: the others push.
+        let [login] = logins.as_slice() else {
+            let mut soonest = Duration::MAX;
+            for login in &logins {
+                match self.ask_address(address, ask, url, login.as_ref(), Payload::None, false).await {
+                    Err(Reply::Limited { retry_after }) => soonest = soonest.min(retry_after),
+                    done => return done,
+                }
+            }
+            return Err(Reply::Limited { retry_after: soonest });
+        };
+        self.ask_address(address, ask, url, login.as_ref(), payload, true).await
+    }
+
     /// Asks one address, and makes its login work: without a credential until it challenges, then with one, then
     /// with a new one if the first was old (P-62, P-63).
     async fn ask_address<'a>(
         &self,
-        index: usize,
         address: &'a Address,
         ask: &Ask,
         url: &str,
         login: Option<&Arc<Login>>,
         payload: Payload,
+        may_wait: bool,
     ) -> Result<Answer<'a>, Reply> {
-        let who =
-            Limited { address: index, credential: login.map_or([0; 16], |login| login.id), purpose: ask.purpose };
+        let who = Limited {
+            address: address.index,
+            credential: login.map_or([0; 16], |login| login.id),
+            purpose: ask.purpose,
+        };
         if let Some(retry_after) = self.rate_limits.remaining(&who, self.platform.clock.now()) {
             return Err(Reply::Limited { retry_after });
         }
@@ -203,7 +227,7 @@ impl Upstream {
         }
         let mut payload = Some(payload);
         let mut fresh = false;
-        let mut has_waited = false;
+        let mut has_waited = !may_wait;
         for _ in 0..MAX_SENDS {
             let authorization =
                 self.authorization(address, ask, login, fresh).await.map_err(|none| match none {
@@ -231,6 +255,7 @@ impl Upstream {
                 .send_once(address, ask.method.clone(), url, headers, body, ask.purpose)
                 .await
                 .map_err(Reply::Failed)?;
+            self.note_budget(address, ask, login, response.headers());
             match response.status() {
                 StatusCode::UNAUTHORIZED => {
                     if let Some(key) = &authorization.key {

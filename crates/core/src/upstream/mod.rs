@@ -3,8 +3,10 @@
 //! Only this module sees credentials. The way of a request: an address that is not resting and an authorization that
 //! fits its challenge (`ask`), one request (`send`), the redirects (`walk`), and then what the answer means.
 
+mod accounts;
 mod ask;
 mod authorize;
+mod budget;
 pub mod catalogue;
 mod challenge;
 mod follow;
@@ -21,8 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
+pub use self::accounts::Origin;
+use self::accounts::{Account, configured};
 pub use self::ask::{Payload, Redirected, Written};
 pub use self::authorize::LoginCheck;
+use self::budget::Budgets;
 use self::challenge::Challenge;
 use self::memory::{Health, RateLimits};
 pub use self::realm::is_private;
@@ -43,10 +48,13 @@ pub struct Upstream {
     label: Arc<str>,
     config: crate::config::Upstream,
     addresses: Vec<Address>,
-    /// Our own accounts there: the longest matching prefix wins, the empty one matches everything.
-    logins: Vec<(String, Arc<Login>)>,
+    /// Our own accounts there.
+    accounts: Vec<Account>,
+    /// Whose turn it is, where several are for the same repositories.
+    turn: AtomicUsize,
     tokens: Arc<Tokens>,
     rate_limits: RateLimits,
+    budgets: Budgets,
     sealer: Arc<Sealer>,
     platform: Platform,
     timeouts: Timeouts,
@@ -65,6 +73,8 @@ impl Drop for RangePermit {
 
 /// One address of a registry, and what is known of it.
 struct Address {
+    /// Which of them.
+    index: usize,
     url: Url,
     /// `https://host/path`, without a slash at the end.
     base: String,
@@ -81,6 +91,8 @@ pub struct Login {
     pub basic: Basic,
     /// Its fingerprint.
     pub id: [u8; 16],
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// As whom the upstream is asked.
@@ -148,19 +160,8 @@ impl Upstream {
         platform: &Platform,
     ) -> Option<Self> {
         let upstream = config.upstream.get(index)?.clone();
-        let login = |username: &str, password: &crate::secret::Secret| {
-            let basic = Basic { username: username.to_owned(), password: password.clone() };
-            Arc::new(Login::new(basic, sealer))
-        };
-        let default = upstream.username.as_ref().zip(upstream.password.as_ref());
-        let mut logins: Vec<(String, Arc<Login>)> = upstream
-            .credentials
-            .iter()
-            .filter_map(|c| Some((c.prefix.clone(), login(&c.username, c.password.as_ref()?))))
-            .chain(default.map(|(username, password)| (String::new(), login(username, password))))
-            .collect();
-        logins.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        let addresses = upstream.urls.iter().map(|url| Address {
+        let addresses = upstream.urls.iter().enumerate().map(|(index, url)| Address {
+            index,
             url: url.clone(),
             base: url.as_str().trim_end_matches('/').to_owned(),
             host: url.authority().to_owned(),
@@ -171,9 +172,11 @@ impl Upstream {
             index,
             label: upstream.name.as_str().into(),
             addresses: addresses.collect(),
-            logins,
+            accounts: configured(&upstream, sealer),
+            turn: AtomicUsize::new(0),
             tokens: Arc::clone(tokens),
             rate_limits: RateLimits::default(),
+            budgets: Budgets::default(),
             sealer: Arc::clone(sealer),
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
@@ -230,43 +233,13 @@ impl Upstream {
         let now = self.platform.clock.now();
         self.addresses.iter().all(|address| address.health.is_resting(now))
     }
-
-    /// Who asks, as a login: ours for this repository, the client's, or nobody's.
-    async fn login_of(
-        &self,
-        identity: &Identity,
-        repository: Option<&RepositoryName>,
-        address: usize,
-    ) -> Option<Arc<Login>> {
-        match identity {
-            Identity::Client(login) => login.clone(),
-            Identity::Ours => {
-                let name = repository.map_or("", RepositoryName::as_str);
-                if let Some((_, login)) = self.logins.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))
-                {
-                    return Some(Arc::clone(login));
-                }
-                let store = self.platform.credentials.as_ref()?;
-                // Under the upstream's name for its first address; and under an address as `docker login` there would
-                // store it. What is stored for one address goes to no other.
-                let mut basic = match address {
-                    0 => store.find(self.index, &self.config.name).await,
-                    _ => None,
-                };
-                if basic.is_none() {
-                    basic = store.find(self.index, &self.addresses.get(address)?.host).await;
-                }
-                Some(Arc::new(Login::new(basic?, &self.sealer)))
-            }
-        }
-    }
 }
 
 impl Login {
-    /// Marks a login.
+    /// Marks a client's login.
     pub fn new(basic: Basic, sealer: &Sealer) -> Self {
         let id = sealer.fingerprint(&[&basic.username, basic.password.expose()]);
-        Self { basic, id }
+        Self { basic, id, origin: Origin::Client }
     }
 }
 

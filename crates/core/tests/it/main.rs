@@ -3,6 +3,7 @@
 
 mod auth;
 mod blob;
+mod budget;
 mod cache;
 mod clock;
 mod failures;

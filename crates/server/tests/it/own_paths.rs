@@ -50,6 +50,24 @@ async fn metrics_count_what_was_done() {
 }
 
 #[tokio::test]
+async fn a_budget_is_told_by_the_accounts_place_and_not_by_its_name() {
+    let upstream = Upstream::start(|_, exchange| async {
+        let head = "ratelimit-limit: 100;w=21600\r\nratelimit-remaining: 87;w=21600\r\n";
+        let body = r#"{"schemaVersion":2,"layers":[],"config":{}}"#;
+        exchange.answer("200 OK", head, body.as_bytes()).await
+    })
+    .await;
+    let keys = "credentials = [{ prefix = 'b/', username = 'n1', password = 'p' }, { prefix = '', username = 'n2', password = 'q' }]";
+    let product = Product::start(&one_upstream("", upstream.address, keys)).await;
+    let mut client = Client::connect(product.address).await;
+    assert_eq!(client.get("/v2/acme/app/manifests/v1").await.0.status, 200);
+    let text = String::from_utf8(client.get("/metrics").await.1).unwrap();
+    let line = text.lines().find(|line| line.starts_with("registry_proxy_budget_remaining{")).unwrap();
+    assert!(line.contains("credential=\"1\"") && line.ends_with(" 87"), "{line}");
+    assert!(!text.contains("n2") && text.contains("# HELP registry_proxy_budget_remaining "), "{text}");
+}
+
+#[tokio::test]
 async fn metrics_on_an_address_of_their_own_are_nowhere_else() {
     let keys = "[metrics]\nlisten = '127.0.0.1:0'";
     let product = Product::start(&one_upstream(keys, crate::fixture::closed_port(), "")).await;

@@ -1,0 +1,165 @@
+//! As whom an upstream is asked: with the client's login, or with an account of ours. Several accounts for the same
+//! repositories are a pool.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::Method;
+
+use super::budget::{Budget, Payer, order};
+use super::memory::Limited;
+use super::{Actions, Address, Ask, Identity, Login, Upstream};
+use crate::name::RepositoryName;
+use crate::platform::Purpose;
+use crate::seal::Sealer;
+use crate::secret::{Basic, Secret};
+
+/// Where a login comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The client brought it.
+    Client,
+    /// `username` and `password`.
+    Account,
+    /// This entry of `credentials`.
+    Entry(usize),
+    /// `docker_config`.
+    DockerConfig,
+}
+
+/// An account of ours for repositories that begin so.
+pub(super) struct Account {
+    prefix: String,
+    login: Arc<Login>,
+}
+
+/// The accounts of an upstream's configuration: the longest prefix first, and in the order of the file.
+pub(super) fn configured(upstream: &crate::config::Upstream, sealer: &Sealer) -> Vec<Account> {
+    let account = |prefix: &str, username: &str, password: &Secret, origin| {
+        let basic = Basic { username: username.to_owned(), password: password.clone() };
+        Account { prefix: prefix.to_owned(), login: Arc::new(Login { origin, ..Login::new(basic, sealer) }) }
+    };
+    let default = upstream.username.as_ref().zip(upstream.password.as_ref());
+    let entries = upstream.credentials.iter().enumerate();
+    let mut accounts: Vec<Account> = default
+        .map(|(username, password)| account("", username, password, Origin::Account))
+        .into_iter()
+        .chain(entries.filter_map(|(index, entry)| {
+            Some(account(&entry.prefix, &entry.username, entry.password.as_ref()?, Origin::Entry(index)))
+        }))
+        .collect();
+    accounts.sort_by_key(|account| std::cmp::Reverse(account.prefix.len()));
+    accounts
+}
+
+impl Upstream {
+    /// Everybody as whom an address may be asked for this repository: the client, or our accounts for the longest
+    /// prefix, or what `docker_config` stores, or nobody. Never empty.
+    pub(super) async fn logins(
+        &self,
+        identity: &Identity,
+        name: &RepositoryName,
+        address: &Address,
+    ) -> Vec<Option<Arc<Login>>> {
+        if let Identity::Client(login) = identity {
+            return vec![login.clone()];
+        }
+        let name = name.as_str();
+        if let Some(first) = self.accounts.iter().find(|account| name.starts_with(&account.prefix)) {
+            let pool = self.accounts.iter().filter(|account| account.prefix == first.prefix);
+            return pool.map(|account| Some(Arc::clone(&account.login))).collect();
+        }
+        vec![self.stored_login(address).await]
+    }
+
+    /// Under the upstream's name for its first address; and under an address as `docker login` there would store it.
+    /// What is stored for one address goes to no other.
+    async fn stored_login(&self, address: &Address) -> Option<Arc<Login>> {
+        let store = self.platform.credentials.as_ref()?;
+        let mut basic = match address.index {
+            0 => store.find(self.index, &self.config.name).await,
+            _ => None,
+        };
+        if basic.is_none() {
+            basic = store.find(self.index, &address.host).await;
+        }
+        Some(Arc::new(Login { origin: Origin::DockerConfig, ..Login::new(basic?, &self.sealer) }))
+    }
+
+    /// As whom a question is asked, in this order, until one is not limited.
+    pub(super) async fn logins_in_turn(&self, ask: &Ask, address: &Address) -> Vec<Option<Arc<Login>>> {
+        let mut logins = self.logins(&ask.identity, &ask.name, address).await;
+        if logins.len() == 1 {
+            return logins;
+        }
+        if ask.actions != Actions::Pull {
+            // What one account begins another may not be able to end.
+            logins.truncate(1);
+            return logins;
+        }
+        // By what is counted, or the turns of a HEAD and its GET would fall to the same two accounts for ever.
+        let turn = if counts(ask) {
+            self.turn.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.turn.load(Ordering::Relaxed)
+        };
+        let now = self.platform.clock.now();
+        let left: Vec<Option<u64>> =
+            logins.iter().map(|login| self.budgets.remaining(&payer(address, login.as_ref()), now)).collect();
+        order(&left, turn).into_iter().filter_map(|at| logins.get(at).cloned()).collect()
+    }
+
+    /// An answer may say what is left of the budget.
+    pub(super) fn note_budget(
+        &self,
+        address: &Address,
+        ask: &Ask,
+        login: Option<&Arc<Login>>,
+        headers: &http::HeaderMap,
+    ) {
+        if !ask.endpoint.starts_with("manifests/") {
+            return;
+        }
+        let Some(budget) = Budget::parse(headers) else { return };
+        self.budgets.told(payer(address, login), budget, self.platform.clock.now());
+        let credential = match login.map(|login| login.origin) {
+            // A client is nobody's label.
+            Some(Origin::Client) => return,
+            None => "anonymous".into(),
+            Some(Origin::Account) => "account".into(),
+            Some(Origin::Entry(index)) => index.to_string().into(),
+            Some(Origin::DockerConfig) => "docker_config".into(),
+        };
+        crate::telemetry::budget_told(self.label(), credential, budget.remaining);
+    }
+
+    /// Whether hardly anything is left of every budget that could pay for a manifest of this repository.
+    pub(crate) async fn is_scarce(&self, identity: &Identity, name: &RepositoryName) -> bool {
+        let now = self.platform.clock.now();
+        let mut is_any = false;
+        for address in &self.addresses {
+            if address.health.is_resting(now) {
+                continue;
+            }
+            for login in self.logins(identity, name, address).await {
+                is_any = true;
+                let who = payer(address, login.as_ref());
+                let limited =
+                    Limited { address: address.index, credential: who.credential, purpose: Purpose::Api };
+                if !self.budgets.is_scarce(&who, now) && self.rate_limits.remaining(&limited, now).is_none() {
+                    return false;
+                }
+            }
+        }
+        is_any
+    }
+}
+
+/// Whether Docker Hub counts it as a pull.
+fn counts(ask: &Ask) -> bool {
+    ask.method == Method::GET && ask.endpoint.starts_with("manifests/")
+}
+
+fn payer(address: &Address, login: Option<&Arc<Login>>) -> Payer {
+    Payer { address: address.index, credential: login.map_or([0; 16], |login| login.id) }
+}

@@ -1,0 +1,160 @@
+//! What a registry says is left of a budget of pulls (U-02): for each account that asked it, for as long as it counts.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use http::HeaderMap;
+use quick_cache::sync::Cache;
+
+use crate::platform::Moment;
+
+/// Near its end a budget is kept for what is not here at all: so many pulls, or this part of the whole if that is more.
+const RESERVE: u64 = 2;
+const RESERVE_PART: u64 = 50;
+/// How long a word counts that names no window, and the longest that any counts.
+const DEFAULT_WINDOW: Duration = Duration::from_mins(1);
+const MAX_WINDOW: Duration = Duration::from_hours(24);
+
+/// Whose budget, at which address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Payer {
+    /// Which address of the upstream: another may be another registry.
+    pub address: usize,
+    /// Whose credential; all zero for none.
+    pub credential: [u8; 16],
+}
+
+/// What is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Budget {
+    limit: Option<u64>,
+    pub(super) remaining: u64,
+    window: Duration,
+}
+
+impl Budget {
+    /// Reads `ratelimit-limit: 100;w=21600` and `ratelimit-remaining`; what cannot be read says nothing.
+    pub(super) fn parse(headers: &HeaderMap) -> Option<Self> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(quantity);
+        let (remaining, window) = text("ratelimit-remaining")??;
+        let limit = text("ratelimit-limit").flatten();
+        let window = window.or(limit.and_then(|(_, window)| window)).unwrap_or(DEFAULT_WINDOW);
+        Some(Self { limit: limit.map(|(limit, _)| limit), remaining, window: window.min(MAX_WINDOW) })
+    }
+
+    /// Whether so little is left that it is better kept.
+    fn is_scarce(&self) -> bool {
+        self.remaining <= RESERVE.max(self.limit.unwrap_or(0) / RESERVE_PART)
+    }
+}
+
+/// `100;w=21600`: a number and its window.
+fn quantity(text: &str) -> Option<(u64, Option<Duration>)> {
+    let mut parts = text.split([';', ',']).map(str::trim);
+    let number = parts.next()?.parse().ok()?;
+    let window = parts.find_map(|part| part.strip_prefix("w=")?.parse().ok().map(Duration::from_secs));
+    Some((number, window))
+}
+
+/// All budgets of one upstream.
+pub(super) struct Budgets(Cache<Payer, (Budget, Moment)>);
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self(Cache::new(1024))
+    }
+}
+
+impl Budgets {
+    /// The registry has said what is left.
+    pub(super) fn told(&self, who: Payer, budget: Budget, now: Moment) {
+        self.0.insert(who, (budget, now.after(budget.window)));
+    }
+
+    fn find(&self, who: &Payer, now: Moment) -> Option<Budget> {
+        self.0.get(who).filter(|(_, until)| now < *until).map(|(budget, _)| budget)
+    }
+
+    /// How many pulls are left; `None`: nobody has said lately.
+    pub(super) fn remaining(&self, who: &Payer, now: Moment) -> Option<u64> {
+        self.find(who, now).map(|budget| budget.remaining)
+    }
+
+    /// Whether hardly any are left, as far as is known.
+    pub(super) fn is_scarce(&self, who: &Payer, now: Moment) -> bool {
+        self.find(who, now).is_some_and(|budget| budget.is_scarce())
+    }
+}
+
+/// In which order accounts are asked: first those of which nothing is known, since an account without a limit is told of
+/// none; then those with most left. Equals take turns.
+pub(super) fn order(left: &[Option<u64>], turn: usize) -> Vec<usize> {
+    let count = left.len().max(1);
+    let mut order: Vec<usize> = (0..left.len()).map(|at| (at + turn % count) % count).collect();
+    order.sort_by_key(|at| left.get(*at).copied().flatten().map(Reverse));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn parse(limit: &'static str, remaining: &'static str) -> Option<Budget> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("ratelimit-limit", limit), ("ratelimit-remaining", remaining)] {
+            if !value.is_empty() {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
+        Budget::parse(&headers)
+    }
+
+    #[test]
+    fn a_budget_is_read_as_docker_hub_writes_it_and_nonsense_is_none() {
+        let window = Duration::from_hours(6);
+        assert_eq!(parse("100;w=21600", "98;w=21600"), Some(Budget { limit: Some(100), remaining: 98, window }));
+        assert_eq!(parse("", "0; w=21600"), Some(Budget { limit: None, remaining: 0, window }));
+        assert_eq!(parse("60", "7").map(|budget| budget.window), Some(DEFAULT_WINDOW));
+        assert_eq!(parse("", "7;w=99999999999").map(|budget| budget.window), Some(MAX_WINDOW));
+        for nonsense in ["", "many", "-1;w=60", ";w=60", "18446744073709551616"] {
+            assert_eq!(parse("100;w=21600", nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn the_reserve_is_two_pulls_or_two_in_a_hundred() {
+        for (limit, remaining, expected) in [
+            ("100;w=21600", "3", false),
+            ("100;w=21600", "2", true),
+            ("", "2", true),
+            ("", "3", false),
+            ("5000;w=21600", "101", false),
+            ("5000;w=21600", "100", true),
+            ("0", "0", true),
+        ] {
+            assert_eq!(parse(limit, remaining).unwrap().is_scarce(), expected, "{remaining} of {limit}");
+        }
+    }
+
+    #[test]
+    fn what_was_said_counts_for_its_window_and_its_account() {
+        let (budgets, at) = (Budgets::default(), |seconds| Moment(Duration::from_secs(seconds)));
+        let who = Payer { address: 0, credential: [1; 16] };
+        budgets.told(who, parse("100;w=60", "1;w=60").unwrap(), at(0));
+        assert_eq!((budgets.remaining(&who, at(59)), budgets.is_scarce(&who, at(59))), (Some(1), true));
+        assert_eq!((budgets.remaining(&who, at(60)), budgets.is_scarce(&who, at(60))), (None, false));
+        assert_eq!(budgets.remaining(&Payer { credential: [2; 16], ..who }, at(0)), None);
+    }
+
+    #[test]
+    fn accounts_take_turns_until_something_is_known_of_them() {
+        let none = [None, None, None];
+        assert_eq!([order(&none, 0), order(&none, 1), order(&none, 5)], [[0, 1, 2], [1, 2, 0], [2, 0, 1]]);
+        assert_eq!(order(&[Some(5), None, Some(9)], 0), [1, 2, 0]);
+        assert_eq!(order(&[Some(5), Some(5)], 1), [1, 0]);
+        assert_eq!(order(&[], 7), Vec::<usize>::new());
+        assert_eq!(order(&none, usize::MAX).len(), 3);
+    }
+}
