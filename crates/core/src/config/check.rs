@@ -270,6 +270,10 @@ impl Config {
                 "a client has one login for this host, and it goes to whichever upstream a repository names: give each upstream a virtual host (hosts)".into(),
             );
         }
+        if self.cache.offline && self.clients.auth == Auth::Upstream {
+            let what = "with auth = \"upstream\" nobody is served: only the upstream could say who may read what";
+            warn("cache.offline".into(), what.into());
+        }
         for (i, upstream) in self.upstream.iter().enumerate() {
             let at = |key: &str| format!("upstream[{i}].{key}");
             let name = &upstream.name;
