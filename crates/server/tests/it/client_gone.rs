@@ -16,12 +16,15 @@ const MOST_HELD: usize = 8 << 20;
 /// Bytes in the kernel's queues on both ends of the connections to a port of this machine: the fifth column of
 /// `/proc/net/tcp` is `tx_queue:rx_queue`.
 fn in_kernel(port: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
     let port = format!(":{port:04X}");
     let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
     rows.filter(|row| row[1].ends_with(&port) || row[2].ends_with(&port))
         .flat_map(|row| {
-            row[4].split(':').map(|queue| usize::from_str_radix(queue, 16).unwrap()).collect::<Vec<_>>()
+            row[4]
+                .split(':')
+                .map(|queue| usize::from_str_radix(queue, 16).expect("a hexadecimal number"))
+                .collect::<Vec<_>>()
         })
         .sum()
 }
