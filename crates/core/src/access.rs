@@ -112,6 +112,14 @@ impl Access {
         }
     }
 
+    /// As whom the upstream is asked for a client that has not logged in, or would be, had it done so as a user.
+    pub(crate) fn identity_of_nobody(&self) -> Identity {
+        match self.auth {
+            Auth::Open | Auth::Users => Identity::Ours,
+            Auth::Upstream => Identity::Client(None),
+        }
+    }
+
     /// Whether everybody sees the same, so that shared caches may keep answers (P-94).
     pub(crate) fn is_open(&self) -> bool {
         self.auth == Auth::Open

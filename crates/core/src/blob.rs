@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::body::Body;
+use crate::cache::Cache;
 use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -42,8 +43,7 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
     let is_known = headers::is_known_to_client(&visit.head.headers, digest);
     // What the client is to fetch from elsewhere is not fetched here, and what cannot be verified is not kept.
     let target = sealed_target(visit)?;
-    let is_kept = target.is_none() && visit.upstream.redirects() == Redirects::Follow && digest.is_computable();
-    let cache = visit.cache.filter(|_| is_kept);
+    let cache = kept_by(visit).filter(|_| target.is_none() && digest.is_computable());
     if visit.is_head() || is_known {
         let (length, outcome) = match cache {
             Some(cache) => kept::length(visit, cache, digest).await?,
@@ -84,6 +84,11 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
             relay(visit, digest, ask, window, response).await
         }
     }
+}
+
+/// What keeps blobs: nothing, where the client may be sent elsewhere for them.
+pub(crate) fn kept_by<'a>(visit: &Visit<'a>) -> Option<&'a Arc<Cache>> {
+    visit.cache.filter(|_| visit.upstream.redirects() == Redirects::Follow)
 }
 
 /// What a reply gives of the blob.

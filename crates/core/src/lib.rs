@@ -8,6 +8,7 @@
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - [`cache`]: what is kept, and under which name
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
 //! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `pattern`
 
@@ -16,6 +17,7 @@ pub mod cache;
 pub mod config;
 pub mod digest;
 pub mod error;
+pub mod explain;
 pub mod headers;
 pub mod media;
 pub mod name;

@@ -1,7 +1,10 @@
 //! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
 
 mod kept;
+mod plan;
 
+pub(crate) use self::kept::may_be_stale;
+pub(crate) use self::plan::{Known, Plan, known};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};

@@ -26,17 +26,17 @@ use crate::platform::{Clock, Cx, Moment, Platform, within};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::telemetry;
-use crate::upstream::{Tokens, Upstream};
+use crate::upstream::{Identity, Tokens, Upstream};
 use crate::visit::{Answer, Visit};
 use crate::{blob, listing, manifest, push, storage};
 
 /// A proxy for container registries.
 pub struct Proxy {
-    routes: Routes,
+    pub(crate) routes: Routes,
     windows: Windows,
-    access: Access,
-    upstreams: Vec<Arc<Upstream>>,
-    platform: Platform,
+    pub(crate) access: Access,
+    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) platform: Platform,
     sealer: Arc<Sealer>,
     via: String,
     bounds: Bounds,
@@ -186,24 +186,7 @@ impl Proxy {
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
         }
-        let visit = Visit {
-            platform: &self.platform,
-            bounds: &self.bounds,
-            timeouts: &self.timeouts,
-            sealer: &self.sealer,
-            upstream,
-            identity: &identity,
-            place,
-            head,
-            outside,
-            is_open: self.access.is_open(),
-            is_single: self.upstreams.len() == 1,
-            storage_passes: self.access.is_open() && !self.routes.has_secret(),
-            cache: self.cache.as_ref(),
-            fills: &self.fills,
-            questions: &self.questions,
-            upstream_headers: self.upstream_headers(head),
-        };
+        let visit = self.visit_of(upstream, &identity, place, head, outside);
         let result = if is_read {
             // Boxed, each by itself: what is under way for a blob is large, and hyper moves what is not.
             let answer: BoxFuture<'_, Result<Answer, Error>> = match &place.endpoint {
@@ -223,6 +206,35 @@ impl Proxy {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
         Ok(answer)
+    }
+
+    /// An admitted request with everything that its handler needs.
+    pub(crate) fn visit_of<'a>(
+        &'a self,
+        upstream: &'a Arc<Upstream>,
+        identity: &'a Identity,
+        place: &'a Place,
+        head: &'a Parts,
+        outside: &'a Outside,
+    ) -> Visit<'a> {
+        Visit {
+            platform: &self.platform,
+            bounds: &self.bounds,
+            timeouts: &self.timeouts,
+            sealer: &self.sealer,
+            upstream,
+            identity,
+            place,
+            head,
+            outside,
+            is_open: self.access.is_open(),
+            is_single: self.upstreams.len() == 1,
+            storage_passes: self.access.is_open() && !self.routes.has_secret(),
+            cache: self.cache.as_ref(),
+            fills: &self.fills,
+            questions: &self.questions,
+            upstream_headers: self.upstream_headers(head),
+        }
     }
 
     /// Within `timeouts.head`: no client waits longer for an answer to begin (P-113).

@@ -80,8 +80,35 @@ pub struct Place {
     pub client_path: String,
     /// The `ns` value that chose the upstream, if one did (P-08).
     pub namespace: Option<String>,
+    /// By what the upstream was found.
+    pub by: By,
     /// What is wanted.
     pub endpoint: Endpoint,
+}
+
+/// By what an upstream was found (P-01).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The host that the client speaks to, or a prefix before `/v2/`.
+    Door,
+    /// `REGISTRY_BACKEND`: there is no other.
+    Backend,
+    /// The first segment of the path.
+    Path,
+    /// The `ns` parameter.
+    Namespace,
+    /// Nothing was said: it is the default.
+    Default,
+}
+
+impl By {
+    /// Whether `ns` could only repeat it.
+    fn is_settled(self) -> bool {
+        match self {
+            Self::Door | Self::Backend | Self::Path => true,
+            Self::Namespace | Self::Default => false,
+        }
+    }
 }
 
 /// What is wanted in a repository.
@@ -205,8 +232,8 @@ impl Routes {
         let client_path = target.path.get(..target.path.len() - endpoint_bytes).unwrap_or_default().to_owned();
 
         let ns = if self.is_backend { None } else { namespace(target.query) };
-        let (upstream, name, by_path) = self.identify(door.upstream, name, ns.as_deref())?;
-        let namespace = ns.filter(|_| !by_path);
+        let (upstream, name, by) = self.identify(door.upstream, name, ns.as_deref())?;
+        let namespace = ns.filter(|_| !by.is_settled());
         Ok(Route::Repository(Box::new(Place {
             door,
             upstream,
@@ -214,41 +241,42 @@ impl Routes {
             client_name,
             client_path,
             namespace,
+            by,
             endpoint,
         })))
     }
 
-    /// Which upstream a name means, and the repository's name there. The flag: host or path said it, not `ns`.
+    /// Which upstream a name means, the repository's name there, and by what.
     fn identify(
         &self,
         fixed: Option<usize>,
         name: &str,
         ns: Option<&str>,
-    ) -> Result<(usize, RepositoryName, bool), Error> {
+    ) -> Result<(usize, RepositoryName, By), Error> {
         let named = ns.map(|ns| self.by_namespace(ns));
-        let (upstream, name, by_path) = match (fixed, name.split_once('/')) {
-            (Some(upstream), _) => (upstream, name, true),
-            (None, _) if self.is_backend => (self.default.ok_or(Error::UnknownUpstream)?, name, true),
+        let (upstream, name, by) = match (fixed, name.split_once('/')) {
+            (Some(upstream), _) => (upstream, name, By::Door),
+            (None, _) if self.is_backend => (self.default.ok_or(Error::UnknownUpstream)?, name, By::Backend),
             (None, Some((first, rest))) if self.by_name(first).is_some() => {
-                (self.by_name(first).ok_or(Error::UnknownUpstream)?, rest, true)
+                (self.by_name(first).ok_or(Error::UnknownUpstream)?, rest, By::Path)
             }
             // A host that is not ours to serve, and never a repository of the default upstream (P-12).
             (None, Some((first, _))) if looks_like_host(first) => return Err(Error::UnknownUpstream),
             (None, _) => {
-                let upstream = match named {
-                    Some(upstream) => upstream,
-                    None => self.default,
+                let (upstream, by) = match named {
+                    Some(upstream) => (upstream, By::Namespace),
+                    None => (self.default, By::Default),
                 };
-                (upstream.ok_or(Error::UnknownUpstream)?, name, false)
+                (upstream.ok_or(Error::UnknownUpstream)?, name, by)
             }
         };
         // The same registry twice is containerd's habit; two different ones are a mistake (P-04).
-        if by_path && named.is_some_and(|named| named != Some(upstream)) {
+        if by.is_settled() && named.is_some_and(|named| named != Some(upstream)) {
             return Err(Error::NamespaceConflict);
         }
         let name = RepositoryName::parse(name)?;
         let is_docker_hub = self.upstreams.get(upstream).is_some_and(|names| names.is_docker_hub);
-        Ok((upstream, if is_docker_hub { name.with_library() } else { name }, by_path))
+        Ok((upstream, if is_docker_hub { name.with_library() } else { name }, by))
     }
 
     /// Reads a repository name as it stands in a scope, by the same rules as in a path.

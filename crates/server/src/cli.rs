@@ -25,12 +25,20 @@ pub(crate) struct Cli {
 }
 
 /// What the program can do.
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand, Clone)]
 pub(crate) enum Command {
     /// Serve (the default).
     Serve,
     /// Print the effective configuration, secrets masked, with warnings of what is dangerous.
     Check,
+    /// Say what would be done for an image and why, without asking any registry.
+    Explain {
+        /// As in a pull: `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without our own host before it.
+        image: String,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
@@ -46,6 +54,7 @@ One registry, as with the original Node.js project:
 
 Look before you serve:
   registry-proxy --config proxy.toml check
+  registry-proxy explain alpine:3.20
 
 SIGHUP reads configuration, password and certificate files again; SIGTERM lets transfers end, then stops.";
 

@@ -6,6 +6,7 @@ mod assemble;
 mod cli;
 mod connection;
 mod credentials;
+mod explain;
 mod http;
 mod logging;
 mod metrics;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Some(Command::Check) => cli::check(&config),
+        Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Serve | Command::Reference) | None => serve(settings, config),
     }
 }

@@ -22,7 +22,7 @@ pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
 
 pub(crate) use self::lease::{Lease, Leased};
-pub(crate) use self::record::{Proof, StoredManifest};
+pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
 pub(crate) use self::tag::{Freshness, Pointer};
 use crate::body::Body;
 use crate::config;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::media;
@@ -54,12 +55,62 @@ pub(crate) struct Children {
 impl Children {
     /// Reads the descriptors of a manifest of any kind; what cannot be read names nothing.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Descriptor {
-            digest: Option<String>,
-            #[serde(default)]
-            urls: Option<Vec<serde::de::IgnoredAny>>,
-        }
+        let described = Described::of(bytes);
+        let digests = |pieces: Vec<Piece>| pieces.into_iter().map(|piece| piece.digest).collect();
+        Self { manifests: digests(described.manifests), blobs: digests(described.blobs) }
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Digest> {
+        self.manifests.iter().chain(&self.blobs)
+    }
+}
+
+/// What a manifest says of its children.
+#[derive(Debug, Default)]
+pub(crate) struct Described {
+    /// An index's manifests.
+    pub(crate) manifests: Vec<Piece>,
+    /// An image's configuration and layers.
+    pub(crate) blobs: Vec<Piece>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Its digest.
+    pub(crate) digest: Digest,
+    /// Its length in bytes, where that is said.
+    pub(crate) size: Option<u64>,
+    /// `linux/arm64/v8`, where that is said.
+    pub(crate) platform: Option<String>,
+}
+
+/// What is only shown is read as whatever it is: nonsense in it must not hide a digest.
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: Option<String>,
+    size: Option<Value>,
+    platform: Option<Value>,
+    #[serde(default)]
+    urls: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+impl Descriptor {
+    fn piece(&self) -> Option<Piece> {
+        let word = |name: &str| self.platform.as_ref()?.get(name)?.as_str().filter(|word| !word.is_empty());
+        let words: Vec<&str> = ["os", "architecture", "variant"].into_iter().filter_map(word).collect();
+        Some(Piece {
+            digest: Digest::parse(self.digest.as_deref()?).ok()?,
+            size: self.size.as_ref().and_then(Value::as_u64),
+            platform: (!words.is_empty()).then(|| words.join("/")),
+        })
+    }
+}
+
+impl Described {
+    /// Reads the descriptors of a manifest of any kind; what cannot be read names nothing.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         #[derive(Deserialize, Default)]
         #[serde(default, rename_all = "camelCase")]
         struct Shape {
@@ -76,20 +127,15 @@ impl Children {
             blob_sum: String,
         }
         let shape: Shape = serde_json::from_slice(bytes).unwrap_or_default();
-        let parse = |descriptor: &Descriptor| Digest::parse(descriptor.digest.as_deref()?).ok();
-        let mut children = Self::default();
-        children.manifests.extend(shape.manifests.iter().filter_map(parse).take(MAX_CHILDREN));
         let is_here = |descriptor: &&Descriptor| descriptor.urls.as_ref().is_none_or(Vec::is_empty);
-        let layers =
-            shape.config.iter().chain(&shape.layers).chain(&shape.blobs).filter(is_here).filter_map(parse);
-        let old = shape.fs_layers.iter().filter_map(|layer| Digest::parse(&layer.blob_sum).ok());
-        children.blobs.extend(layers.chain(old).take(MAX_CHILDREN));
-        children
-    }
-
-    /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Digest> {
-        self.manifests.iter().chain(&self.blobs)
+        let layers = shape.config.iter().chain(&shape.layers).chain(&shape.blobs).filter(is_here);
+        let old = shape.fs_layers.iter().filter_map(|layer| {
+            Some(Piece { digest: Digest::parse(&layer.blob_sum).ok()?, size: None, platform: None })
+        });
+        Self {
+            manifests: shape.manifests.iter().filter_map(Descriptor::piece).take(MAX_CHILDREN).collect(),
+            blobs: layers.filter_map(Descriptor::piece).chain(old).take(MAX_CHILDREN).collect(),
+        }
     }
 }
 
@@ -171,6 +217,26 @@ mod tests {
         assert_eq!(Children::of(old.as_bytes()).blobs, std::slice::from_ref(c));
         for rubbish in [&b""[..], b"[]", b"{\"layers\":7}", b"\xff"] {
             assert_eq!(Children::of(rubbish), Children::default());
+        }
+    }
+
+    #[test]
+    fn what_is_only_shown_hides_no_digest() {
+        let digest = Digest::sha256(b"x");
+        for (rest, size, platform) in [
+            (
+                r#","size":7,"platform":{"os":"linux","architecture":"arm64","variant":"v8"}"#,
+                Some(7),
+                Some("linux/arm64/v8"),
+            ),
+            (r#","size":"7","platform":{"os":"linux","architecture":7}"#, None, Some("linux")),
+            (r#","size":-1,"platform":"linux""#, None, None),
+        ] {
+            let index = format!(r#"{{"manifests":[{{"digest":"{digest}"{rest}}}]}}"#);
+            let pieces = Described::of(index.as_bytes()).manifests;
+            let [piece] = pieces.as_slice() else { panic!("{index}") };
+            assert_eq!((piece.size, piece.platform.as_deref()), (size, platform), "{index}");
+            assert_eq!(piece.digest, digest);
         }
     }
 

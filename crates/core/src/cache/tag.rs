@@ -26,13 +26,20 @@ pub(crate) enum Freshness {
 impl Pointer {
     /// Whether it is served without asking.
     pub(crate) fn freshness(&self, rule: Revalidate, now: u64) -> Freshness {
-        match rule {
-            Revalidate::Never => Freshness::Fresh,
+        match self.due(rule) {
+            None => Freshness::Fresh,
             // A clock that was set back must not make a tag immortal.
-            Revalidate::After(span) if now >= self.confirmed && now - self.confirmed < span.0.as_secs() => {
-                Freshness::Fresh
-            }
-            Revalidate::After(_) | Revalidate::Always => Freshness::Due,
+            Some(due) if now >= self.confirmed && now < due => Freshness::Fresh,
+            Some(_) => Freshness::Due,
+        }
+    }
+
+    /// When its upstream is to be asked, in seconds since 1970; `None`: never.
+    pub(crate) fn due(&self, rule: Revalidate) -> Option<u64> {
+        match rule {
+            Revalidate::Never => None,
+            Revalidate::After(span) => Some(self.confirmed.saturating_add(span.0.as_secs())),
+            Revalidate::Always => Some(self.confirmed),
         }
     }
 

@@ -61,9 +61,14 @@ impl Default for Cache {
 impl Cache {
     /// What holds for a tag: the first rule that matches, or `tag_ttl`.
     pub fn rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Revalidate {
+        self.named_rule_for(upstream, repository, tag)
+            .map_or(Revalidate::After(self.tag_ttl), |rule| rule.revalidate)
+    }
+
+    /// The first rule that matches a tag.
+    pub fn named_rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Option<&TagRule> {
         let name = format!("{upstream}/{repository}:{tag}");
-        let rule = self.tags.iter().find(|rule| crate::pattern::matches(&rule.pattern, &name));
-        rule.map_or(Revalidate::After(self.tag_ttl), |rule| rule.revalidate)
+        self.tags.iter().find(|rule| crate::pattern::matches(&rule.pattern, &name))
     }
 }
 

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue};
 
+use super::plan::{Known, Plan, known, wants_it_new};
 use super::{Manifest, error_of, fetch, find, look};
-use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::cache::{Cache, Key, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::Reference;
@@ -30,11 +30,15 @@ pub(super) async fn find_kept(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Error> {
-    let is_absent = cache.is_absent(&visit.claim(), reference.as_str());
-    let found = match reference {
-        _ if is_absent && !wants_it_new(visit) => Err(Negative::Missing(UpstreamText::default())),
-        Reference::Digest(digest) => by_digest(visit, cache, digest, reference, accept).await,
-        Reference::Tag(tag) => by_tag(visit, cache, tag.as_str(), reference, accept).await,
+    let known = known(visit, cache, reference).await;
+    let found = match (known.plan, &known.manifest, reference) {
+        (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Done::Hit, why))),
+        // Not remembered anew: whoever asks all the time would never have it looked for again.
+        (Plan::Missing(_), ..) => return Err(error_of(Negative::Missing(UpstreamText::default()), reference)),
+        (_, kept, Reference::Digest(digest)) => {
+            by_digest(visit, cache, digest, kept.as_ref(), reference, accept).await
+        }
+        (_, _, Reference::Tag(tag)) => by_tag(visit, cache, tag.as_str(), &known, reference, accept).await,
     };
     found.map_err(|negative| {
         visit.denied(cache, &negative, reference.as_str());
@@ -46,26 +50,18 @@ async fn by_digest(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
+    kept: Option<&Arc<StoredManifest>>,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let kept = cache.manifest(digest).await;
     if let Some(kept) = kept {
-        if visit.may_have(cache, digest).await {
-            return Ok((of_kept(&kept), Outcome::new(Done::Hit, "digest")));
+        // It is here, and it may not be for this client: the upstream says.
+        let found = look(visit, reference, accept).await?;
+        if found.is_none() {
+            fetch(visit, reference, accept).await?;
         }
-        if !visit.is_offline() {
-            // It is here, and it may not be for this client: the upstream says.
-            let found = look(visit, reference, accept).await?;
-            if found.is_none() {
-                fetch(visit, reference, accept).await?;
-            }
-            visit.shown(cache, Some(digest));
-            return Ok((of_kept(&kept), Outcome::new(Done::Revalidated, "access confirmed")));
-        }
-    }
-    if visit.is_offline() {
-        return Err(Negative::Missing(UpstreamText::default()));
+        visit.shown(cache, Some(digest));
+        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, "access confirmed")));
     }
     if visit.is_head() {
         let found = find(visit, reference, accept).await?;
@@ -80,33 +76,14 @@ async fn by_tag(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
     tag: &str,
+    known: &Known,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
-    let key = Key::tag(upstream, repository, tag);
+    let key = Key::tag(visit.upstream.name(), &visit.place.name, tag);
     let now = visit.platform.clock.unix_seconds();
-    let pointer = cache.pointer(&key).await;
-    let kept = match &pointer {
-        Some(pointer) => cache.manifest(&pointer.digest).await.map(|kept| (pointer.clone(), kept)),
-        None => None,
-    };
-    let is_let_in = visit.is_let_in(cache);
-    if let Some((pointer, kept)) = &kept
-        && is_let_in
-    {
-        if visit.is_offline() {
-            return Ok((of_kept(kept), Outcome::new(Done::Hit, "offline")));
-        }
-        let rule = cache.config().rule_for(upstream, repository.as_str(), tag);
-        if pointer.freshness(rule, now) == Freshness::Fresh && !wants_it_new(visit) {
-            return Ok((of_kept(kept), Outcome::new(Done::Hit, "tag is fresh")));
-        }
-    }
-    if visit.is_offline() {
-        return Err(Negative::Missing(UpstreamText::default()));
-    }
-    let asked = match &kept {
+    let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
+    let asked = match kept {
         Some((pointer, kept)) => {
             let asked = revalidate(visit, cache, &key, pointer, kept, reference, accept);
             // However many steps it takes: there must be time left to serve what is here.
@@ -128,9 +105,9 @@ async fn by_tag(
         }
     };
     match (asked, kept) {
-        (Err(negative), Some((pointer, kept))) if negative.is_outage() && is_let_in => {
-            if may_be_stale(visit, cache, &pointer, &kept).await {
-                return Ok((of_kept(&kept), Outcome::new(Done::Stale, why_stale(&negative))));
+        (Err(negative), Some((pointer, kept))) if negative.is_outage() && visit.is_let_in(cache) => {
+            if may_be_stale(visit, cache, pointer, kept).await {
+                return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
             }
             Err(negative)
         }
@@ -220,7 +197,12 @@ async fn fetch_once(
 }
 
 /// Whether a tag may be served although its upstream has not confirmed it.
-async fn may_be_stale(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
+pub(crate) async fn may_be_stale(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    pointer: &Pointer,
+    kept: &StoredManifest,
+) -> bool {
     let (limit, now) = (cache.config().stale_if_error.0.as_secs(), visit.platform.clock.unix_seconds());
     // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
     pointer.may_be_stale(limit, now) && has_blobs(cache, kept).await
@@ -253,14 +235,6 @@ async fn has_blobs(cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
         }
     }
     false
-}
-
-/// Whether the client will not have what is remembered.
-fn wants_it_new(visit: &Visit<'_>) -> bool {
-    let mut lines = visit.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    lines.any(|line| {
-        line.split(',').any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "max-age=0"))
-    })
 }
 
 fn why_stale(negative: &Negative) -> &'static str {

@@ -64,12 +64,20 @@ impl Upstream {
         if let Identity::Client(login) = identity {
             return vec![login.clone()];
         }
-        let name = name.as_str();
-        if let Some(first) = self.accounts.iter().find(|account| name.starts_with(&account.prefix)) {
-            let pool = self.accounts.iter().filter(|account| account.prefix == first.prefix);
-            return pool.map(|account| Some(Arc::clone(&account.login))).collect();
-        }
-        vec![self.stored_login(address).await]
+        let pool: Vec<_> = self.pool(name).map(|login| Some(Arc::clone(login))).collect();
+        if pool.is_empty() { vec![self.stored_login(address).await] } else { pool }
+    }
+
+    /// Our accounts for the longest prefix of this repository's name.
+    pub(crate) fn pool(&self, name: &RepositoryName) -> impl Iterator<Item = &Arc<Login>> {
+        let first = self.accounts.iter().find(|account| name.as_str().starts_with(&account.prefix));
+        let prefix = first.map(|account| &account.prefix);
+        self.accounts.iter().filter(move |account| Some(&account.prefix) == prefix).map(|account| &account.login)
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &crate::config::Upstream {
+        &self.config
     }
 
     /// Under the upstream's name for its first address; and under an address as `docker login` there would store it.

@@ -197,6 +197,17 @@ async fn not_found_is_remembered_for_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn not_found_ends_however_often_it_is_asked() {
+    let lab = Fixture::caching("[cache]\nnegative_ttl='10s'");
+    assert_eq!(lab.get(V1).await.status, 404);
+    image(&lab, "1");
+    lab.wait(6).await;
+    assert_eq!(lab.get(V1).await.status, 404);
+    lab.wait(5).await;
+    assert_eq!(lab.get(V1).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_pushed_through_us_is_seen_at_once() {
     let lab = Fixture::caching(&upstream("push=true"));
     image(&lab, "1");

@@ -17,6 +17,8 @@ mod disks;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod http2;

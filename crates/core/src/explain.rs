@@ -1,0 +1,401 @@
+//! What would be done for an image, and why: decided by the functions that the handlers use, without asking any
+//! upstream and without serving anything.
+
+mod image;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request};
+use serde::Serialize;
+
+use crate::blob;
+use crate::cache::{Cache, Described, Piece};
+use crate::config::{Auth, Config, Redirects};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::manifest::{self, Known, Plan};
+use crate::name::Reference;
+use crate::outside::Outside;
+use crate::proxy::Proxy;
+use crate::route::{By, Endpoint, Place, Route, Target};
+use crate::secret::SafeUrl;
+use crate::upstream::{Origin, Upstream, catalogue};
+use crate::visit::Visit;
+
+/// How deep indexes may lie in indexes.
+const MAX_DEPTH: usize = 3;
+
+/// Everything that can be said of an image.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// As it was asked.
+    pub image: String,
+    /// What a pull would do now.
+    pub pull: Pull,
+    /// Which repository of which registry it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Way>,
+    /// Where that registry is, and as whom it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Asked>,
+    /// What clients may.
+    pub clients: Policy,
+    /// Where its tag points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<TagState>,
+    /// Its manifest and all that belongs to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Part>,
+}
+
+/// What a pull would do now.
+#[derive(Debug, Serialize)]
+pub struct Pull {
+    /// `hit`, `revalidate`, `fill`, `relay` or `refuse`.
+    pub does: &'static str,
+    /// Why.
+    pub why: String,
+    /// What would help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// The way to a repository.
+#[derive(Debug, Serialize)]
+pub struct Way {
+    /// The upstream's name.
+    pub upstream: String,
+    /// The repository's name there.
+    pub repository: String,
+    /// Tag or digest.
+    pub reference: String,
+    /// By which rule the upstream was found.
+    pub by: &'static str,
+}
+
+/// Where and as whom an upstream is asked.
+#[derive(Debug, Serialize)]
+pub struct Asked {
+    /// Its addresses, in order.
+    pub addresses: Vec<String>,
+    /// Our accounts for this repository; none: as nobody.
+    pub accounts: Vec<Account>,
+    /// What becomes of its redirects of blobs.
+    pub redirects: Redirects,
+}
+
+/// An account of ours.
+#[derive(Debug, Serialize)]
+pub struct Account {
+    /// Its name; absent where only asking would tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The key that names it.
+    pub from: String,
+}
+
+/// What clients may.
+#[derive(Debug, Serialize)]
+pub struct Policy {
+    /// How they are told apart.
+    pub auth: Auth,
+    /// Whether the repository is let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_permitted: Option<bool>,
+    /// Only these, where any are named.
+    pub allow: Vec<String>,
+    /// Not these.
+    pub deny: Vec<String>,
+    /// Whether pushes pass.
+    pub push: bool,
+}
+
+/// Where a tag points, as far as is known here.
+#[derive(Debug, Serialize)]
+pub struct TagState {
+    /// The rule for it: a pattern of `cache.tags`, or `cache.tag_ttl`.
+    pub rule: String,
+    /// What the rule says: a time, `always`, `never`.
+    pub revalidate: String,
+    /// The manifest it points to; absent: nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// How long ago the upstream said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_seconds_ago: Option<u64>,
+    /// How long it is still served without asking; 0: it is due. Absent where nothing is known, or by `never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_seconds: Option<u64>,
+    /// How long it may still be served while the upstream cannot answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
+    /// Whether it would be: all of an image that it needs is here, too.
+    pub would_be_stale: bool,
+}
+
+/// A manifest, a configuration or a layer.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    /// Its digest.
+    pub digest: String,
+    /// Its length in bytes, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// `linux/arm64`, if its index says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Whether it is here.
+    pub state: State,
+    /// The manifests that it names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Part>,
+    /// The blobs that it names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<Part>,
+}
+
+/// Whether something is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It is served without asking.
+    Here,
+    /// It is here, and the upstream is asked whether this client may have it from this repository.
+    HereUnproven,
+    /// It is being fetched.
+    Arriving,
+    /// It is not.
+    Absent,
+}
+
+/// Says what a request for this image would meet. Nothing is sent anywhere.
+pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation {
+    let wish = image::read(image, config);
+    let mut explanation = Explanation {
+        image: image.to_owned(),
+        pull: Pull { does: "refuse", why: String::new(), advice: None },
+        route: None,
+        upstream: None,
+        clients: Policy {
+            auth: config.clients.auth,
+            is_permitted: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            push: false,
+        },
+        tag: None,
+        manifest: None,
+    };
+    let target = Target { host: &wish.host, path: &wish.path, query: None };
+    let place = match proxy.routes.route(target) {
+        Ok(Route::Repository(place)) => place,
+        Ok(_) => return refuse(explanation, &Error::NoSuchEndpoint, None),
+        Err(error) => {
+            let advice = matches!(error, Error::UnknownUpstream).then(|| how_to_add(&wish.first, config));
+            return refuse(explanation, &error, advice);
+        }
+    };
+    let Some(upstream) = proxy.upstreams.get(place.upstream) else {
+        return refuse(explanation, &Error::UnknownUpstream, None);
+    };
+    let Endpoint::Manifest(reference) = &place.endpoint else {
+        return refuse(explanation, &Error::NoSuchEndpoint, None);
+    };
+    explanation.route = Some(Way {
+        upstream: upstream.name().to_owned(),
+        repository: place.name.to_string(),
+        reference: reference.as_str().to_owned(),
+        by: rule_of(place.by),
+    });
+    explanation.upstream = Some(asked(upstream, config, &place));
+    let rules = &upstream.config().repositories;
+    (explanation.clients.allow, explanation.clients.deny) = (rules.allow.clone(), rules.deny.clone());
+    explanation.clients.push = upstream.push_enabled();
+    explanation.clients.is_permitted = Some(upstream.permits(&place.name));
+    if !upstream.permits(&place.name) {
+        return refuse(explanation, &Error::RepositoryDenied, None);
+    }
+    let mut head = Request::new(()).into_parts().0;
+    (head.method, head.headers) = (Method::GET, HeaderMap::new());
+    let outside = Outside { scheme: "https".to_owned(), host: wish.host.clone(), client: None };
+    let identity = proxy.access.identity_of_nobody();
+    let visit = proxy.visit_of(upstream, &identity, &place, &head, &outside);
+    let Some(cache) = visit.cache else {
+        (explanation.pull.does, explanation.pull.why) = ("relay", "nothing is kept: there is no store".to_owned());
+        return explanation;
+    };
+    let known = manifest::known(&visit, cache, reference).await;
+    (explanation.pull.does, explanation.pull.why) = match known.plan {
+        Plan::Hit(why) => ("hit", why.to_owned()),
+        Plan::Ask => ("revalidate", why_asked(&visit, cache, reference).to_owned()),
+        Plan::Fetch(why) => ("fill", why.to_owned()),
+        Plan::Missing(why) => ("refuse", why.to_owned()),
+    };
+    if let Reference::Tag(tag) = reference {
+        explanation.tag = Some(tag_state(&visit, cache, tag.as_str(), &known).await);
+    }
+    let digest = match (reference, &known.pointer) {
+        (Reference::Digest(digest), _) => Some(digest),
+        (Reference::Tag(_), Some(pointer)) => Some(&pointer.digest),
+        (Reference::Tag(_), None) => None,
+    };
+    if let Some(digest) = digest {
+        let piece = Piece { digest: digest.clone(), size: None, platform: None };
+        explanation.manifest = Some(manifest_part(&visit, cache, piece, MAX_DEPTH).await);
+    }
+    explanation
+}
+
+fn refuse(mut explanation: Explanation, error: &Error, advice: Option<String>) -> Explanation {
+    let status = error.to_response().status().as_u16();
+    explanation.pull = Pull { does: "refuse", why: format!("{error} ({status})"), advice };
+    explanation
+}
+
+fn rule_of(by: By) -> &'static str {
+    match by {
+        By::Door => "virtual host (upstream.hosts)",
+        By::Backend => "REGISTRY_BACKEND",
+        By::Path => "first part of the name",
+        By::Namespace => "ns",
+        By::Default => "no registry is named: the default upstream",
+    }
+}
+
+fn how_to_add(first: &str, config: &Config) -> String {
+    if !(first.contains(['.', ':']) || first == "localhost") {
+        return "the name says no registry, and no upstream is default: name one, or set default = true"
+            .to_owned();
+    }
+    let entry = format!("[[upstream]]\nname = \"{first}\"");
+    let secure = "if this is this proxy's own address, set public_url";
+    match catalogue::find(first) {
+        Some(known) if known.name == first => {
+            let all = if config.catalogue { "" } else { ", or set catalogue = true" };
+            format!("add it{all}:\n{entry}")
+        }
+        Some(known) => format!("it is called {} here", known.name),
+        None => format!("add it ({secure}):\n{entry}\nurls = [\"https://{first}\"]"),
+    }
+}
+
+fn asked(upstream: &Upstream, config: &Config, place: &Place) -> Asked {
+    let settings = upstream.config();
+    let mut accounts: Vec<Account> = Vec::new();
+    if config.clients.auth == Auth::Upstream {
+        accounts.push(Account { name: None, from: "the client's own login".to_owned() });
+    } else {
+        accounts.extend(upstream.pool(&place.name).map(|login| Account {
+            name: Some(login.basic.username.clone()),
+            from: match login.origin {
+                Origin::Client => "the client's own login".to_owned(),
+                Origin::Account => "username".to_owned(),
+                Origin::Entry(index) => format!("credentials[{index}]"),
+                Origin::DockerConfig => "docker_config".to_owned(),
+            },
+        }));
+        let file = settings.docker_config.as_ref().or(config.docker_config.as_ref());
+        if let (true, Some(file)) = (accounts.is_empty(), file) {
+            // A credential helper might ask the network: it is not run.
+            accounts.push(Account { name: None, from: format!("docker_config {file}, if it has one") });
+        }
+    }
+    Asked {
+        addresses: settings.urls.iter().map(|url| SafeUrl(url).to_string()).collect(),
+        accounts,
+        redirects: upstream.redirects(),
+    }
+}
+
+fn why_asked(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> &'static str {
+    match reference {
+        _ if !visit.is_let_in(cache) => "the upstream is asked whether this client may see it",
+        Reference::Tag(_) => "tag is due: asked by HEAD",
+        Reference::Digest(_) => "here, but this repository has not shown it",
+    }
+}
+
+async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Known) -> TagState {
+    let (upstream, repository) = (visit.upstream.name(), visit.place.name.as_str());
+    let rule = cache.config().rule_for(upstream, repository, tag);
+    let named = cache.config().named_rule_for(upstream, repository, tag);
+    let now = visit.platform.clock.unix_seconds();
+    let pointer = known.pointer.as_ref();
+    let stale = cache.config().stale_if_error.0.as_secs();
+    TagState {
+        rule: named.map_or_else(|| "cache.tag_ttl".to_owned(), |rule| format!("cache.tags: {}", rule.pattern)),
+        revalidate: rule.to_string(),
+        digest: pointer.map(|pointer| pointer.digest.to_string()),
+        confirmed_seconds_ago: pointer.map(|pointer| now.saturating_sub(pointer.confirmed)),
+        fresh_seconds: pointer.and_then(|pointer| Some(pointer.due(rule)?.saturating_sub(now))),
+        stale_seconds: pointer
+            .filter(|pointer| pointer.may_be_stale(stale, now))
+            .map(|pointer| pointer.confirmed.saturating_add(stale).saturating_sub(now)),
+        would_be_stale: match (pointer, &known.manifest) {
+            (Some(pointer), Some(manifest)) => manifest::may_be_stale(visit, cache, pointer, manifest).await,
+            _ => false,
+        },
+    }
+}
+
+fn manifest_part<'a>(
+    visit: &'a Visit<'a>,
+    cache: &'a Arc<Cache>,
+    piece: Piece,
+    depth: usize,
+) -> BoxFuture<'a, Part> {
+    Box::pin(async move {
+        let kept = if depth > 0 { cache.manifest(&piece.digest).await } else { None };
+        let mut part = Part {
+            digest: piece.digest.to_string(),
+            size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
+            platform: piece.platform,
+            state: state_of(visit, cache, &piece.digest, kept.is_some()).await,
+            manifests: Vec::new(),
+            blobs: Vec::new(),
+        };
+        let Some(kept) = kept else { return part };
+        let children = Described::of(&kept.bytes);
+        for child in children.manifests {
+            part.manifests.push(manifest_part(visit, cache, child, depth - 1).await);
+        }
+        for child in children.blobs {
+            part.blobs.push(blob_part(visit, child).await);
+        }
+        part
+    })
+}
+
+async fn blob_part(visit: &Visit<'_>, piece: Piece) -> Part {
+    let (length, state) = match blob::kept_by(visit) {
+        None => (None, State::Absent),
+        Some(cache) => {
+            let length = cache.blob_length(&piece.digest).await;
+            let is_arriving = visit.fills.find(&piece.digest, visit.platform.clock.now()).is_some();
+            let state = match state_of(visit, cache, &piece.digest, length.is_some()).await {
+                State::Absent if is_arriving => State::Arriving,
+                state => state,
+            };
+            (length, state)
+        }
+    };
+    Part {
+        digest: piece.digest.to_string(),
+        size_bytes: length.or(piece.size),
+        platform: None,
+        state,
+        manifests: Vec::new(),
+        blobs: Vec::new(),
+    }
+}
+
+async fn state_of(visit: &Visit<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
+    if !is_here {
+        State::Absent
+    } else if visit.may_have(cache, digest).await {
+        State::Here
+    } else {
+        State::HereUnproven
+    }
+}

@@ -1,0 +1,81 @@
+//! What is to be done for a manifest, by what is here: before anybody is asked. The handler does it, `explain` says it.
+
+use std::sync::Arc;
+
+use http::header::CACHE_CONTROL;
+
+use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::name::Reference;
+use crate::visit::Visit;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// What is here is served.
+    Hit(&'static str),
+    /// It is here, and its upstream is asked first.
+    Ask,
+    /// It is fetched.
+    Fetch(&'static str),
+    /// It is not found, and nobody is asked.
+    Missing(&'static str),
+}
+
+/// What is known of a manifest, and what follows.
+pub(crate) struct Known {
+    /// Where the tag points.
+    pub(crate) pointer: Option<Pointer>,
+    /// What is here.
+    pub(crate) manifest: Option<Arc<StoredManifest>>,
+    /// What follows.
+    pub(crate) plan: Plan,
+}
+
+/// Looks.
+pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> Known {
+    if cache.is_absent(&visit.claim(), reference.as_str()) && !wants_it_new(visit) {
+        return Known { pointer: None, manifest: None, plan: Plan::Missing("not found a moment ago") };
+    }
+    match reference {
+        Reference::Digest(digest) => {
+            let manifest = cache.manifest(digest).await;
+            let plan = match &manifest {
+                Some(_) if visit.may_have(cache, digest).await => Plan::Hit("digest"),
+                _ if visit.is_offline() => Plan::Missing("offline"),
+                Some(_) => Plan::Ask,
+                None => Plan::Fetch("digest not here"),
+            };
+            Known { pointer: None, manifest, plan }
+        }
+        Reference::Tag(tag) => {
+            let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+            let pointer = cache.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
+            let manifest = match &pointer {
+                Some(pointer) => cache.manifest(&pointer.digest).await,
+                None => None,
+            };
+            let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
+                Some(_) if visit.is_let_in(cache) && visit.is_offline() => Plan::Hit("offline"),
+                Some(pointer) if visit.is_let_in(cache) && !wants_it_new(visit) => {
+                    let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
+                    match pointer.freshness(rule, visit.platform.clock.unix_seconds()) {
+                        Freshness::Fresh => Plan::Hit("tag is fresh"),
+                        Freshness::Due => Plan::Ask,
+                    }
+                }
+                _ if visit.is_offline() => Plan::Missing("offline"),
+                Some(_) => Plan::Ask,
+                None => Plan::Fetch("tag not here"),
+            };
+            Known { pointer, manifest, plan }
+        }
+    }
+}
+
+/// Whether the client will not have what is remembered.
+pub(super) fn wants_it_new(visit: &Visit<'_>) -> bool {
+    let mut lines = visit.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    lines.any(|line| {
+        line.split(',').any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "max-age=0"))
+    })
+}

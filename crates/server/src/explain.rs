@@ -1,0 +1,191 @@
+//! `registry-proxy explain`: what the core says of an image, for people and for machines.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use registry_proxy_core::Config;
+use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
+use registry_proxy_core::explain::{Asked, Explanation, Part, Policy, State, TagState, explain};
+
+use crate::{assemble, cli, store};
+
+/// Opens the store, asks the core, prints. Ends with 1 where a pull would be refused.
+pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let explained = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        runtime.block_on(async {
+            let store = store::open(&config.cache).map_err(|error| error.to_string())?;
+            let proxy = assemble::proxy(config, store).map_err(|error| error.to_string())?;
+            Ok(explain(&proxy, config, image).await)
+        })
+    });
+    let explanation = match explained {
+        Ok(explanation) => explanation,
+        Err(error) => {
+            cli::complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n"
+    } else {
+        for_people(&explanation, &config.cache.store)
+    };
+    let printed = cli::print(&text);
+    if explanation.pull.does == "refuse" { ExitCode::FAILURE } else { printed }
+}
+
+/// Writing to a String cannot fail.
+fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    line("image", &explanation.image);
+    line("pull", &format!("{}: {}", explanation.pull.does, explanation.pull.why));
+    for advice in explanation.pull.advice.iter().flat_map(|advice| advice.lines()) {
+        line("", advice);
+    }
+    if let Some(way) = &explanation.route {
+        line("upstream", &format!("{} ({})", way.upstream, way.by));
+        line("repository", &format!("{}, {}", way.repository, way.reference));
+    }
+    if let Some(asked) = &explanation.upstream {
+        line("addresses", &asked.addresses.join(", "));
+        line("asked as", &accounts(asked));
+    }
+    line("clients", &policy(&explanation.clients, explanation.upstream.as_ref()));
+    if let Some(tag) = &explanation.tag {
+        line("tag rule", &format!("{} ({})", tag.revalidate, tag.rule));
+        for (name, value) in pointer(tag) {
+            line(name, &value);
+        }
+    }
+    let seen = match store {
+        StoreAddress::Memory => "memory of the serving process, which cannot be seen from here".to_owned(),
+        other => other.to_string(),
+    };
+    line("store", &seen);
+    if let Some(manifest) = &explanation.manifest {
+        tree(&mut text, manifest, "manifest", 0);
+    }
+    text
+}
+
+fn accounts(asked: &Asked) -> String {
+    let shown = asked.accounts.iter().map(|account| match &account.name {
+        Some(name) => format!("{name} ({})", account.from),
+        None => account.from.clone(),
+    });
+    let all: Vec<String> = shown.collect();
+    match all.len() {
+        0 => "nobody".to_owned(),
+        1 => all.concat(),
+        _ => format!("{}, in turn", all.join(", ")),
+    }
+}
+
+fn policy(policy: &Policy, asked: Option<&Asked>) -> String {
+    let mut words = vec![match policy.auth {
+        Auth::Open => "open to all".to_owned(),
+        Auth::Users => "users of the password file".to_owned(),
+        Auth::Upstream => "whoever the upstream lets in".to_owned(),
+    }];
+    words.extend(policy.is_permitted.map(|is_permitted| {
+        if is_permitted { "repository allowed".to_owned() } else { "repository not allowed".to_owned() }
+    }));
+    for (name, patterns) in [("allow", &policy.allow), ("deny", &policy.deny)] {
+        if !patterns.is_empty() {
+            words.push(format!("{name} {}", patterns.join(" ")));
+        }
+    }
+    if let Some(asked) = asked {
+        words.push(match asked.redirects {
+            Redirects::Follow => "redirects followed".to_owned(),
+            Redirects::Pass => "redirects passed on; blobs are not kept".to_owned(),
+            Redirects::Rewrite => "redirects rewritten; blobs are not kept".to_owned(),
+        });
+        words.push(if policy.push { "push on".to_owned() } else { "push off".to_owned() });
+    }
+    words.join(", ")
+}
+
+fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
+    let (Some(digest), Some(ago)) = (&tag.digest, tag.confirmed_seconds_ago) else {
+        return vec![("points to", "not known here".to_owned())];
+    };
+    let fresh = match tag.fresh_seconds {
+        None => "as good as a digest".to_owned(),
+        Some(0) => "due".to_owned(),
+        Some(seconds) => format!("fresh for {}", time(seconds)),
+    };
+    let stale = match (tag.stale_seconds, tag.would_be_stale) {
+        (None, _) => "not while the upstream is away".to_owned(),
+        (Some(seconds), true) => format!("for {} while the upstream is away", time(seconds)),
+        (Some(seconds), false) => {
+            format!("for {} while the upstream is away, but not all of the image is here", time(seconds))
+        }
+    };
+    vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", time(ago))), ("stale", stale)]
+}
+
+fn tree(text: &mut String, part: &Part, kind: &str, depth: usize) {
+    let state = match part.state {
+        State::Here => "here",
+        State::HereUnproven => "here; the upstream is asked first",
+        State::Arriving => "arriving",
+        State::Absent => "not here",
+    };
+    let size = part.size_bytes.map(|bytes| format!("  {}", size(bytes))).unwrap_or_default();
+    let platform = part.platform.as_ref().map(|platform| format!("  {platform}")).unwrap_or_default();
+    let _ = writeln!(text, "{:indent$}{kind} {}{platform}{size}  {state}", "", part.digest, indent = depth * 2);
+    for child in &part.manifests {
+        tree(text, child, "manifest", depth + 1);
+    }
+    for child in &part.blobs {
+        tree(text, child, "blob", depth + 1);
+    }
+}
+
+/// `2d 3h`: the two largest units.
+fn time(seconds: u64) -> String {
+    let units =
+        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let shown: Vec<String> = units
+        .iter()
+        .skip_while(|(count, _)| *count == 0)
+        .take(2)
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
+}
+
+/// `3.4 MiB`
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3600, "1h"), (90_061, "1d 1h"), (86_401, "1d")]
+        {
+            assert_eq!(time(seconds), text);
+        }
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3_565_158, "3.3 MiB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
