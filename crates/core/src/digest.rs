@@ -37,7 +37,12 @@ impl Digest {
 
     /// The SHA-256 digest of these bytes.
     pub fn sha256(bytes: &[u8]) -> Self {
-        Self { text: format!("sha256:{}", hex(&Sha256::digest(bytes))).into(), colon: "sha256".len() }
+        Self::of_sha256(&Sha256::digest(bytes).into())
+    }
+
+    /// The digest that is this SHA-256.
+    pub fn of_sha256(hash: &[u8; 32]) -> Self {
+        Self { text: format!("sha256:{}", hex(hash)).into(), colon: "sha256".len() }
     }
 
     /// `sha256` of `sha256:…`.

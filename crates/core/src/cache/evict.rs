@@ -1,0 +1,104 @@
+//! What goes when room is needed: pure.
+//!
+//! The longest unused go first, and an image in use is not torn apart: what a manifest names counts as used at least
+//! as late as the manifest, and goes behind it. So what goes is always the beginning of one order, in which whatever
+//! leads to something stands before it.
+
+use super::inventory::{IN_USE, Id, Inventory};
+
+/// What must be kept to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// What blobs and manifests may take; where they take more, they go until a tenth of it is free.
+    pub(crate) max_bytes: u64,
+    /// Bytes on their way into the store: they count, and cannot go.
+    pub(crate) arriving: u64,
+    /// What somebody needed and did not get; 0: nobody.
+    pub(crate) wanted: u64,
+    /// What the store says it can still take.
+    pub(crate) free: Option<u64>,
+    /// What was last used before this goes, however much room there is.
+    pub(crate) unused_since: u64,
+}
+
+impl Limits {
+    /// How many of these bytes must go.
+    pub(crate) fn excess(&self, bytes: u64) -> u64 {
+        let all = bytes.saturating_add(self.arriving);
+        let over = if all > self.max_bytes { all - (self.max_bytes - self.max_bytes / 10) } else { 0 };
+        let lacking = match self.free {
+            // Not for what would not fit anyway.
+            Some(free) if self.wanted > 0 && self.wanted <= free.saturating_add(bytes) => {
+                self.wanted.max(bytes / 10).saturating_sub(free)
+            }
+            Some(_) | None => 0,
+        };
+        over.max(lacking).min(bytes)
+    }
+}
+
+/// What goes, in order: nothing before what leads to it.
+pub(crate) fn choose(inventory: &Inventory, limits: &Limits) -> Vec<Id> {
+    let mut missing = limits.excess(inventory.bytes());
+    let mut gone = Vec::new();
+    for (used, id) in order(inventory) {
+        if used == IN_USE || (missing == 0 && used >= limits.unused_since) {
+            break;
+        }
+        missing = missing.saturating_sub(inventory.item(id).map_or(0, |item| item.size));
+        gone.push(id);
+    }
+    gone
+}
+
+/// Everything by when it counts as used, and manifests before what they name.
+fn order(inventory: &Inventory) -> Vec<(u64, Id)> {
+    let ranked = from_parents_to_parts(inventory);
+    let mut used: Vec<u64> = inventory.items().iter().map(|item| item.used).collect();
+    let at = |used: &[u64], id: Id| used.get(id as usize).copied().unwrap_or(0);
+    // While a part is in use, so is what leads to it.
+    for id in ranked.iter().rev() {
+        if inventory.parts(*id).any(|part| at(&used, part) == IN_USE)
+            && let Some(own) = used.get_mut(*id as usize)
+        {
+            *own = IN_USE;
+        }
+    }
+    for id in &ranked {
+        let from = at(&used, *id);
+        for part in inventory.parts(*id) {
+            if let Some(own) = used.get_mut(part as usize) {
+                *own = (*own).max(from);
+            }
+        }
+    }
+    let mut order: Vec<(u64, Id)> = ranked.into_iter().map(|id| (at(&used, id), id)).collect();
+    // Stable: among those used at the same time, parents stay first.
+    order.sort_by_key(|(used, _)| *used);
+    order
+}
+
+/// All items, each behind everything that names it. Digests make rings impossible; what claims to be one stands last.
+fn from_parents_to_parts(inventory: &Inventory) -> Vec<Id> {
+    let mut unseen = inventory.parents();
+    let is_free = |unseen: &[u32], id: Id| unseen.get(id as usize) == Some(&0);
+    let mut ranked: Vec<Id> = Vec::with_capacity(inventory.items().len());
+    ranked.extend(inventory.ids().filter(|id| is_free(&unseen, *id)));
+    let mut next = 0;
+    while let Some(id) = ranked.get(next).copied() {
+        next += 1;
+        for part in inventory.parts(id) {
+            if let Some(count) = unseen.get_mut(part as usize) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    ranked.push(part);
+                }
+            }
+        }
+    }
+    ranked.extend(inventory.ids().filter(|id| unseen.get(*id as usize).is_some_and(|count| *count > 0)));
+    ranked
+}
+
+#[cfg(test)]
+mod tests;
