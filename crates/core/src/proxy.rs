@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::access::{Access, Scope};
 use crate::body::{Body, Observe};
-use crate::cache::Cache;
+use crate::cache::{Cache, House, Janitor};
 use crate::config::{Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
@@ -70,6 +70,16 @@ impl Proxy {
             questions: Questions::new(platform.limits.shares_io),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Who keeps the cache within its limits; the platform lets it run. `None`: nothing is kept.
+    pub fn janitor(&self) -> Option<Janitor> {
+        self.cache.as_ref().map(|cache| Janitor::new(cache, &self.fills))
+    }
+
+    /// The cache, for those who look after it; `None`: nothing is kept.
+    pub fn house(&self) -> Option<House> {
+        self.cache.as_ref().map(|cache| House::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
     }
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::cache::{Cleared, Content, Survey};
 use crate::outcome::Outcome;
 
 /// Answered requests, by upstream, endpoint, status and outcome.
@@ -30,14 +31,30 @@ pub const CORRUPT: &str = "registry_proxy_corrupt_total";
 /// Pulls left of the budget that an upstream grants an account of ours.
 pub const BUDGET: &str = "registry_proxy_budget_remaining";
 
+/// What went from the cache to make room, by kind.
+pub const EVICTED: &str = "registry_proxy_cache_evicted_total";
+/// Bytes of what went.
+pub const EVICTED_BYTES: &str = "registry_proxy_cache_evicted_bytes_total";
+/// What was in the cache when it was last looked through, by kind.
+pub const CACHE_ENTRIES: &str = "registry_proxy_cache_entries";
+/// Bytes of blobs and manifests then.
+pub const CACHE_BYTES: &str = "registry_proxy_cache_bytes";
+/// When that was, in seconds since 1970.
+pub const CACHE_LOOKED: &str = "registry_proxy_cache_looked_timestamp_seconds";
+
 /// Metrics that rise and fall.
-pub const GAUGES: [(&str, &str); 1] = [(
-    BUDGET,
-    "Pulls left, as the upstream last said, by upstream and credential: anonymous, account (username), docker_config, or the number of an entry of credentials",
-)];
+pub const GAUGES: [(&str, &str); 4] = [
+    (
+        BUDGET,
+        "Pulls left, as the upstream last said, by upstream and credential: anonymous, account (username), docker_config, or the number of an entry of credentials",
+    ),
+    (CACHE_ENTRIES, "Blobs, manifests and tags in the cache when it was last looked through, by kind"),
+    (CACHE_BYTES, "Bytes of blobs and manifests in the cache when it was last looked through"),
+    (CACHE_LOOKED, "When the cache was last looked through, in seconds since 1970"),
+];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 9] = [
+pub const DESCRIPTIONS: [(&str, &str); 11] = [
     (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended short of their length, by upstream"),
@@ -47,6 +64,8 @@ pub const DESCRIPTIONS: [(&str, &str); 9] = [
     (FILLS, "Blobs fetched into the cache, by upstream and result"),
     (STORE_FAILURES, "What the store did not do, by operation and reason"),
     (CORRUPT, "Stored content that did not have its digest any more, by kind"),
+    (EVICTED, "Blobs, manifests and tags that went from the cache to make room, by kind"),
+    (EVICTED_BYTES, "Bytes that went from the cache to make room"),
 ];
 
 /// An upstream's answer began, or never came.
@@ -85,6 +104,28 @@ pub(crate) fn store_failed(what: &'static str, why: &'static str) {
 /// Something stored was thrown away for its digest.
 pub(crate) fn corrupt(kind: &'static str) {
     metrics::counter!(CORRUPT, "kind" => kind).increment(1);
+}
+
+/// Room was made.
+pub(crate) fn evicted(cleared: &Cleared) {
+    for (kind, count) in [("blob", cleared.blobs), ("manifest", cleared.manifests), ("tag", cleared.tags)] {
+        metrics::counter!(EVICTED, "kind" => kind).increment(count);
+    }
+    metrics::counter!(EVICTED_BYTES).increment(cleared.bytes);
+}
+
+/// The cache was looked through, and perhaps room was made after it.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(crate) fn surveyed(survey: &Survey, cleared: &Cleared, now: u64) {
+    let tags = (survey.tags.len() as u64).saturating_sub(cleared.tags);
+    metrics::gauge!(CACHE_ENTRIES, "kind" => "tag").set(tags as f64);
+    for content in [Content::Blob, Content::Manifest] {
+        let count = survey.inventory.of(content).count() as u64;
+        let gone = if content == Content::Blob { cleared.blobs } else { cleared.manifests };
+        metrics::gauge!(CACHE_ENTRIES, "kind" => content.as_str()).set(count.saturating_sub(gone) as f64);
+    }
+    metrics::gauge!(CACHE_BYTES).set(survey.inventory.bytes().saturating_sub(cleared.bytes) as f64);
+    metrics::gauge!(CACHE_LOOKED).set(now as f64);
 }
 
 /// What is known of a request when its answer has been sent.

@@ -84,5 +84,10 @@ fn build(mut config: Config, process_key: &Secret, store: Option<Arc<dyn Store>>
         tracing::warn!(key = warning.place, "{}", warning.what);
     }
     config.signing_key.get_or_insert_with(|| process_key.clone());
-    Ok(Current { proxy: assemble::proxy(&config, store)?, tls: tls::server(&config)?, config })
+    let current = Current { proxy: assemble::proxy(&config, store)?, tls: tls::server(&config)?, config };
+    // It ends when nothing needs this proxy any more.
+    if let Some(janitor) = current.proxy.janitor() {
+        tokio::spawn(janitor.run());
+    }
+    Ok(current)
 }

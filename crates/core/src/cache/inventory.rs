@@ -101,6 +101,11 @@ impl Inventory {
         place.ok().and_then(|place| Id::try_from(place).ok())
     }
 
+    /// All blobs, or all manifests.
+    pub(crate) fn of(&self, content: Content) -> impl Iterator<Item = (Id, &Item)> {
+        self.ids().zip(&self.items).filter(move |(_, item)| item.content == content)
+    }
+
     /// Bytes of everything.
     pub(crate) fn bytes(&self) -> u64 {
         self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size))

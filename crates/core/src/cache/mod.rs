@@ -1,15 +1,17 @@
 //! What is kept, under which name, for how long, and for whom: the typed face of a [`Store`], with a tier in memory
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
-#[allow(dead_code, reason = "the janitor comes next")]
 mod evict;
 mod grants;
-#[allow(dead_code, reason = "the janitor comes next")]
+mod house;
 mod inventory;
+mod janitor;
 mod keys;
 mod lease;
 mod memory;
 mod record;
+mod room;
+mod survey;
 mod tag;
 mod verify;
 
@@ -22,11 +24,17 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
 pub(crate) use self::grants::{Claim, Grants};
+pub use self::house::House;
+pub use self::janitor::Janitor;
 pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
 
+pub(crate) use self::house::Cleared;
+pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
+use self::room::Room;
+pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
 use crate::body::Body;
 use crate::config;
@@ -61,6 +69,7 @@ pub(crate) struct Cache {
     verifying: Flights<Digest, bool>,
     grants: Grants,
     absent: Memory<(Claim, Box<str>), Moment>,
+    room: Arc<Room>,
     /// Until when the store is left alone, in milliseconds on the clock.
     rests_until: AtomicU64,
 }
@@ -93,6 +102,7 @@ impl Cache {
             verifying: Flights::new(platform.limits.shares_io),
             grants: Grants::new(entries),
             absent: Memory::new(1000),
+            room: Arc::new(Room::new()),
             rests_until: AtomicU64::new(0),
         })
     }
@@ -302,7 +312,33 @@ impl Cache {
 
     /// Room for a blob that arrives; `None`: it must pass by.
     pub(crate) async fn draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
-        self.ask("draft", self.store.draft(&Key::blob(digest), Some(length))).await
+        if length > self.config.max_size.0 {
+            // All the rest together could not make room for it.
+            return None;
+        }
+        let key = Key::blob(digest);
+        let draft = self.ask("draft", async {
+            let draft = self.store.draft(&key, Some(length)).await;
+            draft.inspect_err(|error| {
+                if matches!(error, StoreError::Full) {
+                    self.room.lacks(length);
+                }
+            })
+        });
+        let draft = draft.await?;
+        self.room.takes(length);
+        Some(draft)
+    }
+
+    /// The store does not have it any more: neither has memory.
+    pub(crate) fn lost(&self, key: &Key) {
+        match key.kind() {
+            Some(Kind::Blob(digest)) => drop(self.verified.remove(&digest)),
+            Some(Kind::Manifest(digest)) => drop(self.manifests.remove(&digest)),
+            Some(Kind::Tag { .. }) => drop(self.pointers.remove(key)),
+            Some(Kind::Link { .. }) => drop(self.proofs.remove(key)),
+            Some(Kind::Lease { .. }) | None => {}
+        }
     }
 
     /// A fill has put a blob it verified into the store.
@@ -316,6 +352,9 @@ impl Cache {
     pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
         telemetry::store_failed(what, error.why());
         let now = millis(self.clock.now());
+        if matches!(error, StoreError::Full) {
+            self.room.lacks(1);
+        }
         // What lacks is room, or a right: reading goes on.
         if matches!(error, StoreError::TimedOut | StoreError::Failed(_)) {
             self.rests_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);

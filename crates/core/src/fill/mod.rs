@@ -134,6 +134,15 @@ impl Fills {
         }
     }
 
+    /// What is on its way, and its bytes as far as they are known.
+    pub(crate) fn under_way(&self) -> Vec<(Digest, u64)> {
+        let bytes = |slot: &Slot| match slot {
+            Slot::Opening(_) => 0,
+            Slot::Open { spool, .. } => spool.total(),
+        };
+        self.table().iter().map(|(digest, slot)| (digest.clone(), bytes(slot))).collect()
+    }
+
     fn drop_idle(table: &mut HashMap<Digest, Slot>, now: Moment) {
         let is_idle = |slot: &Slot| match slot {
             Slot::Open { spool, used } if spool.phase() == Phase::Idle => Some(*used),

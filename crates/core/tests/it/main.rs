@@ -11,6 +11,7 @@ mod failures;
 mod fills;
 mod fixture;
 mod invariants;
+mod janitor;
 mod lists;
 mod login_upstream;
 mod manifest;

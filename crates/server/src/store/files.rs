@@ -12,7 +12,7 @@ mod used;
 mod walk;
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,7 +83,13 @@ impl FileStore {
 impl Store for FileStore {
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(PATIENCE, move || absent_as_none(std::fs::read(path)).map(|found| found.map(Bytes::from))).await
+        off_thread(PATIENCE, move || {
+            let Some(mut file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(Bytes::from(bytes)))
+        })
+        .await
     }
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
@@ -114,7 +120,7 @@ impl Store for FileStore {
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
         let path = self.root.path_of(key);
         off_thread(PATIENCE, move || {
-            let Some(file) = absent_as_none(File::open(path))? else { return Ok(None) };
+            let Some(file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let Some(stat) = stat(&file.metadata()?) else { return Ok(None) };
             let part = part.unwrap_or(Part { first: 0, end: stat.length });
             let body = Reader::body(file, part.first, part.end.min(stat.length))?;
@@ -280,6 +286,23 @@ fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
         }
         done => Ok(done?),
     }
+}
+
+/// Opens a file so that reading it leaves its access time alone: that says when a client last used it, and whoever
+/// looks through the whole cache is no client.
+#[cfg(target_os = "linux")]
+fn open_unnoticed(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    match open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOATIME, Mode::empty()) {
+        // Somebody else's file, which only its owner may read in silence.
+        Err(Errno::PERM) => File::open(path),
+        done => Ok(done?.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_unnoticed(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {

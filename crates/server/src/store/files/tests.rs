@@ -151,6 +151,26 @@ async fn the_order_of_use_outlives_the_process() {
     assert_eq!(entries[0].used, 2_000_000);
 }
 
+/// Whoever looks through everything does not make everything used.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn reading_alone_is_no_use() {
+    let (_dir, store) = store();
+    let blob = put(&store, &content(6, 300_000)).await;
+    let record = Key::manifest(&Digest::sha256(b"m"));
+    store.write(&record, Bytes::from_static(b"m"), When::Always).await.unwrap();
+    for key in [&blob, &record] {
+        // Older than the last change: then the usual mount notes an access.
+        set_used(&store, key, 1_000_000_000);
+    }
+    store.read(&record).await.unwrap().unwrap();
+    let mut body = store.open(&blob, None).await.unwrap().unwrap().body;
+    while let Some(piece) = body.chunk().await {
+        piece.unwrap();
+    }
+    assert!(entries(&store).await.iter().all(|entry| entry.used == 1_000_000_000));
+}
+
 #[tokio::test]
 async fn what_memory_knows_of_use_counts_before_it_is_noted() {
     let (_dir, store) = store();

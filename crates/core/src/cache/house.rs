@@ -1,0 +1,71 @@
+//! Content as whoever keeps order sees it: all of a store, with the memory before it where there is a server.
+
+mod clear;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub(crate) use self::clear::Cleared;
+use super::inventory::Packed;
+use super::{Cache, DEADLINE, Key};
+use crate::fill::Fills;
+use crate::platform::{Clock, Store, StoreError, within};
+
+/// What leads nowhere and is younger than this may be about to lead somewhere.
+pub(crate) const GRACE: Duration = Duration::from_hours(1);
+
+/// A store, and what remembers and fills it.
+pub struct House {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) inhabited: Option<Inhabited>,
+}
+
+/// What a running proxy has besides its store.
+pub(crate) struct Inhabited {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) fills: Arc<Fills>,
+}
+
+impl House {
+    /// A store that no proxy here is using.
+    pub fn of_store(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, inhabited: None }
+    }
+
+    pub(crate) fn of_cache(cache: Arc<Cache>, fills: Arc<Fills>) -> Self {
+        let (store, clock) = (Arc::clone(&cache.store), Arc::clone(&cache.clock));
+        Self { store, clock, inhabited: Some(Inhabited { cache, fills }) }
+    }
+
+    /// What is on its way into the store, and its bytes in all.
+    pub(crate) fn arriving(&self) -> (HashSet<Packed>, u64) {
+        let fills = self.inhabited.as_ref().map(|inhabited| inhabited.fills.under_way()).unwrap_or_default();
+        let bytes = fills.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
+        (fills.iter().map(|(digest, _)| Packed::new(digest)).collect(), bytes)
+    }
+
+    pub(crate) async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.in_time(self.store.read(key)).await
+    }
+
+    /// Removes it, from memory too.
+    pub(crate) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.in_time(self.store.remove(key)).await?;
+        if let Some(Inhabited { cache, .. }) = &self.inhabited {
+            cache.lost(key);
+        }
+        Ok(())
+    }
+
+    /// What the store answers, if it does in time.
+    pub(crate) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(&*self.clock, DEADLINE, answer).await.unwrap_or(Err(StoreError::TimedOut))
+    }
+}

@@ -1,0 +1,114 @@
+//! Removing content with everything that leads to it.
+
+use futures_util::StreamExt as _;
+
+use super::{GRACE, House};
+use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
+use crate::cache::survey::{Survey, Tag};
+use crate::cache::{Key, Kind, LINKS};
+use crate::digest::Digest;
+use crate::platform::StoreError;
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cleared {
+    pub(crate) blobs: u64,
+    pub(crate) manifests: u64,
+    pub(crate) tags: u64,
+    pub(crate) links: u64,
+    /// Of blobs and manifests.
+    pub(crate) bytes: u64,
+}
+
+/// What stays and what goes of an inventory.
+struct Verdict<'a> {
+    inventory: &'a Inventory,
+    is_gone: Vec<bool>,
+    /// What leads nowhere and was written before this goes.
+    nowhere_before: u64,
+}
+
+impl House {
+    /// Removes these, in order, and whatever leads to them or nowhere. With `is_dry` it only counts.
+    pub(crate) async fn clear(&self, survey: &Survey, gone: &[Id], is_dry: bool) -> Result<Cleared, StoreError> {
+        let now = self.clock.unix_seconds();
+        let verdict = Verdict::new(&survey.inventory, gone, now.saturating_sub(GRACE.as_secs()));
+        let mut cleared = Cleared::default();
+        for item in gone.iter().filter_map(|id| survey.inventory.item(*id)) {
+            let Some(key) = key_of(item) else { continue };
+            if !is_dry {
+                self.remove(&key).await?;
+            }
+            match item.content {
+                Content::Blob => cleared.blobs += 1,
+                Content::Manifest => cleared.manifests += 1,
+            }
+            cleared.bytes = cleared.bytes.saturating_add(item.size);
+        }
+        for tag in survey.tags.iter().filter(|tag| verdict.takes_tag(tag)) {
+            if !is_dry {
+                self.remove(&tag.key).await?;
+            }
+            cleared.tags += 1;
+        }
+        cleared.links = self.clear_links(&verdict, is_dry).await?;
+        Ok(cleared)
+    }
+
+    /// Links are many and each is of use only with what it leads to, so they are not held in memory: they are listed
+    /// once more.
+    async fn clear_links(&self, verdict: &Verdict<'_>, is_dry: bool) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let mut list = self.store.list(LINKS);
+        while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
+            let entry = entry?;
+            let Some(Kind::Link { digest, .. }) = entry.key.kind() else { continue };
+            if verdict.takes_link(&digest, entry.used) {
+                if !is_dry {
+                    self.remove(&entry.key).await?;
+                }
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl<'a> Verdict<'a> {
+    fn new(inventory: &'a Inventory, gone: &[Id], nowhere_before: u64) -> Self {
+        let mut is_gone = vec![false; inventory.items().len()];
+        for id in gone {
+            if let Some(is_gone) = is_gone.get_mut(*id as usize) {
+                *is_gone = true;
+            }
+        }
+        Self { inventory, is_gone, nowhere_before }
+    }
+
+    fn takes(&self, id: Id) -> bool {
+        self.is_gone.get(id as usize) == Some(&true)
+    }
+
+    fn takes_tag(&self, tag: &Tag) -> bool {
+        match tag.target {
+            Some(target) => self.takes(target),
+            None => tag.used < self.nowhere_before,
+        }
+    }
+
+    fn takes_link(&self, digest: &Digest, used: u64) -> bool {
+        let digest = Packed::new(digest);
+        let here = [Content::Blob, Content::Manifest].map(|content| self.inventory.find(content, &digest));
+        let mut here = here.into_iter().flatten().peekable();
+        if here.peek().is_none() { used < self.nowhere_before } else { here.all(|id| self.takes(id)) }
+    }
+}
+
+/// Where it lies.
+pub(crate) fn key_of(item: &Item) -> Option<Key> {
+    let digest = item.digest.to_digest()?;
+    Some(match item.content {
+        Content::Blob => Key::blob(&digest),
+        Content::Manifest => Key::manifest(&digest),
+    })
+}
