@@ -16,6 +16,24 @@ use crate::Outcome;
 /// Digests in a set, to compare what arrived with what was made.
 pub type Digests = BTreeSet<String>;
 
+/// A digest in the making.
+pub struct Hasher(Context);
+
+impl Hasher {
+    #[expect(clippy::new_without_default, reason = "nothing wants one by default")]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> String {
+        name(self.0)
+    }
+}
+
 /// The digest of `bytes`.
 pub fn of_bytes(bytes: &[u8]) -> String {
     let mut context = Context::new(&SHA256);

@@ -58,6 +58,13 @@ impl Service {
         .context(format_args!("{what}; its log:\n{}", self.log()))
     }
 
+    /// The most memory that it has held at once, in KiB.
+    pub fn peak_memory_kib(&self) -> Outcome<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     pub fn signal(&self, signal: Signal) -> Outcome {
         signal.send_to_group(self.child.id())
     }

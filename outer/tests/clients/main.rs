@@ -16,6 +16,7 @@ mod skopeo;
 
 mod accounts;
 mod cache;
+mod crowd;
 mod lifecycle;
 mod original_variables;
 mod pushes;
