@@ -14,6 +14,8 @@ use crate::fixture::{Setup, Shelf, attempt, kept, noise, one_upstream, soon, unn
 
 /// Clients at once.
 const CLIENTS: usize = 6;
+/// Manifests that each round has, each under a tag and its digest.
+const MANIFESTS: usize = 4;
 /// The killing comes within this, in milliseconds from when clients begin.
 const LIFE_MILLIS: u64 = 250;
 /// Behind so many rounds the folder is emptied, or checking it takes ever longer.
@@ -54,7 +56,10 @@ fn stock(shelf: &Shelf, chance: &mut Chance) -> Vec<String> {
         paths.push(shelf.blob(&bytes));
         digests.push(Digest::sha256(&bytes));
     }
-    paths.extend(shelf.manifest(&format!("t{}", chance.next()), &digests));
+    for _ in 0..MANIFESTS {
+        // Long ones: a moment that falls into the writing of a short one is a rare one.
+        paths.extend(shelf.manifest(&format!("t{}", chance.next()), &digests, &"x".repeat(100_000)));
+    }
     paths
 }
 

@@ -92,7 +92,7 @@ async fn is_right_without_room(small: Small, folder: &Path) {
     let paths: Vec<String> = (0..8).map(|number| shelf.blob(&noise(number, 10 << 20))).collect();
     let small_paths: Vec<String> = (0..8).map(|number| shelf.blob(&noise(100 + number, 1 << 20))).collect();
     let longest = shelf.blob(&noise(200, 2 * DISK_BYTES));
-    let manifests = shelf.manifest("latest", &[]);
+    let manifests = shelf.manifest("latest", &[], "");
     let upstream = shelf.serve(Duration::ZERO).await;
     let setup = Setup::new().wrapped(small.words(folder));
     let product = setup.start(&one_upstream(&keys(folder), upstream.address, "")).await;
@@ -194,7 +194,7 @@ impl Drop for Writable<'_> {
 async fn a_folder_that_may_not_be_written_any_more_costs_no_answer() {
     let (folder, shelf) = (tempfile::tempdir().unwrap(), Shelf::default());
     let [old, new] = [1, 2].map(|number| shelf.blob(&noise(number, 1 << 20)));
-    let manifests = shelf.manifest("latest", &[]);
+    let manifests = shelf.manifest("latest", &[], "");
     let upstream = shelf.serve(Duration::ZERO).await;
     // To root permissions say nothing, unless it has not got the right to pass them over.
     let setup = if rustix::process::geteuid().is_root() {
