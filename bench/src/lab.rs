@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::options::{Options, Subject};
 use crate::service::nginx::AccessLog;
 use crate::service::upstream::{self, Upstream};
-use crate::service::{Service, nginx, node, product};
+use crate::service::{Service, nginx, node, product, registry};
 use crate::{Error, Result};
 
 pub(crate) struct Lab {
@@ -42,6 +42,11 @@ impl Lab {
         product::start(&self.product()?, &self.room("ours")?, upstream, ready)
     }
 
+    /// The same with a cache in a directory.
+    pub(crate) fn ours_caching(&self, cache: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
+        product::start_caching(cache, &self.product()?, &self.room("ours")?, upstream, ready)
+    }
+
     /// The same, or in a control run what stands in for it.
     pub(crate) fn subject(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
         match self.options.subject {
@@ -53,6 +58,16 @@ impl Lab {
     /// What it is compared with.
     pub(crate) fn nginx(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
         nginx::relay(&self.room("nginx")?, upstream, log)
+    }
+
+    /// nginx with a cache.
+    pub(crate) fn nginx_caching(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+        nginx::cache(&self.room("nginx")?, upstream, log)
+    }
+
+    /// docker-registry with a cache.
+    pub(crate) fn registry_caching(&self, upstream: SocketAddr) -> Result<Service> {
+        registry::cache(&self.room("registry")?, upstream)
     }
 
     /// The Node.js way, when it was asked for.

@@ -6,6 +6,7 @@
 
 mod http;
 mod lab;
+mod line;
 mod machine;
 mod options;
 mod process;

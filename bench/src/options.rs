@@ -13,6 +13,11 @@ Scenarios (all of them when none is named):
   memory    peak resident memory under 64 clients
   start     time from exec to the first answer
   size      size of the stripped binary
+  hit           a kept blob of 1 GiB, against nginx and docker-registry as caches
+  hit-manifest  kept manifests per second, against nginx as a cache
+  fill          a blob that is fetched into the cache, against a direct download
+  far           a layer over connections that are slow each, against a direct download
+  index         start with 200,000 kept blobs
 
 Options:
   --pairs N       rounds of the compared scenarios [default: 7, quick: 3]
@@ -33,10 +38,26 @@ pub(crate) enum Scenario {
     Memory,
     Start,
     Size,
+    Hit,
+    HitManifest,
+    Fill,
+    Far,
+    Index,
 }
 
 impl Scenario {
-    const ALL: [Self; 5] = [Self::Blob, Self::Manifest, Self::Memory, Self::Start, Self::Size];
+    const ALL: [Self; 10] = [
+        Self::Blob,
+        Self::Manifest,
+        Self::Memory,
+        Self::Start,
+        Self::Size,
+        Self::Hit,
+        Self::HitManifest,
+        Self::Fill,
+        Self::Far,
+        Self::Index,
+    ];
 
     /// Those that compare two systems, and so mean something with `--control`.
     const COMPARED: [Self; 2] = [Self::Blob, Self::Manifest];
@@ -48,6 +69,11 @@ impl Scenario {
             Self::Memory => "memory",
             Self::Start => "start",
             Self::Size => "size",
+            Self::Hit => "hit",
+            Self::HitManifest => "hit-manifest",
+            Self::Fill => "fill",
+            Self::Far => "far",
+            Self::Index => "index",
         }
     }
 

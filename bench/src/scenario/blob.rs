@@ -92,6 +92,7 @@ impl Figures {
             ours: show(0).unwrap_or_default(),
             nginx: show(1).unwrap_or_default(),
             node: show(2).unwrap_or_default(),
+            other: String::new(),
             ratio: self.ratio().show(2),
             target: None,
         }

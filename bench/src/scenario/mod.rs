@@ -1,6 +1,11 @@
 //! What is measured, one scenario a file.
 
 mod blob;
+mod far;
+mod fill;
+mod hit;
+mod hit_manifest;
+mod index;
 mod manifest;
 mod memory;
 mod size;
@@ -22,6 +27,11 @@ pub(crate) fn run(scenario: Scenario, lab: &Lab, report: &mut Report) -> Result<
         Scenario::Memory => memory::run(lab, report),
         Scenario::Start => start::run(lab, report),
         Scenario::Size => size::run(lab, report),
+        Scenario::Hit => hit::run(lab, report),
+        Scenario::HitManifest => hit_manifest::run(lab, report),
+        Scenario::Fill => fill::run(lab, report),
+        Scenario::Far => far::run(lab, report),
+        Scenario::Index => index::run(lab, report),
     }
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod product;
+pub(crate) mod registry;
 pub(crate) mod upstream;
 
 use std::fs::{self, File};
@@ -96,6 +97,11 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An address where nobody is to be found.
+pub(crate) fn closed_address() -> Result<SocketAddr> {
+    free_address()
 }
 
 /// An address nobody listens on. Somebody might before it is used, but then the

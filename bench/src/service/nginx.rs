@@ -54,6 +54,41 @@ server {{
     serve(room, address, &http)
 }
 
+/// nginx as a cache: `sendfile` from its own directory, where answers are written at once, with no detour over
+/// another one.
+pub(crate) fn cache(room: &Path, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+    let address = free_address()?;
+    let log = match log {
+        AccessLog::Off => "off",
+        AccessLog::File => "access.log",
+    };
+    let room_path = room.display();
+    let http = format!(
+        "access_log {log};
+proxy_cache_path {room_path}/cache levels=1:2 keys_zone=kept:10m max_size=20g inactive=1d use_temp_path=off;
+open_file_cache max=1000 inactive=1h;
+open_file_cache_valid 1h;
+upstream registry {{
+  server {upstream};
+  keepalive 64;
+}}
+server {{
+  listen {address} backlog=1024;
+  location / {{
+    proxy_pass http://registry;
+    proxy_http_version 1.1;
+    proxy_set_header Connection \"\";
+    proxy_cache kept;
+    proxy_cache_valid 200 1d;
+    proxy_cache_lock on;
+    add_header X-Cache $upstream_cache_status;
+  }}
+}}
+"
+    );
+    serve(room, address, &http)
+}
+
 /// Starts nginx with the given inside of its `http` block.
 pub(super) fn serve(room: &Path, address: SocketAddr, http: &str) -> Result<Service> {
     let mut config = String::from(

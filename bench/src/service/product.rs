@@ -11,8 +11,24 @@ use crate::Result;
 /// Answered with 200 once it takes requests.
 pub(crate) const READY: &str = "/healthz";
 
-/// Starts it and waits for a 200 on `ready`.
+/// Starts it as a relay and waits for a 200 on `ready`.
 pub(crate) fn start(binary: &Path, room: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
+    start_with("store = \"none\"", binary, room, upstream, ready)
+}
+
+/// The same with a cache in this directory, which holds a tag for as long as any measurement takes.
+pub(crate) fn start_caching(
+    cache: &Path,
+    binary: &Path,
+    room: &Path,
+    upstream: SocketAddr,
+    ready: &str,
+) -> Result<Service> {
+    let section = format!("store = \"file://{}\"\ntag_ttl = \"1h\"", cache.display());
+    start_with(&section, binary, room, upstream, ready)
+}
+
+fn start_with(cache: &str, binary: &Path, room: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
     let address = free_address()?;
     let config = format!(
         "listen = \"{address}\"
@@ -21,7 +37,7 @@ pub(crate) fn start(binary: &Path, room: &Path, upstream: SocketAddr, ready: &st
 auth = \"open\"
 
 [cache]
-store = \"none\"
+{cache}
 
 [log]
 format = \"text\"

@@ -13,8 +13,8 @@ use crate::{Result, http};
 /// The path of the manifest.
 pub(crate) const MANIFEST: &str = "/v2/bench/manifests/latest";
 
-/// The path of the blob. The digest is made up: nobody in a relay hashes, and
-/// a sparse file of zeros costs the upstream least.
+/// The path of the blob for relays. The digest is made up: nobody in a relay
+/// hashes, and a sparse file of zeros costs the upstream least.
 pub(crate) const BLOB: &str =
     "/v2/bench/blobs/sha256:be9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9c";
 
@@ -28,6 +28,8 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     /// The length of the blob.
     pub(crate) length: u64,
+    /// The path of the same blob under its true digest, for those who hash.
+    pub(crate) blob: String,
 }
 
 impl Upstream {
@@ -49,6 +51,8 @@ pub(crate) fn start(room: &Path, mebibytes: u32) -> Result<Upstream> {
     let manifest = manifest();
     fs::write(room.join("manifest"), &manifest)?;
     let digest = hex(&Sha256::digest(&manifest));
+    let true_digest = digest_of_zeros(length);
+    let blob = format!("/v2/bench/blobs/sha256:{true_digest}");
     let address = free_address()?;
     let room_path = room.display();
     let blob_digest = BLOB.rsplit('/').next().unwrap_or_default();
@@ -76,6 +80,12 @@ server {{
     add_header Docker-Content-Digest {blob_digest};
     add_header Docker-Distribution-Api-Version registry/2.0;
   }}
+  location = {blob} {{
+    alias {room_path}/blob;
+    default_type application/octet-stream;
+    add_header Docker-Content-Digest sha256:{true_digest};
+    add_header Docker-Distribution-Api-Version registry/2.0;
+  }}
   location = {STATUS} {{
     stub_status;
   }}
@@ -87,7 +97,17 @@ server {{
     if answer.header("content-type") != Some(MANIFEST_TYPE) || answer.body()? != manifest.as_bytes() {
         return Err("the upstream does not serve the manifest as it should".into());
     }
-    Ok(Upstream { service, address, length })
+    Ok(Upstream { service, address, length, blob })
+}
+
+/// The digest of so many zeros, which is what a sparse file holds.
+fn digest_of_zeros(length: u64) -> String {
+    let mut hash = Sha256::new();
+    let mebibyte = vec![0; 1 << 20];
+    for _ in 0..length >> 20 {
+        hash.update(&mebibyte);
+    }
+    hex(&hash.finalize())
 }
 
 /// A manifest like that of an everyday image: seven layers, 1.5 KB.
@@ -107,7 +127,7 @@ fn descriptor(media_type: &str, seed: u32, size: u32) -> String {
     format!(r#"{{"mediaType":"{media_type}","digest":"sha256:{digest}","size":{size}}}"#)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -129,5 +149,6 @@ mod tests {
     fn digests_are_digests() {
         assert_eq!(BLOB.rsplit(':').next().map(str::len), Some(64));
         assert_eq!(hex(&[0, 0xab]), "00ab");
+        assert_eq!(digest_of_zeros(1 << 20), hex(&Sha256::digest(vec![0; 1 << 20])));
     }
 }
