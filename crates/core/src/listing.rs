@@ -1,18 +1,21 @@
 //! Lists: tags and referrers. Their `Link` leads back to us, by the way the client came (P-140 … P-143).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use url::form_urlencoded;
 
 use crate::body::{Body, BodyError};
+use crate::cache::Listed;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
-use crate::outcome::Done;
+use crate::outcome::{Done, Outcome};
 use crate::platform::{Purpose, within};
-use crate::upstream::{Failure, Reply};
+use crate::upstream::{Failure, Negative};
 use crate::visit::{Answer, Visit};
 
 /// What pages of lists are asked by; `next_page` is Quay's word.
@@ -20,7 +23,7 @@ const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
 
 /// Answers `tags/list`.
 pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
-    let (headers, body) = fetch(visit, "tags/list", None, Error::NotFound).await?;
+    let (headers, body, outcome) = fetch(visit, "tags/list", None, Error::NotFound).await?;
     // The list bears the client's name of the repository, not the upstream's.
     let mut list: serde_json::Value =
         serde_json::from_slice(&body).map_err(|_| Error::Upstream(Failure::Nonsense("list of tags")))?;
@@ -34,7 +37,8 @@ pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
         Some(_) => body,
         None => return Err(Error::Upstream(Failure::Nonsense("list of tags"))),
     };
-    Ok(Answer::relayed(respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"))))
+    let response = respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"));
+    Ok(Answer { response, outcome })
 }
 
 /// Answers `referrers/<digest>`. An upstream without this API answers 404, and so do we: an empty list would hide the
@@ -44,33 +48,73 @@ pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answ
     let accept = HeaderValue::from_static(media::OCI_INDEX);
     let found = fetch(visit, &endpoint, Some(accept), Error::NotFound).await;
     // Absence is an everyday answer, which some registries give as a refusal (P-23).
-    let (headers, body) = found.map_err(|error| match error {
+    let (headers, body, outcome) = found.map_err(|error| match error {
         Error::Refused(text) => Error::NotFound(text),
         other => other,
     })?;
-    Ok(Answer::relayed(respond(visit, &endpoint, &headers, body, HeaderValue::from_static(media::OCI_INDEX))))
+    let response = respond(visit, &endpoint, &headers, body, HeaderValue::from_static(media::OCI_INDEX));
+    Ok(Answer { response, outcome })
 }
+
+/// A list, and what was done for it.
+type Fetched = (HeaderMap, Bytes, Outcome);
 
 async fn fetch(
     visit: &Visit<'_>,
     endpoint: &str,
     accept: Option<HeaderValue>,
     missing: fn(crate::upstream::UpstreamText) -> Error,
-) -> Result<(HeaderMap, Bytes), Error> {
-    // A list has no length before it is there, so a HEAD asks for it like a GET.
-    let mut ask = visit.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
-    ask.query = page_query(visit.head.uri.query().unwrap_or_default(), None);
-    ask.headers.extend(accept.map(|accept| (ACCEPT, accept)));
-    let response = match visit.upstream.read(&ask).await {
-        Reply::Missing(text) => return Err(missing(text)),
-        reply => reply.or_error(missing)?,
+) -> Result<Fetched, Error> {
+    let query = page_query(visit.head.uri.query().unwrap_or_default(), None);
+    let Some(cache) = visit.cache else {
+        let (headers, body) = ask(visit, endpoint, query, accept).await.map_err(|no| no.into_error(missing))?;
+        return Ok((headers, body, Outcome::relayed()));
     };
-    let (head, body) = response.into_parts();
+    let asked = (visit.claim(), format!("{endpoint}?{}", query.as_deref().unwrap_or_default()).into());
+    let (now, is_let_in) = (visit.platform.clock.now(), visit.is_let_in(cache));
+    let known = |limit| cache.lists().find(&asked, limit, now).filter(|_| is_let_in);
+    let limit = if visit.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
+    if let Some(listed) = known(limit).filter(|_| visit.is_offline() || !visit.wants_it_new()) {
+        return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, "list is fresh")));
+    }
+    if visit.is_offline() {
+        return Err(missing(crate::upstream::UpstreamText::default()));
+    }
+    match ask(visit, endpoint, query, accept).await {
+        Ok((headers, body)) => {
+            visit.shown(cache, None);
+            let listed = Listed { headers: headers.clone(), body: body.clone(), at: now };
+            cache.lists().keep(asked, listed);
+            Ok((headers, body, Outcome::new(Done::Filled, "list not here")))
+        }
+        Err(negative) => {
+            visit.denied(cache, &negative, endpoint);
+            match known(cache.config().stale_if_error.0).filter(|_| negative.is_outage()) {
+                Some(listed) => {
+                    Ok((listed.headers, listed.body, Outcome::new(Done::Stale, "upstream cannot be asked")))
+                }
+                None => Err(negative.into_error(missing)),
+            }
+        }
+    }
+}
+
+/// Asks the upstream. A list has no length before it is there, so a HEAD asks for it like a GET.
+async fn ask(
+    visit: &Visit<'_>,
+    endpoint: &str,
+    query: Option<String>,
+    accept: Option<HeaderValue>,
+) -> Result<(HeaderMap, Bytes), Negative> {
+    let mut ask = visit.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
+    ask.query = query;
+    ask.headers.extend(accept.map(|accept| (ACCEPT, accept)));
+    let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
     match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(visit.bounds.listing.0)).await {
         Ok(Ok(bytes)) => Ok((head.headers, bytes)),
-        Ok(Err(BodyError::TooLarge { .. })) => Err(Error::Upstream(Failure::TooLarge)),
-        Ok(Err(_)) => Err(Error::Upstream(Failure::Broken)),
-        Err(_) => Err(Error::Upstream(Failure::TimedOut)),
+        Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
+        Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
+        Err(_) => Err(Negative::Failed(Failure::TimedOut)),
     }
 }
 

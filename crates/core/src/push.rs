@@ -142,6 +142,7 @@ async fn forget(visit: &Visit<'_>, reference: &Reference) {
     let Some(cache) = visit.cache else { return };
     let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
     cache.clear_absent();
+    cache.lists().clear();
     match reference {
         Reference::Tag(tag) => cache.forget(&Key::tag(upstream, repository, tag.as_str())).await,
         Reference::Digest(digest) => cache.forget(&Key::link(upstream, repository, digest)).await,

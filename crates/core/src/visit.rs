@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
@@ -144,6 +145,15 @@ impl Visit<'_> {
             Negative::Missing(_) => cache.set_absent(&self.claim(), reference),
             _ => {}
         }
+    }
+
+    /// Whether the client will not have what is remembered.
+    pub(crate) fn wants_it_new(&self) -> bool {
+        let mut lines = self.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        lines.any(|line| {
+            line.split(',')
+                .any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "max-age=0"))
+        })
     }
 
     /// Whether the client only wants to know.

@@ -8,6 +8,7 @@ mod inventory;
 mod janitor;
 mod keys;
 mod lease;
+mod lists;
 mod memory;
 mod record;
 mod room;
@@ -32,6 +33,7 @@ pub use self::memory::MemoryStore;
 pub(crate) use self::house::Cleared;
 pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
+pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
 use self::room::Room;
 pub(crate) use self::survey::Survey;
@@ -68,6 +70,7 @@ pub(crate) struct Cache {
     distrusted: Memory<Digest, Mark>,
     verifying: Flights<Digest, bool>,
     grants: Grants,
+    lists: Lists,
     absent: Memory<(Claim, Box<str>), Moment>,
     room: Arc<Room>,
     /// Until when the store is left alone, in milliseconds on the clock.
@@ -101,6 +104,7 @@ impl Cache {
             distrusted: Memory::new(1000),
             verifying: Flights::new(platform.limits.shares_io),
             grants: Grants::new(entries),
+            lists: Lists::new(bytes / 8),
             absent: Memory::new(1000),
             room: Arc::new(Room::new()),
             rests_until: AtomicU64::new(0),
@@ -211,6 +215,11 @@ impl Cache {
     /// Who has been let in where.
     pub(crate) fn grants(&self) -> &Grants {
         &self.grants
+    }
+
+    /// What upstreams listed lately.
+    pub(crate) fn lists(&self) -> &Lists {
+        &self.lists
     }
 
     /// Whether this was not found a moment ago, by this client.

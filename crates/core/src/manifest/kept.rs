@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::plan::{Known, Plan, known, wants_it_new};
+use super::plan::{Known, Plan, known};
 use super::{Manifest, error_of, fetch, find, look};
 use crate::cache::{Cache, Key, Pointer, StoredManifest};
 use crate::digest::Digest;
@@ -210,7 +210,7 @@ pub(crate) async fn may_be_stale(
 
 /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
 async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
-    !wants_it_new(visit)
+    !visit.wants_it_new()
         && visit.is_let_in(cache)
         && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
         && may_be_stale(visit, cache, pointer, kept).await

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::CACHE_CONTROL;
-
 use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
 use crate::name::Reference;
 use crate::visit::Visit;
@@ -33,7 +31,7 @@ pub(crate) struct Known {
 
 /// Looks.
 pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> Known {
-    if cache.is_absent(&visit.claim(), reference.as_str()) && !wants_it_new(visit) {
+    if cache.is_absent(&visit.claim(), reference.as_str()) && !visit.wants_it_new() {
         return Known { pointer: None, manifest: None, plan: Plan::Missing("not found a moment ago") };
     }
     match reference {
@@ -56,7 +54,7 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
                 Some(_) if visit.is_let_in(cache) && visit.is_offline() => Plan::Hit("offline"),
-                Some(pointer) if visit.is_let_in(cache) && !wants_it_new(visit) => {
+                Some(pointer) if visit.is_let_in(cache) && !visit.wants_it_new() => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
                     match pointer.freshness(rule, visit.platform.clock.unix_seconds()) {
                         Freshness::Fresh => Plan::Hit("tag is fresh"),
@@ -70,12 +68,4 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
             Known { pointer, manifest, plan }
         }
     }
-}
-
-/// Whether the client will not have what is remembered.
-pub(super) fn wants_it_new(visit: &Visit<'_>) -> bool {
-    let mut lines = visit.head.headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    lines.any(|line| {
-        line.split(',').any(|word| matches!(word.trim().to_ascii_lowercase().as_str(), "no-cache" | "max-age=0"))
-    })
 }
