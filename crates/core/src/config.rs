@@ -43,6 +43,9 @@ pub struct Config {
     /// Docker configuration whose credentials every upstream without its own uses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_config: Option<String>,
+    /// Where cache commands are taken from the same machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_socket: Option<String>,
     /// Adds the built-in catalogue to the upstreams named here.
     pub catalogue: bool,
     /// Who may use us.
@@ -72,6 +75,7 @@ impl Default for Config {
             signing_key_file: None,
             signing_key: None,
             docker_config: None,
+            admin_socket: None,
             catalogue: false,
             clients: Clients::default(),
             cache: Cache::default(),

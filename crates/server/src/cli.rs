@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 }
 
 /// What the program can do.
-#[derive(Subcommand, Clone)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
     /// Serve (the default).
     Serve,
@@ -39,6 +39,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look into the cache, purge it, verify it.
+    Cache(crate::keeper::Arguments),
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
@@ -55,6 +57,9 @@ One registry, as with the original Node.js project:
 Look before you serve:
   registry-proxy --config proxy.toml check
   registry-proxy explain alpine:3.20
+
+What is kept, and how to be rid of it:
+  registry-proxy cache --help
 
 SIGHUP reads configuration, password and certificate files again; SIGTERM lets transfers end, then stops.";
 

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::reload::Reloadable;
 use crate::settings::Settings;
 use crate::workers::Workers;
-use crate::{connection, metrics};
+use crate::{connection, keeper, metrics};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +44,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
+    let admin = config.clone();
     let service = Arc::new(Service {
         reloadable: Reloadable::new(settings, config)?,
         metrics: metrics::start()?,
@@ -56,6 +57,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
         tokio::spawn(serve_metrics(listener, Arc::clone(&service)));
     }
+    let _admin = keeper::socket::open(&admin, &service).await;
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
 
     // Each connection holds a receiver until it ends.

@@ -8,6 +8,7 @@ mod connection;
 mod credentials;
 mod explain;
 mod http;
+mod keeper;
 mod logging;
 mod metrics;
 mod passwords;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check) => cli::check(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
+        Some(Command::Cache(arguments)) => keeper::run(arguments, &config),
         Some(Command::Serve | Command::Reference) | None => serve(settings, config),
     }
 }

@@ -63,7 +63,7 @@ impl Reloadable {
 }
 
 /// Keys with their values, told apart as text.
-type Fixed = [(&'static str, String); 8];
+type Fixed = [(&'static str, String); 9];
 
 /// What takes a restart: it is used once, at the start.
 fn fixed(config: &Config) -> Fixed {
@@ -72,6 +72,7 @@ fn fixed(config: &Config) -> Fixed {
         ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),
         ("log.format", format!("{:?}", config.log.format)),
         ("log.level", config.log.level.clone()),
+        ("admin_socket", config.admin_socket.clone().unwrap_or_default()),
         ("cache.store", config.cache.store.to_string()),
         ("cache.min_free", config.cache.min_free.to_string()),
         ("limits.connections", config.limits.connections.to_string()),

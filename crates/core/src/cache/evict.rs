@@ -4,6 +4,8 @@
 //! as late as the manifest, and goes behind it. So what goes is always the beginning of one order, in which whatever
 //! leads to something stands before it.
 
+use std::collections::HashSet;
+
 use super::inventory::{IN_USE, Id, Inventory};
 
 /// What must be kept to.
@@ -79,7 +81,7 @@ fn order(inventory: &Inventory) -> Vec<(u64, Id)> {
 }
 
 /// All items, each behind everything that names it. Digests make rings impossible; what claims to be one stands last.
-fn from_parents_to_parts(inventory: &Inventory) -> Vec<Id> {
+pub(crate) fn from_parents_to_parts(inventory: &Inventory) -> Vec<Id> {
     let mut unseen = inventory.parents();
     let is_free = |unseen: &[u32], id: Id| unseen.get(id as usize) == Some(&0);
     let mut ranked: Vec<Id> = Vec::with_capacity(inventory.items().len());
@@ -98,6 +100,29 @@ fn from_parents_to_parts(inventory: &Inventory) -> Vec<Id> {
     }
     ranked.extend(inventory.ids().filter(|id| unseen.get(*id as usize).is_some_and(|count| *count > 0)));
     ranked
+}
+
+/// What is of no use without `roots`: what they consist of, unless something else that stays names it or a tag (`kept`)
+/// leads to it. The same holds for the roots themselves, unless `is_forced`: then they go whatever leads to them.
+pub(crate) fn left_alone(inventory: &Inventory, roots: &[Id], is_forced: bool, kept: &HashSet<Id>) -> Vec<Id> {
+    let mut left: HashSet<Id> = roots.iter().copied().collect();
+    let mut named = inventory.parents();
+    let mut gone = Vec::new();
+    for id in from_parents_to_parts(inventory) {
+        let is_needed = kept.contains(&id) || named.get(id as usize).is_some_and(|count| *count > 0);
+        let goes_anyway = is_forced && roots.contains(&id);
+        if !left.contains(&id) || (is_needed && !goes_anyway) {
+            continue;
+        }
+        gone.push(id);
+        for part in inventory.parts(id) {
+            left.insert(part);
+            if let Some(count) = named.get_mut(part as usize) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+    gone
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! Content as whoever keeps order sees it: all of a store, with the memory before it where there is a server.
 
 mod clear;
+mod command;
+mod look;
+mod purge;
+mod verify;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-pub(crate) use self::clear::Cleared;
+pub(crate) use self::clear::{Cleared, Clearing};
+pub use self::command::{Command, Event, Image, Purge, Purged, Stat, Tell, Verified};
 use super::inventory::Packed;
 use super::{Cache, DEADLINE, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};
-
-/// What leads nowhere and is younger than this may be about to lead somewhere.
-pub(crate) const GRACE: Duration = Duration::from_hours(1);
 
 /// A store, and what remembers and fills it.
 pub struct House {

@@ -11,7 +11,7 @@ use futures_util::future::select;
 
 use super::Cache;
 use super::evict::{Limits, choose};
-use super::house::{Cleared, House};
+use super::house::{Cleared, Clearing, House};
 use super::room::Room;
 use super::survey::Survey;
 use crate::digest::Digest;
@@ -27,6 +27,8 @@ const EVERY: Duration = Duration::from_mins(10);
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
 /// How old litter is that a sweep takes.
 const LITTER_AGE: Duration = Duration::from_hours(1);
+/// What leads nowhere and is younger than this may be about to lead somewhere.
+const GRACE: Duration = Duration::from_hours(1);
 /// Leases end within a minute or two: who left one behind for so long is gone.
 const LEASE_AGE: Duration = Duration::from_mins(10);
 
@@ -103,7 +105,12 @@ impl Janitor {
         let mut cleared = Cleared::default();
         if limits.excess(bytes) > 0 || is_old(&survey) {
             house.read_through(&mut survey, &arriving, &|_, _| {}).await?;
-            cleared = house.clear(&survey, &choose(&survey.inventory, &limits), false).await?;
+            let clearing = Clearing {
+                gone: choose(&survey.inventory, &limits),
+                nowhere_before: now.saturating_sub(GRACE.as_secs()),
+                ..Clearing::default()
+            };
+            cleared = house.clear(&survey, &clearing).await?;
             telemetry::evicted(&cleared);
             tracing::info!(
                 blobs = cleared.blobs,

@@ -25,7 +25,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
 pub(crate) use self::grants::{Claim, Grants};
-pub use self::house::House;
+pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
 pub use self::janitor::Janitor;
 pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
@@ -44,7 +44,7 @@ use crate::digest::Digest;
 use crate::flight::Flights;
 use crate::name::RepositoryName;
 use crate::platform::{
-    Clock, Draft, Found, Mark, Moment, Part, Platform, Stat, Store, StoreError, Tasks, When, within,
+    self, Clock, Draft, Found, Mark, Moment, Part, Platform, Store, StoreError, Tasks, When, within,
 };
 use crate::telemetry;
 
@@ -243,7 +243,7 @@ impl Cache {
 
     /// A blob's length, if it is here.
     pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
-        let stat: Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
+        let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
         (!self.is_distrusted(digest, &stat)).then_some(stat.length)
     }
 
@@ -301,7 +301,7 @@ impl Cache {
         self.store.used(&Key::blob(digest));
     }
 
-    fn is_distrusted(&self, digest: &Digest, stat: &Stat) -> bool {
+    fn is_distrusted(&self, digest: &Digest, stat: &platform::Stat) -> bool {
         self.distrusted.get(digest).as_ref() == Some(&stat.mark)
     }
 

@@ -35,6 +35,11 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(address) = &config.metrics.listen {
         listen("metrics.listen", address)?;
     }
+    if let Some(path) = &config.admin_socket
+        && !(path == "none" || path.starts_with('/') || path.starts_with("~/"))
+    {
+        return refuse("admin_socket", "expected a path from / or ~/, or none");
+    }
     if let Some(url) = &config.public_url {
         web_url("public_url", url)?;
         if url.path() != "/" {
@@ -336,6 +341,7 @@ mod tests {
         let upstream = |rest: &str| format!("[[upstream]]\nname='x.test'\nurls=['https://x.test']\n{rest}");
         for (text, place) in [
             ("listen='nowhere'".to_owned(), "listen"),
+            ("admin_socket='here'".to_owned(), "admin_socket"),
             ("public_url='https://p.example/sub'".to_owned(), "public_url"),
             ("[tls]\ncert_file='c'".to_owned(), "tls"),
             ("[clients]\nauth='users'".to_owned(), "clients.users_file"),

@@ -39,6 +39,11 @@ pub const KEYS: &[Key] = &[
         "A Docker `config.json`; every upstream without an account of its own uses what it stores, credential helpers included.",
     ),
     key(
+        "admin_socket",
+        "in the cache's directory",
+        "Unix socket for `registry-proxy cache`, for the user who serves and for root; `none`: no socket. Where the cache is no directory, `$XDG_RUNTIME_DIR/registry-proxy.sock`. Hosts that share a directory need one each.",
+    ),
+    key(
         "catalogue",
         "false",
         "Adds the built-in catalogue to the upstreams named here. Without any upstream it is always there.",
@@ -254,8 +259,12 @@ mod tests {
     #[test]
     fn every_key_is_described_and_every_description_has_its_key() {
         let text = Some("x".to_owned());
-        let mut config =
-            Config { signing_key_file: text.clone(), docker_config: text.clone(), ..Config::default() };
+        let mut config = Config {
+            signing_key_file: text.clone(),
+            docker_config: text.clone(),
+            admin_socket: text.clone(),
+            ..Config::default()
+        };
         config.public_url = "https://p.example".parse().ok();
         config.clients.users_file = text.clone();
         config.clients.path_secret_file = text.clone();

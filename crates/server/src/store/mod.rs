@@ -34,15 +34,17 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             Ok(Some(Arc::new(store.map_err(|error| wrong(format!("{path} cannot be written: {error}")))?)))
         }
         StoreAddress::Auto => {
-            let store = first_writable(&own_places(), cache.min_free.0);
-            if store.is_none() {
+            let found = first_writable(&own_places(), cache.min_free.0);
+            if let Some((place, _)) = &found {
+                tracing::info!(directory = %place.display(), "content is kept");
+            } else {
                 tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
             }
-            Ok(store.map(|store| Arc::new(store) as Arc<dyn Store>))
+            Ok(found.map(|(_, store)| Arc::new(store) as Arc<dyn Store>))
         }
         StoreAddress::Objects(url) if url.scheme() == "s3" => {
             let drafts: Vec<PathBuf> = own_places().iter().map(|place| place.join("scratch")).collect();
-            let scratch = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
+            let (_, scratch) = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
                 wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
             })?;
             let store = ObjectStore::open(url, scratch).map_err(|error| {
@@ -57,7 +59,21 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
     }
 }
 
-/// Where this process may keep things.
+/// The directory that a cache lies in, if it lies in one.
+pub(crate) fn directory(cache: &Cache) -> Option<PathBuf> {
+    match &cache.store {
+        StoreAddress::File(path) => Some(PathBuf::from(&**path)),
+        StoreAddress::Auto => first_writable(&own_places(), cache.min_free.0).map(|(place, _)| place),
+        StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
+    }
+}
+
+/// What a person calls the place of a cache.
+pub(crate) fn place(cache: &Cache) -> String {
+    directory(cache).map_or_else(|| cache.store.to_string(), |place| place.display().to_string())
+}
+
+/// Where a cache of this process may lie.
 fn own_places() -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     places(&variable, rustix::process::geteuid().is_root(), &|path| path.is_dir())
@@ -84,13 +100,10 @@ fn places(
 }
 
 /// The first of these that takes a file.
-fn first_writable(places: &[PathBuf], min_free: u64) -> Option<FileStore> {
+fn first_writable(places: &[PathBuf], min_free: u64) -> Option<(PathBuf, FileStore)> {
     for place in places {
         match FileStore::open(place, min_free) {
-            Ok(store) => {
-                tracing::info!(directory = %place.display(), "content is kept here");
-                return Some(store);
-            }
+            Ok(store) => return Some((place.clone(), store)),
             Err(error) => {
                 tracing::debug!(directory = %place.display(), %error, "no cache can be kept in this directory");
             }

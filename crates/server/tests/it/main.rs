@@ -27,6 +27,8 @@ mod inbound_tls;
 #[cfg(test)]
 mod keep_alive;
 #[cfg(test)]
+mod keeper;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log;

@@ -1,8 +1,10 @@
 //! Removing content with everything that leads to it.
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt as _;
 
-use super::{GRACE, House};
+use super::House;
 use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
 use crate::cache::survey::{Survey, Tag};
 use crate::cache::{Key, Kind, LINKS};
@@ -20,21 +22,33 @@ pub(crate) struct Cleared {
     pub(crate) bytes: u64,
 }
 
+/// What is to be removed.
+#[derive(Default)]
+pub(crate) struct Clearing {
+    /// Blobs and manifests, in order.
+    pub(crate) gone: Vec<Id>,
+    /// Tags besides those that lead to them.
+    pub(crate) tags: HashSet<Key>,
+    /// Tags and links that lead nowhere and were written before this. Younger ones may be about to lead somewhere.
+    pub(crate) nowhere_before: u64,
+    /// Nothing is removed, only counted.
+    pub(crate) is_dry: bool,
+}
+
 /// What stays and what goes of an inventory.
 struct Verdict<'a> {
     inventory: &'a Inventory,
     is_gone: Vec<bool>,
-    /// What leads nowhere and was written before this goes.
-    nowhere_before: u64,
+    clearing: &'a Clearing,
 }
 
 impl House {
-    /// Removes these, in order, and whatever leads to them or nowhere. With `is_dry` it only counts.
-    pub(crate) async fn clear(&self, survey: &Survey, gone: &[Id], is_dry: bool) -> Result<Cleared, StoreError> {
-        let now = self.clock.unix_seconds();
-        let verdict = Verdict::new(&survey.inventory, gone, now.saturating_sub(GRACE.as_secs()));
+    /// Removes it, and whatever leads to it.
+    pub(crate) async fn clear(&self, survey: &Survey, clearing: &Clearing) -> Result<Cleared, StoreError> {
+        let is_dry = clearing.is_dry;
+        let verdict = Verdict::new(&survey.inventory, clearing);
         let mut cleared = Cleared::default();
-        for item in gone.iter().filter_map(|id| survey.inventory.item(*id)) {
+        for item in clearing.gone.iter().filter_map(|id| survey.inventory.item(*id)) {
             let Some(key) = key_of(item) else { continue };
             if !is_dry {
                 self.remove(&key).await?;
@@ -51,20 +65,20 @@ impl House {
             }
             cleared.tags += 1;
         }
-        cleared.links = self.clear_links(&verdict, is_dry).await?;
+        cleared.links = self.clear_links(&verdict).await?;
         Ok(cleared)
     }
 
     /// Links are many and each is of use only with what it leads to, so they are not held in memory: they are listed
     /// once more.
-    async fn clear_links(&self, verdict: &Verdict<'_>, is_dry: bool) -> Result<u64, StoreError> {
+    async fn clear_links(&self, verdict: &Verdict<'_>) -> Result<u64, StoreError> {
         let mut count = 0;
         let mut list = self.store.list(LINKS);
         while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
             let entry = entry?;
             let Some(Kind::Link { digest, .. }) = entry.key.kind() else { continue };
             if verdict.takes_link(&digest, entry.used) {
-                if !is_dry {
+                if !verdict.clearing.is_dry {
                     self.remove(&entry.key).await?;
                 }
                 count += 1;
@@ -75,14 +89,14 @@ impl House {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(inventory: &'a Inventory, gone: &[Id], nowhere_before: u64) -> Self {
+    fn new(inventory: &'a Inventory, clearing: &'a Clearing) -> Self {
         let mut is_gone = vec![false; inventory.items().len()];
-        for id in gone {
+        for id in &clearing.gone {
             if let Some(is_gone) = is_gone.get_mut(*id as usize) {
                 *is_gone = true;
             }
         }
-        Self { inventory, is_gone, nowhere_before }
+        Self { inventory, is_gone, clearing }
     }
 
     fn takes(&self, id: Id) -> bool {
@@ -90,17 +104,18 @@ impl<'a> Verdict<'a> {
     }
 
     fn takes_tag(&self, tag: &Tag) -> bool {
-        match tag.target {
+        let leads_nowhere = match tag.target {
             Some(target) => self.takes(target),
-            None => tag.used < self.nowhere_before,
-        }
+            None => tag.used < self.clearing.nowhere_before,
+        };
+        leads_nowhere || self.clearing.tags.contains(&tag.key)
     }
 
     fn takes_link(&self, digest: &Digest, used: u64) -> bool {
         let digest = Packed::new(digest);
         let here = [Content::Blob, Content::Manifest].map(|content| self.inventory.find(content, &digest));
         let mut here = here.into_iter().flatten().peekable();
-        if here.peek().is_none() { used < self.nowhere_before } else { here.all(|id| self.takes(id)) }
+        if here.peek().is_none() { used < self.clearing.nowhere_before } else { here.all(|id| self.takes(id)) }
     }
 }
 

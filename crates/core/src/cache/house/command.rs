@@ -1,0 +1,154 @@
+//! What may be asked of a cache, and what comes of it: values, for a command line, a socket or whatever else.
+
+use serde::{Deserialize, Serialize};
+
+use super::House;
+use crate::digest::Digest;
+use crate::platform::StoreError;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Command {
+    /// How much there is.
+    Stat,
+    /// Which images there are; with a pattern, which of those it fits.
+    List(Option<String>),
+    /// Throws away.
+    Purge {
+        /// What.
+        what: Purge,
+        /// Only says what would go.
+        dry_run: bool,
+    },
+    /// Holds everything against its digest, and throws away what is wrong.
+    Verify,
+}
+
+/// What is thrown away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purge {
+    /// Tags that fit, `docker.io/library/*:latest`, and what nothing else leads to.
+    Pattern(String),
+    /// A manifest or blob, what leads to it by name, and what nothing else leads to.
+    Digest(String),
+    /// Everything.
+    All,
+}
+
+/// What is told, in order; one of the last four ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// So much of so much is done.
+    Progress(u64, u64),
+    /// An image that is here; or one that is thrown away.
+    Image(Image),
+    /// A key whose content was wrong, and was thrown away.
+    Wrong(String),
+    /// The end of [`Command::Stat`].
+    Stat(Stat),
+    /// The end of [`Command::List`]: how many.
+    Listed(u64),
+    /// The end of [`Command::Purge`].
+    Purged(Purged),
+    /// The end of [`Command::Verify`].
+    Verified(Verified),
+}
+
+/// A tag, and what of its image is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// `docker.io/library/alpine:3.20`
+    pub name: String,
+    /// Where the tag points.
+    pub digest: String,
+    /// How long ago the upstream last said so.
+    pub confirmed_seconds_ago: u64,
+    /// What is here of it, shared layers included.
+    pub bytes: u64,
+    /// Layers and configurations that its manifests name, as far as those are here.
+    pub layers: u64,
+    /// How many of them are here.
+    pub layers_here: u64,
+    /// Whether it can be pulled without the upstream, for one platform at least.
+    pub is_complete: bool,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub struct Stat {
+    pub blobs: u64,
+    pub manifests: u64,
+    pub tags: u64,
+    pub links: u64,
+    /// Of blobs and manifests.
+    pub bytes: u64,
+    /// Since the longest unused was used.
+    pub oldest_seconds: Option<u64>,
+    /// What the store can still take, if it knows.
+    pub free_bytes: Option<u64>,
+    /// Blobs that are arriving; `None`: no server was asked.
+    pub fills: Option<u64>,
+}
+
+/// What was thrown away, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub struct Purged {
+    pub tags: u64,
+    pub manifests: u64,
+    pub blobs: u64,
+    pub links: u64,
+    /// Of blobs and manifests.
+    pub bytes: u64,
+    pub dry_run: bool,
+}
+
+/// What was held against its digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they say what they are")]
+pub struct Verified {
+    pub blobs: u64,
+    pub manifests: u64,
+    /// Of those blobs.
+    pub bytes: u64,
+    /// What did not have its digest, and is gone.
+    pub wrong: u64,
+    /// What has a digest that we cannot compute.
+    pub unknown: u64,
+}
+
+/// Hears what is told.
+pub type Tell<'a> = &'a (dyn Fn(Event) + Send + Sync);
+
+impl Command {
+    /// Whether it can be carried out at all; otherwise why not.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Purge { what: Purge::Digest(text), .. } if Digest::parse(text).is_err() => {
+                Err(format!("{text:?} is no digest; expected sha256: and 64 hex digits"))
+            }
+            Self::Purge { what: Purge::Pattern(pattern), .. } if pattern.is_empty() => {
+                Err("expected a pattern such as docker.io/library/alpine:*".to_owned())
+            }
+            Self::Stat | Self::List(_) | Self::Purge { .. } | Self::Verify => Ok(()),
+        }
+    }
+}
+
+impl House {
+    /// Carries it out.
+    pub async fn run(&self, command: &Command, tell: Tell<'_>) -> Result<(), StoreError> {
+        let end = match command {
+            Command::Stat => Event::Stat(self.stat().await?),
+            Command::List(pattern) => Event::Listed(self.images(pattern.as_deref(), tell).await?),
+            Command::Purge { what, dry_run } => Event::Purged(self.purge(what, *dry_run, tell).await?),
+            Command::Verify => Event::Verified(self.verify(tell).await?),
+        };
+        tell(end);
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Throwing away what somebody names.
+
+use std::collections::HashSet;
+
+use super::House;
+use super::clear::Clearing;
+use super::command::{Event, Purge, Purged, Tell};
+use super::look::fits;
+use crate::cache::evict::{from_parents_to_parts, left_alone};
+use crate::cache::inventory::{Content, Id, Packed};
+use crate::digest::Digest;
+use crate::platform::StoreError;
+
+impl House {
+    pub(super) async fn purge(&self, what: &Purge, is_dry: bool, tell: Tell<'_>) -> Result<Purged, StoreError> {
+        let mut survey = self.survey().await?;
+        let progress = |done, total| tell(Event::Progress(done, total));
+        self.read_through(&mut survey, &HashSet::new(), &progress).await?;
+        let inventory = &survey.inventory;
+        let mut clearing = Clearing { is_dry, ..Clearing::default() };
+        match what {
+            Purge::All => {
+                clearing.gone = from_parents_to_parts(inventory);
+                clearing.tags = survey.tags.iter().map(|tag| tag.key.clone()).collect();
+                clearing.nowhere_before = u64::MAX;
+            }
+            Purge::Digest(text) => {
+                let packed = Digest::parse(text).ok().map(|digest| Packed::new(&digest));
+                let find = |content| inventory.find(content, packed.as_ref()?);
+                let roots: Vec<Id> = [Content::Manifest, Content::Blob].into_iter().filter_map(find).collect();
+                let kept = survey.tags.iter().filter_map(|tag| tag.target);
+                clearing.gone = left_alone(inventory, &roots, true, &kept.collect());
+                let is_lost = |target: Option<Id>| target.is_some_and(|target| roots.contains(&target));
+                let lost = survey.tags.iter().filter(|tag| is_lost(tag.target));
+                clearing.tags = lost.map(|tag| tag.key.clone()).collect();
+            }
+            Purge::Pattern(pattern) => {
+                let (purged, kept): (Vec<_>, Vec<_>) =
+                    survey.tags.iter().partition(|tag| fits(Some(pattern), &tag.key));
+                let roots: Vec<Id> = purged.iter().filter_map(|tag| tag.target).collect();
+                let kept = kept.iter().filter_map(|tag| tag.target);
+                clearing.gone = left_alone(inventory, &roots, false, &kept.collect());
+                clearing.tags = purged.iter().map(|tag| tag.key.clone()).collect();
+            }
+        }
+        for tag in survey.tags.iter().filter(|tag| clearing.tags.contains(&tag.key)) {
+            if let Some(image) = self.image(&survey, tag).await? {
+                tell(Event::Image(image));
+            }
+        }
+        let cleared = self.clear(&survey, &clearing).await?;
+        Ok(Purged {
+            tags: cleared.tags,
+            manifests: cleared.manifests,
+            blobs: cleared.blobs,
+            links: cleared.links,
+            bytes: cleared.bytes,
+            dry_run: is_dry,
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! Holding everything against its digest.
+
+use super::House;
+use super::command::{Event, Tell, Verified};
+use crate::cache::inventory::Content;
+use crate::cache::{Key, StoredManifest};
+use crate::digest::{Digest, Hasher};
+use crate::platform::StoreError;
+use crate::telemetry;
+
+/// How often it is said how far a blob is read.
+const TELL_EVERY: u64 = 16 << 20;
+
+/// What holding something against its digest gives.
+#[derive(PartialEq, Eq)]
+enum Found {
+    Right,
+    Wrong,
+    /// It is not there any more, or a new one is.
+    Gone,
+    /// Nobody here can compute its digest.
+    Unknown,
+}
+
+impl House {
+    pub(super) async fn verify(&self, tell: Tell<'_>) -> Result<Verified, StoreError> {
+        let survey = self.survey().await?;
+        let (total, mut done) = (survey.inventory.bytes(), 0);
+        let mut verified = Verified::default();
+        for item in survey.inventory.items() {
+            let Some(digest) = item.digest.to_digest() else { continue };
+            let key = match item.content {
+                Content::Manifest => Key::manifest(&digest),
+                Content::Blob => Key::blob(&digest),
+            };
+            let found = match item.content {
+                Content::Manifest => self.verify_manifest(&key, &digest).await?,
+                Content::Blob => {
+                    let progress = |read| tell(Event::Progress(done + read, total));
+                    self.verify_blob(&key, &digest, &progress).await?
+                }
+            };
+            done += item.size;
+            tell(Event::Progress(done, total));
+            match found {
+                Found::Wrong => {
+                    telemetry::corrupt(item.content.as_str());
+                    self.remove(&key).await?;
+                    tell(Event::Wrong(key.to_string()));
+                    verified.wrong += 1;
+                }
+                Found::Unknown => verified.unknown += 1,
+                Found::Right | Found::Gone => {}
+            }
+            match item.content {
+                Content::Manifest => verified.manifests += 1,
+                Content::Blob => {
+                    verified.blobs += 1;
+                    verified.bytes += item.size;
+                }
+            }
+        }
+        Ok(verified)
+    }
+
+    async fn verify_manifest(&self, key: &Key, digest: &Digest) -> Result<Found, StoreError> {
+        Ok(match self.read(key).await? {
+            None => Found::Gone,
+            Some(record) if StoredManifest::from_record(digest, &record).is_some() => Found::Right,
+            Some(_) => Found::Wrong,
+        })
+    }
+
+    async fn verify_blob(
+        &self,
+        key: &Key,
+        digest: &Digest,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Found, StoreError> {
+        let Some(mut hasher) = Hasher::new(digest) else { return Ok(Found::Unknown) };
+        let Some(mut found) = self.in_time(self.store.open(key, None)).await? else { return Ok(Found::Gone) };
+        let (mut read, mut told) = (0, 0);
+        let mut is_broken = false;
+        while let Some(piece) = self.in_time(async { Ok(found.body.chunk().await) }).await? {
+            // A disk that cannot be read is no better than one that lies.
+            let Ok(piece) = piece else {
+                is_broken = true;
+                break;
+            };
+            hasher.update(&piece);
+            read += piece.len() as u64;
+            if read - told >= TELL_EVERY {
+                told = read;
+                progress(read);
+            }
+        }
+        if !is_broken && read == found.stat.length && hasher.is(digest) {
+            return Ok(Found::Right);
+        }
+        let now = self.in_time(self.store.stat(key)).await?;
+        Ok(if now.is_some_and(|now| now.mark == found.stat.mark) { Found::Wrong } else { Found::Gone })
+    }
+}

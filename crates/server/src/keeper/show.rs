@@ -1,0 +1,208 @@
+//! What a cache command tells, for people or for machines.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use registry_proxy_core::cache::{Event, Image, Purged, Stat, Verified};
+
+use crate::cli;
+
+/// Between two changes of the line that says how far it is.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Where it is shown.
+pub(super) struct Show {
+    is_json: bool,
+    is_terminal: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    place: String,
+    images: Vec<Image>,
+    drawn: Option<Instant>,
+    /// Something was wrong, or nobody reads what is written.
+    has_failed: bool,
+}
+
+impl Show {
+    pub(super) fn new(is_json: bool) -> Self {
+        Self { is_json, is_terminal: !is_json && std::io::stderr().is_terminal(), state: Mutex::default() }
+    }
+
+    /// Whose cache it is.
+    pub(super) fn begin(&self, place: &str) {
+        place.clone_into(&mut self.state().place);
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        let mut state = self.state();
+        if let Event::Progress(done, total) = event {
+            self.draw(&mut state, done, total);
+            return;
+        }
+        self.wipe(&mut state);
+        if let Event::Wrong(_) = event {
+            state.has_failed = true;
+        }
+        if self.is_json {
+            let line = serde_json::to_string(&event).unwrap_or_default();
+            state.print(&(line + "\n"));
+            return;
+        }
+        match event {
+            Event::Progress(..) => {}
+            Event::Image(image) => state.images.push(image),
+            Event::Wrong(key) => state.print(&format!("wrong, thrown away: {key}\n")),
+            Event::Stat(stat) => {
+                let text = of_stat(&stat, &state.place);
+                state.print(&text);
+            }
+            Event::Listed(0) => state.print("nothing fits; an image's name is upstream/repository:tag\n"),
+            Event::Listed(_) => {
+                let text = table(&state.images);
+                state.print(&text);
+            }
+            Event::Purged(purged) => {
+                let text = table(&state.images) + &of_purge(&purged);
+                state.print(&text);
+            }
+            Event::Verified(verified) => state.print(&of_verified(&verified)),
+        }
+    }
+
+    /// What it ends with.
+    pub(super) fn finish(&self) -> ExitCode {
+        self.clear();
+        if self.state().has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    /// Leaves no half line on the terminal.
+    pub(super) fn clear(&self) {
+        self.wipe(&mut self.state());
+    }
+
+    fn draw(&self, state: &mut State, done: u64, total: u64) {
+        if !self.is_terminal || state.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        state.drawn = Some(Instant::now());
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
+        let _ = write!(std::io::stderr(), "\r\x1b[K{percent:3} %");
+    }
+
+    fn wipe(&self, state: &mut State) {
+        if self.is_terminal && state.drawn.take().is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn print(&mut self, text: &str) {
+        self.has_failed |= cli::print(text) != ExitCode::SUCCESS;
+    }
+}
+
+fn of_stat(stat: &Stat, place: &str) -> String {
+    let free = stat.free_bytes.map_or("unknown".to_owned(), size);
+    let oldest = stat.oldest_seconds.map_or("nothing is here".to_owned(), |age| format!("{} ago", span(age)));
+    let fills = stat.fills.map_or("no server asked".to_owned(), |fills| fills.to_string());
+    format!(
+        "cache      {place}\nblobs      {}\nmanifests  {}\ntags       {}\nlinks      {}\nsize       {}\nfree       {free}\noldest     used {oldest}\narriving   {fills}\n",
+        stat.blobs,
+        stat.manifests,
+        stat.tags,
+        stat.links,
+        size(stat.bytes),
+    )
+}
+
+fn of_purge(purged: &Purged) -> String {
+    let verb = if purged.dry_run { "would go" } else { "gone" };
+    format!(
+        "{verb}: {} tags, {} manifests, {} blobs, {}\n",
+        purged.tags,
+        purged.manifests,
+        purged.blobs,
+        size(purged.bytes)
+    )
+}
+
+fn of_verified(verified: &Verified) -> String {
+    let mut text = format!(
+        "{} blobs ({}) and {} manifests read; {} wrong",
+        verified.blobs,
+        size(verified.bytes),
+        verified.manifests,
+        verified.wrong
+    );
+    if verified.unknown > 0 {
+        let _ = write!(text, "; {} with a digest that cannot be computed here", verified.unknown);
+    }
+    text + "\n"
+}
+
+/// A line an image: name, digest, age, size, what is here.
+fn table(images: &[Image]) -> String {
+    let width = images.iter().map(|image| image.name.len()).max().unwrap_or(0);
+    images.iter().fold(String::new(), |mut text, image| {
+        let digest: String = image.digest.chars().take("sha256:".len() + 12).collect();
+        let here = match (image.is_complete, image.layers) {
+            (true, _) => "complete".to_owned(),
+            (false, 0) => "no layers".to_owned(),
+            (false, layers) => format!("{} of {layers} layers", image.layers_here),
+        };
+        let age = span(image.confirmed_seconds_ago);
+        let _ = writeln!(text, "{:width$}  {digest}  {age:>7}  {:>10}  {here}", image.name, size(image.bytes));
+        text
+    })
+}
+
+/// `8.3 MiB`
+fn size(bytes: u64) -> String {
+    let mut unit = "B";
+    let mut tenths = bytes.saturating_mul(10);
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1024;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
+/// `3d 4h`: the two largest units.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_spans_are_short() {
+        let sizes = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (3 << 40, "3.0 TiB")];
+        for (bytes, expected) in sizes {
+            assert_eq!(size(bytes), expected);
+        }
+        for (seconds, expected) in [(59, "59s"), (61, "1m 1s"), (7200, "2h 0m"), (90_000, "1d 1h")] {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The socket on which a running server is told to look after its cache: a line of JSON for a command, then a line for
+//! each thing it has to tell. For the user who runs it and for root, and never over the network.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_proxy_core::Config;
+use registry_proxy_core::cache::{Command, Event, Tell};
+use registry_proxy_core::config::StoreAddress;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+use super::describe;
+use crate::http::Service;
+use crate::{settings, store};
+
+/// A command is short, and comes at once.
+const MAX_COMMAND: u64 = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After a failure to accept, before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A line of an answer.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Told(Event),
+    Failed(String),
+    Done,
+}
+
+/// Where it is; `None`: there is none.
+pub(crate) fn path(config: &Config) -> Option<PathBuf> {
+    match config.admin_socket.as_deref() {
+        _ if config.cache.store == StoreAddress::None => None,
+        Some("none") => None,
+        Some(path) => Some(settings::expand(path)),
+        None => store::directory(&config.cache).map(|directory| directory.join("admin.sock")).or_else(|| {
+            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            runtime.filter(|path| path.is_absolute()).map(|path| path.join("registry-proxy.sock"))
+        }),
+    }
+}
+
+/// Removes the socket when the service ends, if it is still ours.
+pub(crate) struct Open {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Listens there. What goes wrong is said, and everything else is served all the same.
+pub(crate) async fn open(config: &Config, service: &Arc<Service>) -> Option<Open> {
+    let path = path(config)?;
+    match listen(&path).await {
+        Ok((listener, open)) => {
+            tracing::info!(path = %path.display(), "cache commands are taken");
+            tokio::spawn(serve(listener, Arc::clone(service)));
+            Some(open)
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "admin_socket: no cache commands are taken");
+            None
+        }
+    }
+}
+
+async fn listen(path: &Path) -> io::Result<(UnixListener, Open)> {
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(io::Error::new(ErrorKind::AddrInUse, "another server takes them there"));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "something else is there"));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    // By another name first: at its own it is never there with more rights than it should have.
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(format!(".{}", std::process::id()));
+    let temp = PathBuf::from(temp);
+    let _ = std::fs::remove_file(&temp);
+    let listener = UnixListener::bind(&temp)?;
+    let placed = std::fs::set_permissions(&temp, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&temp, path))
+        .and_then(|()| std::fs::symlink_metadata(path));
+    let found = placed.inspect_err(|_| drop(std::fs::remove_file(&temp)))?;
+    Ok((listener, Open { path: path.to_owned(), inode: found.ino() }))
+}
+
+async fn serve(listener: UnixListener, service: Arc<Service>) {
+    let own = rustix::process::geteuid().as_raw();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
+            tracing::warn!("admin_socket: another user asked, and is not answered");
+            continue;
+        }
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            // Whoever asked may have gone away: there is nobody to tell.
+            let _ = answer(stream, &service).await;
+        });
+    }
+}
+
+async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
+    let (reading, mut writing) = stream.split();
+    let mut text = String::new();
+    let mut reading = BufReader::new(reading).take(MAX_COMMAND);
+    tokio::time::timeout(PATIENCE, reading.read_line(&mut text)).await??;
+    let command = serde_json::from_str::<Command>(&text).map_err(|error| error.to_string());
+    let command = command.and_then(|command| command.check().map(|()| command));
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    let (command, house) = match (command, current.proxy.house()) {
+        (Ok(command), Some(house)) => (command, house),
+        (Err(what), _) => return put(&mut writing, &Line::Failed(what)).await,
+        (Ok(_), None) => return put(&mut writing, &Line::Failed("nothing is kept".to_owned())).await,
+    };
+    match &command {
+        Command::Stat | Command::List(_) => {}
+        Command::Purge { .. } | Command::Verify => tracing::info!(command = text.trim(), "a cache command"),
+    }
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let working = async move {
+        let last = {
+            let tell = |event| drop(sender.send(Line::Told(event)));
+            match house.run(&command, &tell).await {
+                Ok(()) => Line::Done,
+                Err(error) => Line::Failed(describe(&error)),
+            }
+        };
+        let _ = sender.send(last);
+        Ok(())
+    };
+    let telling = async {
+        while let Some(line) = told.recv().await {
+            put(&mut writing, &line).await?;
+        }
+        Ok(())
+    };
+    // If nobody listens any more, the work ends too.
+    tokio::try_join!(working, telling).map(|_: ((), ())| ())
+}
+
+async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &Line) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    writing.write_all(&text).await
+}
+
+/// Has a running server carry a command out.
+pub(super) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_>) -> Result<(), String> {
+    let lost = |error: io::Error| format!("the server did not answer: {error}");
+    let mut text = serde_json::to_vec(command).map_err(|error| error.to_string())?;
+    text.push(b'\n');
+    let (reading, mut writing) = stream.split();
+    writing.write_all(&text).await.map_err(lost)?;
+    let mut lines = BufReader::new(reading).lines();
+    while let Some(line) = lines.next_line().await.map_err(lost)? {
+        match serde_json::from_str(&line).map_err(|error| format!("the server is of another version: {error}"))? {
+            Line::Told(event) => tell(event),
+            Line::Failed(what) => return Err(what),
+            Line::Done => return Ok(()),
+        }
+    }
+    Err("the server went away before it was done".to_owned())
+}
