@@ -4,11 +4,15 @@ use std::fs;
 
 use crate::run::cargo;
 
-const CONFIGURATION: &str = "docs/reference/configuration.md";
+/// What prints a page, and where it belongs.
+const PAGES: [(&str, &str); 2] =
+    [("reference", "docs/reference/configuration.md"), ("outcomes", "docs/reference/outcomes.md")];
 
 pub(crate) fn run() -> Result<(), String> {
-    let page = cargo(&["run", "--quiet", "-p", "registry-proxy", "--", "reference"]).output()?;
-    fs::write(CONFIGURATION, page).map_err(|error| format!("cannot write {CONFIGURATION}: {error}"))?;
-    eprintln!("wrote {CONFIGURATION}");
+    for (command, path) in PAGES {
+        let page = cargo(&["run", "--quiet", "-p", "registry-proxy", "--", command]).output()?;
+        fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;
+        eprintln!("wrote {path}");
+    }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, describe_blob, describe_content};
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Purpose;
 use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
 use crate::relay::{Relay, Source, begun};
@@ -47,7 +47,7 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
     if visit.is_head() || is_known {
         let (length, outcome) = match cache {
             Some(cache) => kept::length(visit, cache, digest).await?,
-            None => (length_of(visit, digest).await?, Outcome::relayed()),
+            None => (length_of(visit, digest).await?, passed_on(visit)),
         };
         let mut response = Response::new(Body::Empty);
         describe_content(response.headers_mut(), digest, visit.is_open, true);
@@ -89,6 +89,15 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
 /// What keeps blobs: nothing, where the client may be sent elsewhere for them.
 pub(crate) fn kept_by<'a>(visit: &Visit<'a>) -> Option<&'a Arc<Cache>> {
     visit.cache.filter(|_| visit.upstream.redirects() == Redirects::Follow)
+}
+
+/// Passed on, and why it is not kept.
+fn passed_on(visit: &Visit<'_>) -> Outcome {
+    match (visit.cache, kept_by(visit)) {
+        (None, _) => Outcome::relayed(),
+        (Some(_), None) => Outcome::new(Done::Relayed, Why::LeftToClient),
+        (Some(_), Some(_)) => Outcome::new(Done::Relayed, Why::Unkeepable),
+    }
 }
 
 /// What a reply gives of the blob.
@@ -249,7 +258,7 @@ async fn relay(
     let (first, end) = window.range.map_or((0, None), |range| (range.first, Some(range.end)));
     let relay = Relay::new(source_of(visit, ask), response.into_body(), window.skip, first, end);
     let body = Body::stream(relay, length);
-    deliver(visit, digest, &window, body, Outcome::relayed()).await
+    deliver(visit, digest, &window, body, passed_on(visit)).await
 }
 
 /// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
@@ -283,7 +292,7 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
         Redirects::Rewrite if to_storage && tells_apart => {
             // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
             let behind_origin = url.as_str().get(url.origin().ascii_serialization().len()..).unwrap_or_default();
-            (format!("{}{behind_origin}", visit.outside.base()), "storage behind this address")
+            (format!("{}{behind_origin}", visit.outside.base()), Why::StorageHere)
         }
         Redirects::Rewrite if to_storage => {
             let target = Target {
@@ -294,9 +303,9 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
             let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
             let ns = visit.place.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
             let path = format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path);
-            (format!("{}{path}", visit.outside.base()), "target behind this address")
+            (format!("{}{path}", visit.outside.base()), Why::TargetHere)
         }
-        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), "redirects pass"),
+        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), Why::RedirectsPass),
     };
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::body::Body;
 use crate::digest::InvalidDigest;
 use crate::name::{InvalidName, InvalidReference};
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::upstream::{Failure, UpstreamText};
 
 /// What went wrong.
@@ -178,60 +178,54 @@ impl Error {
     /// Status, OCI error code, and what is said of it in header, log and metrics. Transient trouble of an upstream
     /// is 504: containerd does not try again after 502, and regclient drops a host for 503 (P-118).
     fn meaning(&self) -> (StatusCode, &'static str, Outcome) {
-        const fn refused(why: &'static str) -> Outcome {
+        const fn refused(why: Why) -> Outcome {
             Outcome::new(Done::Refused, why)
         }
-        const fn failed(why: &'static str) -> Outcome {
+        const fn failed(why: Why) -> Outcome {
             Outcome::new(Done::Failed, why)
         }
         match self {
-            Self::InvalidName(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused("invalid name")),
-            Self::InvalidDigest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", refused("invalid digest")),
-            Self::InvalidTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", refused("invalid tag")),
-            Self::NamespaceConflict => {
-                (StatusCode::BAD_REQUEST, "NAME_INVALID", refused("ns contradicts the path"))
-            }
-            Self::UnknownUpstream => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", refused("registry not served")),
-            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused("no such endpoint")),
-            Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused("no catalogue")),
-            Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused("repository not allowed")),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("login needed")),
-            Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused("wrong login")),
-            Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("two registries in one token")),
-            Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("token too large")),
-            Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("unreadable form")),
-            Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused("unsupported grant")),
-            Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused("refused by the upstream")),
-            Self::ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused("unknown upstream")),
-            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused("unknown upstream")),
+            Self::InvalidName(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Why::InvalidName)),
+            Self::InvalidDigest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", refused(Why::InvalidDigest)),
+            Self::InvalidTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", refused(Why::InvalidTag)),
+            Self::NamespaceConflict => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Why::NamespaceConflict)),
+            Self::UnknownUpstream => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", refused(Why::NotServed)),
+            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Why::NoSuchEndpoint)),
+            Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Why::NoCatalogue)),
+            Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RepositoryDenied)),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::LoginNeeded)),
+            Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::WrongLogin)),
+            Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TwoRegistries)),
+            Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TokenTooLarge)),
+            Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::UnreadableForm)),
+            Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused(Why::UnsupportedGrant)),
+            Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RefusedUpstream)),
+            Self::ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(Why::UnknownUpstream)),
+            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused(Why::UnknownUpstream)),
             Self::NotFound(text) => {
-                (StatusCode::NOT_FOUND, text.code().unwrap_or("NOT_FOUND"), refused("unknown upstream"))
+                (StatusCode::NOT_FOUND, text.code().unwrap_or("NOT_FOUND"), refused(Why::UnknownUpstream))
             }
-            Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused("push is off")),
+            Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::PushOff)),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused("method not allowed"))
+                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::MethodNotAllowed))
             }
-            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", refused("unknown upload")),
+            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", refused(Why::UnknownUpload)),
             Self::RangeNotSatisfiable { .. } => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", refused("range not satisfiable"))
+                (StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", refused(Why::RangeNotSatisfiable))
             }
-            Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused("several ranges")),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused("too large")),
+            Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::SeveralRanges)),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused(Why::TooLarge)),
             Self::ManifestTooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", refused("manifest too large"))
+                (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", refused(Why::ManifestTooLarge))
             }
-            Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused("request broke off")),
-            Self::Overloaded => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused("limits.waiting reached"))
-            }
-            Self::Limited { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed("limited by the upstream"))
-            }
+            Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused(Why::RequestBroke)),
+            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::TooManyWaiting)),
+            Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::Limited)),
             Self::Declined(status, text) => {
-                (*status, text.code().unwrap_or("UNSUPPORTED"), refused("declined by the upstream"))
+                (*status, text.code().unwrap_or("UNSUPPORTED"), refused(Why::Declined))
             }
-            Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused("loop")),
-            Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed("timeouts.head passed")),
+            Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused(Why::Loop)),
+            Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::HeadTimeout)),
             Self::Upstream(failure) | Self::LoginUnknown { failure, .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why()))
             }

@@ -227,9 +227,9 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     };
     let known = manifest::known(&visit, cache, reference).await;
     (explanation.pull.does, explanation.pull.why) = match known.plan {
-        Plan::Hit(why) => ("hit", why.to_owned()),
+        Plan::Hit(why) => ("hit", why.as_str().to_owned()),
         Plan::Ask => ("revalidate", why_asked(&visit, cache, reference).to_owned()),
-        Plan::Fetch(why) => ("fill", why.to_owned()),
+        Plan::Fetch(why) => ("fill", why.as_str().to_owned()),
         Plan::Missing(why) => ("refuse", why.to_owned()),
     };
     if let Reference::Tag(tag) = reference {

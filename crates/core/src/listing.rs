@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Purpose, within};
 use crate::upstream::{Failure, Negative};
 use crate::visit::{Answer, Visit};
@@ -75,7 +75,7 @@ async fn fetch(
     let known = |limit| cache.lists().find(&asked, limit, now).filter(|_| is_let_in);
     let limit = if visit.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
     if let Some(listed) = known(limit).filter(|_| visit.is_offline() || !visit.wants_it_new()) {
-        return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, "list is fresh")));
+        return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, Why::ListFresh)));
     }
     if visit.is_offline() {
         return Err(missing(crate::upstream::UpstreamText::default()));
@@ -85,14 +85,12 @@ async fn fetch(
             visit.shown(cache, None);
             let listed = Listed { headers: headers.clone(), body: body.clone(), at: now };
             cache.lists().keep(asked, listed);
-            Ok((headers, body, Outcome::new(Done::Filled, "list not here")))
+            Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
         }
         Err(negative) => {
             visit.denied(cache, &negative, endpoint);
             match known(cache.config().stale_if_error.0).filter(|_| negative.is_outage()) {
-                Some(listed) => {
-                    Ok((listed.headers, listed.body, Outcome::new(Done::Stale, "upstream cannot be asked")))
-                }
+                Some(listed) => Ok((listed.headers, listed.body, Outcome::new(Done::Stale, Why::CannotBeAsked))),
                 None => Err(negative.into_error(missing)),
             }
         }
@@ -172,7 +170,7 @@ pub(crate) fn front() -> Answer {
         "registry-proxy: a proxy for container registries. Pull with docker pull <this host>/<image>.\n";
     let mut response = Response::new(Body::from(Bytes::from_static(TEXT.as_bytes())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Answer::new(response, Done::Answered, "front page")
+    Answer::new(response, Done::Answered, Why::FrontPage)
 }
 
 #[cfg(test)]

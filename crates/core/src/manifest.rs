@@ -17,7 +17,7 @@ use crate::flight::Flights;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
 use crate::name::Reference;
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Purpose, within};
 use crate::upstream::{Ask, Failure, Identity, Negative, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
@@ -69,7 +69,7 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
         && !visit.is_offline()
         && let Ok(other) = find(visit, reference, &narrow).await
     {
-        (manifest, outcome) = (other, Outcome::new(Done::Relayed, "as the client's Accept wants it"));
+        (manifest, outcome) = (other, Outcome::new(Done::Relayed, Why::NarrowAccept));
     }
     let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
     let mut response = Response::new(match manifest.bytes {

@@ -1,6 +1,10 @@
 //! What was done with a request, and why: the `X-Registry-Proxy` header, a field of the log line and a metric label.
 
-use std::fmt;
+mod why;
+
+use std::fmt::{self, Write as _};
+
+pub use self::why::Why;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +32,36 @@ pub enum Done {
 }
 
 impl Done {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Answered,
+        Self::Hit,
+        Self::Joined,
+        Self::Filled,
+        Self::Revalidated,
+        Self::Stale,
+        Self::Relayed,
+        Self::Redirected,
+        Self::Refused,
+        Self::Failed,
+    ];
+
+    /// What it means.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Answered => "from what the proxy knows itself",
+            Self::Hit => "from the cache, without asking the upstream",
+            Self::Joined => "from what another request or process was fetching",
+            Self::Filled => "fetched from the upstream, and kept",
+            Self::Revalidated => "from the cache, after the upstream has confirmed it",
+            Self::Stale => "from the cache, unconfirmed; with a `Warning` header",
+            Self::Relayed => "passed on from the upstream",
+            Self::Redirected => "the client was sent elsewhere",
+            Self::Refused => "declined by a rule, or by the upstream's decision",
+            Self::Failed => "the upstream could not answer",
+        }
+    }
+
     /// The word for it, in the header, the log and the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,29 +79,76 @@ impl Done {
     }
 }
 
-/// What was done, and the reason in a few words: a closed set of texts, so it can be a label.
+/// What was done, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// What was done.
     pub done: Done,
     /// Why.
-    pub why: &'static str,
+    pub why: Why,
 }
 
 impl Outcome {
     /// An outcome with its reason.
-    pub const fn new(done: Done, why: &'static str) -> Self {
+    pub const fn new(done: Done, why: Why) -> Self {
         Self { done, why }
     }
 
     /// Passed on from the upstream, since nothing is kept.
     pub const fn relayed() -> Self {
-        Self::new(Done::Relayed, "no store")
+        Self::new(Done::Relayed, Why::NoStore)
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; why=\"{}\"", self.done.as_str(), self.why)
+        write!(f, "{}; why=\"{}\"", self.done.as_str(), self.why.as_str())
+    }
+}
+
+/// `docs/reference/outcomes.md`.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Outcomes\n\n\
+         Made from the code by `cargo xtask docs`; do not edit.\n\n\
+         Every answer says what was done and why, in the header `X-Registry-Proxy: hit; why=\"tag is fresh\"`, in the fields\n\
+         `outcome` and `why` of its log line, and in the labels of `registry_proxy_requests_total`. These are all there are.\n",
+    );
+    for done in Done::ALL {
+        let name = done.as_str();
+        // Writing to a String cannot fail.
+        let _ = write!(page, "\n## `{name}`\n\n{}.\n\n| why | meaning |\n|---|---|\n", sentence(done.meaning()));
+        for why in Why::ALL.iter().filter(|why| why.goes_with().contains(&done)) {
+            let _ = writeln!(page, "| `{}` | {} |", why.as_str(), why.meaning());
+        }
+    }
+    page
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_what_the_code_says() {
+        let page = include_str!("../../../docs/reference/outcomes.md");
+        assert_eq!(page, markdown(), "write it anew with: cargo xtask docs");
+    }
+
+    #[test]
+    fn no_two_reasons_share_their_words_and_every_word_fits_into_a_header() {
+        let words: std::collections::HashSet<_> = Why::ALL.iter().map(|why| why.as_str()).collect();
+        assert_eq!(words.len(), Why::ALL.len());
+        for word in words {
+            assert!(word.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"'), "{word}");
+        }
+        for done in Done::ALL {
+            assert!(Why::ALL.iter().any(|why| why.goes_with().contains(&done)), "{done:?} for no reason");
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::fill::Fills;
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
 use crate::manifest::Questions;
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::outside::{Outside, Windows};
 use crate::platform::{Clock, Cx, Moment, Platform, within};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
@@ -138,7 +138,7 @@ impl Proxy {
                 response
                     .headers_mut()
                     .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                Ok(Answer::new(response, Done::Answered, "ping"))
+                Ok(Answer::new(response, Done::Answered, Why::Ping))
             }
             Route::Token(door) => {
                 subject.endpoint = "token";
@@ -148,7 +148,7 @@ impl Proxy {
                 *request.headers_mut() = head.headers.clone();
                 let token = Box::pin(self.access.token(request, &door, &self.routes, &self.upstreams));
                 let response = self.in_time(token).await?;
-                Ok(Answer::new(response, Done::Answered, "token"))
+                Ok(Answer::new(response, Done::Answered, Why::Token))
             }
             Route::Catalog if is_read => listing::catalog(),
             Route::Front if is_read => Ok(listing::front()),
@@ -379,7 +379,7 @@ impl Drop for Record {
                 reference = self.subject.reference,
                 status = self.status.as_u16(),
                 outcome = self.outcome.done.as_str(),
-                why = self.outcome.why,
+                why = self.outcome.why.as_str(),
                 end = end,
                 size_bytes = self.sent_bytes,
                 duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),

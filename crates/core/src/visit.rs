@@ -12,7 +12,7 @@ use crate::config::{Bounds, Timeouts};
 use crate::digest::Digest;
 use crate::fill::Fills;
 use crate::manifest::Questions;
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
 use crate::platform::{Platform, Purpose};
 use crate::route::Place;
@@ -64,13 +64,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Passed on from the upstream.
+    /// Passed on from the upstream, as it always is.
     pub(crate) fn relayed(response: Response<Body>) -> Self {
-        Self { response, outcome: Outcome::relayed() }
+        Self { response, outcome: Outcome::new(Done::Relayed, Why::NeverKept) }
     }
 
     /// With another outcome.
-    pub(crate) fn new(response: Response<Body>, done: Done, why: &'static str) -> Self {
+    pub(crate) fn new(response: Response<Body>, done: Done, why: Why) -> Self {
         Self { response, outcome: Outcome::new(done, why) }
     }
 }

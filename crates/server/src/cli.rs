@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
+    /// Print the table of what can be done and why, as Markdown.
+    #[command(hide = true)]
+    Outcomes,
 }
 
 const EXAMPLES: &str = "\

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     if let Some(Command::Reference) = cli.command {
         return cli::print(&registry_proxy_core::config::reference::markdown());
     }
+    if let Some(Command::Outcomes) = cli.command {
+        return cli::print(&registry_proxy_core::outcome::markdown());
+    }
     let settings = Settings::new(&cli);
     let config = match settings.load() {
         Ok(config) => config,
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => cli::check(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => keeper::run(arguments, &config),
-        Some(Command::Serve | Command::Reference) | None => serve(settings, config),
+        Some(Command::Serve | Command::Reference | Command::Outcomes) | None => serve(settings, config),
     }
 }
 

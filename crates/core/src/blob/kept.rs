@@ -12,7 +12,7 @@ use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Part, within};
 use crate::range::{ByteRange, RangeSpec};
 use crate::relay::{Relay, Source};
@@ -27,7 +27,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(100);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What kept a blob from being kept.
-const BYPASSED: Outcome = Outcome::new(Done::Relayed, "cache cannot take it");
+const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
 
 /// The length of a blob, in bytes.
 pub(super) async fn length(
@@ -38,14 +38,14 @@ pub(super) async fn length(
     // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
     if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
         if let Some(length) = cache.blob_length(digest).await {
-            return Ok((Some(length), Outcome::new(Done::Hit, "digest")));
+            return Ok((Some(length), Outcome::new(Done::Hit, Why::Digest)));
         }
         if let Some(spool) = visit.fills.find(digest, visit.platform.clock.now()) {
-            return Ok((Some(spool.total()), Outcome::new(Done::Joined, "arriving")));
+            return Ok((Some(spool.total()), Outcome::new(Done::Joined, Why::Arriving)));
         }
     }
     let length = show(visit, cache, digest).await?;
-    Ok((length, Outcome::new(Done::Relayed, "head of what is not here")))
+    Ok((length, Outcome::new(Done::Relayed, Why::AbsentHead)))
 }
 
 /// Has the upstream show this client the blob.
@@ -72,12 +72,12 @@ fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<()
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
     let now = visit.platform.clock.now();
     let mut may_have = visit.may_have(cache, digest).await;
-    let mut hit = Outcome::new(Done::Hit, "digest");
+    let mut hit = Outcome::new(Done::Hit, Why::Digest);
     if !may_have && (cache.blob_length(digest).await.is_some() || visit.fills.find(digest, now).is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
         may_have = true;
-        hit = Outcome::new(Done::Revalidated, "access confirmed");
+        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
     }
     if may_have && let Some(found) = cache.blob(digest, None).await {
         let window = Window::whole(found.stat.length);
@@ -103,7 +103,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         && let Some(found) = cache.blob(digest, None).await
     {
         let window = Window::whole(found.stat.length);
-        let outcome = if is_stored { Outcome::new(Done::Joined, "fetched by another process") } else { hit };
+        let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
         return deliver(visit, digest, &window, found.body, outcome).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
@@ -136,7 +136,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
     lead.open(&spool, now);
     drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))), lease);
-    read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, "blob not here")).await
+    read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, Why::BlobAbsent)).await
 }
 
 /// From what is arriving.
@@ -149,9 +149,9 @@ async fn join(
     let source = source_of(visit, ask_for(visit, digest, Method::GET));
     let outcome = if spool.begin_run() {
         drive(visit, cache, spool, source.clone(), None, None);
-        Outcome::new(Done::Filled, "the rest of what is here")
+        Outcome::new(Done::Filled, Why::BlobRest)
     } else {
-        Outcome::new(Done::Joined, "arriving")
+        Outcome::new(Done::Joined, Why::Arriving)
     };
     read(visit, digest, spool, source, Window::whole(spool.total()), outcome).await
 }
@@ -226,10 +226,10 @@ pub(super) async fn range(
     let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
     let stored = cache.blob_length(digest).await;
     let arriving = visit.fills.find(digest, now);
-    let mut hit = Outcome::new(Done::Hit, "digest");
+    let mut hit = Outcome::new(Done::Hit, Why::Digest);
     if (stored.is_some() || arriving.is_some()) && !visit.may_have(cache, digest).await {
         show(visit, cache, digest).await?;
-        hit = Outcome::new(Done::Revalidated, "access confirmed");
+        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
     }
     if let Some(total) = stored {
         match spec.within(total) {
@@ -252,7 +252,7 @@ pub(super) async fn range(
         }
         if spool.has_or_awaits(range.first, range.end, NEAR_BYTES) {
             let source = source_of(visit, ask_for(visit, digest, Method::GET));
-            let joined = Outcome::new(Done::Joined, "range of what is arriving");
+            let joined = Outcome::new(Done::Joined, Why::RangeArriving);
             let reading = read(visit, digest, spool, source, Window::part(range), joined);
             // Bounded: what does not come in time is fetched by itself (P-105).
             if let Ok(answer) = within(&*visit.platform.clock, cache.config().fill.wait.0, reading).await {
@@ -292,10 +292,7 @@ pub(super) async fn range(
     let (body, outcome) = match spool.filter(|spool| spool.total() == range.total) {
         Some(spool) => {
             let keep = Keep::new(body, spool, range.first, Arc::clone(&visit.platform.tasks));
-            (
-                Body::stream(keep, Some(range.length())),
-                Outcome::new(Done::Relayed, "range of what is not here; kept"),
-            )
+            (Body::stream(keep, Some(range.length())), Outcome::new(Done::Relayed, Why::AbsentRange))
         }
         None => (body, BYPASSED),
     };

@@ -12,13 +12,13 @@ use crate::cache::{Cache, Key, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::Reference;
-use crate::outcome::{Done, Outcome};
+use crate::outcome::{Done, Outcome, Why};
 use crate::platform::within;
 use crate::upstream::{Failure, Negative, UpstreamText};
 use crate::visit::Visit;
 
 /// A pull that would have counted, and did not.
-const SPARED: Outcome = Outcome::new(Done::Stale, "budget nearly spent");
+const SPARED: Outcome = Outcome::new(Done::Stale, Why::BudgetSpared);
 
 /// What is found, and what was done for it.
 type Found = (Manifest, Outcome);
@@ -61,15 +61,15 @@ async fn by_digest(
             fetch(visit, reference, accept).await?;
         }
         visit.shown(cache, Some(digest));
-        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, "access confirmed")));
+        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::AccessConfirmed)));
     }
     if visit.is_head() {
         let found = find(visit, reference, accept).await?;
         visit.shown(cache, Some(digest));
-        return Ok((found, Outcome::new(Done::Relayed, "head of what is not here")));
+        return Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)));
     }
     let found = fetch_once(visit, cache, reference, accept, None).await?;
-    Ok((found, Outcome::new(Done::Filled, "digest not here")))
+    Ok((found, Outcome::new(Done::Filled, Why::DigestAbsent)))
 }
 
 async fn by_tag(
@@ -96,12 +96,12 @@ async fn by_tag(
             found.map(|found| {
                 visit.shown(cache, None);
                 cache.point(key.clone(), Pointer { digest: found.digest.clone(), confirmed: now });
-                (found, Outcome::new(Done::Relayed, "head of what is not here"))
+                (found, Outcome::new(Done::Relayed, Why::AbsentHead))
             })
         }
         None => {
             let found = fetch_once(visit, cache, reference, accept, Some(&key)).await;
-            found.map(|found| (found, Outcome::new(Done::Filled, "tag not here")))
+            found.map(|found| (found, Outcome::new(Done::Filled, Why::TagAbsent)))
         }
     };
     match (asked, kept) {
@@ -143,9 +143,9 @@ async fn revalidate(
         // The registry knows no HEAD that says enough.
         let found = fetch_once(visit, cache, reference, accept, Some(key)).await?;
         let outcome = if found.digest == pointer.digest {
-            Outcome::new(Done::Revalidated, "tag unchanged")
+            Outcome::new(Done::Revalidated, Why::TagUnchanged)
         } else {
-            Outcome::new(Done::Filled, "tag changed")
+            Outcome::new(Done::Filled, Why::TagChanged)
         };
         return Ok((found, outcome));
     };
@@ -153,18 +153,18 @@ async fn revalidate(
     cache.prove(visit.upstream.name(), &visit.place.name, &digest);
     if digest == pointer.digest {
         cache.point(key.clone(), Pointer { digest, confirmed });
-        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, "tag unchanged")));
+        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::TagUnchanged)));
     }
     if let Some(other) = cache.manifest(&digest).await {
         cache.point(key.clone(), Pointer { digest, confirmed });
-        return Ok((of_kept(&other), Outcome::new(Done::Revalidated, "tag changed to what is here")));
+        return Ok((of_kept(&other), Outcome::new(Done::Revalidated, Why::TagKnown)));
     }
     if is_spared(visit, cache, pointer, kept).await {
         return Ok((of_kept(kept), SPARED));
     }
     let found = fetch_once(visit, cache, &Reference::Digest(digest.clone()), accept, None).await?;
     cache.point(key.clone(), Pointer { digest, confirmed });
-    Ok((found, Outcome::new(Done::Filled, "tag changed")))
+    Ok((found, Outcome::new(Done::Filled, Why::TagChanged)))
 }
 
 /// Fetches and keeps; once however many ask.
@@ -237,11 +237,11 @@ async fn has_blobs(cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
     false
 }
 
-fn why_stale(negative: &Negative) -> &'static str {
+fn why_stale(negative: &Negative) -> Why {
     match negative {
-        Negative::Limited { .. } => "upstream limits the rate",
+        Negative::Limited { .. } => Why::LimitsRate,
         Negative::Failed(failure) => failure.why(),
-        _ => "upstream cannot be asked",
+        _ => Why::CannotBeAsked,
     }
 }
 

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
 use crate::name::Reference;
+use crate::outcome::Why;
 use crate::visit::Visit;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// What is here is served.
-    Hit(&'static str),
+    Hit(Why),
     /// It is here, and its upstream is asked first.
     Ask,
     /// It is fetched.
-    Fetch(&'static str),
+    Fetch(Why),
     /// It is not found, and nobody is asked.
     Missing(&'static str),
 }
@@ -38,10 +39,10 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
         Reference::Digest(digest) => {
             let manifest = cache.manifest(digest).await;
             let plan = match &manifest {
-                Some(_) if visit.may_have(cache, digest).await => Plan::Hit("digest"),
+                Some(_) if visit.may_have(cache, digest).await => Plan::Hit(Why::Digest),
                 _ if visit.is_offline() => Plan::Missing("offline"),
                 Some(_) => Plan::Ask,
-                None => Plan::Fetch("digest not here"),
+                None => Plan::Fetch(Why::DigestAbsent),
             };
             Known { pointer: None, manifest, plan }
         }
@@ -53,17 +54,17 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
                 None => None,
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
-                Some(_) if visit.is_let_in(cache) && visit.is_offline() => Plan::Hit("offline"),
+                Some(_) if visit.is_let_in(cache) && visit.is_offline() => Plan::Hit(Why::Offline),
                 Some(pointer) if visit.is_let_in(cache) && !visit.wants_it_new() => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
                     match pointer.freshness(rule, visit.platform.clock.unix_seconds()) {
-                        Freshness::Fresh => Plan::Hit("tag is fresh"),
+                        Freshness::Fresh => Plan::Hit(Why::TagFresh),
                         Freshness::Due => Plan::Ask,
                     }
                 }
                 _ if visit.is_offline() => Plan::Missing("offline"),
                 Some(_) => Plan::Ask,
-                None => Plan::Fetch("tag not here"),
+                None => Plan::Fetch(Why::TagAbsent),
             };
             Known { pointer, manifest, plan }
         }

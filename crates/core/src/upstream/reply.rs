@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::body::Body;
 use crate::error::Error;
+use crate::outcome::Why;
 
 /// Longest text of an upstream that is repeated to a client.
 const MAX_MESSAGE_CHARS: usize = 500;
@@ -82,21 +83,21 @@ pub enum Failure {
 
 impl Failure {
     /// A few words for header, log and metrics.
-    pub fn why(&self) -> &'static str {
+    pub fn why(&self) -> Why {
         match self {
-            Self::Unreachable => "upstream unreachable",
-            Self::TimedOut => "upstream timed out",
-            Self::Resting => "upstream left alone after a failure",
-            Self::Status(_) => "upstream error",
-            Self::Broken => "upstream connection broke",
-            Self::Busy => "max_connections in use",
-            Self::Coded => "upstream sent coded bytes",
-            Self::DigestMismatch => "digest mismatch",
-            Self::NoManifest => "no manifest",
-            Self::TooLarge => "too large",
-            Self::Redirect(_) => "redirect refused",
-            Self::RealmNotTrusted => "realm not trusted",
-            Self::Nonsense(_) => "upstream answer unusable",
+            Self::Unreachable => Why::Unreachable,
+            Self::TimedOut => Why::TimedOut,
+            Self::Resting => Why::Resting,
+            Self::Status(_) => Why::UpstreamError,
+            Self::Broken => Why::Broke,
+            Self::Busy => Why::Busy,
+            Self::Coded => Why::Coded,
+            Self::DigestMismatch => Why::DigestMismatch,
+            Self::NoManifest => Why::NoManifest,
+            Self::TooLarge => Why::TooLarge,
+            Self::Redirect(_) => Why::RedirectRefused,
+            Self::RealmNotTrusted => Why::RealmNotTrusted,
+            Self::Nonsense(_) => Why::Unusable,
         }
     }
 }

@@ -197,6 +197,32 @@ async fn not_found_is_remembered_for_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_never_kept_does_not_say_that_there_is_no_store() {
+    let lab = Fixture::caching(&upstream("push=true\nredirects='pass'"));
+    let (digest, layer) = image(&lab, "1");
+    let push = lab.put("/v2/a/b/manifests/v2").header("content-type", OCI_MANIFEST).body(manifest_of(9));
+    for (call, why) in [
+        (lab.get("/v2/a/b/tags/list"), "never kept"),
+        (push, "never kept"),
+        (lab.get(&format!("/v2/a/b/blobs/{layer}")), "redirects are not followed"),
+        (lab.head(&format!("/v2/a/b/blobs/{layer}")), "redirects are not followed"),
+        (lab.get(&format!("/v2/a/b/manifests/{digest}")), "digest not here"),
+    ] {
+        let seen = call.await;
+        assert!(seen.status.is_success() && seen.header("x-registry-proxy").contains(why), "{why}: {seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_of_unknown_length_passes_by_and_says_so() {
+    let lab = Fixture::caching("");
+    let (_, layer) = image(&lab, "1");
+    lab.net.fault("GET", "/blobs/", 1, Fault::change(|answer| answer.length = None));
+    let seen = lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+    assert_eq!((seen.status.as_u16(), seen.header("x-registry-proxy")), (200, "relayed; why=\"cannot be kept\""));
+}
+
+#[tokio::test(start_paused = true)]
 async fn not_found_ends_however_often_it_is_asked() {
     let lab = Fixture::caching("[cache]\nnegative_ttl='10s'");
     assert_eq!(lab.get(V1).await.status, 404);
@@ -329,6 +355,20 @@ mod private {
         lab.wait(61).await;
         assert_eq!(lab.get(SECRET).bearer(&alice).await.status, 403);
         assert_eq!(lab.get(&path).bearer(&alice).await.status, 403);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_layer_is_asked_about_when_the_grant_is_over() {
+        let (lab, _, layer) = town();
+        let alice = lab.login("alice", "wonder").await;
+        let path = format!("/v2/a/b/blobs/{layer}");
+        assert_eq!(lab.get(&path).bearer(&alice).await.done(), "filled");
+        for range in ["", "bytes=0-9"] {
+            lab.wait(61).await;
+            let call = lab.get(&path).bearer(&alice);
+            let seen = if range.is_empty() { call.await } else { call.header("range", range).await };
+            assert_eq!(seen.header("x-registry-proxy"), "revalidated; why=\"access confirmed\"", "{range}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
