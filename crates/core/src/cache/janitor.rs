@@ -75,7 +75,10 @@ impl Janitor {
         let (Some(cache), Some(fills)) = (self.cache.upgrade(), self.fills.upgrade()) else { return false };
         let house = House::of_cache(Arc::clone(&cache), fills);
         if let Err(error) = self.tidy(&cache, &house, sweeps).await {
-            cache.failed("tidy", &error);
+            telemetry::store_failed("tidy", error.why());
+            // Whoever serves goes on asking the store: what is wrong for a list need not be wrong for a blob.
+            let source = std::error::Error::source(&error).map(tracing::field::display);
+            tracing::warn!(error = source, "{error}; no room was made, the next try is soon");
         }
         true
     }

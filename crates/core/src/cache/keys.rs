@@ -54,6 +54,8 @@ pub enum Kind {
     },
 }
 
+/// Prefix of every key. A directory may hold what is not ours beside it.
+pub const EVERYTHING: &str = "v1/";
 /// Prefix of every blob's key.
 pub const BLOBS: &str = "v1/blobs/";
 /// Prefix of every manifest's key.

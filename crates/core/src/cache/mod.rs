@@ -27,7 +27,7 @@ use quick_cache::sync::Cache as Memory;
 pub(crate) use self::grants::{Claim, Grants};
 pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
 pub use self::janitor::Janitor;
-pub use self::keys::{BLOBS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
+pub use self::keys::{BLOBS, EVERYTHING, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
 
 pub(crate) use self::house::Cleared;

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::house::House;
 use super::inventory::{Content, IN_USE, Id, Inventory, Item, Packed};
-use super::{Key, Kind, Pointer, StoredManifest};
+use super::{EVERYTHING, Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
@@ -49,7 +49,7 @@ impl House {
         let now = self.clock.unix_seconds();
         let mut survey = Survey::default();
         let mut items = Vec::new();
-        let mut list = self.store.list("");
+        let mut list = self.store.list(EVERYTHING);
         while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
             let entry = entry?;
             // A time to come is a clock gone wrong, and makes nothing immortal.

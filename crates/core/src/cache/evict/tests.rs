@@ -99,6 +99,31 @@ fn what_is_in_use_stays_whole_whatever_is_wanted() {
     assert_eq!(gone(&items, &names, all), [4]);
 }
 
+#[test]
+fn what_nothing_else_needs_goes_with_what_is_purged() {
+    // Two images that share a layer, below one index that names the first.
+    let items = [(Manifest, 1, 0), (Manifest, 1, 0), (Manifest, 1, 0), (Blob, 1, 0), (Blob, 1, 0), (Blob, 1, 0)];
+    let names = [(0, 1), (1, 3), (1, 4), (2, 4), (2, 5)];
+    let (inventory, ids) = inventory(&items, &names);
+    for (roots, is_forced, kept, expected, why) in [
+        (&[0][..], false, &[][..], &[0, 1, 3][..], "all below, but for what the other image needs"),
+        (&[0, 2], false, &[], &[0, 1, 2, 3, 4, 5], "nobody needs it any more"),
+        (&[0], false, &[0], &[], "another tag leads there"),
+        (&[0], false, &[1], &[0], "a tag leads below it"),
+        (&[1], false, &[], &[], "the index needs it"),
+        (&[1], true, &[1], &[1, 3], "whatever leads to it"),
+        (&[4], true, &[], &[4], "a layer"),
+    ] {
+        let id = |at: &usize| ids[*at];
+        let roots: Vec<Id> = roots.iter().map(id).collect();
+        let gone = left_alone(&inventory, &roots, is_forced, &kept.iter().map(id).collect());
+        let mut gone: Vec<usize> =
+            gone.iter().map(|id| ids.iter().position(|other| other == id).unwrap()).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, expected, "{why}");
+    }
+}
+
 /// A ring cannot be, and must not hang or hide anything.
 #[test]
 fn a_ring_can_go() {

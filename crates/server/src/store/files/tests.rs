@@ -464,3 +464,26 @@ async fn writes_until_it_is_killed() {
         store.write(&tag, record, When::Always).await.unwrap();
     }
 }
+
+/// A disk of its own has a directory that only root may look into: `lost+found`.
+#[test]
+fn our_keys_are_listed_whatever_lies_beside_them() {
+    let (dir, store) = store();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let key = runtime().block_on(put(&store, &content(7, 10)));
+    std::fs::create_dir(dir.path().join("lost+found")).unwrap();
+    let shard = format!("v1/blobs/sha256/{}", key.as_str().split('/').nth(3).unwrap());
+    for path in ["", "v1", "v1/blobs", "v1/blobs/sha256", &shard] {
+        std::fs::set_permissions(dir.path().join(path), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::set_permissions(dir.path().join("lost+found"), PermissionsExt::from_mode(0o000)).unwrap();
+    let nobody = std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65534)).unwrap();
+        }
+        let everything = registry_proxy_core::cache::EVERYTHING;
+        runtime().block_on(store.list(everything).try_collect::<Vec<Entry>>()).unwrap()
+    });
+    let found: Vec<Key> = nobody.join().unwrap().into_iter().map(|entry| entry.key).collect();
+    assert_eq!(found, [key]);
+}
