@@ -37,7 +37,10 @@ pub(super) async fn length(
 ) -> Result<(Option<u64>, Outcome), Error> {
     // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
     if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
-        if let Some(length) = cache.blob_length(digest).await {
+        // A file that was cut short does not say how long the blob is.
+        if let Some(length) = cache.blob_length(digest).await
+            && cache.is_right(digest).await
+        {
             return Ok((Some(length), Outcome::new(Done::Hit, Why::Digest)));
         }
         if let Some(spool) = visit.fills.find(digest, visit.platform.clock.now()) {

@@ -5,6 +5,7 @@
 //! commit the same bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,8 +13,10 @@ use super::{Cache, Key};
 use crate::digest::Digest;
 use crate::platform::When;
 
-/// How long a lease holds: longer than anybody waits for its holder.
-const LIFE_SECONDS: u64 = 60;
+/// How long a lease holds if nobody renews it: as long others wait for one that died.
+const LIFE_SECONDS: u64 = 10;
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(4);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
 
@@ -21,6 +24,8 @@ const MAX_EPOCHS: u32 = 100;
 pub(crate) struct Lease {
     cache: Arc<Cache>,
     key: Key,
+    /// Gone when this is, so that the renewals end.
+    _held: Arc<()>,
 }
 
 /// What asking for a lease gives.
@@ -37,14 +42,12 @@ impl Cache {
         if !self.store.is_shared() {
             return Leased::Ours(None);
         }
-        let now = self.clock_seconds();
+        let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
-            let until = now.saturating_add(LIFE_SECONDS);
-            let record = Bytes::from(until.to_string());
-            match self.ask("lease", self.store.write(&key, record, When::Absent)).await {
+            match self.ask("lease", self.store.write(&key, self.lease_record(), When::Absent)).await {
                 None => return Leased::Ours(None),
-                Some(true) => return Leased::Ours(Some(Lease { cache: Arc::clone(self), key })),
+                Some(true) => return Leased::Ours(Some(self.hold(key))),
                 Some(false) => {}
             }
             let record = self.ask("lease", self.store.read(&key)).await.flatten();
@@ -57,8 +60,29 @@ impl Cache {
         Leased::Ours(None)
     }
 
-    fn clock_seconds(&self) -> u64 {
-        self.clock.unix_seconds()
+    /// Holds a lease, and renews it until it is dropped.
+    fn hold(self: &Arc<Self>, key: Key) -> Lease {
+        let held = Arc::new(());
+        let (cache, renewed, while_held) = (Arc::clone(self), key.clone(), Arc::downgrade(&held));
+        self.tasks.spawn(Box::pin(async move {
+            loop {
+                cache.clock.sleep(RENEW_EVERY).await;
+                if while_held.strong_count() == 0 {
+                    return;
+                }
+                let _ = cache.ask("lease", cache.store.write(&renewed, cache.lease_record(), When::Always)).await;
+                if while_held.strong_count() == 0 {
+                    // It was given up while it was being written.
+                    cache.ask("remove", cache.store.remove(&renewed)).await;
+                    return;
+                }
+            }
+        }));
+        Lease { cache: Arc::clone(self), key, _held: held }
+    }
+
+    fn lease_record(&self) -> Bytes {
+        Bytes::from(self.clock.unix_seconds().saturating_add(LIFE_SECONDS).to_string())
     }
 }
 

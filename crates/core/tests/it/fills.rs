@@ -294,6 +294,24 @@ mod instances {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_while_its_holder_works_and_no_longer() {
+        let store = shared();
+        let (lab, _) = two(&store);
+        let path = blob(&lab);
+        let key = Key::lease(&Digest::sha256(&content()), 1);
+        lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(24)));
+        let look = async {
+            lab.wait(20).await;
+            let record = store.read(&key).await.unwrap().expect("a lease");
+            std::str::from_utf8(&record).unwrap().parse::<u64>().unwrap()
+        };
+        let (_, until) = tokio::join!(async { lab.get(&path).await }, look);
+        assert!(until > EPOCH + 20, "{}", until - EPOCH);
+        lab.wait(30).await;
+        assert_eq!(store.read(&key).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_lease_of_one_that_died_runs_out() {
         for (until, at_least) in [(EPOCH + 5, 5), (EPOCH - 1, 0), (EPOCH + 1_000_000, 0)] {
             let store = shared();
