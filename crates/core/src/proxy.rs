@@ -82,6 +82,13 @@ impl Proxy {
         self.cache.as_ref().map(|cache| House::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
     }
 
+    /// Waits, before the process ends, until what was served is kept as well: for `limit` at the most.
+    pub async fn settle(&self, limit: Duration) {
+        if let Some(cache) = &self.cache {
+            cache.settle(limit).await;
+        }
+    }
+
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
         let started = self.platform.clock.now();

@@ -23,6 +23,9 @@ use crate::{connection, keeper, metrics};
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long what was served just now may take to reach the store, before we end.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// What answers requests, on whichever connection.
 pub(crate) struct Service {
     pub(crate) reloadable: Reloadable,
@@ -91,6 +94,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
         _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
     }
+    service.reloadable.current().proxy.settle(SETTLE).await;
     Ok(())
 }
 

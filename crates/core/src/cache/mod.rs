@@ -17,7 +17,7 @@ mod tag;
 mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +73,8 @@ pub(crate) struct Cache {
     lists: Lists,
     absent: Memory<(Claim, Box<str>), Moment>,
     room: Arc<Room>,
+    /// How much is on its way into the store, and who waits for it.
+    busy: (AtomicUsize, event_listener::Event),
     /// Until when the store is left alone, in milliseconds on the clock.
     rests_until: AtomicU64,
 }
@@ -107,6 +109,7 @@ impl Cache {
             lists: Lists::new(bytes / 8),
             absent: Memory::new(1000),
             room: Arc::new(Room::new()),
+            busy: Default::default(),
             rests_until: AtomicU64::new(0),
         })
     }
@@ -385,15 +388,47 @@ impl Cache {
         answer.map_err(|error| self.failed(what, &error)).ok()
     }
 
+    /// Held while something is on its way into the store that no client waits for.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.0.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Waits until what is on its way into the store is there, or for `limit`.
+    pub(crate) async fn settle(&self, limit: Duration) {
+        let settled = async {
+            loop {
+                let listener = self.busy.1.listen();
+                if self.busy.0.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
+                listener.await;
+            }
+        };
+        // What takes longer is fetched again.
+        let _ = within(&*self.clock, limit, settled).await;
+    }
+
     fn write_soon(self: &Arc<Self>, records: Vec<(Key, Bytes)>) {
-        let cache = Arc::clone(self);
+        let (cache, busy) = (Arc::clone(self), self.busy());
         self.tasks.spawn(Box::pin(async move {
+            let _busy = busy;
             for (key, value) in records {
                 if cache.ask("write", cache.store.write(&key, value, When::Always)).await.is_none() {
                     return;
                 }
             }
         }));
+    }
+}
+
+/// Something on its way into the store.
+pub(crate) struct Busy(Arc<Cache>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.busy.1.notify(usize::MAX);
     }
 }
 

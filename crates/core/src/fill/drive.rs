@@ -110,6 +110,7 @@ impl Drive {
         let result = match ended {
             Ok(true) => {
                 // Whoever waits for the tail may have it; the store takes its time.
+                let _busy = self.cache.busy();
                 self.spool.end_run(Phase::Whole);
                 match self.spool.commit().await {
                     Ok(()) => self.cache.committed(self.spool.digest()).await,

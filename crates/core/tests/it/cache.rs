@@ -42,6 +42,19 @@ async fn what_was_pulled_once_is_pulled_without_the_upstream_and_after_a_restart
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_just_pulled_is_there_after_a_restart_that_comes_at_once() {
+    let mut lab = Fixture::caching("");
+    let (_, layer) = image(&lab, "1");
+    let blob = format!("/v2/a/b/blobs/{layer}");
+    lab.get(V1).await;
+    lab.get(&blob).await;
+    lab.proxy.settle(std::time::Duration::from_secs(5)).await;
+    lab.restart("");
+    lab.net.fault("*", "", 99, Fault::Refuse);
+    assert_eq!((lab.get(V1).await.done(), lab.get(&blob).await.done()), ("hit", "hit"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tag_changes_after_its_time_and_not_before() {
     let lab = Fixture::caching("[cache]\ntag_ttl='60s'");
     let (old, _) = image(&lab, "1");
