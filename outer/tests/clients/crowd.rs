@@ -2,11 +2,11 @@
 //!
 //! `REGISTRY_PROXY_CROWD_MIB` says how large the blob is (64).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_proxy_outer::digest::Hasher;
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::proxy::{Proxy, Setup};
 use registry_proxy_outer::registry::Faucet;
@@ -26,22 +26,23 @@ const MEMORY_KIB: u64 = 96 << 10;
 /// The first byte is there this soon, once the upstream has sent one …
 const FIRST_BYTE: Duration = Duration::from_millis(100);
 /// … and where the machine has other things to do, later by what it takes for an answer that costs nothing, so many
-/// times: accepting, looking for the blob, reading the first piece and writing it are a turn each.
-const TURNS: u32 = 4;
+/// times.
+const TURNS: u32 = 2;
+/// What else the machine does makes it later, and never sooner: once in so many rounds is enough.
+const ROUNDS: u32 = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 /// What may be on its way on a connection that is given up for parallel ones: the kernel's queues on both ends.
 const ON_ITS_WAY: u64 = 8 << 20;
 
-/// What a client saw.
+/// What a client saw, to whom all arrived, byte by byte what the digest was made of.
 struct Pulled {
     asked: Instant,
     first_byte: Instant,
-    digest: String,
 }
 
-fn faucet() -> Outcome<Faucet> {
+fn faucet() -> Outcome<Arc<Faucet>> {
     let mebibytes = std::env::var("REGISTRY_PROXY_CROWD_MIB").map_or(Ok(64), |text| text.parse());
-    Faucet::start(mebibytes?, BYTES_PER_SECOND)
+    Ok(Arc::new(Faucet::start(mebibytes?, BYTES_PER_SECOND)?))
 }
 
 /// Far more than a right run takes.
@@ -53,11 +54,12 @@ fn runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
-async fn pull(address: SocketAddr, digest: String, begin: Instant) -> Outcome<Pulled> {
+async fn pull(address: SocketAddr, faucet: Arc<Faucet>, begin: Instant) -> Outcome<Pulled> {
     tokio::time::sleep_until(begin.into()).await;
     let mut stream = TcpStream::connect(address).await?;
     let head = format!(
-        "GET /v2/reg.test/library/crowd/blobs/{digest} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "GET /v2/reg.test/library/crowd/blobs/{} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
+        faucet.digest()
     );
     let asked = Instant::now();
     stream.write_all(head.as_bytes()).await?;
@@ -74,14 +76,16 @@ async fn pull(address: SocketAddr, digest: String, begin: Instant) -> Outcome<Pu
     };
     let first_byte = Instant::now();
     ensure(buffer.starts_with(b"HTTP/1.1 200 "), String::from_utf8_lossy(&buffer[..end]))?;
-    let mut hasher = Hasher::new();
-    hasher.update(&buffer[end..start]);
+    ensure(faucet.has(0, &buffer[end..start]), "the first bytes are others")?;
+    let mut offset = (start - end) as u64;
     loop {
         let length = stream.read(&mut buffer).await?;
         if length == 0 {
-            return Ok(Pulled { asked, first_byte, digest: hasher.finish() });
+            equal("bytes", &offset, &faucet.length())?;
+            return Ok(Pulled { asked, first_byte });
         }
-        hasher.update(&buffer[..length]);
+        ensure(faucet.has(offset, &buffer[..length]), format_args!("other bytes at {offset}"))?;
+        offset += length as u64;
     }
 }
 
@@ -116,16 +120,31 @@ struct Seen {
     probed: Vec<Duration>,
 }
 
+/// What was measured in a round.
+struct Round {
+    /// From the request, or the upstream's first byte, to the first byte.
+    first_byte_p95: Duration,
+    /// What costs nothing.
+    turn_p95: Duration,
+    peak_kib: u64,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first_byte_p95, turn_p95, peak_kib } = self;
+        write!(f, "first byte p95 {first_byte_p95:?}, what costs nothing p95 {turn_p95:?}, peak {peak_kib} KiB")
+    }
+}
+
 /// Clients that come one by one, in turn to each of these proxies.
-fn crowd(faucet: &Faucet, proxies: &[&Proxy], clients: u32) -> Outcome<Seen> {
+fn crowd(faucet: &Arc<Faucet>, proxies: &[&Proxy], clients: u32) -> Outcome<Seen> {
     let probed = Arc::new(Mutex::new(Vec::new()));
     let begin = Instant::now();
     runtime()?.block_on(async {
         let pulls: Vec<_> = (0..clients)
             .zip(proxies.iter().cycle())
             .map(|(number, proxy)| {
-                let pulling =
-                    pull(proxy.address(), faucet.digest().to_owned(), begin + ARRIVAL * number / clients);
+                let pulling = pull(proxy.address(), Arc::clone(faucet), begin + ARRIVAL * number / clients);
                 tokio::spawn(tokio::time::timeout(deadline(faucet), pulling))
             })
             .collect();
@@ -157,29 +176,33 @@ fn sent_once(faucet: &Faucet) -> Outcome {
 fn a_hundred_clients_of_a_blob_that_is_not_here_cost_one_download() -> Outcome {
     // Times are measured: no engine beside it.
     let _turn = engine_turn();
+    let mut late = String::new();
+    for _ in 0..ROUNDS {
+        let round = round()?;
+        eprintln!("{round}");
+        if round.first_byte_p95 <= FIRST_BYTE + round.turn_p95 * TURNS {
+            return Ok(());
+        }
+        late += &format!("{round}; ");
+    }
+    ensure(false, late)
+}
+
+/// One crowd at a proxy that has nothing yet, with all that holds however busy the machine is.
+fn round() -> Outcome<Round> {
     let (faucet, folder) = (faucet()?, tempfile::tempdir()?);
     let proxy = Setup::new()
         .cache(folder.path(), &[])
         .upstream("reg.test", faucet.address(), &["default = true"])
         .start()?;
     let seen = crowd(&faucet, &[&proxy], CLIENTS)?;
-    for pulled in &seen.pulled {
-        equal("digest", &pulled.digest.as_str(), &faucet.digest())?;
-    }
     sent_once(&faucet)?;
+    let peak = proxy.service.peak_memory_kib()?;
+    ensure(peak < MEMORY_KIB, format_args!("{peak} KiB of memory"))?;
     let begun = faucet.begun().context("it never began")?;
-    let waits: Vec<_> = seen
-        .pulled
-        .iter()
-        .map(|pulled| pulled.first_byte.saturating_duration_since(pulled.asked.max(begun)))
-        .collect();
-    let (late, turn, peak) = (p95(waits)?, p95(seen.probed)?, proxy.service.peak_memory_kib()?);
-    eprintln!("first byte p95 {late:?}, what costs nothing p95 {turn:?}, peak memory {peak} KiB");
-    ensure(
-        late <= FIRST_BYTE + turn * TURNS,
-        format_args!("5 % of first bytes came later than {late:?}, where a turn takes {turn:?}"),
-    )?;
-    ensure(peak < MEMORY_KIB, format_args!("{peak} KiB of memory"))
+    let waits =
+        seen.pulled.iter().map(|pulled| pulled.first_byte.saturating_duration_since(pulled.asked.max(begun)));
+    Ok(Round { first_byte_p95: p95(waits.collect())?, turn_p95: p95(seen.probed)?, peak_kib: peak })
 }
 
 #[test]
@@ -198,8 +221,6 @@ fn four_processes_on_one_folder_cost_one_download() -> Outcome {
                 .start()
         })
         .collect::<Outcome<Vec<_>>>()?;
-    for pulled in crowd(&faucet, &proxies.iter().collect::<Vec<_>>(), 12)?.pulled {
-        equal("digest", &pulled.digest.as_str(), &faucet.digest())?;
-    }
+    crowd(&faucet, &proxies.iter().collect::<Vec<_>>(), 12)?;
     sent_once(&faucet)
 }

@@ -82,7 +82,12 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         may_have = true;
         hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
     }
-    if may_have && let Some(found) = cache.blob(digest, None).await {
+    let is_arriving = || visit.fills.find(digest, now).is_some_and(|spool| spool.phase() == Phase::Running);
+    // What is arriving is not stored: no need to look.
+    if may_have
+        && !is_arriving()
+        && let Some(found) = cache.blob(digest, None).await
+    {
         let window = Window::whole(found.stat.length);
         return deliver(visit, digest, &window, found.body, hit).await;
     }

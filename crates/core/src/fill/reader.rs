@@ -23,6 +23,8 @@ pub(crate) struct Reader {
     end: u64,
     promised: u64,
     state: State,
+    /// A piece was given: the others come first.
+    is_others_turn: bool,
     /// Where the rest comes from if the store fails: the upstream is asked again, for this client alone.
     instead: Option<Source>,
 }
@@ -36,7 +38,16 @@ enum State {
 
 impl Reader {
     pub(crate) fn new(spool: Arc<Spool>, run: u64, first: u64, end: u64, instead: Option<Source>) -> Self {
-        Self { spool, run, position: first, end, promised: end - first, state: State::Idle, instead }
+        Self {
+            spool,
+            run,
+            position: first,
+            end,
+            promised: end - first,
+            state: State::Idle,
+            is_others_turn: false,
+            instead,
+        }
     }
 }
 
@@ -49,6 +60,12 @@ impl http_body::Body for Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        // What is at hand is read without a pause: somebody who has much to catch up with would keep everybody on this
+        // thread waiting, those first who have nothing yet.
+        if std::mem::take(&mut this.is_others_turn) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             match &mut this.state {
                 State::Idle if this.position >= this.end => this.state = State::Over,
@@ -62,6 +79,7 @@ impl http_body::Body for Reader {
                     Ok(bytes) if !bytes.is_empty() => {
                         this.position += bytes.len() as u64;
                         this.state = State::Idle;
+                        this.is_others_turn = this.position < this.end;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                     Err(Stopped::Short) => {

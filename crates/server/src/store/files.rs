@@ -194,6 +194,9 @@ impl Draft for FileDraft {
     }
 
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = read::at_hand(&self.temp.file, offset, most) {
+            return Ok(bytes);
+        }
         let temp = Arc::clone(&self.temp);
         off_thread(PATIENCE, move || {
             let bytes = read::piece(&temp.file, offset, most)?;
