@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use registry_proxy_core::config::{Auth, ConfigError};
-use registry_proxy_core::platform::{CredentialStore, Limits, Passwords, Store};
+use registry_proxy_core::platform::{CredentialStore, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::credentials::DockerCredentials;
@@ -33,7 +33,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         credentials,
         store,
         tasks: Arc::new(TokioTasks),
-        limits: Limits { shares_io: true },
+        limits: Profile::Server.limits(),
     };
     Ok(Proxy::new(config, &platform))
 }

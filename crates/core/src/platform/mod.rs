@@ -1,6 +1,7 @@
 //! What the core asks of the platform it runs on: these traits, and nothing else. Natively they stand on tokio,
 //! in tests on fakes and a virtual clock.
 
+mod limits;
 mod store;
 
 use std::future::Future;
@@ -13,7 +14,8 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, Either, select};
 use http::{Request, Response};
 
-pub use self::store::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
+pub use self::limits::{Ingest, Limits, Profile, UnknownProfile};
+pub use self::store::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When};
 use crate::body::Body;
 use crate::secret::Basic;
 
@@ -147,13 +149,6 @@ pub trait Passwords: Send + Sync {
 pub trait CredentialStore: Send + Sync {
     /// What is stored for this host (`ghcr.io`, `registry.example:5000`); `None`: nothing is.
     async fn find(&self, upstream: usize, host: &str) -> Option<Basic>;
-}
-
-/// What the platform can do and how far it goes: data, so that every platform's ways run in one test suite.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Whether one request may wait for another's work. Not so on Workers, whose runtime cancels it.
-    pub shares_io: bool,
 }
 
 /// Everything the core has of its platform.

@@ -36,6 +36,13 @@ pub trait Store: Send + Sync {
     /// asked for at once, and [`StoreError::Full`] comes before the first byte.
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError>;
 
+    /// Begins a blob that goes to the store part by part, with nothing kept on this machine, or goes on with one that was
+    /// parked, perhaps by another process. `None`: this store has no such thing, or what was parked is not there any
+    /// more; then a draft does it, or a new beginning.
+    async fn upload(&self, _key: &Key, _parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        Ok(None)
+    }
+
     /// Everything below a prefix of keys, in no order; an empty prefix is everything.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>>;
 
@@ -68,6 +75,27 @@ pub trait Draft: Send + Sync {
 
     /// Makes it visible under its key, durably. The caller has verified it, and its bytes are `length` in all.
     async fn commit(&self, length: u64) -> Result<(), StoreError>;
+}
+
+/// A blob on its way to the store in parts, in order. Nobody sees it until it is committed. Dropped, it is neither there
+/// nor gone: what was parked goes on later, the rest is litter for the sweep or for the bucket's own rules.
+#[async_trait]
+pub trait Upload: Send + Sync {
+    /// Bytes of every part but the last, a multiple of 64.
+    fn part_bytes(&self) -> usize;
+
+    /// Sends the next part; when this returns, the store has it.
+    async fn part(&mut self, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// What it takes to go on after the parts sent so far: one line of text without secrets, at most a few hundred bytes
+    /// and a few dozen more for each part.
+    fn park(&self) -> String;
+
+    /// Makes it visible under its key, durably. The caller has verified it.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+
+    /// Takes it all back.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
 }
 
 /// Under which condition a record is written.

@@ -1,0 +1,281 @@
+//! What each platform can do and how far it goes: data, so that every platform's ways run in one test suite.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Where we run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// A laptop, a server, a container: no limits but our own.
+    #[default]
+    Server,
+    /// Aliyun Function Compute 3.0, custom runtime.
+    AliyunFc,
+    /// AWS Lambda behind a Function URL that streams.
+    AwsLambda,
+    /// Tencent SCF, web function.
+    TencentScf,
+    /// Google Cloud Run, over HTTP/1.1.
+    CloudRun,
+    /// Azure Container Apps.
+    AzureContainerApps,
+    /// Cloudflare Workers.
+    CloudflareWorkers,
+}
+
+/// No such platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}", Profile::NAMES)]
+pub struct UnknownProfile;
+
+/// How far a platform goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a row of a table, one fact a column")]
+pub struct Limits {
+    /// Which one it is.
+    pub profile: Profile,
+    /// Whether one request may wait for another's work. Not so on Workers, whose runtime cancels it.
+    pub shares_io: bool,
+    /// Bytes of an answer's body that go in one piece; `None`: no limit.
+    pub max_inline_body: Option<u64>,
+    /// Bytes of a body that go as a stream of unknown length; `None`: no limit, zero: no streams.
+    pub max_streamed_body: Option<u64>,
+    /// Bytes of an answer's headers, names and values together.
+    pub max_response_headers: usize,
+    /// Whether a body over `max_inline_body` must not say its length, so that it goes as a stream.
+    pub streams_need_chunked: bool,
+    /// Whether the Content-Length of a HEAD reaches the client as it is.
+    pub head_length_reliable: bool,
+    /// Whether `WWW-Authenticate` reaches the client under its name.
+    pub can_challenge: bool,
+    /// Whether work goes on once an answer has been sent.
+    pub outlives_response: bool,
+    /// How long a request may take.
+    pub max_wall: Option<Duration>,
+    /// Who fetches what is too large for an answer.
+    pub ingest: Ingest,
+}
+
+/// Who fetches into the store what is too large for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ingest {
+    /// Nobody: every answer may be as large as it likes.
+    Never,
+    /// The requests that want it, a slice each.
+    InRequest,
+    /// An invocation of its own, which the platform starts.
+    SelfInvoke,
+}
+
+impl Profile {
+    /// All of them, as the configuration spells them.
+    pub const ALL: [Self; 7] = [
+        Self::Server,
+        Self::AliyunFc,
+        Self::AwsLambda,
+        Self::TencentScf,
+        Self::CloudRun,
+        Self::AzureContainerApps,
+        Self::CloudflareWorkers,
+    ];
+    const NAMES: &'static str =
+        "server, aliyun-fc, aws-lambda, tencent-scf, cloud-run, azure-container-apps, cloudflare-workers";
+
+    /// Recognises the platform by what it puts into the environment; `REGISTRY_PROXY_PLATFORM` says it outright.
+    pub fn detect<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, UnknownProfile> {
+        let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = variable("REGISTRY_PROXY_PLATFORM").filter(|name| !name.is_empty()) {
+            return name.parse();
+        }
+        Ok(if is_set("AWS_LAMBDA_RUNTIME_API") {
+            Self::AwsLambda
+        } else if variable("TENCENTCLOUD_RUNENV") == Some("SCF") {
+            Self::TencentScf
+        } else if is_set("FC_FUNCTION_NAME") || is_set("FC_SERVER_PORT") {
+            Self::AliyunFc
+        } else if is_set("K_SERVICE") {
+            Self::CloudRun
+        } else if is_set("CONTAINER_APP_NAME") {
+            Self::AzureContainerApps
+        } else {
+            Self::Server
+        })
+    }
+
+    /// As the configuration spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::AliyunFc => "aliyun-fc",
+            Self::AwsLambda => "aws-lambda",
+            Self::TencentScf => "tencent-scf",
+            Self::CloudRun => "cloud-run",
+            Self::AzureContainerApps => "azure-container-apps",
+            Self::CloudflareWorkers => "cloudflare-workers",
+        }
+    }
+
+    /// The port that the platform asks at, where it is not told by `PORT`.
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Self::AliyunFc | Self::TencentScf => Some(9000),
+            Self::CloudRun | Self::AzureContainerApps => Some(8080),
+            Self::Server | Self::AwsLambda | Self::CloudflareWorkers => None,
+        }
+    }
+
+    /// Whether clients reach us through the platform's own HTTPS.
+    pub fn is_https(self) -> bool {
+        self != Self::Server
+    }
+
+    /// Whether the disk is small and gone with the instance: then a cache lies in `/tmp`, and is small.
+    pub fn is_ephemeral(self) -> bool {
+        self != Self::Server
+    }
+
+    /// How far it goes. Sources and dates: docs/reference/platforms.md.
+    pub fn limits(self) -> Limits {
+        let none = Limits {
+            profile: self,
+            shares_io: true,
+            max_inline_body: None,
+            max_streamed_body: None,
+            max_response_headers: 64 << 10,
+            streams_need_chunked: false,
+            head_length_reliable: true,
+            can_challenge: true,
+            outlives_response: true,
+            max_wall: None,
+            ingest: Ingest::Never,
+        };
+        match self {
+            Self::Server | Self::AzureContainerApps => none,
+            Self::AliyunFc => Limits {
+                max_inline_body: Some(6_000_000),
+                max_response_headers: 8 << 10,
+                streams_need_chunked: true,
+                head_length_reliable: false,
+                outlives_response: false,
+                max_wall: Some(Duration::from_hours(24)),
+                ..none
+            },
+            Self::AwsLambda => Limits {
+                // Streamed as well; what lies behind the first 6 MB comes at 2 MB/s.
+                max_inline_body: Some(6_000_000),
+                max_streamed_body: Some(200 << 20),
+                streams_need_chunked: true,
+                head_length_reliable: false,
+                can_challenge: false,
+                outlives_response: false,
+                max_wall: Some(Duration::from_mins(15)),
+                ingest: Ingest::SelfInvoke,
+                ..none
+            },
+            Self::TencentScf => Limits {
+                // Documented as 6 MB, without a word on what else counts towards it.
+                max_inline_body: Some(5_000_000),
+                max_streamed_body: Some(0),
+                max_response_headers: 4 << 10,
+                head_length_reliable: false,
+                outlives_response: false,
+                max_wall: Some(Duration::from_mins(15)),
+                ingest: Ingest::InRequest,
+                ..none
+            },
+            Self::CloudRun => Limits {
+                max_inline_body: Some(32 << 20),
+                streams_need_chunked: true,
+                head_length_reliable: false,
+                outlives_response: false,
+                max_wall: Some(Duration::from_hours(1)),
+                ..none
+            },
+            Self::CloudflareWorkers => Limits { shares_io: false, max_response_headers: 128 << 10, ..none },
+        }
+    }
+}
+
+impl Limits {
+    /// Whether a body of this length goes through us: in one piece, or as a stream.
+    pub fn carries(&self, length: Option<u64>) -> bool {
+        let fits = |limit: Option<u64>| match (limit, length) {
+            (None, _) => true,
+            (Some(limit), Some(length)) => length <= limit,
+            (Some(_), None) => false,
+        };
+        fits(self.max_inline_body) || fits(self.max_streamed_body)
+    }
+
+    /// Whether a body of this length goes through us as easily as any.
+    pub fn carries_well(&self, length: Option<u64>) -> bool {
+        self.ingest == Ingest::Never && self.carries(length)
+            || length.is_some_and(|length| self.max_inline_body.is_none_or(|most| length <= most))
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = UnknownProfile;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProfile> {
+        Self::ALL.into_iter().find(|profile| profile.name() == text).ok_or(UnknownProfile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(pairs: &[(&str, &'static str)]) -> Result<Profile, UnknownProfile> {
+        Profile::detect(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value))
+    }
+
+    #[test]
+    fn a_platform_is_known_by_its_environment() {
+        for (pairs, expected) in [
+            (&[][..], Profile::Server),
+            (&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")][..], Profile::AwsLambda),
+            (&[("TENCENTCLOUD_RUNENV", "SCF")][..], Profile::TencentScf),
+            (&[("TENCENTCLOUD_RUNENV", "TKE")][..], Profile::Server),
+            (&[("FC_FUNCTION_NAME", "proxy")][..], Profile::AliyunFc),
+            (&[("FC_SERVER_PORT", "9000")][..], Profile::AliyunFc),
+            (&[("K_SERVICE", "proxy")][..], Profile::CloudRun),
+            (&[("CONTAINER_APP_NAME", "proxy")][..], Profile::AzureContainerApps),
+            (&[("REGISTRY_PROXY_PLATFORM", "server"), ("K_SERVICE", "proxy")][..], Profile::Server),
+            (&[("REGISTRY_PROXY_PLATFORM", ""), ("K_SERVICE", "proxy")][..], Profile::CloudRun),
+        ] {
+            assert_eq!(detect(pairs), Ok(expected), "{pairs:?}");
+        }
+        assert_eq!(detect(&[("REGISTRY_PROXY_PLATFORM", "lambda")]), Err(UnknownProfile));
+    }
+
+    #[test]
+    fn every_platform_has_one_name() {
+        for profile in Profile::ALL {
+            assert_eq!(profile.name().parse(), Ok(profile));
+            assert!(UnknownProfile.to_string().contains(profile.name()));
+            assert_eq!(profile.limits().profile, profile);
+        }
+    }
+
+    #[test]
+    fn a_body_goes_through_where_it_fits() {
+        let scf = Profile::TencentScf.limits();
+        assert!(scf.carries(Some(5_000_000)) && !scf.carries(Some(5_000_001)) && !scf.carries(None));
+        let lambda = Profile::AwsLambda.limits();
+        assert!(lambda.carries(Some(200 << 20)) && !lambda.carries(Some((200 << 20) + 1)));
+        assert!(lambda.carries_well(Some(6_000_000)) && !lambda.carries_well(Some(6_000_001)));
+        assert!(Profile::AliyunFc.limits().carries_well(Some(u64::MAX)));
+        assert!(Profile::Server.limits().carries_well(None));
+    }
+}
