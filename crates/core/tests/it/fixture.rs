@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
-use registry_proxy_core::platform::{Clock, Limits, Moment, Sleep, Store, Transport};
+use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Sleep, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -67,6 +67,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) variables: &'a [(&'a str, &'a str)],
     /// As on platforms where no request may wait for another's work.
     pub(crate) isolated: bool,
+    /// The platform it runs on.
+    pub(crate) profile: Profile,
     /// What keeps content.
     pub(crate) store: Option<Arc<dyn Store>>,
 }
@@ -92,7 +94,7 @@ impl Fixture {
             credentials: None,
             store: setup.store.clone(),
             tasks: Arc::new(TokioTasks),
-            limits: Limits { shares_io: !setup.isolated },
+            limits: Limits { shares_io: !setup.isolated, ..setup.profile.limits() },
         };
         let config = configuration(setup.text, setup.variables);
         Self { proxy: Arc::new(Proxy::new(&config, &platform)), net, registry, platform, clock }
