@@ -1,6 +1,7 @@
 //! GET and HEAD of a blob: byte for byte, ranges included, never held. From the cache, from what is arriving there, or
 //! relayed.
 
+mod capped;
 mod kept;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
 use crate::relay::{Relay, Source, begun};
 use crate::route::parameter;
 use crate::seal;
-use crate::upstream::{Ask, Failure, Redirected, Reply, UpstreamText};
+use crate::upstream::{Ask, Failure, Negative, Redirected, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// The parameter that carries a sealed redirect.
@@ -47,7 +48,7 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
     if visit.is_head() || is_known {
         let (length, outcome) = match cache {
             Some(cache) => kept::length(visit, cache, digest).await?,
-            None => (length_of(visit, digest).await?, passed_on(visit)),
+            None => (known_length(visit, digest).await?, passed_on(visit)),
         };
         let mut response = Response::new(Body::Empty);
         describe_content(response.headers_mut(), digest, visit.is_open, true);
@@ -62,11 +63,16 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
         RangeRequest::Inverted => {
             let total = match cache {
                 Some(cache) => kept::length(visit, cache, digest).await?.0,
-                None => length_of(visit, digest).await?,
+                None => known_length(visit, digest).await?,
             };
             return Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) });
         }
     };
+    if target.is_none()
+        && let Some(answer) = capped::get(visit, cache, digest, wanted).await?
+    {
+        return Ok(answer);
+    }
     match (cache, wanted) {
         (Some(cache), None) => kept::whole(visit, cache, digest).await,
         (Some(cache), Some(spec)) => kept::range(visit, cache, digest, spec).await,
@@ -80,7 +86,7 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
                     Redirected::To(url) => return Ok(redirect(visit, digest, &url)),
                 },
             };
-            let (window, response) = accept(visit, digest, wanted, reply).await?;
+            let (window, response) = accept(visit, digest, wanted, reply.found()).await?;
             relay(visit, digest, ask, window, response).await
         }
     }
@@ -105,14 +111,14 @@ async fn accept(
     visit: &Visit<'_>,
     digest: &Digest,
     wanted: Option<RangeSpec>,
-    reply: Reply,
+    found: Result<Response<Body>, Negative>,
 ) -> Result<(Window, Response<Body>), Error> {
-    let response = match reply {
-        Reply::Unsatisfiable { total: None } => {
-            let total = length_of(visit, digest).await?.unwrap_or(0);
+    let response = match found {
+        Err(Negative::Unsatisfiable { total: None }) => {
+            let total = known_length(visit, digest).await?.unwrap_or(0);
             return Err(Error::RangeNotSatisfiable { total });
         }
-        reply => reply.or_error(blob_unknown)?,
+        found => found.map_err(|negative| negative.into_error(blob_unknown))?,
     };
     let found = Found {
         status: response.status(),
@@ -154,12 +160,11 @@ fn ask_for(visit: &Visit<'_>, digest: &Digest, method: Method) -> Ask {
 }
 
 /// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96).
-async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
-    let missing = blob_unknown;
+async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
     let head = match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
         // Some registries know no HEAD; none knows no GET.
         Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => None,
-        reply => Some(reply.or_error(missing)?),
+        reply => Some(reply.found()?),
     };
     let length = head.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
     // A length of nothing is believed of the empty blob only (P-108).
@@ -171,13 +176,18 @@ async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Er
     match visit.upstream.read(&ask).await {
         Reply::Unsatisfiable { total } => Ok(Some(total.unwrap_or(0))),
         reply => {
-            let response = reply.or_error(missing)?;
+            let response = reply.found()?;
             Ok(match ContentRange::parse(response.headers().get(CONTENT_RANGE)) {
                 Some(ContentRange::Bytes { total, .. }) => total,
                 _ => response.body().length(),
             })
         }
     }
+}
+
+/// The length in bytes, or the error to answer with.
+async fn known_length(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
+    length_of(visit, digest).await.map_err(|negative| negative.into_error(blob_unknown))
 }
 
 /// Holds the upstream's answer against what was asked. A 206 goes to the client only if it is the one it asked for;
@@ -201,7 +211,7 @@ async fn window_of(
         }
         (StatusCode::OK, Some(spec), _) => match found.length {
             // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
-            None => match length_of(visit, digest).await? {
+            None => match known_length(visit, digest).await? {
                 Some(total) => match spec.within(total) {
                     Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
                     None => unsatisfiable(total),
@@ -217,7 +227,7 @@ async fn window_of(
             let total = match total {
                 Some(total) => total,
                 // A total of `*` never goes to a client (P-97).
-                None => match length_of(visit, digest).await? {
+                None => match known_length(visit, digest).await? {
                     Some(total) => total,
                     None => return nonsense("a range of unknown total length"),
                 },

@@ -5,8 +5,10 @@
 
 mod cache;
 mod check;
+mod delivery;
 mod load;
 mod original;
+mod platform;
 pub mod reference;
 mod units;
 
@@ -16,8 +18,10 @@ use url::Url;
 
 pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
 pub use self::check::Warning;
+pub use self::delivery::{Delivery, Links, Miss};
 pub use self::load::{Reader, Sources};
 pub use self::units::{Bytes, Span};
+use crate::platform::Profile;
 use crate::secret::Secret;
 
 /// Where we listen if nothing says otherwise.
@@ -27,6 +31,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where we run: recognised, unless it is said.
+    pub platform: Profile,
     /// Address and port to listen on.
     pub listen: String,
     /// How clients reach us, where `Host` does not say: realm, Location and Link are built from it.
@@ -52,6 +58,8 @@ pub struct Config {
     pub clients: Clients,
     /// Where content is kept.
     pub cache: Cache,
+    /// How blobs go to clients.
+    pub delivery: Delivery,
     /// Certificates, where we serve HTTPS ourselves.
     pub tls: Tls,
     /// The log.
@@ -69,6 +77,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            platform: Profile::Server,
             listen: DEFAULT_LISTEN.to_owned(),
             public_url: None,
             trusted_proxies: Vec::new(),
@@ -79,6 +88,7 @@ impl Default for Config {
             catalogue: false,
             clients: Clients::default(),
             cache: Cache::default(),
+            delivery: Delivery::default(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

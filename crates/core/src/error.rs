@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::digest::InvalidDigest;
 use crate::name::{InvalidName, InvalidReference};
 use crate::outcome::{Done, Outcome, Why};
+use crate::platform::Profile;
 use crate::upstream::{Failure, UpstreamText};
 
 /// What went wrong.
@@ -138,6 +139,26 @@ pub enum Error {
     /// Our own answer did not begin within `timeouts.head`.
     #[error("the registry did not answer in time")]
     DeadlinePassed,
+    /// The platform does not carry it, and it is on its way into the store.
+    #[error("on its way into this proxy's store; try again")]
+    NotYet {
+        /// Docker takes a 429 for final.
+        is_for_docker: bool,
+    },
+    /// The platform does not carry it, and nothing else can be done.
+    #[error(
+        "{platform} carries answers of up to {limit_bytes} bytes, and this one has {}: \
+         set cache.store to an object store whose links clients can follow, and delivery.links to auto",
+        .length.map_or_else(|| "more, or an unknown number".to_owned(), |length| length.to_string())
+    )]
+    Undeliverable {
+        /// Where we run.
+        platform: Profile,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+        /// Length of the answer, in bytes.
+        length: Option<u64>,
+    },
     /// The upstream could not answer.
     #[error("the registry could not be asked")]
     Upstream(#[source] Failure),
@@ -224,6 +245,15 @@ impl Error {
             Self::Declined(status, text) => {
                 (*status, text.code().unwrap_or("UNSUPPORTED"), refused(Why::Declined))
             }
+            Self::NotYet { is_for_docker: true } => {
+                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::NotYet))
+            }
+            Self::NotYet { is_for_docker: false } => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::NotYet))
+            }
+            Self::Undeliverable { .. } => {
+                (StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", refused(Why::Undeliverable))
+            }
             Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused(Why::Loop)),
             Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::HeadTimeout)),
             Self::Upstream(failure) | Self::LoginUnknown { failure, .. } => {
@@ -275,7 +305,7 @@ impl Error {
                     HeaderValue::try_from(format!("{seconds:.0}")).unwrap_or(HeaderValue::from_static("1")),
                 );
             }
-            Self::Overloaded => {
+            Self::Overloaded | Self::NotYet { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::RangeNotSatisfiable { total } => {

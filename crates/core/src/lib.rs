@@ -33,8 +33,11 @@ pub mod upstream;
 
 mod access;
 mod blob;
+mod delivery;
 mod fill;
+mod fit;
 mod flight;
+mod ingest;
 mod listing;
 mod manifest;
 mod pattern;
@@ -49,5 +52,6 @@ pub mod testing;
 
 pub use crate::body::Body;
 pub use crate::config::Config;
+pub use crate::ingest::EventError;
 pub use crate::platform::{Cx, Platform};
 pub use crate::proxy::Proxy;

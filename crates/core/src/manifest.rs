@@ -71,6 +71,9 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
     {
         (manifest, outcome) = (other, Outcome::new(Done::Relayed, Why::NarrowAccept));
     }
+    if let (Some(cache), Some(bytes), false) = (visit.cache, &manifest.bytes, visit.is_head()) {
+        crate::ingest::begin_for(visit, cache, bytes).await;
+    }
     let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
     let mut response = Response::new(match manifest.bytes {
         Some(bytes) if !visit.is_head() => Body::from(bytes),

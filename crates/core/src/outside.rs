@@ -31,6 +31,8 @@ impl Outside {
 pub struct Windows {
     public_url: Option<(String, String)>,
     trusted: Vec<IpNet>,
+    /// The platform itself stands in front of us, with HTTPS.
+    is_fronted: bool,
     virtual_hosts: Vec<String>,
 }
 
@@ -44,6 +46,7 @@ impl Windows {
         Self {
             public_url: config.public_url.as_ref().map(|url| (url.scheme().to_owned(), authority(url))),
             trusted: config.trusted_proxies.clone(),
+            is_fronted: config.platform.is_https(),
             virtual_hosts: config
                 .upstream
                 .iter()
@@ -71,7 +74,7 @@ impl Windows {
             (Some((scheme, _)), _, _) => scheme.clone(),
             (None, Some("https"), _) | (None, None, true) => "https".to_owned(),
             (None, Some("http"), _) => "http".to_owned(),
-            (None, _, is_tls) => if is_tls { "https" } else { "http" }.to_owned(),
+            (None, _, is_tls) => if is_tls || self.is_fronted { "https" } else { "http" }.to_owned(),
         };
         // A virtual host keeps its own name: a realm is on the host the client talks to (P-32).
         let is_virtual = |host: &String| {
@@ -84,7 +87,7 @@ impl Windows {
             (None, Some(host)) => host,
             (None, None) => "localhost".to_owned(),
         };
-        let client = if behind_proxy {
+        let client = if behind_proxy || self.is_fronted {
             let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
             let addresses: Vec<IpAddr> = chain
                 .flat_map(|value| value.split(','))

@@ -15,10 +15,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use crate::access::{Access, Scope};
 use crate::body::{Body, Observe};
 use crate::cache::{Cache, House, Janitor};
-use crate::config::{Bounds, Config, Timeouts};
+use crate::config::{self, Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
+use crate::fit::fit;
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
+use crate::ingest::Invocations;
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::{Outside, Windows};
@@ -44,6 +46,8 @@ pub struct Proxy {
     cache: Option<Arc<Cache>>,
     fills: Arc<Fills>,
     questions: Questions,
+    delivery: config::Delivery,
+    invocations: Invocations,
     waiting: AtomicUsize,
 }
 
@@ -68,6 +72,8 @@ impl Proxy {
             cache: Cache::new(&config.cache, platform).map(Arc::new),
             fills: Arc::default(),
             questions: Questions::new(platform.limits.shares_io),
+            delivery: config.delivery.clone(),
+            invocations: Invocations::default(),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -80,6 +86,14 @@ impl Proxy {
     /// The cache, for those who look after it; `None`: nothing is kept.
     pub fn house(&self) -> Option<House> {
         self.cache.as_ref().map(|cache| House::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
     }
 
     /// Waits, before the process ends, until what was served is kept as well: for `limit` at the most.
@@ -124,7 +138,9 @@ impl Proxy {
             method: head.method,
             clock: Arc::clone(&self.platform.clock),
         };
-        finish(record, response, head.uri.path())
+        let is_head = record.method == Method::HEAD;
+        let response = finish(record, response, head.uri.path());
+        fit(&self.platform.limits, is_head, self.cache.as_ref(), response).await
     }
 
     async fn answer(
@@ -238,6 +254,8 @@ impl Proxy {
             platform: &self.platform,
             bounds: &self.bounds,
             timeouts: &self.timeouts,
+            delivery: &self.delivery,
+            invocations: &self.invocations,
             sealer: &self.sealer,
             upstream,
             identity,

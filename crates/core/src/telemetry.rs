@@ -23,6 +23,8 @@ pub const RESUMED: &str = "registry_proxy_resumed_bodies_total";
 
 /// Blobs fetched into the cache, by upstream and result.
 pub const FILLS: &str = "registry_proxy_fills_total";
+/// Slices of uploads in parts.
+pub const INGESTS: &str = "registry_proxy_ingests_total";
 /// What the store did not do, by operation and reason.
 pub const STORE_FAILURES: &str = "registry_proxy_store_failures_total";
 /// Stored content that did not have its digest any more, by kind.
@@ -54,7 +56,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 11] = [
+pub const DESCRIPTIONS: [(&str, &str); 12] = [
     (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended short of their length, by upstream"),
@@ -62,6 +64,7 @@ pub const DESCRIPTIONS: [(&str, &str); 11] = [
     (TOKENS, "Tokens fetched from upstreams, by upstream and result"),
     (RESUMED, "Bodies resumed at the upstream in mid-flight, by upstream"),
     (FILLS, "Blobs fetched into the cache, by upstream and result"),
+    (INGESTS, "Slices of blobs brought into the store part by part, by upstream and result"),
     (STORE_FAILURES, "What the store did not do, by operation and reason"),
     (CORRUPT, "Stored content that did not have its digest any more, by kind"),
     (EVICTED, "Blobs, manifests and tags that went from the cache to make room, by kind"),
@@ -94,6 +97,11 @@ pub(crate) fn resumed(upstream: &Arc<str>) {
 /// A fill is over.
 pub(crate) fn filled(upstream: &Arc<str>, result: &'static str) {
     metrics::counter!(FILLS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
+}
+
+/// A slice of an upload in parts is over.
+pub(crate) fn ingested(upstream: &Arc<str>, result: &'static str) {
+    metrics::counter!(INGESTS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
 }
 
 /// The store failed.

@@ -8,9 +8,10 @@ use http::{HeaderMap, Method, Response};
 
 use crate::body::Body;
 use crate::cache::{Cache, Claim, Proof};
-use crate::config::{Bounds, Timeouts};
+use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
 use crate::fill::Fills;
+use crate::ingest::{Invocations, Job};
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
@@ -27,6 +28,8 @@ pub(crate) struct Visit<'a> {
     pub bounds: &'a Bounds,
     /// Deadlines.
     pub timeouts: &'a Timeouts,
+    /// How blobs go to clients.
+    pub delivery: &'a config::Delivery,
     /// Seals what the client carries for us.
     pub sealer: &'a Sealer,
     /// The upstream.
@@ -51,6 +54,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) fills: &'a Arc<Fills>,
     /// Questions about manifests that are under way.
     pub(crate) questions: &'a Questions,
+    /// Invocations that were begun lately.
+    pub(crate) invocations: &'a Invocations,
     /// Headers that every question upstream carries: `Via`.
     pub upstream_headers: HeaderMap,
 }
@@ -125,6 +130,18 @@ impl Visit<'_> {
             Identity::Ours => proof.is_some(),
             Identity::Client(_) => proof == Some(Proof::Shown),
         }
+    }
+
+    /// Has the platform begin an invocation of its own that brings a blob into the store; whether it has, lately.
+    pub(crate) async fn invoke_ingest(&self, digest: &Digest, total: u64) -> bool {
+        let Some(invoker) = &self.platform.invoker else { return false };
+        let job = Job {
+            upstream: self.upstream.name().to_owned(),
+            repository: self.place.name.as_str().to_owned(),
+            digest: digest.to_string(),
+            total,
+        };
+        self.invocations.begin(&**invoker, &*self.platform.clock, &job).await
     }
 
     /// The upstream has just shown this to this client.

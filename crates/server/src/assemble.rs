@@ -32,6 +32,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         passwords,
         credentials,
         store,
+        invoker: None,
         tasks: Arc::new(TokioTasks),
         limits: Profile::Server.limits(),
     };

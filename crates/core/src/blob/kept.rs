@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RANGE;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay, source_of};
 use crate::body::Body;
@@ -13,10 +13,10 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::{Part, within};
+use crate::platform::{Found, Part, within};
 use crate::range::{ByteRange, RangeSpec};
 use crate::relay::{Relay, Source};
-use crate::upstream::Reply;
+use crate::upstream::Ask;
 use crate::visit::{Answer, Visit};
 
 /// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
@@ -37,10 +37,7 @@ pub(super) async fn length(
 ) -> Result<(Option<u64>, Outcome), Error> {
     // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
     if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
-        // A file that was cut short does not say how long the blob is.
-        if let Some(length) = cache.blob_length(digest).await
-            && cache.is_right(digest).await
-        {
+        if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), Outcome::new(Done::Hit, Why::Digest)));
         }
         if let Some(spool) = visit.fills.find(digest, visit.platform.clock.now()) {
@@ -52,12 +49,11 @@ pub(super) async fn length(
 }
 
 /// Has the upstream show this client the blob.
-async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
+pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
     not_elsewhere(visit, cache, digest)?;
-    let length = length_of(visit, digest).await.inspect_err(|error| match error {
-        Error::Refused(_) => cache.grants().revoke(&visit.claim()),
-        Error::BlobUnknown | Error::NotFound(_) => cache.set_absent(&visit.claim(), digest.as_str()),
-        _ => {}
+    let length = length_of(visit, digest).await.map_err(|negative| {
+        visit.denied(cache, &negative, digest.as_str());
+        negative.into_error(blob_unknown)
     })?;
     visit.shown(cache, Some(digest));
     Ok(length)
@@ -88,8 +84,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         && !is_arriving()
         && let Some(found) = cache.blob(digest, None).await
     {
-        let window = Window::whole(found.stat.length);
-        return deliver(visit, digest, &window, found.body, hit).await;
+        return serve(visit, digest, found, hit).await;
     }
     not_elsewhere(visit, cache, digest)?;
     let lead = match visit.fills.enter(digest, now).await {
@@ -110,9 +105,8 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     if (is_stored || may_have)
         && let Some(found) = cache.blob(digest, None).await
     {
-        let window = Window::whole(found.stat.length);
         let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
-        return deliver(visit, digest, &window, found.body, outcome).await;
+        return serve(visit, digest, found, outcome).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
     let response = match visit.upstream.read(&ask).await.found() {
@@ -128,23 +122,30 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     visit.shown(cache, Some(digest));
     let total = response.body().length().filter(|total| *total > 0);
     let (StatusCode::OK, Some(total)) = (response.status(), total) else {
-        let (window, response) = accept(visit, digest, None, Reply::Found(response)).await?;
-        return relay(visit, digest, ask, window, response).await;
+        return pass(visit, digest, ask, response).await;
     };
     let Some(draft) = cache.draft(digest, total).await else {
-        let (window, response) = accept(visit, digest, None, Reply::Found(response)).await?;
-        let mut answer = relay(visit, digest, ask, window, response).await?;
+        let mut answer = pass(visit, digest, ask, response).await?;
         answer.outcome = BYPASSED;
         return Ok(answer);
     };
-    let spool = Arc::new(Spool::new(digest.clone(), total, draft));
-    let is_first = spool.begin_run();
-    debug_assert!(is_first, "nobody has seen it yet");
+    let spool = Arc::new(Spool::begun(digest.clone(), total, draft));
     let source = source_of(visit, ask);
     let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
     lead.open(&spool, now);
     drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))), lease);
     read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, Why::BlobAbsent)).await
+}
+
+/// From the store.
+async fn serve(visit: &Visit<'_>, digest: &Digest, found: Found, outcome: Outcome) -> Result<Answer, Error> {
+    deliver(visit, digest, &Window::whole(found.stat.length), found.body, outcome).await
+}
+
+/// As it comes, without keeping it.
+async fn pass(visit: &Visit<'_>, digest: &Digest, ask: Ask, response: Response<Body>) -> Result<Answer, Error> {
+    let (window, response) = accept(visit, digest, None, Ok(response)).await?;
+    relay(visit, digest, ask, window, response).await
 }
 
 /// From what is arriving.
@@ -247,9 +248,11 @@ pub(super) async fn range(
                     return deliver(visit, digest, &Window::part(range), found.body, hit).await;
                 }
             }
-            // A file that was cut short does not say how long the blob is.
-            None if cache.is_right(digest).await => return Err(Error::RangeNotSatisfiable { total }),
-            None => {}
+            None => {
+                if let Some(total) = cache.right_length(digest).await {
+                    return Err(Error::RangeNotSatisfiable { total });
+                }
+            }
         }
     }
     if let Some(spool) = &arriving {
@@ -271,20 +274,9 @@ pub(super) async fn range(
     not_elsewhere(visit, cache, digest)?;
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, spec.to_header());
-    let reply = visit.upstream.read(&ask).await;
-    let reply = match reply.found() {
-        Ok(response) => Reply::Found(response),
-        Err(negative) => {
-            visit.denied(cache, &negative, digest.as_str());
-            return Err(match negative {
-                crate::upstream::Negative::Unsatisfiable { total: None } => {
-                    Error::RangeNotSatisfiable { total: length_of(visit, digest).await?.unwrap_or(0) }
-                }
-                negative => negative.into_error(blob_unknown),
-            });
-        }
-    };
-    let (window, response) = accept(visit, digest, Some(spec), reply).await?;
+    let found = visit.upstream.read(&ask).await.found();
+    let found = found.inspect_err(|negative| visit.denied(cache, negative, digest.as_str()));
+    let (window, response) = accept(visit, digest, Some(spec), found).await?;
     visit.shown(cache, Some(digest));
     let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
     let spool = match arriving {

@@ -29,7 +29,7 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 const LITTER_AGE: Duration = Duration::from_hours(1);
 /// What leads nowhere and is younger than this may be about to lead somewhere.
 const GRACE: Duration = Duration::from_hours(1);
-/// Leases end within a minute or two: who left one behind for so long is gone.
+/// A lease ends within seconds of its holder: who left one behind for so long is gone.
 const LEASE_AGE: Duration = Duration::from_mins(10);
 
 /// Who keeps order in one proxy's cache.
@@ -154,6 +154,11 @@ async fn sweep(house: &House, survey: &Survey) -> Result<(), StoreError> {
     for lease in &survey.leases {
         if latest.get(&lease.digest).is_some_and(|used| now.saturating_sub(*used) > LEASE_AGE.as_secs()) {
             house.remove(&lease.key).await?;
+        }
+    }
+    for (key, used) in &survey.ingests {
+        if now.saturating_sub(*used) > LITTER_AGE.as_secs() {
+            house.remove(key).await?;
         }
     }
     Ok(())

@@ -6,6 +6,8 @@
 //! v1/tags/<upstream>/<repository>/_/<tag>           what a tag points to, and since when
 //! v1/links/<upstream>/<repository>/_/sha256/<hex>   this repository has shown this digest
 //! v1/leases/sha256/<hex>/<epoch>                    who fetches it, and until when
+//! v1/ingests/sha256/<hex>/at                        how far its upload in parts has come
+//! v1/ingests/sha256/<hex>/tail                      what is behind the last part sent
 //! ```
 //!
 //! `_` ends a repository's name: no component of a name can be it. So no key lies below another, and a file system
@@ -52,6 +54,8 @@ pub enum Kind {
         /// Which one of them: each that expires gives way to the next number.
         epoch: u32,
     },
+    /// What is known of an upload in parts that waits to be gone on with.
+    Ingest(Digest),
 }
 
 /// Prefix of every key. A directory may hold what is not ours beside it.
@@ -66,6 +70,8 @@ pub const TAGS: &str = "v1/tags/";
 pub const LINKS: &str = "v1/links/";
 /// Prefix of every lease's key.
 pub const LEASES: &str = "v1/leases/";
+/// Prefix of what is known of uploads in parts.
+pub const INGESTS: &str = "v1/ingests/";
 
 /// Longest key: object stores allow 1024 bytes, of which a prefix of the user's own takes some.
 const MAX_BYTES: usize = 900;
@@ -95,6 +101,16 @@ impl Key {
     /// Of a lease.
     pub fn lease(digest: &Digest, epoch: u32) -> Self {
         Self(format!("{LEASES}{}/{}/{epoch}", digest.algorithm(), digest.encoded()).into())
+    }
+
+    /// Of how far an upload in parts has come.
+    pub fn ingest(digest: &Digest) -> Self {
+        Self(format!("{INGESTS}{}/{}/at", digest.algorithm(), digest.encoded()).into())
+    }
+
+    /// Of what is behind the last part that was sent.
+    pub fn ingest_tail(digest: &Digest) -> Self {
+        Self(format!("{INGESTS}{}/{}/tail", digest.algorithm(), digest.encoded()).into())
     }
 
     fn content(prefix: &str, digest: &Digest) -> Self {
@@ -139,6 +155,9 @@ impl Key {
             let (digest, epoch) = rest.rsplit_once('/')?;
             let digest = Digest::parse(&digest.replacen('/', ":", 1)).ok()?;
             Some(Kind::Lease { digest, epoch: epoch.parse().ok()? })
+        } else if let Some(rest) = text.strip_prefix(INGESTS) {
+            let digest = rest.strip_suffix("/at").or_else(|| rest.strip_suffix("/tail"))?;
+            Some(Kind::Ingest(Digest::parse(&digest.replacen('/', ":", 1)).ok()?))
         } else {
             None
         }
@@ -183,6 +202,8 @@ mod tests {
                 format!("v1/links/docker.io/library/alpine/_/sha256/{hex}"),
             ),
             (Key::lease(&digest(), 7), format!("v1/leases/sha256/{hex}/7")),
+            (Key::ingest(&digest()), format!("v1/ingests/sha256/{hex}/at")),
+            (Key::ingest_tail(&digest()), format!("v1/ingests/sha256/{hex}/tail")),
         ] {
             assert_eq!(key.as_str(), expected);
             assert_eq!(Key::parse(&expected), Some(key));
@@ -203,6 +224,8 @@ mod tests {
             "v1/tags/docker.io/library/../x/_/y".to_owned(),
             "v1/tags/docker.io/library/alpine/_/..".to_owned(),
             format!("v1/leases/sha256/{hex}/x"),
+            format!("v1/ingests/sha256/{hex}"),
+            format!("v1/ingests/sha256/{hex}/on"),
             format!("v1/links/docker.io/a/_/sha256/{hex}/x"),
         ] {
             assert_eq!(Key::parse(&text), None, "{text}");

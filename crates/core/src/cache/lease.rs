@@ -89,8 +89,9 @@ impl Cache {
 impl Drop for Lease {
     /// It is over: the blob is there, or others may try.
     fn drop(&mut self) {
-        let (cache, key) = (Arc::clone(&self.cache), self.key.clone());
+        let (cache, key, busy) = (Arc::clone(&self.cache), self.key.clone(), self.cache.busy());
         self.cache.tasks.spawn(Box::pin(async move {
+            let _busy = busy;
             cache.ask("remove", cache.store.remove(&key)).await;
         }));
     }

@@ -14,6 +14,7 @@ mod record;
 mod room;
 mod survey;
 mod tag;
+mod uploads;
 mod verify;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use quick_cache::sync::Cache as Memory;
 pub(crate) use self::grants::{Claim, Grants};
 pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
 pub use self::janitor::Janitor;
-pub use self::keys::{BLOBS, EVERYTHING, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
+pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
 pub use self::memory::MemoryStore;
 
 pub(crate) use self::house::Cleared;
@@ -250,12 +251,15 @@ impl Cache {
         (!self.is_distrusted(digest, &stat)).then_some(stat.length)
     }
 
-    /// Whether a stored blob has its digest, and so its length.
-    pub(crate) async fn is_right(self: &Arc<Self>, digest: &Digest) -> bool {
-        let stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await.flatten();
-        let mark = stat.map(|stat| stat.mark);
-        mark.is_some() && self.verified.get(digest) == mark
-            || self.verifying.join(digest, || self.verify(digest)).await
+    /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
+    pub(crate) async fn right_length(self: &Arc<Self>, digest: &Digest) -> Option<u64> {
+        let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
+        let is_verified = || self.verified.get(digest).as_ref() == Some(&stat.mark);
+        let is_right = is_verified()
+            || !self.is_distrusted(digest, &stat)
+                && self.verifying.join(digest, || self.verify(digest)).await
+                && is_verified();
+        is_right.then_some(stat.length)
     }
 
     /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
@@ -349,7 +353,7 @@ impl Cache {
             Some(Kind::Manifest(digest)) => drop(self.manifests.remove(&digest)),
             Some(Kind::Tag { .. }) => drop(self.pointers.remove(key)),
             Some(Kind::Link { .. }) => drop(self.proofs.remove(key)),
-            Some(Kind::Lease { .. }) | None => {}
+            Some(Kind::Lease { .. } | Kind::Ingest(_)) | None => {}
         }
     }
 
@@ -363,7 +367,6 @@ impl Cache {
     /// Says that the store failed, and leaves it alone for a while.
     pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
         telemetry::store_failed(what, error.why());
-        let now = millis(self.clock.now());
         if matches!(error, StoreError::Full) {
             self.room.lacks(1);
         }
@@ -374,7 +377,6 @@ impl Cache {
         tracing::warn!(
             what,
             error = std::error::Error::source(error).map(tracing::field::display),
-            at = now,
             "{error}; going on without it"
         );
     }

@@ -24,6 +24,8 @@ pub(crate) struct Survey {
     pub(crate) tags: Vec<Tag>,
     pub(crate) links: u64,
     pub(crate) leases: Vec<Lease>,
+    /// What is known of uploads in parts, and when it was written.
+    pub(crate) ingests: Vec<(Key, u64)>,
 }
 
 /// A tag, and where it leads.
@@ -66,6 +68,7 @@ impl House {
                 }
                 Some(Kind::Link { .. }) => survey.links += 1,
                 Some(Kind::Lease { digest, .. }) => survey.leases.push(Lease { digest, key: entry.key, used }),
+                Some(Kind::Ingest(_)) => survey.ingests.push((entry.key, used)),
                 None => {}
             }
         }

@@ -45,8 +45,13 @@ impl Config {
             None => Table::new(),
         };
         let overlays = overlay(&mut table, &sources.variables)?;
+        let is_platform_named = table.contains_key("platform");
         let mut config: Self = serde_path_to_error::deserialize(Value::Table(table))
             .map_err(|error| located(&error.path().to_string(), error.inner().message(), &overlays))?;
+        if !is_platform_named {
+            config.platform = super::platform::detect(&sources.variables)?;
+        }
+        config.suit_platform(&sources.variables);
         original::apply(&mut config, &sources.variables)?;
         config.add_catalogue();
         config.read_secrets(sources.read)?;
@@ -114,7 +119,8 @@ fn overlay(table: &mut Table, variables: &[(String, String)]) -> Result<Vec<Over
     let mut overlays = Vec::new();
     for (variable, value) in variables {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-        if is_not_ours(rest) {
+        // A blank field of a console is an unset one.
+        if is_not_ours(rest) || (rest == "PLATFORM" && value.is_empty()) {
             continue;
         }
         let keys: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();

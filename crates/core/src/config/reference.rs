@@ -21,6 +21,11 @@ const fn key(path: &'static str, default: &'static str, meaning: &'static str) -
 
 /// All keys, in the order in which a person meets them.
 pub const KEYS: &[Key] = &[
+    key(
+        "platform",
+        "recognised",
+        "Where we run: `server`, `aliyun-fc`, `aws-lambda`, `tencent-scf`, `cloud-run`, `azure-container-apps`, `cloudflare-workers`. Recognised by what the platform puts into the environment.",
+    ),
     key("listen", "127.0.0.1:3000", "Address and port. `--listen` wins over `PORT`, `PORT` over this."),
     key(
         "public_url",
@@ -58,6 +63,22 @@ pub const KEYS: &[Key] = &[
         "clients.path_secret_file",
         "none",
         "File with a lower-case path segment that every request must carry: `/v2/<secret>/<name>` or `/<secret>/v2/<name>`. `/v2/` alone still answers.",
+    ),
+    key(
+        "delivery.links",
+        "auto",
+        "When clients are sent to the store by a signed link: `auto`, where the platform does not carry the blob; `always`, whenever it is there; `never`.",
+    ),
+    key("delivery.link_life", "15m", "How long a link can be followed; a transfer that has begun goes on."),
+    key(
+        "delivery.hold",
+        "20s",
+        "How long a client waits for a blob that is on its way into the store, where the platform does not carry it; at most `timeouts.head` less four seconds.",
+    ),
+    key(
+        "delivery.miss",
+        "redirect",
+        "What a client gets for a blob that is not in the store by then: `redirect`, where the upstream itself sends; `refuse`, \"come again\", for networks that do not reach that.",
     ),
     key(
         "cache.store",

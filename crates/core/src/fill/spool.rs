@@ -64,6 +64,13 @@ impl Spool {
         Self { digest, total, draft, state: Mutex::new(state), changed: Event::new() }
     }
 
+    /// One that somebody has set out to fetch.
+    pub(crate) fn begun(digest: Digest, total: u64, draft: Arc<dyn Draft>) -> Self {
+        let spool = Self::new(digest, total, draft);
+        spool.begin_run();
+        spool
+    }
+
     /// Length of the whole, in bytes.
     pub(crate) fn total(&self) -> u64 {
         self.total

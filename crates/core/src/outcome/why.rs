@@ -76,6 +76,10 @@ reasons! {
     TargetHere = "target behind this address", [Redirected], "`redirects = \"rewrite\"`: back to us, for the target.";
     StorageHere = "storage behind this address", [Redirected], "`redirects = \"rewrite\"`: back to us, for the storage of `DEFAULT_BACKEND_HOST`.";
 
+    StoreLink = "in the store", [Redirected], "By a link into our store: the platform does not carry it, or `delivery.links` is `always`.";
+    StoreFilled = "brought into the store", [Redirected], "By a link into our store, into which it was brought meanwhile.";
+    UpstreamLink = "not in the store in time", [Redirected], "To where the upstream itself sends: the platform does not carry it, and it was not in our store within `delivery.hold`.";
+
     InvalidName = "invalid name", [Refused], "No legal name of a repository.";
     InvalidDigest = "invalid digest", [Refused], "No legal digest.";
     InvalidTag = "invalid tag", [Refused], "No legal tag.";
@@ -102,9 +106,11 @@ reasons! {
     RequestBroke = "request broke off", [Refused], "The client's body ended short.";
     TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for an answer.";
     Declined = "declined by the upstream", [Refused], "Another 4xx of the upstream.";
+    Undeliverable = "too large for the platform", [Refused], "The platform does not carry an answer so large, and there is no store to send the client to.";
     Loop = "loop", [Refused], "The request has passed through this proxy already.";
 
     Limited = "limited by the upstream", [Failed], "The upstream answers 429, for every account of ours.";
+    NotYet = "on its way into the store", [Failed], "The platform does not carry it, and it is not in our store yet: the next try goes on.";
     HeadTimeout = "timeouts.head passed", [Failed], "Our answer did not begin in time.";
     Unreachable = "upstream unreachable", [Failed, Stale], "No connection to any of its addresses.";
     TimedOut = "upstream timed out", [Failed, Stale], "No answer in time: `timeouts.first_byte`.";

@@ -151,6 +151,18 @@ pub trait CredentialStore: Send + Sync {
     async fn find(&self, upstream: usize, host: &str) -> Option<Basic>;
 }
 
+/// Begins an invocation of this very function, beside the one that asks.
+#[async_trait]
+pub trait Invoke: Send + Sync {
+    /// With this event, a JSON object; returns when the platform has taken it.
+    async fn invoke(&self, event: String) -> Result<(), InvokeError>;
+}
+
+/// The platform did not take an event.
+#[derive(Debug, thiserror::Error)]
+#[error("the platform did not begin an invocation")]
+pub struct InvokeError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
 /// Everything the core has of its platform.
 #[derive(Clone)]
 pub struct Platform {
@@ -166,6 +178,8 @@ pub struct Platform {
     pub credentials: Option<Arc<dyn CredentialStore>>,
     /// Where content is kept; `None`: nowhere.
     pub store: Option<Arc<dyn Store>>,
+    /// Invocations of its own, where the platform has such.
+    pub invoker: Option<Arc<dyn Invoke>>,
     /// Work that outlives the response.
     pub tasks: Arc<dyn Tasks>,
     /// What it can do.

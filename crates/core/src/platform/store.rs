@@ -52,6 +52,16 @@ pub trait Store: Send + Sync {
     /// An address that gives a blob to whoever has it, until `life` is over; `None`: this store has none to give.
     async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError>;
 
+    /// Whether it has such addresses.
+    fn gives_links(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes [uploads in parts](Self::upload).
+    fn takes_uploads(&self) -> bool {
+        false
+    }
+
     /// Bytes that can still be written; `None`: there is no end to them, or none that is known.
     async fn free(&self) -> Result<Option<u64>, StoreError>;
 

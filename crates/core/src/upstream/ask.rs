@@ -78,11 +78,19 @@ impl Upstream {
 
     /// Asks for a blob; a redirect is returned where the configuration leaves it to the client.
     pub async fn read_blob(&self, ask: &Ask) -> Redirected {
+        self.locate(ask, self.redirects() != Redirects::Follow && ask.method == Method::GET).await
+    }
+
+    /// Asks for a blob; a redirect is returned, whatever the configuration says of redirects.
+    pub async fn locate_blob(&self, ask: &Ask) -> Redirected {
+        self.locate(ask, true).await
+    }
+
+    async fn locate(&self, ask: &Ask, leaves_it: bool) -> Redirected {
         let answer = match self.ask(ask, Payload::None).await {
             Ok(answer) => answer,
             Err(reply) => return Redirected::Reply(reply),
         };
-        let leaves_it = self.redirects() != Redirects::Follow && ask.method == Method::GET;
         if leaves_it && follow::is_redirect(answer.response.status()) {
             return match answer.asked().and_then(|asked| follow::target(&asked, answer.response.headers())) {
                 Ok(url) => Redirected::To(Box::new(url)),

@@ -93,6 +93,7 @@ impl Fixture {
             passwords: Some(Arc::new(Users(vec![("alice", "wonder"), ("bob", "builder")]))),
             credentials: None,
             store: setup.store.clone(),
+            invoker: None,
             tasks: Arc::new(TokioTasks),
             limits: Limits { shares_io: !setup.isolated, ..setup.profile.limits() },
         };

@@ -216,6 +216,10 @@ impl Store for ObjectStore {
         Url::parse(&signed.uri().to_string()).map(Some).map_err(StoreError::failed)
     }
 
+    fn gives_links(&self) -> bool {
+        true
+    }
+
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }

@@ -1,6 +1,7 @@
 //! Holding everything against its digest.
 
 use super::House;
+use super::clear::key_of;
 use super::command::{Event, Tell, Verified};
 use crate::cache::inventory::Content;
 use crate::cache::{Key, StoredManifest};
@@ -29,10 +30,7 @@ impl House {
         let mut verified = Verified::default();
         for item in survey.inventory.items() {
             let Some(digest) = item.digest.to_digest() else { continue };
-            let key = match item.content {
-                Content::Manifest => Key::manifest(&digest),
-                Content::Blob => Key::blob(&digest),
-            };
+            let Some(key) = key_of(item) else { continue };
             let found = match item.content {
                 Content::Manifest => self.verify_manifest(&key, &digest).await?,
                 Content::Blob => {

@@ -1,0 +1,220 @@
+//! Blobs where the platform does not carry every answer, or where the configuration wants links: by a link into our
+//! store, by the upstream's own, or not at all. What it carries goes the usual way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, LOCATION, RANGE, USER_AGENT};
+use http::{HeaderValue, Method, Response, StatusCode};
+use url::Url;
+
+use super::{accept, ask_for, length_of, relay, source_of};
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::config::Links;
+use crate::delivery::{Abilities, Delivery, Place, check_link, decide, otherwise};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::ingest::{Ingest, Slice};
+use crate::outcome::{Done, Outcome, Why};
+use crate::platform::{Ingest as Who, Moment};
+use crate::range::RangeSpec;
+use crate::upstream::{Identity, Redirected};
+use crate::visit::{Answer, Visit};
+
+/// How soon it is looked whether another request has brought a blob into the store, and how often at most.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+/// What is left of `timeouts.head` for the answer, once the holding is over.
+const REST: Duration = Duration::from_secs(4);
+
+/// A blob that may not go through us.
+struct Capped<'a, 'v> {
+    visit: &'a Visit<'v>,
+    cache: Option<&'a Arc<Cache>>,
+    digest: &'a Digest,
+    wanted: Option<RangeSpec>,
+}
+
+/// Answers, where the usual way is not the way; `None`: it is.
+pub(super) async fn get(
+    visit: &Visit<'_>,
+    cache: Option<&Arc<Cache>>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+) -> Result<Option<Answer>, Error> {
+    let limits = &visit.platform.limits;
+    if limits.carries_well(None) && visit.delivery.links != Links::Always {
+        return Ok(None);
+    }
+    Capped { visit, cache, digest, wanted }.get().await
+}
+
+impl Capped<'_, '_> {
+    async fn get(&self) -> Result<Option<Answer>, Error> {
+        let Self { visit, digest, .. } = self;
+        if let Some(cache) = self.cache
+            && let Some(total) = cache.blob_length(digest).await
+        {
+            if !visit.may_have(cache, digest).await {
+                // It is here, and perhaps not for this client: the usual way asks.
+                super::kept::show(visit, cache, digest).await?;
+            }
+            return match self.decide(Place::Stored, Some(total)) {
+                Delivery::Link => self.link(cache, Why::StoreLink, total).await,
+                Delivery::Refuse(_) => Err(self.refusal(Some(total))),
+                _ => Ok(None),
+            };
+        }
+        if visit.platform.limits.carries_well(None) {
+            return Ok(None);
+        }
+        let total = match self.cache {
+            Some(cache) => super::kept::show(visit, cache, digest).await?,
+            None => length_of(visit, digest).await.map_err(|negative| negative.into_error(super::blob_unknown))?,
+        };
+        match (self.decide(Place::Upstream, total), self.cache, total) {
+            (Delivery::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
+            (Delivery::Upstream | Delivery::Ingest, ..) => self.send_to_upstream(total).await,
+            (Delivery::Refuse(_), ..) => Err(self.refusal(total)),
+            (Delivery::Through | Delivery::Link, ..) => Ok(None),
+        }
+    }
+
+    fn decide(&self, place: Place, total: Option<u64>) -> Delivery {
+        let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
+        decide(&self.visit.platform.limits, self.visit.delivery, abilities, place, self.length(total))
+    }
+
+    /// Bytes of the answer's body.
+    fn length(&self, total: Option<u64>) -> Option<u64> {
+        match (self.wanted, total) {
+            (Some(spec), Some(total)) => spec.within(total).map_or(Some(0), |range| Some(range.length())),
+            (_, total) => total,
+        }
+    }
+
+    /// By a link into our store; `None`: through us after all, as there is no link and it can be carried.
+    async fn link(&self, cache: &Arc<Cache>, why: Why, total: u64) -> Result<Option<Answer>, Error> {
+        if let Some(url) = cache.link(self.digest, self.visit.delivery.link_life.0).await
+            && self.is_fit(&url)
+        {
+            return Ok(Some(redirect(&url, why)));
+        }
+        let can_be_carried = self.visit.platform.limits.carries(self.length(Some(total)));
+        if can_be_carried { Ok(None) } else { Err(self.refusal(Some(total))) }
+    }
+
+    fn is_fit(&self, url: &Url) -> bool {
+        let visit = self.visit;
+        let is_logged_in = visit.head.headers.contains_key(AUTHORIZATION);
+        let fits = check_link(&visit.platform.limits, url, &visit.outside.host, is_logged_in);
+        if let Err(unfit) = &fits {
+            tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}");
+        }
+        fits.is_ok()
+    }
+
+    /// Brings it into the store, and waits for that as long as a client may be held.
+    async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<Answer>, Error> {
+        let visit = self.visit;
+        let clock = &visit.platform.clock;
+        let hold = visit.delivery.hold.0.min(visit.timeouts.head.0.saturating_sub(REST));
+        let until = clock.now().after(hold);
+        let is_whole = match self.work(cache, total, until).await {
+            Slice::Whole => true,
+            Slice::Theirs => self.appears(cache, until).await,
+            Slice::Parked | Slice::Failed => false,
+        };
+        if is_whole {
+            return self.link(cache, Why::StoreFilled, total).await;
+        }
+        match otherwise(&visit.platform.limits, visit.delivery, self.length(Some(total))) {
+            Some(Delivery::Upstream) => self.send_to_upstream(Some(total)).await,
+            Some(_) => Ok(None),
+            None => Err(self.come_again()),
+        }
+    }
+
+    /// A slice of the work, in this request or in an invocation of its own.
+    async fn work(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
+        let visit = self.visit;
+        // A client's own login goes into no invocation's payload.
+        if visit.platform.limits.ingest == Who::SelfInvoke
+            && matches!(visit.identity, Identity::Ours)
+            && visit.invoke_ingest(self.digest, total).await
+        {
+            return Slice::Theirs;
+        }
+        let ask = ask_for(visit, self.digest, Method::GET);
+        let ingest = Ingest {
+            cache: Arc::clone(cache),
+            clock: Arc::clone(&visit.platform.clock),
+            source: source_of(visit, ask),
+            digest: self.digest.clone(),
+            total,
+        };
+        ingest.slice(until).await
+    }
+
+    /// Waits until another has brought it.
+    async fn appears(&self, cache: &Cache, until: Moment) -> bool {
+        let clock = &self.visit.platform.clock;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let left = until.since(clock.now());
+            if left.is_zero() {
+                return false;
+            }
+            clock.sleep(pause.min(left)).await;
+            if cache.blob_length(self.digest).await.is_some() {
+                return true;
+            }
+            pause = (pause * 2).min(MOST_BETWEEN_LOOKS);
+        }
+    }
+
+    /// By the address that the upstream itself gives for it. Some give none, and send the bytes.
+    async fn send_to_upstream(&self, total: Option<u64>) -> Result<Option<Answer>, Error> {
+        let Self { visit, digest, wanted, .. } = *self;
+        let mut ask = ask_for(visit, digest, Method::GET);
+        ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
+        let reply = match visit.upstream.locate_blob(&ask).await {
+            Redirected::To(url) if self.is_fit(&url) => return Ok(Some(redirect(&url, Why::UpstreamLink))),
+            Redirected::To(_) => return Err(self.refusal(total)),
+            Redirected::Reply(reply) => reply,
+        };
+        let found = reply.found();
+        let (window, response) = accept(visit, digest, wanted, found).await?;
+        if visit.platform.limits.carries(self.length(total)) {
+            return relay(visit, digest, ask, window, response).await.map(Some);
+        }
+        drop(response);
+        let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
+        Err(if abilities.links && abilities.uploads { self.come_again() } else { self.refusal(total) })
+    }
+
+    fn come_again(&self) -> Error {
+        // The engine takes a 429 for final and tries again after an outage; all others are the other way round.
+        let agent = self.visit.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Error::NotYet { is_for_docker: agent.is_some_and(|agent| agent.starts_with("docker/")) }
+    }
+
+    fn refusal(&self, total: Option<u64>) -> Error {
+        let limits = &self.visit.platform.limits;
+        let limit_bytes = limits.max_inline_body.max(limits.max_streamed_body).unwrap_or(0);
+        Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total) }
+    }
+}
+
+/// Elsewhere, for the bytes.
+fn redirect(url: &Url, why: Why) -> Answer {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::try_from(url.as_str()).ok().map(|value| (LOCATION, value)));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let outcome = Outcome::new(Done::Redirected, why);
+    Answer { response, outcome }
+}

@@ -1,0 +1,83 @@
+//! What the platform changes about the defaults: where it asks, and how much room there is.
+
+use super::{Bytes, Cache, Config, ConfigError};
+use crate::platform::Profile;
+
+/// What a cache may take where the disk is small and gone with the instance.
+const SMALL_CACHE: Bytes = Bytes(256 << 20);
+/// What stays free there: a function's `/tmp` has half a gigabyte.
+const SMALL_RESERVE: Bytes = Bytes(64 << 20);
+
+/// Recognises it.
+pub(super) fn detect(variables: &[(String, String)]) -> Result<Profile, ConfigError> {
+    let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    Profile::detect(find).map_err(|error| ConfigError::new("REGISTRY_PROXY_PLATFORM", error.to_string()))
+}
+
+impl Config {
+    /// Fills in what follows from where we run. A platform asks at its own port, whatever a file says; `PORT` and
+    /// `--listen` come later, and win.
+    pub(super) fn suit_platform(&mut self, variables: &[(String, String)]) {
+        if let Some(port) = self.platform.port() {
+            // Aliyun tells which one its `customRuntimeConfig` names.
+            let told = variables.iter().find(|(key, _)| key == "FC_SERVER_PORT" || key == "FC_CUSTOM_LISTEN_PORT");
+            let told = told.and_then(|(_, value)| value.trim().parse::<u16>().ok());
+            self.listen = format!("0.0.0.0:{}", told.unwrap_or(port));
+        }
+        if self.platform.is_ephemeral() {
+            let usual = Cache::default();
+            if self.cache.max_size == usual.max_size {
+                self.cache.max_size = SMALL_CACHE;
+            }
+            if self.cache.min_free == usual.min_free {
+                self.cache.min_free = SMALL_RESERVE;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::Sources;
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables = variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Config::load(&Sources { text: Some(text), variables, read: &|_| Ok(String::new()) })
+    }
+
+    #[test]
+    fn a_platform_asks_at_its_own_port() {
+        let listen = |variables: &[_]| load("listen = \"127.0.0.1:1\"", variables).unwrap().listen;
+        assert_eq!(listen(&[]), "127.0.0.1:1");
+        assert_eq!(listen(&[("TENCENTCLOUD_RUNENV", "SCF")]), "0.0.0.0:9000");
+        assert_eq!(listen(&[("FC_FUNCTION_NAME", "x")]), "0.0.0.0:9000");
+        assert_eq!(listen(&[("FC_SERVER_PORT", "3000")]), "0.0.0.0:3000");
+        assert_eq!(listen(&[("K_SERVICE", "x"), ("PORT", "8088")]), "0.0.0.0:8088");
+        assert_eq!(listen(&[("AWS_LAMBDA_RUNTIME_API", "x")]), "127.0.0.1:1");
+    }
+
+    #[test]
+    fn it_is_recognised_or_said() {
+        let platform = |text: &str, variables: &[_]| load(text, variables).map(|config| config.platform);
+        assert_eq!(platform("", &[]), Ok(Profile::Server));
+        assert_eq!(platform("", &[("K_SERVICE", "x")]), Ok(Profile::CloudRun));
+        assert_eq!(platform("platform = \"server\"", &[("K_SERVICE", "x")]), Ok(Profile::Server));
+        let said = [("K_SERVICE", "x"), ("REGISTRY_PROXY_PLATFORM", "tencent-scf")];
+        assert_eq!(platform("", &said), Ok(Profile::TencentScf));
+        assert_eq!(platform("", &[("REGISTRY_PROXY_PLATFORM", "")]), Ok(Profile::Server));
+        let error = platform("", &[("REGISTRY_PROXY_PLATFORM", "lambda")]).unwrap_err();
+        assert!(error.to_string().starts_with("REGISTRY_PROXY_PLATFORM=lambda: "), "{error}");
+        assert!(error.what.contains("aws-lambda"), "{error}");
+    }
+
+    #[test]
+    fn a_small_disk_has_a_small_cache_unless_it_is_said() {
+        let scf = [("TENCENTCLOUD_RUNENV", "SCF")];
+        let cache = load("", &scf).unwrap().cache;
+        assert_eq!((cache.max_size, cache.min_free), (SMALL_CACHE, SMALL_RESERVE));
+        let cache = load("[cache]\nmax_size = \"400MiB\"", &scf).unwrap().cache;
+        assert_eq!(cache.max_size, Bytes(400 << 20));
+        assert_eq!(load("", &[]).unwrap().cache.max_size, Cache::default().max_size);
+    }
+}

@@ -1,0 +1,228 @@
+//! How a blob goes to the client: through us, by a link, or not at all. Pure: from the platform's limits, the blob's
+//! length, where it is, and what the configuration wants.
+
+use http::HeaderMap;
+use url::Url;
+
+use crate::config::{self, Links, Miss};
+use crate::platform::{Ingest, Limits};
+
+/// How a blob goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// Through us.
+    Through,
+    /// By a link into our store.
+    Link,
+    /// First into our store; then as from there.
+    Ingest,
+    /// By the address that the upstream itself names.
+    Upstream,
+    /// Not at all.
+    Refuse(Reason),
+}
+
+/// Why not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The platform carries no answer so large, and there is no store whose links could.
+    NeedsStore,
+    /// The platform carries no answer so large, and the configuration wants no links.
+    LinksOff,
+}
+
+/// Where a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In our store.
+    Stored,
+    /// At the upstream.
+    Upstream,
+}
+
+/// What our store can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Abilities {
+    /// It gives links.
+    pub(crate) links: bool,
+    /// It takes blobs part by part.
+    pub(crate) uploads: bool,
+}
+
+/// Decides for a body of this length; `None`: it is not known. Of a range it is the range's.
+pub(crate) fn decide(
+    limits: &Limits,
+    wish: &config::Delivery,
+    store: Abilities,
+    place: Place,
+    length: Option<u64>,
+) -> Delivery {
+    let has_links = store.links && wish.links != Links::Never;
+    let through = if limits.carries(length) { Some(Delivery::Through) } else { None };
+    let refusal =
+        if store.links { Delivery::Refuse(Reason::LinksOff) } else { Delivery::Refuse(Reason::NeedsStore) };
+    match place {
+        Place::Stored if wish.links == Links::Always && has_links => Delivery::Link,
+        _ if limits.carries_well(length) => Delivery::Through,
+        Place::Stored if has_links => Delivery::Link,
+        Place::Stored => through.unwrap_or(refusal),
+        Place::Upstream if has_links && store.uploads && limits.ingest != Ingest::Never => Delivery::Ingest,
+        Place::Upstream => otherwise(limits, wish, length).unwrap_or(refusal),
+    }
+}
+
+/// What else there is for a blob that is not, or not yet, in our store.
+pub(crate) fn otherwise(limits: &Limits, wish: &config::Delivery, length: Option<u64>) -> Option<Delivery> {
+    match wish.miss {
+        Miss::Redirect => Some(Delivery::Upstream),
+        Miss::Refuse if limits.carries(length) => Some(Delivery::Through),
+        Miss::Refuse => None,
+    }
+}
+
+/// Whether a link is one that clients can follow from here.
+pub(crate) fn check_link(limits: &Limits, link: &Url, our_host: &str, is_logged_in: bool) -> Result<(), Unfit> {
+    let bytes = "location".len() + link.as_str().len();
+    if bytes + OTHER_HEADERS > limits.max_response_headers {
+        return Err(Unfit::TooLong { bytes, limit_bytes: limits.max_response_headers });
+    }
+    let host = link.host_str().unwrap_or_default();
+    let ours = match our_host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+        _ => our_host,
+    };
+    // Clients keep their login for the same host and for what lies below it, and stores refuse a link that comes
+    // with one.
+    let is_below = host.strip_suffix(ours).is_some_and(|rest| rest.ends_with('.'));
+    if is_logged_in && (host == ours || is_below) { Err(Unfit::BelowUs) } else { Ok(()) }
+}
+
+/// What goes beside `Location`, in bytes, generously.
+const OTHER_HEADERS: usize = 512;
+
+/// Why clients cannot follow a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    #[error("the store's link takes {bytes} bytes, and the platform lets {limit_bytes} bytes of headers through")]
+    TooLong { bytes: usize, limit_bytes: usize },
+    #[error("the store's host is ours or lies below it: clients would send it their login, which it refuses")]
+    BelowUs,
+}
+
+/// Bytes of names and values together.
+pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// Whether a body of this length must go without saying so.
+pub(crate) fn goes_unmeasured(limits: &Limits, length: Option<u64>) -> bool {
+    let is_large = limits.max_inline_body.is_some_and(|most| length.is_none_or(|length| length > most));
+    limits.streams_need_chunked && is_large
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::Profile;
+
+    const NOTHING: Abilities = Abilities { links: false, uploads: false };
+    const BUCKET: Abilities = Abilities { links: true, uploads: true };
+
+    fn wish(links: Links, miss: Miss) -> config::Delivery {
+        config::Delivery { links, miss, ..config::Delivery::default() }
+    }
+
+    /// Each platform, with layers below and above each of its limits.
+    #[test]
+    fn every_platform_carries_what_it_can() {
+        use Delivery::{Ingest, Link, Refuse, Through, Upstream};
+        const MB: u64 = 1_000_000;
+        let auto = wish(Links::Auto, Miss::Redirect);
+        for (profile, store, megabytes, stored, absent) in [
+            (Profile::Server, NOTHING, 5000, Through, Through),
+            (Profile::Server, BUCKET, 5000, Through, Through),
+            (Profile::AliyunFc, NOTHING, 5000, Through, Through),
+            (Profile::AliyunFc, BUCKET, 5000, Through, Through),
+            (Profile::CloudRun, NOTHING, 5000, Through, Through),
+            (Profile::AzureContainerApps, NOTHING, 5000, Through, Through),
+            (Profile::CloudflareWorkers, NOTHING, 5000, Through, Through),
+            (Profile::AwsLambda, NOTHING, 6, Through, Through),
+            (Profile::AwsLambda, NOTHING, 7, Through, Upstream),
+            (Profile::AwsLambda, NOTHING, 300, Refuse(Reason::NeedsStore), Upstream),
+            (Profile::AwsLambda, BUCKET, 6, Through, Through),
+            (Profile::AwsLambda, BUCKET, 7, Link, Ingest),
+            (Profile::AwsLambda, BUCKET, 5000, Link, Ingest),
+            (Profile::TencentScf, NOTHING, 5, Through, Through),
+            (Profile::TencentScf, NOTHING, 6, Refuse(Reason::NeedsStore), Upstream),
+            (Profile::TencentScf, BUCKET, 5, Through, Through),
+            (Profile::TencentScf, BUCKET, 6, Link, Ingest),
+            (Profile::TencentScf, BUCKET, 5000, Link, Ingest),
+        ] {
+            let limits = profile.limits();
+            let decided = |place| decide(&limits, &auto, store, place, Some(megabytes * MB));
+            let what = format!("{profile}, {store:?}, {megabytes} MB");
+            assert_eq!(decided(Place::Stored), stored, "{what}, stored");
+            assert_eq!(decided(Place::Upstream), absent, "{what}, absent");
+        }
+    }
+
+    #[test]
+    fn the_configuration_has_a_say() {
+        use Delivery::{Link, Refuse, Through, Upstream};
+        let (scf, fc) = (Profile::TencentScf.limits(), Profile::AliyunFc.limits());
+        let lambda = Profile::AwsLambda.limits();
+        let large = Some(100 << 20);
+        let always = wish(Links::Always, Miss::Redirect);
+        assert_eq!(decide(&fc, &always, BUCKET, Place::Stored, Some(1)), Link);
+        assert_eq!(decide(&fc, &always, NOTHING, Place::Stored, large), Through);
+        assert_eq!(decide(&fc, &always, BUCKET, Place::Upstream, large), Through);
+        let never = wish(Links::Never, Miss::Refuse);
+        assert_eq!(decide(&scf, &never, BUCKET, Place::Stored, large), Refuse(Reason::LinksOff));
+        assert_eq!(decide(&scf, &never, BUCKET, Place::Upstream, large), Refuse(Reason::LinksOff));
+        assert_eq!(decide(&lambda, &never, BUCKET, Place::Upstream, large), Through);
+        let uploads_not = Abilities { links: true, uploads: false };
+        let auto = wish(Links::Auto, Miss::Redirect);
+        assert_eq!(decide(&scf, &auto, uploads_not, Place::Upstream, large), Upstream);
+    }
+
+    #[test]
+    fn what_has_no_known_length_is_taken_for_large() {
+        let auto = wish(Links::Auto, Miss::Redirect);
+        let decided = |profile: Profile| decide(&profile.limits(), &auto, BUCKET, Place::Upstream, None);
+        assert_eq!(decided(Profile::Server), Delivery::Through);
+        assert_eq!(decided(Profile::AliyunFc), Delivery::Through);
+        assert_eq!(decided(Profile::TencentScf), Delivery::Ingest);
+    }
+
+    #[test]
+    fn a_link_must_fit_and_lead_away() {
+        let check = |link: &str, ours: &str, profile: Profile, is_logged_in| {
+            check_link(&profile.limits(), &Url::parse(link).unwrap(), ours, is_logged_in)
+        };
+        let long = format!("https://bucket.example/x?sig={}", "s".repeat(3600));
+        let scf = Profile::TencentScf;
+        assert!(matches!(check(&long, "fn.example", scf, false), Err(Unfit::TooLong { limit_bytes: 4096, .. })));
+        assert_eq!(check(&long, "fn.example", Profile::AliyunFc, false), Ok(()));
+        for (link, ours, is_logged_in, expected) in [
+            ("https://bucket.example/x", "proxy.example", true, Ok(())),
+            ("https://proxy.example/x", "proxy.example", true, Err(Unfit::BelowUs)),
+            ("https://proxy.example:9000/x", "proxy.example:443", true, Err(Unfit::BelowUs)),
+            ("https://bucket.proxy.example/x", "proxy.example", true, Err(Unfit::BelowUs)),
+            ("https://otherproxy.example/x", "proxy.example", true, Ok(())),
+            ("https://proxy.example/x", "proxy.example", false, Ok(())),
+            ("http://[::1]:9000/x", "[::1]:80", true, Err(Unfit::BelowUs)),
+        ] {
+            assert_eq!(check(link, ours, scf, is_logged_in), expected, "{link} from {ours}");
+        }
+    }
+
+    #[test]
+    fn streams_hide_their_length_only_where_they_must() {
+        let unmeasured = |profile: Profile, length| goes_unmeasured(&profile.limits(), length);
+        assert!(!unmeasured(Profile::Server, Some(1 << 40)));
+        assert!(!unmeasured(Profile::CloudRun, Some(32 << 20)));
+        assert!(unmeasured(Profile::CloudRun, Some((32 << 20) + 1)));
+        assert!(unmeasured(Profile::AliyunFc, None));
+        assert!(!unmeasured(Profile::TencentScf, Some(5_000_000)));
+    }
+}

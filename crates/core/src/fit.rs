@@ -1,0 +1,122 @@
+//! An answer as the platform lets it through: without a length where one would make it too large for one piece, without
+//! a digest where a HEAD's length is lost, within what headers may take, and with its last bytes held until what it
+//! began is done, where nothing goes on behind them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::Response;
+use http::header::{CONTENT_LENGTH, ETAG};
+use http_body::Frame;
+
+use crate::body::{Body, BodyError};
+use crate::cache::Cache;
+use crate::delivery::{goes_unmeasured, header_bytes};
+use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY};
+use crate::platform::Limits;
+
+/// How long an answer's end is held for what it began.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Makes it fit.
+pub(crate) async fn fit(
+    limits: &Limits,
+    is_head: bool,
+    cache: Option<&Arc<Cache>>,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    let length = response.body().length();
+    if is_head && !limits.head_length_reliable {
+        // A digest without a length, or with one of zero, is an error for the engine and for containerd; without
+        // either they ask by GET (P-78).
+        response.headers_mut().remove(DOCKER_CONTENT_DIGEST);
+    }
+    if !is_head && goes_unmeasured(limits, length) {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response = response.map(|body| Body::stream(body, None));
+    }
+    let headers = response.headers_mut();
+    for spare in [X_REGISTRY_PROXY, ETAG] {
+        if header_bytes(headers) + PLATFORM_HEADERS > limits.max_response_headers {
+            headers.remove(spare);
+        }
+    }
+    match cache {
+        Some(cache) if !limits.outlives_response => settled(response, cache).await,
+        _ => response,
+    }
+}
+
+/// What the server and the platform add of their own, in bytes, generously.
+const PLATFORM_HEADERS: usize = 256;
+
+/// The same answer, of which the end waits for what is on its way into the store.
+async fn settled(response: Response<Body>, cache: &Arc<Cache>) -> Response<Body> {
+    if matches!(response.body(), Body::Empty | Body::Full(_)) {
+        cache.settle(SETTLE).await;
+        return response;
+    }
+    let length = response.body().length();
+    let cache = Arc::clone(cache);
+    response.map(|inner| Body::stream(Settling { inner, last: None, state: State::Open(cache) }, length))
+}
+
+/// Holds one piece back, and the last until the store has settled: behind it the platform stops us.
+struct Settling {
+    inner: Body,
+    last: Option<Frame<Bytes>>,
+    state: State,
+}
+
+enum State {
+    Open(Arc<Cache>),
+    Waiting(BoxFuture<'static, ()>),
+    Broken(BodyError),
+    Over,
+}
+
+impl http_body::Body for Settling {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        if let Some(before) = this.last.replace(frame) {
+                            return Poll::Ready(Some(Ok(before)));
+                        }
+                    }
+                    Some(Err(error)) => {
+                        this.state = State::Broken(error);
+                        if let Some(last) = this.last.take() {
+                            return Poll::Ready(Some(Ok(last)));
+                        }
+                    }
+                    None => {
+                        let cache = Arc::clone(cache);
+                        this.state = State::Waiting(Box::pin(async move { cache.settle(SETTLE).await }));
+                    }
+                },
+                State::Waiting(settled) => {
+                    ready!(settled.as_mut().poll(cx));
+                    this.state = State::Over;
+                }
+                State::Broken(_) => match std::mem::replace(&mut this.state, State::Over) {
+                    State::Broken(error) => return Poll::Ready(Some(Err(error))),
+                    _ => return Poll::Ready(None),
+                },
+                State::Over => return Poll::Ready(this.last.take().map(Ok)),
+            }
+        }
+    }
+}

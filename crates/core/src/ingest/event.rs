@@ -1,0 +1,83 @@
+//! An invocation that was begun for a blob: works on it as long as the platform lets it, and begins the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+
+use super::job::Job;
+use super::{Ingest, Slice};
+use crate::digest::Digest;
+use crate::name::RepositoryName;
+use crate::platform::Purpose;
+use crate::proxy::Proxy;
+use crate::relay::Source;
+use crate::upstream::{Actions, Ask, Identity};
+
+/// What is left of an invocation's time for putting parts together and for writing down how far it got.
+const RESERVE: Duration = Duration::from_secs(20);
+
+/// Why nothing was done with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// It is none of ours.
+    #[error("not an event of this proxy")]
+    Foreign,
+    /// It speaks of what is not served here.
+    #[error("the event names an upstream, a repository or a digest that is not served here")]
+    Unserved,
+    /// There is no store that blobs could be brought into.
+    #[error("there is no store to bring a blob into: cache.store")]
+    NoStore,
+    /// The upstream or the store failed; requests for the blob go on where this stopped.
+    #[error("the blob could not be brought into the store")]
+    Failed,
+}
+
+impl Proxy {
+    /// Does what an event of our own asks for, within `limit`.
+    pub async fn event(&self, event: &str, limit: Duration) -> Result<(), EventError> {
+        let job = Job::from_event(event).ok_or(EventError::Foreign)?;
+        let upstream = self.upstreams.iter().find(|upstream| upstream.name() == job.upstream);
+        let upstream = upstream.ok_or(EventError::Unserved)?;
+        let name = RepositoryName::parse(&job.repository).map_err(|_| EventError::Unserved)?;
+        let digest = Digest::parse(&job.digest).map_err(|_| EventError::Unserved)?;
+        if !upstream.permits(&name) {
+            return Err(EventError::Unserved);
+        }
+        let cache = self.cache().ok_or(EventError::NoStore)?;
+        let clock = &self.platform.clock;
+        let ask = Ask {
+            method: Method::GET,
+            name,
+            endpoint: format!("blobs/{digest}"),
+            query: None,
+            headers: HeaderMap::new(),
+            identity: Identity::Ours,
+            actions: Actions::Pull,
+            mount_from: None,
+            purpose: Purpose::Blob,
+            is_continuation: false,
+        };
+        let source = Source {
+            upstream: Arc::clone(upstream),
+            ask,
+            clock: Arc::clone(clock),
+            idle: self.timeouts().idle.0,
+            down: self.timeouts().down.0,
+            storage: None,
+        };
+        let ingest =
+            Ingest { cache: Arc::clone(cache), clock: Arc::clone(clock), source, digest, total: job.total };
+        let slice = ingest.slice(clock.now().after(limit.saturating_sub(RESERVE))).await;
+        if slice == Slice::Parked
+            && let Some(invoker) = &self.platform.invoker
+            && let Err(error) = invoker.invoke(job.to_event()).await
+        {
+            let source = std::error::Error::source(&error).map(tracing::field::display);
+            tracing::warn!(error = source, "{error}; the next request for the blob goes on");
+        }
+        cache.settle(RESERVE).await;
+        if slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
+    }
+}

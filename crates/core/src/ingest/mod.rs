@@ -1,0 +1,248 @@
+//! Bringing a blob into the store where no answer may carry it: part by part, in slices.
+//!
+//! A function that is frozen after its answer and has little disk cannot run a fill. It reads the blob from the
+//! upstream as long as its request may take, sends whole parts to the store on the way, and writes down how far it got:
+//! the hash, and what the store needs to go on. The next request that wants the blob goes on there, in whatever process
+//! the platform puts it. When all of it is there and its digest agrees, the blob appears.
+//!
+//! - [`event`]: an invocation of its own for one blob
+//! - [`job`]: the work as an event, for platforms that begin invocations of their own
+//! - [`hash`] `o`: SHA-256 that can be put down
+//! - [`record`] `o`: how far an upload has come, as it is written down
+
+mod event;
+mod hash;
+mod job;
+mod record;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::join;
+
+pub use self::event::EventError;
+use self::hash::Hash;
+pub(crate) use self::job::{Invocations, Job, begin_for};
+use self::record::Parked;
+use crate::body::{Body, BodyError};
+use crate::cache::{Cache, Leased};
+use crate::digest::Digest;
+use crate::platform::{Clock, Moment, Upload, within};
+use crate::relay::{Relay, Source};
+use crate::telemetry;
+
+/// Parts after which it is written down how far it got, in case that the slice ends without a word.
+const PARTS_A_RECORD: usize = 8;
+
+/// One blob on its way into the store.
+pub(crate) struct Ingest {
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) source: Source,
+    pub(crate) digest: Digest,
+    /// Its length, in bytes.
+    pub(crate) total: u64,
+}
+
+/// What a slice came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slice {
+    /// All of it is in the store.
+    Whole,
+    /// Time is up; the next slice goes on where this one stopped.
+    Parked,
+    /// Another process is at it.
+    Theirs,
+    /// The upstream or the store failed, or the bytes are wrong. What was sent and is right is kept for the next.
+    Failed,
+}
+
+/// An upload under way.
+struct Run {
+    upload: Box<dyn Upload>,
+    /// Of the parts sent.
+    hash: Hash,
+    /// What came behind them, up to one part.
+    tail: BytesMut,
+    /// Parts sent since it was last written down how far it got.
+    unrecorded: usize,
+}
+
+/// What comes from the upstream, in pieces as large as wanted.
+struct Inflow {
+    body: Body,
+    rest: Bytes,
+}
+
+/// Why a slice ends early.
+enum Stop {
+    /// Time is up.
+    Late,
+    /// The upstream gives no more.
+    Upstream,
+    /// The store takes no more.
+    Store,
+}
+
+impl Ingest {
+    /// Works on it until it is done or the time has come.
+    pub(crate) async fn slice(&self, until: Moment) -> Slice {
+        let lease = match self.cache.lease(&self.digest).await {
+            Leased::Ours(lease) => lease,
+            Leased::Theirs => return Slice::Theirs,
+        };
+        // Between the look at the store and the lease another may have come to its end.
+        let slice = if self.cache.blob_length(&self.digest).await.is_some() {
+            Slice::Whole
+        } else {
+            self.go_on(until).await
+        };
+        drop(lease);
+        let upstream = self.source.upstream.label();
+        telemetry::ingested(upstream, slice.name());
+        slice
+    }
+
+    async fn go_on(&self, until: Moment) -> Slice {
+        let Some(mut run) = self.begin().await else { return Slice::Failed };
+        let before = run.position();
+        let slice = match self.send(&mut run, until).await {
+            Ok(()) if run.is_right(&self.digest) => return self.finish(run).await,
+            Ok(()) => {
+                tracing::error!(digest = %self.digest, "an upstream sent other bytes than those of this digest");
+                telemetry::corrupt("upload");
+                self.cache.abort_upload(&self.digest, run.upload).await;
+                return Slice::Failed;
+            }
+            Err(Stop::Late) => Slice::Parked,
+            Err(Stop::Upstream) => Slice::Failed,
+            // What is hashed may not be there: the next slice begins where it was last written down.
+            Err(Stop::Store) => return Slice::Failed,
+        };
+        self.write_down(&mut run).await;
+        tracing::info!(
+            digest = %self.digest,
+            got_bytes = run.position() - before,
+            at_bytes = run.position(),
+            total_bytes = self.total,
+            "a blob is on its way into the store; the next request goes on"
+        );
+        slice
+    }
+
+    /// Where the last slice stopped, or at the beginning.
+    async fn begin(&self) -> Option<Run> {
+        if let Some(record) = self.cache.parked(&self.digest).await
+            && let Some(parked) = Parked::from_record(&record)
+            && parked.total == self.total
+            && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
+            && let Some(upload) = self.cache.upload(&self.digest, Some(&parked.upload)).await
+        {
+            return Some(Run { upload, hash: parked.hash, tail: tail.into(), unrecorded: 0 });
+        }
+        let upload = self.cache.upload(&self.digest, None).await?;
+        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), unrecorded: 0 })
+    }
+
+    /// Reads from the upstream and sends whole parts, the next one being read while one is sent, up to the last part: that
+    /// one stays until the digest agrees.
+    async fn send(&self, run: &mut Run, until: Moment) -> Result<(), Stop> {
+        let part_bytes = run.upload.part_bytes().next_multiple_of(64);
+        let relay = Relay::resume(self.source.clone(), run.position(), Some(self.total));
+        let mut inflow = Inflow { body: Body::stream(relay, None), rest: Bytes::new() };
+        self.read(&mut inflow, &mut run.tail, part_bytes, until).await?;
+        while run.tail.len() == part_bytes && run.position() < self.total {
+            let part = std::mem::take(&mut run.tail).freeze();
+            run.hash.update(&part);
+            let Run { upload, tail, .. } = run;
+            let sending = self.cache.send_part(&mut **upload, part);
+            let reading = self.read(&mut inflow, tail, part_bytes, until);
+            let (sent, read) = join(sending, reading).await;
+            if !sent {
+                return Err(Stop::Store);
+            }
+            run.unrecorded += 1;
+            read?;
+            if run.unrecorded >= PARTS_A_RECORD {
+                self.write_down(run).await;
+            }
+        }
+        if run.position() == self.total { Ok(()) } else { Err(Stop::Upstream) }
+    }
+
+    /// Reads until there is a whole part, or all of the blob.
+    async fn read(
+        &self,
+        inflow: &mut Inflow,
+        tail: &mut BytesMut,
+        part_bytes: usize,
+        until: Moment,
+    ) -> Result<(), Stop> {
+        while tail.len() < part_bytes {
+            let left = until.since(self.clock.now());
+            let arrived = within(&*self.clock, left, inflow.take(part_bytes - tail.len())).await;
+            match arrived.map_err(|_| Stop::Late)? {
+                Some(Ok(bytes)) => tail.extend_from_slice(&bytes),
+                Some(Err(_)) => return Err(Stop::Upstream),
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, mut run: Run) -> Slice {
+        let last = run.tail.freeze();
+        if !last.is_empty() && !self.cache.send_part(&mut *run.upload, last).await {
+            return Slice::Failed;
+        }
+        if self.cache.commit_upload(&self.digest, run.upload).await { Slice::Whole } else { Slice::Failed }
+    }
+
+    /// For whoever goes on.
+    async fn write_down(&self, run: &mut Run) {
+        run.unrecorded = 0;
+        let parked = Parked {
+            total: self.total,
+            hash: run.hash.clone(),
+            tail_bytes: run.tail.len() as u64,
+            upload: run.upload.park(),
+        };
+        self.cache.park(&self.digest, parked.to_record().into(), Bytes::copy_from_slice(&run.tail)).await;
+    }
+}
+
+impl Run {
+    /// Bytes from the beginning that are sent or in hand.
+    fn position(&self) -> u64 {
+        self.hash.length() + self.tail.len() as u64
+    }
+
+    fn is_right(&self, digest: &Digest) -> bool {
+        self.hash.clone().finish(&self.tail) == *digest
+    }
+}
+
+impl Inflow {
+    /// The next bytes, at most so many.
+    async fn take(&mut self, most: usize) -> Option<Result<Bytes, BodyError>> {
+        if self.rest.is_empty() {
+            match self.body.chunk().await? {
+                Ok(bytes) => self.rest = bytes,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        Some(Ok(self.rest.split_to(self.rest.len().min(most))))
+    }
+}
+
+impl Slice {
+    /// A label of the metric.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Parked => "parked",
+            Self::Theirs => "theirs",
+            Self::Failed => "failed",
+        }
+    }
+}
