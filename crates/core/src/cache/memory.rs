@@ -1,5 +1,7 @@
 //! Content in memory, until the process ends.
 
+mod upload;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,15 +12,21 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
+use self::upload::{MemoryUpload, Parts};
 use super::Key;
 use crate::body::Body;
-use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
+use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When};
+
+/// Bytes of one part of an upload, as with object stores.
+const PART_BYTES: usize = 8 << 20;
 
 /// A bounded store: when it is full, it says so, and whoever writes decides what goes.
 pub struct MemoryStore {
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
     is_shared: bool,
+    part_bytes: usize,
+    links: Option<Url>,
 }
 
 struct Shelf {
@@ -29,9 +37,11 @@ struct Shelf {
 #[derive(Default)]
 struct State {
     items: BTreeMap<Key, Item>,
-    /// Bytes of all items, and of what drafts have been promised.
+    /// What has come in parts so far.
+    uploads: BTreeMap<u64, Parts>,
+    /// Bytes of all items and parts, and of what drafts have been promised.
     taken: u64,
-    /// How many items there ever were.
+    /// How many items, uploads and parts there ever were.
     count: u64,
 }
 
@@ -44,13 +54,38 @@ struct Item {
 impl MemoryStore {
     /// Room for so many bytes.
     pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
-        Self { shelf: Arc::new(Shelf { capacity, state: Mutex::default() }), clock, is_shared: false }
+        let shelf = Arc::new(Shelf { capacity, state: Mutex::default() });
+        Self { shelf, clock, is_shared: false, part_bytes: PART_BYTES, links: None }
     }
 
     /// As if other processes had it, too: for tests.
     #[must_use]
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
+    }
+
+    /// Another process on the same content: for tests.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            shelf: Arc::clone(&self.shelf),
+            clock: Arc::clone(&self.clock),
+            is_shared: self.is_shared,
+            part_bytes: self.part_bytes,
+            links: self.links.clone(),
+        }
+    }
+
+    /// Uploads in parts of so many bytes, a multiple of 64: for tests that want many short ones.
+    #[must_use]
+    pub fn in_parts_of(self, part_bytes: usize) -> Self {
+        Self { part_bytes, ..self }
+    }
+
+    /// Gives links below an address, as an object store does: for tests.
+    #[must_use]
+    pub fn linking(self, base: Url) -> Self {
+        Self { links: Some(base), ..self }
     }
 }
 
@@ -149,6 +184,15 @@ impl Store for MemoryStore {
         }))
     }
 
+    async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        let (clock, part_bytes) = (&self.clock, self.part_bytes);
+        let upload = match parked {
+            None => Some(MemoryUpload::begin(&self.shelf, clock, key, part_bytes)?),
+            Some(parked) => MemoryUpload::resume(&self.shelf, clock, key, part_bytes, parked),
+        };
+        Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
+    }
+
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let state = self.shelf.state();
         let found = state.items.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
@@ -164,16 +208,21 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn link(&self, _key: &Key, _life: Duration) -> Result<Option<Url>, StoreError> {
-        Ok(None)
+    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+        let Some(base) = &self.links else { return Ok(None) };
+        let expires = self.clock.unix_seconds().saturating_add(life.as_secs());
+        let mut link = base.join(key.as_str()).map_err(StoreError::failed)?;
+        link.query_pairs_mut().append_pair("sig", "signed").append_pair("expires", &expires.to_string());
+        Ok(Some(link))
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         Ok(Some(self.shelf.capacity.saturating_sub(self.shelf.state().taken)))
     }
 
-    async fn sweep(&self, _age: Duration) -> Result<Swept, StoreError> {
-        Ok(Swept::default())
+    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
+        let now = self.clock.unix_seconds();
+        Ok(self.shelf.state().sweep(now, age))
     }
 
     fn is_shared(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What every store promises, as one suite: run it against each of them, on whatever runtime it wants.
 
+mod uploads;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 
+pub use self::uploads::upload_contract;
 use crate::cache::{BLOBS, Key, LEASES};
 use crate::digest::Digest;
 use crate::name::RepositoryName;
@@ -43,12 +46,17 @@ pub const CHECKS: [Check; 17] = [
 /// Where a promise is broken, with its name.
 pub async fn store_contract(make: impl Fn() -> Arc<dyn Store>) {
     for (name, check) in CHECKS {
-        let broken = std::panic::AssertUnwindSafe(check(make())).catch_unwind().await.err();
-        if let Some(cause) = broken {
-            let text = cause.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-            panic!("{name}: broken: {text}");
-        }
+        hold(name, check(make())).await;
+    }
+}
+
+/// Waits for a check, and puts its name before what it found.
+async fn hold(name: &str, check: BoxFuture<'static, ()>) {
+    let broken = std::panic::AssertUnwindSafe(check).catch_unwind().await.err();
+    if let Some(cause) = broken {
+        let text = cause.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        panic!("{name}: broken: {text}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! The memory store: the contract, and its bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Store, StoreError, When};
-use registry_proxy_core::testing::contract::{content, store_contract};
+use registry_proxy_core::testing::contract::{content, store_contract, upload_contract};
 
 use crate::clock::TokioClock;
 
@@ -16,6 +17,58 @@ fn store(capacity: u64) -> MemoryStore {
 #[tokio::test(start_paused = true)]
 async fn memory_keeps_the_contract() {
     store_contract(|| Arc::new(store(1 << 30))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_keeps_the_contract_of_uploads() {
+    for part_bytes in [8 << 20, 4096] {
+        upload_contract(|| {
+            let store = store(1 << 30).in_parts_of(part_bytes);
+            [Arc::new(store.again()), Arc::new(store)]
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_take_room_until_they_are_taken_back_or_swept() {
+    let store = store(1000).in_parts_of(256);
+    let key = Key::blob(&Digest::sha256(b"one"));
+    let mut upload = store.upload(&key, None).await.unwrap().unwrap();
+    for number in 0..3 {
+        upload.part(content(number, 256)).await.unwrap();
+    }
+    assert!(matches!(upload.part(content(3, 256)).await, Err(StoreError::Full)));
+    assert_eq!(store.free().await.unwrap(), Some(232));
+    let parked = upload.park();
+    drop(upload);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert_eq!(store.sweep(Duration::from_secs(61)).await.unwrap().count, 0, "not that old");
+    let upload = store.upload(&key, Some(&parked)).await.unwrap().unwrap();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert_eq!(store.sweep(Duration::from_mins(1)).await.unwrap().count, 0, "somebody is at it");
+    drop(upload);
+    let swept = store.sweep(Duration::from_mins(1)).await.unwrap();
+    assert_eq!((swept.count, swept.bytes), (1, 768));
+    assert_eq!(store.free().await.unwrap(), Some(1000));
+    assert!(store.upload(&key, Some(&parked)).await.unwrap().is_none());
+
+    let mut upload = store.upload(&key, None).await.unwrap().unwrap();
+    upload.part(content(0, 256)).await.unwrap();
+    let parked = upload.park();
+    upload.part(content(1, 256)).await.unwrap();
+    store.upload(&key, Some(&parked)).await.unwrap().unwrap().commit().await.unwrap();
+    assert_eq!(store.free().await.unwrap(), Some(744), "the part behind the end is given back");
+    assert!(upload.commit().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_links_where_a_test_wants_it() {
+    let key = Key::blob(&Digest::sha256(b"one"));
+    assert!(store(1).link(&key, Duration::from_mins(1)).await.unwrap().is_none());
+    let store = store(1).linking("https://store.test".parse().unwrap());
+    let link = store.link(&key, Duration::from_mins(1)).await.unwrap().unwrap().to_string();
+    assert!(link.starts_with(&format!("https://store.test/{key}?sig=signed&expires=")), "{link}");
 }
 
 #[tokio::test(start_paused = true)]
