@@ -216,6 +216,14 @@ impl Store for MemoryStore {
         Ok(Some(link))
     }
 
+    fn gives_links(&self) -> bool {
+        self.links.is_some()
+    }
+
+    fn takes_uploads(&self) -> bool {
+        true
+    }
+
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         Ok(Some(self.shelf.capacity.saturating_sub(self.shelf.state().taken)))
     }

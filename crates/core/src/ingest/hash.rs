@@ -74,7 +74,10 @@ impl Hash {
 
     /// From a record, after so many bytes; `None`: it is none.
     pub(super) fn parse(text: &str, length: u64) -> Option<Self> {
-        if text.len() != 64 || !length.is_multiple_of(BLOCK_BYTES as u64) || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        if text.len() != 64
+            || !length.is_multiple_of(BLOCK_BYTES as u64)
+            || !text.bytes().all(|digit| digit.is_ascii_hexdigit())
+        {
             return None;
         }
         let mut words = [0; 8];

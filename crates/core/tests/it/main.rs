@@ -16,6 +16,7 @@ mod lists;
 mod login_upstream;
 mod manifest;
 mod original;
+mod platforms;
 mod push;
 mod redirects;
 mod routing;

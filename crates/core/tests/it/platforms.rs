@@ -1,0 +1,331 @@
+//! Platforms that cap answers: what goes through, what goes by a link, and how a blob gets into the store that no
+//! answer carries.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use registry_proxy_core::cache::{Key, MemoryStore};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::platform::{Invoke, InvokeError, Profile, Store};
+use registry_proxy_core::testing::Fault;
+use registry_proxy_core::{EventError, Proxy};
+
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, OCI_MANIFEST, STORAGE, Seen, Setup, noise};
+
+const LARGE: usize = 7_000_000;
+const STORE: &str = "https://store.example/";
+
+fn content() -> Bytes {
+    static CONTENT: std::sync::OnceLock<Bytes> = std::sync::OnceLock::new();
+    CONTENT.get_or_init(|| noise(LARGE)).clone()
+}
+
+fn bucket() -> Arc<MemoryStore> {
+    let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    Arc::new(store.shared().in_parts_of(1 << 20).linking(STORE.parse().unwrap()))
+}
+
+struct Scene {
+    lab: Fixture,
+    store: Arc<MemoryStore>,
+    path: String,
+    digest: Digest,
+}
+
+fn scene_of(profile: Profile, text: &str) -> Scene {
+    let store = bucket();
+    let lab = Fixture::set_up(&Setup { profile, text, store: Some(store.clone()), ..Setup::default() });
+    let digest = lab.registry.put_blob("a/b", content());
+    Scene { path: format!("/v2/a/b/blobs/{digest}"), digest: Digest::parse(&digest).unwrap(), lab, store }
+}
+
+fn scene(profile: Profile) -> Scene {
+    scene_of(profile, "")
+}
+
+impl Scene {
+    async fn stored(&self) -> Option<Bytes> {
+        let found = self.store.open(&Key::blob(&self.digest), None).await.unwrap()?;
+        Some(found.body.collect(u64::MAX).await.unwrap())
+    }
+
+    fn bytes_asked(&self) -> Vec<String> {
+        self.lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.header("range").to_owned()).collect()
+    }
+
+    /// Whatever was begun is not there any more.
+    async fn has_no_litter(&self) -> bool {
+        let records = [Key::ingest(&self.digest), Key::ingest_tail(&self.digest)];
+        let mut is_clean = true;
+        for key in records {
+            is_clean &= self.store.read(&key).await.unwrap().is_none();
+        }
+        is_clean
+    }
+}
+
+fn leads_into_the_store(seen: &Seen) -> bool {
+    seen.status == 307 && seen.header("location").starts_with(STORE) && seen.body.is_empty()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_blob_goes_into_the_store_and_the_client_after_it() {
+    for profile in [Profile::TencentScf, Profile::AwsLambda] {
+        let scene = scene(profile);
+        let seen = scene.lab.get(&scene.path).await;
+        assert!(leads_into_the_store(&seen), "{profile}: {seen:?}");
+        assert!(seen.header("x-registry-proxy").contains("brought into the store"), "{seen:?}");
+        assert_eq!(scene.stored().await.unwrap(), content(), "{profile}");
+        assert!(scene.has_no_litter().await);
+        let seen = scene.lab.get(&scene.path).await;
+        assert!(leads_into_the_store(&seen) && seen.header("x-registry-proxy").contains("in the store"));
+        assert_eq!(scene.bytes_asked().len(), 1, "{profile}: it was fetched once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_blob_goes_through() {
+    for profile in [Profile::TencentScf, Profile::AwsLambda] {
+        let scene = scene(profile);
+        let few = noise(5_000_000);
+        let path = format!("/v2/a/b/blobs/{}", scene.lab.registry.put_blob("a/b", few.clone()));
+        for done in ["filled", "hit"] {
+            let seen = scene.lab.get(&path).await;
+            assert_eq!((seen.status.as_u16(), seen.done()), (200, done), "{profile}");
+            assert!(seen.body == few, "{profile}");
+        }
+    }
+}
+
+/// A presigned address is for one method (P-75).
+#[tokio::test(start_paused = true)]
+async fn a_head_is_answered_and_never_redirected() {
+    let scene = scene(Profile::TencentScf);
+    for _ in 0..2 {
+        let seen = scene.lab.head(&scene.path).await;
+        assert_eq!((seen.status.as_u16(), seen.header("docker-content-digest")), (200, ""));
+        assert_eq!(seen.header("content-length"), LARGE.to_string());
+        scene.lab.get(&scene.path).await;
+    }
+    let server = scene_of(Profile::Server, "");
+    assert_eq!(server.lab.head(&server.path).await.header("docker-content-digest"), server.digest.as_str());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_longer_than_a_client_waits_is_gone_on_with() {
+    let mut scene = scene_of(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"");
+    let minute = Duration::from_mins(1);
+    scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(3_100_000, minute));
+    let begun = scene.lab.now();
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(seen.is(429, "TOOMANYREQUESTS") && seen.header("retry-after") == "1", "{seen:?}");
+    let held = scene.lab.now().since(begun).as_secs();
+    assert!((19..=25).contains(&held), "held for {held} s");
+    assert!(scene.stored().await.is_none());
+    // Another process goes on, and not from the beginning.
+    scene.lab.restart("[delivery]\nmiss = \"refuse\"");
+    scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(2_000_000, minute));
+    let seen = scene.lab.get(&scene.path).header("user-agent", "docker/29.0").await;
+    assert!(seen.is(504, "UNAVAILABLE"), "Docker takes a 429 for final: {seen:?}");
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(leads_into_the_store(&seen), "{seen:?}");
+    assert_eq!(scene.stored().await.unwrap(), content());
+    assert_eq!(scene.bytes_asked(), ["bytes=0-6999999", "bytes=3100000-6999999", "bytes=5100000-6999999"]);
+    assert!(scene.has_no_litter().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_meantime_the_client_goes_where_the_upstream_sends_it() {
+    let scene = scene(Profile::TencentScf);
+    scene.lab.registry.redirect_blobs(STORAGE);
+    // The first asks for the length.
+    scene.lab.net.fault("GET", STORAGE, 2, Fault::StallAfter(100_000, Duration::from_mins(1)));
+    let seen = scene.lab.get(&scene.path).await;
+    assert_eq!(seen.status, 307, "{seen:?}");
+    assert!(seen.header("location").starts_with(STORAGE), "{seen:?}");
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_bytes_never_come_into_the_store() {
+    let scene = scene_of(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"");
+    scene.lab.net.fault(
+        "GET",
+        "/blobs/",
+        1,
+        Fault::change(|answer| {
+            let mut bytes = answer.body.to_vec();
+            bytes[LARGE - 1] ^= 1;
+            answer.body = bytes.into();
+        }),
+    );
+    let seen = scene.lab.get(&scene.path).await;
+    assert_eq!(seen.status, 429, "{seen:?}");
+    assert!(scene.stored().await.is_none() && scene.has_no_litter().await);
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+    assert_eq!(scene.stored().await.unwrap(), content());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_goes_through_where_it_is_short() {
+    let scene = scene(Profile::TencentScf);
+    let seen = scene.lab.get(&scene.path).header("range", "bytes=6999000-").await;
+    assert_eq!((seen.status.as_u16(), &seen.body[..]), (206, &content()[6_999_000..]));
+    let seen = scene.lab.get(&scene.path).header("range", "bytes=1-").await;
+    assert!(leads_into_the_store(&seen), "the store answers the range: {seen:?}");
+    let seen = scene.lab.get(&scene.path).header("range", "bytes=0-99").await;
+    assert_eq!((seen.status.as_u16(), &seen.body[..]), (206, &content()[..100]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_store_the_refusal_says_what_to_do() {
+    let lab = Fixture::set_up(&Setup { profile: Profile::TencentScf, ..Setup::default() });
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", content()));
+    let seen = lab.get(&path).await;
+    assert!(seen.is(501, "UNSUPPORTED"), "{seen:?}");
+    let message = seen.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    for word in ["tencent-scf", "5000000", "7000000", "cache.store"] {
+        assert!(message.contains(word), "{message}");
+    }
+    lab.registry.redirect_blobs(STORAGE);
+    assert_eq!(lab.get(&path).await.status, 307);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_whom_the_upstream_lets_in_gets_a_link() {
+    let scene = scene_of(Profile::TencentScf, "clients.auth = \"upstream\"");
+    scene.lab.registry.add_user("alice", "wonder");
+    scene.lab.registry.add_user("mallory", "x");
+    scene.lab.registry.make_private("a/b", &["alice"]);
+    scene.lab.registry.guard(registry_proxy_core::testing::Gate::Basic);
+    let token = scene.lab.login("alice", "wonder").await;
+    let seen = scene.lab.get(&scene.path).bearer(&token).await;
+    assert!(leads_into_the_store(&seen), "{seen:?}");
+    let other = scene.lab.login_for("mallory", "x", "repository:c/d:pull").await;
+    let seen = scene.lab.get(&scene.path).bearer(&other).await;
+    assert!(matches!(seen.status.as_u16(), 401 | 403 | 404), "{seen:?}");
+    let elsewhere = scene.path.replace("a/b", "c/d");
+    let seen = scene.lab.get(&elsewhere).bearer(&other).await;
+    assert!(matches!(seen.status.as_u16(), 401 | 403 | 404), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_says_no_length_where_the_platform_would_gather_it() {
+    for (profile, is_said) in
+        [(Profile::Server, true), (Profile::AliyunFc, false), (Profile::AzureContainerApps, true)]
+    {
+        let lab = Fixture::set_up(&Setup { profile, ..Setup::default() });
+        let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", content()));
+        let seen = lab.get(&path).await;
+        assert_eq!((seen.length.is_some(), seen.body == content()), (is_said, true), "{profile}");
+        let few = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(1000)));
+        assert_eq!(lab.get(&few).await.length, Some(1000), "{profile}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_go_to_everybody_where_the_configuration_says_so() {
+    let scene = scene_of(Profile::Server, "[delivery]\nlinks = \"always\"");
+    let first = scene.lab.get(&scene.path).await;
+    assert!(first.status == 200 && first.body == content());
+    scene.lab.wait(1).await;
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_when_what_it_began_is_done() {
+    let scene = scene(Profile::TencentScf);
+    let few = noise(3_000_000);
+    let digest = scene.lab.registry.put_blob("a/b", few);
+    scene.lab.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    // Nothing runs between the answer and this.
+    let key = Key::blob(&Digest::parse(&digest).unwrap());
+    assert!(scene.store.stat(&key).await.unwrap().is_some());
+}
+
+/// Takes events, as the platform does.
+#[derive(Default)]
+struct Events {
+    taken: Mutex<Vec<String>>,
+    fails: bool,
+}
+
+#[async_trait::async_trait]
+impl Invoke for Events {
+    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
+        self.taken.lock().unwrap().push(event);
+        if self.fails { Err(InvokeError("no right to".into())) } else { Ok(()) }
+    }
+}
+
+fn with_events(profile: Profile, fails: bool) -> (Scene, Arc<Events>) {
+    let mut scene = scene(profile);
+    let events = Arc::new(Events { fails, ..Events::default() });
+    scene.lab.platform.invoker = Some(events.clone());
+    scene.lab.restart("");
+    (scene, events)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_of_its_own_begins_with_the_manifest() {
+    let (scene, events) = with_events(Profile::AwsLambda, false);
+    let few = scene.lab.registry.put_blob("a/b", noise(1000));
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"digest":"{few}","size":1000}},"layers":[{{"digest":"{}","size":{LARGE}}}]}}"#,
+        scene.digest
+    );
+    scene.lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest);
+    assert_eq!(scene.lab.get("/v2/a/b/manifests/v1").await.status, 200);
+    let taken = events.taken.lock().unwrap().clone();
+    let [event] = taken.as_slice() else { panic!("only for what is large: {taken:?}") };
+    assert!(event.contains(scene.digest.as_str()), "{event}");
+    // The client asks for the layer; the invocation runs beside it.
+    let proxy: Arc<Proxy> = Arc::clone(&scene.lab.proxy);
+    let (seen, done) =
+        tokio::join!(async { scene.lab.get(&scene.path).await }, proxy.event(event, Duration::from_mins(15)));
+    assert_eq!(done, Ok(()));
+    assert!(leads_into_the_store(&seen), "{seen:?}");
+    assert_eq!(events.taken.lock().unwrap().len(), 1, "one is at it already");
+    assert_eq!(scene.stored().await.unwrap(), content());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_runs_out_of_time_begins_the_next() {
+    let (scene, events) = with_events(Profile::AwsLambda, false);
+    scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(2_500_000, Duration::from_mins(5)));
+    let event = format!(
+        r#"{{"registry-proxy/ingest":{{"upstream":"reg.example","repository":"a/b","digest":"{}","total":{LARGE}}}}}"#,
+        scene.digest
+    );
+    assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(40)).await, Ok(()));
+    assert_eq!(*events.taken.lock().unwrap(), std::slice::from_ref(&event));
+    assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(40)).await, Ok(()));
+    assert_eq!(scene.stored().await.unwrap(), content());
+    assert_eq!(scene.bytes_asked(), ["bytes=0-6999999", "bytes=2500000-6999999"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_invocation_can_be_begun_the_request_does_the_work() {
+    let (scene, events) = with_events(Profile::AwsLambda, true);
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+    assert_eq!(events.taken.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_others_are_refused() {
+    let (scene, _) = with_events(Profile::AwsLambda, false);
+    let event = |upstream: &str, digest: &str| {
+        format!(
+            r#"{{"registry-proxy/ingest":{{"upstream":"{upstream}","repository":"a/b","digest":"{digest}","total":7}}}}"#
+        )
+    };
+    for (event, expected) in [
+        ("{}".to_owned(), EventError::Foreign),
+        (event("evil.example", scene.digest.as_str()), EventError::Unserved),
+        (event("reg.example", "sha256:x"), EventError::Unserved),
+    ] {
+        assert_eq!(scene.lab.proxy.event(&event, Duration::from_mins(1)).await, Err(expected), "{event}");
+    }
+}
