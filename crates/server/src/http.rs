@@ -48,13 +48,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
     let admin = config.clone();
-    let service = Arc::new(Service {
-        reloadable: Reloadable::new(settings, config)?,
-        metrics: metrics::start()?,
-        metrics_apart: metrics_listen.is_some(),
-        is_draining: AtomicBool::new(false),
-        requests: AtomicU64::new(0),
-    });
+    let service = Arc::new(Service::new(settings, config)?);
     if let Some(address) = &metrics_listen {
         let listener = bind("metrics.listen", address).await?;
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
@@ -129,6 +123,18 @@ async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
 }
 
 impl Service {
+    /// Puts it together.
+    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, Box<dyn Error>> {
+        let metrics_apart = config.metrics.listen.is_some();
+        Ok(Self {
+            reloadable: Reloadable::new(settings, config)?,
+            metrics: metrics::start()?,
+            metrics_apart,
+            is_draining: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+        })
+    }
+
     /// Answers a request.
     pub(crate) fn answer(
         &self,

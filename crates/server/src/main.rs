@@ -9,6 +9,7 @@ mod credentials;
 mod explain;
 mod http;
 mod keeper;
+mod lambda;
 mod logging;
 mod metrics;
 mod passwords;
@@ -62,7 +63,10 @@ fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
     // This one accepts, and hears signals; connections live on the workers' own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
-        let outcome = runtime.block_on(http::serve(settings, config));
+        let outcome = match lambda::runtime_api() {
+            Some(address) => runtime.block_on(lambda::serve(settings, config, &address)),
+            None => runtime.block_on(http::serve(settings, config)),
+        };
         // What is still under way after the drain ends with the process.
         runtime.shutdown_background();
         outcome

@@ -1,0 +1,95 @@
+//! AWS Lambda: no socket of ours, but events that we ask for, one at a time.
+//!
+//! The runtime API is three HTTP requests, so hyper is all it takes. The crates for it would cost a second HTTP client and
+//! do one thing that a proxy may not: a body that breaks gets the error's text as its last bytes, and then a clean end.
+
+mod event;
+mod runtime_api;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_proxy_core::{Config, Cx};
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::event::Event;
+use self::runtime_api::{Invocation, RuntimeApi};
+use crate::http::Service;
+use crate::settings::Settings;
+
+/// How long the work that an answer left behind may take before we ask for the next event. The client has its answer by
+/// then; asking is what stops us, for as long as there is no event.
+const SETTLE: Duration = Duration::from_secs(5);
+/// After a failure to get an event, before the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+/// So many failures in a row, and there is nobody left to serve.
+const MOST_FAILURES: u32 = 20;
+
+/// Where the platform gives events; `None`: this is not Lambda.
+pub(crate) fn runtime_api() -> Option<String> {
+    std::env::var("AWS_LAMBDA_RUNTIME_API").ok().filter(|address| !address.is_empty())
+}
+
+/// Serves until told to stop.
+pub(crate) async fn serve(settings: Settings, config: Config, address: &str) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let api = RuntimeApi::at(address)?;
+    let service = Arc::new(Service::new(settings, config)?);
+    tracing::info!("taking events of AWS Lambda");
+    let mut failures = 0;
+    loop {
+        let invocation = tokio::select! {
+            invocation = api.next() => invocation,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        match invocation {
+            Ok(invocation) => {
+                failures = 0;
+                take(&api, &service, invocation).await;
+                service.reloadable.current().proxy.settle(SETTLE).await;
+                crate::logging::flush();
+            }
+            Err(error) if failures < MOST_FAILURES => {
+                failures += 1;
+                tracing::warn!(error, "cannot get an event");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    service.reloadable.current().proxy.settle(SETTLE).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One event, to the last byte of its answer.
+async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
+    let id = &invocation.id;
+    let told = match Event::parse(&invocation.event) {
+        Ok(Event::Http { request, peer }) => {
+            // Function URLs speak HTTPS only.
+            let cx = Cx { peer, is_tls: true, id: 0 };
+            api.respond(id, service.answer(*request, cx).await).await
+        }
+        Ok(Event::Other(value)) => match event(service, value).await {
+            Ok(answer) => api.answer(id, &answer).await,
+            Err(what) => api.fail(id, "EventFailed", &what).await,
+        },
+        Err(what) => api.fail(id, "WrongEvent", &what).await,
+    };
+    if let Err(error) = told {
+        // A client that leaves is its own affair (P-106).
+        tracing::debug!(error, "an answer did not arrive");
+    }
+}
+
+/// An event that is not a request: work that we gave ourselves.
+#[expect(clippy::unused_async, reason = "fetching into the store will be such work")]
+async fn event(_service: &Service, value: Value) -> Result<Value, String> {
+    let kind = value.get("registry-proxy").and_then(Value::as_str).unwrap_or_default();
+    Err(format!("no event of ours: {kind:?}; expected a request through a Function URL"))
+}

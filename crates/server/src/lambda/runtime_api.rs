@@ -1,0 +1,182 @@
+//! The runtime API, version 2018-06-01: the next event, an answer in pieces, an answer at once, a failure.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use registry_proxy_core::Body;
+use serde_json::{Map, Value, json};
+
+/// An event at the most: six megabytes of body in base64, and headers.
+const MAX_EVENT_BYTES: usize = 16 << 20;
+/// What says that a prelude with status and headers stands before the body.
+const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
+/// Between the prelude and the body.
+const SEPARATOR: Bytes = Bytes::from_static(&[0; 8]);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
+
+/// Why the runtime API was of no help.
+type Trouble = String;
+
+/// An event and its number.
+pub(super) struct Invocation {
+    pub(super) id: String,
+    pub(super) event: Bytes,
+}
+
+/// The platform's end.
+pub(super) struct RuntimeApi {
+    base: String,
+    client: Client<HttpConnector, UnsyncBoxBody<Bytes, Infallible>>,
+}
+
+impl RuntimeApi {
+    /// `HOST:PORT` as the platform says it, or a URL as emulators do.
+    pub(super) fn at(address: &str) -> Result<Self, Trouble> {
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let base = format!("{}/2018-06-01/runtime/invocation", base.trim_end_matches('/'));
+        base.parse::<Uri>().map_err(|error| format!("AWS_LAMBDA_RUNTIME_API={address}: {error}"))?;
+        Ok(Self { base, client: Client::builder(TokioExecutor::new()).build_http() })
+    }
+
+    /// Waits for an event, however long that takes.
+    pub(super) async fn next(&self) -> Result<Invocation, Trouble> {
+        let request = self.request(Method::GET, "next");
+        let response = self.ask(request, Full::default()).await?;
+        let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let id = id.ok_or("an event without a number")?.to_owned();
+        let body = Limited::new(response.into_body(), MAX_EVENT_BYTES).collect().await;
+        let event = body.map_err(|error| format!("an event was not received: {error}"))?.to_bytes();
+        Ok(Invocation { id, event })
+    }
+
+    /// Answers an event with a response, piece by piece.
+    pub(super) async fn respond(&self, id: &str, response: Response<Body>) -> Result<(), Trouble> {
+        let (head, body) = response.into_parts();
+        let prelude = Bytes::from(prelude(head.status.as_u16(), &head.headers).to_string());
+        let request = self
+            .request(Method::POST, &format!("{id}/response"))
+            .header(RESPONSE_MODE, "streaming")
+            .header(TRANSFER_ENCODING, "chunked")
+            .header(CONTENT_TYPE, INTEGRATION)
+            .header(TRAILER, ERROR_TYPE)
+            .header(TRAILER, ERROR_BODY);
+        self.ask(request, Answer { before: vec![SEPARATOR, prelude], body: Some(body) }).await.map(drop)
+    }
+
+    /// Answers an event at once.
+    pub(super) async fn answer(&self, id: &str, value: &Value) -> Result<(), Trouble> {
+        let request = self.request(Method::POST, &format!("{id}/response"));
+        let request = request.header(CONTENT_TYPE, "application/json");
+        self.ask(request, Full::from(value.to_string())).await.map(drop)
+    }
+
+    /// Says that an event came to nothing.
+    pub(super) async fn fail(&self, id: &str, kind: &str, what: &str) -> Result<(), Trouble> {
+        tracing::error!(kind, error = what, "an event came to nothing");
+        let request = self.request(Method::POST, &format!("{id}/error")).header(ERROR_TYPE, kind);
+        let error = json!({ "errorType": kind, "errorMessage": what, "stackTrace": [] });
+        self.ask(request, Full::from(error.to_string())).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(format!("{}/{path}", self.base))
+    }
+
+    async fn ask<B>(&self, request: http::request::Builder, body: B) -> Result<Response<Incoming>, Trouble>
+    where
+        B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let request = request.body(body.boxed_unsync()).map_err(|error| error.to_string())?;
+        let doing = format!("{} {}", request.method(), request.uri().path());
+        let response = self.client.request(request).await.map_err(|error| with_sources(&doing, &error))?;
+        if !response.status().is_success() {
+            return Err(format!("{doing}: {}", response.status()));
+        }
+        Ok(response)
+    }
+}
+
+fn with_sources(doing: &str, error: &dyn std::error::Error) -> String {
+    let mut text = format!("{doing}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Status and headers, as the platform wants them before a body. It frames the answer itself and renames a length.
+fn prelude(status: u16, headers: &HeaderMap) -> Value {
+    let mut fields = Map::new();
+    for name in headers.keys().filter(|name| ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(name)) {
+        // A header has one value here; a list is as good as several lines (RFC 9110, 5.3).
+        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        fields.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(", ").into());
+    }
+    json!({ "statusCode": status, "headers": fields, "cookies": [] })
+}
+
+/// Prelude, body, and trailers where the body breaks: its end must not look like one.
+struct Answer {
+    /// Prelude and separator, from the end: a chunk each, as emulators look at chunks.
+    before: Vec<Bytes>,
+    body: Option<Body>,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(piece) = self.before.pop() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = match std::task::ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => Some(Ok(frame)),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a body broke");
+                self.body = None;
+                Some(Ok(Frame::trailers(trailers(&error.to_string()))))
+            }
+            None => {
+                self.body = None;
+                None
+            }
+        };
+        Poll::Ready(frame)
+    }
+}
+
+fn trailers(what: &str) -> HeaderMap {
+    let body = json!({ "errorType": "BodyBroke", "errorMessage": what }).to_string();
+    let mut trailers = HeaderMap::new();
+    trailers.insert(ERROR_TYPE, HeaderValue::from_static("BodyBroke"));
+    if let Ok(body) = HeaderValue::from_str(&BASE64_STANDARD.encode(body)) {
+        trailers.insert(ERROR_BODY, body);
+    }
+    trailers
+}
