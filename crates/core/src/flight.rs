@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
-use event_listener::Event;
+use crate::sync::{Event, Mutex, MutexGuard};
 
 /// Work under way, by what it is about.
 pub(crate) struct Flights<K: Eq + Hash, V> {

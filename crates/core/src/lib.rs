@@ -45,6 +45,7 @@ mod proxy;
 mod push;
 mod relay;
 mod storage;
+mod sync;
 mod visit;
 
 #[cfg(feature = "testing")]

@@ -4,8 +4,7 @@
 //! One stream that is fast stays one. Where it is slow, ranges of the rest are fetched beside it, each on a connection
 //! of its own and each resuming at its own offset.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
@@ -18,6 +17,8 @@ use crate::cache::{Cache, Lease};
 use crate::config;
 use crate::platform::{Clock, within};
 use crate::relay::{Relay, Source};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry;
 
 /// How often it is judged whether more connections would help.
@@ -290,7 +291,7 @@ impl Drive {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

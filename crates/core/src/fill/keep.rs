@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use event_listener::{Event, EventListener};
+use event_listener::EventListener;
 use http_body::{Frame, SizeHint};
 
 use super::spool::Spool;
 use crate::body::{Body, BodyError};
 use crate::platform::Tasks;
+use crate::sync::Event;
 
 /// A body that is written to a spool before it goes on. Where the store fails, it goes on all the same.
 pub(crate) struct Keep {

@@ -9,6 +9,9 @@
 //! says; then the spool, until the blob is whole and in the store.
 
 mod drive;
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod interleavings;
 mod keep;
 mod reader;
 mod spans;
@@ -16,10 +19,8 @@ mod spool;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
-
-use event_listener::Event;
 
 pub(crate) use self::drive::{Drive, Parts};
 pub(crate) use self::keep::Keep;
@@ -27,6 +28,7 @@ pub(crate) use self::reader::Reader;
 pub(crate) use self::spool::{Phase, Spool};
 use crate::digest::Digest;
 use crate::platform::Moment;
+use crate::sync::{Event, Mutex, MutexGuard};
 use crate::upstream::Negative;
 
 /// How long ranges of a blob that nobody fetches whole are kept for the next who wants them.

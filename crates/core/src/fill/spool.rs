@@ -3,14 +3,14 @@
 //! The spool is the tee: late clients, ranges and slow clients read what is here already and wait for the rest, and
 //! nobody holds anybody back. Its bytes are in the store's draft; only what is being moved is in memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
-use event_listener::Event;
 
 use super::spans::Spans;
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Draft, StoreError};
+use crate::sync::{Event, Mutex, MutexGuard};
 
 /// How much of the end is withheld until the digest agrees: no client ever has all of a wrong blob (P-107).
 const TAIL_BYTES: u64 = 64 << 10;

@@ -1,0 +1,235 @@
+//! Writers, readers and the hash around one spool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::join;
+use shuttle::future::{block_on, spawn, yield_now};
+
+use super::super::spool::{Phase, Progress, Spool};
+use super::super::{Fills, Keep, Reader};
+use super::{CONTENT, CheckedDraft, DIGEST, OPEN, TOTAL, all, explore};
+use crate::body::Body;
+use crate::platform::{Draft, Tasks};
+use crate::sync::Mutex;
+
+/// Where the pieces of the content begin and end.
+const PIECES: [(usize, usize); 4] = [(0, 1000), (1000, OPEN + 500), (OPEN + 500, 40_000), (40_000, TOTAL)];
+
+fn spool(draft: &Arc<CheckedDraft>) -> Arc<Spool> {
+    Arc::new(Spool::new(DIGEST.clone(), TOTAL as u64, Arc::clone(draft) as Arc<dyn Draft>))
+}
+
+/// What a reader gets, and whether it ends as it should.
+async fn read(spool: &Arc<Spool>, run: u64, first: usize, end: usize) -> (Vec<u8>, bool) {
+    let mut body = Body::stream(
+        Reader::new(Arc::clone(spool), run, first as u64, end as u64, None),
+        Some((end - first) as u64),
+    );
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.chunk().await {
+        let Ok(piece) = piece else { return (bytes, false) };
+        bytes.extend_from_slice(&piece);
+    }
+    (bytes, true)
+}
+
+/// Writes some pieces, as one connection of a fill does.
+async fn write(spool: &Spool, progress: &Mutex<Progress>, content: &Bytes, pieces: &[(usize, usize)]) -> bool {
+    for (first, end) in pieces {
+        let piece = content.slice(*first..*end);
+        match spool.write(*first as u64, &piece).await {
+            Ok(true) => progress.lock().unwrap().take(*first as u64, &piece),
+            Ok(false) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// A run as `drive` does it, on two connections that fetch in part the same.
+async fn run(spool: Arc<Spool>, fills: Arc<Fills>, content: Bytes, verified: Arc<AtomicBool>) {
+    let progress = Arc::new(Mutex::new(Progress::new(&DIGEST).unwrap()));
+    let connections = [&PIECES[..3], &PIECES[1..]].map(|pieces| {
+        let (spool, progress, content) = (Arc::clone(&spool), Arc::clone(&progress), content.clone());
+        spawn(async move { write(&spool, &progress, &content, pieces).await })
+    });
+    let (written, hashed) = join(all(connections.into()), async {
+        spool.completed().await;
+        if spool.phase() == Phase::Lost { None } else { Some(spool.hash_along(&progress).await) }
+    })
+    .await;
+    if !written.iter().all(|is_written| *is_written) || spool.phase() == Phase::Lost {
+        fills.close(&spool);
+        spool.end_run(Phase::Lost);
+        return;
+    }
+    hashed.expect("it is complete").expect("the draft can be read");
+    let progress = Arc::into_inner(progress).expect("the connections are over").into_inner().unwrap();
+    assert_eq!(progress.hashed, TOTAL as u64);
+    if progress.is(&DIGEST) {
+        verified.store(true, Ordering::Relaxed);
+        spool.end_run(Phase::Whole);
+        spool.commit().await.expect("it is right");
+    } else {
+        spool.end_run(Phase::Wrong);
+    }
+}
+
+#[test]
+fn every_reader_gets_every_byte_once_and_the_end_only_when_it_is_verified() {
+    explore(500, || {
+        let draft = CheckedDraft::new();
+        let (spool, verified) = (spool(&draft), Arc::new(AtomicBool::new(false)));
+        assert!(spool.begin_run());
+        let readers = [(0, TOTAL), (500, TOTAL), (OPEN - 10, OPEN)].map(|(first, end)| {
+            let (spool, verified) = (Arc::clone(&spool), Arc::clone(&verified));
+            spawn(async move {
+                let (bytes, is_right) = read(&spool, spool.run(), first, end).await;
+                assert!(is_right && bytes == CONTENT[first..end], "{} bytes", bytes.len());
+                assert!(end <= OPEN || verified.load(Ordering::Relaxed), "the end before its time");
+            })
+        });
+        let running = spawn(run(spool, Arc::default(), CONTENT.clone(), verified));
+        block_on(async { all(readers.into_iter().chain([running]).collect()).await });
+        assert!(draft.is_committed());
+    });
+}
+
+#[test]
+fn wrong_bytes_end_short_for_everybody_and_are_never_committed() {
+    explore(400, || {
+        let draft = CheckedDraft::new();
+        let spool = spool(&draft);
+        assert!(spool.begin_run());
+        let mut wrong = CONTENT.to_vec();
+        wrong[TOTAL - 1] ^= 1;
+        let readers = [0, 700].map(|first| {
+            let spool = Arc::clone(&spool);
+            spawn(async move {
+                let (bytes, is_right) = read(&spool, spool.run(), first, TOTAL).await;
+                assert!(!is_right && bytes.len() <= OPEN - first, "{} bytes of wrong ones", bytes.len());
+                assert_eq!(bytes, CONTENT[first..first + bytes.len()]);
+            })
+        });
+        let running = spawn(run(spool, Arc::default(), wrong.into(), Arc::default()));
+        block_on(async { all(readers.into_iter().chain([running]).collect()).await });
+        assert!(!draft.is_committed());
+    });
+}
+
+#[test]
+fn a_store_that_fails_lets_everybody_go() {
+    explore(400, || {
+        let draft = CheckedDraft::broken_from(30_000);
+        let spool = spool(&draft);
+        assert!(spool.begin_run());
+        let readers = [0, 10].map(|first| {
+            let spool = Arc::clone(&spool);
+            spawn(async move {
+                let (bytes, is_right) = read(&spool, spool.run(), first, TOTAL).await;
+                assert!(!is_right && bytes == CONTENT[first..first + bytes.len()]);
+            })
+        });
+        let running = spawn(run(spool, Arc::default(), CONTENT.clone(), Arc::default()));
+        block_on(async { all(readers.into_iter().chain([running]).collect()).await });
+        assert!(!draft.is_committed());
+    });
+}
+
+#[test]
+fn a_run_that_breaks_off_lets_its_readers_go_and_the_next_goes_on() {
+    explore(400, || {
+        let draft = CheckedDraft::new();
+        let spool = spool(&draft);
+        assert!(spool.begin_run());
+        let first_run = spool.run();
+        let readers = [0, 1].map(|at| {
+            let spool = Arc::clone(&spool);
+            spawn(async move {
+                let (bytes, is_right) = read(&spool, first_run, at, TOTAL).await;
+                assert!(bytes == CONTENT[at..at + bytes.len()] && (!is_right || bytes.len() == TOTAL - at));
+            })
+        });
+        let next = spawn(async move {
+            let progress = Mutex::new(Progress::new(&DIGEST).unwrap());
+            assert!(write(&spool, &progress, &CONTENT, &PIECES[..2]).await);
+            spool.end_run(Phase::Idle);
+            yield_now().await;
+            assert!(spool.begin_run());
+            let reader = {
+                let spool = Arc::clone(&spool);
+                spawn(async move { read(&spool, spool.run(), 0, TOTAL).await })
+            };
+            run(spool, Arc::default(), CONTENT.clone(), Arc::default()).await;
+            let (bytes, is_right) = reader.await.unwrap();
+            assert!(is_right && bytes == *CONTENT);
+        });
+        block_on(async { all(readers.into_iter().chain([next]).collect()).await });
+        assert!(draft.is_committed());
+    });
+}
+
+#[test]
+fn a_run_has_one_owner() {
+    explore(500, || {
+        let spool = spool(&CheckedDraft::new());
+        let owners = Arc::new(AtomicUsize::new(0));
+        let tasks = [0, 1, 2].map(|_| {
+            let (spool, owners) = (Arc::clone(&spool), Arc::clone(&owners));
+            spawn(async move {
+                if spool.begin_run() {
+                    assert_eq!(owners.fetch_add(1, Ordering::Relaxed), 0, "two runs at once");
+                    yield_now().await;
+                    owners.fetch_sub(1, Ordering::Relaxed);
+                    spool.end_run(Phase::Idle);
+                }
+            })
+        });
+        block_on(all(tasks.into()));
+        assert_eq!(spool.phase(), Phase::Idle);
+        assert!((1..=3).contains(&spool.run()));
+    });
+}
+
+/// Tasks of shuttle's.
+struct ShuttleTasks;
+
+impl Tasks for ShuttleTasks {
+    fn spawn(&self, work: futures_util::future::BoxFuture<'static, ()>) {
+        drop(spawn(work));
+    }
+}
+
+#[test]
+fn ranges_that_are_kept_and_a_run_share_the_work_and_a_client_that_leaves_leaves_no_hole() {
+    explore(400, || {
+        let draft = CheckedDraft::new();
+        let spool = spool(&draft);
+        let range = |spool: &Arc<Spool>, first: usize, end: usize| {
+            let body = Body::from(CONTENT.slice(first..end));
+            Body::stream(Keep::new(body, Arc::clone(spool), first as u64, Arc::new(ShuttleTasks)), None)
+        };
+        let (mut stays, mut leaves) = (range(&spool, 200, 20_000), range(&spool, 100, 50_000));
+        let stays = spawn(async move {
+            let piece = stays.chunk().await.unwrap().unwrap();
+            assert_eq!(piece, CONTENT[200..20_000]);
+        });
+        let leaves = spawn(async move { drop(leaves.chunk().await) });
+        let abort = leaves.abort_handle();
+        let leaving = spawn(async move { abort.abort() });
+        assert!(spool.begin_run());
+        let reader = {
+            let spool = Arc::clone(&spool);
+            spawn(async move {
+                let (bytes, is_right) = read(&spool, spool.run(), 0, TOTAL).await;
+                assert!(is_right && bytes == *CONTENT);
+            })
+        };
+        let running = spawn(run(spool, Arc::default(), CONTENT.clone(), Arc::default()));
+        block_on(all(vec![stays, leaving, reader, running]));
+        drop(leaves);
+        assert!(draft.is_committed());
+    });
+}
