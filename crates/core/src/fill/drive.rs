@@ -4,21 +4,24 @@
 //! One stream that is fast stays one. Where it is slow, ranges of the rest are fetched beside it, each on a connection
 //! of its own and each resuming at its own offset.
 
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use event_listener::EventListener;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::Fills;
 use super::spool::{Phase, Progress, Spool};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Lease};
 use crate::config;
 use crate::platform::{Clock, within};
 use crate::relay::{Relay, Source};
-use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Event, Mutex, MutexGuard};
 use crate::telemetry;
 
 /// How often it is judged whether more connections would help.
@@ -101,6 +104,41 @@ struct Claims {
     next: u64,
 }
 
+/// What those share who fetch parts of it.
+struct Work<'a> {
+    claims: Mutex<Claims>,
+    /// How far the first stream has got.
+    main_at: AtomicU64,
+    /// Bytes that came, of all connections.
+    got: AtomicU64,
+    progress: &'a Mutex<Progress>,
+    /// One of them has failed: the others bring to its end what they write, and fetch no more.
+    failed: AtomicBool,
+    failure: Event,
+}
+
+impl Work<'_> {
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.failure.notify(usize::MAX);
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// The next piece, unless another fails meanwhile. `failure` was listened to before that was asked.
+    async fn piece(&self, body: &mut Body, failure: &mut EventListener) -> Option<Result<Bytes, BodyError>> {
+        if self.has_failed() {
+            return None;
+        }
+        match select(pin!(body.chunk()), failure).await {
+            Either::Left((piece, _)) => piece,
+            Either::Right(_) => None,
+        }
+    }
+}
+
 impl Drive {
     /// Fetches what is missing; `main` is the body of the whole, where it has begun. The spool's run has begun, too.
     pub(crate) async fn run(self, main: Option<Body>) {
@@ -150,8 +188,8 @@ impl Drive {
     async fn fetch(&self, main: Option<Body>) -> Result<bool, Stop> {
         let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(Stop::Store)?);
         {
-            let hashing = std::pin::pin!(self.spool.hash_along(&progress));
-            let fetching = std::pin::pin!(self.fetch_all(main, &progress));
+            let hashing = pin!(self.spool.hash_along(&progress));
+            let fetching = pin!(self.fetch_all(main, &progress));
             // The hash ends behind the last byte. Where the fetching ends before it, it is on its way there.
             match select(fetching, hashing).await {
                 Either::Left((fetched, hashing)) => {
@@ -167,40 +205,52 @@ impl Drive {
 
     async fn fetch_all(&self, main: Option<Body>, progress: &Mutex<Progress>) -> Result<(), Stop> {
         let total = self.spool.total();
-        let (got, main_at) = (AtomicU64::new(0), AtomicU64::new(0));
         let has_main = main.is_some();
-        let claims = Mutex::new(Claims { main_end: total, next: if has_main { total } else { 0 } });
+        let work = Work {
+            claims: Mutex::new(Claims { main_end: total, next: if has_main { total } else { 0 } }),
+            main_at: AtomicU64::new(0),
+            got: AtomicU64::new(0),
+            progress,
+            failed: AtomicBool::new(false),
+            failure: Event::new(),
+        };
         let started = self.clock.now();
-        let mut work: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
+        let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
         match main {
-            Some(body) => {
-                work.push(Box::pin(self.follow(body, &claims, &main_at, &got, progress)));
-            }
-            None => work.push(Box::pin(self.take_parts(&claims, &got, progress))),
+            Some(body) => workers.push(Box::pin(self.follow(body, &work))),
+            None => workers.push(Box::pin(self.take_parts(&work))),
         }
         let mut is_split = !has_main;
         loop {
-            match select(work.next(), self.clock.sleep(JUDGE_EVERY)).await {
-                Either::Left((Some(done), _)) => done?,
+            match select(workers.next(), self.clock.sleep(JUDGE_EVERY)).await {
+                Either::Left((Some(Ok(())), _)) => {}
+                Either::Left((Some(Err(stop)), _)) => {
+                    // What is being written when this ends would be nobody's, and a hole in the spool for ever.
+                    work.fail();
+                    while workers.next().await.is_some() {}
+                    return Err(stop);
+                }
                 Either::Left((None, _)) => break,
                 Either::Right(_) => {
                     let missing = total.saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
-                    let wanted = self.parts.wanted(work.len(), got.load(Ordering::Relaxed), missing, elapsed);
-                    for _ in work.len()..wanted {
+                    let got = work.got.load(Ordering::Relaxed);
+                    let wanted = self.parts.wanted(workers.len(), got, missing, elapsed);
+                    for _ in workers.len()..wanted {
                         if !is_split {
-                            let mut claims = lock(&claims);
-                            claims.main_end = (main_at.load(Ordering::Relaxed) + self.parts.length).min(total);
+                            let mut claims = lock(&work.claims);
+                            let main_at = work.main_at.load(Ordering::Relaxed);
+                            claims.main_end = (main_at + self.parts.length).min(total);
                             claims.next = claims.main_end;
                             is_split = true;
                         }
                         let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
                             break;
                         };
-                        let (claims, got) = (&claims, &got);
-                        work.push(Box::pin(async move {
+                        let work = &work;
+                        workers.push(Box::pin(async move {
                             let _permit = permit;
-                            self.take_parts(claims, got, progress).await
+                            self.take_parts(work).await
                         }));
                     }
                 }
@@ -211,8 +261,8 @@ impl Drive {
                 break;
             }
             // Somebody who was to write the rest did not.
-            lock(&claims).next = 0;
-            self.take_parts(&claims, &got, progress).await?;
+            lock(&work.claims).next = 0;
+            self.take_parts(&work).await?;
         }
         match (self.spool.is_complete(), self.spool.phase()) {
             (true, _) => Ok(()),
@@ -222,65 +272,50 @@ impl Drive {
     }
 
     /// The first stream, as far as it is not overtaken; then parts.
-    async fn follow(
-        &self,
-        mut body: Body,
-        claims: &Mutex<Claims>,
-        at: &AtomicU64,
-        got: &AtomicU64,
-        progress: &Mutex<Progress>,
-    ) -> Result<(), Stop> {
+    async fn follow(&self, mut body: Body, work: &Work<'_>) -> Result<(), Stop> {
+        let mut failure = work.failure.listen();
         loop {
-            let position = at.load(Ordering::Relaxed);
-            if position >= lock(claims).main_end {
+            let position = work.main_at.load(Ordering::Relaxed);
+            if position >= lock(&work.claims).main_end {
                 break;
             }
-            let Some(piece) = body.chunk().await else { break };
-            let length = self.keep(position, piece.ok(), got, progress).await?;
-            at.store(position + length, Ordering::Relaxed);
+            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
+            let length = self.keep(position, piece.ok(), work).await?;
+            work.main_at.store(position + length, Ordering::Relaxed);
         }
         drop(body);
-        self.take_parts(claims, got, progress).await
+        self.take_parts(work).await
     }
 
-    async fn take_parts(
-        &self,
-        claims: &Mutex<Claims>,
-        got: &AtomicU64,
-        progress: &Mutex<Progress>,
-    ) -> Result<(), Stop> {
-        loop {
+    async fn take_parts(&self, work: &Work<'_>) -> Result<(), Stop> {
+        let mut failure = work.failure.listen();
+        while !work.has_failed() {
             let claim = {
-                let mut claims = lock(claims);
+                let mut claims = lock(&work.claims);
                 let claim = self.spool.gap(claims.next, self.parts.length);
                 claims.next = claim.map_or(self.spool.total(), |(_, end)| end);
                 claim
             };
-            let Some((first, end)) = claim else { return Ok(()) };
+            let Some((first, end)) = claim else { break };
             let mut body = Body::stream(Relay::resume(self.source.clone(), first, Some(end)), Some(end - first));
             let mut position = first;
-            while let Some(piece) = body.chunk().await {
-                position += self.keep(position, piece.ok(), got, progress).await?;
+            while let Some(piece) = work.piece(&mut body, &mut failure).await {
+                position += self.keep(position, piece.ok(), work).await?;
             }
             if position < end {
                 return Err(Stop::Upstream);
             }
         }
+        Ok(())
     }
 
     /// Writes a piece, and hashes it if it is its turn.
-    async fn keep(
-        &self,
-        position: u64,
-        piece: Option<bytes::Bytes>,
-        got: &AtomicU64,
-        progress: &Mutex<Progress>,
-    ) -> Result<u64, Stop> {
+    async fn keep(&self, position: u64, piece: Option<Bytes>, work: &Work<'_>) -> Result<u64, Stop> {
         let piece = piece.ok_or(Stop::Upstream)?;
         let length = piece.len() as u64;
-        got.fetch_add(length, Ordering::Relaxed);
+        work.got.fetch_add(length, Ordering::Relaxed);
         if self.spool.write(position, &piece).await.map_err(|error| self.lose(&error))? {
-            lock(progress).take(position, &piece);
+            lock(work.progress).take(position, &piece);
         }
         Ok(length)
     }

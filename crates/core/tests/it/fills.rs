@@ -1,11 +1,14 @@
 //! Blobs that arrive: fetched once, shared while they do, verified before they end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use registry_proxy_core::testing::{Answer, Fault};
+use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::testing::{Answer, Fault, Pause, SlowStore};
 
-use crate::fixture::{Fixture, noise};
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, Setup, noise};
 
 const SIZE: usize = 3_000_000;
 
@@ -201,6 +204,27 @@ async fn a_slow_way_is_widened_by_ranges() {
     assert!(lab.now().since(begun) < Duration::from_secs(26), "{:?}", lab.now().since(begun));
     lab.wait(1).await;
     assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_fails_while_others_are_being_written_leaves_no_hole() {
+    let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    let pause: Pause = Arc::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(300))));
+    let store = Arc::new(SlowStore::new(Arc::new(memory), pause));
+    let text = "[cache.fill]\npart_size='64KiB'\nparts=4";
+    let lab = Fixture::set_up(&Setup { text, store: Some(store), ..Setup::default() });
+    let few = noise(300_000);
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", few.clone()));
+    // The first stream is slow, and one of the parts beside it is refused for good.
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1000, Duration::from_secs(20)));
+    lab.net.fault("GET", "/blobs/", 1, Fault::SayLate(Duration::from_millis(1050), Answer::new(404)));
+    let seen = lab.get(&path).await;
+    assert!(seen.body.len() < few.len() && seen.end.is_err(), "{} {}", seen.status, seen.body.len());
+    assert!(gets(&lab) > 2, "there were parts: {}", gets(&lab));
+    lab.net.heal();
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.body.len(), seen.done()), (200, few.len(), "filled"));
+    assert!(seen.body == few);
 }
 
 #[tokio::test(start_paused = true)]
