@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use registry_proxy_core::config::{Auth, ConfigError};
-use registry_proxy_core::platform::{CredentialStore, Passwords, Profile, Store};
+use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::credentials::DockerCredentials;
+use crate::lambda::SelfInvoker;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::transport::HyperTransport;
@@ -25,6 +26,10 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         _ => None,
     };
     let credentials = DockerCredentials::load(config)?.map(|store| Arc::new(store) as Arc<dyn CredentialStore>);
+    let invoker = match config.platform {
+        Profile::AwsLambda => SelfInvoker::from_environment()?.map(|invoker| Arc::new(invoker) as Arc<dyn Invoke>),
+        _ => None,
+    };
     let platform = Platform {
         transport: Arc::new(HyperTransport::new(config)?),
         clock: Arc::new(SystemClock::new()),
@@ -32,9 +37,9 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         passwords,
         credentials,
         store,
-        invoker: None,
+        invoker,
         tasks: Arc::new(TokioTasks),
-        limits: Profile::Server.limits(),
+        limits: config.platform.limits(),
     };
     Ok(Proxy::new(config, &platform))
 }

@@ -4,17 +4,19 @@
 //! do one thing that a proxy may not: a body that breaks gets the error's text as its last bytes, and then a clean end.
 
 mod event;
+mod invoke;
 mod runtime_api;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use registry_proxy_core::{Config, Cx};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::event::Event;
+pub(crate) use self::invoke::SelfInvoker;
 use self::runtime_api::{Invocation, RuntimeApi};
 use crate::http::Service;
 use crate::settings::Settings;
@@ -75,7 +77,7 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
             let cx = Cx { peer, is_tls: true, id: 0 };
             api.respond(id, service.answer(*request, cx).await).await
         }
-        Ok(Event::Other(value)) => match event(service, value).await {
+        Ok(Event::Other) => match event(service, &invocation).await {
             Ok(answer) => api.answer(id, &answer).await,
             Err(what) => api.fail(id, "EventFailed", &what).await,
         },
@@ -88,8 +90,10 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
 }
 
 /// An event that is not a request: work that we gave ourselves.
-#[expect(clippy::unused_async, reason = "fetching into the store will be such work")]
-async fn event(_service: &Service, value: Value) -> Result<Value, String> {
-    let kind = value.get("registry-proxy").and_then(Value::as_str).unwrap_or_default();
-    Err(format!("no event of ours: {kind:?}; expected a request through a Function URL"))
+async fn event(service: &Service, invocation: &Invocation) -> Result<Value, String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = invocation.deadline.saturating_sub(now);
+    let event = std::str::from_utf8(&invocation.event).map_err(|error| error.to_string())?;
+    let done = service.reloadable.current().proxy.event(event, left).await;
+    done.map(|()| Value::Null).map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use registry_proxy_core::config::ConfigError;
+use registry_proxy_core::config::{ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::{Config, Proxy};
@@ -86,8 +86,11 @@ fn build(mut config: Config, process_key: &Secret, store: Option<Arc<dyn Store>>
     }
     config.signing_key.get_or_insert_with(|| process_key.clone());
     let current = Current { proxy: assemble::proxy(&config, store)?, tls: tls::server(&config)?, config };
-    // It ends when nothing needs this proxy any more.
-    if let Some(janitor) = current.proxy.janitor() {
+    // It ends when nothing needs this proxy any more. A bucket that functions share is looked after by its own rules:
+    // each of them would list all of it.
+    let is_shared_bucket =
+        current.config.platform.is_ephemeral() && matches!(current.config.cache.store, StoreAddress::Objects(_));
+    if !is_shared_bucket && let Some(janitor) = current.proxy.janitor() {
         tokio::spawn(janitor.run());
     }
     Ok(current)

@@ -1,8 +1,10 @@
 //! What the platform changes about the defaults: where it asks, and how much room there is.
 
-use super::{Bytes, Cache, Config, ConfigError};
+use super::{Bytes, Cache, Config, ConfigError, StoreAddress};
 use crate::platform::Profile;
 
+/// Where a function's cache lies: nothing else of its disk can be written.
+const EPHEMERAL: &str = "/tmp/registry-proxy";
 /// What a cache may take where the disk is small and gone with the instance.
 const SMALL_CACHE: Bytes = Bytes(256 << 20);
 /// What stays free there: a function's `/tmp` has half a gigabyte.
@@ -25,6 +27,13 @@ impl Config {
             self.listen = format!("0.0.0.0:{}", told.unwrap_or(port));
         }
         if self.platform.is_ephemeral() {
+            if self.cache.store == StoreAddress::Auto {
+                self.cache.store = match self.platform {
+                    // Its disk is the instance's memory.
+                    Profile::CloudRun | Profile::CloudflareWorkers => StoreAddress::None,
+                    _ => StoreAddress::File(EPHEMERAL.into()),
+                };
+            }
             let usual = Cache::default();
             if self.cache.max_size == usual.max_size {
                 self.cache.max_size = SMALL_CACHE;
@@ -76,6 +85,8 @@ mod tests {
         let scf = [("TENCENTCLOUD_RUNENV", "SCF")];
         let cache = load("", &scf).unwrap().cache;
         assert_eq!((cache.max_size, cache.min_free), (SMALL_CACHE, SMALL_RESERVE));
+        assert_eq!(cache.store, StoreAddress::File(EPHEMERAL.into()));
+        assert_eq!(load("", &[("K_SERVICE", "x")]).unwrap().cache.store, StoreAddress::None);
         let cache = load("[cache]\nmax_size = \"400MiB\"", &scf).unwrap().cache;
         assert_eq!(cache.max_size, Bytes(400 << 20));
         assert_eq!(load("", &[]).unwrap().cache.max_size, Cache::default().max_size);

@@ -1,7 +1,7 @@
 //! Platforms that cap answers: what goes through, what goes by a link, and how a blob gets into the store that no
 //! answer carries.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ fn content() -> Bytes {
 
 fn bucket() -> Arc<MemoryStore> {
     let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
-    Arc::new(store.shared().in_parts_of(1 << 20).linking(STORE.parse().unwrap()))
+    Arc::new(store.shared().in_parts_of(1 << 20).linking(STORE.parse().expect("an address")))
 }
 
 struct Scene {
@@ -38,7 +38,12 @@ fn scene_of(profile: Profile, text: &str) -> Scene {
     let store = bucket();
     let lab = Fixture::set_up(&Setup { profile, text, store: Some(store.clone()), ..Setup::default() });
     let digest = lab.registry.put_blob("a/b", content());
-    Scene { path: format!("/v2/a/b/blobs/{digest}"), digest: Digest::parse(&digest).unwrap(), lab, store }
+    Scene {
+        path: format!("/v2/a/b/blobs/{digest}"),
+        digest: Digest::parse(&digest).expect("a digest"),
+        lab,
+        store,
+    }
 }
 
 fn scene(profile: Profile) -> Scene {
@@ -47,8 +52,8 @@ fn scene(profile: Profile) -> Scene {
 
 impl Scene {
     async fn stored(&self) -> Option<Bytes> {
-        let found = self.store.open(&Key::blob(&self.digest), None).await.unwrap()?;
-        Some(found.body.collect(u64::MAX).await.unwrap())
+        let found = self.store.open(&Key::blob(&self.digest), None).await.expect("a store")?;
+        Some(found.body.collect(u64::MAX).await.expect("a blob"))
     }
 
     fn bytes_asked(&self) -> Vec<String> {
@@ -60,7 +65,7 @@ impl Scene {
         let records = [Key::ingest(&self.digest), Key::ingest_tail(&self.digest)];
         let mut is_clean = true;
         for key in records {
-            is_clean &= self.store.read(&key).await.unwrap().is_none();
+            is_clean &= self.store.read(&key).await.expect("a store").is_none();
         }
         is_clean
     }
@@ -255,7 +260,7 @@ struct Events {
 #[async_trait::async_trait]
 impl Invoke for Events {
     async fn invoke(&self, event: String) -> Result<(), InvokeError> {
-        self.taken.lock().unwrap().push(event);
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(event);
         if self.fails { Err(InvokeError("no right to".into())) } else { Ok(()) }
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -28,6 +29,7 @@ const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 const SEPARATOR: Bytes = Bytes::from_static(&[0; 8]);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
 const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
@@ -38,6 +40,8 @@ type Trouble = String;
 /// An event and its number.
 pub(super) struct Invocation {
     pub(super) id: String,
+    /// When the platform ends it, since 1970.
+    pub(super) deadline: Duration,
     pub(super) event: Bytes,
 }
 
@@ -62,9 +66,11 @@ impl RuntimeApi {
         let response = self.ask(request, Full::default()).await?;
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = id.ok_or("an event without a number")?.to_owned();
+        let deadline = response.headers().get(DEADLINE).and_then(|at| at.to_str().ok()?.parse().ok());
+        let deadline = Duration::from_millis(deadline.unwrap_or(0));
         let body = Limited::new(response.into_body(), MAX_EVENT_BYTES).collect().await;
         let event = body.map_err(|error| format!("an event was not received: {error}"))?.to_bytes();
-        Ok(Invocation { id, event })
+        Ok(Invocation { id, deadline, event })
     }
 
     /// Answers an event with a response, piece by piece.

@@ -1,0 +1,70 @@
+//! Invocations of this very function: what an answer may not wait for.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::platform::{Invoke, InvokeError};
+use reqsign_aws_v4::{Credential, EnvCredentialProvider, RequestSigner};
+use reqsign_core::{Context, OsEnv, Signer};
+
+/// Asks the Lambda API for asynchronous invocations, with the function's own role.
+pub(crate) struct SelfInvoker {
+    address: String,
+    signer: Signer<Credential>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl SelfInvoker {
+    /// From what the platform says of itself; `None`: it does not say enough.
+    pub(crate) fn from_environment() -> Result<Option<Self>, ConfigError> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (Some(name), Some(region)) = (variable("AWS_LAMBDA_FUNCTION_NAME"), variable("AWS_REGION")) else {
+            return Ok(None);
+        };
+        let base = variable("AWS_ENDPOINT_URL_LAMBDA")
+            .unwrap_or_else(|| format!("https://lambda.{region}.amazonaws.com"));
+        let base = base.trim_end_matches('/');
+        let context = Context::new().with_env(OsEnv);
+        let tls = crate::tls::client(&Upstream::default(), false)?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Ok(Some(Self {
+            address: format!("{base}/2015-03-31/functions/{name}/invocations"),
+            signer: Signer::new(context, EnvCredentialProvider::new(), RequestSigner::new("lambda", &region)),
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        }))
+    }
+}
+
+#[async_trait]
+impl Invoke for SelfInvoker {
+    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
+        let wrong = |what: String| InvokeError(what.into());
+        // Lambda wants the body signed; the signer takes the hash that it finds.
+        let hash = Digest::sha256(event.as_bytes());
+        let request = Request::post(&self.address)
+            .header("x-amz-content-sha256", hash.encoded())
+            .header("content-type", "application/json")
+            // Nobody waits for what comes of it.
+            .header("x-amz-invocation-type", "Event")
+            .body(Full::new(Bytes::from(event)))
+            .map_err(|error| wrong(error.to_string()))?;
+        let (mut head, body) = request.into_parts();
+        self.signer.sign(&mut head, None).await.map_err(|error| wrong(error.to_string()))?;
+        let sent = self.client.request(Request::from_parts(head, body)).await;
+        let status = sent.map_err(|error| InvokeError(error.into()))?.status();
+        match status {
+            StatusCode::ACCEPTED | StatusCode::OK => Ok(()),
+            StatusCode::FORBIDDEN => {
+                Err(wrong("the role lacks lambda:InvokeFunction on this function".to_owned()))
+            }
+            status => Err(wrong(format!("the Lambda API answered {status}"))),
+        }
+    }
+}
