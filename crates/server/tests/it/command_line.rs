@@ -141,7 +141,10 @@ async fn help_shows_how_to_begin() {
 
 #[tokio::test]
 async fn the_argument_beats_the_variable_and_the_variable_the_file() {
-    let listen = |output: &Output| stdout(output).lines().next().unwrap_or_default().to_owned();
+    let listen = |output: &Output| {
+        let text = stdout(output);
+        text.lines().find(|line| line.starts_with("listen")).unwrap_or_default().to_owned()
+    };
     let setup = Setup::new().variable("PORT", "3001");
     let config = setup.file("proxy.toml", &format!("listen = '127.0.0.1:3002'\n{UPSTREAM}"));
     let output = setup.run(&["--config", &config, "--listen", "127.0.0.1:3003", "check"]).await;
