@@ -7,6 +7,7 @@ use registry_proxy_core::Config;
 use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
 use registry_proxy_core::explain::{Asked, Explanation, Part, Policy, State, TagState, explain};
 
+use crate::human::{size, span};
 use crate::{assemble, cli, store};
 
 /// Opens the store, asks the core, prints. Ends with 1 where a pull would be refused.
@@ -117,16 +118,16 @@ fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
     let fresh = match tag.fresh_seconds {
         None => "as good as a digest".to_owned(),
         Some(0) => "due".to_owned(),
-        Some(seconds) => format!("fresh for {}", time(seconds)),
+        Some(seconds) => format!("fresh for {}", span(seconds)),
     };
     let stale = match (tag.stale_seconds, tag.would_be_stale) {
         (None, _) => "not while the upstream is away".to_owned(),
-        (Some(seconds), true) => format!("for {} while the upstream is away", time(seconds)),
+        (Some(seconds), true) => format!("for {} while the upstream is away", span(seconds)),
         (Some(seconds), false) => {
-            format!("for {} while the upstream is away, but not all of the image is here", time(seconds))
+            format!("for {} while the upstream is away, but not all of the image is here", span(seconds))
         }
     };
-    vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", time(ago))), ("stale", stale)]
+    vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", span(ago))), ("stale", stale)]
 }
 
 fn tree(text: &mut String, part: &Part, kind: &str, depth: usize) {
@@ -144,48 +145,5 @@ fn tree(text: &mut String, part: &Part, kind: &str, depth: usize) {
     }
     for child in &part.blobs {
         tree(text, child, "blob", depth + 1);
-    }
-}
-
-/// `2d 3h`: the two largest units.
-fn time(seconds: u64) -> String {
-    let units =
-        [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let shown: Vec<String> = units
-        .iter()
-        .skip_while(|(count, _)| *count == 0)
-        .take(2)
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count}{unit}"))
-        .collect();
-    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
-}
-
-/// `3.4 MiB`
-fn size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
-        Some((unit, shift)) => {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} B"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_are_short() {
-        for (seconds, text) in
-            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3600, "1h"), (90_061, "1d 1h"), (86_401, "1d")]
-        {
-            assert_eq!(time(seconds), text);
-        }
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3_565_158, "3.3 MiB")] {
-            assert_eq!(size(bytes), text);
-        }
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod credentials;
 mod explain;
 mod http;
+mod human;
 mod keeper;
 mod lambda;
 mod logging;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use registry_proxy_core::cache::{Event, Image, Purged, Stat, Verified};
 
 use crate::cli;
+use crate::human::{size, span};
 
 /// Between two changes of the line that says how far it is.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -165,44 +166,4 @@ fn table(images: &[Image]) -> String {
         let _ = writeln!(text, "{:width$}  {digest}  {age:>7}  {:>10}  {here}", image.name, size(image.bytes));
         text
     })
-}
-
-/// `8.3 MiB`
-fn size(bytes: u64) -> String {
-    let mut unit = "B";
-    let mut tenths = bytes.saturating_mul(10);
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = larger;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-}
-
-/// `3d 4h`: the two largest units.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_spans_are_short() {
-        let sizes = [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (3 << 40, "3.0 TiB")];
-        for (bytes, expected) in sizes {
-            assert_eq!(size(bytes), expected);
-        }
-        for (seconds, expected) in [(59, "59s"), (61, "1m 1s"), (7200, "2h 0m"), (90_000, "1d 1h")] {
-            assert_eq!(span(seconds), expected);
-        }
-    }
 }
