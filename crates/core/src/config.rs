@@ -43,8 +43,8 @@ pub struct Config {
     /// File with the key that seals tokens and upload sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_key_file: Option<String>,
-    /// What that file holds.
-    #[serde(skip)]
+    /// That key itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_key: Option<Secret>,
     /// Docker configuration whose credentials every upstream without its own uses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,8 +111,8 @@ pub struct Clients {
     /// File with a path segment that every request must carry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_secret_file: Option<String>,
-    /// What that file holds.
-    #[serde(skip)]
+    /// That path segment itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path_secret: Option<Secret>,
 }
 

@@ -307,6 +307,19 @@ mod tests {
     }
 
     #[test]
+    fn secrets_without_files_come_from_the_environment() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let variables =
+            [("REGISTRY_PROXY_CLIENTS__PATH_SECRET", "quite-a-long-secret"), ("REGISTRY_PROXY_SIGNING_KEY", key)];
+        let config = load("", &variables).unwrap();
+        assert_eq!(config.clients.path_secret.as_ref().unwrap().expose(), "quite-a-long-secret");
+        assert_eq!(config.signing_key.as_ref().unwrap().expose(), key);
+        let printed = toml::to_string(&config).unwrap();
+        assert!(!printed.contains("quite-a-long-secret") && !printed.contains(key), "{printed}");
+        assert!(error("clients.path_secret_file='secret'", &variables).contains("keep one of them"));
+    }
+
+    #[test]
     fn what_check_prints_can_be_read_again() {
         let config = load("", &[]).unwrap();
         let again = load(&toml::to_string(&config).unwrap(), &[]).unwrap();

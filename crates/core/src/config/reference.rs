@@ -38,6 +38,7 @@ pub const KEYS: &[Key] = &[
         "random key",
         "File with the key that seals tokens and upload sessions: any text, at least 32 random characters. Replicas share it. Without it logins end with the process.",
     ),
+    key("signing_key", "none", "The key itself, for platforms that have no files of secrets. Better in a file."),
     key(
         "docker_config",
         "none",
@@ -63,6 +64,11 @@ pub const KEYS: &[Key] = &[
         "clients.path_secret_file",
         "none",
         "File with a lower-case path segment that every request must carry: `/v2/<secret>/<name>` or `/<secret>/v2/<name>`. `/v2/` alone still answers.",
+    ),
+    key(
+        "clients.path_secret",
+        "none",
+        "The segment itself, for platforms that have no files of secrets. Better in a file.",
     ),
     key(
         "delivery.links",
@@ -282,6 +288,7 @@ mod tests {
         let text = Some("x".to_owned());
         let mut config = Config {
             signing_key_file: text.clone(),
+            signing_key: Some(crate::secret::Secret::new("x")),
             docker_config: text.clone(),
             admin_socket: text.clone(),
             ..Config::default()
@@ -289,6 +296,7 @@ mod tests {
         config.public_url = "https://p.example".parse().ok();
         config.clients.users_file = text.clone();
         config.clients.path_secret_file = text.clone();
+        config.clients.path_secret = Some(crate::secret::Secret::new("x"));
         (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
         config.metrics.listen = text.clone();
         config.cache.max_unused = Some(crate::config::Span::seconds(1));
