@@ -1,18 +1,20 @@
 //! What a machine must have, and how it gets it.
 
 mod packages;
+pub(crate) mod target;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
+use self::target::Target;
 use crate::arguments::Test;
 use crate::run::Shown;
 
 /// The target that the core is compiled for, to prove that it needs no operating system.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// A program and the Debian package that has it.
+/// A program, or a file that is no program, and the Debian package that has it.
 struct Tool {
     name: &'static str,
     package: &'static str,
@@ -34,26 +36,68 @@ const OUTER_TOOLS: [Tool; 9] = [
     Tool { name: "skopeo", package: "skopeo" },
 ];
 
-/// Fails with the names of what is missing, unless it may be and has been installed.
+/// What a task needs of the machine.
+struct Needs {
+    tools: Vec<Tool>,
+    targets: Vec<&'static str>,
+}
+
+/// Fails with the names of what the tests lack, unless it may be and has been installed.
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
-    if arguments.install {
-        install(arguments)?;
+    let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
+    let mut needs = Needs { tools: INNER_TOOLS.into_iter().chain(outer).collect(), targets: vec![WASM] };
+    if arguments.outer {
+        // What users run is what the outer tests run.
+        needs.targets.push(Target::X86_64.triple());
     }
-    let missing = missing(arguments);
-    let mut lines: Vec<String> =
-        missing.iter().map(|tool| format!("  {:<16} Debian package {}", tool.name, tool.package)).collect();
-    if !has_wasm_target() {
-        lines.push(format!("  {WASM}: rustup target add {WASM}"));
-    }
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let advice = if arguments.install {
-        "Installing did not help; see above."
-    } else {
-        "`cargo xtask test --install` installs it; --inner-only needs much less."
+    needs.meet(arguments.install, "`cargo xtask test --install` installs it; --inner-only needs much less.")
+}
+
+/// The same for binaries that are passed on.
+pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), String> {
+    let needs = Needs {
+        tools: targets.iter().flat_map(|target| target.tools()).collect(),
+        targets: targets.iter().map(|target| target.triple()).collect(),
     };
-    Err(format!("this machine lacks\n{}\n{advice}", lines.join("\n")))
+    needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
+}
+
+impl Needs {
+    fn meet(&self, install: bool, advice: &str) -> Result<(), String> {
+        if install {
+            self.install()?;
+        }
+        let (tools, targets) = self.missing();
+        let tools = tools.iter().map(|tool| format!("  {:<16} Debian package {}", tool.name, tool.package));
+        let targets = targets.iter().map(|target| format!("  {target}: rustup target add {target}"));
+        let lines: Vec<String> = tools.chain(targets).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let advice = if install { "Installing did not help; see above." } else { advice };
+        Err(format!("this machine lacks\n{}\n{advice}", lines.join("\n")))
+    }
+
+    fn install(&self) -> Result<(), String> {
+        let (tools, targets) = self.missing();
+        let mut names: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
+        names.dedup();
+        if !names.is_empty() {
+            eprintln!("These Debian packages will be installed: {}", names.join(" "));
+            packages::install(&names)?;
+        }
+        for target in targets {
+            eprintln!("This Rust target will be installed: {target}");
+            Shown::new("rustup", &["target", "add", target]).run()?;
+        }
+        Ok(())
+    }
+
+    fn missing(&self) -> (Vec<&Tool>, Vec<&'static str>) {
+        let tools = self.tools.iter().filter(|tool| find(tool.name).is_none());
+        let targets = self.targets.iter().copied().filter(|target| !target::is_installed(target));
+        (tools.collect(), targets.collect())
+    }
 }
 
 /// Whether we may do what only root may.
@@ -62,37 +106,9 @@ pub(crate) fn is_root() -> bool {
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn install(arguments: &Test) -> Result<(), String> {
-    let mut names: Vec<&str> = missing(arguments).iter().map(|tool| tool.package).collect();
-    names.dedup();
-    if !names.is_empty() {
-        eprintln!("These Debian packages will be installed: {}", names.join(" "));
-        packages::install(&names)?;
-    }
-    if !has_wasm_target() {
-        eprintln!("This Rust target will be installed: {WASM}");
-        Shown::new("rustup", &["target", "add", WASM]).run()?;
-    }
-    Ok(())
-}
-
-fn missing(arguments: &Test) -> Vec<Tool> {
-    let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
-    INNER_TOOLS.into_iter().chain(outer).filter(|tool| find(tool.name).is_none()).collect()
-}
-
-/// Looks where ordinary users' shells do not look, too: daemons are in sbin.
+/// Looks where ordinary users' shells do not look, too: daemons are in sbin. A whole path is looked for there only.
 fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
-/// Asks the compiler, because not every Rust comes from rustup.
-fn has_wasm_target() -> bool {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output();
-    output.is_ok_and(|output| {
-        let root = String::from_utf8_lossy(&output.stdout);
-        Path::new(root.trim()).join("lib/rustlib").join(WASM).is_dir()
-    })
 }

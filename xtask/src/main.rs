@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 mod docs;
 mod machine;
+mod package;
 mod purity;
 mod run;
 mod test;
@@ -33,6 +34,12 @@ Usage: cargo xtask <task> [options]
   docs
         Writes the pages that are made from the code: docs/reference/configuration.md.
 
+  package <linux | aws | aliyun | tencent | container> [--arch x86_64 | arm64] [--out FOLDER] [--install]
+        Makes in dist/<platform> what the platform takes: a static binary, in a zip, a folder or
+        an image for both processors. The same source gives the same bytes. Prints the path, the
+        size and the sha256 of each, and what it asks of the system. With --install, a compiler
+        for the other processor and the Rust target are installed where they are missing.
+
 Where to begin: `cargo xtask test --inner-only` takes seconds and needs nothing;
 `cargo xtask test --install` is what has to pass before a change is done.
 ";
@@ -44,6 +51,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(arguments),
         Some("purity") => purity::run(),
         Some("docs") => docs::run(),
+        Some("package") => arguments::Package::parse(arguments).and_then(|arguments| package::run(&arguments)),
         None | Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(())

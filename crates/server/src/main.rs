@@ -29,6 +29,12 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
 
+/// musl's own allocator takes one lock for all threads: a kept manifest cost 98 µs of processor time with it, 37 with this
+/// one, about what it costs with glibc's. Without huge pages (the feature `no_thp`), which would double the memory at rest.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a wrong configuration or command line ends with, as clap does.
 const WRONG_USAGE: u8 = 2;
 

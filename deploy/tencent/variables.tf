@@ -1,0 +1,40 @@
+variable "region" {
+  description = "Outside of mainland China the bucket's own domain serves everything; see README.md."
+  type        = string
+  default     = "ap-hongkong"
+}
+
+variable "name" {
+  description = "Of the function, the role and, with the account's number, the bucket."
+  type        = string
+  default     = "registry-proxy"
+}
+
+variable "path_secret" {
+  description = "A path segment that every pull carries: docker pull HOST/SECRET/library/alpine."
+  type        = string
+  sensitive   = true
+
+  validation {
+    condition     = can(regex("^[a-z0-9]{16,128}$", var.path_secret))
+    error_message = "16 to 128 lower-case letters and digits: openssl rand -hex 16."
+  }
+}
+
+variable "memory_size" {
+  description = "Megabytes, 64 or a multiple of 128."
+  type        = number
+  default     = 256
+}
+
+variable "expiration_days" {
+  description = "Days after which what is kept goes and is fetched anew when it is wanted."
+  type        = number
+  default     = 30
+}
+
+variable "environment" {
+  description = "More variables, such as REGISTRY_BACKEND. 4 KB at most, all together."
+  type        = map(string)
+  default     = {}
+}
