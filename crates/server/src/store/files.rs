@@ -8,6 +8,7 @@ mod read;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod used;
 mod walk;
 
@@ -22,7 +23,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use registry_proxy_core::cache::Key;
-use registry_proxy_core::platform::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When};
+use registry_proxy_core::platform::{
+    Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
@@ -31,6 +34,7 @@ use url::Url;
 pub(crate) use self::read::FileSlice;
 use self::read::Reader;
 use self::temp::Temp;
+use self::upload::FileUpload;
 use self::used::Used;
 
 /// Where files lie before they have their name.
@@ -133,6 +137,17 @@ impl Store for FileStore {
         let key = key.clone();
         let draft = self.with_root(move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
         Ok(Arc::new(draft))
+    }
+
+    async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        let (key, parked) = (key.clone(), parked.map(str::to_owned));
+        let upload = self
+            .with_root(move |root| match parked {
+                None => FileUpload::begin(root, key).map(Some),
+                Some(parked) => FileUpload::resume(root, key, &parked),
+            })
+            .await?;
+        Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {

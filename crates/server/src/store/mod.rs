@@ -2,6 +2,7 @@
 
 mod files;
 mod objects;
+mod parked;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
