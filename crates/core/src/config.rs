@@ -6,6 +6,7 @@
 mod cache;
 mod check;
 mod delivery;
+mod guard;
 mod load;
 mod original;
 mod platform;
@@ -19,6 +20,7 @@ use url::Url;
 pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
 pub use self::check::Warning;
 pub use self::delivery::{Delivery, Links, Miss};
+pub use self::guard::{Guard, GuardMode, Quota};
 pub use self::load::{Reader, Sources};
 pub use self::units::{Bytes, Span};
 use crate::platform::Profile;
@@ -56,6 +58,8 @@ pub struct Config {
     pub catalogue: bool,
     /// Who may use us.
     pub clients: Clients,
+    /// How much they may have of us.
+    pub guard: Guard,
     /// Where content is kept.
     pub cache: Cache,
     /// How blobs go to clients.
@@ -87,6 +91,7 @@ impl Default for Config {
             admin_socket: None,
             catalogue: false,
             clients: Clients::default(),
+            guard: Guard::default(),
             cache: Cache::default(),
             delivery: Delivery::default(),
             tls: Tls::default(),

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::body::Body;
 use crate::digest::InvalidDigest;
+use crate::guard::Exhausted;
 use crate::name::{InvalidName, InvalidReference};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Profile;
@@ -124,6 +125,12 @@ pub enum Error {
     /// `limits.waiting` is reached.
     #[error("too many requests are waiting; try again")]
     Overloaded,
+    /// `[guard]`: a limit is reached.
+    #[error(transparent)]
+    Exhausted(Exhausted),
+    /// `guard.mode = "closed"`.
+    #[error("this proxy is closed for now (guard.mode)")]
+    Closed,
     /// The upstream limits us.
     #[error("the registry limits the rate of requests")]
     Limited {
@@ -241,6 +248,10 @@ impl Error {
             }
             Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused(Why::RequestBroke)),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::TooManyWaiting)),
+            Self::Exhausted(exhausted) => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(exhausted.why()))
+            }
+            Self::Closed => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::Closed)),
             Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::Limited)),
             Self::Declined(status, text) => {
                 (*status, text.code().unwrap_or("UNSUPPORTED"), refused(Why::Declined))
@@ -304,6 +315,13 @@ impl Error {
                     RETRY_AFTER,
                     HeaderValue::try_from(format!("{seconds:.0}")).unwrap_or(HeaderValue::from_static("1")),
                 );
+            }
+            // The truth, however long: who comes back earlier costs, and gets nothing (P-120).
+            Self::Exhausted(exhausted) => {
+                headers.insert(RETRY_AFTER, exhausted.retry_after().as_secs().into());
+            }
+            Self::Closed => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("3600"));
             }
             Self::Overloaded | Self::NotYet { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -6,6 +6,7 @@
 //!
 //! - [`route`]: which upstream, which repository, what of it · [`outside`]: how the client sees us
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
+//! - `guard`: how much clients may have in an hour and a day
 //! - [`cache`]: what is kept, and under which name
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - [`explain`]: what would be done for an image, and why, without doing it
@@ -37,6 +38,7 @@ mod delivery;
 mod fill;
 mod fit;
 mod flight;
+mod guard;
 mod ingest;
 mod listing;
 mod manifest;

@@ -19,6 +19,7 @@ use crate::config::{self, Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
 use crate::fit::fit;
+use crate::guard::{Guard, Linked, Pass};
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
 use crate::ingest::Invocations;
 use crate::manifest::Questions;
@@ -37,6 +38,7 @@ pub struct Proxy {
     pub(crate) routes: Routes,
     windows: Windows,
     pub(crate) access: Access,
+    guard: Arc<Guard>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) platform: Platform,
     sealer: Arc<Sealer>,
@@ -59,23 +61,32 @@ impl Proxy {
         let upstreams = (0..config.upstream.len())
             .filter_map(|index| Upstream::new(index, config, &tokens, &sealer, platform))
             .map(Arc::new);
+        let cache = Cache::new(&config.cache, platform).map(Arc::new);
         Self {
             routes: Routes::new(config),
             windows: Windows::new(config),
             access: Access::new(config, &sealer, platform),
+            guard: Arc::new(Guard::new(&config.guard, cache.as_ref(), platform)),
             upstreams: upstreams.collect(),
             platform: platform.clone(),
             via: format!("1.1 registry-proxy-{}", sealer.via()),
             sealer,
             bounds: config.limits.clone(),
             timeouts: config.timeouts.clone(),
-            cache: Cache::new(&config.cache, platform).map(Arc::new),
+            cache,
             fills: Arc::default(),
             questions: Questions::new(platform.limits.shares_io),
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
             waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Goes on counting where another one is: for a new configuration in the same process.
+    #[must_use]
+    pub fn after(mut self, previous: &Self) -> Self {
+        self.guard = Arc::new(self.guard.after(&previous.guard));
+        self
     }
 
     /// Who keeps the cache within its limits; the platform lets it run. `None`: nothing is kept.
@@ -96,11 +107,18 @@ impl Proxy {
         &self.timeouts
     }
 
-    /// Waits, before the process ends, until what was served is kept as well: for `limit` at the most.
+    /// Waits until what was served is kept as well, for `limit` at the most; and does what the guard has to, if it has.
     pub async fn settle(&self, limit: Duration) {
         if let Some(cache) = &self.cache {
             cache.settle(limit).await;
         }
+        self.guard.settle().await;
+    }
+
+    /// The same before the process ends: what was counted is told to the others, too.
+    pub async fn close(&self, limit: Duration) {
+        self.settle(limit).await;
+        self.guard.close().await;
     }
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.
@@ -125,6 +143,9 @@ impl Proxy {
                 (error.to_response(), error.outcome())
             }
         };
+        if let (Some(pass), Some(Linked(bytes))) = (&subject.pass, response.extensions().get()) {
+            pass.sent(*bytes);
+        }
         let record = Record {
             started,
             request_id: cx.id,
@@ -179,6 +200,8 @@ impl Proxy {
             Route::Storage if !self.access.is_open() => Err(Error::NoSuchEndpoint),
             Route::Storage if is_read => {
                 subject.endpoint = "storage";
+                self.guard.is_closed()?;
+                subject.pass = self.guard.admit(outside.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
                 subject.upstream = Arc::clone(upstream.label());
                 self.in_time(Box::pin(storage::get(
@@ -205,6 +228,7 @@ impl Proxy {
     ) -> Result<Answer, Error> {
         let upstream = self.upstreams.get(place.upstream).ok_or(Error::UnknownUpstream)?;
         subject.name(upstream, place);
+        self.guard.is_closed()?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD)
             && !matches!(place.endpoint, Endpoint::Uploads | Endpoint::Upload);
         let action = match head.method {
@@ -219,6 +243,7 @@ impl Proxy {
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
         }
+        subject.pass = self.guard.admit(outside.client).await?;
         let visit = self.visit_of(upstream, &identity, place, head, outside);
         let result = if is_read {
             // Boxed, each by itself: what is under way for a blob is large, and hyper moves what is not.
@@ -310,6 +335,8 @@ struct Subject {
     repository: String,
     reference: String,
     error: Option<String>,
+    /// Where the bytes of the answer count.
+    pass: Option<Pass>,
 }
 
 impl Subject {
@@ -352,7 +379,7 @@ fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body
         Body::Stream(_) | Body::Native(_) => body.observed(record),
         whole => {
             let mut record = record;
-            record.sent_bytes = whole.length().unwrap_or(0);
+            record.arrived(whole.length().unwrap_or(0));
             whole
         }
     })
@@ -420,6 +447,9 @@ impl Drop for Record {
 impl Observe for Record {
     fn arrived(&mut self, bytes: u64) {
         self.sent_bytes += bytes;
+        if let Some(pass) = &self.subject.pass {
+            pass.sent(bytes);
+        }
     }
 
     fn broke(&mut self) {

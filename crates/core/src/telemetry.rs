@@ -44,6 +44,9 @@ pub const CACHE_BYTES: &str = "registry_proxy_cache_bytes";
 /// When that was, in seconds since 1970.
 pub const CACHE_LOOKED: &str = "registry_proxy_cache_looked_timestamp_seconds";
 
+/// Requests that the guard refused, by the key of the limit.
+pub const GUARD_REFUSED: &str = "registry_proxy_guard_refused_total";
+
 /// Metrics that rise and fall.
 pub const GAUGES: [(&str, &str); 4] = [
     (
@@ -56,7 +59,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 12] = [
+pub const DESCRIPTIONS: [(&str, &str); 13] = [
     (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended short of their length, by upstream"),
@@ -69,6 +72,7 @@ pub const DESCRIPTIONS: [(&str, &str); 12] = [
     (CORRUPT, "Stored content that did not have its digest any more, by kind"),
     (EVICTED, "Blobs, manifests and tags that went from the cache to make room, by kind"),
     (EVICTED_BYTES, "Bytes that went from the cache to make room"),
+    (GUARD_REFUSED, "Requests that the guard refused, by the key of the limit that was reached"),
 ];
 
 /// An upstream's answer began, or never came.
@@ -92,6 +96,11 @@ pub(crate) fn budget_told(upstream: &Arc<str>, credential: metrics::SharedString
 /// A body broke and goes on.
 pub(crate) fn resumed(upstream: &Arc<str>) {
     metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
+}
+
+/// The guard refused a request.
+pub(crate) fn guard_refused(limit: &'static str) {
+    metrics::counter!(GUARD_REFUSED, "limit" => limit).increment(1);
 }
 
 /// A fill is over.

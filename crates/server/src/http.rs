@@ -88,7 +88,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
         _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
     }
-    service.reloadable.current().proxy.settle(SETTLE).await;
+    service.reloadable.current().proxy.close(SETTLE).await;
     Ok(())
 }
 

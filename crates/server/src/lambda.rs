@@ -63,7 +63,7 @@ pub(crate) async fn serve(settings: Settings, config: Config, address: &str) -> 
             Err(error) => return Err(error.into()),
         }
     }
-    service.reloadable.current().proxy.settle(SETTLE).await;
+    service.reloadable.current().proxy.close(SETTLE).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -35,7 +35,7 @@ impl Reloadable {
         let process_key = settings::random_key();
         let fixed = fixed(&config);
         let store = store::open(&config.cache)?;
-        let current = build(config, &process_key, store.clone())?;
+        let current = build(config, &process_key, store.clone(), None)?;
         Ok(Self { settings, process_key, fixed, store, current: ArcSwap::from_pointee(current) })
     }
 
@@ -45,7 +45,12 @@ impl Reloadable {
 
     /// Reads everything again. What cannot be used leaves the old in force, and says so.
     pub(crate) fn reload(&self) {
-        match self.settings.load().and_then(|config| build(config, &self.process_key, self.store.clone())) {
+        let before = arc_swap::Guard::into_inner(self.current());
+        let next = self
+            .settings
+            .load()
+            .and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
+        match next {
             Ok(next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
@@ -80,12 +85,21 @@ fn fixed(config: &Config) -> Fixed {
     ]
 }
 
-fn build(mut config: Config, process_key: &Secret, store: Option<Arc<dyn Store>>) -> Result<Current, ConfigError> {
+fn build(
+    mut config: Config,
+    process_key: &Secret,
+    store: Option<Arc<dyn Store>>,
+    before: Option<&Proxy>,
+) -> Result<Current, ConfigError> {
     for warning in config.warnings() {
         tracing::warn!(key = warning.place, "{}", warning.what);
     }
     config.signing_key.get_or_insert_with(|| process_key.clone());
-    let current = Current { proxy: assemble::proxy(&config, store)?, tls: tls::server(&config)?, config };
+    let mut proxy = assemble::proxy(&config, store)?;
+    if let Some(before) = before {
+        proxy = proxy.after(before);
+    }
+    let current = Current { proxy, tls: tls::server(&config)?, config };
     // It ends when nothing needs this proxy any more. A bucket that functions share is looked after by its own rules:
     // each of them would list all of it.
     let is_shared_bucket =

@@ -15,6 +15,7 @@ use crate::config::Links;
 use crate::delivery::{Abilities, Delivery, Place, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::guard::Linked;
 use crate::ingest::{Ingest, Slice};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Ingest as Who, Moment};
@@ -99,7 +100,9 @@ impl Capped<'_, '_> {
         if let Some(url) = cache.link(self.digest, self.visit.delivery.link_life.0).await
             && self.is_fit(&url)
         {
-            return Ok(Some(redirect(&url, why)));
+            let mut answer = redirect(&url, why);
+            answer.response.extensions_mut().insert(Linked(self.length(Some(total)).unwrap_or(total)));
+            return Ok(Some(answer));
         }
         let can_be_carried = self.visit.platform.limits.carries(self.length(Some(total)));
         if can_be_carried { Ok(None) } else { Err(self.refusal(Some(total))) }

@@ -31,6 +31,8 @@ const LITTER_AGE: Duration = Duration::from_hours(1);
 const GRACE: Duration = Duration::from_hours(1);
 /// A lease ends within seconds of its holder: who left one behind for so long is gone.
 const LEASE_AGE: Duration = Duration::from_mins(10);
+/// What was used before the day before yesterday nobody reads any more, whatever the clocks.
+const USAGE_DAYS: u64 = 2;
 
 /// Who keeps order in one proxy's cache.
 pub struct Janitor {
@@ -160,6 +162,10 @@ async fn sweep(house: &House, survey: &Survey) -> Result<(), StoreError> {
         if now.saturating_sub(*used) > LITTER_AGE.as_secs() {
             house.remove(key).await?;
         }
+    }
+    let today = now / (24 * 60 * 60);
+    for (_, key) in survey.usage.iter().filter(|(day, _)| day + USAGE_DAYS < today) {
+        house.remove(key).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! v1/leases/sha256/<hex>/<epoch>                    who fetches it, and until when
 //! v1/ingests/sha256/<hex>/at                        how far its upload in parts has come
 //! v1/ingests/sha256/<hex>/tail                      what is behind the last part sent
+//! v1/usage/<day>/<instance>                         what an instance has served that day, and in its latest hour
 //! ```
 //!
 //! `_` ends a repository's name: no component of a name can be it. So no key lies below another, and a file system
@@ -56,6 +57,13 @@ pub enum Kind {
     },
     /// What is known of an upload in parts that waits to be gone on with.
     Ingest(Digest),
+    /// What an instance has served on a day.
+    Usage {
+        /// Days since 1970.
+        day: u64,
+        /// The instance's name.
+        instance: Box<str>,
+    },
 }
 
 /// Prefix of every key. A directory may hold what is not ours beside it.
@@ -72,6 +80,8 @@ pub const LINKS: &str = "v1/links/";
 pub const LEASES: &str = "v1/leases/";
 /// Prefix of what is known of uploads in parts.
 pub const INGESTS: &str = "v1/ingests/";
+/// Prefix of every key of what was used.
+pub const USAGE: &str = "v1/usage/";
 
 /// Longest key: object stores allow 1024 bytes, of which a prefix of the user's own takes some.
 const MAX_BYTES: usize = 900;
@@ -111,6 +121,11 @@ impl Key {
     /// Of what is behind the last part that was sent.
     pub fn ingest_tail(digest: &Digest) -> Self {
         Self(format!("{INGESTS}{}/{}/tail", digest.algorithm(), digest.encoded()).into())
+    }
+
+    /// Of what an instance has served on a day, in days since 1970.
+    pub fn usage(day: u64, instance: &str) -> Self {
+        Self(format!("{USAGE}{day}/{instance}").into())
     }
 
     fn content(prefix: &str, digest: &Digest) -> Self {
@@ -158,6 +173,10 @@ impl Key {
         } else if let Some(rest) = text.strip_prefix(INGESTS) {
             let digest = rest.strip_suffix("/at").or_else(|| rest.strip_suffix("/tail"))?;
             Some(Kind::Ingest(Digest::parse(&digest.replacen('/', ":", 1)).ok()?))
+        } else if let Some(rest) = text.strip_prefix(USAGE) {
+            let (day, instance) = rest.split_once('/')?;
+            let day = day.parse().ok().filter(|number: &u64| number.to_string() == day)?;
+            is_part(instance).then(|| Kind::Usage { day, instance: instance.into() })
         } else {
             None
         }
@@ -204,6 +223,7 @@ mod tests {
             (Key::lease(&digest(), 7), format!("v1/leases/sha256/{hex}/7")),
             (Key::ingest(&digest()), format!("v1/ingests/sha256/{hex}/at")),
             (Key::ingest_tail(&digest()), format!("v1/ingests/sha256/{hex}/tail")),
+            (Key::usage(19_675, "00ab"), "v1/usage/19675/00ab".to_owned()),
         ] {
             assert_eq!(key.as_str(), expected);
             assert_eq!(Key::parse(&expected), Some(key));
@@ -227,6 +247,10 @@ mod tests {
             format!("v1/ingests/sha256/{hex}"),
             format!("v1/ingests/sha256/{hex}/on"),
             format!("v1/links/docker.io/a/_/sha256/{hex}/x"),
+            "v1/usage/019675/00ab".to_owned(),
+            "v1/usage/19675/..".to_owned(),
+            "v1/usage/19675/a/b".to_owned(),
+            "v1/usage/yesterday/a".to_owned(),
         ] {
             assert_eq!(Key::parse(&text), None, "{text}");
         }

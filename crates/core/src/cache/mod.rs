@@ -15,6 +15,7 @@ mod room;
 mod survey;
 mod tag;
 mod uploads;
+mod usage;
 mod verify;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use quick_cache::sync::Cache as Memory;
 pub(crate) use self::grants::{Claim, Grants};
 pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
 pub use self::janitor::Janitor;
-pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS};
+pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
 
 pub(crate) use self::house::Cleared;
@@ -353,7 +354,7 @@ impl Cache {
             Some(Kind::Manifest(digest)) => drop(self.manifests.remove(&digest)),
             Some(Kind::Tag { .. }) => drop(self.pointers.remove(key)),
             Some(Kind::Link { .. }) => drop(self.proofs.remove(key)),
-            Some(Kind::Lease { .. } | Kind::Ingest(_)) | None => {}
+            Some(Kind::Lease { .. } | Kind::Ingest(_) | Kind::Usage { .. }) | None => {}
         }
     }
 

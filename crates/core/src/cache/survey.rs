@@ -26,6 +26,8 @@ pub(crate) struct Survey {
     pub(crate) leases: Vec<Lease>,
     /// What is known of uploads in parts, and when it was written.
     pub(crate) ingests: Vec<(Key, u64)>,
+    /// What was used, and on which day.
+    pub(crate) usage: Vec<(u64, Key)>,
 }
 
 /// A tag, and where it leads.
@@ -69,6 +71,7 @@ impl House {
                 Some(Kind::Link { .. }) => survey.links += 1,
                 Some(Kind::Lease { digest, .. }) => survey.leases.push(Lease { digest, key: entry.key, used }),
                 Some(Kind::Ingest(_)) => survey.ingests.push((entry.key, used)),
+                Some(Kind::Usage { day, .. }) => survey.usage.push((day, entry.key)),
                 None => {}
             }
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
-use super::{Auth, Cache, Config, ConfigError, Upstream};
+use super::{Auth, Cache, Config, ConfigError, Upstream, guard};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -78,6 +78,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             return refuse(format!("limits.{name}"), format!("expected {least}"));
         }
     }
+    config.guard.validate()?;
     cache(&config.cache)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
@@ -255,9 +256,15 @@ impl Config {
         let mut warnings = Vec::new();
         let mut warn = |place: String, what: String| warnings.push(Warning { place, what });
         let open = self.clients.auth == Auth::Open;
-        let public = open && self.clients.path_secret.is_none() && !is_loopback(&self.listen);
+        // A function is reached by everybody, wherever it listens.
+        let is_reached = !is_loopback(&self.listen) || self.platform.is_https();
+        let public = open && self.clients.path_secret.is_none() && is_reached;
         if public {
-            warn("clients.auth".into(), "anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file".into());
+            let what = guard::unrestricted(self).unwrap_or("anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file");
+            warn("clients.auth".into(), what.into());
+        }
+        for (place, what) in self.guard.warnings() {
+            warn(place.into(), what.into());
         }
         if !open && self.signing_key.is_none() {
             warn(

@@ -71,6 +71,36 @@ pub const KEYS: &[Key] = &[
         "The segment itself, for platforms that have no files of secrets. Better in a file.",
     ),
     key(
+        "guard.mode",
+        "on",
+        "`on`: the limits below hold; without any, nothing is counted. `off`: none holds. `closed`: every request for content gets 429.",
+    ),
+    key(
+        "guard.max_clients",
+        "10000",
+        "Clients told apart at once: an IPv4 address, or an IPv6 network of 64 bits. All others share what one may have, until the next day.",
+    ),
+    key(
+        "guard.client.requests_per_hour",
+        "no limit",
+        "Requests for manifests, blobs, lists and uploads that one client may make in an hour of the clock (UTC); then 429 until the next. `/v2/` and `/token` do not count.",
+    ),
+    key("guard.client.requests_per_day", "no limit", "The same in a day (UTC)."),
+    key(
+        "guard.client.bytes_per_hour",
+        "no limit",
+        "Bytes of answers to one client in an hour. Counted as they leave: what is under way is not cut.",
+    ),
+    key("guard.client.bytes_per_day", "no limit", "The same in a day."),
+    key(
+        "guard.total.requests_per_hour",
+        "no limit",
+        "Requests of all clients together in an hour. Instances that share a store add up what they serve, a minute or two late.",
+    ),
+    key("guard.total.requests_per_day", "no limit", "The same in a day."),
+    key("guard.total.bytes_per_hour", "no limit", "Bytes to all clients together in an hour."),
+    key("guard.total.bytes_per_day", "no limit", "The same in a day."),
+    key(
         "delivery.links",
         "auto",
         "When clients are sent to the store by a signed link: `auto`, where the platform does not carry the blob; `always`, whenever it is there; `never`.",
@@ -300,6 +330,13 @@ mod tests {
         (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
         config.metrics.listen = text.clone();
         config.cache.max_unused = Some(crate::config::Span::seconds(1));
+        let quota = crate::config::Quota {
+            requests_per_hour: Some(1),
+            requests_per_day: Some(1),
+            bytes_per_hour: Some(crate::config::Bytes(1)),
+            bytes_per_day: Some(crate::config::Bytes(1)),
+        };
+        (config.guard.client, config.guard.total) = (quota, quota);
         config.upstream = vec![Upstream {
             username: text.clone(),
             password: Some(crate::secret::Secret::new("x")),

@@ -105,6 +105,9 @@ reasons! {
     ManifestTooLarge = "manifest too large", [Refused], "A pushed manifest is larger than `limits.manifest`.";
     RequestBroke = "request broke off", [Refused], "The client's body ended short.";
     TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for an answer.";
+    ClientLimit = "guard.client reached", [Refused], "This client has used up what one may have in this hour or day.";
+    TotalLimit = "guard.total reached", [Refused], "All clients together have used up what they may have in this hour or day.";
+    Closed = "guard is closed", [Refused], "`guard.mode` is `closed`: nobody gets anything.";
     Declined = "declined by the upstream", [Refused], "Another 4xx of the upstream.";
     Undeliverable = "too large for the platform", [Refused], "The platform does not carry an answer so large, and there is no store to send the client to.";
     Loop = "loop", [Refused], "The request has passed through this proxy already.";

@@ -112,6 +112,20 @@ impl Fixture {
         self.proxy = Arc::new(Proxy::new(&configuration(text, &[]), &self.platform));
     }
 
+    /// The same proxy with another configuration, as after SIGHUP.
+    pub(crate) fn reload(&mut self, text: &str) {
+        let next = Proxy::new(&configuration(text, &[]), &self.platform);
+        self.proxy = Arc::new(next.after(&self.proxy));
+    }
+
+    /// The answer to a GET, of whose body nobody has read anything yet.
+    pub(crate) async fn begin(&self, path: &str) -> http::Response<Body> {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = path.parse().expect("a path");
+        let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), is_tls: true, id: 1 };
+        self.proxy.handle(&cx, request).await
+    }
+
     /// With a manifest `a/b:v1` and a blob in the same repository: fixture, manifest's digest, blob's digest.
     pub(crate) fn stocked(text: &str) -> (Self, String, String) {
         let lab = Self::new(text);
@@ -272,6 +286,12 @@ impl Call {
 
     pub(crate) fn form(self, text: &'static str) -> Self {
         self.header("content-type", "application/x-www-form-urlencoded; charset=utf-8").chunked(text.as_bytes())
+    }
+
+    /// From another address.
+    pub(crate) fn from(mut self, peer: &str) -> Self {
+        self.peer = peer.parse().expect("an address");
+        self
     }
 
     pub(crate) fn in_the_clear(mut self) -> Self {

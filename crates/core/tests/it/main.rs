@@ -10,6 +10,7 @@ mod explain;
 mod failures;
 mod fills;
 mod fixture;
+mod guard;
 mod invariants;
 mod janitor;
 mod lists;

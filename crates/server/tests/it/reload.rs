@@ -33,6 +33,27 @@ async fn sighup_reads_the_password_file_again() {
 }
 
 #[tokio::test]
+async fn sighup_forgives_nobody_what_they_have_used() {
+    let upstream = Upstream::of_blob(content(10)).await;
+    let limit =
+        |count: u32| one_upstream(&format!("[guard.client]\nrequests_per_day={count}"), upstream.address, "");
+    let product = Product::start(&limit(2)).await;
+    let mut client = Client::connect(product.address).await;
+    for expected in [200, 200, 429] {
+        assert_eq!(client.get(&blob_path()).await.0.status, expected);
+    }
+    product.setup.file("proxy.toml", &limit(3));
+    product.reload().await;
+    for expected in [200, 429] {
+        assert_eq!(client.get(&blob_path()).await.0.status, expected, "two were counted before");
+    }
+    assert_eq!(client.get("/healthz").await.0.status, 200);
+    let metrics = String::from_utf8(client.get("/metrics").await.1.to_vec()).unwrap();
+    let line = "registry_proxy_guard_refused_total{limit=\"guard.client.requests_per_day\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
 async fn sighup_with_a_configuration_that_cannot_be_used_keeps_the_old_one_and_says_so() {
     let upstream = Upstream::of_blob(content(10)).await;
     let product = Product::start(&one_upstream("", upstream.address, "")).await;

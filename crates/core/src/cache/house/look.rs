@@ -115,7 +115,12 @@ impl House {
 fn name_of(key: &Key) -> Option<String> {
     match key.kind()? {
         Kind::Tag { upstream, repository, tag } => Some(format!("{upstream}/{repository}:{tag}")),
-        Kind::Blob(_) | Kind::Manifest(_) | Kind::Link { .. } | Kind::Lease { .. } | Kind::Ingest(_) => None,
+        Kind::Blob(_)
+        | Kind::Manifest(_)
+        | Kind::Link { .. }
+        | Kind::Lease { .. }
+        | Kind::Ingest(_)
+        | Kind::Usage { .. } => None,
     }
 }
 

@@ -1,0 +1,196 @@
+//! `[guard]`: how much clients may have of us before the next hour, or the next day.
+
+use serde::{Deserialize, Serialize};
+
+use super::units::Bytes;
+use super::{Auth, Config, ConfigError};
+
+/// `[guard]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guard {
+    /// The switch over all of it.
+    pub mode: GuardMode,
+    /// Clients that are counted one by one; all others share one count.
+    pub max_clients: usize,
+    /// What each client may have.
+    pub client: Quota,
+    /// What all of them together may have.
+    pub total: Quota,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { mode: GuardMode::default(), max_clients: 10_000, client: Quota::default(), total: Quota::default() }
+    }
+}
+
+/// The switch over all limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardMode {
+    /// The limits hold; without any, nothing is counted.
+    #[default]
+    On,
+    /// No limit holds.
+    Off,
+    /// Nobody gets anything.
+    Closed,
+}
+
+/// What may be had in an hour, and in a day; `None`: as much as one likes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Requests for content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_hour: Option<u64>,
+    /// Requests for content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_day: Option<u64>,
+    /// Bytes of bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_hour: Option<Bytes>,
+    /// Bytes of bodies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_day: Option<Bytes>,
+}
+
+impl Quota {
+    /// Whether there is a limit at all.
+    pub fn is_some(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl Guard {
+    /// Whether something is limited now.
+    pub fn limits(&self) -> bool {
+        match self.mode {
+            GuardMode::On => self.client.is_some() || self.total.is_some(),
+            GuardMode::Off => false,
+            GuardMode::Closed => true,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.max_clients == 0 {
+            return Err(ConfigError::new("guard.max_clients", "expected at least 1"));
+        }
+        for (whose, quota) in [("client", &self.client), ("total", &self.total)] {
+            for (key, limit) in [
+                ("requests_per_hour", quota.requests_per_hour),
+                ("requests_per_day", quota.requests_per_day),
+                ("bytes_per_hour", quota.bytes_per_hour.map(|bytes| bytes.0)),
+                ("bytes_per_day", quota.bytes_per_day.map(|bytes| bytes.0)),
+            ] {
+                if limit == Some(0) {
+                    return Err(ConfigError::new(
+                        format!("guard.{whose}.{key}"),
+                        "expected at least 1; leave it out for no limit, or set guard.mode = \"closed\" to refuse everything",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What works and may hurt, by key.
+    pub(super) fn warnings(&self) -> Vec<(&'static str, &'static str)> {
+        match self.mode {
+            GuardMode::Off if self.client.is_some() || self.total.is_some() => {
+                vec![("guard.mode", "off: the limits of [guard] do not hold")]
+            }
+            GuardMode::Closed => vec![("guard.mode", "closed: every request for content is answered 429")],
+            GuardMode::On | GuardMode::Off => Vec::new(),
+        }
+    }
+}
+
+/// What to say where nothing at all restricts who uses a proxy that others can reach, nor how much they use.
+pub(super) fn unrestricted(config: &Config) -> Option<&'static str> {
+    let is_restricted = config.clients.auth != Auth::Open
+        || config.clients.path_secret.is_some()
+        || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
+        || config.guard.limits();
+    (!is_restricted).then_some(
+        "anybody who finds this address may pull whatever they like, and you pay for it. Three ways to restrict it, besides a closed network: say who (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sources;
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::load(&Sources { text: Some(text), variables, read: &|path| Ok(path.to_owned()) })
+    }
+
+    #[test]
+    fn limits_come_from_the_file_and_from_the_environment() {
+        let config = load(
+            "[guard.client]\nrequests_per_hour=300\nbytes_per_day='20 GiB'",
+            &[("REGISTRY_PROXY_GUARD__TOTAL__BYTES_PER_DAY", "500 GiB"), ("REGISTRY_PROXY_GUARD__MODE", "off")],
+        );
+        let guard = config.unwrap().guard;
+        assert_eq!(guard.mode, GuardMode::Off);
+        assert_eq!(
+            (guard.client.requests_per_hour, guard.client.bytes_per_day),
+            (Some(300), Some(Bytes(20 << 30)))
+        );
+        assert_eq!(guard.total, Quota { bytes_per_day: Some(Bytes(500 << 30)), ..Quota::default() });
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_at_its_key() {
+        for (text, place) in [
+            ("[guard.client]\nrequests_per_hour=0", "guard.client.requests_per_hour"),
+            ("[guard.total]\nbytes_per_day='0GiB'", "guard.total.bytes_per_day"),
+            ("[guard]\nmax_clients=0", "guard.max_clients"),
+            ("[guard]\nmode='shut'", "guard.mode"),
+        ] {
+            assert_eq!(load(text, &[]).unwrap_err().place, place, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_anybody_can_use_up_is_named_and_each_way_to_restrict_it_counts() {
+        let said = |text: &str| -> Vec<String> {
+            let config = load(&format!("listen='0.0.0.0:80'\n{text}"), &[]).unwrap();
+            config
+                .warnings()
+                .into_iter()
+                .filter(|w| w.what.contains("finds this address"))
+                .map(|w| w.place)
+                .collect()
+        };
+        assert_eq!(said(""), ["clients.auth"]);
+        assert_eq!(said("[guard]\nmode='off'\n[guard.total]\nbytes_per_day='1TiB'"), ["clients.auth"]);
+        let one = "[[upstream]]\nname='ghcr.io'\n[[upstream]]\nname='quay.io'\nrepositories={allow=['a/**']}";
+        assert_eq!(said(one), ["clients.auth"], "one of two is open");
+        for text in [
+            "[clients]\npath_secret_file='long-enough-to-be-a-secret'",
+            "signing_key_file='k'\n[clients]\nauth='users'\nusers_file='u'",
+            "[[upstream]]\nname='ghcr.io'\nrepositories={allow=['a/**']}",
+            "[guard.client]\nrequests_per_hour=5",
+            "[guard]\nmode='closed'",
+        ] {
+            assert_eq!(said(text), Vec::<String>::new(), "{text}");
+        }
+        assert_eq!(load("", &[]).unwrap().warnings(), [], "who listens on this machine only");
+        let function = load("", &[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")]).unwrap();
+        assert!(function.warnings().iter().any(|warning| warning.what.contains("finds this address")));
+    }
+
+    #[test]
+    fn a_switch_that_is_not_at_on_is_said() {
+        let places = |text: &str| -> Vec<String> {
+            load(text, &[]).unwrap().warnings().into_iter().map(|warning| warning.place).collect()
+        };
+        assert_eq!(places("[guard]\nmode='closed'"), ["guard.mode"]);
+        assert_eq!(places("[guard]\nmode='off'\n[guard.client]\nrequests_per_day=1"), ["guard.mode"]);
+        assert_eq!(places("[guard]\nmode='off'"), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,282 @@
+//! The guard for the bill: what each client, and all of them together, may have in an hour and in a day.
+//!
+//! A request counts when it has been admitted, bytes as they leave. What is under way is never cut: the next request is
+//! refused. Counting takes one short lock a request, to find the client, and none for bytes.
+
+mod clients;
+mod sharing;
+mod window;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::clients::Clients;
+use self::sharing::Sharing;
+use self::window::{Tally, Usage, What, Window};
+use crate::cache::Cache;
+use crate::config::{self, GuardMode, Quota};
+use crate::error::Error;
+use crate::outcome::Why;
+use crate::platform::{Clock, Platform, Tasks};
+use crate::telemetry;
+
+/// Whose limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Client,
+    Total,
+}
+
+/// A limit that has been reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    scope: Scope,
+    what: What,
+    window: Window,
+    /// In seconds since 1970.
+    now: u64,
+}
+
+impl Exhausted {
+    /// Until the next hour, or day.
+    pub fn retry_after(&self) -> Duration {
+        Duration::from_secs(self.window.end(self.now).saturating_sub(self.now))
+    }
+
+    /// For header, log and metrics.
+    pub fn why(&self) -> Why {
+        match self.scope {
+            Scope::Client => Why::ClientLimit,
+            Scope::Total => Why::TotalLimit,
+        }
+    }
+
+    /// The key of the configuration that sets it.
+    fn key(&self) -> &'static str {
+        match (self.scope, self.what, self.window) {
+            (Scope::Client, What::Requests, Window::Hour) => "guard.client.requests_per_hour",
+            (Scope::Client, What::Requests, Window::Day) => "guard.client.requests_per_day",
+            (Scope::Client, What::Bytes, Window::Hour) => "guard.client.bytes_per_hour",
+            (Scope::Client, What::Bytes, Window::Day) => "guard.client.bytes_per_day",
+            (Scope::Total, What::Requests, Window::Hour) => "guard.total.requests_per_hour",
+            (Scope::Total, What::Requests, Window::Day) => "guard.total.requests_per_day",
+            (Scope::Total, What::Bytes, Window::Hour) => "guard.total.bytes_per_hour",
+            (Scope::Total, What::Bytes, Window::Day) => "guard.total.bytes_per_day",
+        }
+    }
+}
+
+impl std::fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let whose = match self.scope {
+            Scope::Client => "this client has",
+            Scope::Total => "all clients together have",
+        };
+        let (what, window) = (
+            match self.what {
+                What::Requests => "requests",
+                What::Bytes => "bytes",
+            },
+            match self.window {
+                Window::Hour => "hour",
+                Window::Day => "day",
+            },
+        );
+        let hour = Window::Hour.number(self.window.end(self.now)) % 24;
+        write!(
+            f,
+            "{whose} used up the {what} of this {window} ({}); the next {window} begins at {hour:02}:00 UTC, in {} seconds",
+            self.key(),
+            self.retry_after().as_secs()
+        )
+    }
+}
+
+impl std::error::Error for Exhausted {}
+
+/// The first limit that is reached, of those that begin anew latest: nobody comes back too early.
+fn reached(scope: Scope, quota: &Quota, used: Usage, now: u64) -> Option<Exhausted> {
+    let limits = [
+        (What::Requests, Window::Day, quota.requests_per_day),
+        (What::Bytes, Window::Day, quota.bytes_per_day.map(|bytes| bytes.0)),
+        (What::Requests, Window::Hour, quota.requests_per_hour),
+        (What::Bytes, Window::Hour, quota.bytes_per_hour.map(|bytes| bytes.0)),
+    ];
+    let is_reached = |(what, window, limit): &(What, Window, Option<u64>)| {
+        limit.is_some_and(|limit| used.get(*what, *window) >= limit)
+    };
+    let (what, window, _) = limits.into_iter().find(is_reached)?;
+    Some(Exhausted { scope, what, window, now })
+}
+
+/// What was counted: the same for every configuration that a process has one after the other.
+#[derive(Debug, Default)]
+struct Ledger {
+    clients: Clients,
+    total: Tally,
+    sharing: Sharing,
+}
+
+/// The limits, and what was counted towards them.
+pub(crate) struct Guard {
+    config: config::Guard,
+    ledger: Arc<Ledger>,
+    /// The store that all instances share, where there is something to tell each other.
+    shared: Option<Arc<Cache>>,
+    clock: Arc<dyn Clock>,
+    tasks: Arc<dyn Tasks>,
+    outlives_response: bool,
+}
+
+impl Guard {
+    pub(crate) fn new(config: &config::Guard, cache: Option<&Arc<Cache>>, platform: &Platform) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let has_total = config.mode == GuardMode::On && config.total.is_some();
+        let shared = cache.filter(|cache| has_total && cache.is_shared()).map(Arc::clone);
+        if shared.is_some() {
+            ledger.sharing.name(&*platform.entropy);
+        }
+        Self {
+            config: config.clone(),
+            ledger,
+            shared,
+            clock: Arc::clone(&platform.clock),
+            tasks: Arc::clone(&platform.tasks),
+            outlives_response: platform.limits.outlives_response,
+        }
+    }
+
+    /// These limits, and what another one has counted.
+    pub(crate) fn after(&self, previous: &Self) -> Self {
+        previous.ledger.sharing.take_name(&self.ledger.sharing);
+        Self {
+            config: self.config.clone(),
+            ledger: Arc::clone(&previous.ledger),
+            shared: self.shared.clone(),
+            clock: Arc::clone(&self.clock),
+            tasks: Arc::clone(&self.tasks),
+            outlives_response: self.outlives_response,
+        }
+    }
+
+    /// Whether anybody gets anything: asked before all else, so that it costs next to nothing.
+    pub(crate) fn is_closed(&self) -> Result<(), Error> {
+        match self.config.mode {
+            GuardMode::Closed => {
+                telemetry::guard_refused("guard.mode");
+                Err(Error::Closed)
+            }
+            GuardMode::On | GuardMode::Off => Ok(()),
+        }
+    }
+
+    /// Counts a request for content that may be served otherwise, or refuses it. `None`: nothing is counted.
+    pub(crate) async fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Option<Pass>, Error> {
+        if self.config.mode != GuardMode::On || !self.config.limits() {
+            return Ok(None);
+        }
+        self.keep_up().await;
+        let now = self.clock.unix_seconds();
+        // First the total: who is refused for it takes no place among the clients.
+        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now));
+        if let Some(exhausted) = reached(Scope::Total, &self.config.total, total, now) {
+            return Err(self.refuse(exhausted));
+        }
+        let tally =
+            self.config.client.is_some().then(|| self.ledger.clients.tally(client, self.config.max_clients, now));
+        if let Some(tally) = &tally {
+            if let Some(exhausted) = reached(Scope::Client, &self.config.client, tally.usage(now), now) {
+                return Err(self.refuse(exhausted));
+            }
+            tally.add(What::Requests, 1, now);
+        }
+        self.ledger.total.add(What::Requests, 1, now);
+        Ok(Some(Pass { guard: Arc::clone(self), client: tally }))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is at the call")]
+    fn refuse(&self, exhausted: Exhausted) -> Error {
+        telemetry::guard_refused(exhausted.key());
+        Error::Exhausted(exhausted)
+    }
+
+    /// Tells other instances, and hears from them, where it is time to. An instance that has just begun waits for
+    /// what the others have used; later that goes on beside the request, where the platform lets it.
+    async fn keep_up(&self) {
+        let Some(cache) = &self.shared else { return };
+        let used = || self.ledger.total.usage(self.clock.unix_seconds());
+        let Some(turn) = self.ledger.sharing.turn(self.clock.now(), used) else { return };
+        let is_first = turn.is_first();
+        let (cache, ledger, clock) = (Arc::clone(cache), Arc::clone(&self.ledger), Arc::clone(&self.clock));
+        let work = Box::pin(async move { sharing::exchange(&turn, &cache, &ledger, &*clock).await });
+        if is_first || !self.outlives_response {
+            work.await;
+        } else {
+            self.tasks.spawn(work);
+        }
+    }
+
+    /// The same behind a request, where it is due: nobody waits for it.
+    pub(crate) async fn settle(&self) {
+        let Some(cache) = &self.shared else { return };
+        let used = || self.ledger.total.usage(self.clock.unix_seconds());
+        if let Some(turn) = self.ledger.sharing.turn(self.clock.now(), used) {
+            sharing::exchange(&turn, cache, &self.ledger, &*self.clock).await;
+        }
+    }
+
+    /// Tells other instances what they do not know yet, before the process ends.
+    pub(crate) async fn close(&self) {
+        let Some(cache) = &self.shared else { return };
+        if let Some(turn) = self.ledger.sharing.last_turn() {
+            sharing::exchange(&turn, cache, &self.ledger, &*self.clock).await;
+        }
+    }
+}
+
+/// An admitted request, towards which the bytes of its answer count.
+pub(crate) struct Pass {
+    guard: Arc<Guard>,
+    client: Option<Arc<Tally>>,
+}
+
+impl Pass {
+    /// So many bytes have left.
+    pub(crate) fn sent(&self, bytes: u64) {
+        let now = self.guard.clock.unix_seconds();
+        self.guard.ledger.total.add(What::Bytes, bytes, now);
+        if let Some(client) = &self.client {
+            client.add(What::Bytes, bytes, now);
+        }
+    }
+}
+
+/// On an answer that sends the client to a store of ours: the bytes that the store will send in our place. They count
+/// as if they were taken, since nobody tells us.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linked(pub(crate) u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bytes;
+
+    #[test]
+    fn a_limit_holds_from_what_it_says_and_the_latest_to_end_is_named() {
+        let quota = Quota { requests_per_hour: Some(3), bytes_per_day: Some(Bytes(100)), ..Quota::default() };
+        let of = |requests: u64, bytes: u64| {
+            let used = Usage { requests: [requests; 2], bytes: [bytes; 2] };
+            reached(Scope::Client, &quota, used, 1_700_049_630).map(|exhausted| exhausted.to_string())
+        };
+        assert_eq!(of(2, 99), None);
+        assert_eq!(
+            of(3, 0).unwrap(),
+            "this client has used up the requests of this hour (guard.client.requests_per_hour); the next hour begins at 13:00 UTC, in 3570 seconds"
+        );
+        let day = "this client has used up the bytes of this day (guard.client.bytes_per_day); the next day begins at 00:00 UTC, in 43170 seconds";
+        assert_eq!(of(3, 100).unwrap(), day);
+        assert_eq!(of(0, 101).unwrap(), day);
+        assert_eq!(reached(Scope::Total, &Quota::default(), Usage { requests: [9; 2], bytes: [9; 2] }, 0), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! Hours and days of the clock, and counts that belong to them: pure.
+//!
+//! A count and the window it belongs to share one word, so that a new window needs neither a lock nor anybody who
+//! clears the old one: a count of another window reads as nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// After what a limit begins anew. By the clock, in UTC: everybody can tell when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Window {
+    Hour,
+    Day,
+}
+
+impl Window {
+    pub(crate) const ALL: [Self; 2] = [Self::Hour, Self::Day];
+
+    const fn seconds(self) -> u64 {
+        match self {
+            Self::Hour => 3600,
+            Self::Day => 86_400,
+        }
+    }
+
+    /// Which one it is at a time, in seconds since 1970.
+    pub(crate) fn number(self, now: u64) -> u64 {
+        now / self.seconds()
+    }
+
+    /// When the next one begins, in seconds since 1970.
+    pub(crate) fn end(self, now: u64) -> u64 {
+        self.number(now).saturating_add(1).saturating_mul(self.seconds())
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Requests,
+    Bytes,
+}
+
+/// A number for each of what is counted in each window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// By hour, by day.
+    pub(crate) requests: [u64; 2],
+    pub(crate) bytes: [u64; 2],
+}
+
+impl Usage {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        let add = |a: [u64; 2], b: [u64; 2]| [a[0].saturating_add(b[0]), a[1].saturating_add(b[1])];
+        Self { requests: add(self.requests, other.requests), bytes: add(self.bytes, other.bytes) }
+    }
+
+    pub(crate) fn get(&self, what: What, window: Window) -> u64 {
+        let of = match what {
+            What::Requests => self.requests,
+            What::Bytes => self.bytes,
+        };
+        match window {
+            Window::Hour => of[0],
+            Window::Day => of[1],
+        }
+    }
+}
+
+/// Bits of a word that hold the count: a petabyte. The others hold the window, of which they tell 16,384 apart: what
+/// nobody touched for nearly two years to the hour would be taken for new.
+const COUNT_BITS: u32 = 50;
+const MOST: u64 = (1 << COUNT_BITS) - 1;
+
+/// One count of one window.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    const fn word(window: u64, count: u64) -> u64 {
+        (window << COUNT_BITS) | if count > MOST { MOST } else { count }
+    }
+
+    const fn read(word: u64, window: u64) -> u64 {
+        if word >> COUNT_BITS == (window << COUNT_BITS) >> COUNT_BITS { word & MOST } else { 0 }
+    }
+
+    fn get(&self, window: u64) -> u64 {
+        Self::read(self.0.load(Ordering::Relaxed), window)
+    }
+
+    fn set(&self, window: u64, count: u64) {
+        self.0.store(Self::word(window, count), Ordering::Relaxed);
+    }
+
+    fn add(&self, window: u64, amount: u64) {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = Self::word(window, Self::read(word, window).saturating_add(amount));
+            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+/// What somebody has used of the present hour and day.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: [Count; 2],
+    bytes: [Count; 2],
+}
+
+impl Tally {
+    /// So much more was used.
+    pub(crate) fn add(&self, what: What, amount: u64, now: u64) {
+        let counts = match what {
+            What::Requests => &self.requests,
+            What::Bytes => &self.bytes,
+        };
+        for (count, window) in counts.iter().zip(Window::ALL) {
+            count.add(window.number(now), amount);
+        }
+    }
+
+    /// This is what was used.
+    pub(crate) fn set(&self, usage: Usage, now: u64) {
+        let pairs = self.requests.iter().zip(usage.requests).chain(self.bytes.iter().zip(usage.bytes));
+        for ((count, value), window) in pairs.zip(Window::ALL.into_iter().cycle()) {
+            count.set(window.number(now), value);
+        }
+    }
+
+    /// What was used until now.
+    pub(crate) fn usage(&self, now: u64) -> Usage {
+        let [hour, day] = Window::ALL.map(|window| window.number(now));
+        let read = |counts: &[Count; 2]| [counts[0].get(hour), counts[1].get(day)];
+        Usage { requests: read(&self.requests), bytes: read(&self.bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn windows_are_those_of_the_clock() {
+        let noon = 1_700_049_600; // 2023-11-15 12:00:00 UTC
+        assert_eq!(Window::Hour.end(noon), noon + 3600);
+        assert_eq!(Window::Hour.end(noon - 1), noon);
+        assert_eq!(Window::Day.end(noon), noon + 12 * 3600);
+        assert_eq!(Window::Day.end(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_count_stops_at_its_end_and_does_not_run_into_the_window() {
+        let count = Count::default();
+        count.add(7, u64::MAX);
+        count.add(7, 1);
+        assert_eq!((count.get(7), count.get(8)), (MOST, 0));
+    }
+
+    #[test]
+    fn adding_from_many_threads_loses_nothing() {
+        let tally = Tally::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).for_each(|_| tally.add(What::Bytes, 3, 1000)));
+            }
+        });
+        assert_eq!(tally.usage(1000).bytes, [120_000; 2]);
+    }
+
+    proptest! {
+        /// Held against the plainest way to say it: every event with its time, summed up over the window of now.
+        #[test]
+        fn a_tally_is_the_sum_of_what_happened_in_this_window(
+            start in 0_u64..4_000_000_000,
+            events in proptest::collection::vec((0_u64..20_000, any::<bool>(), 0_u64..1 << 40), 1..60),
+        ) {
+            let tally = Tally::default();
+            let mut now = start;
+            let mut past: Vec<(u64, What, u64)> = Vec::new();
+            for (later, is_bytes, amount) in events {
+                now += later;
+                let what = if is_bytes { What::Bytes } else { What::Requests };
+                tally.add(what, amount, now);
+                past.push((now, what, amount));
+                let usage = tally.usage(now);
+                for what in [What::Requests, What::Bytes] {
+                    for window in Window::ALL {
+                        let same = |at: u64| window.number(at) == window.number(now);
+                        let sum: u64 = past.iter().filter(|(at, of, _)| *of == what && same(*at)).map(|(_, _, n)| n).sum();
+                        prop_assert_eq!(usage.get(what, window), sum);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn a_window_ends_where_the_next_begins(now in 0_u64..1 << 40) {
+            for window in Window::ALL {
+                let end = window.end(now);
+                prop_assert!(end > now && end - now <= window.seconds());
+                prop_assert_eq!(window.number(end), window.number(now) + 1);
+                prop_assert_eq!(window.number(end - 1), window.number(now));
+            }
+        }
+
+        #[test]
+        fn what_was_set_is_read_until_its_windows_end(
+            now in 0_u64..1 << 33, requests in [0_u64..1 << 50, 0_u64..1 << 50], bytes in [0_u64..1 << 50, 0_u64..1 << 50],
+        ) {
+            let (tally, usage) = (Tally::default(), Usage { requests, bytes });
+            tally.set(usage, now);
+            prop_assert_eq!(tally.usage(now), usage);
+            prop_assert_eq!(tally.usage(Window::Day.end(now)), Usage::default());
+        }
+    }
+}

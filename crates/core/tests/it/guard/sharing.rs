@@ -1,0 +1,304 @@
+//! Several instances on one store.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use http::Method;
+use registry_proxy_core::Proxy;
+use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge, USAGE};
+use registry_proxy_core::platform::{Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, Tasks, When};
+use url::Url;
+
+use super::{TO_NEXT_DAY, TO_NEXT_HOUR};
+use crate::clock::{EPOCH, TokioClock};
+use crate::fixture::{Call, Fixture, OCI_MANIFEST, Setup, manifest_of};
+
+const DAY: u64 = EPOCH / 86_400;
+
+/// What the store is asked about usage.
+#[derive(Default)]
+struct Asked {
+    writes: AtomicU32,
+    lists: AtomicU32,
+    reads: AtomicU32,
+}
+
+/// A store that others share, which counts what it is asked, and may be slow or broken.
+struct Counting {
+    inner: MemoryStore,
+    asked: Asked,
+    /// How long it takes for anything about usage; `None`: it fails.
+    pause: Mutex<Option<Duration>>,
+}
+
+impl Counting {
+    fn new() -> Arc<Self> {
+        let inner = MemoryStore::new(1 << 30, Arc::new(TokioClock::start())).shared();
+        Arc::new(Self { inner, asked: Asked::default(), pause: Mutex::new(Some(Duration::ZERO)) })
+    }
+
+    /// Writes, lists and reads since the last time.
+    fn asked(&self) -> (u32, u32, u32) {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        (take(&self.asked.writes), take(&self.asked.lists), take(&self.asked.reads))
+    }
+
+    async fn usage(&self, text: &str, count: &AtomicU32) -> Result<(), StoreError> {
+        if text.starts_with(USAGE) {
+            count.fetch_add(1, Ordering::Relaxed);
+            let pause = *self.pause.lock().expect("nobody panicked");
+            tokio::time::sleep(pause.ok_or_else(|| StoreError::failed("broken"))?).await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.usage(key.as_str(), &self.asked.reads).await?;
+        self.inner.read(key).await
+    }
+
+    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+        self.usage(key.as_str(), &self.asked.writes).await?;
+        self.inner.write(key, value, when).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.remove(key).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.inner.stat(key).await
+    }
+
+    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
+        self.inner.open(key, part).await
+    }
+
+    async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
+        self.inner.draft(key, length).await
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
+        let prefix = prefix.to_owned();
+        let begun = async move {
+            self.usage(&prefix, &self.asked.lists).await?;
+            Ok::<_, StoreError>(self.inner.list(&prefix))
+        };
+        futures_util::TryStreamExt::try_flatten(futures_util::stream::once(begun)).boxed()
+    }
+
+    fn used(&self, key: &Key) {
+        self.inner.used(key);
+    }
+
+    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+        self.inner.link(key, life).await
+    }
+
+    async fn free(&self) -> Result<Option<u64>, StoreError> {
+        self.inner.free().await
+    }
+
+    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
+        self.inner.sweep(age).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// A proxy on a store that counts, with `a/b:v1` at its registry, and another beside it.
+fn two(text: &str) -> (Fixture, Arc<Proxy>, Arc<Counting>) {
+    let store = Counting::new();
+    let lab = Fixture::set_up(&Setup { text, store: Some(store.clone()), ..Setup::default() });
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
+    let other = lab.beside(text, lab.net.clone(), 1000);
+    (lab, other, store)
+}
+
+async fn ask(proxy: &Arc<Proxy>) -> u16 {
+    Call::new(proxy, Method::GET, "/v2/a/b/manifests/v1").await.status.as_u16()
+}
+
+async fn notes(store: &dyn Store) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut list = store.list(USAGE);
+    while let Some(entry) = list.next().await {
+        notes.push(entry.expect("an entry").key.to_string());
+    }
+    notes
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_on_one_store_add_up_and_seldom_ask_it() {
+    let (lab, other, store) = two("[guard.total]\nrequests_per_hour=100");
+    assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200));
+    lab.wait(1).await;
+    assert_eq!(store.asked(), (0, 2, 0), "each has looked once, and has nothing to tell");
+    for _ in 0..49 {
+        assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200));
+    }
+    lab.wait(1).await;
+    assert_eq!(store.asked(), (2, 0, 0), "each has written, once for all of them");
+    assert_eq!(ask(&lab.proxy).await, 200, "nobody has looked yet");
+    lab.wait(61).await;
+    // Whoever comes then makes both write and look; that goes on beside the request.
+    for proxy in [&lab.proxy, &other] {
+        ask(proxy).await;
+    }
+    lab.wait(1).await;
+    assert_eq!(store.asked(), (2, 2, 2));
+    assert_eq!((ask(&lab.proxy).await, ask(&other).await), (429, 429));
+    for _ in 0..100 {
+        lab.wait(1).await;
+        assert_eq!((ask(&lab.proxy).await, ask(&other).await), (429, 429));
+    }
+    let (writes, lists, reads) = store.asked();
+    assert!(writes <= 2 && (2..=4).contains(&lists) && reads <= 2, "{writes} {lists} {reads}");
+    lab.wait(TO_NEXT_HOUR).await;
+    assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200), "the hour is over for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_of_the_store_grows_with_time_and_not_with_requests() {
+    let (lab, _, store) = two("[guard.total]\nbytes_per_day='1TiB'");
+    for _ in 0..600 {
+        ask(&lab.proxy).await;
+        lab.wait(1).await;
+    }
+    let (writes, lists, reads) = store.asked();
+    assert!((19..=21).contains(&writes) && (9..=11).contains(&lists), "in ten minutes: {writes} {lists}");
+    assert_eq!(reads, 0, "nobody else is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_knows_what_the_others_have_used_before_the_first_answer() {
+    let (lab, other, store) = two("[guard.total]\nrequests_per_day=3");
+    for _ in 0..3 {
+        assert_eq!(ask(&lab.proxy).await, 200);
+        lab.wait(31).await;
+    }
+    assert_eq!(ask(&lab.proxy).await, 429);
+    lab.wait(1).await;
+    assert_eq!(ask(&other).await, 429);
+    assert_eq!(notes(&*store).await.len(), 1, "who has served nothing tells nothing");
+    // The next day knows nothing of it.
+    lab.wait(TO_NEXT_DAY).await;
+    assert_eq!((ask(&other).await, ask(&lab.proxy).await), (200, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_ends_leaves_what_it_has_counted_behind() {
+    let (lab, other, _) = two("[guard.total]\nrequests_per_day=3");
+    for _ in 0..3 {
+        ask(&lab.proxy).await;
+    }
+    lab.proxy.close(Duration::from_secs(5)).await;
+    assert_eq!(ask(&other).await, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_settles_behind_each_request_asks_the_store_no_more_often() {
+    let (lab, _, store) = two("[guard.total]\nrequests_per_day=1000");
+    for _ in 0..120 {
+        assert_eq!(ask(&lab.proxy).await, 200);
+        lab.proxy.settle(Duration::from_secs(5)).await;
+        lab.wait(1).await;
+    }
+    let (writes, lists, reads) = store.asked();
+    assert!((4..=5).contains(&writes) && (2..=3).contains(&lists) && reads == 0, "{writes} {lists} {reads}");
+}
+
+/// As where a function is frozen once it has answered.
+struct Frozen;
+
+impl Tasks for Frozen {
+    fn spawn(&self, _: BoxFuture<'static, ()>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_work_ends_with_the_answer_it_is_done_before() {
+    let (mut lab, other, _) = two("[guard.total]\nrequests_per_day=3");
+    lab.platform.tasks = Arc::new(Frozen);
+    lab.platform.limits.outlives_response = false;
+    lab.restart("[guard.total]\nrequests_per_day=3");
+    for _ in 0..3 {
+        assert_eq!(ask(&lab.proxy).await, 200);
+        lab.wait(31).await;
+    }
+    assert_eq!(ask(&lab.proxy).await, 429);
+    assert_eq!(ask(&other).await, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_or_broken_holds_nobody_up_for_more_than_a_second() {
+    let (lab, other, store) = two("[guard.total]\nrequests_per_day=5");
+    *store.pause.lock().unwrap() = Some(Duration::from_hours(1));
+    let before = lab.now();
+    assert_eq!(ask(&lab.proxy).await, 200);
+    assert!(lab.now().since(before) < Duration::from_secs(2), "{:?}", lab.now().since(before));
+    let before = lab.now();
+    assert_eq!(ask(&lab.proxy).await, 200);
+    assert!(lab.now().since(before) < Duration::from_millis(100), "the next one does not wait");
+    *store.pause.lock().unwrap() = None;
+    for _ in 0..3 {
+        lab.wait(40).await;
+        assert_eq!(ask(&lab.proxy).await, 200);
+    }
+    assert_eq!(ask(&lab.proxy).await, 429, "it goes by what it knows itself");
+    assert_eq!(ask(&other).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_shared_that_nobody_limits() {
+    for text in
+        ["[guard.client]\nrequests_per_hour=9", "", "[guard]\nmode='off'\n[guard.total]\nrequests_per_day=9"]
+    {
+        let (lab, _, store) = two(text);
+        for _ in 0..5 {
+            assert_eq!(ask(&lab.proxy).await, 200);
+            lab.wait(40).await;
+        }
+        assert_eq!(store.asked(), (0, 0, 0), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_janitor_takes_what_is_older_than_two_days_and_the_house_leaves_the_rest_alone() {
+    let (lab, _, store) = two("[cache]\nmax_unused='1h'\n[guard.total]\nrequests_per_day=1");
+    for day in [DAY - 3, DAY - 2, DAY] {
+        store.inner.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), When::Always).await.unwrap();
+    }
+    let janitor = lab.proxy.janitor().expect("a janitor");
+    assert!(janitor.once(true).await);
+    let left = [DAY - 2, DAY].map(|day| Key::usage(day, "0badcafe").to_string());
+    assert_eq!(notes(&*store).await, left);
+    let house = House::of_store(store.clone(), Arc::new(TokioClock::start()));
+    for command in [
+        Command::Stat,
+        Command::List(None),
+        Command::Verify,
+        Command::Purge { what: Purge::All, dry_run: false },
+        Command::Purge { what: Purge::Pattern("**".to_owned()), dry_run: false },
+    ] {
+        let told: Mutex<Vec<Event>> = Mutex::default();
+        house.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
+        let told = told.into_inner().unwrap();
+        assert!(!told.iter().any(|event| matches!(event, Event::Wrong(_))), "{told:?}");
+        if let Some(Event::Stat(stat)) = told.first() {
+            assert_eq!((stat.blobs, stat.manifests, stat.tags, stat.links, stat.bytes), (0, 0, 0, 0, 0));
+        }
+    }
+    assert_eq!(notes(&*store).await, left, "a purge does not forgive");
+    assert_eq!(ask(&lab.proxy).await, 429, "what another has counted today is heard");
+}
