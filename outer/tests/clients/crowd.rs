@@ -176,16 +176,16 @@ fn sent_once(faucet: &Faucet) -> Outcome {
 fn a_hundred_clients_of_a_blob_that_is_not_here_cost_one_download() -> Outcome {
     // Times are measured: no engine beside it.
     let _turn = engine_turn();
-    let mut late = String::new();
+    let mut late = Vec::new();
     for _ in 0..ROUNDS {
         let round = round()?;
         eprintln!("{round}");
         if round.first_byte_p95 <= FIRST_BYTE + round.turn_p95 * TURNS {
             return Ok(());
         }
-        late += &format!("{round}; ");
+        late.push(round.to_string());
     }
-    ensure(false, late)
+    ensure(false, late.join("; "))
 }
 
 /// One crowd at a proxy that has nothing yet, with all that holds however busy the machine is.
