@@ -5,6 +5,7 @@
 
 use registry_proxy_core::cache::Key;
 use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 
 /// Longest line: one with ten thousand parts.
 const MAX_BYTES: usize = 1 << 20;
@@ -25,5 +26,9 @@ pub(super) fn open<'line>(key: &Key, parked: &'line str) -> Option<&'line str> {
 
 fn check(key: &Key, line: &str) -> String {
     let hash = Sha256::new().chain_update(key.as_str()).chain_update("\n").chain_update(line).finalize();
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -48,7 +48,7 @@ async fn sighup_forgives_nobody_what_they_have_used() {
         assert_eq!(client.get(&blob_path()).await.0.status, expected, "two were counted before");
     }
     assert_eq!(client.get("/healthz").await.0.status, 200);
-    let metrics = String::from_utf8(client.get("/metrics").await.1.to_vec()).unwrap();
+    let metrics = String::from_utf8(client.get("/metrics").await.1).unwrap();
     let line = "registry_proxy_guard_refused_total{limit=\"guard.client.requests_per_day\"} 2";
     assert!(metrics.contains(line), "{metrics}");
 }
