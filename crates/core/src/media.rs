@@ -37,7 +37,7 @@ pub fn of_manifest(header: Option<&str>, body: &[u8]) -> Option<String> {
         config: Option<serde::de::IgnoredAny>,
         layers: Option<serde::de::IgnoredAny>,
     }
-    if let Some(header) = header.filter(|header| !is_generic(header)) {
+    if let Some(header) = header.filter(|header| !is_generic(header) && is_header_text(header)) {
         return Some(header.to_owned());
     }
     let shape: Shape = serde_json::from_slice(body).ok()?;
@@ -67,6 +67,12 @@ mod tests {
     fn a_header_that_says_something_is_kept_to_the_letter() {
         let header = "application/vnd.oci.image.index.v1+json; charset=utf-8";
         assert_eq!(of_manifest(Some(header), b"not json").as_deref(), Some(header));
+        let endless = format!("application/x{}", "x".repeat(255));
+        assert_eq!(
+            of_manifest(Some(&endless), br#"{"manifests":[]}"#).as_deref(),
+            Some(OCI_INDEX),
+            "a type of its own"
+        );
     }
 
     #[test]

@@ -33,8 +33,9 @@ impl RepositoryName {
 
     /// Docker Hub's official images live below `library/`: a name of one segment gets it, any other is left
     /// alone (P-10).
-    pub fn with_library(self) -> Self {
-        if self.0.contains('/') { self } else { Self(format!("library/{}", self.0).into()) }
+    pub fn with_library(self) -> Result<Self, InvalidName> {
+        // It may be too long then.
+        if self.0.contains('/') { Ok(self) } else { Self::parse(&format!("library/{}", self.0)) }
     }
 }
 
@@ -165,10 +166,12 @@ mod tests {
 
     #[test]
     fn library_is_added_to_a_single_segment_only() {
-        let name = |text| RepositoryName::parse(text).unwrap().with_library().to_string();
+        let name = |text| RepositoryName::parse(text).unwrap().with_library().unwrap().to_string();
         assert_eq!(name("busybox"), "library/busybox");
         assert_eq!(name("library/busybox"), "library/busybox");
         assert_eq!(name("rancher/k3s"), "rancher/k3s");
+        let long = RepositoryName::parse(&"a".repeat(255)).unwrap();
+        assert_eq!(long.with_library(), Err(InvalidName), "too long with it");
     }
 
     #[test]

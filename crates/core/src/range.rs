@@ -144,15 +144,20 @@ impl ContentRange {
         let (range, total) = text.split_once('/')?;
         let total = match total.trim() {
             "*" => None,
-            number => Some(number.parse::<u64>().ok()?),
+            text => Some(number(text)?),
         };
         if range.trim() == "*" {
             return total.map(|total| Self::Unsatisfied { total });
         }
         let (first, last) = range.trim().split_once('-')?;
-        let (first, end) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?.checked_add(1)?);
+        let (first, end) = (number(first)?, number(last)?.checked_add(1)?);
         (first < end && total.is_none_or(|total| end <= total)).then_some(Self::Bytes { first, end, total })
     }
+}
+
+/// Digits and nothing else: `parse` would take a sign, too.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -208,9 +213,15 @@ mod tests {
         assert_eq!(parse("bytes 0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
         assert_eq!(parse("bytes 0-9/*"), Some(ContentRange::Bytes { first: 0, end: 10, total: None }));
         assert_eq!(parse("bytes */100"), Some(ContentRange::Unsatisfied { total: 100 }));
-        for text in
-            ["bytes 9-0/100", "bytes 0-100/100", "bytes */*", "items 0-9/10", "bytes 0-18446744073709551615/*", ""]
-        {
+        for text in [
+            "bytes 9-0/100",
+            "bytes 0-100/100",
+            "bytes */*",
+            "items 0-9/10",
+            "bytes 0-18446744073709551615/*",
+            "bytes +0-9/+10",
+            "",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
@@ -220,6 +231,13 @@ mod tests {
         fn any_header_is_read_without_panic(text in "[ -~]{0,60}") {
             let _ = parse(&text);
             let _ = ContentRange::parse(HeaderValue::from_str(&text).ok().as_ref());
+        }
+
+        #[test]
+        fn what_is_asked_reads_back(first: u64, last: u64) {
+            for spec in [RangeSpec::Between(first.min(last), first.max(last)), RangeSpec::From(first), RangeSpec::Last(last)] {
+                prop_assert_eq!(RangeRequest::parse(Some(&spec.to_header())), RangeRequest::One(spec));
+            }
         }
 
         #[test]

@@ -276,7 +276,7 @@ impl Routes {
         }
         let name = RepositoryName::parse(name)?;
         let is_docker_hub = self.upstreams.get(upstream).is_some_and(|names| names.is_docker_hub);
-        Ok((upstream, if is_docker_hub { name.with_library() } else { name }, by))
+        Ok((upstream, if is_docker_hub { name.with_library()? } else { name }, by))
     }
 
     /// Reads a repository name as it stands in a scope, by the same rules as in a path.

@@ -17,7 +17,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::name::RepositoryName;
+use crate::name::{RepositoryName, Tag};
 
 /// The name of something stored. Legal as an object's key and, part by part, as a file's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,8 +130,7 @@ impl Key {
 
     fn content(prefix: &str, digest: &Digest) -> Self {
         let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
-        let shard = encoded.get(..2).unwrap_or(encoded);
-        Self(format!("{prefix}{algorithm}/{shard}/{encoded}").into())
+        Self(format!("{prefix}{algorithm}/{}/{encoded}", shard(encoded)).into())
     }
 
     /// Reads back what one of the others wrote; `None`: it is not ours.
@@ -147,7 +146,11 @@ impl Key {
             let (algorithm, rest) = rest.split_once('/')?;
             let (shard, encoded) = rest.split_once('/')?;
             let digest = Digest::parse(&format!("{algorithm}:{encoded}")).ok()?;
-            (digest.encoded().get(..2) == Some(shard)).then_some(digest)
+            (self::shard(digest.encoded()) == shard).then_some(digest)
+        };
+        let digest = |rest: &str| {
+            let (algorithm, encoded) = rest.split_once('/')?;
+            Digest::parse(&format!("{algorithm}:{encoded}")).ok()
         };
         let place = |rest: &str| {
             let (place, rest) = rest.split_once("/_/")?;
@@ -161,18 +164,18 @@ impl Key {
             content(rest).map(Kind::Manifest)
         } else if let Some(rest) = text.strip_prefix(TAGS) {
             let (upstream, repository, tag) = place(rest)?;
-            is_part(&tag).then(|| Kind::Tag { upstream, repository, tag: tag.into() })
+            Tag::parse(&tag).is_some().then(|| Kind::Tag { upstream, repository, tag: tag.into() })
         } else if let Some(rest) = text.strip_prefix(LINKS) {
             let (upstream, repository, rest) = place(rest)?;
-            let digest = Digest::parse(&rest.replacen('/', ":", 1)).ok()?;
+            let digest = digest(&rest)?;
             Some(Kind::Link { upstream, repository, digest })
         } else if let Some(rest) = text.strip_prefix(LEASES) {
-            let (digest, epoch) = rest.rsplit_once('/')?;
-            let digest = Digest::parse(&digest.replacen('/', ":", 1)).ok()?;
-            Some(Kind::Lease { digest, epoch: epoch.parse().ok()? })
+            let (rest, text) = rest.rsplit_once('/')?;
+            let epoch: u32 = text.parse().ok()?;
+            (epoch.to_string() == text).then_some(Kind::Lease { digest: digest(rest)?, epoch })
         } else if let Some(rest) = text.strip_prefix(INGESTS) {
-            let digest = rest.strip_suffix("/at").or_else(|| rest.strip_suffix("/tail"))?;
-            Some(Kind::Ingest(Digest::parse(&digest.replacen('/', ":", 1)).ok()?))
+            let rest = rest.strip_suffix("/at").or_else(|| rest.strip_suffix("/tail"))?;
+            digest(rest).map(Kind::Ingest)
         } else if let Some(rest) = text.strip_prefix(USAGE) {
             let (day, instance) = rest.split_once('/')?;
             let day = day.parse().ok().filter(|number: &u64| number.to_string() == day)?;
@@ -194,6 +197,11 @@ impl fmt::Display for Key {
     }
 }
 
+/// The part that keeps directories small.
+fn shard(encoded: &str) -> &str {
+    encoded.get(..2).unwrap_or(encoded)
+}
+
 /// One part of a key that is neither empty nor a way out.
 fn is_part(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\\', '\0'])
@@ -201,6 +209,8 @@ fn is_part(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn digest() -> Digest {
@@ -251,8 +261,52 @@ mod tests {
             "v1/usage/19675/..".to_owned(),
             "v1/usage/19675/a/b".to_owned(),
             "v1/usage/yesterday/a".to_owned(),
+            // One key, one spelling.
+            format!("v1/links/docker.io/a/_/sha256%3A{hex}"),
+            format!("v1/leases/sha256/{hex}/+7"),
+            format!("v1/leases/sha256/{hex}/07"),
+            "v1/tags/docker.io/library/alpine/_/a b".to_owned(),
         ] {
             assert_eq!(Key::parse(&text), None, "{text}");
+        }
+    }
+
+    /// Whatever can be kept, as text that its constructor takes.
+    fn any_key() -> impl Strategy<Value = Key> {
+        let upstream = "[a-z][a-z0-9.:-]{0,20}";
+        let repository = "[a-z0-9]{1,5}((\\.|_|__|--|/)[a-z0-9]{1,5}){0,4}";
+        let repository = repository.prop_map(|text| RepositoryName::parse(&text).unwrap());
+        let digest = ("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|[a-z]{1,4}\\+b:[A-Za-z0-9=_-]{1,9}")
+            .prop_map(|text| Digest::parse(&text).unwrap());
+        (0..5_u8, upstream, repository, "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}", digest, any::<u32>()).prop_map(
+            |(kind, upstream, repository, tag, digest, epoch)| match kind {
+                0 => Key::blob(&digest),
+                1 => Key::manifest(&digest),
+                2 => Key::tag(&upstream, &repository, &tag),
+                3 => Key::link(&upstream, &repository, &digest),
+                _ => Key::lease(&digest, epoch),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_reads_back_and_none_lies_outside_or_below_another(one in any_key(), other in any_key()) {
+            prop_assert_eq!(Key::parse(one.as_str()), Some(one.clone()));
+            prop_assert!(one.as_str().starts_with(EVERYTHING));
+            prop_assert!(one.as_str().split('/').all(|part| !matches!(part, "" | "." | "..")));
+            // As a file and a folder of one name would.
+            let below = format!("{}/", one.as_str());
+            prop_assert!(!other.as_str().starts_with(&below));
+            // Different things have different keys.
+            prop_assert_eq!(one == other, one.kind() == other.kind());
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic_and_a_key_has_one_spelling(text in "(v1/(blobs|tags|links|leases)/)?[ -~]{0,60}") {
+            if let Some(key) = Key::parse(&text) {
+                prop_assert_eq!(key.as_str(), text);
+            }
         }
     }
 }

@@ -112,6 +112,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn freshness_ends_once_and_stale_ends_once(confirmed in 0..u64::MAX / 4, ttl in 0..1_000_000_u64, now: u64, later: u64) {
+            let (pointer, rule) = (pointer(confirmed), Revalidate::After(Span::seconds(ttl)));
+            let (now, later) = (now.min(later).max(confirmed), later.max(now).max(confirmed));
+            if pointer.freshness(rule, now) == Freshness::Due {
+                prop_assert_eq!(pointer.freshness(rule, later), Freshness::Due);
+            }
+            if !pointer.may_be_stale(ttl, now) {
+                prop_assert!(!pointer.may_be_stale(ttl, later));
+            }
+            prop_assert_eq!(pointer.freshness(Revalidate::Always, now), Freshness::Due);
+            prop_assert_eq!(pointer.freshness(Revalidate::Never, now), Freshness::Fresh);
+        }
+
+        #[test]
+        fn any_record_is_read_without_panic_and_what_reads_reads_back(confirmed: u64, bytes: Vec<u8>) {
+            let pointer = pointer(confirmed);
+            prop_assert_eq!(Pointer::from_record(&pointer.to_record()), Some(pointer));
+            if let Some(pointer) = Pointer::from_record(&bytes) {
+                prop_assert_eq!(Pointer::from_record(&pointer.to_record()), Some(pointer));
+            }
+        }
+
+        #[test]
         fn what_is_fresh_may_be_stale_too(confirmed: u64, ttl in 0..1_000_000_u64, now: u64) {
             let pointer = pointer(confirmed);
             if pointer.freshness(Revalidate::After(Span::seconds(ttl)), now) == Freshness::Fresh {

@@ -124,6 +124,12 @@ fn overlay(table: &mut Table, variables: &[(String, String)]) -> Result<Vec<Over
             continue;
         }
         let keys: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+        if keys.iter().any(String::is_empty) {
+            return Err(ConfigError::new(
+                variable,
+                "`__` stands between the names of sections and key; one is missing",
+            ));
+        }
         let mut place = &mut *table;
         let (last, sections) = keys.split_last().ok_or_else(|| ConfigError::new(variable, "names no key"))?;
         for section in sections {
@@ -168,7 +174,7 @@ fn located(path: &str, what: &str, overlays: &[Overlay]) -> ConfigError {
             ConfigError::new(&overlay.variable, what)
         }
         Some(overlay) => ConfigError::new(format!("{}={}", overlay.variable, overlay.value), what),
-        None => ConfigError::new(if path == "." { "configuration" } else { path }, what),
+        None => ConfigError::new(if matches!(path, "" | ".") { "configuration" } else { path }, what),
     }
 }
 
@@ -242,6 +248,17 @@ mod tests {
         assert_eq!(config.timeouts.idle.0.as_secs(), 40);
         assert_eq!(config.trusted_proxies.len(), 1);
         assert_eq!(config.upstream[0].redirects, Redirects::Pass);
+    }
+
+    #[test]
+    fn a_name_that_is_missing_is_said_of_the_variable_or_the_file() {
+        for variable in
+            ["REGISTRY_PROXY___AUTH", "REGISTRY_PROXY_", "REGISTRY_PROXY_CLIENTS__", "REGISTRY_PROXY_A____B"]
+        {
+            let error = error("", &[(variable, "open")]);
+            assert!(error.starts_with(variable) && error.contains("one is missing"), "{error}");
+        }
+        assert!(error("'' = 1", &[]).starts_with("configuration"));
     }
 
     #[test]
