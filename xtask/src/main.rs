@@ -5,6 +5,7 @@
 mod arguments;
 mod bench;
 mod docs;
+mod fuzz;
 mod machine;
 mod package;
 mod purity;
@@ -26,6 +27,10 @@ Usage: cargo xtask <task> [options]
 
   bench [arguments]
         Builds for release and runs the benchmarks with these arguments.
+
+  fuzz [target] [--seconds n]
+        Runs each fuzz target, or one, under libFuzzer for a minute or so long, and adds what
+        it found interesting to fuzz/corpus. Needs a C++ compiler.
 
   purity
         Proves that crates/core decides and touches nothing: no runtime, no socket, no clock
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.next().as_deref() {
         Some("test") => arguments::Test::parse(arguments).and_then(|arguments| test::run(&arguments)),
         Some("bench") => bench::run(arguments),
+        Some("fuzz") => fuzz::run(arguments),
         Some("purity") => purity::run(),
         Some("docs") => docs::run(),
         Some("package") => arguments::Package::parse(arguments).and_then(|arguments| package::run(&arguments)),

@@ -83,3 +83,10 @@ pub(crate) fn target_folder() -> PathBuf {
     let configured = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"].into_iter().find_map(env::var_os);
     workspace().join(configured.unwrap_or_else(|| "target".into()))
 }
+
+/// What the compiler calls this machine.
+pub(crate) fn host_triple() -> Result<String, String> {
+    let version = Shown::new("rustc", &["--version", "--verbose"]).output()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc does not say which host it is for".to_owned())
+}

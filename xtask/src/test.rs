@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::arguments::Test;
 use crate::machine::{self, is_root};
-use crate::run::{Shown, cargo, target_folder};
+use crate::run::{Shown, cargo, host_triple, target_folder};
 
 /// How the outer tests find the product; their fixture `Proxy` says so too.
 const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
@@ -37,10 +37,4 @@ fn outer(binary: &Path, rest: &[String]) -> Result<Shown, String> {
         command = command.arguments(["--".to_owned()]).arguments(rest.iter().cloned());
     }
     Ok(command)
-}
-
-fn host_triple() -> Result<String, String> {
-    let version = Shown::new("rustc", &["--version", "--verbose"]).output()?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc does not say which host it is for".to_owned())
 }

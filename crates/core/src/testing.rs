@@ -9,6 +9,8 @@
 
 mod body;
 pub mod contract;
+#[doc(hidden)]
+pub mod fuzzing;
 mod network;
 mod platform;
 mod registry;

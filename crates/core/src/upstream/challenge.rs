@@ -7,7 +7,7 @@ use url::Url;
 
 /// How an upstream wants to be asked. Its scope is not kept: it may be bogus (P-62).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     /// Tokens from a token server.
     Bearer {
         /// The token server.
@@ -21,7 +21,7 @@ pub(super) enum Challenge {
 
 impl Challenge {
     /// The challenge to answer: Bearer where there is one, else Basic. `base` resolves a relative realm.
-    pub(super) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
+    pub(crate) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
         let mut basic = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
             let Ok(text) = value.to_str() else { continue };

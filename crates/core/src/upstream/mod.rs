@@ -28,7 +28,7 @@ use self::accounts::{Account, configured};
 pub use self::ask::{Payload, Redirected, Written};
 pub use self::authorize::LoginCheck;
 use self::budget::Budgets;
-use self::challenge::Challenge;
+pub(crate) use self::challenge::Challenge;
 use self::memory::{Health, RateLimits};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Negative, Reply, UpstreamText};

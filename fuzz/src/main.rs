@@ -1,0 +1,15 @@
+//! One fuzz target under libFuzzer, named by `REGISTRY_PROXY_FUZZ_TARGET`. Started by `cargo xtask fuzz`.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use registry_proxy_core::testing::fuzzing::{TARGETS, Target};
+
+static TARGET: LazyLock<Target> = LazyLock::new(|| {
+    let wanted = std::env::var("REGISTRY_PROXY_FUZZ_TARGET").expect("REGISTRY_PROXY_FUZZ_TARGET names a target");
+    let found = TARGETS.iter().find(|(name, _)| *name == wanted);
+    found.unwrap_or_else(|| panic!("there is no target `{wanted}`: {:?}", TARGETS.map(|(name, _)| name))).1
+});
+
+fuzz_target!(|bytes: &[u8]| TARGET(bytes));
