@@ -2,7 +2,9 @@
 //! real clients hide (status codes, redirects, headers).
 
 mod client;
+mod pace;
 mod server;
 
 pub use client::{Answer, Client, Question};
+pub use pace::Pace;
 pub use server::{Body, Handler, Server, empty, text};

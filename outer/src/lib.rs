@@ -1,15 +1,19 @@
 //! Fixtures for the outer tests: the finished binary between real clients and real registries.
 //!
 //! Read in this order. [`process`] starts and ends programs. [`image`] makes the images.
-//! [`registry`] holds what stands behind the proxy, [`proxy`] the product itself, and
-//! [`client`] what stands in front of it. Nothing here knows how the product works inside, and
+//! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
+//! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
+//! between as a serverless platform does, and [`function`] is the product behind that. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod client;
 pub mod digest;
 pub mod failure;
+pub mod function;
+pub mod gateway;
 pub mod http;
 pub mod image;
+pub mod objects;
 pub mod process;
 pub mod proxy;
 pub mod registry;

@@ -80,6 +80,12 @@ impl Setup {
         self.config(format!("[cache]\nstore = \"file://{}\"\n{}", folder.display(), lines.join("\n")))
     }
 
+    /// Keeps content in this store: a URL.
+    pub fn store(mut self, url: &str) -> Self {
+        self.has_cache = true;
+        self.config(format!("[cache]\nstore = \"{url}\""))
+    }
+
     /// Listens on this port, for a config which must name it.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -98,6 +104,15 @@ impl Setup {
             Ok(answer.ok().filter(|answer| answer.status == 200))
         })?;
         Ok(Proxy { service, address, folder })
+    }
+
+    /// For a setup that listens nowhere: waits for this line of its log.
+    pub fn start_until(self, marker: &str) -> Outcome<(Service, TempDir)> {
+        let folder = tempfile::tempdir()?;
+        let program = self.program(folder.path())?;
+        let mut service = program.start(&folder.path().join("log"))?;
+        service.wait_for_log(marker)?;
+        Ok((service, folder))
     }
 
     /// For a setup that ends by itself, because something is wrong with it.

@@ -12,7 +12,7 @@ use crate::failure::ensure;
 use crate::process::{Finished, Program, Tool};
 use crate::{Context, Outcome};
 
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(6);
 
 /// skopeo with a home of its own.
 pub struct Skopeo {

@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{Failure, Outcome};
 
 /// A body that may be a stream; its errors end the connection early.
-pub type Body = BoxBody<Bytes, hyper::Error>;
+pub type Body = BoxBody<Bytes, std::io::Error>;
 
 /// What a server does with a request. A failure becomes a 500 with its message.
 pub trait Handler: Send + Sync + 'static {

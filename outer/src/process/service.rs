@@ -65,6 +65,11 @@ impl Service {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// Its number, which is that of its group as well.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) -> Outcome {
         signal.send_to_group(self.child.id())
     }

@@ -22,6 +22,8 @@ pub enum Access<'a> {
 pub enum Storage<'a> {
     /// The images of the tests, read only: any number of registries shares them.
     Seeded(&'a Seed),
+    /// What lies in a folder, read only.
+    Shared(&'a Path),
     /// Nothing, and pushes are welcome.
     Fresh,
     /// Somebody else's folder, writable.
@@ -86,6 +88,7 @@ pub(crate) fn address_at_start(text: &str) -> Outcome<SocketAddr> {
 fn storage_section(storage: &Storage<'_>, folder: &Path) -> String {
     let (root, read_only): (PathBuf, _) = match storage {
         Storage::Seeded(seed) => (seed.storage(), true),
+        Storage::Shared(path) => ((*path).to_owned(), true),
         Storage::At(path) => ((*path).to_owned(), false),
         Storage::Fresh | Storage::CacheOf(..) => (folder.join("storage"), false),
     };

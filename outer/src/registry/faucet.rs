@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -15,13 +15,10 @@ use hyper::body::{Frame, Incoming};
 
 use crate::Outcome;
 use crate::digest::Hasher;
-use crate::http::{Body, Handler, Server, empty, text};
+use crate::http::{Body, Handler, Pace, Server, empty, text};
 
 /// What is sent at once.
 const PIECE_BYTES: u64 = 64 << 10;
-/// How much of what it could have sent before may be made up for.
-const MOST_LATE: Duration = Duration::from_millis(50);
-
 /// The registry.
 pub struct Faucet {
     server: Server,
@@ -31,9 +28,8 @@ pub struct Faucet {
 struct Tap {
     digest: String,
     length: u64,
-    bytes_per_second: u64,
+    pace: Pace,
     pattern: Bytes,
-    next: Mutex<Instant>,
     sent: AtomicU64,
     asked: Mutex<Vec<String>>,
     begun: OnceLock<Instant>,
@@ -50,9 +46,8 @@ impl Faucet {
         let tap = Arc::new(Tap {
             digest: hasher.finish(),
             length,
-            bytes_per_second,
+            pace: Pace::new(bytes_per_second),
             pattern,
-            next: Mutex::new(Instant::now()),
             sent: AtomicU64::new(0),
             asked: Mutex::default(),
             begun: OnceLock::new(),
@@ -148,21 +143,12 @@ impl Tap {
             }
             let piece = piece(&tap.pattern, offset, end);
             let length = piece.len() as u64;
-            tokio::time::sleep_until(tap.turn(length).into()).await;
+            tap.pace.turn(length).await;
             tap.sent.fetch_add(length, Ordering::Relaxed);
             tap.begun.get_or_init(Instant::now);
             Some((Ok(Frame::data(piece)), (tap, offset + length)))
         });
         StreamBody::new(frames).boxed()
-    }
-
-    /// When so many bytes may go.
-    fn turn(&self, length: u64) -> Instant {
-        let now = Instant::now();
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = (*next).max(now.checked_sub(MOST_LATE).unwrap_or(now));
-        *next = turn + Duration::from_micros(length * 1_000_000 / self.bytes_per_second);
-        turn
     }
 }
 

@@ -5,22 +5,23 @@
 //! come back byte for byte, an `Authorization` header beside a signature is an error, and the
 //! signature is for GET only. Bodies are streamed.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use futures_util::{FutureExt, stream};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
 use super::Registry;
 use crate::Outcome;
-use crate::http::{Body, Handler, Server, empty, text};
+use crate::http::{Body, Handler, Pace, Server, empty, text};
 
 /// Another loopback address, so that the host differs and not only the port.
 const STORAGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -39,6 +40,7 @@ pub struct StorageFront {
     front: Server,
     storage: Server,
     shelf: Arc<Shelf>,
+    desk: Arc<Desk>,
 }
 
 struct Desk {
@@ -48,20 +50,32 @@ struct Desk {
 
 struct Shelf {
     registry: Backend,
+    pace: Option<Arc<Pace>>,
     served: AtomicUsize,
     refused: AtomicUsize,
 }
 
 impl StorageFront {
     pub fn start(registry: &Registry) -> Outcome<Self> {
+        Self::with(registry, None)
+    }
+
+    /// All that the storage sends has this rate together.
+    pub fn slow(registry: &Registry, bytes_per_second: u64) -> Outcome<Self> {
+        Self::with(registry, Some(Pace::new(bytes_per_second)))
+    }
+
+    fn with(registry: &Registry, pace: Option<Pace>) -> Outcome<Self> {
         let shelf = Arc::new(Shelf {
             registry: Backend::new(registry.address()),
+            pace: pace.map(Arc::new),
             served: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
         });
         let storage = Server::start(IpAddr::V4(STORAGE_ADDRESS), Arc::clone(&shelf))?;
         let desk = Arc::new(Desk { registry: Backend::new(registry.address()), storage: storage.address() });
-        Ok(Self { front: Server::start(IpAddr::V4(Ipv4Addr::LOCALHOST), desk)?, storage, shelf })
+        let front = Server::start(IpAddr::V4(Ipv4Addr::LOCALHOST), Arc::clone(&desk))?;
+        Ok(Self { front, storage, shelf, desk })
     }
 
     /// Where the registry listens.
@@ -84,6 +98,16 @@ impl StorageFront {
         self.shelf.refused.load(Ordering::Relaxed)
     }
 
+    /// Bytes of blobs that the storage has sent.
+    pub fn sent(&self) -> u64 {
+        self.shelf.registry.sent.load(Ordering::Relaxed)
+    }
+
+    /// A header of any request whose name or value holds this text.
+    pub fn saw(&self, text: &str) -> Option<String> {
+        [&self.desk.registry, &self.shelf.registry].into_iter().find_map(|backend| backend.saw(text))
+    }
+
     /// The address that the front gives for a blob.
     pub fn signed_location(&self, repository: &str, digest: &str) -> String {
         signed_location(self.storage_address(), &format!("/v2/{repository}/blobs/{digest}"))
@@ -97,6 +121,7 @@ fn signed_location(storage: SocketAddr, path: &str) -> String {
 impl Handler for Desk {
     fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Outcome<Response<Body>>> {
         async move {
+            self.registry.look(request.headers());
             let path = request.uri().path();
             if request.method() != Method::GET || !path.contains("/blobs/sha256:") {
                 return self.registry.forward(request).await;
@@ -113,6 +138,7 @@ impl Handler for Desk {
 impl Handler for Shelf {
     fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Outcome<Response<Body>>> {
         async move {
+            self.registry.look(request.headers());
             if let Some((status, why)) = fault(&request) {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 return Ok(text(status, why));
@@ -122,7 +148,10 @@ impl Handler for Shelf {
             // Object stores know nothing of registries.
             response.headers_mut().remove("docker-content-digest");
             response.headers_mut().remove("docker-distribution-api-version");
-            Ok(response)
+            Ok(match &self.pace {
+                Some(pace) => response.map(|body| paced(body, Arc::clone(pace))),
+                None => response,
+            })
         }
         .boxed()
     }
@@ -138,15 +167,39 @@ fn fault(request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
     (request.method() != Method::GET).then_some((StatusCode::FORBIDDEN, "signed for GET only"))
 }
 
-/// The open registry behind both.
+/// The same body, no faster than it is let.
+fn paced(body: Body, pace: Arc<Pace>) -> Body {
+    let frames = stream::unfold((body, pace), |(mut body, pace)| async move {
+        let frame = body.frame().await?;
+        let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        pace.turn(length as u64).await;
+        Some((frame, (body, pace)))
+    });
+    StreamBody::new(frames).boxed()
+}
+
+/// The open registry behind both, and what it was asked with.
 struct Backend {
     address: SocketAddr,
     client: Client<HttpConnector, Empty<Bytes>>,
+    headers: Mutex<BTreeSet<String>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl Backend {
     fn new(address: SocketAddr) -> Self {
-        Self { address, client: Client::builder(TokioExecutor::new()).build_http() }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { address, client, headers: Mutex::default(), sent: Arc::default() }
+    }
+
+    fn look(&self, headers: &HeaderMap) {
+        let mut seen = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.extend(headers.iter().map(|(name, value)| format!("{name}: {value:?}")));
+    }
+
+    fn saw(&self, text: &str) -> Option<String> {
+        let seen = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().find(|header| header.contains(text)).cloned()
     }
 
     /// Asks the registry the same, without the query, and streams its answer.
@@ -166,6 +219,14 @@ impl Backend {
             }
         }
         let response = self.client.request(asked).await?;
-        Ok(response.map(BodyExt::boxed))
+        let sent = Arc::clone(&self.sent);
+        Ok(response.map(|body| {
+            let counted = body.map_frame(move |frame| {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                sent.fetch_add(length as u64, Ordering::Relaxed);
+                frame
+            });
+            counted.map_err(std::io::Error::other).boxed()
+        }))
     }
 }

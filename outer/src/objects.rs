@@ -1,0 +1,70 @@
+//! An object store that speaks S3 and checks signatures, with one bucket.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::http::{Body, Handler, Server};
+use crate::{Context, Outcome};
+
+/// Another loopback address: the store's host is not the registry's.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
+pub const SECRET_KEY: &str = "the secret of the object store";
+
+/// The store.
+pub struct Objects {
+    server: Server,
+    _folder: TempDir,
+}
+
+struct Desk {
+    service: S3Service,
+    /// It looks and then writes. One conditional request at a time makes it as atomic as the real ones.
+    turn: Mutex<()>,
+}
+
+impl Objects {
+    pub fn start() -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("bucket"))?;
+        let files = FileSystem::new(folder.path()).ok().context("the object store does not take its folder")?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let desk = Arc::new(Desk { service: builder.build(), turn: Mutex::default() });
+        Ok(Self { server: Server::start(IpAddr::V4(ADDRESS), desk)?, _folder: folder })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// As `cache.store` wants it.
+    pub fn url(&self) -> String {
+        format!("s3://bucket/kept?endpoint=http://{}", self.address())
+    }
+}
+
+impl Handler for Desk {
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Outcome<Response<Body>>> {
+        async move {
+            let is_conditional = request.headers().contains_key(header::IF_NONE_MATCH);
+            let _turn = if is_conditional { Some(self.turn.lock().await) } else { None };
+            let answer = hyper::service::Service::call(&self.service, request).await;
+            let answer = answer.ok().context("the object store failed")?;
+            Ok(answer.map(|body| body.map_err(std::io::Error::other).boxed()))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,10 @@
+//! Real clients pull real images through each serverless platform's limits.
+//!
+//! A gateway between the clients and the finished binary enforces what the platform enforces; see
+//! `registry_proxy_outer::gateway`. [`gateway`] tests that gateway, [`limits`] that a proxy which knows nothing of a
+//! platform's limits breaks them, and [`pulls`] that ours does not.
+
+mod gateway;
+mod limits;
+mod pulls;
+mod stage;

@@ -1,0 +1,197 @@
+//! The matrix: platforms, clients, cold and warm, by tag and by digest, from a fast registry and from a slow one.
+//!
+//! What was seen is printed as a table, and kept in the build folder. `REGISTRY_PROXY_MATRIX=all` asks by tag and by
+//! digest in each state with each client, and pulls from the slow registry with all clients.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use registry_proxy_outer::client::{Containerd, Podman, Skopeo};
+use registry_proxy_outer::failure::{ensure, equal};
+use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF};
+use registry_proxy_outer::image::tiers::{IMAGE, REPOSITORY};
+use registry_proxy_outer::{Failure, Outcome};
+
+use crate::stage::{Kept, Scene, tiers};
+
+/// Over all: the image's layers take eighty seconds.
+const SLOW_BYTES_PER_SECOND: u64 = 5_000_000;
+/// At this rate the largest layer alone takes at least as long.
+const SLOW: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Clone, Copy)]
+enum Client {
+    Skopeo,
+    Podman,
+    Ctr,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    Tag,
+    Digest,
+}
+
+impl Client {
+    const ALL: [Self; 3] = [Self::Skopeo, Self::Podman, Self::Ctr];
+
+    /// Pulls all of it, and compares what has arrived.
+    fn pull(self, scene: &Scene, name: Name) -> Outcome {
+        let platform = &tiers()?.made.platform;
+        let address = scene.function.address();
+        let image = match name {
+            Name::Tag => format!("{address}/reg.test/{IMAGE}"),
+            Name::Digest => format!("{address}/reg.test/{REPOSITORY}@{}", platform.manifest),
+        };
+        match self {
+            Self::Skopeo => equal("digests", &Skopeo::new()?.pull(&image, &[])?.digests()?, &platform.digests()),
+            Self::Podman => Podman::new("")?.pull(&image, &["--tls-verify=false"])?.expect(platform),
+            Self::Ctr => {
+                let containerd = Containerd::start()?;
+                containerd.pull(&image, &["--plain-http"])?.success()?;
+                equal("digests", &containerd.digests()?, &platform.digests())
+            }
+        }
+    }
+}
+
+fn is_full() -> bool {
+    env::var("REGISTRY_PROXY_MATRIX").is_ok_and(|value| value == "all")
+}
+
+/// A table of what was seen.
+struct Table {
+    name: String,
+    text: String,
+}
+
+impl Table {
+    fn new(name: impl fmt::Display) -> Self {
+        let head =
+            ["platform", "client", "state", "by", "seconds", "through it", "from upstream", "307", "requests"];
+        let text = format!(
+            "{:<13} {:<7} {:<5} {:<7} {:>8} {:>12} {:>14} {:>4} {:>9}\n",
+            head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7], head[8]
+        );
+        Self { name: name.to_string(), text }
+    }
+
+    /// Pulls, and notes it.
+    fn pull(
+        &mut self,
+        scene: &Scene,
+        rules: &Rules,
+        (client, state, name): (Client, &str, Name),
+    ) -> Outcome<Duration> {
+        let ledger = scene.function.ledger();
+        ledger.turn_page();
+        let (sent, begun) = (scene.front.sent(), Instant::now());
+        let pulled = client.pull(scene, name);
+        let seconds = begun.elapsed();
+        let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
+        let _ = writeln!(
+            self.text,
+            "{:<13} {:<7} {state:<5} {:<7} {:>8.1} {:>12} {:>14} {:>4} {:>9}",
+            rules.name,
+            format!("{client:?}").to_lowercase(),
+            format!("{name:?}").to_lowercase(),
+            seconds.as_secs_f64(),
+            megabytes(ledger.bytes()),
+            megabytes(scene.front.sent() - sent),
+            ledger.count(307),
+            ledger.exchanges().len(),
+        );
+        // What the platform has to say of a pull that failed comes first.
+        scene.expect_peace()?;
+        pulled.map(|()| seconds)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        eprintln!("\n{}", self.text);
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("platforms-{}.txt", self.name));
+        // Nothing but the table is lost.
+        let _ = fs::write(file, &self.text);
+    }
+}
+
+/// Each client, first of all at a function that has nothing, and then again.
+fn matrix(rules: &Rules, kept: Kept) -> Outcome {
+    let mut table = Table::new(rules.name);
+    for client in Client::ALL {
+        let orders = match client {
+            _ if is_full() => vec![[Name::Tag, Name::Digest], [Name::Digest, Name::Tag]],
+            Client::Skopeo | Client::Podman => vec![[Name::Tag, Name::Digest]],
+            Client::Ctr => vec![[Name::Digest, Name::Tag]],
+        };
+        for [first, second] in orders {
+            let scene = Scene::start(rules, kept, None)?;
+            table.pull(&scene, rules, (client, "cold", first))?;
+            table.pull(&scene, rules, (client, "warm", second))?;
+            if is_full() {
+                table.pull(&scene, rules, (client, "warm", first))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_direct_pull_gives_what_was_made() -> Outcome {
+    let tiers = tiers()?;
+    let registry = tiers.registry()?;
+    let copied = Skopeo::new()?.pull(&format!("{}/{IMAGE}", registry.address()), &[])?;
+    equal("digests", &copied.digests()?, &tiers.made.platform.digests())
+}
+
+#[test]
+fn every_client_pulls_through_aliyun_fc() -> Outcome {
+    matrix(&FC, Kept::Disk)
+}
+
+#[test]
+fn every_client_pulls_through_aws_lambda() -> Outcome {
+    matrix(&LAMBDA, Kept::Objects)
+}
+
+#[test]
+fn every_client_pulls_through_cloud_run() -> Outcome {
+    matrix(&CLOUD_RUN, Kept::Nowhere)
+}
+
+#[test]
+fn every_client_pulls_through_tencent_scf() -> Outcome {
+    matrix(&SCF, Kept::Objects)
+}
+
+/// All platforms at once: they do little but wait.
+#[test]
+fn a_layer_that_takes_over_a_minute_arrives_through_each_platform() -> Outcome {
+    let targets =
+        [(&FC, Kept::Disk), (&LAMBDA, Kept::Objects), (&CLOUD_RUN, Kept::Nowhere), (&SCF, Kept::Objects)];
+    let clients = if is_full() { &Client::ALL[..] } else { &[Client::Skopeo] };
+    let outcomes: Vec<(&str, Outcome)> = std::thread::scope(|scope| {
+        let running = targets.map(|(rules, kept)| (rules.name, scope.spawn(move || slow(rules, kept, clients))));
+        let ended = running
+            .map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| Err(Failure::new("it panicked")))));
+        ended.into()
+    });
+    let failed: Vec<String> = outcomes
+        .into_iter()
+        .filter_map(|(name, outcome)| outcome.err().map(|failure| format!("{name}: {failure:?}")))
+        .collect();
+    ensure(failed.is_empty(), failed.join("\n"))
+}
+
+fn slow(rules: &Rules, kept: Kept, clients: &[Client]) -> Outcome {
+    let mut table = Table::new(format_args!("slow-{}", rules.name));
+    for client in clients {
+        let scene = Scene::start(rules, kept, Some(SLOW_BYTES_PER_SECOND))?;
+        let took = table.pull(&scene, rules, (*client, "slow", Name::Tag))?;
+        ensure(took > SLOW, format_args!("the slow registry gave everything within {took:?}"))?;
+    }
+    Ok(())
+}
