@@ -7,4 +7,4 @@ mod server;
 
 pub use client::{Answer, Client, Question};
 pub use pace::Pace;
-pub use server::{Body, Handler, Server, empty, text};
+pub use server::{Body, Handler, Server, connector, empty, text};

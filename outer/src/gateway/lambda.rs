@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use super::ledger::{Ledger, Limit};
 use super::turnstile::{Stay, Turnstile};
-use crate::http::{Body, Handler, Server, text};
+use crate::http::{Body, Handler, Server, connector, text};
 use crate::process::{Program, Service, wait_until};
 use crate::{Context, Outcome};
 
@@ -130,7 +130,7 @@ impl Tap {
     ) -> Outcome<Self> {
         let desk = Arc::new(Desk {
             emulator: emulator.address(),
-            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http(),
+            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector()),
             ledger: Arc::clone(ledger),
             state: Mutex::default(),
             invocations: Arc::clone(invocations),

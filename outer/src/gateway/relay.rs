@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::ledger::{Exchange, Ledger, Limit};
 use super::rules::Rules;
 use super::turnstile::{Stay, Turnstile};
-use crate::http::{Body, Handler, Pace, Server, empty, text};
+use crate::http::{Body, Handler, Pace, Server, connector, empty, text};
 use crate::{Context, Outcome};
 
 /// The platform's end of it. Clients ask here.
@@ -43,7 +43,7 @@ struct Function {
 impl Gateway {
     /// Listens; behind it there is nothing yet.
     pub fn start(rules: Rules) -> Outcome<Self> {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector());
         let desk = Arc::new(Desk { rules, ledger: Arc::default(), function: OnceLock::new(), client });
         let server = Server::start(IpAddr::V4(Ipv4Addr::LOCALHOST), Arc::clone(&desk))?;
         Ok(Self { server, desk })

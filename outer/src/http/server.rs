@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -56,6 +57,8 @@ impl Drop for Server {
 
 async fn accept(listener: TcpListener, handler: Arc<impl Handler>) {
     while let Ok((stream, _)) = listener.accept().await {
+        // Without it the system may be no worse than slow.
+        let _ = stream.set_nodelay(true);
         let handler = Arc::clone(&handler);
         let service = service_fn(move |request| answer(Arc::clone(&handler), request));
         tokio::spawn(async move {
@@ -97,4 +100,11 @@ impl From<Failure> for std::io::Error {
     fn from(failure: Failure) -> Self {
         Self::other(format!("{failure:?}"))
     }
+}
+
+/// A connector for fixtures that pass on what they get: each piece goes at once.
+pub fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector
 }

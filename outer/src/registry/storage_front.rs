@@ -21,7 +21,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::Registry;
 use crate::Outcome;
-use crate::http::{Body, Handler, Pace, Server, empty, text};
+use crate::http::{Body, Handler, Pace, Server, connector, empty, text};
 
 /// Another loopback address, so that the host differs and not only the port.
 const STORAGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -188,7 +188,7 @@ struct Backend {
 
 impl Backend {
     fn new(address: SocketAddr) -> Self {
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = Client::builder(TokioExecutor::new()).build(connector());
         Self { address, client, headers: Mutex::default(), sent: Arc::default() }
     }
 

@@ -15,11 +15,12 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 use registry_proxy_core::Body;
 use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, oneshot};
 
 /// An event at the most: six megabytes of body in base64, and headers.
 const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -45,19 +46,28 @@ pub(super) struct Invocation {
     pub(super) event: Bytes,
 }
 
-/// The platform's end.
+/// The platform's end: one connection, on which everything goes in order. So the next event is asked for behind the last
+/// byte of the last answer, also where the platform acknowledges an answer before it has it.
 pub(super) struct RuntimeApi {
-    base: String,
-    client: Client<HttpConnector, UnsyncBoxBody<Bytes, Infallible>>,
+    /// `HOST:PORT`
+    authority: String,
+    /// What stands before the paths: emulators want it.
+    prefix: String,
+    connection: Mutex<Option<SendRequest<Outgoing>>>,
 }
+
+type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
 
 impl RuntimeApi {
     /// `HOST:PORT` as the platform says it, or a URL as emulators do.
     pub(super) fn at(address: &str) -> Result<Self, Trouble> {
-        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let base = format!("{}/2018-06-01/runtime/invocation", base.trim_end_matches('/'));
-        base.parse::<Uri>().map_err(|error| format!("AWS_LAMBDA_RUNTIME_API={address}: {error}"))?;
-        Ok(Self { base, client: Client::builder(TokioExecutor::new()).build_http() })
+        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let wrong = |what: &str| format!("AWS_LAMBDA_RUNTIME_API={address}: {what}; expected HOST:PORT");
+        let url: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+        let authority = url.authority().filter(|authority| authority.port().is_some());
+        let authority = authority.ok_or_else(|| wrong("no port"))?.as_str().to_owned();
+        let prefix = format!("{}/2018-06-01/runtime/invocation", url.path().trim_end_matches('/'));
+        Ok(Self { authority, prefix, connection: Mutex::default() })
     }
 
     /// Waits for an event, however long that takes.
@@ -73,7 +83,7 @@ impl RuntimeApi {
         Ok(Invocation { id, deadline, event })
     }
 
-    /// Answers an event with a response, piece by piece.
+    /// Answers an event with a response, piece by piece. It is over when the last piece has gone.
     pub(super) async fn respond(&self, id: &str, response: Response<Body>) -> Result<(), Trouble> {
         let (head, body) = response.into_parts();
         let prelude = Bytes::from(prelude(head.status.as_u16(), &head.headers).to_string());
@@ -84,7 +94,12 @@ impl RuntimeApi {
             .header(CONTENT_TYPE, INTEGRATION)
             .header(TRAILER, ERROR_TYPE)
             .header(TRAILER, ERROR_BODY);
-        self.ask(request, Answer { before: vec![SEPARATOR, prelude], body: Some(body) }).await.map(drop)
+        let (end, ended) = oneshot::channel();
+        let answer = Answer { before: vec![SEPARATOR, prelude], body: Some(body), _end: end };
+        self.ask(request, answer).await?;
+        // Nothing is ever sent there: that it is dropped is the message.
+        let _ = ended.await;
+        Ok(())
     }
 
     /// Answers an event at once.
@@ -103,7 +118,7 @@ impl RuntimeApi {
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
-        Request::builder().method(method).uri(format!("{}/{path}", self.base))
+        Request::builder().method(method).uri(format!("{}/{path}", self.prefix)).header(HOST, &self.authority)
     }
 
     async fn ask<B>(&self, request: http::request::Builder, body: B) -> Result<Response<Incoming>, Trouble>
@@ -112,11 +127,34 @@ impl RuntimeApi {
     {
         let request = request.body(body.boxed_unsync()).map_err(|error| error.to_string())?;
         let doing = format!("{} {}", request.method(), request.uri().path());
-        let response = self.client.request(request).await.map_err(|error| with_sources(&doing, &error))?;
+        let failed = |error: &dyn std::error::Error| with_sources(&doing, error);
+        let mut connection = self.connection.lock().await;
+        let mut kept = connection.take();
+        if let Some(sender) = &mut kept
+            && sender.ready().await.is_err()
+        {
+            kept = None;
+        }
+        // One that is ready has sent all of the last answer.
+        let mut sender = match kept {
+            Some(sender) => sender,
+            None => self.connect().await.map_err(|error| failed(&*error))?,
+        };
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        *connection = Some(sender);
         if !response.status().is_success() {
             return Err(format!("{doing}: {}", response.status()));
         }
         Ok(response)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Outgoing>, Box<dyn std::error::Error + Send + Sync>> {
+        let stream = TcpStream::connect(&self.authority).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // How it ends is seen where it is used.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 }
 
@@ -147,6 +185,8 @@ struct Answer {
     /// Prelude and separator, from the end: a chunk each, as emulators look at chunks.
     before: Vec<Bytes>,
     body: Option<Body>,
+    /// Gone with it.
+    _end: oneshot::Sender<Infallible>,
 }
 
 impl http_body::Body for Answer {
