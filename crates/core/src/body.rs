@@ -22,7 +22,7 @@ pub enum Body {
 }
 
 /// A body that can be read like any other, and that its platform can also send without anybody reading it: a file from
-/// disk to socket.
+/// disk to socket, a stream of a Worker.
 pub struct Native {
     stream: Stream,
     /// What the platform knows it by.
@@ -83,12 +83,13 @@ impl Body {
         Self::Stream(Stream { inner: Box::pin(inner), length })
     }
 
-    /// Bytes that the platform has: `inner` reads them, `handle` is what the platform knows them by.
-    pub fn native<B>(inner: B, length: u64, handle: impl Any + Send) -> Self
+    /// Bytes that the platform has: `inner` reads them, `handle` is what the platform knows them by. `length` is in bytes,
+    /// where it is known.
+    pub fn native<B>(inner: B, length: impl Into<Option<u64>>, handle: impl Any + Send) -> Self
     where
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
-        let stream = Stream { inner: Box::pin(inner), length: Some(length) };
+        let stream = Stream { inner: Box::pin(inner), length: length.into() };
         Self::Native(Native { stream, handle: Box::new(handle), observer: None })
     }
 

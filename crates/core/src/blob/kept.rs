@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{Method, Response, StatusCode};
 
-use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay, source_of};
+use super::{Window, accept, ask_for, blob_unknown, deliver, inline, length_of, relay, source_of};
 use crate::body::Body;
 use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
@@ -27,7 +27,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(100);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// What kept a blob from being kept.
-const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
+pub(super) const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
 
 /// The length of a blob, in bytes.
 pub(super) async fn length(
@@ -60,7 +60,7 @@ pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest)
 }
 
 /// Whether there is any use in asking the upstream.
-fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
+pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
     if visit.is_offline() || cache.is_absent(&visit.claim(), digest.as_str()) {
         return Err(Error::BlobUnknown);
     }
@@ -69,6 +69,9 @@ fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<()
 
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
+    if !visit.platform.limits.shares_io {
+        return inline::whole(visit, cache, digest).await;
+    }
     let now = visit.platform.clock.now();
     let mut may_have = visit.may_have(cache, digest).await;
     let mut hit = Outcome::new(Done::Hit, Why::Digest);
@@ -231,6 +234,9 @@ pub(super) async fn range(
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<Answer, Error> {
+    if !visit.platform.limits.shares_io {
+        return inline::range(visit, cache, digest, spec).await;
+    }
     let now = visit.platform.clock.now();
     let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
     let stored = cache.blob_length(digest).await;
@@ -300,11 +306,11 @@ pub(super) async fn range(
 }
 
 impl Window {
-    fn whole(total: u64) -> Self {
+    pub(super) fn whole(total: u64) -> Self {
         Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
     }
 
-    fn part(range: ByteRange) -> Self {
+    pub(super) fn part(range: ByteRange) -> Self {
         Self { range: Some(range), is_partial: true, skip: 0 }
     }
 }

@@ -46,7 +46,7 @@ use crate::digest::Digest;
 use crate::flight::Flights;
 use crate::name::RepositoryName;
 use crate::platform::{
-    self, Clock, Draft, Found, Mark, Moment, Part, Platform, Store, StoreError, Tasks, When, within,
+    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks, When, within,
 };
 use crate::telemetry;
 
@@ -255,7 +255,7 @@ impl Cache {
     /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
     pub(crate) async fn right_length(self: &Arc<Self>, digest: &Digest) -> Option<u64> {
         let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        let is_verified = || self.verified.get(digest).as_ref() == Some(&stat.mark);
+        let is_verified = || self.trusts(digest, &stat.mark);
         let is_right = is_verified()
             || !self.is_distrusted(digest, &stat)
                 && self.verifying.join(digest, || self.verify(digest)).await
@@ -268,7 +268,7 @@ impl Cache {
     pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
         let key = Key::blob(digest);
         let found = self.ask("open", self.store.open(&key, part)).await??;
-        if self.verified.get(digest).as_ref() == Some(&found.stat.mark) {
+        if self.trusts(digest, &found.stat.mark) {
             self.store.used(&key);
             return Some(found);
         }
@@ -301,6 +301,11 @@ impl Cache {
             }
         }
         self.verified.get(digest) == Some(stat.mark)
+    }
+
+    /// Whether a stored blob is known to have its digest.
+    fn trusts(&self, digest: &Digest, mark: &Mark) -> bool {
+        self.store.vouches() || self.verified.get(digest).as_ref() == Some(mark)
     }
 
     /// A stored blob has its digest.
@@ -345,6 +350,28 @@ impl Cache {
         let draft = draft.await?;
         self.room.takes(length);
         Some(draft)
+    }
+
+    /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
+    pub(crate) fn keep_passing(self: &Arc<Self>, digest: &Digest, length: u64, body: Body) -> Result<Body, Body> {
+        if length > self.config.max_size.0 {
+            return Err(body);
+        }
+        let Passing { body, kept } = self.store.keep_passing(digest, length, body)?;
+        let (cache, digest, busy) = (Arc::clone(self), digest.clone(), self.busy());
+        self.tasks.spawn(Box::pin(async move {
+            let _busy = busy;
+            match kept.await {
+                Ok(Kept::Whole) => cache.committed(&digest).await,
+                Ok(Kept::OtherDigest) => {
+                    tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
+                    telemetry::corrupt("blob");
+                }
+                Ok(Kept::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
+                Err(error) => cache.failed("keep", &error),
+            }
+        }));
+        Ok(body)
     }
 
     /// The store does not have it any more: neither has memory.

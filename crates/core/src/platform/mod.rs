@@ -15,7 +15,9 @@ use futures_util::future::{BoxFuture, Either, select};
 use http::{Request, Response};
 
 pub use self::limits::{Ingest, Limits, Profile, UnknownProfile};
-pub use self::store::{Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When};
+pub use self::store::{
+    Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, Upload, When,
+};
 use crate::body::Body;
 use crate::secret::Basic;
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use url::Url;
 
 use crate::body::Body;
 use crate::cache::Key;
+use crate::digest::Digest;
 
 /// Room for content.
 ///
@@ -41,6 +43,18 @@ pub trait Store: Send + Sync {
     /// more; then a draft does it, or a new beginning.
     async fn upload(&self, _key: &Key, _parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
         Ok(None)
+    }
+
+    /// Takes a blob on its way to a client, and keeps a copy of what passes, if that turns out to have its digest: where
+    /// the platform moves bytes that we never read (Workers). Gives the body back where it cannot.
+    fn keep_passing(&self, _digest: &Digest, _length: u64, body: Body) -> Result<Passing, Body> {
+        Err(body)
+    }
+
+    /// Whether a blob that is here was held against its digest by the store itself when it came, and cannot have changed
+    /// since: then nobody reads it a second time.
+    fn vouches(&self) -> bool {
+        false
     }
 
     /// Everything below a prefix of keys, in no order; an empty prefix is everything.
@@ -106,6 +120,26 @@ pub trait Upload: Send + Sync {
 
     /// Takes it all back.
     async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A blob on its way to a client, of which a copy goes into the store.
+pub struct Passing {
+    /// What the client reads, at the pace of the slower of the two. Its end is withheld until the store has said what the
+    /// bytes are; where the store fails it goes on alone.
+    pub body: Body,
+    /// Ends when the copy is there, or is known not to come. Runs on where the client leaves.
+    pub kept: BoxFuture<'static, Result<Kept, StoreError>>,
+}
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is there.
+    Whole,
+    /// The bytes do not have the digest.
+    OtherDigest,
+    /// The bytes ended before their time.
+    Short,
 }
 
 /// Under which condition a record is written.

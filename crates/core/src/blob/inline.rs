@@ -1,0 +1,100 @@
+//! Blobs where no request may wait for another's work (`Limits::shares_io`): from the store, or from the upstream while
+//! the platform keeps a copy of what passes. Two who want one cold blob both fetch it.
+
+use std::sync::Arc;
+
+use http::Method;
+use http::header::RANGE;
+
+use super::kept::{BYPASSED, not_elsewhere, show};
+use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay};
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::outcome::{Done, Outcome, Why};
+use crate::platform::Part;
+use crate::range::RangeSpec;
+use crate::upstream::{Ask, Negative, Reply};
+use crate::visit::{Answer, Visit};
+
+/// All of a blob.
+pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
+    if let Some((_, hit)) = stored(visit, cache, digest).await?
+        && let Some(found) = cache.blob(digest, None).await
+    {
+        return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
+    }
+    let ask = ask_for(visit, digest, Method::GET);
+    let reply = fetch(visit, cache, digest, &ask).await?;
+    let (window, response) = accept(visit, digest, None, reply).await?;
+    let Some(range) = window.range.filter(|range| range.total > 0) else {
+        return relay(visit, digest, ask, window, response).await;
+    };
+    let (head, body) = response.into_parts();
+    match cache.keep_passing(digest, range.total, body) {
+        Ok(body) => deliver(visit, digest, &window, body, Outcome::new(Done::Filled, Why::BlobAbsent)).await,
+        Err(body) => {
+            let mut answer = relay(visit, digest, ask, window, http::Response::from_parts(head, body)).await?;
+            answer.outcome = BYPASSED;
+            Ok(answer)
+        }
+    }
+}
+
+/// A range of a blob. One that is not here is passed on, and not kept: there is no draft to put it into.
+pub(super) async fn range(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    spec: RangeSpec,
+) -> Result<Answer, Error> {
+    if let Some((total, hit)) = stored(visit, cache, digest).await? {
+        match spec.within(total) {
+            Some(range) => {
+                let part = Part { first: range.first, end: range.end };
+                if let Some(found) = cache.blob(digest, Some(part)).await {
+                    return deliver(visit, digest, &Window::part(range), found.body, hit).await;
+                }
+            }
+            None if cache.is_right(digest).await => return Err(Error::RangeNotSatisfiable { total }),
+            None => {}
+        }
+    }
+    let mut ask = ask_for(visit, digest, Method::GET);
+    ask.headers.insert(RANGE, spec.to_header());
+    let reply = fetch(visit, cache, digest, &ask).await?;
+    let (window, response) = accept(visit, digest, Some(spec), reply).await?;
+    let mut answer = relay(visit, digest, ask, window, response).await?;
+    answer.outcome = Outcome::new(Done::Relayed, Why::RangePassed);
+    Ok(answer)
+}
+
+/// The length of a blob that is here and that this client may have, after asking the upstream where need be.
+async fn stored(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<(u64, Outcome)>, Error> {
+    let Some(length) = cache.blob_length(digest).await else { return Ok(None) };
+    if visit.may_have(cache, digest).await {
+        return Ok(Some((length, Outcome::new(Done::Hit, Why::Digest))));
+    }
+    show(visit, cache, digest).await?;
+    Ok(Some((length, Outcome::new(Done::Revalidated, Why::AccessConfirmed))))
+}
+
+/// The upstream's answer, and what it means for what is remembered.
+async fn fetch(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest, ask: &Ask) -> Result<Reply, Error> {
+    not_elsewhere(visit, cache, digest)?;
+    match visit.upstream.read(ask).await.found() {
+        Ok(response) => {
+            visit.shown(cache, Some(digest));
+            Ok(Reply::Found(response))
+        }
+        Err(negative) => {
+            visit.denied(cache, &negative, digest.as_str());
+            Err(match negative {
+                Negative::Unsatisfiable { total: None } => {
+                    Error::RangeNotSatisfiable { total: length_of(visit, digest).await?.unwrap_or(0) }
+                }
+                negative => negative.into_error(blob_unknown),
+            })
+        }
+    }
+}

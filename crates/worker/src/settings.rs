@@ -1,0 +1,48 @@
+//! The Worker's variables, secrets and bindings, as a configuration: the same keys as everywhere, by the same names.
+
+use std::io;
+
+use registry_proxy_core::Config;
+use registry_proxy_core::config::{Auth, ConfigError, Sources, StoreAddress};
+use tracing::Level;
+use wasm_bindgen::JsValue;
+
+use crate::native;
+
+/// Has the configuration's text, as the file would be elsewhere.
+const TEXT: &str = "REGISTRY_PROXY_CONFIG";
+
+/// Reads and checks everything.
+pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
+    let variables = native::pairs(&native::variables(env));
+    let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let text = find(TEXT);
+    // There are no files: `signing_key_file = "SIGNING_KEY"` names a secret of the Worker.
+    let read = |name: &str| find(name).ok_or_else(|| io::Error::other("no secret or variable has this name"));
+    let config = Config::load(&Sources { text: text.as_deref(), variables: variables.clone(), read: &read })?;
+    let wrong = |place: &str, what: &str| Err(ConfigError { place: place.to_owned(), what: what.to_owned() });
+    if config.clients.auth == Auth::Users {
+        return wrong(
+            "clients.auth",
+            "\"users\" does not work on Workers, which have no time for passwords; use \"open\" or \"upstream\"",
+        );
+    }
+    if config.docker_config.is_some() {
+        return wrong("docker_config", "there are no files on Workers; name a secret by upstream.password_file");
+    }
+    match config.cache.store {
+        StoreAddress::Auto | StoreAddress::None => {}
+        StoreAddress::Memory | StoreAddress::File(_) | StoreAddress::Objects(_) => {
+            return wrong("cache.store", "on Workers it is the R2 bucket bound as BLOBS, or \"none\"");
+        }
+    }
+    Ok(config)
+}
+
+/// What is logged.
+pub(crate) fn level(config: &Config) -> Result<Level, ConfigError> {
+    config.log.level.parse().map_err(|_| ConfigError {
+        place: "log.level".to_owned(),
+        what: "expected error, warn, info or debug".to_owned(),
+    })
+}

@@ -1,0 +1,125 @@
+//! What Cloudflare calls: a request in, an answer out.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use js_sys::futures::future_to_promise;
+use js_sys::{Promise, Reflect};
+use registry_proxy_core::config::{ConfigError, StoreAddress};
+use registry_proxy_core::platform::{Profile, Store};
+use registry_proxy_core::{Body, Cx, Platform, Proxy};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use crate::native;
+use crate::runtime::{Crypto, DateClock, OnBehalf, WaitUntil, next_id};
+use crate::store::Bucket;
+use crate::transport::{Fetch, from_list, length_of, to_list};
+use crate::{body, log, settings};
+
+/// The binding of the bucket.
+const BUCKET: &str = "BLOBS";
+/// Where Cloudflare says who asks. A client cannot: what it sends under this name is replaced.
+const CLIENT_ADDRESS: &str = "cf-connecting-ip";
+
+thread_local! {
+    /// One for the isolate: what it remembers serves every request, and nothing in it is waited for by two.
+    static PROXY: OnceCell<Result<Rc<Proxy>, ConfigError>> = const { OnceCell::new() };
+}
+
+/// Answers a request.
+#[wasm_bindgen]
+pub fn fetch(request: JsValue, env: JsValue, context: JsValue) -> Promise {
+    let answering = OnBehalf::of(context.unchecked_into(), answer(request, env));
+    future_to_promise(async { Ok(answering.await) })
+}
+
+async fn answer(request: JsValue, env: JsValue) -> JsValue {
+    let parts = native::parts(&request);
+    let text = |at| parts.get(at).as_string().unwrap_or_default();
+    let headers = from_list(&parts.get(2).unchecked_into());
+    let response = match (text(0).parse::<Method>(), text(1).parse::<http::Uri>()) {
+        (Ok(method), Ok(uri)) => {
+            let stream = parts.get(3);
+            let body = if stream.is_undefined() {
+                Body::Empty
+            } else {
+                // Counted on its way, so that a standstill is seen: an upload passes through wasm.
+                let length = length_of(&headers);
+                Body::stream(body::from_native(stream.unchecked_into(), length), length)
+            };
+            let mut request = Request::new(body);
+            *request.method_mut() = method;
+            *request.uri_mut() = uri;
+            *request.headers_mut() = headers;
+            respond(request, &env).await
+        }
+        _ => said(StatusCode::BAD_REQUEST, "UNSUPPORTED", "the request's method or address cannot be read"),
+    };
+    let (head, body) = response.into_parts();
+    native::respond(head.status.as_u16(), to_list(&head.headers), body::into_native(body))
+}
+
+async fn respond(request: Request<Body>, env: &JsValue) -> Response<Body> {
+    // There is nothing to count requests with but what Cloudflare shows: an isolate's own figures say nothing.
+    if request.method() == Method::GET && matches!(request.uri().path(), "/healthz" | "/readyz") {
+        let mut response = Response::new(Body::from(Bytes::from_static(b"ok\n")));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        return response;
+    }
+    let proxy = PROXY.with(|cell| cell.get_or_init(|| assemble(env).map(Rc::new)).clone());
+    match proxy {
+        Ok(proxy) => proxy.handle(&cx(request.headers(), request.uri()), request).await,
+        Err(error) => {
+            native::say(true, &format!("the configuration is wrong: {error}"));
+            // What is wrong may name what is nobody's business: the log has it.
+            let message = "this proxy's configuration is wrong; its log says where";
+            said(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
+        }
+    }
+}
+
+fn cx(headers: &HeaderMap, uri: &http::Uri) -> Cx {
+    let peer = headers.get(CLIENT_ADDRESS).and_then(|value| value.to_str().ok()?.parse().ok());
+    Cx { peer, is_tls: uri.scheme_str() == Some("https"), id: next_id() }
+}
+
+/// Bindings and variables become a proxy.
+fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
+    std::panic::set_hook(Box::new(|panic| native::panicked(&panic.to_string())));
+    let config = settings::load(env)?;
+    // A second proxy of this isolate, after a panic, finds the log as it was.
+    let _ = tracing::subscriber::set_global_default(log::Console(settings::level(&config)?));
+    for warning in config.warnings() {
+        tracing::warn!(place = warning.place, "{}", warning.what);
+    }
+    let binding = Reflect::get(env, &BUCKET.into()).unwrap_or(JsValue::UNDEFINED);
+    let bucket = (binding.is_object() && config.cache.store != StoreAddress::None)
+        .then(|| Arc::new(Bucket::new(binding, config.timeouts.idle.0)) as Arc<dyn Store>);
+    let platform = Platform {
+        transport: Arc::new(Fetch),
+        clock: Arc::new(DateClock::default()),
+        entropy: Arc::new(Crypto),
+        passwords: None,
+        credentials: None,
+        store: bucket,
+        tasks: Arc::new(WaitUntil),
+        limits: Profile::CloudflareWorkers.limits(),
+    };
+    Ok(Proxy::new(&config, &platform))
+}
+
+/// An error before there is a proxy, in the registries' own form.
+fn said(status: StatusCode, code: &str, message: &str) -> Response<Body> {
+    let text = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
+    let mut response = Response::new(Body::from(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    response
+}
