@@ -12,11 +12,13 @@ pub mod contract;
 #[doc(hidden)]
 pub mod fuzzing;
 mod network;
+mod passing;
 mod platform;
 mod registry;
 mod slow;
 
 pub use self::network::{Answer, Fault, Network, Sent, Server};
+pub use self::passing::{NativeBodies, PassingStore};
 pub use self::platform::{CountingEntropy, Users, stored_nowhere};
 pub use self::registry::{Gate, Registry, sha256};
 pub use self::slow::{Pause, SlowStore};

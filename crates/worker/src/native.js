@@ -59,7 +59,8 @@ const PIECE_BYTES = 256 * 1024;
  * one has not read yet, and an isolate has 128 MB. The bucket holds the copy against its digest; the last piece for the
  * client waits for its verdict. Either side may fail without the other.
  *
- * Gives the client's body, and a promise: "kept", "wrong" (another digest), or why it was not kept.
+ * Gives the client's body, and a promise: "kept", "wrong" (another digest), "short" (it did not arrive), or why the bucket
+ * did not take it.
  */
 export function keepPassing(bucket, key, algorithm, digest, length, source, idleMs) {
   const client = new FixedLengthStream(length);
@@ -98,16 +99,20 @@ async function pump(source, client, copy, put, idleMs) {
   copy.closed.catch(() => {});
   try {
     let held;
+    // Two buffers take turns: a written piece has been taken by the other end, and garbage would be as long as the blob.
+    const free = [new ArrayBuffer(PIECE_BYTES), new ArrayBuffer(PIECE_BYTES)];
     for (;;) {
       isReading = true;
       silentFor = 0;
-      const { done, value } = await reader.read(new Uint8Array(PIECE_BYTES));
+      const { done, value } = await reader.read(new Uint8Array(free.pop()));
       isReading = false;
       if (done) break;
       await Promise.all([toCopy(value), held && toClient(held)]);
+      if (held) free.push(held.buffer);
       held = value;
       if (!clientHere && !copyHere) throw new Error("neither side takes it");
     }
+    // What is short makes this fail, and with it the put.
     if (copyHere) await copy.close().catch(() => (copyHere = false));
     const verdict = await put;
     if (verdict === "wrong") throw new Error("these bytes do not have their digest");
@@ -118,7 +123,7 @@ async function pump(source, client, copy, put, idleMs) {
     await Promise.all([client.abort(error).catch(() => {}), copy.abort(error).catch(() => {})]);
     await reader.cancel(error).catch(() => {});
     const verdict = await put;
-    return verdict === "kept" || verdict === "wrong" ? verdict : `it did not arrive: ${error}`;
+    return verdict === "kept" || verdict === "wrong" ? verdict : "short";
   } finally {
     clearInterval(watch);
   }

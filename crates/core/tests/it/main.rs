@@ -12,6 +12,7 @@ mod fills;
 mod fixture;
 mod guard;
 mod invariants;
+mod isolate;
 mod janitor;
 mod lists;
 mod login_upstream;

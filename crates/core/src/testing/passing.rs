@@ -1,0 +1,224 @@
+//! A platform that moves bytes which nobody reads, as Workers do: bodies that are native, and a store that keeps a copy
+//! of one as it passes.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use event_listener::{Event, EventListener};
+use futures_util::stream::BoxStream;
+use http::Response;
+use http_body::Frame;
+use url::Url;
+
+use crate::body::{Body, BodyError};
+use crate::cache::{Key, MemoryStore};
+use crate::digest::Digest;
+use crate::platform::{
+    Draft, Entry, Found, Kept, Outgoing, Part, Passing, Stat, Store, StoreError, Swept, Transport, TransportError,
+    When,
+};
+
+/// Another transport, whose bodies the platform could send on by itself.
+pub struct NativeBodies(pub Arc<dyn Transport>);
+
+#[async_trait]
+impl Transport for NativeBodies {
+    async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
+        let response = self.0.send(outgoing).await?;
+        Ok(response.map(|body| match body {
+            Body::Stream(_) => {
+                let length = body.length();
+                Body::native(body, length, ())
+            }
+            other => other,
+        }))
+    }
+}
+
+/// A store in memory that holds blobs against their digests itself, and has no room for what is not whole.
+pub struct PassingStore {
+    shelf: Arc<MemoryStore>,
+    fails: Arc<AtomicBool>,
+}
+
+impl PassingStore {
+    /// Before this store.
+    pub fn new(shelf: MemoryStore) -> Self {
+        Self { shelf: Arc::new(shelf), fails: Arc::default() }
+    }
+
+    /// From now on it takes no blob.
+    pub fn break_down(&self) {
+        self.fails.store(true, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Store for PassingStore {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.shelf.read(key).await
+    }
+
+    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+        self.shelf.write(key, value, when).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.shelf.remove(key).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.shelf.stat(key).await
+    }
+
+    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
+        self.shelf.open(key, part).await
+    }
+
+    async fn draft(&self, _key: &Key, _length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
+        Err(StoreError::failed("no place for what is not whole"))
+    }
+
+    fn keep_passing(&self, digest: &Digest, length: u64, body: Body) -> Result<Passing, Body> {
+        let Body::Native(_) = &body else { return Err(body) };
+        let pipe = Arc::new(Pipe::default());
+        let client = Body::native(Outlet { pipe: Arc::clone(&pipe), listener: None }, length, ());
+        let pump = Pump {
+            shelf: Arc::clone(&self.shelf),
+            fails: Arc::clone(&self.fails),
+            digest: digest.clone(),
+            length,
+            pipe,
+        };
+        Ok(Passing { body: client, kept: Box::pin(pump.run(body)) })
+    }
+
+    fn vouches(&self) -> bool {
+        true
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
+        self.shelf.list(prefix)
+    }
+
+    fn used(&self, key: &Key) {
+        self.shelf.used(key);
+    }
+
+    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+        self.shelf.link(key, life).await
+    }
+
+    async fn free(&self) -> Result<Option<u64>, StoreError> {
+        self.shelf.free().await
+    }
+
+    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
+        self.shelf.sweep(age).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// Moves a body to the client and into the store; runs whether or not there is still a client.
+struct Pump {
+    shelf: Arc<MemoryStore>,
+    fails: Arc<AtomicBool>,
+    digest: Digest,
+    length: u64,
+    pipe: Arc<Pipe>,
+}
+
+impl Pump {
+    async fn run(self, mut body: Body) -> Result<Kept, StoreError> {
+        let mut copy = BytesMut::new();
+        let mut held: Option<Bytes> = None;
+        while let Some(piece) = body.chunk().await {
+            let Ok(piece) = piece else { return Ok(self.cut_off()) };
+            copy.extend_from_slice(&piece);
+            if let Some(before) = held.replace(piece) {
+                self.pipe.push(Some(Ok(before)));
+            }
+        }
+        if copy.len() as u64 != self.length {
+            return Ok(self.cut_off());
+        }
+        if self.digest.matches(&copy) != Some(true) {
+            self.cut_off();
+            return Ok(Kept::OtherDigest);
+        }
+        let kept = match self.fails.load(Ordering::Relaxed) {
+            true => Err(StoreError::failed("broken down")),
+            false => {
+                self.shelf.write(&Key::blob(&self.digest), copy.freeze(), When::Always).await.map(|_| Kept::Whole)
+            }
+        };
+        if let Some(last) = held {
+            self.pipe.push(Some(Ok(last)));
+        }
+        self.pipe.push(None);
+        kept
+    }
+
+    fn cut_off(&self) -> Kept {
+        self.pipe.push(Some(Err(BodyError::Short { missing_bytes: 1 })));
+        self.pipe.push(None);
+        Kept::Short
+    }
+}
+
+type Piece = Option<Result<Bytes, BodyError>>;
+
+#[derive(Default)]
+struct Pipe {
+    pieces: Mutex<VecDeque<Piece>>,
+    filled: Event,
+}
+
+impl Pipe {
+    fn pieces(&self) -> MutexGuard<'_, VecDeque<Piece>> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, piece: Piece) {
+        self.pieces().push_back(piece);
+        self.filled.notify(usize::MAX);
+    }
+}
+
+struct Outlet {
+    pipe: Arc<Pipe>,
+    listener: Option<EventListener>,
+}
+
+impl http_body::Body for Outlet {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(piece) = self.pipe.pieces().pop_front() {
+                return Poll::Ready(piece.map(|piece| piece.map(Frame::data)));
+            }
+            match &mut self.listener {
+                Some(listener) => {
+                    ready!(Pin::new(listener).poll(cx));
+                    self.listener = None;
+                }
+                // Listened first, looked afterwards: nothing is missed.
+                None => self.listener = Some(self.pipe.filled.listen()),
+            }
+        }
+    }
+}

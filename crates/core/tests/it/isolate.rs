@@ -1,0 +1,157 @@
+//! Where no request may wait for another's work, and the platform keeps a copy of what passes (Workers).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use registry_proxy_core::cache::{Key, MemoryStore};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::platform::{Profile, Store};
+use registry_proxy_core::testing::{Fault, NativeBodies, PassingStore};
+
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, Setup, noise};
+
+const SIZE: usize = 300_000;
+
+struct Isolate {
+    lab: Fixture,
+    store: Arc<PassingStore>,
+    /// A blob in `a/b`.
+    path: String,
+    key: Key,
+}
+
+impl Isolate {
+    fn new(text: &str) -> Self {
+        let store = Arc::new(PassingStore::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start()))));
+        let mut lab = Fixture::set_up(&Setup {
+            text,
+            profile: Profile::CloudflareWorkers,
+            isolated: true,
+            store: Some(store.clone()),
+            ..Setup::default()
+        });
+        lab.platform.transport = Arc::new(NativeBodies(lab.net.clone()));
+        lab.restart(text);
+        let digest = lab.registry.put_blob("a/b", content());
+        let key = Key::blob(&Digest::parse(&digest).expect("a digest"));
+        Self { lab, store, path: format!("/v2/a/b/blobs/{digest}"), key }
+    }
+
+    fn gets(&self) -> usize {
+        self.lab.net.sent("GET", "/blobs/").len()
+    }
+
+    async fn is_kept(&self) -> bool {
+        self.store.stat(&self.key).await.expect("a store").is_some()
+    }
+}
+
+fn content() -> Bytes {
+    noise(SIZE)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_blob_is_kept_as_it_passes() {
+    let mut it = Isolate::new("");
+    let cold = it.lab.get(&it.path).await;
+    assert_eq!((cold.status.as_u16(), cold.done(), cold.length), (200, "filled", Some(SIZE as u64)), "{cold:?}");
+    assert_eq!(cold.body, content());
+    let warm = it.lab.get(&it.path).await;
+    assert_eq!((warm.done(), &warm.body), ("hit", &content()));
+    let part = it.lab.get(&it.path).header("range", "bytes=1000-1999").await;
+    assert_eq!((part.status.as_u16(), part.done()), (206, "hit"));
+    assert_eq!(part.body, content().slice(1000..2000));
+    assert_eq!(it.gets(), 1);
+    // Another isolate: the bucket vouches for what it has.
+    it.lab.restart("");
+    assert_eq!(it.lab.head(&it.path).await.done(), "hit");
+    assert_eq!(it.lab.get(&it.path).await.done(), "hit");
+    assert_eq!(it.gets(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_want_one_cold_blob_both_fetch_it() {
+    let it = Isolate::new("");
+    it.lab.net.fault("GET", "/blobs/", 2, Fault::StallAfter(1000, Duration::from_secs(5)));
+    let (one, two) = tokio::join!(async { it.lab.get(&it.path).await }, async { it.lab.get(&it.path).await });
+    assert_eq!((one.done(), two.done()), ("filled", "filled"));
+    assert_eq!((one.body, two.body), (content(), content()));
+    assert_eq!(it.gets(), 2);
+    assert_eq!(it.lab.get(&it.path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_bytes_have_no_end_and_are_not_kept() {
+    let it = Isolate::new("");
+    it.lab.net.fault("GET", "/blobs/", 1, Fault::change(|answer| answer.body = vec![7; SIZE].into()));
+    let seen = it.lab.get(&it.path).await;
+    assert!(seen.end.is_err() && seen.body.len() < SIZE, "{seen:?}");
+    assert!(!it.is_kept().await);
+    assert_eq!(it.lab.get(&it.path).await.body, content());
+    assert!(it.is_kept().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_not_kept() {
+    for fault in [Fault::EndAfter(1000), Fault::BreakAfter(1000)] {
+        let it = Isolate::new("");
+        it.lab.net.fault("GET", "/blobs/", 1, fault);
+        assert!(it.lab.get(&it.path).await.end.is_err());
+        assert!(!it.is_kept().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_does_not_stop_the_copy() {
+    let it = Isolate::new("");
+    it.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1000, Duration::from_secs(2)));
+    tokio::select! {
+        _ = async { it.lab.get(&it.path).await } => panic!("it cannot be here yet"),
+        () = it.lab.wait(1) => {}
+    }
+    it.lab.wait(5).await;
+    assert!(it.is_kept().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_does_not_stop_the_client() {
+    let it = Isolate::new("");
+    it.store.break_down();
+    let seen = it.lab.get(&it.path).await;
+    assert!(seen.end.is_ok() && seen.body == content(), "{seen:?}");
+    assert!(!it.is_kept().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_of_what_is_not_here_is_passed_on_and_not_kept() {
+    let it = Isolate::new("");
+    let part = it.lab.get(&it.path).header("range", "bytes=0-999").await;
+    assert_eq!((part.status.as_u16(), part.done()), (206, "relayed"));
+    assert_eq!(part.body, content().slice(..1000));
+    assert!(!it.is_kept().await);
+    let beyond = it.lab.get(&it.path).header("range", "bytes=900000-").await;
+    assert_eq!(beyond.status, 416);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_larger_than_the_cache_passes_by() {
+    let it = Isolate::new("[cache]\nmax_size = '100KB'");
+    let seen = it.lab.get(&it.path).await;
+    assert_eq!((seen.done(), seen.body.clone()), ("relayed", content()), "{seen:?}");
+    assert!(!it.is_kept().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_shared_and_access_is_not() {
+    let it = Isolate::new("");
+    assert_eq!(it.lab.get(&it.path).await.done(), "filled");
+    let elsewhere = it.path.replace("a/b", "c/d");
+    assert_eq!(it.lab.get(&elsewhere).await.status, 404);
+    it.lab.wait(60).await;
+    it.lab.registry.put_blob("c/d", content());
+    let seen = it.lab.get(&elsewhere).await;
+    assert_eq!((seen.done(), &seen.body), ("revalidated", &content()));
+    assert_eq!(it.gets(), 1);
+}
