@@ -18,5 +18,6 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod users;
+pub mod worker;
 
 pub use failure::{Context, Failure, Outcome};

@@ -3,8 +3,7 @@
 //   node serve.mjs <settings.json>
 //
 // Settings: tools (the folder with node_modules), worker (the packaged folder), variables, bucket (a folder, or null).
-// Prints "listening on http://…" and the process id of workerd, and ends with its standard input.
-import { spawnSync } from "node:child_process";
+// Prints the process id of workerd, and "listening on http://…".
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -38,11 +37,7 @@ const miniflare = new Miniflare({
 });
 
 const address = await miniflare.ready;
-const children = spawnSync("pgrep", ["-P", String(process.pid), "workerd"], { encoding: "utf8" });
-console.log(`workerd is process ${children.stdout.trim()}`);
+const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, "utf8").trim().split(" ");
+const isWorkerd = (id) => readFileSync(`/proc/${id}/comm`, "utf8").startsWith("workerd");
+console.log(`workerd is process ${children.find(isWorkerd)}`);
 console.log(`listening on ${address.origin}`);
-process.stdin.resume();
-process.stdin.on("end", async () => {
-  await miniflare.dispose();
-  process.exit(0);
-});

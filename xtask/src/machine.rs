@@ -1,5 +1,6 @@
 //! What a machine must have, and how it gets it.
 
+pub(crate) mod npm;
 mod packages;
 pub(crate) mod target;
 
@@ -24,12 +25,13 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 9] = [
+const OUTER_TOOLS: [Tool; 10] = [
     Tool { name: "containerd", package: "containerd" },
     Tool { name: "ctr", package: "containerd" },
     Tool { name: "docker", package: "docker.io" },
     Tool { name: "dockerd", package: "docker.io" },
     Tool { name: "docker-registry", package: "docker-registry" },
+    Tool { name: "npm", package: "npm" },
     Tool { name: "podman", package: "podman" },
     Tool { name: "runc", package: "runc" },
     Tool { name: "setpriv", package: "util-linux" },
@@ -40,12 +42,15 @@ const OUTER_TOOLS: [Tool; 9] = [
 struct Needs {
     tools: Vec<Tool>,
     targets: Vec<&'static str>,
+    /// What drives the Worker, from npm.
+    npm: bool,
 }
 
 /// Fails with the names of what the tests lack, unless it may be and has been installed.
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
-    let mut needs = Needs { tools: INNER_TOOLS.into_iter().chain(outer).collect(), targets: vec![WASM] };
+    let mut needs =
+        Needs { tools: INNER_TOOLS.into_iter().chain(outer).collect(), targets: vec![WASM], npm: arguments.outer };
     if arguments.outer {
         // What users run is what the outer tests run.
         needs.targets.push(Target::X86_64.triple());
@@ -58,6 +63,7 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
     let needs = Needs {
         tools: targets.iter().flat_map(|target| target.tools()).collect(),
         targets: targets.iter().map(|target| target.triple()).collect(),
+        npm: false,
     };
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
 }
@@ -70,7 +76,9 @@ impl Needs {
         let (tools, targets) = self.missing();
         let tools = tools.iter().map(|tool| format!("  {:<16} Debian package {}", tool.name, tool.package));
         let targets = targets.iter().map(|target| format!("  {target}: rustup target add {target}"));
-        let lines: Vec<String> = tools.chain(targets).collect();
+        let npm =
+            self.lacks_npm().then(|| format!("  from npm, in {}: {}", npm::folder().display(), npm::names()));
+        let lines: Vec<String> = tools.chain(targets).chain(npm).collect();
         if lines.is_empty() {
             return Ok(());
         }
@@ -90,7 +98,19 @@ impl Needs {
             eprintln!("This Rust target will be installed: {target}");
             Shown::new("rustup", &["target", "add", target]).run()?;
         }
+        if self.lacks_npm() {
+            eprintln!(
+                "These packages of npm will be installed into {}: {}",
+                npm::folder().display(),
+                npm::names()
+            );
+            npm::install()?;
+        }
         Ok(())
+    }
+
+    fn lacks_npm(&self) -> bool {
+        self.npm && !npm::is_there()
     }
 
     fn missing(&self) -> (Vec<&Tool>, Vec<&'static str>) {
@@ -111,4 +131,9 @@ fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether the core and the Worker can be compiled.
+pub(crate) fn has_wasm_target() -> bool {
+    target::is_installed(WASM)
 }

@@ -11,6 +11,7 @@ mod package;
 mod purity;
 mod run;
 mod test;
+mod worker;
 
 use std::env;
 use std::process::ExitCode;
@@ -45,6 +46,10 @@ Usage: cargo xtask <task> [options]
         size and the sha256 of each, and what it asks of the system. With --install, a compiler
         for the other processor and the Rust target are installed where they are missing.
 
+  worker [--out FOLDER]
+        Compiles the Cloudflare Worker, with its JavaScript, into deploy/cloudflare/build: what
+        `wrangler deploy` takes. Needs Rust only.
+
 Where to begin: `cargo xtask test --inner-only` takes seconds and needs nothing;
 `cargo xtask test --install` is what has to pass before a change is done.
 ";
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
         Some("purity") => purity::run(),
         Some("docs") => docs::run(),
         Some("package") => arguments::Package::parse(arguments).and_then(|arguments| package::run(&arguments)),
+        Some("worker") => worker::run(arguments),
         None | Some("help" | "--help" | "-h") => {
             eprint!("{HELP}");
             Ok(())

@@ -1,13 +1,19 @@
 //! `cargo xtask test`: the machine first, then the inner tests, then the outer ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
 use crate::machine::{self, is_root};
 use crate::run::{Shown, cargo, host_triple, target_folder};
+use crate::worker;
 
 /// How the outer tests find the product; their fixture `Proxy` says so too.
 const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
+
+/// How they find the packaged Worker, and what runs it; their fixture `Worker` says so too.
+const WORKER_VARIABLE: &str = "WORKER_UNDER_TEST";
+const TOOLS_VARIABLE: &str = "WORKER_TOOLS";
+const NODE_VARIABLE: &str = "WORKER_NODE";
 
 pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     machine::prepare(arguments)?;
@@ -20,21 +26,35 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
         // What users run is what is tested.
         cargo(&["build", "--release", "-p", "registry-proxy"]).run()?;
         let binary = target_folder().join("release/registry-proxy");
+        worker::package(&worker_folder())?;
         outer(&binary, &arguments.rest)?.run()?;
     }
     Ok(())
 }
 
 fn outer(binary: &Path, rest: &[String]) -> Result<Shown, String> {
-    let mut command =
-        cargo(&["test", "-p", "registry-proxy-outer"]).variable(BINARY_VARIABLE, &binary.display().to_string());
+    let variables = [
+        (BINARY_VARIABLE, binary.to_owned()),
+        (WORKER_VARIABLE, worker_folder()),
+        (TOOLS_VARIABLE, machine::npm::folder()),
+        (NODE_VARIABLE, machine::npm::node()),
+    ];
+    let command = cargo(&["test", "-p", "registry-proxy-outer"]);
+    let mut command = variables
+        .iter()
+        .fold(command, |command, (name, path)| command.variable(name, &path.display().to_string()));
     if !is_root() {
         // Engines mount file systems. cargo stays who it is; only the tests become root.
         let runner = format!("CARGO_TARGET_{}_RUNNER", host_triple()?.to_uppercase().replace('-', "_"));
-        command = command.variable(&runner, &format!("sudo --preserve-env={BINARY_VARIABLE}"));
+        command = command
+            .variable(&runner, &format!("sudo --preserve-env={}", variables.map(|(name, _)| name).join(",")));
     }
     if !rest.is_empty() {
         command = command.arguments(["--".to_owned()]).arguments(rest.iter().cloned());
     }
     Ok(command)
+}
+
+fn worker_folder() -> PathBuf {
+    target_folder().join("worker")
 }
