@@ -2,10 +2,11 @@
 
 use registry_proxy_outer::client::Skopeo;
 use registry_proxy_outer::failure::{ensure, equal};
+use registry_proxy_outer::registry::{Registry, StorageFront};
 use registry_proxy_outer::worker::{Setup, Worker};
 use registry_proxy_outer::{Outcome, http};
 
-use crate::stage::{Tall, turn};
+use crate::stage::{Tall, turn, worker, write_image};
 
 /// A cold pull asks miniflare's bucket for four large blobs at once, and what that does not take in time is not kept:
 /// the next pull has another try.
@@ -65,4 +66,42 @@ fn an_image_with_large_layers_arrives_whole_without_a_bucket() -> Outcome {
         equal("tall", &copied.digests()?, &tall.digests)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_push_passes_through() -> Outcome {
+    let _turn = turn();
+    let (layout, registry, bucket) = (tempfile::tempdir()?, Registry::fresh()?, tempfile::tempdir()?);
+    let (manifest, config, layers) = write_image(layout.path(), &[100_000, 9_000_000])?;
+    let upstream = format!(
+        "[{{name='reg.test',urls=['http://{}'],insecure=true,default=true,push=true}}]",
+        registry.address()
+    );
+    let worker = Setup::new()
+        .variable("REGISTRY_PROXY_UPSTREAM", upstream)
+        .variable("REGISTRY_PROXY_SIGNING_KEY_FILE", "SIGNING_KEY")
+        .variable("SIGNING_KEY", "only the tests sign with this, 0123456789abcdef")
+        .bucket(bucket.path())
+        .start()?;
+    let skopeo = Skopeo::new()?;
+    let image = |address| format!("{address}/library/pushed:v1");
+    skopeo.push(&format!("oci:{}:image", layout.path().display()), &image(worker.address()), &[])?;
+    let digests = layers.into_iter().chain([manifest, config]).collect();
+    for address in [registry.address(), worker.address()] {
+        equal("pushed", &skopeo.pull(&image(address), &[])?.digests()?, &digests)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn redirects_to_a_storage_are_followed() -> Outcome {
+    let _turn = turn();
+    let (tall, bucket) = (Tall::prepare()?, tempfile::tempdir()?);
+    let registry = tall.registry()?;
+    let front = StorageFront::start(&registry)?;
+    let worker = worker(front.address(), bucket.path())?;
+    let layer = &tall.layers[0];
+    let pulled = worker.pull(&format!("/v2/library/tall/blobs/{layer}"))?;
+    ensure(pulled.is_whole, &pulled.head)?;
+    equal("digest", &pulled.digest, layer)
 }

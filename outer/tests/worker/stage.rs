@@ -65,11 +65,23 @@ impl Tall {
     }
 }
 
-fn make(folder: &Path) -> Outcome<(String, String, Vec<String>)> {
-    let layout_folder = TempDir::new_in(folder)?;
-    let mut layout = Layout::create(layout_folder.path())?;
+/// Digests of manifest, config and layers.
+type Digested = (String, String, Vec<String>);
+
+fn make(folder: &Path) -> Outcome<Digested> {
+    let layout = TempDir::new_in(folder)?;
+    let digests = write_image(layout.path(), &LAYERS)?;
+    let registry = Registry::start(&Storage::At(&folder.join("storage")), &Access::Open)?;
+    let source = format!("oci:{}:image", layout.path().display());
+    Skopeo::new()?.push(&source, &format!("{}/library/tall:v1", registry.address()), &[])?;
+    Ok(digests)
+}
+
+/// Writes an OCI layout with one image, called `image`, of layers with so many bytes.
+pub(crate) fn write_image(folder: &Path, layer_bytes: &[u64]) -> Outcome<Digested> {
+    let mut layout = Layout::create(folder)?;
     let layers = (0..)
-        .zip(LAYERS)
+        .zip(layer_bytes.iter().copied())
         .map(|(number, bytes)| {
             layout.layer(&Content::Noise { name: format!("file{number}"), seed: 700 + number, bytes })
         })
@@ -93,10 +105,7 @@ fn make(folder: &Path) -> Outcome<(String, String, Vec<String>)> {
         "layers": descriptors,
     });
     let manifest = layout.json(MANIFEST, &manifest)?;
-    layout.tag(&manifest, "tall");
+    layout.tag(&manifest, "image");
     layout.finish()?;
-    let registry = Registry::start(&Storage::At(&folder.join("storage")), &Access::Open)?;
-    let source = format!("oci:{}:tall", layout_folder.path().display());
-    Skopeo::new()?.push(&source, &format!("{}/library/tall:v1", registry.address()), &[])?;
     Ok((manifest.digest, config.digest, layers.into_iter().map(|layer| layer.digest).collect()))
 }
