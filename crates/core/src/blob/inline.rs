@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use http::header::RANGE;
+use http::{Method, Response};
 
 use super::kept::{BYPASSED, not_elsewhere, show};
-use super::{Window, accept, ask_for, blob_unknown, deliver, length_of, relay};
+use super::{Window, accept, ask_for, deliver, relay};
+use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Part;
 use crate::range::RangeSpec;
-use crate::upstream::{Ask, Negative, Reply};
+use crate::upstream::{Ask, Negative};
 use crate::visit::{Answer, Visit};
 
 /// All of a blob.
@@ -25,8 +26,8 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
-    let reply = fetch(visit, cache, digest, &ask).await?;
-    let (window, response) = accept(visit, digest, None, reply).await?;
+    let found = fetch(visit, cache, digest, &ask).await?;
+    let (window, response) = accept(visit, digest, None, found).await?;
     let Some(range) = window.range.filter(|range| range.total > 0) else {
         return relay(visit, digest, ask, window, response).await;
     };
@@ -34,7 +35,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     match cache.keep_passing(digest, range.total, body) {
         Ok(body) => deliver(visit, digest, &window, body, Outcome::new(Done::Filled, Why::BlobAbsent)).await,
         Err(body) => {
-            let mut answer = relay(visit, digest, ask, window, http::Response::from_parts(head, body)).await?;
+            let mut answer = relay(visit, digest, ask, window, Response::from_parts(head, body)).await?;
             answer.outcome = BYPASSED;
             Ok(answer)
         }
@@ -56,14 +57,17 @@ pub(super) async fn range(
                     return deliver(visit, digest, &Window::part(range), found.body, hit).await;
                 }
             }
-            None if cache.is_right(digest).await => return Err(Error::RangeNotSatisfiable { total }),
-            None => {}
+            None => {
+                if let Some(total) = cache.right_length(digest).await {
+                    return Err(Error::RangeNotSatisfiable { total });
+                }
+            }
         }
     }
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, spec.to_header());
-    let reply = fetch(visit, cache, digest, &ask).await?;
-    let (window, response) = accept(visit, digest, Some(spec), reply).await?;
+    let found = fetch(visit, cache, digest, &ask).await?;
+    let (window, response) = accept(visit, digest, Some(spec), found).await?;
     let mut answer = relay(visit, digest, ask, window, response).await?;
     answer.outcome = Outcome::new(Done::Relayed, Why::RangePassed);
     Ok(answer)
@@ -80,21 +84,17 @@ async fn stored(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Resul
 }
 
 /// The upstream's answer, and what it means for what is remembered.
-async fn fetch(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest, ask: &Ask) -> Result<Reply, Error> {
+async fn fetch(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    ask: &Ask,
+) -> Result<Result<Response<Body>, Negative>, Error> {
     not_elsewhere(visit, cache, digest)?;
-    match visit.upstream.read(ask).await.found() {
-        Ok(response) => {
-            visit.shown(cache, Some(digest));
-            Ok(Reply::Found(response))
-        }
-        Err(negative) => {
-            visit.denied(cache, &negative, digest.as_str());
-            Err(match negative {
-                Negative::Unsatisfiable { total: None } => {
-                    Error::RangeNotSatisfiable { total: length_of(visit, digest).await?.unwrap_or(0) }
-                }
-                negative => negative.into_error(blob_unknown),
-            })
-        }
+    let found = visit.upstream.read(ask).await.found();
+    match &found {
+        Ok(_) => visit.shown(cache, Some(digest)),
+        Err(negative) => visit.denied(cache, negative, digest.as_str()),
     }
+    Ok(found)
 }
