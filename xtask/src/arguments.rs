@@ -49,7 +49,7 @@ pub(crate) enum Platform {
 }
 
 impl Platform {
-    const ALL: [Self; 5] = [Self::Linux, Self::Aws, Self::Aliyun, Self::Tencent, Self::Container];
+    pub(crate) const ALL: [Self; 5] = [Self::Linux, Self::Aws, Self::Aliyun, Self::Tencent, Self::Container];
 
     pub(crate) fn name(self) -> &'static str {
         match self {

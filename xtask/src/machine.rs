@@ -25,16 +25,21 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 10] = [
+const OUTER_TOOLS: [Tool; 15] = [
+    Tool { name: "chroot", package: "coreutils" },
     Tool { name: "containerd", package: "containerd" },
     Tool { name: "ctr", package: "containerd" },
     Tool { name: "docker", package: "docker.io" },
     Tool { name: "dockerd", package: "docker.io" },
     Tool { name: "docker-registry", package: "docker-registry" },
+    Tool { name: "nginx", package: "nginx-light" },
     Tool { name: "npm", package: "npm" },
     Tool { name: "podman", package: "podman" },
+    Tool { name: "python3", package: "python3" },
+    Tool { name: "readelf", package: "binutils" },
     Tool { name: "runc", package: "runc" },
     Tool { name: "setpriv", package: "util-linux" },
+    Tool { name: "sh", package: "dash" },
     Tool { name: "skopeo", package: "skopeo" },
 ];
 
@@ -66,6 +71,23 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
         npm: false,
     };
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
+}
+
+/// For the checks of deploy/: Python, and what asks systemd about the unit.
+pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
+    let mut tools =
+        vec![Tool { name: "python3", package: "python3" }, Tool { name: "systemd-analyze", package: "systemd" }];
+    let asks = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    if !asks.is_ok_and(|output| output.status.success()) {
+        // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
+        tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
+    }
+    let needs = Needs { tools, targets: Vec::new() };
+    if install && needs.tools.len() > 2 {
+        needs.install()?;
+        return prepare_python(false);
+    }
+    needs.meet(install, "`cargo xtask deploy --install` installs it.")
 }
 
 impl Needs {

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod deploy;
 mod docs;
 mod fuzz;
 mod machine;
@@ -22,7 +23,7 @@ Usage: cargo xtask <task> [options]
   test [--install] [--inner-only | --outer-only]
         Runs every test. The inner ones need Rust only. The outer ones start real registries
         and real clients (skopeo, podman, containerd, Docker) around the finished binary, on
-        loopback addresses and in temporary folders. What a machine lacks is named, with the
+        loopback addresses and in temporary folders, and check the files of deploy/. What a machine lacks is named, with the
         Debian package that has it; with --install it is announced and then installed.
         A single outer test:  cargo xtask test --outer-only -- name_of_the_test
 
@@ -50,6 +51,10 @@ Usage: cargo xtask <task> [options]
         Compiles the Cloudflare Worker, with its JavaScript, into deploy/cloudflare/build: what
         `wrangler deploy` takes. Needs Rust only.
 
+  deploy [--install]
+        Checks the files of deploy/ with the tools, schemas and documentation of those who read
+        them. With --install, Python packages come into ~/.cache/registry-proxy-xtask.
+
 Where to begin: `cargo xtask test --inner-only` takes seconds and needs nothing;
 `cargo xtask test --install` is what has to pass before a change is done.
 ";
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz::run(arguments),
         Some("purity") => purity::run(),
         Some("docs") => docs::run(),
+        Some("deploy") => deploy::run(arguments),
         Some("package") => arguments::Package::parse(arguments).and_then(|arguments| package::run(&arguments)),
         Some("worker") => worker::run(arguments),
         None | Some("help" | "--help" | "-h") => {

@@ -2,7 +2,7 @@
 //!
 //! The Cloudflare Worker is no Linux binary: it gets a branch of its own in [`run`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::{Package, Platform};
 use crate::machine;
@@ -11,10 +11,20 @@ use crate::run::{Shown, cargo, target_folder, workspace};
 
 pub(crate) fn run(arguments: &Package) -> Result<(), String> {
     machine::prepare_targets(&arguments.targets(), arguments.install)?;
-    let mut command = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", arguments.platform.name()]);
-    command = command.arguments(["--out".to_owned(), workspace().join(&arguments.out).display().to_string()]);
-    for target in arguments.targets() {
-        let binary = build(target)?;
+    let binaries: Vec<PathBuf> = arguments.targets().into_iter().map(build).collect::<Result<_, _>>()?;
+    let binaries: Vec<&Path> = binaries.iter().map(PathBuf::as_path).collect();
+    pack(arguments.platform, &binaries, &workspace().join(&arguments.out))
+}
+
+/// Packages for every platform: what the tests look at.
+pub(crate) fn pack_all(binaries: &[&Path], out: &Path) -> Result<(), String> {
+    Platform::ALL.into_iter().try_for_each(|platform| pack(platform, binaries, out))
+}
+
+fn pack(platform: Platform, binaries: &[&Path], out: &Path) -> Result<(), String> {
+    let mut command = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", platform.name()]);
+    command = command.arguments(["--out".to_owned(), out.display().to_string()]);
+    for binary in binaries {
         command = command.arguments(["--binary".to_owned(), binary.display().to_string()]);
     }
     command.run()

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
+use crate::machine::target::Target;
 use crate::machine::{self, is_root};
 use crate::run::{Shown, cargo, host_triple, target_folder};
-use crate::worker;
+use crate::{deploy, package, worker};
 
 /// How the outer tests find the product; their fixture `Proxy` says so too.
 const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
+/// How they find what it is packaged in.
+const PACKAGES_VARIABLE: &str = "PACKAGES_UNDER_TEST";
 
 /// How they find the packaged Worker, and what runs it; their fixture `Worker` says so too.
 const WORKER_VARIABLE: &str = "WORKER_UNDER_TEST";
@@ -23,18 +26,21 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
     }
     if arguments.outer {
-        // What users run is what is tested.
-        cargo(&["build", "--release", "-p", "registry-proxy"]).run()?;
-        let binary = target_folder().join("release/registry-proxy");
+        deploy::check(arguments.install)?;
+        // What users run is what is tested: the binary that is passed on, and what it is packaged in.
+        let binary = package::build(Target::X86_64)?;
+        let packages = target_folder().join("packages");
+        package::pack_all(&[&binary], &packages)?;
         worker::package(&worker_folder())?;
-        outer(&binary, &arguments.rest)?.run()?;
+        outer(&binary, &packages, &arguments.rest)?.run()?;
     }
     Ok(())
 }
 
-fn outer(binary: &Path, rest: &[String]) -> Result<Shown, String> {
+fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, String> {
     let variables = [
         (BINARY_VARIABLE, binary.to_owned()),
+        (PACKAGES_VARIABLE, packages.to_owned()),
         (WORKER_VARIABLE, worker_folder()),
         (TOOLS_VARIABLE, machine::npm::folder()),
         (NODE_VARIABLE, machine::npm::node()),

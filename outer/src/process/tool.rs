@@ -13,14 +13,19 @@ pub struct Tool {
 }
 
 impl Tool {
+    pub const CHROOT: Self = Self::new("chroot", "coreutils");
     pub const CONTAINERD: Self = Self::new("containerd", "containerd");
     pub const CTR: Self = Self::new("ctr", "containerd");
     pub const DOCKER: Self = Self::new("docker", "docker.io");
     pub const DOCKERD: Self = Self::new("dockerd", "docker.io");
     pub const DOCKER_REGISTRY: Self = Self::new("docker-registry", "docker-registry");
+    pub const NGINX: Self = Self::new("nginx", "nginx-light");
     pub const PODMAN: Self = Self::new("podman", "podman");
+    pub const PYTHON: Self = Self::new("python3", "python3");
+    pub const READELF: Self = Self::new("readelf", "binutils");
     pub const RUNC: Self = Self::new("runc", "runc");
     pub const SETPRIV: Self = Self::new("setpriv", "util-linux");
+    pub const SHELL: Self = Self::new("sh", "dash");
     pub const SKOPEO: Self = Self::new("skopeo", "skopeo");
 
     const fn new(name: &'static str, debian_package: &'static str) -> Self {
@@ -41,15 +46,20 @@ impl Tool {
 }
 
 /// All of them, for the test which says what a machine lacks.
-pub const REQUIRED_TOOLS: [Tool; 9] = [
+pub const REQUIRED_TOOLS: [Tool; 14] = [
+    Tool::CHROOT,
     Tool::CONTAINERD,
     Tool::CTR,
     Tool::DOCKER,
     Tool::DOCKERD,
     Tool::DOCKER_REGISTRY,
+    Tool::NGINX,
     Tool::PODMAN,
+    Tool::PYTHON,
+    Tool::READELF,
     Tool::RUNC,
     Tool::SETPRIV,
+    Tool::SHELL,
     Tool::SKOPEO,
 ];
 

@@ -1,0 +1,85 @@
+//! `cargo xtask deploy`: the static checks of deploy/, which are Python, since their tools are.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::machine;
+use crate::run::{Shown, workspace};
+
+const CHECKS: &str = "deploy/checks";
+/// Packages and their versions, and the one that is taken by its digest.
+const REQUIREMENTS: [&str; 2] = ["requirements.txt", "helm.txt"];
+/// Says for which requirements a folder was filled. Written last.
+const STAMP: &str = "requirements.installed";
+
+pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let install = match arguments.next().as_deref() {
+        None => false,
+        Some("--install") => true,
+        Some(other) => return Err(format!("`deploy` has no option `{other}`")),
+    };
+    check(install)
+}
+
+/// Runs them all.
+pub(crate) fn check(install: bool) -> Result<(), String> {
+    machine::prepare_python(install)?;
+    let tools = Tools::new()?;
+    if !tools.are_there() {
+        if !install {
+            return Err(format!(
+                "the checks of deploy/ need Python packages ({CHECKS}/requirements.txt) in {}\n\
+                 `cargo xtask deploy --install` puts them there",
+                tools.folder.display()
+            ));
+        }
+        tools.install()?;
+    }
+    Shown::new(&tools.program("python"), &["-m", "unittest", "discover", "-s", CHECKS, "-t", "deploy"])
+        // Nothing is left behind in deploy/.
+        .variable("PYTHONDONTWRITEBYTECODE", "1")
+        .run()
+}
+
+/// A virtual environment outside of target/, so that a machine pays for it once.
+struct Tools {
+    folder: PathBuf,
+    requirements: String,
+}
+
+impl Tools {
+    fn new() -> Result<Self, String> {
+        let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
+            Some(path) => PathBuf::from(path),
+            None => PathBuf::from(std::env::var_os("HOME").ok_or("HOME is not set")?).join(".cache"),
+        };
+        let mut requirements = String::new();
+        for name in REQUIREMENTS {
+            let path = workspace().join(CHECKS).join(name);
+            requirements += &fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(Self { folder: cache.join("registry-proxy-xtask/deploy-checks"), requirements })
+    }
+
+    fn program(&self, name: &str) -> String {
+        self.folder.join("bin").join(name).display().to_string()
+    }
+
+    fn are_there(&self) -> bool {
+        fs::read_to_string(self.folder.join(STAMP)).is_ok_and(|installed| installed == self.requirements)
+    }
+
+    fn install(&self) -> Result<(), String> {
+        eprintln!("These Python packages will be installed in {}:\n{}", self.folder.display(), self.requirements);
+        Shown::new("python3", &["-m", "venv", "--clear", &self.folder.display().to_string()]).run()?;
+        for name in REQUIREMENTS {
+            // Built ones only: nothing is compiled, and nothing of theirs is run while they are installed.
+            let options =
+                ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"];
+            let file = format!("{CHECKS}/{name}");
+            Shown::new(&self.program("python"), &[&options[..], &["-r", &file]].concat()).run()?;
+        }
+        let stamp = self.folder.join(STAMP);
+        fs::write(&stamp, &self.requirements).map_err(|error| format!("{}: {error}", stamp.display()))
+    }
+}
