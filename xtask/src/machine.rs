@@ -82,7 +82,7 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new() };
+    let needs = Needs { tools, targets: Vec::new(), npm: false };
     if install && needs.tools.len() > 2 {
         needs.install()?;
         return prepare_python(false);
