@@ -155,11 +155,10 @@ impl Pump {
             self.cut_off();
             return Ok(Kept::OtherDigest);
         }
-        let kept = match self.fails.load(Ordering::Relaxed) {
-            true => Err(StoreError::failed("broken down")),
-            false => {
-                self.shelf.write(&Key::blob(&self.digest), copy.freeze(), When::Always).await.map(|_| Kept::Whole)
-            }
+        let kept = if self.fails.load(Ordering::Relaxed) {
+            Err(StoreError::failed("broken down"))
+        } else {
+            self.shelf.write(&Key::blob(&self.digest), copy.freeze(), When::Always).await.map(|_| Kept::Whole)
         };
         if let Some(last) = held {
             self.pipe.push(Some(Ok(last)));

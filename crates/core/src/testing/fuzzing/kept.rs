@@ -62,6 +62,9 @@ fn check(key: &Key) -> Option<Kind> {
         Kind::Tag { upstream, repository, tag } => Key::tag(upstream, &name(repository), tag),
         Kind::Link { upstream, repository, digest } => Key::link(upstream, &name(repository), digest),
         Kind::Lease { digest, epoch } => Key::lease(digest, *epoch),
+        Kind::Ingest(digest) if text.ends_with("/tail") => Key::ingest_tail(digest),
+        Kind::Ingest(digest) => Key::ingest(digest),
+        Kind::Usage { day, instance } => Key::usage(*day, instance),
     };
     assert_eq!(&spelled, key, "one spelling");
     kind
