@@ -20,9 +20,15 @@ use crate::visit::{Answer, Visit};
 
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
-    if let Some((_, hit)) = stored(visit, cache, digest).await?
-        && let Some(found) = cache.blob(digest, None).await
-    {
+    let mut may_have = visit.may_have(cache, digest).await;
+    let mut hit = Outcome::new(Done::Hit, Why::Digest);
+    if !may_have && cache.blob_length(digest).await.is_some() {
+        // It is here, and perhaps not for this client: the upstream says.
+        show(visit, cache, digest).await?;
+        may_have = true;
+        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+    }
+    if may_have && let Some(found) = cache.blob(digest, None).await {
         return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
@@ -49,7 +55,12 @@ pub(super) async fn range(
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<Answer, Error> {
-    if let Some((total, hit)) = stored(visit, cache, digest).await? {
+    if let Some(total) = cache.blob_length(digest).await {
+        let mut hit = Outcome::new(Done::Hit, Why::Digest);
+        if !visit.may_have(cache, digest).await {
+            show(visit, cache, digest).await?;
+            hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+        }
         match spec.within(total) {
             Some(range) => {
                 let part = Part { first: range.first, end: range.end };
@@ -71,16 +82,6 @@ pub(super) async fn range(
     let mut answer = relay(visit, digest, ask, window, response).await?;
     answer.outcome = Outcome::new(Done::Relayed, Why::RangePassed);
     Ok(answer)
-}
-
-/// The length of a blob that is here and that this client may have, after asking the upstream where need be.
-async fn stored(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<(u64, Outcome)>, Error> {
-    let Some(length) = cache.blob_length(digest).await else { return Ok(None) };
-    if visit.may_have(cache, digest).await {
-        return Ok(Some((length, Outcome::new(Done::Hit, Why::Digest))));
-    }
-    show(visit, cache, digest).await?;
-    Ok(Some((length, Outcome::new(Done::Revalidated, Why::AccessConfirmed))))
 }
 
 /// The upstream's answer, and what it means for what is remembered.

@@ -368,7 +368,12 @@ impl Cache {
                     telemetry::corrupt("blob");
                 }
                 Ok(Kept::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
-                Err(error) => cache.failed("keep", &error),
+                // Perhaps for this one only: two at once may have written it. The store is not left alone for that.
+                Err(error) => {
+                    telemetry::store_failed("keep", error.why());
+                    let why = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::warn!(%digest, error = why, "a blob that passed is not kept: {error}");
+                }
             }
         }));
         Ok(body)

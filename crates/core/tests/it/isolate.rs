@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HOST, RANGE};
+use http::{HeaderValue, Request};
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Profile, Store};
 use registry_proxy_core::testing::{Fault, NativeBodies, PassingStore};
+use registry_proxy_core::{Body, Cx};
 
 use crate::clock::TokioClock;
 use crate::fixture::{Fixture, Setup, noise};
@@ -69,6 +72,28 @@ async fn a_cold_blob_is_kept_as_it_passes() {
     assert_eq!(it.lab.head(&it.path).await.done(), "hit");
     assert_eq!(it.lab.get(&it.path).await.done(), "hit");
     assert_eq!(it.gets(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_reads_what_passes() {
+    let is_read = async |it: &Isolate, range: Option<&'static str>| {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = it.path.parse().expect("a path");
+        request.headers_mut().insert(HOST, HeaderValue::from_static("proxy.example"));
+        request.headers_mut().extend(range.map(|range| (RANGE, HeaderValue::from_static(range))));
+        let response = it.lab.proxy.handle(&Cx { peer: None, is_tls: true, id: 1 }, request).await;
+        assert!(response.status().is_success());
+        matches!(response.body(), Body::Stream(_))
+    };
+    let mut it = Isolate::new("");
+    assert!(!is_read(&it, Some("bytes=0-1999")).await, "a range of what is not here");
+    assert!(!is_read(&it, None).await, "what is not here");
+    it.lab.wait(1).await;
+    assert!(it.is_kept().await);
+    it.lab.restart("");
+    assert!(!is_read(&it, None).await, "what is here");
+    assert!(!is_read(&it, Some("bytes=0-1999")).await, "a range of what is here");
+    assert_eq!(it.gets(), 2);
 }
 
 #[tokio::test(start_paused = true)]
