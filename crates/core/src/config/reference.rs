@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
     key(
         "cache.store",
         "auto",
-        "Where content is kept: `file:///directory`, `memory:`, `s3://bucket/prefix?region=…&endpoint=…`, credentials in `AWS_ACCESS_KEY_ID` and its like, or `none`: everything is relayed. `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, `/var/cache/registry-proxy` for root; where none can be written, `none`.",
+        "Where content is kept: `file:///directory`, `memory:`, `s3://bucket/prefix?region=…&endpoint=…&public_endpoint=…`, or `oss`, `cos`, `obs`, `gcs`, `azblob`, credentials in the environment as each cloud names them, or `none`: everything is relayed. `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, `/var/cache/registry-proxy` for root; where none can be written, `none`.",
     ),
     key(
         "cache.max_size",

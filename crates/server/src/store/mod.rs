@@ -43,7 +43,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             }
             Ok(found.map(|(_, store)| Arc::new(store) as Arc<dyn Store>))
         }
-        StoreAddress::Objects(url) if url.scheme() == "s3" => {
+        StoreAddress::Objects(url) => {
             let drafts: Vec<PathBuf> = own_places().iter().map(|place| place.join("scratch")).collect();
             let (_, scratch) = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
                 wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
@@ -53,9 +53,6 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
                 wrong(format!("{error}{}", source.unwrap_or_default()))
             })?;
             Ok(Some(Arc::new(store)))
-        }
-        StoreAddress::Objects(url) => {
-            Err(wrong(format!("{}: not supported yet; use s3, which most object stores speak", url.scheme())))
         }
     }
 }

@@ -5,8 +5,6 @@
 
 use registry_proxy_core::cache::Key;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
-
 /// Longest line: one with ten thousand parts.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -26,9 +24,6 @@ pub(super) fn open<'line>(key: &Key, parked: &'line str) -> Option<&'line str> {
 
 fn check(key: &Key, line: &str) -> String {
     let hash = Sha256::new().chain_update(key.as_str()).chain_update("\n").chain_update(line).finalize();
-    hash.iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let head: [u8; 8] = std::array::from_fn(|index| hash[index]);
+    format!("{:016x}", u64::from_be_bytes(head))
 }

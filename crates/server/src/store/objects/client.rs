@@ -1,5 +1,6 @@
 //! Requests of `OpenDAL` over the HTTP client that the rest of the server uses: hyper and rustls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
 use registry_proxy_core::config::{ConfigError, Upstream};
+
+use super::sign::Signing;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -31,6 +34,35 @@ pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
         .pool_idle_timeout(POOL_IDLE)
         .build(connector.wrap_connector(dialer));
     Ok(HttpTransporter::new(Hyper(client)))
+}
+
+/// The same, with a signature on everything.
+pub(super) fn signed(transport: HttpTransporter, signing: Arc<Signing>) -> HttpTransporter {
+    HttpTransporter::new(Signed { transport, signing })
+}
+
+struct Signed {
+    transport: HttpTransporter,
+    signing: Arc<Signing>,
+}
+
+impl HttpTransport for Signed {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let (mut parts, body) = request.into_parts();
+        self.signing.request(&mut parts).await.map_err(unsigned)?;
+        self.transport.fetch(Request::from_parts(parts, body)).await
+    }
+}
+
+/// Without credentials there is nothing to ask for again.
+pub(super) fn unsigned(error: reqsign_core::Error) -> Error {
+    let is_ours = matches!(
+        error.kind(),
+        reqsign_core::ErrorKind::CredentialInvalid | reqsign_core::ErrorKind::PermissionDenied
+    );
+    let kind = if is_ours { ErrorKind::PermissionDenied } else { ErrorKind::Unexpected };
+    let is_temporary = error.is_retryable();
+    Error::new(kind, "a request was not signed").set_source(error).with_temporary(is_temporary)
 }
 
 struct Hyper(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);

@@ -1,0 +1,190 @@
+//! `cache.store` of an object store: which cloud, which bucket, below which prefix, and by which ways.
+
+use opendal::Operator;
+use registry_proxy_core::platform::StoreError;
+use url::Url;
+
+/// Whose store it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cloud {
+    S3,
+    Oss,
+    Cos,
+    Obs,
+    Gcs,
+    Azblob,
+}
+
+/// What an address says.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) cloud: Cloud,
+    /// Or container.
+    pub(super) bucket: String,
+    pub(super) root: String,
+    pub(super) region: String,
+    /// For our own traffic; empty where the cloud's own is meant.
+    pub(super) endpoint: String,
+    /// For links.
+    pub(super) public_endpoint: Option<Url>,
+}
+
+impl Place {
+    /// Reads an address. What nobody can mean is refused.
+    pub(super) fn parse(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
+        let (cloud, allowed): (_, &[&str]) = match url.scheme() {
+            "s3" => (Cloud::S3, &["region", "endpoint", "public_endpoint"]),
+            "oss" => (Cloud::Oss, &["region", "endpoint", "public_endpoint"]),
+            "cos" => (Cloud::Cos, &["region", "endpoint", "public_endpoint"]),
+            "obs" => (Cloud::Obs, &["region", "endpoint"]),
+            "gcs" => (Cloud::Gcs, &["endpoint"]),
+            "azblob" => (Cloud::Azblob, &["account", "endpoint"]),
+            other => return Err(wrong(format!("{other}: expected s3, oss, cos, obs, gcs or azblob"))),
+        };
+        let mut given = std::collections::BTreeMap::new();
+        for (name, value) in url.query_pairs() {
+            if !allowed.contains(&&*name) || value.is_empty() {
+                return Err(wrong(format!("{name}: expected {}, with a value", allowed.join(" or "))));
+            }
+            if name.ends_with("endpoint") {
+                endpoint(&value).ok_or_else(|| wrong(format!("{name}: expected https://host or http://host")))?;
+            }
+            given.insert(name.into_owned(), value.trim_end_matches('/').to_owned());
+        }
+        let region = given.remove("region");
+        let named = given.remove("endpoint");
+        let account = given.remove("account");
+        let place = Self {
+            cloud,
+            bucket: url.host_str().unwrap_or_default().to_owned(),
+            root: url.path().to_owned(),
+            region: String::new(),
+            endpoint: String::new(),
+            public_endpoint: given.get("public_endpoint").and_then(|text| endpoint(text)),
+        };
+        place.with_ways(region, named, account, variable)
+    }
+
+    /// Finds the region and the endpoint, each from the other where one is missing.
+    fn with_ways(
+        self,
+        region: Option<String>,
+        endpoint: Option<String>,
+        account: Option<String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, StoreError> {
+        let needs = |what: &str| wrong(format!("{what} is missing"));
+        let given = endpoint.clone().unwrap_or_default();
+        let (region, endpoint) = match self.cloud {
+            Cloud::S3 => {
+                let known = || variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+                // Servers other than Amazon's take any.
+                (region.or_else(known).unwrap_or_else(|| "us-east-1".to_owned()), given)
+            }
+            Cloud::Oss => {
+                let region = region.or_else(|| of_oss(&given)).ok_or_else(|| needs("region"))?;
+                let own = format!("https://oss-{region}.aliyuncs.com");
+                (region, endpoint.unwrap_or(own))
+            }
+            Cloud::Cos => {
+                let own = region.as_ref().map(|region| format!("https://cos.{region}.myqcloud.com"));
+                (region.unwrap_or_default(), endpoint.or(own).ok_or_else(|| needs("region"))?)
+            }
+            Cloud::Obs => {
+                let own = region.as_ref().map(|region| format!("https://obs.{region}.myhuaweicloud.com"));
+                (region.unwrap_or_default(), endpoint.or(own).ok_or_else(|| needs("region"))?)
+            }
+            Cloud::Gcs => (String::new(), given),
+            Cloud::Azblob => {
+                let account = account.or_else(|| variable("AZURE_STORAGE_ACCOUNT_NAME"));
+                let own = account.map(|account| format!("https://{account}.blob.core.windows.net"));
+                (String::new(), endpoint.or(own).ok_or_else(|| needs("account"))?)
+            }
+        };
+        Ok(Self { region, endpoint, ..self })
+    }
+
+    /// The same bucket by the way that clients take, where the way is part of what is signed.
+    pub(super) fn public(&self) -> Option<Self> {
+        let public = self.public_endpoint.as_ref().filter(|_| self.cloud == Cloud::S3)?;
+        let endpoint = public.as_str().trim_end_matches('/').to_owned();
+        Some(Self { endpoint, public_endpoint: None, ..self.clone() })
+    }
+
+    /// Scheme and host of links, where it is only a name: of the bucket's host, or a domain of the user's own that
+    /// belongs to the bucket.
+    pub(super) fn public_host(&self) -> Option<(String, String)> {
+        let public = self.public_endpoint.as_ref().filter(|_| self.cloud != Cloud::S3)?;
+        let host = public.host_str()?;
+        let is_vendors =
+            [".aliyuncs.com", ".myqcloud.com", ".tencentcos.cn"].iter().any(|domain| host.ends_with(domain));
+        let is_bucketless = is_vendors && !host.starts_with(&format!("{}.", self.bucket));
+        let host = if is_bucketless { format!("{}.{host}", self.bucket) } else { host.to_owned() };
+        let port = public.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some((public.scheme().to_owned(), host + &port))
+    }
+
+    /// Builds requests, which it leaves for us to sign where it can.
+    pub(super) fn operator(&self) -> Result<Operator, opendal::Error> {
+        let (bucket, root, endpoint) = (&*self.bucket, &*self.root, &*self.endpoint);
+        match self.cloud {
+            #[cfg(feature = "s3")]
+            Cloud::S3 => {
+                let service = opendal::services::S3::default().bucket(bucket).root(root).region(&self.region);
+                let service = if endpoint.is_empty() { service } else { service.endpoint(endpoint) };
+                Operator::new(service.skip_signature())
+            }
+            #[cfg(feature = "oss")]
+            Cloud::Oss => {
+                let service = opendal::services::Oss::default().bucket(bucket).root(root).endpoint(endpoint);
+                Operator::new(service.skip_signature())
+            }
+            #[cfg(feature = "cos")]
+            Cloud::Cos => {
+                // It cannot leave out its signature: ours goes in its place.
+                let service = opendal::services::Cos::default().bucket(bucket).root(root).endpoint(endpoint);
+                Operator::new(service.secret_id("-").secret_key("-").disable_config_load())
+            }
+            #[cfg(feature = "obs")]
+            Cloud::Obs => {
+                let service = opendal::services::Obs::default().bucket(bucket).root(root).endpoint(endpoint);
+                Operator::new(service.access_key_id("-").secret_access_key("-"))
+            }
+            #[cfg(feature = "gcs")]
+            Cloud::Gcs => {
+                let service = opendal::services::Gcs::default().bucket(bucket).root(root);
+                Operator::new(if endpoint.is_empty() { service } else { service.endpoint(endpoint) })
+            }
+            #[cfg(feature = "azblob")]
+            Cloud::Azblob => {
+                Operator::new(opendal::services::Azblob::default().container(bucket).root(root).endpoint(endpoint))
+            }
+            #[cfg(not(all(
+                feature = "s3",
+                feature = "oss",
+                feature = "cos",
+                feature = "obs",
+                feature = "gcs",
+                feature = "azblob"
+            )))]
+            _ => Err(opendal::Error::new(opendal::ErrorKind::Unsupported, "this build has no such store")),
+        }
+    }
+}
+
+fn wrong(what: String) -> StoreError {
+    StoreError::failed(what)
+}
+
+fn endpoint(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare).then_some(url)
+}
+
+/// `cn-hangzhou` of `https://oss-cn-hangzhou-internal.aliyuncs.com`.
+fn of_oss(endpoint: &str) -> Option<String> {
+    let url = Url::parse(endpoint).ok()?;
+    let region = url.host_str()?.strip_suffix(".aliyuncs.com")?.strip_prefix("oss-")?;
+    Some(region.strip_suffix("-internal").unwrap_or(region).to_owned())
+}

@@ -1,0 +1,121 @@
+//! A bucket: the ways to it, and how it is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::StoreError;
+use url::Url;
+
+use super::address::Place;
+use super::client;
+use super::credentials::Credentials;
+use super::sign::Signing;
+
+/// How long one request may take until its answer begins, and one piece of a body to arrive.
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
+/// How long a question may take with all its repetitions.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How often what failed for the moment is tried again.
+pub(super) const RETRIES: usize = 2;
+
+/// A bucket, or what lies below a prefix of it.
+pub(super) struct Bucket {
+    pub(super) place: Place,
+    pub(super) operator: Operator,
+    /// What it looks like for clients, where that is a matter of the signature.
+    public: Option<Operator>,
+    /// Signs what goes through it, if we do.
+    pub(super) transport: HttpTransporter,
+    pub(super) signing: Option<Arc<Signing>>,
+}
+
+impl Bucket {
+    pub(super) fn over(
+        place: Place,
+        credentials: Arc<Credentials>,
+        transport: HttpTransporter,
+    ) -> Result<Self, opendal::Error> {
+        let signing = Signing::of(&place, credentials, transport.clone()).map(Arc::new);
+        let transport = match &signing {
+            Some(signing) => client::signed(transport, Arc::clone(signing)),
+            None => transport,
+        };
+        let timeout = TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST);
+        let retry =
+            RetryLayer::new().with_max_times(RETRIES).with_min_delay(Duration::from_millis(200)).with_jitter();
+        let finish = |operator: Operator| {
+            let context = OperationContext::new().with_http_transport(transport.clone());
+            operator.with_context(context).layer(timeout.clone()).layer(retry.clone())
+        };
+        let operator = finish(place.operator()?);
+        let public = place.public().map(|place| place.operator()).transpose()?.map(finish);
+        Ok(Self { place, operator, public, transport, signing })
+    }
+
+    /// Where an object is, without a signature.
+    pub(super) async fn url(&self, key: &Key) -> Result<http::Uri, StoreError> {
+        bare(&self.operator, key).await
+    }
+
+    /// An address of an object that works without a login, for a while.
+    pub(super) async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+        let Some(signing) = &self.signing else {
+            if !self.operator.info().capability().presign_read {
+                return Ok(None);
+            }
+            let signed = within(PATIENCE, self.operator.presign_read(key.as_str(), life)).await?.map_err(why)?;
+            return Url::parse(&signed.uri().to_string()).map(Some).map_err(StoreError::failed);
+        };
+        let uri = bare(self.public.as_ref().unwrap_or(&self.operator), key).await?;
+        let (mut parts, ()) = Request::get(uri).body(()).map_err(StoreError::failed)?.into_parts();
+        let public = self.place.public_host();
+        let sign = async {
+            let host = public.as_ref().map(|(_, host)| &**host);
+            signing.link(&mut parts, host, life).await.map_err(client::unsigned)
+        };
+        within(PATIENCE, sign).await?.map_err(why)?;
+        let mut signed = parts.uri.into_parts();
+        if let Some((scheme, host)) = public {
+            signed.scheme = Some(scheme.parse().map_err(StoreError::failed)?);
+            signed.authority = Some(host.parse().map_err(StoreError::failed)?);
+        }
+        let signed = http::Uri::from_parts(signed).map_err(StoreError::failed)?;
+        Url::parse(&signed.to_string()).map(Some).map_err(StoreError::failed)
+    }
+}
+
+/// Address of an object as its operator writes it: each cloud has its own form.
+async fn bare(operator: &Operator, key: &Key) -> Result<http::Uri, StoreError> {
+    let presigned = within(PATIENCE, operator.presign_read(key.as_str(), Duration::from_mins(1))).await?;
+    let uri = presigned.map_err(why)?.uri().to_string();
+    let path = uri.split('?').next().unwrap_or_default();
+    path.parse().map_err(StoreError::failed)
+}
+
+/// Waits, but not for ever.
+pub(super) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, opendal::Error>>,
+) -> Result<Result<T, opendal::Error>, StoreError> {
+    tokio::time::timeout(patience, work).await.map_err(|_| StoreError::TimedOut)
+}
+
+pub(super) fn absent_as_none<T>(done: Result<T, opendal::Error>) -> Result<Option<T>, StoreError> {
+    match done {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(why(error)),
+    }
+}
+
+pub(super) fn why(error: opendal::Error) -> StoreError {
+    if error.kind() == ErrorKind::PermissionDenied {
+        StoreError::Denied(error.into())
+    } else {
+        StoreError::failed(error)
+    }
+}

@@ -1,0 +1,252 @@
+//! The requests of an upload in parts, as S3, COS, OSS and OBS understand them alike: begun by one process, it goes on
+//! in another, for which `OpenDAL` has no way.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{Method, Request, Response, StatusCode};
+use opendal::Buffer;
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::StoreError;
+use url::form_urlencoded::byte_serialize;
+
+use super::bucket::{Bucket, PATIENCE, REQUEST, RETRIES, why};
+
+/// How long sending a part may take, each time it is tried.
+const PART: Duration = Duration::from_mins(1);
+/// How long a store may put parts together.
+const COMPLETE: Duration = Duration::from_mins(5);
+/// Pause before the first repetition; each is twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest answer that is looked at.
+const MAX_ANSWER: usize = 64 << 10;
+/// Longest id and longest entity tag.
+const MAX_WORD: usize = 1024;
+
+/// One upload of one object.
+#[derive(Clone, Copy)]
+pub(super) struct Multipart<'a> {
+    pub(super) bucket: &'a Bucket,
+    pub(super) key: &'a Key,
+}
+
+/// What a store says instead of yes.
+pub(super) enum Refusal {
+    /// The upload is not there (any more).
+    Gone,
+    Error(StoreError),
+}
+
+struct Ask<'a> {
+    method: Method,
+    query: &'a str,
+    body: Bytes,
+    patience: Duration,
+}
+
+impl Multipart<'_> {
+    /// Begins an upload, and returns its id.
+    pub(super) async fn create(self) -> Result<String, StoreError> {
+        let ask = Ask { method: Method::POST, query: "uploads", body: Bytes::new(), patience: REQUEST };
+        let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
+        let id = text_of(answer.body(), "UploadId").unwrap_or_default();
+        is_word(&id).then_some(id).ok_or_else(|| StoreError::failed("the answer to a new upload has no id"))
+    }
+
+    /// Sends a part; the first is number 1. Returns its entity tag, without quotes.
+    pub(super) async fn part(self, id: &str, number: usize, bytes: Bytes) -> Result<String, StoreError> {
+        let query = format!("partNumber={number}&{}", upload(id));
+        let ask = Ask { method: Method::PUT, query: &query, body: bytes, patience: PART };
+        let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
+        let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+        let tag = tag.trim_matches('"');
+        is_word(tag).then(|| tag.to_owned()).ok_or_else(|| StoreError::failed("a part came without an entity tag"))
+    }
+
+    /// Whether an upload is there. A store that does not let us see is believed to have it.
+    pub(super) async fn is_there(self, id: &str) -> Result<bool, StoreError> {
+        let query = format!("max-parts=1&{}", upload(id));
+        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new(), patience: REQUEST };
+        match self.ask(ask).await {
+            Ok(_) | Err(Refusal::Error(StoreError::Denied(_))) => Ok(true),
+            Err(Refusal::Gone) => Ok(false),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// Puts the parts together. Some stores begin to say yes before they know, and then put an error into the answer.
+    pub(super) async fn complete(self, id: &str, tags: &[String]) -> Result<(), Refusal> {
+        use std::fmt::Write as _;
+        let mut xml = String::from("<CompleteMultipartUpload>");
+        for (index, tag) in tags.iter().enumerate() {
+            // What is between the tags needs no escapes: see `is_word`.
+            let number = index + 1;
+            let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag></Part>");
+        }
+        xml.push_str("</CompleteMultipartUpload>");
+        let ask = Ask { method: Method::POST, query: &upload(id), body: xml.into(), patience: COMPLETE };
+        let answer = self.ask(ask).await?;
+        if text_of(answer.body(), "ETag").is_some() {
+            return Ok(());
+        }
+        Err(Refusal::Error(StoreError::failed("the answer to a finished upload says nothing of an object")))
+    }
+
+    /// Takes it back.
+    pub(super) async fn abort(self, id: &str) -> Result<(), StoreError> {
+        let ask = Ask { method: Method::DELETE, query: &upload(id), body: Bytes::new(), patience: REQUEST };
+        match self.ask(ask).await {
+            Ok(_) | Err(Refusal::Gone) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+        }
+    }
+
+    /// Asks, again where it may help.
+    async fn ask(self, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
+        let url = format!("{}?{}", self.bucket.url(self.key).await.map_err(Refusal::Error)?, ask.query);
+        let mut pause = PAUSE;
+        for _ in 0..RETRIES {
+            match self.ask_once(&url, &ask).await {
+                Err(Trial::Temporary(_)) => {}
+                Err(Trial::Final(refusal)) => return Err(refusal),
+                Ok(answer) => return Ok(answer),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.ask_once(&url, &ask).await.map_err(|trial| match trial {
+            Trial::Temporary(error) => Refusal::Error(error),
+            Trial::Final(refusal) => refusal,
+        })
+    }
+
+    async fn ask_once(self, url: &str, ask: &Ask<'_>) -> Result<Response<Bytes>, Trial> {
+        let fatal = |error: http::Error| Trial::Final(Refusal::Error(StoreError::failed(error)));
+        let mut request = Request::builder().method(&ask.method).uri(url);
+        if matches!(ask.method, Method::POST | Method::PUT) {
+            request = request.header(CONTENT_LENGTH, ask.body.len());
+        }
+        if ask.method == Method::POST && !ask.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/xml");
+        }
+        let request = request.body(Buffer::from(ask.body.clone())).map_err(fatal)?;
+        // Credentials may have to be fetched first.
+        let patience = ask.patience.max(PATIENCE);
+        let answer = match tokio::time::timeout(patience, self.bucket.transport.send(request)).await {
+            Err(_) => return Err(Trial::Temporary(StoreError::TimedOut)),
+            Ok(Err(error)) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
+            Ok(Err(error)) => return Err(Trial::Final(Refusal::Error(why(error)))),
+            Ok(Ok(answer)) => answer.map(|body| body.to_bytes()),
+        };
+        judge(answer)
+    }
+}
+
+/// What came of asking once.
+enum Trial {
+    /// It may be otherwise the next time.
+    Temporary(StoreError),
+    Final(Refusal),
+}
+
+/// An answer's status counts, and an error in its body counts more.
+fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Trial> {
+    let status = answer.status();
+    let code = error_code(answer.body());
+    if status.is_success() && code.is_none() {
+        return Ok(answer);
+    }
+    let code = code.unwrap_or_default();
+    let what = format!("{status} {code}").trim_end().to_owned();
+    let is_busy = matches!(&*code, "InternalError" | "RequestTimeout" | "SlowDown" | "ServiceUnavailable");
+    let is_for_now = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if is_busy || is_for_now || status.is_server_error() {
+        return Err(Trial::Temporary(StoreError::failed(what)));
+    }
+    Err(Trial::Final(match (status, &*code) {
+        (_, "NoSuchUpload") => Refusal::Gone,
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Refusal::Error(StoreError::Denied(what.into())),
+        _ => Refusal::Error(StoreError::failed(what)),
+    }))
+}
+
+impl Refusal {
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Gone => StoreError::failed("the upload is not there any more"),
+            Self::Error(error) => error,
+        }
+    }
+}
+
+fn upload(id: &str) -> String {
+    format!("uploadId={}", byte_serialize(id.as_bytes()).collect::<String>())
+}
+
+/// Whether it is short, visible, and nothing but itself between words and in XML.
+pub(super) fn is_word(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'*');
+    !text.is_empty() && text.len() <= MAX_WORD && text.bytes().all(is_plain)
+}
+
+/// The code of an error, where there is one.
+fn error_code(xml: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
+    text.contains("<Error>").then(|| text_of(xml, "Code").unwrap_or_default())
+}
+
+/// What stands in the first element of this name. The answers that we read are flat, and their words are plain.
+fn text_of(xml: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(inner.trim().replace("&quot;", "\"").replace("&#34;", "\"").replace("&amp;", "&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, body: &'static str) -> &'static str {
+        let answer = Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap();
+        match judge(answer) {
+            Ok(_) => "yes",
+            Err(Trial::Temporary(_)) => "again",
+            Err(Trial::Final(Refusal::Gone)) => "gone",
+            Err(Trial::Final(Refusal::Error(StoreError::Denied(_)))) => "denied",
+            Err(Trial::Final(Refusal::Error(_))) => "no",
+        }
+    }
+
+    #[test]
+    fn an_answer_is_what_its_body_says() {
+        for (status, body, expected) in [
+            (200, "", "yes"),
+            (200, "<CompleteMultipartUploadResult><ETag>\"x-1\"</ETag></CompleteMultipartUploadResult>", "yes"),
+            (200, "  \n<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code></Error>", "again"),
+            (200, "<Error><Code>InvalidPart</Code><Message>m</Message></Error>", "no"),
+            (404, "<Error><Code>NoSuchUpload</Code></Error>", "gone"),
+            (404, "<Error><Code>NoSuchBucket</Code></Error>", "no"),
+            (403, "<Error><Code>AccessDenied</Code></Error>", "denied"),
+            (500, "", "again"),
+            (503, "<Error><Code>SlowDown</Code></Error>", "again"),
+            (429, "", "again"),
+            (400, "<Error><Code>RequestTimeout</Code></Error>", "again"),
+            (301, "", "no"),
+        ] {
+            assert_eq!(judged(status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_and_nothing_is_smuggled_with_them() {
+        let answer = b"<InitiateMultipartUploadResult xmlns=\"x\"><UploadId>a+b/c=</UploadId></InitiateMultipartUploadResult>";
+        assert_eq!(text_of(answer, "UploadId").as_deref(), Some("a+b/c="));
+        assert_eq!(text_of(b"<UploadId>", "UploadId"), None);
+        assert_eq!(upload("a+b/c="), "uploadId=a%2Bb%2Fc%3D");
+        for bad in ["", "a b", "a\nb", "</ETag>", "\"", "é"] {
+            assert!(!is_word(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Signatures, of our own requests and of links. `OpenDAL` builds requests without: it signs for OSS in a way that new
+//! buckets do not take any more, and keeps credentials for longer than some platforms lend them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::header::{AUTHORIZATION, DATE, HOST};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use opendal::HttpTransporter;
+use reqsign_core::{Context, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential};
+use reqsign_file_read_tokio::TokioFileRead;
+
+use super::address::{Cloud, Place};
+use super::credentials::{Credentials, Login, of_tencent_function};
+
+/// Signs for one bucket.
+pub(super) struct Signing {
+    place: Place,
+    context: Context,
+    credentials: Arc<Credentials>,
+    /// With the number of the login that it signs with.
+    current: Mutex<(u64, Arc<dyn Sign>)>,
+}
+
+#[async_trait]
+trait Sign: Send + Sync {
+    async fn sign(&self, parts: &mut Parts, life: Option<Duration>) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<K: SigningCredential> Sign for Signer<K> {
+    async fn sign(&self, parts: &mut Parts, life: Option<Duration>) -> Result<(), Error> {
+        Self::sign(self, parts, life).await
+    }
+}
+
+impl Signing {
+    /// `None`: `OpenDAL` does it itself for this cloud. The transport is for asking a machine or a token service who
+    /// we are.
+    pub(super) fn of(place: &Place, credentials: Arc<Credentials>, transport: HttpTransporter) -> Option<Self> {
+        let context = Context::new().with_file_read(TokioFileRead).with_http_send(transport).with_env(OsEnv);
+        let (number, login) = credentials.newer_than(u64::MAX).unwrap_or_default();
+        let first = signer(place, &context, login)?;
+        Some(Self { place: place.clone(), context, credentials, current: Mutex::new((number, first)) })
+    }
+
+    fn current(&self) -> Arc<dyn Sign> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, login)) = self.credentials.newer_than(current.0)
+            && let Some(signer) = signer(&self.place, &self.context, login)
+        {
+            *current = (number, signer);
+        }
+        Arc::clone(&current.1)
+    }
+
+    /// Signs what goes out now, whatever signature it has.
+    pub(super) async fn request(&self, parts: &mut Parts) -> Result<(), Error> {
+        const TOKENS: [&str; 2] = ["x-cos-security-token", "x-obs-security-token"];
+        for name in [AUTHORIZATION, DATE, HOST].into_iter().chain(TOKENS.map(HeaderName::from_static)) {
+            parts.headers.remove(name);
+        }
+        if self.place.cloud == Cloud::Oss {
+            // So that a list of signed headers is never empty.
+            set_host(parts, None)?;
+        }
+        self.current().sign(parts, None).await?;
+        if self.place.cloud == Cloud::Oss {
+            tighten(parts)?;
+        }
+        Ok(())
+    }
+
+    /// Signs a link, for a host of another name where one is given. Of the headers, at most the host is signed: whoever
+    /// follows it may ask for a range.
+    pub(super) async fn link(&self, parts: &mut Parts, host: Option<&str>, life: Duration) -> Result<(), Error> {
+        parts.headers.clear();
+        if self.place.cloud == Cloud::Oss {
+            set_host(parts, host)?;
+        }
+        self.current().sign(parts, Some(life)).await
+    }
+}
+
+fn set_host(parts: &mut Parts, host: Option<&str>) -> Result<(), Error> {
+    let own = parts.uri.authority().map(http::uri::Authority::as_str);
+    parts.headers.insert(HOST, HeaderValue::from_str(host.or(own).unwrap_or_default())?);
+    Ok(())
+}
+
+/// Without spaces behind commas, as OSS's own tools write it.
+fn tighten(parts: &mut Parts) -> Result<(), Error> {
+    if let Some(text) = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
+        let mut value = HeaderValue::from_str(&text.replace(", ", ","))?;
+        value.set_sensitive(true);
+        parts.headers.insert(AUTHORIZATION, value);
+    }
+    Ok(())
+}
+
+fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<dyn Sign>> {
+    match place.cloud {
+        #[cfg(feature = "s3")]
+        Cloud::S3 => {
+            use reqsign_aws_v4::{DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
+            let known = login.map(|login| {
+                let known = StaticCredentialProvider::new(&login.id, &login.secret);
+                login.token.iter().fold(known, |known, token| known.with_session_token(token))
+            });
+            let chain = ProvideCredentialChain::new();
+            let chain = match known {
+                Some(known) => chain.push(known),
+                None => chain.push(DefaultCredentialProvider::new()),
+            };
+            Some(over(context, chain, RequestSigner::new("s3", &place.region)))
+        }
+        #[cfg(feature = "oss")]
+        Cloud::Oss => {
+            use reqsign_aliyun_oss::{
+                DefaultCredentialProvider, RequestSigner, SigningVersion, StaticCredentialProvider,
+            };
+            let known = login.map(|login| {
+                let known = StaticCredentialProvider::new(&login.id, &login.secret);
+                login.token.iter().fold(known, |known, token| known.with_security_token(token))
+            });
+            let chain = ProvideCredentialChain::new();
+            let chain = match known {
+                Some(known) => chain.push(known),
+                None => chain.push(DefaultCredentialProvider::new()),
+            };
+            let signer = RequestSigner::new(&place.bucket).with_region(&place.region);
+            Some(over(context, chain, signer.with_signing_version(SigningVersion::V4)))
+        }
+        #[cfg(feature = "cos")]
+        Cloud::Cos => {
+            use reqsign_tencent_cos::{DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
+            let chain = ProvideCredentialChain::new();
+            let chain = match login.or_else(|| of_tencent_function(|name| context.env_var(name))) {
+                Some(Login { id, secret, token: Some(token) }) => {
+                    chain.push(StaticCredentialProvider::with_security_token(&id, &secret, &token))
+                }
+                Some(Login { id, secret, token: None }) => chain.push(StaticCredentialProvider::new(&id, &secret)),
+                None => chain.push(DefaultCredentialProvider::new()),
+            };
+            Some(over(context, chain, RequestSigner::new()))
+        }
+        #[cfg(feature = "obs")]
+        Cloud::Obs => {
+            use reqsign_huaweicloud_obs::{EnvCredentialProvider, RequestSigner, StaticCredentialProvider};
+            let chain = ProvideCredentialChain::new();
+            let chain = match login {
+                Some(Login { id, secret, token: Some(token) }) => {
+                    chain.push(StaticCredentialProvider::with_security_token(&id, &secret, &token))
+                }
+                Some(Login { id, secret, token: None }) => chain.push(StaticCredentialProvider::new(&id, &secret)),
+                None => chain.push(EnvCredentialProvider::new()),
+            };
+            Some(over(context, chain, RequestSigner::new(&place.bucket)))
+        }
+        Cloud::Gcs | Cloud::Azblob => None,
+        #[cfg(not(all(feature = "s3", feature = "oss", feature = "cos", feature = "obs")))]
+        _ => None,
+    }
+}
+
+fn over<K: SigningCredential>(
+    context: &Context,
+    chain: ProvideCredentialChain<K>,
+    signer: impl SignRequest<Credential = K>,
+) -> Arc<dyn Sign> {
+    Arc::new(Signer::new(context.clone(), chain, signer))
+}

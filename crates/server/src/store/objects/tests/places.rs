@@ -1,0 +1,69 @@
+//! Addresses.
+
+use super::*;
+
+fn place(text: &str) -> Result<Place, StoreError> {
+    Place::parse(&text.parse().unwrap(), |_| None)
+}
+
+#[test]
+fn an_address_says_where_and_nothing_else() {
+    for (text, region, endpoint) in [
+        ("s3://bucket/prefix?region=eu-1&endpoint=https://s3.test", "eu-1", "https://s3.test"),
+        ("s3://bucket", "us-east-1", ""),
+        ("oss://b?region=cn-hangzhou", "cn-hangzhou", "https://oss-cn-hangzhou.aliyuncs.com"),
+        (
+            "oss://b/p?endpoint=https://oss-cn-beijing-internal.aliyuncs.com/",
+            "cn-beijing",
+            "https://oss-cn-beijing-internal.aliyuncs.com",
+        ),
+        ("cos://b-125?region=ap-hongkong", "ap-hongkong", "https://cos.ap-hongkong.myqcloud.com"),
+        ("obs://b?region=cn-north-4", "cn-north-4", "https://obs.cn-north-4.myhuaweicloud.com"),
+        ("gcs://b/p", "", ""),
+        ("azblob://c/p?account=mine", "", "https://mine.blob.core.windows.net"),
+    ] {
+        let place = place(text).unwrap();
+        assert_eq!((&*place.region, &*place.endpoint), (region, endpoint), "{text}");
+        place.operator().unwrap();
+    }
+    for text in [
+        "s3://bucket?access_key_id=x",
+        "s3://bucket?region=",
+        "s3://bucket?endpoint=s3.test",
+        "s3://bucket?endpoint=ftp://s3.test",
+        "s3://bucket?endpoint=https://key:secret@s3.test",
+        "oss://bucket",
+        "oss://bucket?endpoint=https://images.example.com",
+        "cos://bucket",
+        "obs://bucket",
+        "obs://bucket?region=x&public_endpoint=https://x.test",
+        "azblob://container",
+        "gcs://bucket?region=x",
+    ] {
+        assert!(place(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_region_comes_from_where_amazons_functions_have_it() {
+    let known = |name: &str| (name == "AWS_REGION").then(|| "eu-central-1".to_owned());
+    assert_eq!(Place::parse(&"s3://b".parse().unwrap(), known).unwrap().region, "eu-central-1");
+    assert_eq!(Place::parse(&"s3://b?region=x".parse().unwrap(), known).unwrap().region, "x");
+}
+
+#[test]
+fn a_function_of_tencents_finds_its_login_by_other_names() {
+    let all =
+        [("TENCENTCLOUD_SECRETID", "i"), ("TENCENTCLOUD_SECRETKEY", "k"), ("TENCENTCLOUD_SESSIONTOKEN", "t")];
+    let found = |count: usize| {
+        let known = &all[..count];
+        credentials::of_tencent_function(|name| {
+            known.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    assert_eq!(found(1), None);
+    assert_eq!(found(2).unwrap().token, None);
+    let login = found(3).unwrap();
+    assert_eq!((&*login.id, &*login.secret, login.token.as_deref()), ("i", "k", Some("t")));
+    assert!(!format!("{login:?}").contains('k'), "secrets are not printed");
+}

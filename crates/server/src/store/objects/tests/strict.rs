@@ -1,0 +1,123 @@
+//! The server of the tests, as strict about uploads in parts as the real ones: an upload is of one key, a part is what
+//! its entity tag says, and what is over is gone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use s3s_fs::FileSystem;
+
+pub(super) struct Strict {
+    files: FileSystem,
+    uploads: Mutex<HashMap<String, Sent>>,
+}
+
+/// A key, and the entity tags of its parts.
+#[derive(Default)]
+struct Sent {
+    key: String,
+    tags: HashMap<i32, ETag>,
+}
+
+impl Strict {
+    pub(super) fn new(files: FileSystem) -> Self {
+        Self { files, uploads: Mutex::default() }
+    }
+
+    fn uploads(&self) -> std::sync::MutexGuard<'_, HashMap<String, Sent>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, id: &str, key: &str) -> S3Result<()> {
+        if self.uploads().get(id).is_some_and(|sent| sent.key == key) {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchUpload))
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Strict {
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let key = req.input.key.clone();
+        let answer = self.files.create_multipart_upload(req).await?;
+        let id = answer.output.upload_id.clone().unwrap_or_default();
+        self.uploads().insert(id, Sent { key, ..Sent::default() });
+        Ok(answer)
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let (id, number) = (req.input.upload_id.clone(), req.input.part_number);
+        self.check(&id, &req.input.key)?;
+        let answer = self.files.upload_part(req).await?;
+        if let (Some(tag), Some(sent)) = (answer.output.e_tag.clone(), self.uploads().get_mut(&id)) {
+            sent.tags.insert(number, tag);
+        }
+        Ok(answer)
+    }
+
+    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.check(&req.input.upload_id, &req.input.key)?;
+        self.files.list_parts(req).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let id = req.input.upload_id.clone();
+        self.check(&id, &req.input.key)?;
+        let parts = req.input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_ref());
+        for part in parts.into_iter().flatten() {
+            let known = self.uploads().get(&id).and_then(|sent| sent.tags.get(&part.part_number?).cloned());
+            if known.is_none() || known != part.e_tag {
+                return Err(s3_error!(InvalidPart));
+            }
+        }
+        let answer = self.files.complete_multipart_upload(req).await?;
+        self.uploads().remove(&id);
+        Ok(answer)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let id = req.input.upload_id.clone();
+        self.check(&id, &req.input.key)?;
+        self.uploads().remove(&id);
+        self.files.abort_multipart_upload(req).await
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.files.get_object(req).await
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.files.head_object(req).await
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.files.put_object(req).await
+    }
+
+    async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.files.delete_object(req).await
+    }
+
+    async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.files.list_objects(req).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.files.list_objects_v2(req).await
+    }
+}

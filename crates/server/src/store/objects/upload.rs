@@ -1,0 +1,108 @@
+//! A blob that goes to the bucket part by part, with nothing kept on this machine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::{StoreError, Upload};
+
+use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
+use super::multipart::{Multipart, Refusal, is_word};
+use crate::store::parked;
+
+/// Between 5 MiB, the least that S3 takes, and what a small function has memory for: blobs of up to 78 GiB.
+pub(super) const PART_BYTES: usize = 8 << 20;
+/// Parts of one upload.
+const MAX_PARTS: usize = 10_000;
+/// First word of what is parked: its form.
+const FORM: &str = "object-1";
+
+pub(super) struct ObjectUpload {
+    bucket: Arc<Bucket>,
+    key: Key,
+    id: String,
+    /// Entity tags of the parts sent so far.
+    tags: Vec<String>,
+    /// Their bytes.
+    bytes: u64,
+}
+
+impl ObjectUpload {
+    pub(super) async fn begin(bucket: &Arc<Bucket>, key: &Key) -> Result<Self, StoreError> {
+        let id = Multipart { bucket, key }.create().await?;
+        Ok(Self { bucket: Arc::clone(bucket), key: key.clone(), id, tags: Vec::new(), bytes: 0 })
+    }
+
+    /// Goes on where somebody parked; `None`: the bucket has no such upload.
+    pub(super) async fn resume(bucket: &Arc<Bucket>, key: &Key, parked: &str) -> Result<Option<Self>, StoreError> {
+        let Some((id, bytes, tags)) = parse(key, parked) else { return Ok(None) };
+        if !(Multipart { bucket, key }).is_there(&id).await? {
+            return Ok(None);
+        }
+        Ok(Some(Self { bucket: Arc::clone(bucket), key: key.clone(), id, tags, bytes }))
+    }
+
+    fn multipart(&self) -> Multipart<'_> {
+        Multipart { bucket: &self.bucket, key: &self.key }
+    }
+}
+
+fn parse(key: &Key, parked: &str) -> Option<(String, u64, Vec<String>)> {
+    let mut words = parked::open(key, parked)?.split(' ');
+    let (form, id, bytes) = (words.next()?, words.next()?, words.next()?.parse().ok()?);
+    let tags: Vec<String> = words.take(MAX_PARTS + 1).map(str::to_owned).collect();
+    let is_right = form == FORM && is_word(id) && tags.len() <= MAX_PARTS && tags.iter().all(|tag| is_word(tag));
+    is_right.then(|| (id.to_owned(), bytes, tags))
+}
+
+#[async_trait]
+impl Upload for ObjectUpload {
+    fn part_bytes(&self) -> usize {
+        PART_BYTES
+    }
+
+    async fn part(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let length = bytes.len();
+        let has_ended = self.bytes != (self.tags.len() * PART_BYTES) as u64;
+        if length == 0 || length > PART_BYTES || has_ended || self.tags.len() >= MAX_PARTS {
+            return Err(StoreError::failed(format!("a part of {length} bytes behind {}", self.bytes)));
+        }
+        let tag = self.multipart().part(&self.id, self.tags.len() + 1, bytes).await?;
+        self.tags.push(tag);
+        self.bytes += length as u64;
+        Ok(())
+    }
+
+    fn park(&self) -> String {
+        let mut line = format!("{FORM} {} {}", self.id, self.bytes);
+        for tag in &self.tags {
+            line.push(' ');
+            line.push_str(tag);
+        }
+        parked::seal(&self.key, &line)
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let path = self.key.as_str();
+        if self.tags.is_empty() {
+            // No store makes an object of no parts.
+            within(PATIENCE, self.bucket.operator.write(path, Bytes::new())).await?.map_err(why)?;
+            return self.multipart().abort(&self.id).await;
+        }
+        match self.multipart().complete(&self.id, &self.tags).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+            Err(Refusal::Gone) => {
+                // It may have been done when the answer was lost, and was asked for again.
+                let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(path)).await?)?;
+                let is_done = found.is_some_and(|found| found.content_length() == self.bytes);
+                if is_done { Ok(()) } else { Err(Refusal::Gone.into_error()) }
+            }
+        }
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        self.multipart().abort(&self.id).await
+    }
+}
