@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::bucket::Bucket;
 use crate::stage::engine_turn;
 
 const CLIENTS: u32 = 100;
@@ -223,4 +224,37 @@ fn four_processes_on_one_folder_cost_one_download() -> Outcome {
         .collect::<Outcome<Vec<_>>>()?;
     crowd(&faucet, &proxies.iter().collect::<Vec<_>>(), 12)?;
     sent_once(&faucet)
+}
+
+/// Four processes on one bucket, each with some more lines in its config.
+fn four_on_a_bucket(faucet: &Arc<Faucet>, bucket: &Bucket, lines: &str) -> Outcome {
+    let proxies = (0..4)
+        .map(|process| {
+            let setup = Setup::new().config(lines).upstream("reg.test", faucet.address(), &["default = true"]);
+            bucket.kept_by(setup, process).start()
+        })
+        .collect::<Outcome<Vec<_>>>()?;
+    crowd(faucet, &proxies.iter().collect::<Vec<_>>(), 12).map(|_| ())
+}
+
+#[test]
+fn four_processes_on_one_bucket_cost_one_download_where_it_ends_in_time() -> Outcome {
+    let _turn = engine_turn();
+    let (faucet, bucket) = (faucet()?, Bucket::start()?);
+    let seconds = deadline(&faucet).as_secs();
+    let lines = format!("[cache]\nfill.wait = \"{seconds}s\"\n[timeouts]\nhead = \"{seconds}s\"");
+    four_on_a_bucket(&faucet, &bucket, &lines)?;
+    sent_once(&faucet)
+}
+
+#[test]
+fn four_processes_on_one_bucket_cost_at_most_a_download_each_where_it_takes_longer() -> Outcome {
+    let _turn = engine_turn();
+    let (faucet, bucket) = (faucet()?, Bucket::start()?);
+    // One connection is slower than this, whatever the machine can do.
+    four_on_a_bucket(&faucet, &bucket, "[cache]\nfill.wait = \"1s\"\nfill.parts = 1")?;
+    let whole = faucet.asked().iter().filter(|what| *what == "GET whole").count();
+    ensure((2..=4).contains(&whole), format_args!("{whole} downloads by four processes: {:?}", faucet.asked()))?;
+    let most = 4 * faucet.length() + ON_ITS_WAY;
+    ensure(faucet.sent() < most, format_args!("the upstream sent {} bytes of {}", faucet.sent(), faucet.length()))
 }

@@ -15,6 +15,7 @@ mod podman;
 mod skopeo;
 
 mod accounts;
+mod bucket;
 mod cache;
 mod crowd;
 mod lifecycle;
