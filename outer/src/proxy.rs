@@ -27,6 +27,7 @@ pub struct Setup {
     users: Vec<(&'static str, &'static str)>,
     variables: Vec<(String, String)>,
     port: Option<u16>,
+    listens_by_itself: bool,
     has_cache: bool,
 }
 
@@ -92,6 +93,12 @@ impl Setup {
         self
     }
 
+    /// Is not told where to listen.
+    pub fn listens_by_itself(mut self) -> Self {
+        self.listens_by_itself = true;
+        self
+    }
+
     pub fn start(self) -> Outcome<Proxy> {
         let folder = tempfile::tempdir()?;
         let program = self.program(folder.path())?;
@@ -124,7 +131,9 @@ impl Setup {
     fn program(self, folder: &Path) -> Outcome<Program> {
         let listen = format!("127.0.0.1:{}", self.port.unwrap_or(0));
         let mut program = Program::at("registry-proxy", &binary()?)?;
-        program = program.argument("--listen").argument(listen);
+        if !self.listens_by_itself {
+            program = program.argument("--listen").argument(listen);
+        }
         if !self.config.is_empty() {
             fs::write(folder.join("signing-key"), SIGNING_KEY)?;
             write_config(folder, &self.config)?;

@@ -1,5 +1,6 @@
 //! What a machine must have, and how it gets it.
 
+pub(crate) mod emulator;
 pub(crate) mod npm;
 mod packages;
 pub(crate) mod target;
@@ -49,13 +50,15 @@ struct Needs {
     targets: Vec<&'static str>,
     /// What drives the Worker, from npm.
     npm: bool,
+    /// The emulator of AWS Lambda.
+    emulator: bool,
 }
 
 /// Fails with the names of what the tests lack, unless it may be and has been installed.
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
-    let mut needs =
-        Needs { tools: INNER_TOOLS.into_iter().chain(outer).collect(), targets: vec![WASM], npm: arguments.outer };
+    let tools = INNER_TOOLS.into_iter().chain(outer).collect();
+    let mut needs = Needs { tools, targets: vec![WASM], npm: arguments.outer, emulator: arguments.outer };
     if arguments.outer {
         // What users run is what the outer tests run.
         needs.targets.push(Target::X86_64.triple());
@@ -69,6 +72,7 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
         tools: targets.iter().flat_map(|target| target.tools()).collect(),
         targets: targets.iter().map(|target| target.triple()).collect(),
         npm: false,
+        emulator: false,
     };
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
 }
@@ -82,7 +86,7 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new(), npm: false };
+    let needs = Needs { tools, targets: Vec::new(), npm: false, emulator: false };
     if install && needs.tools.len() > 2 {
         needs.install()?;
         return prepare_python(false);
@@ -100,7 +104,8 @@ impl Needs {
         let targets = targets.iter().map(|target| format!("  {target}: rustup target add {target}"));
         let npm =
             self.lacks_npm().then(|| format!("  from npm, in {}: {}", npm::folder().display(), npm::names()));
-        let lines: Vec<String> = tools.chain(targets).chain(npm).collect();
+        let emulator = self.lacks_emulator().then(|| format!("  cargo-lambda: {}", emulator::path().display()));
+        let lines: Vec<String> = tools.chain(targets).chain(npm).chain(emulator).collect();
         if lines.is_empty() {
             return Ok(());
         }
@@ -128,11 +133,18 @@ impl Needs {
             );
             npm::install()?;
         }
+        if self.lacks_emulator() {
+            emulator::install()?;
+        }
         Ok(())
     }
 
     fn lacks_npm(&self) -> bool {
         self.npm && !npm::is_there()
+    }
+
+    fn lacks_emulator(&self) -> bool {
+        self.emulator && !emulator::is_there()
     }
 
     fn missing(&self) -> (Vec<&Tool>, Vec<&'static str>) {

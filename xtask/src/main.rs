@@ -23,8 +23,9 @@ Usage: cargo xtask <task> [options]
   test [--install] [--inner-only | --outer-only]
         Runs every test. The inner ones need Rust only. The outer ones start real registries
         and real clients (skopeo, podman, containerd, Docker) around the finished binary, on
-        loopback addresses and in temporary folders, and check the files of deploy/. What a machine lacks is named, with the
-        Debian package that has it; with --install it is announced and then installed.
+        loopback addresses and in temporary folders, and check the files of deploy/. What a machine
+        lacks is named, with the Debian package that has it; with --install it is announced and then
+        installed (the emulator of AWS Lambda from PyPI, into a folder of its own below ~/.cache).
         A single outer test:  cargo xtask test --outer-only -- name_of_the_test
 
   bench [arguments]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
 use crate::machine::target::Target;
-use crate::machine::{self, is_root};
+use crate::machine::{self, emulator, is_root};
 use crate::run::{Shown, cargo, host_triple, target_folder};
 use crate::{deploy, package, worker};
 
@@ -17,6 +17,9 @@ const PACKAGES_VARIABLE: &str = "PACKAGES_UNDER_TEST";
 const WORKER_VARIABLE: &str = "WORKER_UNDER_TEST";
 const TOOLS_VARIABLE: &str = "WORKER_TOOLS";
 const NODE_VARIABLE: &str = "WORKER_NODE";
+
+/// What else the outer tests want of the environment: the cargo that the emulator of AWS Lambda asks, and how much to do.
+const TOLD: [&str; 3] = ["CARGO", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB"];
 
 pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     machine::prepare(arguments)?;
@@ -44,6 +47,7 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
         (WORKER_VARIABLE, worker_folder()),
         (TOOLS_VARIABLE, machine::npm::folder()),
         (NODE_VARIABLE, machine::npm::node()),
+        (emulator::VARIABLE, emulator::path()),
     ];
     let command = cargo(&["test", "-p", "registry-proxy-outer"]);
     let mut command = variables
@@ -52,8 +56,9 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
     if !is_root() {
         // Engines mount file systems. cargo stays who it is; only the tests become root.
         let runner = format!("CARGO_TARGET_{}_RUNNER", host_triple()?.to_uppercase().replace('-', "_"));
-        command = command
-            .variable(&runner, &format!("sudo --preserve-env={}", variables.map(|(name, _)| name).join(",")));
+        let names = variables.iter().map(|(name, _)| *name).chain(TOLD);
+        let names = names.collect::<Vec<_>>().join(",");
+        command = command.variable(&runner, &format!("sudo --preserve-env={names}"));
     }
     if !rest.is_empty() {
         command = command.arguments(["--".to_owned()]).arguments(rest.iter().cloned());

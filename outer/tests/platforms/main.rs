@@ -2,8 +2,9 @@
 //!
 //! A gateway between the clients and the finished binary enforces what the platform enforces; see
 //! `registry_proxy_outer::gateway`. [`gateway`] tests that gateway, [`limits`] that a proxy which knows nothing of a
-//! platform's limits breaks them, and [`pulls`] that ours does not.
+//! platform's limits breaks them, and [`pulls`] and [`answers`] that ours does not.
 
+mod answers;
 mod gateway;
 mod limits;
 mod pulls;

@@ -1,5 +1,6 @@
 //! What all of them start from.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -36,7 +37,7 @@ pub(crate) enum Kept {
 pub(crate) struct Scene {
     pub(crate) function: Function,
     pub(crate) front: StorageFront,
-    _objects: Option<Objects>,
+    objects: Option<Objects>,
     _registry: Registry,
     _folder: TempDir,
 }
@@ -70,7 +71,12 @@ impl Scene {
             };
             more(setup.upstream("reg.test", front.address(), &["default = true"]))
         })?;
-        Ok(Self { function, front, _objects: objects, _registry: registry, _folder: folder })
+        Ok(Self { function, front, objects, _registry: registry, _folder: folder })
+    }
+
+    /// Where the function's object store listens.
+    pub(crate) fn store(&self) -> Option<SocketAddr> {
+        self.objects.as_ref().map(Objects::address)
     }
 
     /// No rule of the platform was broken, and none of its secrets got out.

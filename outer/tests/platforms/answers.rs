@@ -1,0 +1,101 @@
+//! Single answers, as they arrive behind each platform.
+
+use registry_proxy_outer::failure::{ensure, equal};
+use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF};
+use registry_proxy_outer::image::layout::MANIFEST;
+use registry_proxy_outer::image::tiers::REPOSITORY;
+use registry_proxy_outer::process::wait_until;
+use registry_proxy_outer::proxy::Setup;
+use registry_proxy_outer::{Context, Outcome, http};
+use std::time::Duration;
+
+use crate::stage::{Kept, Scene, tiers};
+
+const ALL: [&Rules; 4] = [&SCF, &FC, &CLOUD_RUN, &LAMBDA];
+/// Far more than it takes.
+const INGEST: Duration = Duration::from_mins(3);
+
+/// Each of these platforms takes the length of a HEAD away, and clients that then find a digest give up.
+#[test]
+fn a_head_without_a_length_names_no_digest() -> Outcome {
+    for rules in ALL {
+        let scene = Scene::start(rules, Kept::Nowhere, None)?;
+        let client = http::Client::new()?;
+        let url = scene.function.url(&format!("/v2/{REPOSITORY}/manifests/v1"));
+        let answer = client.head(url).header("accept", MANIFEST).ask()?.expect_status(200)?;
+        equal(rules.name, &answer.header("content-length"), &"")?;
+        equal(rules.name, &answer.header("docker-content-digest"), &"")?;
+        scene.expect_peace()?;
+    }
+    Ok(())
+}
+
+/// Links are signed for GET.
+#[test]
+fn a_head_of_a_large_layer_is_not_redirected() -> Outcome {
+    for rules in ALL {
+        let scene = Scene::start(rules, Kept::Nowhere, None)?;
+        let (layer, _) = tiers()?.layer_over(200 << 20).context("no large layer")?;
+        let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
+        http::Client::new()?.head(url).ask()?.expect_status(200)?;
+        scene.expect_peace()?;
+    }
+    Ok(())
+}
+
+/// What no answer carries gets into the store, without work after a response, and comes from there afterwards.
+fn is_ingested(rules: &Rules) -> Outcome {
+    let scene = Scene::start(rules, Kept::Objects, None)?;
+    let client = http::Client::new()?;
+    let manifest = scene.function.url(&format!("/v2/{REPOSITORY}/manifests/v1"));
+    client.get(manifest).header("accept", MANIFEST).ask()?.expect_status(200)?;
+    let store = scene.store().context("there is no store")?;
+    for (layer, size) in tiers()?.made.platform.layers.iter().zip(&tiers()?.made.sizes) {
+        if *size < 6_000_000 {
+            continue;
+        }
+        let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
+        wait_until(&format!("a layer of {size} bytes should come from the store"), INGEST, || {
+            let answer = client.get(&url).ask()?.expect_status(307)?;
+            Ok(answer.location().starts_with(&format!("http://{store}/")).then_some(()))
+        })?;
+    }
+    let sent = scene.front.sent();
+    for layer in &tiers()?.made.platform.layers {
+        let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
+        let answer = client.get(&url).ask()?;
+        let answer = if answer.status == 307 { client.get(answer.location()).ask()? } else { answer };
+        let bytes = answer.expect_status(200)?.body;
+        equal("digest", &registry_proxy_outer::digest::of_bytes(&bytes), layer)?;
+    }
+    ensure(scene.front.sent() - sent < 6_000_000, "the upstream was asked for what the store has")?;
+    scene.expect_peace()
+}
+
+#[test]
+fn tencent_scf_serves_large_layers_from_the_store() -> Outcome {
+    is_ingested(&SCF)
+}
+
+#[test]
+fn aws_lambda_serves_large_layers_from_the_store() -> Outcome {
+    is_ingested(&LAMBDA)
+}
+
+/// Without anybody telling it where to listen.
+#[test]
+fn it_listens_where_the_platform_asks() -> Outcome {
+    for (rules, more, expected) in [
+        (&SCF, &[][..], "http://0.0.0.0:9000"),
+        (&FC, &[][..], "http://0.0.0.0:9000"),
+        (&FC, &[("FC_SERVER_PORT", "9753")][..], "http://0.0.0.0:9753"),
+        (&CLOUD_RUN, &[("PORT", "9754")][..], "http://0.0.0.0:9754"),
+    ] {
+        let named = rules.environment.iter().chain(more);
+        let setup =
+            named.fold(Setup::new().listens_by_itself(), |setup, (name, value)| setup.variable(name, *value));
+        let (service, _folder) = setup.start_until("listening on ")?;
+        ensure(service.log().contains(expected), service.log())?;
+    }
+    Ok(())
+}
