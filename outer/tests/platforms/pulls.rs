@@ -69,11 +69,18 @@ struct Table {
 
 impl Table {
     fn new(name: impl fmt::Display) -> Self {
-        let head =
-            ["platform", "client", "state", "by", "seconds", "through it", "from upstream", "307", "requests"];
         let text = format!(
-            "{:<13} {:<7} {:<5} {:<7} {:>8} {:>12} {:>14} {:>4} {:>9}\n",
-            head[0], head[1], head[2], head[3], head[4], head[5], head[6], head[7], head[8]
+            "{:<13} {:<7} {:<5} {:<7} {:>8} {:>12} {:>14} {:>4} {:>9} {:>9}\n",
+            "platform",
+            "client",
+            "state",
+            "by",
+            "seconds",
+            "through it",
+            "from upstream",
+            "307",
+            "requests",
+            "peak MiB"
         );
         Self { name: name.to_string(), text }
     }
@@ -93,7 +100,7 @@ impl Table {
         let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
         let _ = writeln!(
             self.text,
-            "{:<13} {:<7} {state:<5} {:<7} {:>8.1} {:>12} {:>14} {:>4} {:>9}",
+            "{:<13} {:<7} {state:<5} {:<7} {:>8.1} {:>12} {:>14} {:>4} {:>9} {:>9}",
             rules.name,
             format!("{client:?}").to_lowercase(),
             format!("{name:?}").to_lowercase(),
@@ -102,6 +109,7 @@ impl Table {
             megabytes(scene.front.sent() - sent),
             ledger.count(307),
             ledger.exchanges().len(),
+            scene.function.peak_memory_kib()? >> 10,
         );
         // What the platform has to say of a pull that failed comes first.
         scene.expect_peace()?;
