@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use registry_proxy_outer::failure::{ensure, equal};
-use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF};
+use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
 use registry_proxy_outer::image::layout::MANIFEST;
 use registry_proxy_outer::image::tiers::REPOSITORY;
 use registry_proxy_outer::process::wait_until;
@@ -83,6 +83,16 @@ fn tencent_scf_serves_large_layers_from_the_store() -> Outcome {
 #[ignore = "the object store does not take uploads in parts yet, and so nothing is ingested"]
 fn aws_lambda_serves_large_layers_from_the_store() -> Outcome {
     is_ingested(&LAMBDA)
+}
+
+/// What `expect_peace` relies on.
+#[test]
+fn the_upstream_notices_a_secret() -> Outcome {
+    let scene = Scene::start(&SCF, Kept::Nowhere, None)?;
+    scene.expect_peace()?;
+    let url = format!("http://{}/v2/", scene.front.address());
+    http::Client::new()?.get(url).header("x", SECRET).ask()?.expect_status(200)?;
+    ensure(scene.expect_peace().is_err(), "a secret went unnoticed")
 }
 
 /// Without anybody telling it where to listen.
