@@ -199,9 +199,9 @@ mod tests {
         let check = |link: &str, ours: &str, profile: Profile, is_logged_in| {
             check_link(&profile.limits(), &Url::parse(link).unwrap(), ours, is_logged_in)
         };
-        let long = format!("https://bucket.example/x?sig={}", "s".repeat(3600));
+        let long = format!("https://bucket.example/x?sig={}", "s".repeat(3500));
         let scf = Profile::TencentScf;
-        assert!(matches!(check(&long, "fn.example", scf, false), Err(Unfit::TooLong { limit_bytes: 4096, .. })));
+        assert!(matches!(check(&long, "fn.example", scf, false), Err(Unfit::TooLong { limit_bytes: 4000, .. })));
         assert_eq!(check(&long, "fn.example", Profile::AliyunFc, false), Ok(()));
         for (link, ours, is_logged_in, expected) in [
             ("https://bucket.example/x", "proxy.example", true, Ok(())),

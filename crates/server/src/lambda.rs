@@ -26,6 +26,8 @@ use crate::settings::Settings;
 const SETTLE: Duration = Duration::from_secs(5);
 /// After a failure to get an event, before the next try.
 const PAUSE: Duration = Duration::from_millis(100);
+/// No invocation takes so long, and no time since 1970 is so short.
+const A_DAY: Duration = Duration::from_hours(24);
 /// So many failures in a row, and there is nobody left to serve.
 const MOST_FAILURES: u32 = 20;
 
@@ -92,7 +94,9 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
 /// An event that is not a request: work that we gave ourselves.
 async fn event(service: &Service, invocation: &Invocation) -> Result<Value, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = invocation.deadline.saturating_sub(now);
+    let deadline = invocation.deadline;
+    // Emulators say how long, and not until when.
+    let left = if deadline < A_DAY { deadline } else { deadline.saturating_sub(now) };
     let event = std::str::from_utf8(&invocation.event).map_err(|error| error.to_string())?;
     let done = service.reloadable.current().proxy.event(event, left).await;
     done.map(|()| Value::Null).map_err(|error| error.to_string())

@@ -74,13 +74,11 @@ fn is_ingested(rules: &Rules) -> Outcome {
 }
 
 #[test]
-#[ignore = "the object store does not take uploads in parts yet, and so nothing is ingested"]
 fn tencent_scf_serves_large_layers_from_the_store() -> Outcome {
     is_ingested(&SCF)
 }
 
 #[test]
-#[ignore = "the object store does not take uploads in parts yet, and so nothing is ingested"]
 fn aws_lambda_serves_large_layers_from_the_store() -> Outcome {
     is_ingested(&LAMBDA)
 }

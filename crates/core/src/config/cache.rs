@@ -14,6 +14,9 @@ use super::units::{Bytes, Span};
 pub struct Cache {
     /// The store.
     pub store: StoreAddress,
+    /// Where what is on its way into a bucket lies; `None`: where a cache of this machine would.
+    #[serde(skip)]
+    pub scratch: Option<Box<str>>,
     /// Bytes that blobs and manifests may take; the longest unused go first.
     pub max_size: Bytes,
     /// Bytes of the disk that stay free, whatever `max_size` says.
@@ -43,6 +46,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             store: StoreAddress::Auto,
+            scratch: None,
             max_size: Bytes(20 << 30),
             min_free: Bytes(1 << 30),
             max_unused: None,

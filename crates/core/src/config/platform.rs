@@ -34,8 +34,11 @@ impl Config {
                     _ => StoreAddress::File(EPHEMERAL.into()),
                 };
             }
+            self.cache.scratch = Some(EPHEMERAL.into());
             let usual = Cache::default();
-            if self.cache.max_size == usual.max_size {
+            // A bucket is as large as its owner lets it be.
+            let is_bucket = matches!(self.cache.store, StoreAddress::Objects(_));
+            if self.cache.max_size == usual.max_size && !is_bucket {
                 self.cache.max_size = SMALL_CACHE;
             }
             if self.cache.min_free == usual.min_free {
@@ -90,5 +93,7 @@ mod tests {
         let cache = load("[cache]\nmax_size = \"400MiB\"", &scf).unwrap().cache;
         assert_eq!(cache.max_size, Bytes(400 << 20));
         assert_eq!(load("", &[]).unwrap().cache.max_size, Cache::default().max_size);
+        let cache = load("cache.store = \"s3://bucket/\"", &scf).unwrap().cache;
+        assert_eq!((cache.max_size, cache.scratch.as_deref()), (Cache::default().max_size, Some(EPHEMERAL)));
     }
 }

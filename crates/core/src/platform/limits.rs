@@ -157,7 +157,7 @@ impl Profile {
             Self::Server | Self::AzureContainerApps => none,
             Self::AliyunFc => Limits {
                 max_inline_body: Some(6_000_000),
-                max_response_headers: 8 << 10,
+                max_response_headers: 8000,
                 streams_need_chunked: true,
                 head_length_reliable: false,
                 outlives_response: false,
@@ -180,7 +180,8 @@ impl Profile {
                 // Documented as 6 MB, without a word on what else counts towards it.
                 max_inline_body: Some(5_000_000),
                 max_streamed_body: Some(0),
-                max_response_headers: 4 << 10,
+                // Documented in KB: the smaller reading.
+                max_response_headers: 4000,
                 head_length_reliable: false,
                 outlives_response: false,
                 max_wall: Some(Duration::from_mins(15)),

@@ -14,6 +14,7 @@ use registry_proxy_core::platform::Store;
 pub(crate) use self::files::FileSlice;
 use self::files::FileStore;
 use self::objects::ObjectStore;
+pub(crate) use self::objects::{Credentials, Login};
 use crate::runtime::SystemClock;
 
 /// What `memory:` holds where nothing else is said.
@@ -44,7 +45,9 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             Ok(found.map(|(_, store)| Arc::new(store) as Arc<dyn Store>))
         }
         StoreAddress::Objects(url) => {
-            let drafts: Vec<PathBuf> = own_places().iter().map(|place| place.join("scratch")).collect();
+            let told = cache.scratch.as_deref().map(PathBuf::from);
+            let drafts: Vec<PathBuf> =
+                told.into_iter().chain(own_places()).map(|place| place.join("scratch")).collect();
             let (_, scratch) = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
                 wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
             })?;

@@ -37,7 +37,7 @@ use url::Url;
 
 use self::address::{Cloud, Place};
 use self::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
-pub(crate) use self::credentials::Credentials;
+pub(crate) use self::credentials::{Credentials, Login};
 use self::draft::ObjectDraft;
 use self::upload::ObjectUpload;
 use super::files::FileStore;
@@ -192,6 +192,10 @@ impl Store for ObjectStore {
 
     fn gives_links(&self) -> bool {
         true
+    }
+
+    fn takes_uploads(&self) -> bool {
+        self.bucket.signing.is_some()
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {

@@ -32,7 +32,6 @@ impl Credentials {
     }
 
     /// From now on it is this one. Cheap where it is the same.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for platforms that hand credentials out with requests"))]
     pub(crate) fn renew(&self, login: Login) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.1.as_ref() != Some(&login) {
