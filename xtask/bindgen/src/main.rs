@@ -53,6 +53,16 @@ fn flatten(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     if text.contains("from './snippets/") || text.contains("from \"./snippets/") {
         return Err("core.js wants more than native.js; xtask/bindgen must learn of it".into());
     }
-    fs::write(core, text)?;
+    fs::write(core, once(&text))?;
     Ok(fs::remove_dir_all(snippets)?)
+}
+
+/// The same module stands among the wasm's imports once for each block of Rust that names it; bundlers warn of that.
+fn once(text: &str) -> String {
+    let mut seen = false;
+    let is_first = |line: &&str| {
+        let is_entry = line.trim_start().starts_with("\"./snippets/");
+        !is_entry || !std::mem::replace(&mut seen, true)
+    };
+    text.lines().filter(is_first).collect::<Vec<_>>().join("\n")
 }
