@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,11 +23,32 @@ use crate::platform::Limits;
 /// How long an answer's end is held for what it began.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// A request under way, to the last byte of its answer: as long as there is another, nobody stops us.
+pub(crate) struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    pub(crate) fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+
+    fn is_last(&self) -> bool {
+        self.0.load(Ordering::Acquire) <= 1
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Makes it fit.
 pub(crate) async fn fit(
     limits: &Limits,
     is_head: bool,
     cache: Option<&Arc<Cache>>,
+    under_way: UnderWay,
     mut response: Response<Body>,
 ) -> Response<Body> {
     let length = response.body().length();
@@ -46,7 +68,7 @@ pub(crate) async fn fit(
         }
     }
     match cache {
-        Some(cache) if !limits.outlives_response => settled(response, cache).await,
+        Some(cache) if !limits.outlives_response => settled(response, cache, under_way).await,
         _ => response,
     }
 }
@@ -55,14 +77,17 @@ pub(crate) async fn fit(
 const PLATFORM_HEADERS: usize = 256;
 
 /// The same answer, of which the end waits for what is on its way into the store.
-async fn settled(response: Response<Body>, cache: &Arc<Cache>) -> Response<Body> {
+async fn settled(response: Response<Body>, cache: &Arc<Cache>, under_way: UnderWay) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
-        cache.settle(SETTLE).await;
+        if under_way.is_last() {
+            cache.settle(SETTLE).await;
+        }
         return response;
     }
     let length = response.body().length();
     let cache = Arc::clone(cache);
-    response.map(|inner| Body::stream(Settling { inner, last: None, state: State::Open(cache) }, length))
+    let state = State::Open(cache);
+    response.map(|inner| Body::stream(Settling { inner, last: None, state, under_way }, length))
 }
 
 /// Holds one piece back, and the last until the store has settled: behind it the platform stops us.
@@ -70,6 +95,7 @@ struct Settling {
     inner: Body,
     last: Option<Frame<Bytes>>,
     state: State,
+    under_way: UnderWay,
 }
 
 enum State {
@@ -102,6 +128,7 @@ impl http_body::Body for Settling {
                             return Poll::Ready(Some(Ok(last)));
                         }
                     }
+                    None if !this.under_way.is_last() => this.state = State::Over,
                     None => {
                         let cache = Arc::clone(cache);
                         this.state = State::Waiting(Box::pin(async move { cache.settle(SETTLE).await }));

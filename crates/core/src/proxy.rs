@@ -18,7 +18,7 @@ use crate::cache::{Cache, House, Janitor};
 use crate::config::{self, Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
-use crate::fit::fit;
+use crate::fit::{UnderWay, fit};
 use crate::guard::{Guard, Linked, Pass};
 use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
 use crate::ingest::Invocations;
@@ -50,6 +50,7 @@ pub struct Proxy {
     questions: Questions,
     delivery: config::Delivery,
     invocations: Invocations,
+    under_way: Arc<AtomicUsize>,
     waiting: AtomicUsize,
 }
 
@@ -78,6 +79,7 @@ impl Proxy {
             questions: Questions::new(platform.limits.shares_io),
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
+            under_way: Arc::default(),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -124,6 +126,7 @@ impl Proxy {
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
         let started = self.platform.clock.now();
+        let under_way = UnderWay::begin(&self.under_way);
         let (head, body) = request.into_parts();
         let outside = self.windows.look(cx, &head.uri, &head.headers);
         let waiting = Waiting::enter(&self.waiting);
@@ -161,7 +164,7 @@ impl Proxy {
         };
         let is_head = record.method == Method::HEAD;
         let response = finish(record, response, head.uri.path());
-        fit(&self.platform.limits, is_head, self.cache.as_ref(), response).await
+        fit(&self.platform.limits, is_head, self.cache.as_ref(), under_way, response).await
     }
 
     async fn answer(
