@@ -14,7 +14,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 use super::{CONTENT, DIGEST, TOTAL, all, explore};
 use crate::cache::MemoryStore;
 use crate::config::Sources;
-use crate::platform::{Clock, Limits, Moment, Sleep, Tasks};
+use crate::platform::{Clock, Moment, Profile, Sleep, Tasks};
 use crate::testing::{Answer, CountingEntropy, Fault, Network, Registry, SlowStore, stored_nowhere};
 use crate::{Body, Config, Cx, Platform, Proxy};
 
@@ -89,9 +89,10 @@ impl Lab {
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: None,
             credentials: None,
+            invoker: None,
             store: Some(Arc::new(store)),
             tasks: Arc::new(ShuttleTasks),
-            limits: Limits { shares_io: true },
+            limits: Profile::Server.limits(),
         };
         let text = format!("[[upstream]]\nname='reg.example'\nurls=['{ORIGIN}']\ndefault=true\n");
         let config = Config::load(&Sources { text: Some(&text), variables: Vec::new(), read: &stored_nowhere });
