@@ -107,6 +107,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         passwords: None,
         credentials: None,
         store: bucket,
+        invoker: None,
         tasks: Arc::new(WaitUntil),
         limits: Profile::CloudflareWorkers.limits(),
     };

@@ -30,7 +30,9 @@ impl Config {
             if self.cache.store == StoreAddress::Auto {
                 self.cache.store = match self.platform {
                     // Its disk is the instance's memory.
-                    Profile::CloudRun | Profile::CloudflareWorkers => StoreAddress::None,
+                    Profile::CloudRun => StoreAddress::None,
+                    // Its bucket is bound, and not configured.
+                    Profile::CloudflareWorkers => StoreAddress::Auto,
                     _ => StoreAddress::File(EPHEMERAL.into()),
                 };
             }

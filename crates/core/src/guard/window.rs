@@ -162,17 +162,6 @@ mod tests {
         assert_eq!((count.get(7), count.get(8)), (MOST, 0));
     }
 
-    #[test]
-    fn adding_from_many_threads_loses_nothing() {
-        let tally = Tally::default();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| tally.add(What::Bytes, 3, 1000)));
-            }
-        });
-        assert_eq!(tally.usage(1000).bytes, [120_000; 2]);
-    }
-
     proptest! {
         /// Held against the plainest way to say it: every event with its time, summed up over the window of now.
         #[test]
