@@ -322,6 +322,11 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
         }
         Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), Why::RedirectsPass),
     };
+    elsewhere(&location, why)
+}
+
+/// The client is sent elsewhere for the bytes.
+fn elsewhere(location: &str, why: Why) -> Answer {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     let headers = response.headers_mut();

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, LOCATION, RANGE, USER_AGENT};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::Method;
+use http::header::{AUTHORIZATION, RANGE, USER_AGENT};
 use url::Url;
 
-use super::{accept, ask_for, length_of, relay, source_of};
-use crate::body::Body;
+use super::{accept, ask_for, elsewhere, known_length, relay, source_of};
 use crate::cache::Cache;
 use crate::config::Links;
 use crate::delivery::{Abilities, Delivery, Place, check_link, decide, otherwise};
@@ -17,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::guard::Linked;
 use crate::ingest::{Ingest, Slice};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::Why;
 use crate::platform::{Ingest as Who, Moment};
 use crate::range::RangeSpec;
 use crate::upstream::{Identity, Redirected};
@@ -72,7 +71,7 @@ impl Capped<'_, '_> {
         }
         let total = match self.cache {
             Some(cache) => super::kept::show(visit, cache, digest).await?,
-            None => length_of(visit, digest).await.map_err(|negative| negative.into_error(super::blob_unknown))?,
+            None => known_length(visit, digest).await?,
         };
         match (self.decide(Place::Upstream, total), self.cache, total) {
             (Delivery::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
@@ -100,7 +99,7 @@ impl Capped<'_, '_> {
         if let Some(url) = cache.link(self.digest, self.visit.delivery.link_life.0).await
             && self.is_fit(&url)
         {
-            let mut answer = redirect(&url, why);
+            let mut answer = elsewhere(url.as_str(), why);
             answer.response.extensions_mut().insert(Linked(self.length(Some(total)).unwrap_or(total)));
             return Ok(Some(answer));
         }
@@ -183,7 +182,9 @@ impl Capped<'_, '_> {
         let mut ask = ask_for(visit, digest, Method::GET);
         ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
         let reply = match visit.upstream.locate_blob(&ask).await {
-            Redirected::To(url) if self.is_fit(&url) => return Ok(Some(redirect(&url, Why::UpstreamLink))),
+            Redirected::To(url) if self.is_fit(&url) => {
+                return Ok(Some(elsewhere(url.as_str(), Why::UpstreamLink)));
+            }
             Redirected::To(_) => return Err(self.refusal(total)),
             Redirected::Reply(reply) => reply,
         };
@@ -208,16 +209,4 @@ impl Capped<'_, '_> {
         let limit_bytes = limits.max_inline_body.max(limits.max_streamed_body).unwrap_or(0);
         Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total) }
     }
-}
-
-/// Elsewhere, for the bytes.
-fn redirect(url: &Url, why: Why) -> Answer {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    let headers = response.headers_mut();
-    headers.extend(HeaderValue::try_from(url.as_str()).ok().map(|value| (LOCATION, value)));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let outcome = Outcome::new(Done::Redirected, why);
-    Answer { response, outcome }
 }
