@@ -66,6 +66,12 @@ pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     needs.meet(arguments.install, "`cargo xtask test --install` installs it; --inner-only needs much less.")
 }
 
+/// The same for what is compiled for [`WASM`] alone.
+pub(crate) fn prepare_wasm(install: bool) -> Result<(), String> {
+    let needs = Needs { tools: Vec::new(), targets: vec![WASM], npm: false, emulator: false };
+    needs.meet(install, "`cargo xtask purity --install` installs it.")
+}
+
 /// The same for binaries that are passed on.
 pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), String> {
     let needs = Needs {

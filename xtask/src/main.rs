@@ -35,9 +35,10 @@ Usage: cargo xtask <task> [options]
         Runs each fuzz target, or one, under libFuzzer for a minute or so long, and adds what
         it found interesting to fuzz/corpus. Needs a C++ compiler.
 
-  purity
+  purity [--install]
         Proves that crates/core decides and touches nothing: no runtime, no socket, no clock
-        among what it depends on or says, and it compiles for wasm32-unknown-unknown.
+        among what it depends on or says, and it compiles for wasm32-unknown-unknown. With
+        --install, that Rust target is installed where it is missing.
 
   docs
         Writes the pages that are made from the code: docs/reference/configuration.md.
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
         Some("test") => arguments::Test::parse(arguments).and_then(|arguments| test::run(&arguments)),
         Some("bench") => bench::run(arguments),
         Some("fuzz") => fuzz::run(arguments),
-        Some("purity") => purity::run(),
+        Some("purity") => purity::run(arguments),
         Some("docs") => docs::run(),
         Some("deploy") => deploy::run(arguments),
         Some("package") => arguments::Package::parse(arguments).and_then(|arguments| package::run(&arguments)),

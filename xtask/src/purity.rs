@@ -3,10 +3,16 @@
 mod dependencies;
 mod words;
 
-use crate::machine::WASM;
+use crate::machine::{self, WASM};
 use crate::run::cargo;
 
-pub(crate) fn run() -> Result<(), String> {
+pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let install = match (arguments.next().as_deref(), arguments.next()) {
+        (None, None) => false,
+        (Some("--install"), None) => true,
+        _ => return Err("`purity` takes nothing, or --install".to_owned()),
+    };
+    machine::prepare_wasm(install)?;
     let faults = [dependencies::faults()?, words::faults()?].concat();
     if !faults.is_empty() {
         return Err(format!("the core is not pure:\n  {}", faults.join("\n  ")));
