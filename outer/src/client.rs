@@ -3,11 +3,13 @@
 mod containerd;
 mod docker;
 mod podman;
+mod puller;
 mod skopeo;
 
 pub use containerd::Containerd;
 pub use docker::Docker;
 pub use podman::Podman;
+pub use puller::{By, Puller};
 pub use skopeo::{Copied, Skopeo};
 
 use serde::Deserialize;

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::layer::Content;
-use super::layout::{Blob, CONFIG, INDEX, LAYER, Layout, MANIFEST};
+use super::layout::{Blob, INDEX, Layout, MANIFEST};
+use super::platform::Platform;
 use crate::digest::{self, Digests};
 use crate::{Context, Outcome};
 
 /// Part of the name of what is kept: to be raised when anything below changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const SMALL_BYTES: u64 = 300_000;
 const LARGE_BYTES: u64 = 205_000_000;
@@ -36,16 +37,6 @@ pub struct Catalogue {
 pub struct Image {
     pub index: String,
     pub platforms: Vec<Platform>,
-}
-
-/// An image of one platform, with the digests of its parts.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Platform {
-    pub architecture: String,
-    pub manifest: String,
-    pub config: String,
-    pub layers: Vec<String>,
-    pub diff_ids: Vec<String>,
 }
 
 /// A referrer.
@@ -69,13 +60,6 @@ impl Image {
     pub fn amd64(&self) -> Outcome<&Platform> {
         let mut platforms = self.platforms.iter();
         platforms.find(|platform| platform.architecture == "amd64").context("no amd64 image was made")
-    }
-}
-
-impl Platform {
-    pub fn digests(&self) -> Digests {
-        let layers = self.layers.iter().cloned();
-        layers.chain([self.manifest.clone(), self.config.clone()]).collect()
     }
 }
 
@@ -135,42 +119,8 @@ fn write_platform(
         noise(format!("base-{name}-{architecture}"), seed + 1, SMALL_BYTES),
         Content::Nothing,
         noise(format!("top-{name}-{architecture}"), seed + 2, last_layer_bytes),
-    ]
-    .iter()
-    .map(|content| layout.layer(content))
-    .collect::<Outcome<Vec<_>>>()?;
-    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    let config = layout.json(
-        CONFIG,
-        &json!({
-            "architecture": architecture,
-            "os": "linux",
-            "created": "2024-01-01T00:00:00Z",
-            "config": { "Cmd": ["/none"], "Labels": { "image": name } },
-            "rootfs": { "type": "layers", "diff_ids": diff_ids },
-        }),
-    )?;
-    let layer_descriptors: Vec<_> = layers
-        .iter()
-        .map(|layer| json!({ "mediaType": LAYER, "digest": layer.digest, "size": layer.size }))
-        .collect();
-    let manifest = layout.json(
-        MANIFEST,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config.descriptor(),
-            "layers": layer_descriptors,
-        }),
-    )?;
-    let platform = Platform {
-        architecture: architecture.to_owned(),
-        manifest: manifest.digest.clone(),
-        config: config.digest,
-        layers: layers.into_iter().map(|layer| layer.digest).collect(),
-        diff_ids,
-    };
-    Ok((platform, manifest))
+    ];
+    Platform::write(layout, name, architecture, layers)
 }
 
 fn write_artifact(layout: &mut Layout, subject: &Blob) -> Outcome<Artifact> {

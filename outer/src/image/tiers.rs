@@ -6,13 +6,11 @@ use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::Platform;
 use super::layer::Content;
-use super::layout::{CONFIG, LAYER, Layout, MANIFEST};
+use super::layout::Layout;
 use crate::Outcome;
 use crate::client::Skopeo;
 use crate::registry::{Access, Registry, Storage};
@@ -23,23 +21,17 @@ pub const IMAGE: &str = "library/tiers:v1";
 pub const REPOSITORY: &str = "library/tiers";
 
 /// To be raised when anything below changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MEGABYTES: [u64; 4] = [3, 20, 80, 300];
 /// Adds a layer of so many MiB; 2048 takes some minutes.
 const LARGEST_MIB: &str = "REGISTRY_PROXY_LARGEST_MIB";
+/// What was made, beside the storage.
+const MADE: &str = "made.json";
 
 /// The image.
 pub struct Tiers {
     folder: PathBuf,
-    pub made: Made,
-}
-
-/// What was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Made {
     pub platform: Platform,
-    /// Of the layers, in order.
-    pub sizes: Vec<u64>,
 }
 
 impl Tiers {
@@ -55,8 +47,8 @@ impl Tiers {
             make(unfinished.path(), largest)?;
             fs::rename(unfinished.keep(), &folder)?;
         }
-        let made = serde_json::from_slice(&fs::read(folder.join("made.json"))?)?;
-        Ok(Self { folder, made })
+        let platform = serde_json::from_slice(&fs::read(folder.join(MADE))?)?;
+        Ok(Self { folder, platform })
     }
 
     /// A registry that has it.
@@ -64,64 +56,39 @@ impl Tiers {
         Registry::start(&Storage::Shared(&self.folder.join("storage")), &Access::Open)
     }
 
-    /// The layer of the first size that is not smaller than so many bytes: its digest and size.
-    pub fn layer_over(&self, bytes: u64) -> Option<(&str, u64)> {
-        let mut layers = self.made.platform.layers.iter().map(String::as_str).zip(self.made.sizes.iter().copied());
-        layers.find(|(_, size)| *size >= bytes)
+    /// The layers with their sizes in bytes, in order.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.platform.layers.iter().map(String::as_str).zip(self.platform.sizes.iter().copied())
     }
+
+    /// The first layer that is not smaller than so many bytes: its digest and size.
+    pub fn layer_over(&self, bytes: u64) -> Option<(&str, u64)> {
+        self.layers().find(|(_, size)| *size >= bytes)
+    }
+}
+
+/// Writes an OCI layout with one image, called `image`, of layers with so many bytes.
+pub fn write_layout(folder: &Path, layer_bytes: impl IntoIterator<Item = u64>) -> Outcome<Platform> {
+    let mut layout = Layout::create(folder)?;
+    let layers = (0..).zip(layer_bytes).map(|(number, bytes)| Content::Noise {
+        name: format!("tier-{number}"),
+        seed: 900 + number,
+        bytes,
+    });
+    let (platform, manifest) = Platform::write(&layout, "tiers", "amd64", layers)?;
+    layout.tag(&manifest, "image");
+    layout.finish()?;
+    Ok(platform)
 }
 
 fn make(folder: &Path, largest_mib: Option<u64>) -> Outcome {
     // It is as large as the storage, and needed no longer.
-    let layout_folder = TempDir::new_in(folder)?;
-    let mut layout = Layout::create(layout_folder.path())?;
+    let layout = TempDir::new_in(folder)?;
     let bytes = MEGABYTES.iter().map(|megabytes| megabytes * 1_000_000);
-    let bytes = bytes.chain(largest_mib.map(|mebibytes| mebibytes << 20));
-    let layers = (0..)
-        .zip(bytes)
-        .map(|(number, bytes)| {
-            layout.layer(&Content::Noise { name: format!("tier-{number}"), seed: 900 + number, bytes })
-        })
-        .collect::<Outcome<Vec<_>>>()?;
-    let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    let config = layout.json(
-        CONFIG,
-        &json!({
-            "architecture": "amd64",
-            "os": "linux",
-            "created": "2024-01-01T00:00:00Z",
-            "config": { "Cmd": ["/none"] },
-            "rootfs": { "type": "layers", "diff_ids": diff_ids },
-        }),
-    )?;
-    let descriptors: Vec<_> = layers
-        .iter()
-        .map(|layer| json!({ "mediaType": LAYER, "digest": layer.digest, "size": layer.size }))
-        .collect();
-    let manifest = layout.json(
-        MANIFEST,
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config.descriptor(),
-            "layers": descriptors,
-        }),
-    )?;
-    layout.tag(&manifest, "tiers");
-    layout.finish()?;
+    let platform = write_layout(layout.path(), bytes.chain(largest_mib.map(|mebibytes| mebibytes << 20)))?;
     let registry = Registry::start(&Storage::At(&folder.join("storage")), &Access::Open)?;
-    let source = format!("oci:{}:tiers", layout_folder.path().display());
+    let source = format!("oci:{}:image", layout.path().display());
     Skopeo::new()?.push(&source, &format!("{}/{IMAGE}", registry.address()), &[])?;
-    let made = Made {
-        sizes: layers.iter().map(|layer| layer.size).collect(),
-        platform: Platform {
-            architecture: "amd64".to_owned(),
-            manifest: manifest.digest,
-            config: config.digest,
-            layers: layers.into_iter().map(|layer| layer.digest).collect(),
-            diff_ids,
-        },
-    };
-    fs::write(folder.join("made.json"), serde_json::to_vec_pretty(&made)?)?;
+    fs::write(folder.join(MADE), serde_json::to_vec_pretty(&platform)?)?;
     Ok(())
 }

@@ -51,8 +51,8 @@ fn is_ingested(rules: &Rules) -> Outcome {
     let manifest = scene.function.url(&format!("/v2/{REPOSITORY}/manifests/v1"));
     client.get(manifest).header("accept", MANIFEST).ask()?.expect_status(200)?;
     let store = scene.store().context("there is no store")?;
-    for (layer, size) in tiers()?.made.platform.layers.iter().zip(&tiers()?.made.sizes) {
-        if *size < 6_000_000 {
+    for (layer, size) in tiers()?.layers() {
+        if size < 6_000_000 {
             continue;
         }
         let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
@@ -62,7 +62,7 @@ fn is_ingested(rules: &Rules) -> Outcome {
         })?;
     }
     let sent = scene.front.sent();
-    for layer in &tiers()?.made.platform.layers {
+    for layer in &tiers()?.platform.layers {
         let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
         let answer = client.get(&url).ask()?;
         let answer = if answer.status == 307 { client.get(answer.location()).ask()? } else { answer };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use registry_proxy_outer::client::{Containerd, Podman, Skopeo};
+use registry_proxy_outer::client::{By, Puller, Skopeo};
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF};
 use registry_proxy_outer::image::tiers::{IMAGE, REPOSITORY};
@@ -20,42 +20,6 @@ use crate::stage::{Kept, Scene, tiers};
 const SLOW_BYTES_PER_SECOND: u64 = 5_000_000;
 /// At this rate the largest layer alone takes at least as long.
 const SLOW: Duration = Duration::from_mins(1);
-
-#[derive(Debug, Clone, Copy)]
-enum Client {
-    Skopeo,
-    Podman,
-    Ctr,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Name {
-    Tag,
-    Digest,
-}
-
-impl Client {
-    const ALL: [Self; 3] = [Self::Skopeo, Self::Podman, Self::Ctr];
-
-    /// Pulls all of it, and compares what has arrived.
-    fn pull(self, scene: &Scene, name: Name) -> Outcome {
-        let platform = &tiers()?.made.platform;
-        let address = scene.function.address();
-        let image = match name {
-            Name::Tag => format!("{address}/reg.test/{IMAGE}"),
-            Name::Digest => format!("{address}/reg.test/{REPOSITORY}@{}", platform.manifest),
-        };
-        match self {
-            Self::Skopeo => equal("digests", &Skopeo::new()?.pull(&image, &[])?.digests()?, &platform.digests()),
-            Self::Podman => Podman::new("")?.pull(&image, &["--tls-verify=false"])?.expect(platform),
-            Self::Ctr => {
-                let containerd = Containerd::start()?;
-                containerd.pull(&image, &["--plain-http"])?.success()?;
-                equal("digests", &containerd.digests()?, &platform.digests())
-            }
-        }
-    }
-}
 
 fn is_full() -> bool {
     env::var("REGISTRY_PROXY_MATRIX").is_ok_and(|value| value == "all")
@@ -90,20 +54,19 @@ impl Table {
         &mut self,
         scene: &Scene,
         rules: &Rules,
-        (client, state, name): (Client, &str, Name),
+        (client, state, by): (Puller, &str, By),
     ) -> Outcome<Duration> {
         let ledger = scene.function.ledger();
         ledger.turn_page();
         let (sent, begun) = (scene.front.sent(), Instant::now());
-        let pulled = client.pull(scene, name);
+        let repository = format!("reg.test/{REPOSITORY}");
+        let pulled = client.pull(scene.function.address(), &repository, &tiers()?.platform, by);
         let seconds = begun.elapsed();
         let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
         let _ = writeln!(
             self.text,
-            "{:<13} {:<7} {state:<5} {:<7} {:>8.1} {:>12} {:>14} {:>4} {:>9} {:>9}",
+            "{:<13} {client:<7} {state:<5} {by:<7} {:>8.1} {:>12} {:>14} {:>4} {:>9} {:>9}",
             rules.name,
-            format!("{client:?}").to_lowercase(),
-            format!("{name:?}").to_lowercase(),
             seconds.as_secs_f64(),
             megabytes(ledger.bytes()),
             megabytes(scene.front.sent() - sent),
@@ -129,11 +92,11 @@ impl Drop for Table {
 /// Each client, first of all at a function that has nothing, and then again.
 fn matrix(rules: &Rules, kept: Kept) -> Outcome {
     let mut table = Table::new(rules.name);
-    for client in Client::ALL {
+    for client in Puller::ALL {
         let orders = match client {
-            _ if is_full() => vec![[Name::Tag, Name::Digest], [Name::Digest, Name::Tag]],
-            Client::Skopeo | Client::Podman => vec![[Name::Tag, Name::Digest]],
-            Client::Ctr => vec![[Name::Digest, Name::Tag]],
+            _ if is_full() => vec![[By::Tag, By::Digest], [By::Digest, By::Tag]],
+            Puller::Skopeo | Puller::Podman => vec![[By::Tag, By::Digest]],
+            Puller::Ctr => vec![[By::Digest, By::Tag]],
         };
         for [first, second] in orders {
             let scene = Scene::start(rules, kept, None)?;
@@ -152,7 +115,7 @@ fn a_direct_pull_gives_what_was_made() -> Outcome {
     let tiers = tiers()?;
     let registry = tiers.registry()?;
     let copied = Skopeo::new()?.pull(&format!("{}/{IMAGE}", registry.address()), &[])?;
-    equal("digests", &copied.digests()?, &tiers.made.platform.digests())
+    equal("digests", &copied.digests()?, &tiers.platform.digests())
 }
 
 #[test]
@@ -180,7 +143,7 @@ fn every_client_pulls_through_tencent_scf() -> Outcome {
 fn a_layer_that_takes_over_a_minute_arrives_through_each_platform() -> Outcome {
     let targets =
         [(&FC, Kept::Disk), (&LAMBDA, Kept::Objects), (&CLOUD_RUN, Kept::Nowhere), (&SCF, Kept::Objects)];
-    let clients = if is_full() { &Client::ALL[..] } else { &[Client::Skopeo] };
+    let clients = if is_full() { &Puller::ALL[..] } else { &[Puller::Skopeo] };
     let outcomes: Vec<(&str, Outcome)> = std::thread::scope(|scope| {
         let running = targets.map(|(rules, kept)| (rules.name, scope.spawn(move || slow(rules, kept, clients))));
         let ended = running
@@ -194,11 +157,11 @@ fn a_layer_that_takes_over_a_minute_arrives_through_each_platform() -> Outcome {
     ensure(failed.is_empty(), failed.join("\n"))
 }
 
-fn slow(rules: &Rules, kept: Kept, clients: &[Client]) -> Outcome {
+fn slow(rules: &Rules, kept: Kept, clients: &[Puller]) -> Outcome {
     let mut table = Table::new(format_args!("slow-{}", rules.name));
     for client in clients {
         let scene = Scene::start(rules, kept, Some(SLOW_BYTES_PER_SECOND))?;
-        let took = table.pull(&scene, rules, (*client, "slow", Name::Tag))?;
+        let took = table.pull(&scene, rules, (*client, "slow", By::Tag))?;
         ensure(took > SLOW, format_args!("the slow registry gave everything within {took:?}"))?;
     }
     Ok(())
