@@ -18,6 +18,8 @@ Scenarios (all of them when none is named):
   fill          a blob that is fetched into the cache, against a direct download
   far           a layer over connections that are slow each, against a direct download
   index         start with 200,000 kept blobs
+  platforms     as a function of each platform: cold start, and memory while ten clients
+                pull 300 MB each, beside a relay of Node.js with Fastify
 
 Options:
   --pairs N       rounds of the compared scenarios [default: 7, quick: 3]
@@ -43,10 +45,11 @@ pub(crate) enum Scenario {
     Fill,
     Far,
     Index,
+    Platforms,
 }
 
 impl Scenario {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Blob,
         Self::Manifest,
         Self::Memory,
@@ -57,6 +60,7 @@ impl Scenario {
         Self::Fill,
         Self::Far,
         Self::Index,
+        Self::Platforms,
     ];
 
     /// Those that compare two systems, and so mean something with `--control`.
@@ -74,6 +78,7 @@ impl Scenario {
             Self::Fill => "fill",
             Self::Far => "far",
             Self::Index => "index",
+            Self::Platforms => "platforms",
         }
     }
 

@@ -16,6 +16,13 @@ impl Failure {
     }
 }
 
+/// For programs that are no tests, and have errors.
+impl From<Failure> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        failure.0.into()
+    }
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

@@ -85,11 +85,20 @@ impl Function {
 
     /// The most memory that a process has held at once, in KiB.
     pub fn peak_memory_kib(&self) -> Outcome<u64> {
+        self.largest(Service::peak_memory_kib)
+    }
+
+    /// The memory that a process holds now, in KiB: of several, the one that holds most.
+    pub fn memory_kib(&self) -> Outcome<u64> {
+        self.largest(Service::memory_kib)
+    }
+
+    fn largest(&self, figure: fn(&Service) -> Outcome<u64>) -> Outcome<u64> {
         match &self.instances {
-            Instances::Server(proxy) => proxy.service.peak_memory_kib(),
+            Instances::Server(proxy) => figure(&proxy.service),
             Instances::Lambda { processes, .. } => {
-                let peaks = processes.iter().map(|(service, ..)| service.peak_memory_kib());
-                Ok(peaks.collect::<Outcome<Vec<_>>>()?.into_iter().max().unwrap_or(0))
+                let figures = processes.iter().map(|(service, ..)| figure(service));
+                Ok(figures.collect::<Outcome<Vec<_>>>()?.into_iter().max().unwrap_or(0))
             }
         }
     }

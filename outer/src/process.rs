@@ -10,7 +10,8 @@ mod signal;
 mod tool;
 
 pub use command::{Finished, Program};
-pub use service::Service;
+pub(crate) use service::memory_kib;
+pub use service::{Service, keep_logs_quiet};
 pub use signal::Signal;
 pub use tool::{REQUIRED_TOOLS, Tool};
 

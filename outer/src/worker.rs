@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::digest::Hasher;
 use crate::failure::ensure;
-use crate::process::{Finished, Program, Service};
+use crate::process::{Finished, Program, Service, memory_kib};
 use crate::registry::address_at_start;
 use crate::{Context, Outcome};
 
@@ -56,6 +56,9 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy)]
 pub struct Figures {
     pub processor: Duration,
+    /// Held now.
+    pub memory_kib: u64,
+    /// Held at once, at the most.
     pub peak_kib: u64,
 }
 
@@ -160,9 +163,11 @@ impl Worker {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |at: usize| -> Outcome<u64> { Ok(fields.get(at).context("no such field")?.parse()?) };
         let processor = Duration::from_millis((ticks(11)? + ticks(12)?) * 10);
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(Figures { processor, peak_kib: line.trim().trim_end_matches(" kB").parse()? })
+        Ok(Figures {
+            processor,
+            memory_kib: memory_kib(self.process, "VmRSS:")?,
+            peak_kib: memory_kib(self.process, "VmHWM:")?,
+        })
     }
 }
 

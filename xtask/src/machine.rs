@@ -9,6 +9,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
+use self::npm::Npm;
 use self::target::Target;
 use crate::arguments::Test;
 use crate::run::Shown;
@@ -44,12 +45,20 @@ const OUTER_TOOLS: [Tool; 15] = [
     Tool { name: "skopeo", package: "skopeo" },
 ];
 
+/// What the benchmark measures with and against.
+const BENCH_TOOLS: [Tool; 5] = [
+    Tool { name: "docker-registry", package: "docker-registry" },
+    Tool { name: "nginx", package: "nginx-light" },
+    Tool { name: "node", package: "nodejs" },
+    Tool { name: "npm", package: "npm" },
+    Tool { name: "wrk", package: "wrk" },
+];
+
 /// What a task needs of the machine.
 struct Needs {
     tools: Vec<Tool>,
     targets: Vec<&'static str>,
-    /// What drives the Worker, from npm.
-    npm: bool,
+    npm: &'static [Npm],
     /// The emulator of AWS Lambda.
     emulator: bool,
 }
@@ -58,8 +67,9 @@ struct Needs {
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
     let tools = INNER_TOOLS.into_iter().chain(outer).collect();
-    let mut needs = Needs { tools, targets: vec![WASM], npm: arguments.outer, emulator: arguments.outer };
+    let mut needs = Needs { tools, targets: vec![WASM], npm: &[], emulator: arguments.outer };
     if arguments.outer {
+        needs.npm = &[npm::WORKERS];
         // What users run is what the outer tests run.
         needs.targets.push(Target::X86_64.triple());
     }
@@ -68,7 +78,7 @@ pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
 
 /// The same for what is compiled for [`WASM`] alone.
 pub(crate) fn prepare_wasm(install: bool) -> Result<(), String> {
-    let needs = Needs { tools: Vec::new(), targets: vec![WASM], npm: false, emulator: false };
+    let needs = Needs { tools: Vec::new(), targets: vec![WASM], npm: &[], emulator: false };
     needs.meet(install, "`cargo xtask purity --install` installs it.")
 }
 
@@ -77,10 +87,17 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
     let needs = Needs {
         tools: targets.iter().flat_map(|target| target.tools()).collect(),
         targets: targets.iter().map(|target| target.triple()).collect(),
-        npm: false,
+        npm: &[],
         emulator: false,
     };
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
+}
+
+/// Installs what the benchmark can make use of; it says by itself what it cannot do without.
+pub(crate) fn install_for_bench() -> Result<(), String> {
+    let tools = INNER_TOOLS.into_iter().chain(BENCH_TOOLS).collect();
+    let npm = &[npm::WORKERS, npm::FASTIFY];
+    Needs { tools, targets: vec![WASM, Target::X86_64.triple()], npm, emulator: true }.meet(true, "")
 }
 
 /// For the checks of deploy/: Python, and what asks systemd about the unit.
@@ -92,7 +109,7 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new(), npm: false, emulator: false };
+    let needs = Needs { tools, targets: Vec::new(), npm: &[], emulator: false };
     if install && needs.tools.len() > 2 {
         needs.install()?;
         return prepare_python(false);
@@ -108,8 +125,7 @@ impl Needs {
         let (tools, targets) = self.missing();
         let tools = tools.iter().map(|tool| format!("  {:<16} Debian package {}", tool.name, tool.package));
         let targets = targets.iter().map(|target| format!("  {target}: rustup target add {target}"));
-        let npm =
-            self.lacks_npm().then(|| format!("  from npm, in {}: {}", npm::folder().display(), npm::names()));
+        let npm = self.missing_npm().map(|npm| format!("  from npm, in {npm}"));
         let emulator = self.lacks_emulator().then(|| format!("  cargo-lambda: {}", emulator::path().display()));
         let lines: Vec<String> = tools.chain(targets).chain(npm).chain(emulator).collect();
         if lines.is_empty() {
@@ -131,22 +147,15 @@ impl Needs {
             eprintln!("This Rust target will be installed: {target}");
             Shown::new("rustup", &["target", "add", target]).run()?;
         }
-        if self.lacks_npm() {
-            eprintln!(
-                "These packages of npm will be installed into {}: {}",
-                npm::folder().display(),
-                npm::names()
-            );
-            npm::install()?;
-        }
+        self.missing_npm().try_for_each(Npm::install)?;
         if self.lacks_emulator() {
             emulator::install()?;
         }
         Ok(())
     }
 
-    fn lacks_npm(&self) -> bool {
-        self.npm && !npm::is_there()
+    fn missing_npm(&self) -> impl Iterator<Item = &'static Npm> {
+        self.npm.iter().filter(|npm| !npm.is_there())
     }
 
     fn lacks_emulator(&self) -> bool {

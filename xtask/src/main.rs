@@ -28,8 +28,10 @@ Usage: cargo xtask <task> [options]
         installed (the emulator of AWS Lambda from PyPI, into a folder of its own below ~/.cache).
         A single outer test:  cargo xtask test --outer-only -- name_of_the_test
 
-  bench [arguments]
-        Builds for release and runs the benchmarks with these arguments.
+  bench [--install] [arguments]
+        Builds what is passed on (or takes what PROXY_UNDER_TEST names) and runs the benchmarks
+        with these arguments; `bench --help` tells them. With --install, nginx, wrk, Node.js and
+        the other peers are announced and then installed.
 
   fuzz [target] [--seconds n]
         Runs each fuzz target, or one, under libFuzzer for a minute or so long, and adds what

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
 use crate::machine::target::Target;
-use crate::machine::{self, emulator, is_root};
+use crate::machine::{self, emulator, is_root, npm};
 use crate::run::{Shown, cargo, host_triple, target_folder};
 use crate::{deploy, package, worker};
 
 /// How the outer tests find the product; their fixture `Proxy` says so too.
-const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
+pub(crate) const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
 /// How they find what it is packaged in.
 const PACKAGES_VARIABLE: &str = "PACKAGES_UNDER_TEST";
 
@@ -41,14 +41,14 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
 }
 
 fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, String> {
-    let variables = [
-        (BINARY_VARIABLE, binary.to_owned()),
-        (PACKAGES_VARIABLE, packages.to_owned()),
-        (WORKER_VARIABLE, worker_folder()),
-        (TOOLS_VARIABLE, machine::npm::folder()),
-        (NODE_VARIABLE, machine::npm::node()),
-        (emulator::VARIABLE, emulator::path()),
-    ];
+    let variables: Vec<(&str, PathBuf)> = worker_variables()
+        .into_iter()
+        .chain([
+            (BINARY_VARIABLE, binary.to_owned()),
+            (PACKAGES_VARIABLE, packages.to_owned()),
+            (emulator::VARIABLE, emulator::path()),
+        ])
+        .collect();
     let command = cargo(&["test", "-p", "registry-proxy-outer"]);
     let mut command = variables
         .iter()
@@ -66,6 +66,12 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
     Ok(command)
 }
 
-fn worker_folder() -> PathBuf {
+/// What says where the packaged Worker is, and what runs it.
+pub(crate) fn worker_variables() -> [(&'static str, PathBuf); 3] {
+    [(WORKER_VARIABLE, worker_folder()), (TOOLS_VARIABLE, npm::WORKERS.folder()), (NODE_VARIABLE, npm::node())]
+}
+
+/// Where it is packaged to.
+pub(crate) fn worker_folder() -> PathBuf {
     target_folder().join("worker")
 }

@@ -8,6 +8,7 @@ mod hit_manifest;
 mod index;
 mod manifest;
 mod memory;
+mod platforms;
 mod size;
 mod start;
 
@@ -32,6 +33,7 @@ pub(crate) fn run(scenario: Scenario, lab: &Lab, report: &mut Report) -> Result<
         Scenario::Fill => fill::run(lab, report),
         Scenario::Far => far::run(lab, report),
         Scenario::Index => index::run(lab, report),
+        Scenario::Platforms => platforms::run(lab, report),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A process that listens: started, waited for, measured, and stopped again
 //! however the run ends.
 
+pub(crate) mod events;
 pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod product;

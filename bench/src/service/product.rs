@@ -28,6 +28,21 @@ pub(crate) fn start_caching(
     start_with(&section, binary, room, upstream, ready)
 }
 
+/// As a platform starts it: told by variables alone what it is to do, and without a cache. Waits for a 200 on `/v2/`.
+pub(crate) fn start_on(binary: &Path, room: &Path, variables: &[(&str, &str)]) -> Result<Service> {
+    let address = free_address()?;
+    let mut command = bare(binary, variables)?;
+    command.arg("--listen").arg(address.to_string());
+    Service::start(command, room, address, "/v2/")
+}
+
+/// The command for that.
+pub(crate) fn bare(binary: &Path, variables: &[(&str, &str)]) -> Result<Command> {
+    let mut command = Command::new(fs::canonicalize(binary)?);
+    command.envs(variables.iter().copied()).env("REGISTRY_PROXY_CACHE__STORE", "none");
+    Ok(command)
+}
+
 fn start_with(cache: &str, binary: &Path, room: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
     let address = free_address()?;
     let config = format!(

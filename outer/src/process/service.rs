@@ -2,10 +2,12 @@
 //!
 //! On drop it prints the end of its log to standard error. The test harness keeps that to itself
 //! unless the test fails, so a failure always comes with what the programs around it had to say.
+//! Who is no test harness says [`keep_logs_quiet`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Signal, wait_until};
@@ -13,6 +15,13 @@ use crate::{Context, Failure, Outcome};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const LOG_LINES_SHOWN: usize = 60;
+
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on no log is printed when a program ends.
+pub fn keep_logs_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
 
 /// A running program.
 pub struct Service {
@@ -60,9 +69,12 @@ impl Service {
 
     /// The most memory that it has held at once, in KiB.
     pub fn peak_memory_kib(&self) -> Outcome<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        memory_kib(self.child.id(), "VmHWM:")
+    }
+
+    /// The memory that it holds now, in KiB.
+    pub fn memory_kib(&self) -> Outcome<u64> {
+        memory_kib(self.child.id(), "VmRSS:")
     }
 
     /// Its number, which is that of its group as well.
@@ -101,9 +113,19 @@ impl Drop for Service {
         if let Err(failure) = self.stop() {
             eprintln!("{}: {failure:?}", self.name);
         }
+        if IS_QUIET.load(Ordering::Relaxed) {
+            return;
+        }
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
         eprintln!("--- log of {} ---\n{}", self.name, shown.join("\n"));
     }
+}
+
+/// A field of what the kernel says of a process, in KiB.
+pub(crate) fn memory_kib(process: u32, field: &str) -> Outcome<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    Ok(line.context(format_args!("no {field}"))?.trim().trim_end_matches(" kB").parse()?)
 }

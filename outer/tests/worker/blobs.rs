@@ -42,6 +42,7 @@ fn measure(what: &str, worker: &Worker, faucet: &Faucet) -> Outcome<(Figures, St
     equal("content-length", &pulled.header("content-length").to_owned(), &faucet.length().to_string())?;
     equal("digest", &pulled.digest, &faucet.digest().to_owned())?;
     let took = Figures {
+        memory_kib: after.memory_kib,
         processor: after.processor.saturating_sub(before.processor),
         peak_kib: after.peak_kib.saturating_sub(before.peak_kib),
     };
