@@ -66,6 +66,9 @@ pub enum BodyError {
         /// How many bytes never came.
         missing_bytes: u64,
     },
+    /// The whole came where a part was asked for, and the part was wanted alone.
+    #[error("the upstream gives no parts of a body")]
+    Unranged,
     /// It is larger than the named limit allows.
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge {

@@ -230,7 +230,8 @@ async fn blob_part(visit: &Visit<'_>, piece: Piece) -> Part {
         None => (None, State::Absent),
         Some(cache) => {
             let length = cache.blob_length(&piece.digest).await;
-            let is_arriving = visit.fills.find(&piece.digest, visit.platform.clock.now()).is_some();
+            let is_arriving =
+                visit.fills.find(&piece.digest, visit.upstream.name(), visit.platform.clock.now()).is_some();
             let state = match state_of(visit, cache, &piece.digest, length.is_some()).await {
                 State::Absent if is_arriving => State::Arriving,
                 state => state,

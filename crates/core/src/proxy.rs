@@ -289,6 +289,7 @@ impl Proxy {
             identity,
             place,
             head,
+            started: self.platform.clock.now(),
             outside,
             is_open: self.access.is_open(),
             is_single: self.upstreams.len() == 1,

@@ -25,6 +25,9 @@ const MAX_TRIES: u32 = 4;
 /// Wait before the first try to go on; each further one waits four times as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// The longest that an upstream which answers 429 is waited for, in the middle of a body.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
 /// Where the bytes come from, and come from again.
 #[derive(Clone)]
 pub(crate) struct Source {
@@ -54,6 +57,8 @@ pub(crate) struct Relay {
     promised: Option<u64>,
     /// Bytes that the upstream sends and nobody asked for.
     skip: u64,
+    /// Whether the whole is no answer where a part is wanted.
+    is_part: bool,
     tries: u32,
     /// Runs while nothing arrives. Armed once an interval, not once a frame.
     silence: Option<Sleep>,
@@ -72,12 +77,16 @@ struct Opened {
     body: Body,
     skip: u64,
     total: Option<u64>,
+    /// Whether it is all of the blob.
+    is_whole: bool,
 }
 
 /// Why a try to go on failed.
 enum Stop {
     /// Perhaps the next one works.
     Later,
+    /// The upstream says when: a 429 is not answered by hurrying (P-119).
+    Then(Duration),
     /// The upstream says no.
     Never,
 }
@@ -92,6 +101,7 @@ impl Relay {
             end,
             promised: end.map(|end| end.saturating_sub(position)),
             skip,
+            is_part: false,
             tries: 0,
             silence: None,
             heard: false,
@@ -106,12 +116,24 @@ impl Relay {
         relay
     }
 
+    /// The same for a part that is worth its bytes only: an upstream that answers with the whole ends it.
+    pub(crate) fn part(source: Source, position: u64, end: Option<u64>) -> Self {
+        let mut relay = Self::resume(source, position, end);
+        relay.is_part = true;
+        relay
+    }
+
     fn is_complete(&self) -> bool {
         self.end.is_some_and(|end| self.position >= end)
     }
 
     /// Something is wrong with the body: the next try, or the end.
     fn broken(&mut self, why: &'static str) -> Result<(), BodyError> {
+        let wait = FIRST_WAIT * 4_u32.pow(self.tries.min(MAX_TRIES));
+        self.go_on_after(wait, why)
+    }
+
+    fn go_on_after(&mut self, wait: Duration, why: &'static str) -> Result<(), BodyError> {
         self.silence = None;
         self.tries += 1;
         let missing_bytes = self.end.map_or(0, |end| end.saturating_sub(self.position));
@@ -129,7 +151,7 @@ impl Relay {
             "the upstream's body broke; going on where it stopped"
         );
         // Waiting, however short, also lets the server send what it has (P-116).
-        self.state = State::Waiting(self.source.clock.sleep(FIRST_WAIT * 4_u32.pow(self.tries - 1)));
+        self.state = State::Waiting(self.source.clock.sleep(wait));
         Ok(())
     }
 
@@ -209,6 +231,10 @@ impl http_body::Body for Relay {
                     Ok(())
                 }
                 State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Ok(opened) if this.is_part && opened.is_whole => {
+                        this.state = State::Over;
+                        Err(BodyError::Unranged)
+                    }
                     Ok(opened) => {
                         this.end = this.end.or(opened.total);
                         this.skip = opened.skip;
@@ -216,7 +242,12 @@ impl http_body::Body for Relay {
                         Ok(())
                     }
                     Err(Stop::Later) => this.broken("it could not be asked again"),
-                    Err(Stop::Never) => {
+                    Err(Stop::Then(wait)) if wait <= LONGEST_WAIT && this.tries < MAX_TRIES => {
+                        // Twice is enough.
+                        this.tries = this.tries.max(MAX_TRIES - 2);
+                        this.go_on_after(wait, "it answers too many requests")
+                    }
+                    Err(Stop::Never | Stop::Then(_)) => {
                         this.tries = MAX_TRIES;
                         this.broken("the upstream gives no more")
                     }
@@ -262,7 +293,8 @@ impl Source {
         match reply {
             Reply::Found(response) => continuation(response, position).ok_or(Stop::Never),
             Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted) => Err(Stop::Never),
-            Reply::Failed(_) | Reply::Limited { .. } => Err(Stop::Later),
+            Reply::Failed(_) => Err(Stop::Later),
+            Reply::Limited { retry_after } => Err(Stop::Then(retry_after)),
             Reply::Missing(_) | Reply::Refused(_) | Reply::Unsatisfiable { .. } | Reply::Declined(..) => {
                 Err(Stop::Never)
             }
@@ -274,7 +306,7 @@ impl Source {
 fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
     match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
         (StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { first, total, .. })) if first == position => {
-            Some(Opened { body: response.into_body(), skip: 0, total })
+            Some(Opened { body: response.into_body(), skip: 0, total, is_whole: false })
         }
         (StatusCode::OK, _) => {
             // A shorter blob than what has been sent of it is another one.
@@ -282,7 +314,7 @@ fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
             if total.is_none() && response.body().length().is_some() {
                 return None;
             }
-            Some(Opened { body: response.into_body(), skip: position, total })
+            Some(Opened { body: response.into_body(), skip: position, total, is_whole: true })
         }
         _ => None,
     }

@@ -10,12 +10,12 @@ use crate::body::Body;
 use crate::cache::{Cache, Claim, Proof};
 use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
-use crate::fill::Fills;
+use crate::fill::{Asker, Fills};
 use crate::ingest::{Invocations, Job};
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
-use crate::platform::{Platform, Purpose};
+use crate::platform::{Moment, Platform, Purpose};
 use crate::route::Place;
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
@@ -40,6 +40,8 @@ pub(crate) struct Visit<'a> {
     pub place: &'a Place,
     /// The request's head.
     pub head: &'a Parts,
+    /// When it was admitted: `timeouts.head` counts from here.
+    pub started: Moment,
     /// How the client sees us.
     pub outside: &'a Outside,
     /// Whether everybody may see everything here.
@@ -109,6 +111,11 @@ impl Visit<'_> {
             Identity::Client(Some(login)) => login.id,
         };
         Claim::new(self.upstream.name(), &self.place.name, credential)
+    }
+
+    /// Who asks for a blob, wherever in the upstream it is.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker { upstream: self.upstream.name().into(), credential: self.claim().credential }
     }
 
     /// Whether this client may see this repository, as far as we know: where clients are told apart by the upstream,

@@ -16,7 +16,7 @@ use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Found, Part, within};
 use crate::range::{ByteRange, RangeSpec};
 use crate::relay::{Relay, Source};
-use crate::upstream::Ask;
+use crate::upstream::{Ask, Negative};
 use crate::visit::{Answer, Visit};
 
 /// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
@@ -40,12 +40,19 @@ pub(super) async fn length(
         if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), Outcome::new(Done::Hit, Why::Digest)));
         }
-        if let Some(spool) = visit.fills.find(digest, visit.platform.clock.now()) {
+        if let Some(spool) = arriving(visit, digest) {
             return Ok((Some(spool.total()), Outcome::new(Done::Joined, Why::Arriving)));
         }
     }
     let length = show(visit, cache, digest).await?;
     Ok((length, Outcome::new(Done::Relayed, Why::AbsentHead)))
+}
+
+/// What is arriving from this very upstream: what it says of a blob's length and parts is not yet verified.
+fn arriving(visit: &Visit<'_>, digest: &Digest) -> Option<Arc<Spool>> {
+    let upstream = visit.upstream.name();
+    let spool = visit.fills.find(digest, upstream, visit.platform.clock.now());
+    spool.filter(|spool| spool.origin() == upstream)
 }
 
 /// Has the upstream show this client the blob.
@@ -75,13 +82,14 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     let now = visit.platform.clock.now();
     let mut may_have = visit.may_have(cache, digest).await;
     let mut hit = Outcome::new(Done::Hit, Why::Digest);
-    if !may_have && (cache.blob_length(digest).await.is_some() || visit.fills.find(digest, now).is_some()) {
+    let under_way = || visit.fills.find(digest, visit.upstream.name(), now);
+    if !may_have && (cache.blob_length(digest).await.is_some() || under_way().is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
         may_have = true;
         hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
     }
-    let is_arriving = || visit.fills.find(digest, now).is_some_and(|spool| spool.phase() == Phase::Running);
+    let is_arriving = || under_way().is_some_and(|spool| spool.phase() == Phase::Running);
     // What is arriving is not stored: no need to look.
     if may_have
         && !is_arriving()
@@ -90,9 +98,15 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         return serve(visit, digest, found, hit).await;
     }
     not_elsewhere(visit, cache, digest)?;
-    let lead = match visit.fills.enter(digest, now).await {
+    let ask = ask_for(visit, digest, Method::GET);
+    let lead = match visit.fills.enter(digest, &visit.asker(), now).await {
         Entry::Lead(lead) => lead,
         Entry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
+        Entry::Pass => {
+            let response = found(visit, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
+            let passed = pass(visit, digest, ask, response).await?;
+            return Ok(Answer { outcome: BYPASSED, ..passed });
+        }
         Entry::Open(spool) => {
             if !may_have {
                 show(visit, cache, digest).await?;
@@ -100,6 +114,8 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
             return join(visit, cache, digest, &spool).await;
         }
     };
+    // Whoever led before may have heard that there is no such thing.
+    not_elsewhere(visit, cache, digest)?;
     let (lease, is_stored) = lease(visit, cache, digest).await;
     if is_stored && !may_have {
         show(visit, cache, digest).await?;
@@ -111,33 +127,52 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
         return serve(visit, digest, found, outcome).await;
     }
-    let ask = ask_for(visit, digest, Method::GET);
-    let response = match visit.upstream.read(&ask).await.found() {
+    let response = match found(visit, cache, digest, &ask).await {
         Ok(response) => response,
         Err(negative) => {
-            visit.denied(cache, &negative, digest.as_str());
             if negative.is_outage() {
                 lead.fail(negative.clone());
             }
             return Err(negative.into_error(blob_unknown));
         }
     };
-    visit.shown(cache, Some(digest));
     let total = response.body().length().filter(|total| *total > 0);
     let (StatusCode::OK, Some(total)) = (response.status(), total) else {
+        lead.pass();
         return pass(visit, digest, ask, response).await;
     };
     let Some(draft) = cache.draft(digest, total).await else {
-        let mut answer = pass(visit, digest, ask, response).await?;
-        answer.outcome = BYPASSED;
-        return Ok(answer);
+        lead.pass();
+        let passed = pass(visit, digest, ask, response).await?;
+        return Ok(Answer { outcome: BYPASSED, ..passed });
     };
-    let spool = Arc::new(Spool::begun(digest.clone(), total, draft));
+    let spool = Arc::new(Spool::begun(digest.clone(), total, visit.upstream.name().into(), draft));
     let source = source_of(visit, ask);
     let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
-    lead.open(&spool, now);
-    drive(visit, cache, &spool, source.clone(), Some(Body::stream(main, Some(total))), lease);
-    read(visit, digest, &spool, source, Window::whole(total), Outcome::new(Done::Filled, Why::BlobAbsent)).await
+    let opened = lead.open(&spool, now);
+    // A range may have opened another one meanwhile, and somebody may be at that already.
+    let outcome = if Arc::ptr_eq(&opened, &spool) || opened.begin_run() {
+        drive(visit, cache, &opened, source.clone(), Some(Body::stream(main, Some(total))), lease);
+        Outcome::new(Done::Filled, Why::BlobAbsent)
+    } else {
+        Outcome::new(Done::Joined, Why::Arriving)
+    };
+    read(visit, digest, &opened, source, Window::whole(total), outcome).await
+}
+
+/// Asks the upstream for it, and remembers what that says of who may have it.
+async fn found(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    ask: &Ask,
+) -> Result<Response<Body>, Negative> {
+    let found = visit.upstream.read(ask).await.found();
+    match &found {
+        Ok(_) => visit.shown(cache, Some(digest)),
+        Err(negative) => visit.denied(cache, negative, digest.as_str()),
+    }
+    found
 }
 
 /// From the store.
@@ -160,6 +195,7 @@ async fn join(
 ) -> Result<Answer, Error> {
     let source = source_of(visit, ask_for(visit, digest, Method::GET));
     let outcome = if spool.begin_run() {
+        cache.takes(spool.total().saturating_sub(spool.present()));
         drive(visit, cache, spool, source.clone(), None, None);
         Outcome::new(Done::Filled, Why::BlobRest)
     } else {
@@ -222,7 +258,7 @@ async fn read(
     outcome: Outcome,
 ) -> Result<Answer, Error> {
     let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
-    let run = if spool.phase() == Phase::Idle { 0 } else { spool.run() };
+    let run = spool.run_of_reader(first > 0 || end < spool.total());
     let reader = Reader::new(Arc::clone(spool), run, first, end, Some(source));
     deliver(visit, digest, &window, Body::stream(reader, Some(end - first)), outcome).await
 }
@@ -240,7 +276,7 @@ pub(super) async fn range(
     let now = visit.platform.clock.now();
     let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
     let stored = cache.blob_length(digest).await;
-    let arriving = visit.fills.find(digest, now);
+    let arriving = arriving(visit, digest);
     let mut hit = Outcome::new(Done::Hit, Why::Digest);
     if (stored.is_some() || arriving.is_some()) && !visit.may_have(cache, digest).await {
         show(visit, cache, digest).await?;
@@ -271,26 +307,24 @@ pub(super) async fn range(
             let source = source_of(visit, ask_for(visit, digest, Method::GET));
             let joined = Outcome::new(Done::Joined, Why::RangeArriving);
             let reading = read(visit, digest, spool, source, Window::part(range), joined);
-            // Bounded: what does not come in time is fetched by itself (P-105).
-            if let Ok(answer) = within(&*visit.platform.clock, cache.config().fill.wait.0, reading).await {
-                return answer;
+            // Bounded: what does not come in time, or breaks off, is fetched by itself (P-105).
+            if let Ok(Ok(answer)) = within(&*visit.platform.clock, cache.config().fill.wait.0, reading).await {
+                return Ok(answer);
             }
         }
     }
     not_elsewhere(visit, cache, digest)?;
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, spec.to_header());
-    let found = visit.upstream.read(&ask).await.found();
-    let found = found.inspect_err(|negative| visit.denied(cache, negative, digest.as_str()));
+    let found = found(visit, cache, digest, &ask).await;
     let (window, response) = accept(visit, digest, Some(spec), found).await?;
-    visit.shown(cache, Some(digest));
     let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
     let spool = match arriving {
         Some(spool) => Some(spool),
-        None => cache
-            .draft(digest, range.total)
-            .await
-            .map(|draft| visit.fills.open(&Arc::new(Spool::new(digest.clone(), range.total, draft)), now)),
+        None => cache.sparse_draft(digest, range.total).await.and_then(|draft| {
+            let spool = Spool::new(digest.clone(), range.total, visit.upstream.name().into(), draft);
+            visit.fills.open(&Arc::new(spool), now)
+        }),
     };
     let relayed =
         Relay::new(source_of(visit, ask), response.into_body(), window.skip, range.first, Some(range.end));

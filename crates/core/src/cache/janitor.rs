@@ -75,6 +75,7 @@ impl Janitor {
     /// anything that goes on between requests call this now and then.
     pub async fn once(&self, sweeps: bool) -> bool {
         let (Some(cache), Some(fills)) = (self.cache.upgrade(), self.fills.upgrade()) else { return false };
+        fills.let_go(self.clock.now());
         let house = House::of_cache(Arc::clone(&cache), fills);
         if let Err(error) = self.tidy(&cache, &house, sweeps).await {
             telemetry::store_failed("tidy", error.why());

@@ -63,6 +63,8 @@ pub(crate) struct Cache {
     config: config::Cache,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
+    /// The longest blob that may lie on the instance's disk on its way into a bucket.
+    max_scratch: u64,
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     pointers: Memory<Key, Pointer>,
     proofs: Memory<Key, Proof>,
@@ -101,6 +103,7 @@ impl Cache {
             config: config.clone(),
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
+            max_scratch: platform.limits.max_scratch.unwrap_or(u64::MAX),
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
             pointers: Memory::new(entries),
             proofs: Memory::new(entries),
@@ -334,8 +337,7 @@ impl Cache {
 
     /// Room for a blob that arrives; `None`: it must pass by.
     pub(crate) async fn draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
-        if length > self.config.max_size.0 {
-            // All the rest together could not make room for it.
+        if self.is_too_long(length) {
             return None;
         }
         let key = Key::blob(digest);
@@ -350,6 +352,24 @@ impl Cache {
         let draft = draft.await?;
         self.room.takes(length);
         Some(draft)
+    }
+
+    /// Room for some of a blob: nothing is promised for the rest, which perhaps nobody wants.
+    pub(crate) async fn sparse_draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
+        if self.is_too_long(length) {
+            return None;
+        }
+        self.ask("draft", self.store.draft(&Key::blob(digest), None)).await
+    }
+
+    /// All the rest together could not make room for it, or it is too long for its way into a bucket.
+    fn is_too_long(&self, length: u64) -> bool {
+        length > self.config.max_size.0 || length > self.max_scratch && self.store.takes_uploads()
+    }
+
+    /// So many bytes more are on their way into the store.
+    pub(crate) fn takes(&self, bytes: u64) {
+        self.room.takes(bytes);
     }
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.

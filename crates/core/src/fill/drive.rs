@@ -14,6 +14,7 @@ use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::Fills;
+use super::claims::Claims;
 use super::spool::{Phase, Progress, Spool};
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Lease};
@@ -92,27 +93,19 @@ impl Drop for Abandoned {
 enum Stop {
     /// The upstream gives no more.
     Upstream,
+    /// It gives the whole where a part is asked for.
+    Unranged,
     /// The store takes no more.
     Store,
-}
-
-/// Who fetches what.
-struct Claims {
-    /// The first stream goes up to here.
-    main_end: u64,
-    /// What lies behind this is nobody's yet.
-    next: u64,
 }
 
 /// What those share who fetch parts of it.
 struct Work<'a> {
     claims: Mutex<Claims>,
-    /// How far the first stream has got.
-    main_at: AtomicU64,
     /// Bytes that came, of all connections.
     got: AtomicU64,
     progress: &'a Mutex<Progress>,
-    /// One of them has failed: the others bring to its end what they write, and fetch no more.
+    /// One of them has failed for all: the others bring to its end what they write, and fetch no more.
     failed: AtomicBool,
     failure: Event,
 }
@@ -174,9 +167,12 @@ impl Drive {
                 self.spool.end_run(Phase::Lost);
                 "store failed"
             }
-            Err(Stop::Upstream) => {
+            Err(Stop::Upstream | Stop::Unranged) => {
                 // What is here stays for the next who comes.
                 self.spool.end_run(Phase::Idle);
+                if self.spool.is_dead() {
+                    self.fills.close(&self.spool);
+                }
                 "broken"
             }
         };
@@ -205,10 +201,8 @@ impl Drive {
 
     async fn fetch_all(&self, main: Option<Body>, progress: &Mutex<Progress>) -> Result<(), Stop> {
         let total = self.spool.total();
-        let has_main = main.is_some();
         let work = Work {
-            claims: Mutex::new(Claims { main_end: total, next: if has_main { total } else { 0 } }),
-            main_at: AtomicU64::new(0),
+            claims: Mutex::new(Claims::new(total, main.is_some())),
             got: AtomicU64::new(0),
             progress,
             failed: AtomicBool::new(false),
@@ -218,18 +212,12 @@ impl Drive {
         let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
         match main {
             Some(body) => workers.push(Box::pin(self.follow(body, &work))),
-            None => workers.push(Box::pin(self.take_parts(&work))),
+            None => workers.push(Box::pin(self.take_rest(&work))),
         }
-        let mut is_split = !has_main;
         loop {
             match select(workers.next(), self.clock.sleep(JUDGE_EVERY)).await {
                 Either::Left((Some(Ok(())), _)) => {}
-                Either::Left((Some(Err(stop)), _)) => {
-                    // What is being written when this ends would be nobody's, and a hole in the spool for ever.
-                    work.fail();
-                    while workers.next().await.is_some() {}
-                    return Err(stop);
-                }
+                Either::Left((Some(Err(stop)), _)) => return Err(drain(stop, &work, workers).await),
                 Either::Left((None, _)) => break,
                 Either::Right(_) => {
                     let missing = total.saturating_sub(self.spool.arrived());
@@ -237,20 +225,17 @@ impl Drive {
                     let got = work.got.load(Ordering::Relaxed);
                     let wanted = self.parts.wanted(workers.len(), got, missing, elapsed);
                     for _ in workers.len()..wanted {
-                        if !is_split {
-                            let mut claims = lock(&work.claims);
-                            let main_at = work.main_at.load(Ordering::Relaxed);
-                            claims.main_end = (main_at + self.parts.length).min(total);
-                            claims.next = claims.main_end;
-                            is_split = true;
+                        if lock(&work.claims).is_closed() {
+                            break;
                         }
                         let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
                             break;
                         };
+                        lock(&work.claims).split(self.parts.length);
                         let work = &work;
                         workers.push(Box::pin(async move {
                             let _permit = permit;
-                            self.take_parts(work).await
+                            self.help(work).await
                         }));
                     }
                 }
@@ -261,8 +246,7 @@ impl Drive {
                 break;
             }
             // Somebody who was to write the rest did not.
-            lock(&work.claims).next = 0;
-            self.take_parts(&work).await?;
+            self.take_rest(&work).await?;
         }
         match (self.spool.is_complete(), self.spool.phase()) {
             (true, _) => Ok(()),
@@ -271,42 +255,80 @@ impl Drive {
         }
     }
 
-    /// The first stream, as far as it is not overtaken; then parts.
-    async fn follow(&self, mut body: Body, work: &Work<'_>) -> Result<(), Stop> {
-        let mut failure = work.failure.listen();
-        loop {
-            let position = work.main_at.load(Ordering::Relaxed);
-            if position >= lock(&work.claims).main_end {
-                break;
-            }
-            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
-            let length = self.keep(position, piece.ok(), work).await?;
-            work.main_at.store(position + length, Ordering::Relaxed);
-        }
-        drop(body);
-        self.take_parts(work).await
+    /// The first stream, as far as no parts take over; then what is missing.
+    async fn follow(&self, body: Body, work: &Work<'_>) -> Result<(), Stop> {
+        self.take_stream(body, 0, work).await?;
+        lock(&work.claims).end_stream();
+        self.take_rest(work).await
     }
 
-    async fn take_parts(&self, work: &Work<'_>) -> Result<(), Stop> {
+    /// A stream of all that lies behind `position`, as far as no parts take over.
+    async fn take_stream(&self, mut body: Body, mut position: u64, work: &Work<'_>) -> Result<(), Stop> {
         let mut failure = work.failure.listen();
+        while position < lock(&work.claims).stream_end() {
+            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
+            position += self.keep(position, piece.ok(), work).await?;
+            lock(&work.claims).stream_at = position;
+        }
+        Ok(())
+    }
+
+    /// What is missing, part by part; in one stream where the upstream gives no parts.
+    async fn take_rest(&self, work: &Work<'_>) -> Result<(), Stop> {
         while !work.has_failed() {
-            let claim = {
-                let mut claims = lock(&work.claims);
-                let claim = self.spool.gap(claims.next, self.parts.length);
-                claims.next = claim.map_or(self.spool.total(), |(_, end)| end);
-                claim
-            };
-            let Some((first, end)) = claim else { break };
-            let mut body = Body::stream(Relay::resume(self.source.clone(), first, Some(end)), Some(end - first));
-            let mut position = first;
-            while let Some(piece) = work.piece(&mut body, &mut failure).await {
-                position += self.keep(position, piece.ok(), work).await?;
-            }
-            if position < end {
-                return Err(Stop::Upstream);
+            let Some(claim) = lock(&work.claims).next(&self.spool, self.parts.length) else { break };
+            let taken = self.take_part(claim, work).await;
+            lock(&work.claims).give_back(claim);
+            match taken {
+                Ok(()) => {}
+                Err(Stop::Unranged) => {
+                    let (first, total) = (claim.0, self.spool.total());
+                    lock(&work.claims).begin_stream(first);
+                    let rest = Relay::resume(self.source.clone(), first, Some(total));
+                    self.take_stream(Body::stream(rest, Some(total - first)), first, work).await?;
+                    lock(&work.claims).end_stream();
+                    return Ok(());
+                }
+                Err(stop) => return Err(stop),
             }
         }
         Ok(())
+    }
+
+    /// Fetches parts beside others. One that does not get its part leaves it to them, and the upstream in peace: it gives
+    /// no parts, or not so many at once.
+    async fn help(&self, work: &Work<'_>) -> Result<(), Stop> {
+        while !work.has_failed() {
+            let Some(claim) = lock(&work.claims).next(&self.spool, self.parts.length) else { break };
+            let taken = self.take_part(claim, work).await;
+            let mut claims = lock(&work.claims);
+            claims.give_back(claim);
+            match taken {
+                Ok(()) => {}
+                Err(Stop::Store) => return Err(Stop::Store),
+                Err(Stop::Upstream | Stop::Unranged) => {
+                    claims.close();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_part(&self, (first, end): (u64, u64), work: &Work<'_>) -> Result<(), Stop> {
+        let mut failure = work.failure.listen();
+        let is_all = (first, end) == (0, self.spool.total());
+        let part = if is_all { Relay::resume } else { Relay::part };
+        let mut body = Body::stream(part(self.source.clone(), first, Some(end)), Some(end - first));
+        let mut position = first;
+        while let Some(piece) = work.piece(&mut body, &mut failure).await {
+            if matches!(piece, Err(BodyError::Unranged)) {
+                return Err(Stop::Unranged);
+            }
+            position += self.keep(position, piece.ok(), work).await?;
+            lock(&work.claims).prove();
+        }
+        if position < end && !work.has_failed() { Err(Stop::Upstream) } else { Ok(()) }
     }
 
     /// Writes a piece, and hashes it if it is its turn.
@@ -324,6 +346,21 @@ impl Drive {
         self.cache.failed("fill", error);
         Stop::Store
     }
+}
+
+/// What is being written when this ends would be nobody's, and a hole in the spool for ever: it comes to its end first.
+async fn drain(
+    mut stop: Stop,
+    work: &Work<'_>,
+    mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>>,
+) -> Stop {
+    work.fail();
+    while let Some(ended) = workers.next().await {
+        if let Err(Stop::Store) = ended {
+            stop = Stop::Store;
+        }
+    }
+    stop
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -31,6 +31,9 @@ static CONTENT: LazyLock<Bytes> =
     LazyLock::new(|| (0..TOTAL).map(|at| u8::try_from((at ^ (at >> 8)) & 0xff).unwrap()).collect());
 static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::sha256(&CONTENT));
 
+/// The upstream that it comes from.
+const ORIGIN: &str = "reg.test";
+
 /// Runs a scenario under many schedules.
 fn explore(schedules: usize, scenario: fn()) {
     let wanted = option_env!("REGISTRY_PROXY_SCHEDULES").map(|text| text.parse().expect("a number of schedules"));

@@ -40,6 +40,11 @@ impl Spans {
         Self(before.into_iter().chain(self.0.range(first..end)).map(|(first, end)| (*first, *end)).collect())
     }
 
+    /// Bytes in all.
+    pub(crate) fn length(&self) -> u64 {
+        self.0.iter().map(|(first, end)| end - first).sum()
+    }
+
     /// Whether everything up to `total` is here.
     pub(crate) fn is_whole(&self, total: u64) -> bool {
         self.end_from(0) >= total

@@ -19,6 +19,8 @@ const TAIL_BYTES: u64 = 64 << 10;
 pub(crate) struct Spool {
     digest: Digest,
     total: u64,
+    /// The upstream that says how long it is, and gives it.
+    origin: Arc<str>,
     draft: Arc<dyn Draft>,
     state: Mutex<State>,
     changed: Event,
@@ -59,16 +61,36 @@ pub(crate) enum Stopped {
 }
 
 impl Spool {
-    pub(crate) fn new(digest: Digest, total: u64, draft: Arc<dyn Draft>) -> Self {
+    pub(crate) fn new(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>) -> Self {
         let state = State { have: Spans::default(), writing: Vec::new(), phase: Phase::Idle, run: 0 };
-        Self { digest, total, draft, state: Mutex::new(state), changed: Event::new() }
+        Self { digest, total, origin, draft, state: Mutex::new(state), changed: Event::new() }
     }
 
     /// One that somebody has set out to fetch.
-    pub(crate) fn begun(digest: Digest, total: u64, draft: Arc<dyn Draft>) -> Self {
-        let spool = Self::new(digest, total, draft);
+    pub(crate) fn begun(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>) -> Self {
+        let spool = Self::new(digest, total, origin, draft);
         spool.begin_run();
         spool
+    }
+
+    /// The upstream that gives it.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether clients of this upstream have any use of it. What is fetched whole is verified, wherever it comes from;
+    /// ranges are not, and are believed of their own upstream only.
+    pub(crate) fn serves(&self, upstream: &str) -> bool {
+        match self.phase() {
+            Phase::Running | Phase::Whole => true,
+            Phase::Idle => *self.origin == *upstream,
+            Phase::Lost | Phase::Wrong => false,
+        }
+    }
+
+    /// Whether nobody has any use of it.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.phase(), Phase::Lost | Phase::Wrong)
     }
 
     /// Length of the whole, in bytes.
@@ -95,9 +117,13 @@ impl Spool {
         begins
     }
 
-    /// Ends a run, or the whole.
+    /// Ends a run, or the whole. What has come to its end stays there: a store that failed does so for good.
     pub(crate) fn end_run(&self, phase: Phase) {
-        self.state().phase = phase;
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Idle | Phase::Running) {
+            state.phase = phase;
+        }
+        drop(state);
         self.changed.notify(usize::MAX);
     }
 
@@ -106,9 +132,16 @@ impl Spool {
         self.state().have.end_from(0)
     }
 
-    /// Which run a reader that begins now belongs to.
-    pub(crate) fn run(&self) -> u64 {
-        self.state().run
+    /// Bytes that are here.
+    pub(crate) fn present(&self) -> u64 {
+        self.state().have.length()
+    }
+
+    /// Which run a reader that begins now belongs to; zero: to none, as it wants no more than a part, and nobody fetches
+    /// the rest.
+    pub(crate) fn run_of_reader(&self, wants_part: bool) -> u64 {
+        let state = self.state();
+        if wants_part && state.phase == Phase::Idle { 0 } else { state.run }
     }
 
     /// The first gap at or behind `position`.
@@ -116,13 +149,17 @@ impl Spool {
         self.state().have.gap(position, self.total, most)
     }
 
-    /// Whether these bytes are all here, or will be without a new request: near enough to where a fill has got.
+    /// Whether these bytes are all here, or will be without a new request: near enough to where a fill has got. What is
+    /// withheld until all is verified is not here.
     pub(crate) fn has_or_awaits(&self, first: u64, end: u64, near: u64) -> bool {
         let state = self.state();
         let arrived = state.have.end_from(first);
         match state.phase {
             Phase::Whole => true,
-            Phase::Running => arrived > first || first <= state.have.end_from(0).saturating_add(near),
+            Phase::Running => {
+                let readable = arrived.min(self.total.saturating_sub(TAIL_BYTES));
+                readable >= end || first <= state.have.end_from(0).saturating_add(near)
+            }
             Phase::Idle => arrived >= end,
             Phase::Lost | Phase::Wrong => false,
         }
@@ -132,15 +169,24 @@ impl Spool {
     /// be dropped half-way: the store may still be writing then.
     pub(crate) async fn write(&self, offset: u64, bytes: &Bytes) -> Result<bool, StoreError> {
         let end = offset.saturating_add(bytes.len() as u64);
-        let pieces = self.state().reserve(offset, end);
-        for (first, until) in &pieces {
+        let pieces = {
+            let mut state = self.state();
+            if state.phase == Phase::Lost {
+                return Err(StoreError::failed("an earlier piece could not be written"));
+            }
+            state.reserve(offset, end)
+        };
+        for (at_hand, (first, until)) in pieces.iter().enumerate() {
             let at = |position: u64| usize::try_from(position - offset).unwrap_or(usize::MAX);
             let written = self.draft.write_at(*first, bytes.slice(at(*first)..at(*until))).await;
             let mut state = self.state();
-            state.writing.retain(|piece| piece != &(*first, *until));
-            match written {
-                Ok(()) => state.have.add(*first, *until),
-                Err(_) => state.phase = Phase::Lost,
+            if written.is_ok() {
+                state.writing.retain(|piece| piece != &(*first, *until));
+                state.have.add(*first, *until);
+            } else {
+                // None of the rest is written either.
+                state.writing.retain(|piece| !pieces[at_hand..].contains(piece));
+                state.phase = Phase::Lost;
             }
             drop(state);
             self.changed.notify(usize::MAX);

@@ -54,6 +54,9 @@ pub struct Limits {
     pub can_challenge: bool,
     /// Whether work goes on once an answer has been sent.
     pub outlives_response: bool,
+    /// Bytes of a blob that may lie on the instance's own disk while they are on their way into a bucket; `None`: as many
+    /// as the disk takes.
+    pub max_scratch: Option<u64>,
     /// How long a request may take.
     pub max_wall: Option<Duration>,
     /// Who fetches what is too large for an answer.
@@ -150,6 +153,7 @@ impl Profile {
             head_length_reliable: true,
             can_challenge: true,
             outlives_response: true,
+            max_scratch: None,
             max_wall: None,
             ingest: Ingest::Never,
         };
@@ -193,6 +197,8 @@ impl Profile {
                 streams_need_chunked: true,
                 head_length_reliable: false,
                 outlives_response: false,
+                // The disk is the instance's memory, which other requests need.
+                max_scratch: Some(64 << 20),
                 max_wall: Some(Duration::from_hours(1)),
                 ..none
             },

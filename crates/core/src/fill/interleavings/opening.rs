@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::super::{Entry, Fills, Spool};
-use super::{CheckedDraft, DIGEST, TOTAL, all, explore};
+use super::super::{Asker, Entry, Fills, Spool};
+use super::{CheckedDraft, DIGEST, ORIGIN, TOTAL, all, explore};
 use crate::flight::Flights;
 use crate::platform::Moment;
 use crate::upstream::{Failure, Negative};
@@ -14,15 +14,23 @@ use crate::upstream::{Failure, Negative};
 const NOW: Moment = Moment(std::time::Duration::ZERO);
 
 fn spool() -> Arc<Spool> {
-    Arc::new(Spool::new(DIGEST.clone(), TOTAL as u64, CheckedDraft::new()))
+    Arc::new(Spool::new(DIGEST.clone(), TOTAL as u64, ORIGIN.into(), CheckedDraft::new()))
+}
+
+fn asker(upstream: &str) -> Asker {
+    Asker { upstream: upstream.into(), credential: [0; 16] }
 }
 
 /// What becomes of one who wants the blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
+    /// It led, and fetches the whole.
     Led,
+    /// It fetches the whole into what a range has opened.
+    Drives,
     Joined,
     Refused,
+    Passes,
 }
 
 /// What a leader does.
@@ -30,20 +38,36 @@ enum End {
 enum Leader {
     Opens,
     Fails,
+    /// Cannot share it.
+    Passes,
     /// Goes away without a word.
     Vanishes,
 }
 
 async fn want(fills: Arc<Fills>, leads: Arc<AtomicUsize>, leader: Leader) -> End {
-    match fills.enter(&DIGEST, NOW).await {
+    want_from(fills, leads, leader, ORIGIN).await
+}
+
+async fn want_from(fills: Arc<Fills>, leads: Arc<AtomicUsize>, leader: Leader, upstream: &str) -> End {
+    match fills.enter(&DIGEST, &asker(upstream), NOW).await {
+        Entry::Open(spool) if spool.begin_run() => End::Drives,
         Entry::Open(_) => End::Joined,
         Entry::Refused(_) => End::Refused,
+        Entry::Pass => End::Passes,
         Entry::Lead(lead) => {
             assert_eq!(leads.fetch_add(1, Ordering::Relaxed), 0, "two lead at once");
             yield_now().await;
             leads.fetch_sub(1, Ordering::Relaxed);
             match leader {
-                Leader::Opens => lead.open(&spool(), NOW),
+                Leader::Opens => {
+                    let begun = spool();
+                    begun.begin_run();
+                    let opened = lead.open(&begun, NOW);
+                    if !Arc::ptr_eq(&opened, &begun) && !opened.begin_run() {
+                        return End::Joined;
+                    }
+                }
+                Leader::Passes => lead.pass(),
                 Leader::Fails => lead.fail(Negative::Failed(Failure::TimedOut)),
                 Leader::Vanishes => drop(lead),
             }
@@ -74,7 +98,7 @@ fn a_leader_that_vanishes_promotes_one_who_waits() {
         let tasks = leaders.map(|leader| spawn(want(Arc::clone(&fills), Arc::clone(&leads), leader)));
         let ends = block_on(all(tasks.into()));
         assert_eq!(count(&ends, End::Refused), 0);
-        assert!(fills.find(&DIGEST, NOW).is_some(), "one of them has opened it: {ends:?}");
+        assert!(fills.find(&DIGEST, ORIGIN, NOW).is_some(), "one of them has opened it: {ends:?}");
     });
 }
 
@@ -92,7 +116,7 @@ fn a_task_that_is_stopped_anywhere_leaves_nobody_waiting() {
             all(stays.into()).await
         });
         assert_eq!(count(&ends, End::Refused), 0);
-        assert!(fills.find(&DIGEST, NOW).is_some());
+        assert!(fills.find(&DIGEST, ORIGIN, NOW).is_some());
     });
 }
 
@@ -105,6 +129,34 @@ fn an_upstream_that_fails_is_asked_twice_and_everybody_hears_of_it() {
         assert_eq!(count(&ends, End::Joined), 0);
         assert!(count(&ends, End::Led) >= 1);
         assert!(fills.under_way().is_empty(), "nothing is left behind");
+    });
+}
+
+#[test]
+fn an_upstream_that_fails_is_no_reason_to_refuse_the_clients_of_another() {
+    explore(400, || {
+        let (fills, leads) = (Arc::<Fills>::default(), Arc::default());
+        let fail = |_| spawn(want_from(Arc::clone(&fills), Arc::clone(&leads), Leader::Fails, "dead.test"));
+        let tasks = [0; 3].map(fail);
+        let other = spawn(want(Arc::clone(&fills), Arc::clone(&leads), Leader::Opens));
+        let ends = block_on(async {
+            let other = other.await.unwrap();
+            let mut ends = all(tasks.into()).await;
+            ends.push(other);
+            ends
+        });
+        assert!(matches!(ends.last(), Some(End::Led | End::Joined | End::Drives)), "{ends:?}");
+    });
+}
+
+#[test]
+fn what_cannot_be_shared_is_waited_for_by_nobody() {
+    explore(400, || {
+        let (fills, leads) = (Arc::<Fills>::default(), Arc::default());
+        let tasks = [0; 4].map(|_| spawn(want(Arc::clone(&fills), Arc::clone(&leads), Leader::Passes)));
+        let ends = block_on(all(tasks.into()));
+        assert_eq!(count(&ends, End::Led) + count(&ends, End::Passes), 4, "{ends:?}");
+        assert!(fills.under_way().is_empty());
     });
 }
 
@@ -123,8 +175,8 @@ fn a_range_that_opens_it_first_lets_those_who_wait_join() {
             range.await.unwrap();
             all(wholes.into()).await
         });
-        assert!(count(&ends, End::Led) <= 1, "{ends:?}");
-        assert!(fills.find(&DIGEST, NOW).is_some());
+        assert_eq!(count(&ends, End::Led) + count(&ends, End::Drives), 1, "one fetches it: {ends:?}");
+        assert!(fills.find(&DIGEST, ORIGIN, NOW).is_some());
     });
 }
 

@@ -9,7 +9,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 
 use super::super::spool::{Phase, Progress, Spool};
 use super::super::{Fills, Keep, Reader};
-use super::{CONTENT, CheckedDraft, DIGEST, OPEN, TOTAL, all, explore};
+use super::{CONTENT, CheckedDraft, DIGEST, OPEN, ORIGIN, TOTAL, all, explore};
 use crate::body::Body;
 use crate::platform::{Draft, Tasks};
 use crate::sync::Mutex;
@@ -18,7 +18,7 @@ use crate::sync::Mutex;
 const PIECES: [(usize, usize); 4] = [(0, 1000), (1000, OPEN + 500), (OPEN + 500, 40_000), (40_000, TOTAL)];
 
 fn spool(draft: &Arc<CheckedDraft>) -> Arc<Spool> {
-    Arc::new(Spool::new(DIGEST.clone(), TOTAL as u64, Arc::clone(draft) as Arc<dyn Draft>))
+    Arc::new(Spool::new(DIGEST.clone(), TOTAL as u64, ORIGIN.into(), Arc::clone(draft) as Arc<dyn Draft>))
 }
 
 /// What a reader gets, and whether it ends as it should.
@@ -86,7 +86,7 @@ fn every_reader_gets_every_byte_once_and_the_end_only_when_it_is_verified() {
         let readers = [(0, TOTAL), (500, TOTAL), (OPEN - 10, OPEN)].map(|(first, end)| {
             let (spool, verified) = (Arc::clone(&spool), Arc::clone(&verified));
             spawn(async move {
-                let (bytes, is_right) = read(&spool, spool.run(), first, end).await;
+                let (bytes, is_right) = read(&spool, spool.run_of_reader(false), first, end).await;
                 assert!(is_right && bytes == CONTENT[first..end], "{} bytes", bytes.len());
                 assert!(end <= OPEN || verified.load(Ordering::Relaxed), "the end before its time");
             })
@@ -108,7 +108,7 @@ fn wrong_bytes_end_short_for_everybody_and_are_never_committed() {
         let readers = [0, 700].map(|first| {
             let spool = Arc::clone(&spool);
             spawn(async move {
-                let (bytes, is_right) = read(&spool, spool.run(), first, TOTAL).await;
+                let (bytes, is_right) = read(&spool, spool.run_of_reader(false), first, TOTAL).await;
                 assert!(!is_right && bytes.len() <= OPEN - first, "{} bytes of wrong ones", bytes.len());
                 assert_eq!(bytes, CONTENT[first..first + bytes.len()]);
             })
@@ -128,7 +128,7 @@ fn a_store_that_fails_lets_everybody_go() {
         let readers = [0, 10].map(|first| {
             let spool = Arc::clone(&spool);
             spawn(async move {
-                let (bytes, is_right) = read(&spool, spool.run(), first, TOTAL).await;
+                let (bytes, is_right) = read(&spool, spool.run_of_reader(false), first, TOTAL).await;
                 assert!(!is_right && bytes == CONTENT[first..first + bytes.len()]);
             })
         });
@@ -144,7 +144,7 @@ fn a_run_that_breaks_off_lets_its_readers_go_and_the_next_goes_on() {
         let draft = CheckedDraft::new();
         let spool = spool(&draft);
         assert!(spool.begin_run());
-        let first_run = spool.run();
+        let first_run = spool.run_of_reader(false);
         let readers = [0, 1].map(|at| {
             let spool = Arc::clone(&spool);
             spawn(async move {
@@ -160,7 +160,7 @@ fn a_run_that_breaks_off_lets_its_readers_go_and_the_next_goes_on() {
             assert!(spool.begin_run());
             let reader = {
                 let spool = Arc::clone(&spool);
-                spawn(async move { read(&spool, spool.run(), 0, TOTAL).await })
+                spawn(async move { read(&spool, spool.run_of_reader(false), 0, TOTAL).await })
             };
             run(spool, Arc::default(), CONTENT.clone(), Arc::default()).await;
             let (bytes, is_right) = reader.await.unwrap();
@@ -189,7 +189,7 @@ fn a_run_has_one_owner() {
         });
         block_on(all(tasks.into()));
         assert_eq!(spool.phase(), Phase::Idle);
-        assert!((1..=3).contains(&spool.run()));
+        assert!((1..=3).contains(&spool.run_of_reader(false)));
     });
 }
 
@@ -223,7 +223,7 @@ fn ranges_that_are_kept_and_a_run_share_the_work_and_a_client_that_leaves_leaves
         let reader = {
             let spool = Arc::clone(&spool);
             spawn(async move {
-                let (bytes, is_right) = read(&spool, spool.run(), 0, TOTAL).await;
+                let (bytes, is_right) = read(&spool, spool.run_of_reader(false), 0, TOTAL).await;
                 assert!(is_right && bytes == *CONTENT);
             })
         };
@@ -231,5 +231,36 @@ fn ranges_that_are_kept_and_a_run_share_the_work_and_a_client_that_leaves_leaves
         block_on(all(vec![stays, leaving, reader, running]));
         drop(leaves);
         assert!(draft.is_committed());
+    });
+}
+
+#[test]
+fn a_store_that_fails_while_the_upstream_does_leaves_no_hole() {
+    explore(300, || {
+        let draft = CheckedDraft::broken_from(1000);
+        let spool = spool(&draft);
+        assert!(spool.begin_run());
+        let writer = {
+            let spool = Arc::clone(&spool);
+            spawn(async move { spool.write(500, &CONTENT.slice(500..2000)).await.is_err() && spool.is_dead() })
+        };
+        let other = {
+            let spool = Arc::clone(&spool);
+            // What is there already leaves two pieces of this one, of which the first fails.
+            spawn(async move {
+                let _ = spool.write(1500, &CONTENT.slice(1500..1600)).await;
+                spool.write(1000, &CONTENT.slice(1000..40_000)).await.is_err()
+            })
+        };
+        let breaks = {
+            let spool = Arc::clone(&spool);
+            spawn(async move { spool.end_run(Phase::Idle) })
+        };
+        block_on(async {
+            breaks.await.unwrap();
+            let (writer, other) = (writer.await.unwrap(), other.await.unwrap());
+            assert!(writer || other, "somebody heard of it");
+        });
+        assert!(spool.is_dead() && !spool.begin_run(), "the store's failure stays, and nobody goes on with it");
     });
 }
