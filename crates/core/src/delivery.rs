@@ -5,6 +5,7 @@ use http::HeaderMap;
 use url::Url;
 
 use crate::config::{self, Links, Miss};
+use crate::error::Obstacle;
 use crate::platform::{Ingest, Limits};
 
 /// How a blob goes to the client.
@@ -19,16 +20,7 @@ pub(crate) enum Delivery {
     /// By the address that the upstream itself names.
     Upstream,
     /// Not at all.
-    Refuse(Reason),
-}
-
-/// Why not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The platform carries no answer so large, and there is no store whose links could.
-    NeedsStore,
-    /// The platform carries no answer so large, and the configuration wants no links.
-    LinksOff,
+    Refuse(Obstacle),
 }
 
 /// Where a blob is.
@@ -60,7 +52,7 @@ pub(crate) fn decide(
     let has_links = store.links && wish.links != Links::Never;
     let through = if limits.carries(length) { Some(Delivery::Through) } else { None };
     let refusal =
-        if store.links { Delivery::Refuse(Reason::LinksOff) } else { Delivery::Refuse(Reason::NeedsStore) };
+        if store.links { Delivery::Refuse(Obstacle::LinksOff) } else { Delivery::Refuse(Obstacle::NoStore) };
     match place {
         Place::Stored if wish.links == Links::Always && has_links => Delivery::Link,
         _ if limits.carries_well(length) => Delivery::Through,
@@ -81,33 +73,22 @@ pub(crate) fn otherwise(limits: &Limits, wish: &config::Delivery, length: Option
 }
 
 /// Whether a link is one that clients can follow from here.
-pub(crate) fn check_link(limits: &Limits, link: &Url, our_host: &str, is_logged_in: bool) -> Result<(), Unfit> {
+pub(crate) fn check_link(limits: &Limits, link: &Url, our_host: &str, is_logged_in: bool) -> Result<(), Obstacle> {
     let bytes = "location".len() + link.as_str().len();
     if bytes + OTHER_HEADERS > limits.max_response_headers {
-        return Err(Unfit::TooLong { bytes, limit_bytes: limits.max_response_headers });
+        return Err(Obstacle::LinkTooLong { bytes, limit_bytes: limits.max_response_headers });
     }
     let host = link.host_str().unwrap_or_default();
     let ours = match our_host.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
         _ => our_host,
     };
-    // Clients keep their login for the same host and for what lies below it, and stores refuse a link that comes
-    // with one.
     let is_below = host.strip_suffix(ours).is_some_and(|rest| rest.ends_with('.'));
-    if is_logged_in && (host == ours || is_below) { Err(Unfit::BelowUs) } else { Ok(()) }
+    if is_logged_in && (host == ours || is_below) { Err(Obstacle::LinkBelowUs) } else { Ok(()) }
 }
 
 /// What goes beside `Location`, in bytes, generously.
 const OTHER_HEADERS: usize = 512;
-
-/// Why clients cannot follow a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unfit {
-    #[error("the store's link takes {bytes} bytes, and the platform lets {limit_bytes} bytes of headers through")]
-    TooLong { bytes: usize, limit_bytes: usize },
-    #[error("the store's host is ours or lies below it: clients would send it their login, which it refuses")]
-    BelowUs,
-}
 
 /// Bytes of names and values together.
 pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
@@ -148,12 +129,12 @@ mod tests {
             (Profile::CloudflareWorkers, NOTHING, 5000, Through, Through),
             (Profile::AwsLambda, NOTHING, 6, Through, Through),
             (Profile::AwsLambda, NOTHING, 7, Through, Upstream),
-            (Profile::AwsLambda, NOTHING, 300, Refuse(Reason::NeedsStore), Upstream),
+            (Profile::AwsLambda, NOTHING, 300, Refuse(Obstacle::NoStore), Upstream),
             (Profile::AwsLambda, BUCKET, 6, Through, Through),
             (Profile::AwsLambda, BUCKET, 7, Link, Ingest),
             (Profile::AwsLambda, BUCKET, 5000, Link, Ingest),
             (Profile::TencentScf, NOTHING, 5, Through, Through),
-            (Profile::TencentScf, NOTHING, 6, Refuse(Reason::NeedsStore), Upstream),
+            (Profile::TencentScf, NOTHING, 6, Refuse(Obstacle::NoStore), Upstream),
             (Profile::TencentScf, BUCKET, 5, Through, Through),
             (Profile::TencentScf, BUCKET, 6, Link, Ingest),
             (Profile::TencentScf, BUCKET, 5000, Link, Ingest),
@@ -177,8 +158,8 @@ mod tests {
         assert_eq!(decide(&fc, &always, NOTHING, Place::Stored, large), Through);
         assert_eq!(decide(&fc, &always, BUCKET, Place::Upstream, large), Through);
         let never = wish(Links::Never, Miss::Refuse);
-        assert_eq!(decide(&scf, &never, BUCKET, Place::Stored, large), Refuse(Reason::LinksOff));
-        assert_eq!(decide(&scf, &never, BUCKET, Place::Upstream, large), Refuse(Reason::LinksOff));
+        assert_eq!(decide(&scf, &never, BUCKET, Place::Stored, large), Refuse(Obstacle::LinksOff));
+        assert_eq!(decide(&scf, &never, BUCKET, Place::Upstream, large), Refuse(Obstacle::LinksOff));
         assert_eq!(decide(&lambda, &never, BUCKET, Place::Upstream, large), Through);
         let uploads_not = Abilities { links: true, uploads: false };
         let auto = wish(Links::Auto, Miss::Redirect);
@@ -201,16 +182,19 @@ mod tests {
         };
         let long = format!("https://bucket.example/x?sig={}", "s".repeat(3500));
         let scf = Profile::TencentScf;
-        assert!(matches!(check(&long, "fn.example", scf, false), Err(Unfit::TooLong { limit_bytes: 4000, .. })));
+        assert!(matches!(
+            check(&long, "fn.example", scf, false),
+            Err(Obstacle::LinkTooLong { limit_bytes: 4000, .. })
+        ));
         assert_eq!(check(&long, "fn.example", Profile::AliyunFc, false), Ok(()));
         for (link, ours, is_logged_in, expected) in [
             ("https://bucket.example/x", "proxy.example", true, Ok(())),
-            ("https://proxy.example/x", "proxy.example", true, Err(Unfit::BelowUs)),
-            ("https://proxy.example:9000/x", "proxy.example:443", true, Err(Unfit::BelowUs)),
-            ("https://bucket.proxy.example/x", "proxy.example", true, Err(Unfit::BelowUs)),
+            ("https://proxy.example/x", "proxy.example", true, Err(Obstacle::LinkBelowUs)),
+            ("https://proxy.example:9000/x", "proxy.example:443", true, Err(Obstacle::LinkBelowUs)),
+            ("https://bucket.proxy.example/x", "proxy.example", true, Err(Obstacle::LinkBelowUs)),
             ("https://otherproxy.example/x", "proxy.example", true, Ok(())),
             ("https://proxy.example/x", "proxy.example", false, Ok(())),
-            ("http://[::1]:9000/x", "[::1]:80", true, Err(Unfit::BelowUs)),
+            ("http://[::1]:9000/x", "[::1]:80", true, Err(Obstacle::LinkBelowUs)),
         ] {
             assert_eq!(check(link, ours, scf, is_logged_in), expected, "{link} from {ours}");
         }

@@ -154,8 +154,7 @@ pub enum Error {
     },
     /// The platform does not carry it, and nothing else can be done.
     #[error(
-        "{platform} carries answers of up to {limit_bytes} bytes, and this one has {}: \
-         set cache.store to an object store whose links clients can follow, and delivery.links to auto",
+        "{platform} carries answers of up to {limit_bytes} bytes, and this one has {}: {obstacle}",
         .length.map_or_else(|| "more, or an unknown number".to_owned(), |length| length.to_string())
     )]
     Undeliverable {
@@ -165,10 +164,37 @@ pub enum Error {
         limit_bytes: u64,
         /// Length of the answer, in bytes.
         length: Option<u64>,
+        /// Why it goes by no link either.
+        obstacle: Obstacle,
     },
     /// The upstream could not answer.
     #[error("the registry could not be asked")]
     Upstream(#[source] Failure),
+}
+
+/// Why a blob goes to the client by no link, and what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// There is no store, or one that gives no links.
+    #[error("set cache.store to an object store whose links clients can follow")]
+    NoStore,
+    /// The configuration wants none.
+    #[error("set delivery.links to auto")]
+    LinksOff,
+    /// It is longer than what the platform lets through.
+    #[error(
+        "a link takes {bytes} bytes, and headers may take {limit_bytes}; links signed with keys of their own are \
+         shorter than those with lent ones"
+    )]
+    LinkTooLong {
+        /// Of the header, in bytes.
+        bytes: usize,
+        /// Of all headers, in bytes.
+        limit_bytes: usize,
+    },
+    /// Clients keep their login for the same host and what lies below it, and stores refuse a link that comes with one.
+    #[error("the link's host is this proxy's or lies below it; give the store a host of its own")]
+    LinkBelowUs,
 }
 
 /// The one challenge of a 401 (P-28 … P-37).

@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::config::Links;
 use crate::delivery::{Abilities, Delivery, Place, check_link, decide, otherwise};
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Obstacle};
 use crate::guard::Linked;
 use crate::ingest::{Ingest, Slice};
 use crate::outcome::Why;
@@ -25,8 +25,11 @@ use crate::visit::{Answer, Visit};
 /// How soon it is looked whether another request has brought a blob into the store, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// What is left of `timeouts.head` for the answer, once the holding is over.
-const REST: Duration = Duration::from_secs(4);
+/// What is left of `timeouts.head` for the answer, once the holding is over: what a slice takes past its time, and a
+/// question to the upstream.
+const REST: Duration = Duration::from_secs(5);
+/// How soon an invocation of its own ought to be at work.
+const SOON: Duration = Duration::from_secs(3);
 
 /// A blob that may not go through us.
 struct Capped<'a, 'v> {
@@ -62,7 +65,7 @@ impl Capped<'_, '_> {
             }
             return match self.decide(Place::Stored, Some(total)) {
                 Delivery::Link => self.link(cache, Why::StoreLink, total).await,
-                Delivery::Refuse(_) => Err(self.refusal(Some(total))),
+                Delivery::Refuse(obstacle) => Err(self.refusal(Some(total), obstacle)),
                 _ => Ok(None),
             };
         }
@@ -76,7 +79,7 @@ impl Capped<'_, '_> {
         match (self.decide(Place::Upstream, total), self.cache, total) {
             (Delivery::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
             (Delivery::Upstream | Delivery::Ingest, ..) => self.send_to_upstream(total).await,
-            (Delivery::Refuse(_), ..) => Err(self.refusal(total)),
+            (Delivery::Refuse(obstacle), ..) => Err(self.refusal(total, obstacle)),
             (Delivery::Through | Delivery::Link, ..) => Ok(None),
         }
     }
@@ -96,34 +99,45 @@ impl Capped<'_, '_> {
 
     /// By a link into our store; `None`: through us after all, as there is no link and it can be carried.
     async fn link(&self, cache: &Arc<Cache>, why: Why, total: u64) -> Result<Option<Answer>, Error> {
-        if let Some(url) = cache.link(self.digest, self.visit.delivery.link_life.0).await
-            && self.is_fit(&url)
-        {
+        let visit = self.visit;
+        let link = cache.link(self.digest, visit.delivery.link_life.0).await;
+        let fit = link.as_ref().map(|url| self.check(url));
+        if let (Some(url), Some(Ok(()))) = (&link, fit) {
             let mut answer = elsewhere(url.as_str(), why);
             answer.response.extensions_mut().insert(Linked(self.length(Some(total)).unwrap_or(total)));
             return Ok(Some(answer));
         }
-        let can_be_carried = self.visit.platform.limits.carries(self.length(Some(total)));
-        if can_be_carried { Ok(None) } else { Err(self.refusal(Some(total))) }
+        let length = self.length(Some(total));
+        if visit.platform.limits.carries(length) {
+            return Ok(None);
+        }
+        // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
+        match (otherwise(&visit.platform.limits, visit.delivery, length), fit) {
+            (Some(Delivery::Upstream), _) => self.send_to_upstream(Some(total)).await,
+            (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
+            (_, Some(Ok(())) | None) => Err(self.come_again()),
+        }
     }
 
-    fn is_fit(&self, url: &Url) -> bool {
+    fn check(&self, url: &Url) -> Result<(), Obstacle> {
         let visit = self.visit;
         let is_logged_in = visit.head.headers.contains_key(AUTHORIZATION);
         let fits = check_link(&visit.platform.limits, url, &visit.outside.host, is_logged_in);
-        if let Err(unfit) = &fits {
-            tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}");
-        }
-        fits.is_ok()
+        fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
     }
 
     /// Brings it into the store, and waits for that as long as a client may be held.
     async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<Answer>, Error> {
         let visit = self.visit;
         let clock = &visit.platform.clock;
-        let hold = visit.delivery.hold.0.min(visit.timeouts.head.0.saturating_sub(REST));
-        let until = clock.now().after(hold);
-        let is_whole = match self.work(cache, total, until).await {
+        // What came before this was waiting, too (P-113).
+        let last = visit.started.after(visit.timeouts.head.0.saturating_sub(REST));
+        let until = last.min(clock.now().after(visit.delivery.hold.0));
+        // An invocation of its own is soon at it, or all there may be are held like this one: then this one works.
+        let is_done =
+            self.is_invoked(total).await && self.appears(cache, until.min(clock.now().after(SOON))).await;
+        let slice = if is_done { Slice::Whole } else { self.slice(cache, total, until).await };
+        let is_whole = match slice {
             Slice::Whole => true,
             Slice::Theirs => self.appears(cache, until).await,
             Slice::Parked | Slice::Failed => false,
@@ -138,16 +152,18 @@ impl Capped<'_, '_> {
         }
     }
 
-    /// A slice of the work, in this request or in an invocation of its own.
-    async fn work(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
+    /// Whether an invocation of its own was begun for it.
+    async fn is_invoked(&self, total: u64) -> bool {
         let visit = self.visit;
         // A client's own login goes into no invocation's payload.
-        if visit.platform.limits.ingest == Who::SelfInvoke
+        visit.platform.limits.ingest == Who::SelfInvoke
             && matches!(visit.identity, Identity::Ours)
             && visit.invoke_ingest(self.digest, total).await
-        {
-            return Slice::Theirs;
-        }
+    }
+
+    /// A slice of the work, in this request, unless another is at it.
+    async fn slice(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
+        let visit = self.visit;
         let ask = ask_for(visit, self.digest, Method::GET);
         let ingest = Ingest {
             cache: Arc::clone(cache),
@@ -182,10 +198,10 @@ impl Capped<'_, '_> {
         let mut ask = ask_for(visit, digest, Method::GET);
         ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
         let reply = match visit.upstream.locate_blob(&ask).await {
-            Redirected::To(url) if self.is_fit(&url) => {
-                return Ok(Some(elsewhere(url.as_str(), Why::UpstreamLink)));
+            Redirected::To(url) => {
+                let fit = self.check(&url).map(|()| elsewhere(url.as_str(), Why::UpstreamLink));
+                return fit.map(Some).map_err(|unfit| self.refusal(total, unfit));
             }
-            Redirected::To(_) => return Err(self.refusal(total)),
             Redirected::Reply(reply) => reply,
         };
         let found = reply.found();
@@ -195,7 +211,11 @@ impl Capped<'_, '_> {
         }
         drop(response);
         let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
-        Err(if abilities.links && abilities.uploads { self.come_again() } else { self.refusal(total) })
+        Err(if abilities.links && abilities.uploads {
+            self.come_again()
+        } else {
+            self.refusal(total, Obstacle::NoStore)
+        })
     }
 
     fn come_again(&self) -> Error {
@@ -204,9 +224,9 @@ impl Capped<'_, '_> {
         Error::NotYet { is_for_docker: agent.is_some_and(|agent| agent.starts_with("docker/")) }
     }
 
-    fn refusal(&self, total: Option<u64>) -> Error {
+    fn refusal(&self, total: Option<u64>, obstacle: Obstacle) -> Error {
         let limits = &self.visit.platform.limits;
         let limit_bytes = limits.max_inline_body.max(limits.max_streamed_body).unwrap_or(0);
-        Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total) }
+        Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total), obstacle }
     }
 }

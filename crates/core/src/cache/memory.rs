@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
-use self::upload::{MemoryUpload, Parts};
+use self::upload::{Manner, MemoryUpload, Parts};
 use super::Key;
 use crate::body::Body;
 use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When};
@@ -25,7 +25,7 @@ pub struct MemoryStore {
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
     is_shared: bool,
-    part_bytes: usize,
+    manner: Manner,
     links: Option<Url>,
 }
 
@@ -55,7 +55,8 @@ impl MemoryStore {
     /// Room for so many bytes.
     pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
         let shelf = Arc::new(Shelf { capacity, state: Mutex::default() });
-        Self { shelf, clock, is_shared: false, part_bytes: PART_BYTES, links: None }
+        let manner = Manner { part_bytes: PART_BYTES, takes: Duration::ZERO };
+        Self { shelf, clock, is_shared: false, manner, links: None }
     }
 
     /// As if other processes had it, too: for tests.
@@ -71,7 +72,7 @@ impl MemoryStore {
             shelf: Arc::clone(&self.shelf),
             clock: Arc::clone(&self.clock),
             is_shared: self.is_shared,
-            part_bytes: self.part_bytes,
+            manner: self.manner,
             links: self.links.clone(),
         }
     }
@@ -79,7 +80,13 @@ impl MemoryStore {
     /// Uploads in parts of so many bytes, a multiple of 64: for tests that want many short ones.
     #[must_use]
     pub fn in_parts_of(self, part_bytes: usize) -> Self {
-        Self { part_bytes, ..self }
+        Self { manner: Manner { part_bytes, ..self.manner }, ..self }
+    }
+
+    /// Takes so long for each part: for tests.
+    #[must_use]
+    pub fn taking(self, takes: Duration) -> Self {
+        Self { manner: Manner { takes, ..self.manner }, ..self }
     }
 
     /// Gives links below an address, as an object store does: for tests.
@@ -185,10 +192,10 @@ impl Store for MemoryStore {
     }
 
     async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        let (clock, part_bytes) = (&self.clock, self.part_bytes);
+        let (clock, manner) = (&self.clock, self.manner);
         let upload = match parked {
-            None => Some(MemoryUpload::begin(&self.shelf, clock, key, part_bytes)?),
-            Some(parked) => MemoryUpload::resume(&self.shelf, clock, key, part_bytes, parked),
+            None => Some(MemoryUpload::begin(&self.shelf, clock, key, manner)?),
+            Some(parked) => MemoryUpload::resume(&self.shelf, clock, key, manner, parked),
         };
         Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }

@@ -16,6 +16,7 @@ mod job;
 mod record;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
@@ -31,8 +32,12 @@ use crate::platform::{Clock, Moment, Upload, within};
 use crate::relay::{Relay, Source};
 use crate::telemetry;
 
-/// Parts after which it is written down how far it got, in case that the slice ends without a word.
-const PARTS_A_RECORD: usize = 8;
+/// How often it is written down how far it got, in case that the slice ends without a word. The first part is always.
+const RECORD_EVERY: Duration = Duration::from_secs(5);
+/// How long past its time a slice may wait for the store: for the part on its way, or for putting them all together.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long past that it may take to write down how far it got.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// One blob on its way into the store.
 pub(crate) struct Ingest {
@@ -64,8 +69,8 @@ struct Run {
     hash: Hash,
     /// What came behind them, up to one part.
     tail: BytesMut,
-    /// Parts sent since it was last written down how far it got.
-    unrecorded: usize,
+    /// When it was last written down how far it got.
+    recorded: Option<Moment>,
 }
 
 /// What comes from the upstream, in pieces as large as wanted.
@@ -85,7 +90,7 @@ enum Stop {
 }
 
 impl Ingest {
-    /// Works on it until it is done or the time has come.
+    /// Works on it until it is done or the time has come, and at most [`GRACE`] and [`LAST_WORD`] longer.
     pub(crate) async fn slice(&self, until: Moment) -> Slice {
         let lease = match self.cache.lease(&self.digest).await {
             Leased::Ours(lease) => lease,
@@ -107,7 +112,11 @@ impl Ingest {
         let Some(mut run) = self.begin().await else { return Slice::Failed };
         let before = run.position();
         let slice = match self.send(&mut run, until).await {
-            Ok(()) if run.is_right(&self.digest) => return self.finish(run).await,
+            Ok(()) if run.is_right(&self.digest) => {
+                let finished = within(&*self.clock, self.left(until) + GRACE, self.finish(run)).await;
+                // Perhaps the store comes to its end with it all the same.
+                return finished.unwrap_or(Slice::Parked);
+            }
             Ok(()) => {
                 tracing::error!(digest = %self.digest, "an upstream sent other bytes than those of this digest");
                 telemetry::corrupt("upload");
@@ -119,7 +128,9 @@ impl Ingest {
             // What is hashed may not be there: the next slice begins where it was last written down.
             Err(Stop::Store) => return Slice::Failed,
         };
-        self.write_down(&mut run).await;
+        let tail = Bytes::copy_from_slice(&run.tail);
+        // Where the store is too slow for that, the next slice begins where it was last written down.
+        let _ = within(&*self.clock, LAST_WORD, self.write_down(&mut run, tail)).await;
         tracing::info!(
             digest = %self.digest,
             got_bytes = run.position() - before,
@@ -138,10 +149,11 @@ impl Ingest {
             && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
             && let Some(upload) = self.cache.upload(&self.digest, Some(&parked.upload)).await
         {
-            return Some(Run { upload, hash: parked.hash, tail: tail.into(), unrecorded: 0 });
+            let recorded = Some(self.clock.now());
+            return Some(Run { upload, hash: parked.hash, tail: tail.into(), recorded });
         }
         let upload = self.cache.upload(&self.digest, None).await?;
-        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), unrecorded: 0 })
+        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None })
     }
 
     /// Reads from the upstream and sends whole parts, the next one being read while one is sent, up to the last part: that
@@ -153,18 +165,27 @@ impl Ingest {
         self.read(&mut inflow, &mut run.tail, part_bytes, until).await?;
         while run.tail.len() == part_bytes && run.position() < self.total {
             let part = std::mem::take(&mut run.tail).freeze();
-            run.hash.update(&part);
             let Run { upload, tail, .. } = run;
-            let sending = self.cache.send_part(&mut **upload, part);
+            let sending = self.cache.send_part(&mut **upload, part.clone());
+            let sending = within(&*self.clock, self.left(until) + GRACE, sending);
             let reading = self.read(&mut inflow, tail, part_bytes, until);
             let (sent, read) = join(sending, reading).await;
-            if !sent {
-                return Err(Stop::Store);
+            match sent {
+                Ok(true) => {
+                    run.hash.update(&part);
+                }
+                Ok(false) => return Err(Stop::Store),
+                Err(_) => {
+                    // What came behind a part that is not there is of no use.
+                    run.tail.clear();
+                    return Err(Stop::Late);
+                }
             }
-            run.unrecorded += 1;
             read?;
-            if run.unrecorded >= PARTS_A_RECORD {
-                self.write_down(run).await;
+            let now = self.clock.now();
+            if run.recorded.is_none_or(|at| now.since(at) >= RECORD_EVERY) {
+                // Without the tail, which is as large as a part: at worst that is fetched again.
+                self.write_down(run, Bytes::new()).await;
             }
         }
         if run.position() == self.total { Ok(()) } else { Err(Stop::Upstream) }
@@ -179,8 +200,8 @@ impl Ingest {
         until: Moment,
     ) -> Result<(), Stop> {
         while tail.len() < part_bytes {
-            let left = until.since(self.clock.now());
-            let arrived = within(&*self.clock, left, inflow.take(part_bytes - tail.len())).await;
+            let taken = inflow.take(part_bytes - tail.len());
+            let arrived = within(&*self.clock, self.left(until), taken).await;
             match arrived.map_err(|_| Stop::Late)? {
                 Some(Ok(bytes)) => tail.extend_from_slice(&bytes),
                 Some(Err(_)) => return Err(Stop::Upstream),
@@ -198,16 +219,20 @@ impl Ingest {
         if self.cache.commit_upload(&self.digest, run.upload).await { Slice::Whole } else { Slice::Failed }
     }
 
-    /// For whoever goes on.
-    async fn write_down(&self, run: &mut Run) {
-        run.unrecorded = 0;
+    /// For whoever goes on: behind the parts that are sent, or behind this tail.
+    async fn write_down(&self, run: &mut Run, tail: Bytes) {
+        run.recorded = Some(self.clock.now());
         let parked = Parked {
             total: self.total,
             hash: run.hash.clone(),
-            tail_bytes: run.tail.len() as u64,
+            tail_bytes: tail.len() as u64,
             upload: run.upload.park(),
         };
-        self.cache.park(&self.digest, parked.to_record().into(), Bytes::copy_from_slice(&run.tail)).await;
+        self.cache.park(&self.digest, parked.to_record().into(), tail).await;
+    }
+
+    fn left(&self, until: Moment) -> Duration {
+        until.since(self.clock.now())
     }
 }
 

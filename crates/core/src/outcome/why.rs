@@ -110,7 +110,7 @@ reasons! {
     TotalLimit = "guard.total reached", [Refused], "All clients together have used up what they may have in this hour or day.";
     Closed = "guard is closed", [Refused], "`guard.mode` is `closed`: nobody gets anything.";
     Declined = "declined by the upstream", [Refused], "Another 4xx of the upstream.";
-    Undeliverable = "too large for the platform", [Refused], "The platform does not carry an answer so large, and there is no store to send the client to.";
+    Undeliverable = "too large for the platform", [Refused], "The platform does not carry an answer so large, and there is no link that the client could be sent to; the answer says why.";
     Loop = "loop", [Refused], "The request has passed through this proxy already.";
 
     Limited = "limited by the upstream", [Failed], "The upstream answers 429, for every account of ours.";

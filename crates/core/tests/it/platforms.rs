@@ -22,9 +22,9 @@ fn content() -> Bytes {
     CONTENT.get_or_init(|| noise(LARGE)).clone()
 }
 
-fn bucket() -> Arc<MemoryStore> {
+fn bucket() -> MemoryStore {
     let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
-    Arc::new(store.shared().in_parts_of(1 << 20).linking(STORE.parse().expect("an address")))
+    store.shared().in_parts_of(1 << 20).linking(STORE.parse().expect("an address"))
 }
 
 struct Scene {
@@ -35,7 +35,11 @@ struct Scene {
 }
 
 fn scene_of(profile: Profile, text: &str) -> Scene {
-    let store = bucket();
+    scene_on(profile, text, bucket())
+}
+
+fn scene_on(profile: Profile, text: &str, store: MemoryStore) -> Scene {
+    let store = Arc::new(store);
     let lab = Fixture::set_up(&Setup { profile, text, store: Some(store.clone()), ..Setup::default() });
     let digest = lab.registry.put_blob("a/b", content());
     Scene {
@@ -141,6 +145,58 @@ async fn what_takes_longer_than_a_client_waits_is_gone_on_with() {
     assert!(scene.has_no_litter().await);
 }
 
+/// The length and the token are asked for first, and that is waiting, too.
+#[tokio::test(start_paused = true)]
+async fn a_slow_registry_and_a_held_client_stay_within_the_deadline_together() {
+    let scene = scene_of(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"");
+    let minute = Duration::from_mins(1);
+    scene.lab.net.fault("HEAD", "/blobs/", 1, Fault::Late(Duration::from_secs(8)));
+    scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(3_100_000, minute));
+    let begun = scene.lab.now();
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(seen.is(429, "TOOMANYREQUESTS"), "{seen:?}");
+    let held = scene.lab.now().since(begun);
+    assert!(held < Duration::from_secs(25), "held for {held:?}");
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+    assert_eq!(scene.bytes_asked(), ["bytes=0-6999999", "bytes=3100000-6999999"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_its_time_costs_no_client_its_answer_and_no_part_twice() {
+    let taking = bucket().taking(Duration::from_secs(9));
+    let scene = scene_on(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"", taking);
+    for slice in 0..10 {
+        let begun = scene.lab.now();
+        let seen = scene.lab.get(&scene.path).await;
+        let held = scene.lab.now().since(begun);
+        assert!(held < Duration::from_secs(25), "slice {slice} was held for {held:?}");
+        if seen.status == 307 {
+            assert!(leads_into_the_store(&seen) && slice > 1, "{slice}: {seen:?}");
+            assert_eq!(scene.stored().await.unwrap(), content());
+            let last = scene.bytes_asked().pop().unwrap();
+            assert_ne!(last, "bytes=0-6999999", "each goes on where the last one stopped");
+            return;
+        }
+        assert!(seen.is(429, "TOOMANYREQUESTS"), "{seen:?}");
+    }
+    panic!("it never came into the store: {:?}", scene.bytes_asked());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_headers_do_not_hold_sends_the_client_to_the_upstream_or_says_so() {
+    let base = format!("{STORE}{}/", "x".repeat(4200));
+    let long = || bucket().linking(base.parse().expect("an address"));
+    let scene = scene_on(Profile::TencentScf, "", long());
+    scene.lab.registry.redirect_blobs(STORAGE);
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(seen.status == 307 && seen.header("location").starts_with(STORAGE), "{seen:?}");
+    let scene = scene_on(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"", long());
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(seen.is(501, "UNSUPPORTED"), "{seen:?}");
+    let message = seen.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("headers may take 4000") && !message.contains("cache.store"), "{message}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_the_meantime_the_client_goes_where_the_upstream_sends_it() {
     let scene = scene(Profile::TencentScf);
@@ -231,6 +287,20 @@ async fn a_stream_says_no_length_where_the_platform_would_gather_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_disk_has_no_room_for_passes_on_its_way_to_a_bucket() {
+    let mut scene = scene(Profile::CloudRun);
+    scene.lab.platform.limits.max_scratch = Some(1 << 20);
+    scene.lab.restart("");
+    let seen = scene.lab.get(&scene.path).await;
+    assert!(seen.status == 200 && seen.body == content(), "{seen:?}");
+    assert!(scene.stored().await.is_none());
+    let few = format!("/v2/a/b/blobs/{}", scene.lab.registry.put_blob("a/b", noise(500_000)));
+    for done in ["filled", "hit"] {
+        assert_eq!(scene.lab.get(&few).await.done(), done);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn links_go_to_everybody_where_the_configuration_says_so() {
     let scene = scene_of(Profile::Server, "[delivery]\nlinks = \"always\"");
     let first = scene.lab.get(&scene.path).await;
@@ -309,6 +379,17 @@ async fn an_invocation_that_runs_out_of_time_begins_the_next() {
     assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(40)).await, Ok(()));
     assert_eq!(scene.stored().await.unwrap(), content());
     assert_eq!(scene.bytes_asked(), ["bytes=0-6999999", "bytes=2500000-6999999"]);
+}
+
+/// All instances that there may be are held by requests like this one.
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_does_not_come_is_not_waited_for() {
+    let (scene, events) = with_events(Profile::AwsLambda, false);
+    let begun = scene.lab.now();
+    assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
+    let held = scene.lab.now().since(begun);
+    assert!(held < Duration::from_secs(5), "held for {held:?}");
+    assert_eq!(events.taken.lock().unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

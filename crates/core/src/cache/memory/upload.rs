@@ -32,12 +32,21 @@ struct PartSent {
     bytes: Bytes,
 }
 
+/// How parts are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Bytes of every part but the last.
+    pub(super) part_bytes: usize,
+    /// How long each takes.
+    pub(super) takes: Duration,
+}
+
 /// One process at an upload.
 pub(super) struct MemoryUpload {
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
     id: u64,
-    part_bytes: usize,
+    manner: Manner,
     /// The parts that this process knows of.
     sent: Vec<u64>,
     bytes: u64,
@@ -48,7 +57,7 @@ impl MemoryUpload {
         shelf: &Arc<Shelf>,
         clock: &Arc<dyn Clock>,
         key: &Key,
-        part_bytes: usize,
+        manner: Manner,
     ) -> Result<Self, StoreError> {
         let mut state = shelf.state();
         if state.uploads.len() >= MAX_UPLOADS {
@@ -60,7 +69,7 @@ impl MemoryUpload {
         state.uploads.insert(id, Parts { key: key.clone(), sent: BTreeMap::new(), handles: 1, touched });
         drop(state);
         let (shelf, clock) = (Arc::clone(shelf), Arc::clone(clock));
-        Ok(Self { shelf, clock, id, part_bytes, sent: Vec::new(), bytes: 0 })
+        Ok(Self { shelf, clock, id, manner, sent: Vec::new(), bytes: 0 })
     }
 
     /// Goes on where somebody parked; `None`: that is not there, or not of this key.
@@ -68,7 +77,7 @@ impl MemoryUpload {
         shelf: &Arc<Shelf>,
         clock: &Arc<dyn Clock>,
         key: &Key,
-        part_bytes: usize,
+        manner: Manner,
         parked: &str,
     ) -> Option<Self> {
         let (id, bytes, sent) = parse(parked)?;
@@ -81,12 +90,12 @@ impl MemoryUpload {
         found.handles += 1;
         found.touched = clock.unix_seconds();
         drop(state);
-        Some(Self { shelf: Arc::clone(shelf), clock: Arc::clone(clock), id, part_bytes, sent, bytes })
+        Some(Self { shelf: Arc::clone(shelf), clock: Arc::clone(clock), id, manner, sent, bytes })
     }
 
     /// Whether the next part would lie behind one that was shorter than it may be.
     fn has_ended(&self) -> bool {
-        self.bytes < (self.sent.len() as u64).saturating_mul(self.part_bytes as u64)
+        self.bytes < (self.sent.len() as u64).saturating_mul(self.manner.part_bytes as u64)
     }
 }
 
@@ -124,13 +133,20 @@ fn gone() -> StoreError {
 #[async_trait]
 impl Upload for MemoryUpload {
     fn part_bytes(&self) -> usize {
-        self.part_bytes
+        self.manner.part_bytes
     }
 
     async fn part(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        if bytes.is_empty() || bytes.len() > self.part_bytes || self.has_ended() || self.sent.len() >= MAX_PARTS {
+        if bytes.is_empty()
+            || bytes.len() > self.manner.part_bytes
+            || self.has_ended()
+            || self.sent.len() >= MAX_PARTS
+        {
             let what = format!("a part of {} bytes behind {}", bytes.len(), self.bytes);
             return Err(StoreError::failed(what));
+        }
+        if !self.manner.takes.is_zero() {
+            self.clock.sleep(self.manner.takes).await;
         }
         let length = bytes.len() as u64;
         let now = self.clock.unix_seconds();
