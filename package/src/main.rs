@@ -30,8 +30,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let arguments = Arguments::parse(std::env::args().skip(1))?;
     let mut out = std::io::stdout();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words == ["platforms"] {
+        let written = out.write_all(arguments::platforms().as_bytes());
+        return written.map_err(|error| Error::io("standard output", error));
+    }
+    let arguments = Arguments::parse(words.into_iter())?;
     for artefact in platform::package(&arguments)? {
         writeln!(out, "{}", artefact.line()?).map_err(|error| Error::io("standard output", error))?;
     }

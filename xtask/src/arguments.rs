@@ -32,45 +32,18 @@ impl Test {
 
 /// What to package, and for which processor.
 pub(crate) struct Package {
-    pub(crate) platform: Platform,
-    pub(crate) target: Target,
+    /// As the crate `package` calls it.
+    pub(crate) platform: String,
+    /// `None`: what the platform takes.
+    pub(crate) target: Option<Target>,
     pub(crate) out: String,
     pub(crate) install: bool,
 }
 
-/// Where it is to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Platform {
-    Linux,
-    Aws,
-    Aliyun,
-    Tencent,
-    Container,
-}
-
-impl Platform {
-    pub(crate) const ALL: [Self; 5] = [Self::Linux, Self::Aws, Self::Aliyun, Self::Tencent, Self::Container];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Linux => "linux",
-            Self::Aws => "aws",
-            Self::Aliyun => "aliyun",
-            Self::Tencent => "tencent",
-            Self::Container => "container",
-        }
-    }
-}
-
 impl Package {
     pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let names = || Platform::ALL.map(Platform::name).join(", ");
-        let platform = arguments.next().ok_or_else(|| format!("package what? One of {}", names()))?;
-        let platform = Platform::ALL
-            .into_iter()
-            .find(|one| one.name() == platform)
-            .ok_or_else(|| format!("there is no platform `{platform}`, only {}", names()))?;
-        let mut package = Self { platform, target: Target::X86_64, out: "dist".to_owned(), install: false };
+        let platform = arguments.next().ok_or("package for what?")?;
+        let mut package = Self { platform, target: None, out: "dist".to_owned(), install: false };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("`{argument}` takes a value"));
             match argument.as_str() {
@@ -78,14 +51,12 @@ impl Package {
                 "--out" => package.out = value()?,
                 "--arch" => {
                     let name = value()?;
-                    package.target = Target::named(&name)
-                        .ok_or_else(|| format!("there is no processor `{name}`, only x86_64 and arm64"))?;
+                    let target = Target::named(&name);
+                    let target = target.ok_or_else(|| format!("no processor `{name}`, only x86_64 and arm64"))?;
+                    package.target = Some(target);
                 }
                 other => return Err(format!("`package` has no option `{other}`")),
             }
-        }
-        if package.target == Target::Arm64 && matches!(platform, Platform::Aliyun | Platform::Tencent) {
-            return Err(format!("{} runs no arm64 functions", platform.name()));
         }
         Ok(package)
     }

@@ -1,28 +1,66 @@
 //! `cargo xtask package`: builds the binary as it is passed on, and has `package` make the platform's artefact of it.
 //!
-//! The Cloudflare Worker is no Linux binary: it gets a branch of its own in [`run`].
+//! The Cloudflare Worker is no Linux binary: `cargo xtask worker` makes it.
 
 use std::path::{Path, PathBuf};
 
-use crate::arguments::{Package, Platform};
+use crate::arguments::Package;
 use crate::machine;
 use crate::machine::target::Target;
 use crate::run::{Shown, cargo, target_folder, workspace};
 
 pub(crate) fn run(arguments: &Package) -> Result<(), String> {
-    machine::prepare_targets(&arguments.targets(), arguments.install)?;
-    let binaries: Vec<PathBuf> = arguments.targets().into_iter().map(build).collect::<Result<_, _>>()?;
+    // Before anything is built, which takes minutes.
+    let targets = targets(&platforms()?, arguments)?;
+    machine::prepare_targets(&targets, arguments.install)?;
+    let binaries: Vec<PathBuf> = targets.into_iter().map(build).collect::<Result<_, _>>()?;
     let binaries: Vec<&Path> = binaries.iter().map(PathBuf::as_path).collect();
-    pack(arguments.platform, &binaries, &workspace().join(&arguments.out))
+    pack(&arguments.platform, &binaries, &workspace().join(&arguments.out))
 }
 
 /// Packages for every platform: what the tests look at.
 pub(crate) fn pack_all(binaries: &[&Path], out: &Path) -> Result<(), String> {
-    Platform::ALL.into_iter().try_for_each(|platform| pack(platform, binaries, out))
+    platforms()?.iter().try_for_each(|platform| pack(&platform.name, binaries, out))
 }
 
-fn pack(platform: Platform, binaries: &[&Path], out: &Path) -> Result<(), String> {
-    let mut command = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", platform.name()]);
+/// A platform, as the crate `package` knows it.
+struct Platform {
+    name: String,
+    takes_all: bool,
+    targets: Vec<Target>,
+}
+
+fn platforms() -> Result<Vec<Platform>, String> {
+    let listed = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", "platforms"]).output()?;
+    let platform = |line: &str| {
+        let mut words = line.split(' ');
+        let (name, many) = (words.next()?.to_owned(), words.next()?);
+        Some(Platform {
+            name,
+            takes_all: many == "all",
+            targets: words.map(Target::named).collect::<Option<_>>()?,
+        })
+    };
+    listed.lines().map(|line| platform(line).ok_or_else(|| format!("`package platforms` says `{line}`"))).collect()
+}
+
+/// The targets that the artefact is made of.
+fn targets(platforms: &[Platform], arguments: &Package) -> Result<Vec<Target>, String> {
+    let Package { platform: name, target, .. } = arguments;
+    let Some(platform) = platforms.iter().find(|platform| platform.name == *name) else {
+        let names: Vec<&str> = platforms.iter().map(|platform| platform.name.as_str()).collect();
+        return Err(format!("there is no platform `{name}`, only {}", names.join(", ")));
+    };
+    match target {
+        Some(target) if platform.targets.contains(target) => Ok(vec![*target]),
+        Some(_) => Err(format!("{name} does not run on that processor")),
+        None if platform.takes_all => Ok(platform.targets.clone()),
+        None => Ok(vec![Target::X86_64]),
+    }
+}
+
+fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
+    let mut command = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", platform]);
     command = command.arguments(["--out".to_owned(), out.display().to_string()]);
     for binary in binaries {
         command = command.arguments(["--binary".to_owned(), binary.display().to_string()]);
@@ -60,14 +98,4 @@ fn renamed_places() -> Result<[(String, &'static str); 4], String> {
         (workspace().display().to_string(), "/src"),
         (target_folder().display().to_string(), "/target"),
     ])
-}
-
-impl Package {
-    /// The targets that the platform's artefact is made of.
-    fn targets(&self) -> Vec<Target> {
-        match self.platform {
-            Platform::Container => Target::ALL.to_vec(),
-            Platform::Linux | Platform::Aws | Platform::Aliyun | Platform::Tencent => vec![self.target],
-        }
-    }
 }
