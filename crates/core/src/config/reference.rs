@@ -109,7 +109,7 @@ pub const KEYS: &[Key] = &[
     key(
         "delivery.hold",
         "20s",
-        "How long a client waits for a blob that is on its way into the store, where the platform does not carry it; at most `timeouts.head` less four seconds.",
+        "How long a client waits for a blob that is on its way into the store, where the platform does not carry it; at most `timeouts.head` less five seconds.",
     ),
     key(
         "delivery.miss",
@@ -289,7 +289,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Credential, Upstream};
+    use crate::config::{Credential, Sources, Upstream};
 
     fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
         match value {
@@ -360,5 +360,22 @@ mod tests {
         let mut described: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
         described.sort();
         assert_eq!(found, described);
+    }
+
+    #[test]
+    fn the_annotated_file_can_be_read_and_has_every_key() {
+        let text = include_str!("../../../../docs/reference/every-key.toml");
+        let read = |_: &str| Ok("what-every-secret-file-holds".to_owned());
+        let loaded = Config::load(&Sources { text: Some(text), variables: vec![], read: &read });
+        assert!(loaded.is_ok(), "{loaded:?}");
+
+        let mut set = Vec::new();
+        paths("", &toml::Value::Table(text.parse().unwrap()), &mut set);
+        for key in KEYS {
+            // A secret beside the file that holds it would be refused.
+            let name = key.path.rsplit('.').next().unwrap_or_default();
+            let is_commented = text.lines().any(|line| line.starts_with(&format!("#{name} = ")));
+            assert!(set.iter().any(|path| path == key.path) || is_commented, "{} is missing", key.path);
+        }
     }
 }
