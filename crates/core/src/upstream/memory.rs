@@ -8,15 +8,20 @@ use quick_cache::sync::Cache;
 
 use crate::platform::{Moment, Purpose};
 
-/// Whether an address answers. Milliseconds on the clock; 0: it does.
+/// Whether an address answers. All in milliseconds on the clock.
 #[derive(Debug, Default)]
-pub(super) struct Health(AtomicU64);
+pub(super) struct Health {
+    /// Until when it is left alone; 0: it answers.
+    rests_until: AtomicU64,
+    /// When it answered last.
+    answered: AtomicU64,
+}
 
 impl Health {
     /// Whether the address may be tried. When its rest is over one caller gets `true` and tries, while the others
     /// are told to wait for what it finds.
     pub(super) fn may_try(&self, now: Moment, probe: Duration) -> bool {
-        let until = self.0.load(Ordering::Acquire);
+        let until = self.rests_until.load(Ordering::Acquire);
         let now_ms = millis(now);
         if until == 0 {
             return true;
@@ -25,24 +30,33 @@ impl Health {
             return false;
         }
         let next = now_ms.saturating_add(u64::try_from(probe.as_millis()).unwrap_or(u64::MAX));
-        self.0.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// It could not be reached: it is left alone for a while.
     pub(super) fn failed(&self, now: Moment, rest: Duration) {
-        self.0.store(millis(now.after(rest)).max(1), Ordering::Release);
+        self.rests_until.store(millis(now.after(rest)).max(1), Ordering::Release);
+    }
+
+    /// It left unanswered what was sent at `sent`. If it has answered others since, the question was slow and not the
+    /// address.
+    pub(super) fn timed_out(&self, sent: Moment, now: Moment, rest: Duration) {
+        if self.answered.load(Ordering::Acquire) <= millis(sent) {
+            self.failed(now, rest);
+        }
     }
 
     /// It answered.
-    pub(super) fn answered(&self) {
-        if self.0.load(Ordering::Acquire) != 0 {
-            self.0.store(0, Ordering::Release);
+    pub(super) fn answered(&self, now: Moment) {
+        self.answered.fetch_max(millis(now), Ordering::AcqRel);
+        if self.rests_until.load(Ordering::Acquire) != 0 {
+            self.rests_until.store(0, Ordering::Release);
         }
     }
 
     /// Whether it is being left alone.
     pub(super) fn is_resting(&self, now: Moment) -> bool {
-        millis(now) < self.0.load(Ordering::Acquire)
+        millis(now) < self.rests_until.load(Ordering::Acquire)
     }
 }
 
@@ -104,8 +118,18 @@ mod tests {
         assert!(health.is_resting(at(9)));
         assert!(health.may_try(at(10), probe), "the first after the rest tries");
         assert!(!health.may_try(at(10), probe), "the second does not");
-        health.answered();
-        assert!(health.may_try(at(10), probe));
+        health.answered(at(11));
+        assert!(health.may_try(at(11), probe));
+    }
+
+    #[test]
+    fn a_question_without_an_answer_counts_unless_others_were_answered_meanwhile() {
+        for (answered, rests) in [(0, true), (5, true), (6, false)] {
+            let health = Health::default();
+            health.answered(at(answered));
+            health.timed_out(at(5), at(15), Duration::from_secs(10));
+            assert_eq!(health.is_resting(at(15)), rests, "sent after 5 s, and the last answer after {answered} s");
+        }
     }
 
     #[test]

@@ -32,27 +32,18 @@ impl Upstream {
         body: Body,
         purpose: Purpose,
     ) -> Result<Response<Body>, Failure> {
-        let now = || self.platform.clock.now();
         let is_read = is_read(&method);
+        let sent = self.platform.clock.now();
         let response = self.send_to(method, url, headers, body, Reach::Configured, purpose).await;
-        match response {
-            Ok(response) => {
-                address.health.answered();
-                Ok(response)
-            }
-            Err(error) => {
-                let is_gone = match &error {
-                    SendError::Transport(TransportError::Connect(_)) => true,
-                    // A write may be slow at either end: that says nothing of the address.
-                    SendError::TimedOut => is_read,
-                    _ => false,
-                };
-                if is_gone {
-                    address.health.failed(now(), self.timeouts.down.0);
-                }
-                Err(self.explain(&address.url, &error))
-            }
+        let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
+        match &response {
+            Ok(_) => address.health.answered(now),
+            Err(SendError::Transport(TransportError::Connect(_))) => address.health.failed(now, rest),
+            Err(SendError::TimedOut) if is_read => address.health.timed_out(sent, now, rest),
+            // A write may be slow at either end: that says nothing of the address.
+            Err(_) => {}
         }
+        response.map_err(|error| self.explain(&address.url, &error))
     }
 
     /// One request, with the deadline of its first byte.

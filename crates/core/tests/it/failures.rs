@@ -131,6 +131,20 @@ async fn where_all_addresses_are_down_the_answer_is_quick() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_question_does_not_rest_an_address_that_answers_others() {
+    let (lab, _, blob) = Fixture::stocked("");
+    lab.net.fault("*", "/tags/", 1, Fault::Silence);
+    let slow = async { lab.get("/v2/a/b/tags/list").await };
+    let others = async {
+        lab.wait(5).await;
+        lab.get(V1).await
+    };
+    let (slow, other) = futures_util::future::join(slow, others).await;
+    assert_eq!((slow.status.as_u16(), other.status.as_u16()), (504, 200));
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_error_of_a_server_does_not_rest_its_address() {
     let (lab, _, _) = Fixture::stocked("");
     lab.net.fault("*", "", 1, Fault::Say(Answer::new(500)));
