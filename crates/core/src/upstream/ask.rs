@@ -12,7 +12,7 @@ use super::challenge::Challenge;
 use super::follow;
 use super::memory::Limited;
 use super::reply::{Failure, Reply, UpstreamText};
-use super::send::error_text;
+use super::send::{Way, error_text};
 use super::token::NoToken;
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
@@ -127,7 +127,7 @@ impl Upstream {
         let mut payload = Some(payload);
         let mut worst = Reply::Failed(Failure::Resting);
         for address in &self.addresses {
-            if !address.health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0) {
+            if !self.may_try(&address.health) {
                 continue;
             }
             // A stream can be sent once: after its first address there is no other.
@@ -155,6 +155,8 @@ impl Upstream {
                 Ok(answer) if answer.response.status().is_server_error() => {
                     worst = Reply::Failed(Failure::Status(answer.response.status()));
                 }
+                // Its token server is left alone: what failed before says more.
+                Err(Reply::Failed(Failure::Resting)) => {}
                 Err(reply @ (Reply::Failed(_) | Reply::Limited { .. })) => worst = reply,
                 done => return done,
             }
@@ -171,9 +173,10 @@ impl Upstream {
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
         let reach = follow::admit(&self.policy(address), url.clone()).map_err(Reply::Failed)?.reach;
+        let way = Way { health: &self.elsewhere.health(url), reach };
         let body = payload.into_body();
         let response =
-            self.send_to(ask.method.clone(), url.as_str(), ask.headers.clone(), body, reach, ask.purpose).await;
+            self.send_to(way, ask.method.clone(), url.as_str(), ask.headers.clone(), body, ask.purpose).await;
         match response {
             Ok(response) => Ok(Answer { response, address, asked: url.to_string(), authorization: None }),
             Err(error) => Err(Reply::Failed(self.explain(url, &error))),

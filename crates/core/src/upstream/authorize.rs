@@ -115,6 +115,10 @@ impl Upstream {
         login: Option<&Arc<Login>>,
         scope: &str,
     ) -> Result<Token, NoToken> {
+        let health = self.elsewhere.health(realm);
+        if !self.may_try(&health) {
+            return Err(NoToken::Failed(Failure::Resting));
+        }
         let request = token_request(realm, service, login.map(|login| &login.basic), scope);
         // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
         let own = self.addresses.iter().find(|address| address.url.origin() == realm.origin());
@@ -140,6 +144,13 @@ impl Upstream {
             Ok::<_, Failure>((head, body))
         })
         .await;
+        let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
+        match &answer {
+            Ok(Ok(_)) => health.answered(now),
+            Ok(Err(Failure::Unreachable)) => health.failed(now, rest),
+            Ok(Err(_)) => {}
+            Err(_) => health.timed_out(started, now, rest),
+        }
         let outcome = match answer {
             Err(_) => Err(NoToken::Failed(Failure::TimedOut)),
             Ok(Err(failure)) => Err(NoToken::Failed(failure)),
@@ -165,62 +176,66 @@ impl Upstream {
 
     /// Whether the upstream accepts a client's login, for reading `repository` if one is named.
     pub async fn check_login(&self, login: &Arc<Login>, repository: Option<&RepositoryName>) -> LoginCheck {
+        let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
         let mut unknown = LoginCheck::Failed(Failure::Resting, DEFAULT_RETRY_AFTER);
         for address in &self.addresses {
-            if address.challenge().is_none() {
-                match self.ping(address, None).await {
-                    Err(failure) => {
-                        unknown = LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER);
-                        continue;
-                    }
-                    Ok(pong) if pong.status == StatusCode::TOO_MANY_REQUESTS => {
-                        return LoginCheck::Limited(self.retry_after(&pong.headers));
-                    }
-                    Ok(pong) if pong.status.is_server_error() => {
-                        unknown =
-                            LoginCheck::Failed(Failure::Status(pong.status), self.retry_after(&pong.headers));
-                        continue;
-                    }
-                    // It wants a login, and not one that we know how to check.
-                    Ok(pong)
-                        if matches!(pong.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-                            && address.challenge().is_none() =>
-                    {
-                        unknown = LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER);
-                        continue;
-                    }
-                    Ok(_) => {}
-                }
+            match self.check_login_at(address, login, &scope).await {
+                // It is left alone: what failed before says more.
+                LoginCheck::Failed(Failure::Resting, _) => {}
+                failed @ LoginCheck::Failed(..) => unknown = failed,
+                known => return known,
             }
-            let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
-            return match address.challenge() {
-                // Nobody asks for a login here, so none can be checked.
-                None => LoginCheck::Accepted,
-                Some(Challenge::Basic) => match self.ping(address, Some(&login.basic)).await {
-                    Ok(pong) => match pong.status {
-                        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                            LoginCheck::Refused(UpstreamText::default())
-                        }
-                        StatusCode::TOO_MANY_REQUESTS => LoginCheck::Limited(self.retry_after(&pong.headers)),
-                        status if status.is_server_error() => {
-                            LoginCheck::Failed(Failure::Status(status), self.retry_after(&pong.headers))
-                        }
-                        _ => LoginCheck::Accepted,
-                    },
-                    Err(failure) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
-                },
-                Some(Challenge::Bearer { realm, service }) => {
-                    let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
-                    match token.await {
-                        Ok(_) => LoginCheck::Accepted,
-                        Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
-                        Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
-                        Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
-                    }
-                }
-            };
         }
         unknown
+    }
+
+    async fn check_login_at(&self, address: &Address, login: &Arc<Login>, scope: &str) -> LoginCheck {
+        if address.challenge().is_none() {
+            match self.knock(address, None).await {
+                // It wants a login, and not one that we know how to check.
+                Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if address.challenge().is_none() => {
+                    return LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER);
+                }
+                Ok(_) => {}
+                Err(unknown) => return unknown,
+            }
+        }
+        match address.challenge() {
+            // Nobody asks for a login here, so none can be checked.
+            None => LoginCheck::Accepted,
+            Some(Challenge::Basic) => match self.knock(address, Some(&login.basic)).await {
+                Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                    LoginCheck::Refused(UpstreamText::default())
+                }
+                Ok(_) => LoginCheck::Accepted,
+                Err(unknown) => unknown,
+            },
+            Some(Challenge::Bearer { realm, service }) => {
+                let token = self.token(&address.url, &realm, service.as_deref(), Some(login), scope, false);
+                match token.await {
+                    Ok(_) => LoginCheck::Accepted,
+                    Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
+                    Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
+                    Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
+                }
+            }
+        }
+    }
+
+    /// Asks `/v2/` of an address that is not resting: a status that says something of a login, or why nothing is known.
+    async fn knock(&self, address: &Address, basic: Option<&Basic>) -> Result<StatusCode, LoginCheck> {
+        if !self.may_try(&address.health) {
+            return Err(LoginCheck::Failed(Failure::Resting, DEFAULT_RETRY_AFTER));
+        }
+        let pong = self.ping(address, basic).await;
+        let pong = pong.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
+        match pong.status {
+            StatusCode::TOO_MANY_REQUESTS => Err(LoginCheck::Limited(self.retry_after(&pong.headers))),
+            status if status.is_server_error() => {
+                Err(LoginCheck::Failed(Failure::Status(status), self.retry_after(&pong.headers)))
+            }
+            status => Ok(status),
+        }
     }
 
     /// Asks `/v2/`, to learn how this address wants to be asked.

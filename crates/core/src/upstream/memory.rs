@@ -1,10 +1,13 @@
-//! What is remembered after a failure, and for whom: an address that cannot be reached is left alone for seconds; a
-//! 429 counts for the credential that got it. A 5xx is remembered by nobody.
+//! What is remembered after a failure, and for whom: an address that cannot be reached is left alone for seconds, and
+//! so is any other host that an answer led to; a 429 counts for the credential that got it. A 5xx is remembered by
+//! nobody.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use url::{Origin, Url};
 
 use crate::platform::{Moment, Purpose};
 
@@ -57,6 +60,30 @@ impl Health {
     /// Whether it is being left alone.
     pub(super) fn is_resting(&self, now: Moment) -> bool {
         millis(now) < self.rests_until.load(Ordering::Acquire)
+    }
+}
+
+/// Most hosts besides the registry's own addresses whose health is known at once.
+const MAX_ELSEWHERE: usize = 256;
+
+/// The health of hosts that answers of the registry lead to: token servers, and where redirects go.
+pub(super) struct Elsewhere(Cache<Origin, Arc<Health>>);
+
+impl Default for Elsewhere {
+    fn default() -> Self {
+        Self(Cache::new(MAX_ELSEWHERE))
+    }
+}
+
+impl Elsewhere {
+    /// The health of the host of this URL, port and scheme included.
+    pub(super) fn health(&self, url: &Url) -> Arc<Health> {
+        let origin = url.origin();
+        self.0.get(&origin).unwrap_or_else(|| {
+            let health = Arc::<Health>::default();
+            self.0.insert(origin, Arc::clone(&health));
+            health
+        })
     }
 }
 
@@ -130,6 +157,16 @@ mod tests {
             health.timed_out(at(5), at(15), Duration::from_secs(10));
             assert_eq!(health.is_resting(at(15)), rests, "sent after 5 s, and the last answer after {answered} s");
         }
+    }
+
+    #[test]
+    fn health_is_kept_for_each_origin() {
+        let elsewhere = Elsewhere::default();
+        let health = |url: &str| elsewhere.health(&Url::parse(url).unwrap());
+        health("https://cdn.example/a?b").failed(at(0), Duration::from_secs(10));
+        assert!(health("https://cdn.example:443/c").is_resting(at(1)));
+        assert!(!health("https://cdn.example:444/a").is_resting(at(1)));
+        assert!(!health("http://cdn.example/a").is_resting(at(1)));
     }
 
     #[test]

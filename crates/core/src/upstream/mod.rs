@@ -29,7 +29,7 @@ pub use self::ask::{Payload, Redirected, Written};
 pub use self::authorize::LoginCheck;
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
-use self::memory::{Health, RateLimits};
+use self::memory::{Elsewhere, Health, RateLimits};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Negative, Reply, UpstreamText};
 pub use self::token::Tokens;
@@ -48,6 +48,8 @@ pub struct Upstream {
     label: Arc<str>,
     config: crate::config::Upstream,
     addresses: Vec<Address>,
+    /// What is known of the hosts that its answers lead to.
+    elsewhere: Elsewhere,
     /// Our own accounts there.
     accounts: Vec<Account>,
     /// Whose turn it is, where several are for the same repositories.
@@ -172,6 +174,7 @@ impl Upstream {
             index,
             label: upstream.name.as_str().into(),
             addresses: addresses.collect(),
+            elsewhere: Elsewhere::default(),
             accounts: configured(&upstream, sealer),
             turn: AtomicUsize::new(0),
             tokens: Arc::clone(tokens),

@@ -46,7 +46,7 @@ pub enum Failure {
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// All addresses failed a moment ago and are left alone for a while.
+    /// All addresses, or a host that they lead to, failed a moment ago and are left alone for a while.
     #[error("it could not be reached a moment ago")]
     Resting,
     /// 5xx.

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use url::Url;
 
 use super::authorize::{Chain, failure_of};
+use super::memory::Health;
 use super::reply::{Failure, Reply, UpstreamText};
 use super::{Address, Upstream};
 use crate::body::{Body, Observe};
@@ -21,8 +22,9 @@ use crate::secret::SafeUrl;
 const ERROR_BODY_BYTES: u64 = 8 << 10;
 /// How long an error's body may take: its status is what matters.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
+
 impl Upstream {
-    /// One request to an address of the registry's own; its health is kept.
+    /// One request to an address of the registry's own.
     pub(super) async fn send_once(
         &self,
         address: &Address,
@@ -32,71 +34,45 @@ impl Upstream {
         body: Body,
         purpose: Purpose,
     ) -> Result<Response<Body>, Failure> {
-        let is_read = is_read(&method);
-        let sent = self.platform.clock.now();
-        let response = self.send_to(method, url, headers, body, Reach::Configured, purpose).await;
-        let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
-        match &response {
-            Ok(_) => address.health.answered(now),
-            Err(SendError::Transport(TransportError::Connect(_))) => address.health.failed(now, rest),
-            Err(SendError::TimedOut) if is_read => address.health.timed_out(sent, now, rest),
-            // A write may be slow at either end: that says nothing of the address.
-            Err(_) => {}
-        }
+        let way = Way { health: &address.health, reach: Reach::Configured };
+        let response = self.send_to(way, method, url, headers, body, purpose).await;
         response.map_err(|error| self.explain(&address.url, &error))
     }
 
-    /// One request, with the deadline of its first byte.
+    /// One request; the health of whom it goes to is kept.
     pub(super) async fn send_to(
         &self,
+        way: Way<'_>,
         method: Method,
         url: &str,
         mut headers: HeaderMap,
         body: Body,
-        reach: Reach,
         purpose: Purpose,
     ) -> Result<Response<Body>, SendError> {
         let uri = url.parse::<http::Uri>().map_err(|_| SendError::Nonsense("address"))?;
         // Never decoded on the way, so never coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
-        let method_sent = method.clone();
-        let progress = Arc::new(AtomicU64::new(0));
-        let is_stream = matches!(body, Body::Stream(_));
-        let body = if is_stream { body.observed(Progress(Arc::clone(&progress))) } else { body };
+        let is_read = is_read(&method);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        // A registry may take minutes to put a large layer in its place, and only then answers the last PUT.
-        let limit = if is_read(&method_sent) { self.timeouts.first_byte.0 } else { self.timeouts.client_stall.0 };
         let started = self.platform.clock.now();
-        let sending = self.platform.transport.send(Outgoing { request, upstream: self.index, reach, purpose });
-        let clock = &*self.platform.clock;
-        let response = if is_stream {
-            // The answer comes when the last byte is there, however long that takes; but bytes must move.
-            let mut sending = sending;
-            loop {
-                let before = progress.load(Ordering::Relaxed);
-                match select(sending, clock.sleep(self.timeouts.client_stall.0)).await {
-                    Either::Left((response, _)) => break response.map_err(SendError::Transport),
-                    Either::Right(((), unfinished)) if progress.load(Ordering::Relaxed) != before => {
-                        sending = unfinished;
-                    }
-                    Either::Right(_) => break Err(SendError::TimedOut),
-                }
+        let response =
+            self.deliver(Outgoing { request, upstream: self.index, reach: way.reach, purpose }, is_read).await;
+        let now = self.platform.clock.now();
+        match &response {
+            Ok(_) => way.health.answered(now),
+            Err(SendError::Transport(TransportError::Connect(_))) => {
+                way.health.failed(now, self.timeouts.down.0);
             }
-        } else {
-            match within(clock, limit, sending).await {
-                Ok(response) => response.map_err(SendError::Transport),
-                Err(_) => Err(SendError::TimedOut),
-            }
-        };
-        crate::telemetry::upstream_answered(
-            self.label(),
-            clock.now().since(started),
-            response.as_ref().ok().map(Response::status),
-        );
+            Err(SendError::TimedOut) if is_read => way.health.timed_out(started, now, self.timeouts.down.0),
+            // A write may be slow at either end: that says nothing of the address.
+            Err(_) => {}
+        }
+        let status = response.as_ref().ok().map(Response::status);
+        crate::telemetry::upstream_answered(self.label(), now.since(started), status);
         let response = response?;
         let coding = response.headers().get(CONTENT_ENCODING);
         if response.status().is_success()
@@ -105,6 +81,37 @@ impl Upstream {
             return Err(SendError::Coded);
         }
         Ok(response)
+    }
+
+    /// The answer, if it begins before the deadline.
+    async fn deliver(&self, mut outgoing: Outgoing, is_read: bool) -> Result<Response<Body>, SendError> {
+        let clock = &*self.platform.clock;
+        let stall = self.timeouts.client_stall.0;
+        if !matches!(outgoing.request.body(), Body::Stream(_)) {
+            // A registry may take minutes to put a large layer in its place, and only then answers the last PUT.
+            let limit = if is_read { self.timeouts.first_byte.0 } else { stall };
+            let answer = within(clock, limit, self.platform.transport.send(outgoing)).await;
+            return answer.map_err(|_| SendError::TimedOut)?.map_err(SendError::Transport);
+        }
+        // The answer comes when the last byte is there, however long that takes; but bytes must move.
+        let progress = Arc::new(AtomicU64::new(0));
+        outgoing.request = outgoing.request.map(|body| body.observed(Progress(Arc::clone(&progress))));
+        let mut sending = self.platform.transport.send(outgoing);
+        loop {
+            let before = progress.load(Ordering::Relaxed);
+            match select(sending, clock.sleep(stall)).await {
+                Either::Left((response, _)) => return response.map_err(SendError::Transport),
+                Either::Right(((), unfinished)) if progress.load(Ordering::Relaxed) != before => {
+                    sending = unfinished;
+                }
+                Either::Right(_) => return Err(SendError::TimedOut),
+            }
+        }
+    }
+
+    /// Whether somebody may be asked, or is being left alone after a failure.
+    pub(super) fn may_try(&self, health: &Health) -> bool {
+        health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0)
     }
 
     /// Logs why there is no answer, once, where it is known.
@@ -142,6 +149,14 @@ impl Upstream {
             _ => Reply::Failed(Failure::Status(status)),
         }
     }
+}
+
+/// To whom a request goes.
+pub(super) struct Way<'a> {
+    /// What is known of them.
+    pub(super) health: &'a Health,
+    /// Which addresses the connection may reach.
+    pub(super) reach: Reach,
 }
 
 /// Whether a request only asks.

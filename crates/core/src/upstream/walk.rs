@@ -9,6 +9,7 @@ use super::authorize::bearer_header;
 use super::challenge::Challenge;
 use super::follow::{self, Hop, Policy};
 use super::reply::{Failure, Reply};
+use super::send::Way;
 use super::{Address, Ask, Upstream};
 use crate::body::Body;
 use crate::platform::Reach;
@@ -93,9 +94,13 @@ impl Upstream {
                     .or(authorization.as_ref().filter(|_| hop.same_origin))
                     .map(|value| (AUTHORIZATION, value.clone())),
             );
-            let response = self
-                .send_to(ask.method.clone(), hop.url.as_str(), headers, Body::Empty, hop.reach, ask.purpose)
-                .await;
+            let stranger = (!hop.same_origin).then(|| self.elsewhere.health(&hop.url));
+            if stranger.as_ref().is_some_and(|health| !self.may_try(health)) {
+                return Err(Failure::Resting);
+            }
+            let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
+            let response =
+                self.send_to(way, ask.method.clone(), hop.url.as_str(), headers, Body::Empty, ask.purpose).await;
             let response = response.map_err(|error| self.explain(&hop.url, &error))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {

@@ -1,12 +1,14 @@
 //! Failing well: what happens when a registry does not answer, or answers nonsense.
 
+mod outages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Method, Response};
 use registry_proxy_core::platform::{Outgoing, Transport, TransportError};
-use registry_proxy_core::testing::{Answer, Fault, Registry};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Registry};
 use registry_proxy_core::{Body, Cx, Proxy};
 
 use crate::fixture::{Call, Fixture, OCI_MANIFEST, ORIGIN, Setup, manifest_of, noise, upstream};
@@ -131,20 +133,6 @@ async fn where_all_addresses_are_down_the_answer_is_quick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_question_does_not_rest_an_address_that_answers_others() {
-    let (lab, _, blob) = Fixture::stocked("");
-    lab.net.fault("*", "/tags/", 1, Fault::Silence);
-    let slow = async { lab.get("/v2/a/b/tags/list").await };
-    let others = async {
-        lab.wait(5).await;
-        lab.get(V1).await
-    };
-    let (slow, other) = futures_util::future::join(slow, others).await;
-    assert_eq!((slow.status.as_u16(), other.status.as_u16()), (504, 200));
-    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.status, 200);
-}
-
-#[tokio::test(start_paused = true)]
 async fn one_error_of_a_server_does_not_rest_its_address() {
     let (lab, _, _) = Fixture::stocked("");
     lab.net.fault("*", "", 1, Fault::Say(Answer::new(500)));
@@ -201,7 +189,7 @@ async fn a_429_is_remembered_for_the_same_credential_and_for_manifests_alone() {
 async fn a_429_of_one_account_does_not_hold_up_another() {
     let keys = "username='one'\npassword='1'\ncredentials=[{prefix='a/',username='two',password='2'}]";
     let lab = Fixture::new(&upstream(keys));
-    lab.registry.guard(registry_proxy_core::testing::Gate::Basic);
+    lab.registry.guard(Gate::Basic);
     for (name, password, repository) in [("one", "1", "c/d"), ("two", "2", "a/b")] {
         lab.registry.add_user(name, password);
         lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest_of(10));

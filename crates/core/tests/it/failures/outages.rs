@@ -1,0 +1,103 @@
+//! What an outage costs after its first failure: whoever has failed is left alone, whether it is the registry itself,
+//! its token server, or where its redirects lead.
+
+use std::time::Duration;
+
+use registry_proxy_core::testing::{Answer, Fault, Gate};
+
+use super::{V1, with_two_addresses};
+use crate::fixture::{Call, Fixture, ORIGIN, REALM, STORAGE, noise};
+
+/// Asks twice: the first is given up after the deadline of a first byte, the second at once and without asking `host`.
+async fn costs_its_deadline_once(lab: &Fixture, host: &str, ask: impl Fn() -> Call) {
+    let begun = lab.now();
+    assert!(ask().await.is(504, "UNAVAILABLE"), "{host}");
+    assert_eq!(lab.now().since(begun), Duration::from_secs(10), "{host}");
+    let (begun, sent) = (lab.now(), lab.net.sent("*", host).len());
+    assert!(ask().await.is(504, "UNAVAILABLE"), "{host}");
+    assert!(lab.now().since(begun) < Duration::from_millis(50), "{host}");
+    assert_eq!(lab.net.sent("*", host).len(), sent, "{:?}", lab.net.lines());
+    lab.net.heal();
+    lab.wait(11).await;
+    assert_eq!(ask().await.status, 200, "{host}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_token_server_costs_its_deadline_once() {
+    // Everything, and the token server alone.
+    for silent in ["", REALM] {
+        let (lab, _, _) = Fixture::stocked("");
+        let lab = lab.with_tokens();
+        assert_eq!(lab.get(V1).await.status, 200);
+        lab.wait(400).await;
+        lab.net.fault("*", silent, 99, Fault::Silence);
+        costs_its_deadline_once(&lab, "", || lab.get(V1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_server_of_two_addresses_costs_its_deadline_once() {
+    let lab = with_two_addresses().with_tokens();
+    assert_eq!(lab.get(V1).await.status, 200);
+    lab.net.fault("*", ORIGIN, 1, Fault::Say(Answer::new(503)));
+    assert_eq!(lab.get(V1).await.status, 200);
+    lab.wait(400).await;
+    lab.net.fault("*", "", 99, Fault::Silence);
+    costs_its_deadline_once(&lab, "", || lab.get(V1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_storage_host_costs_its_deadline_once() {
+    let (lab, _, blob) = Fixture::stocked("");
+    lab.registry.redirect_blobs(STORAGE);
+    lab.net.fault("*", STORAGE, 99, Fault::Silence);
+    costs_its_deadline_once(&lab, STORAGE, || lab.get(&format!("/v2/a/b/blobs/{blob}"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_registry_costs_a_login_its_deadline_once() {
+    for gate in [Gate::Bearer { realm: REALM.to_owned(), service: None }, Gate::Basic] {
+        for is_known in [false, true] {
+            let lab = Fixture::new("[clients]\nauth='upstream'");
+            lab.registry.guard(gate.clone());
+            lab.registry.add_user("alice", "wonder");
+            if is_known {
+                lab.login("alice", "wonder").await;
+                lab.wait(400).await;
+            }
+            lab.net.fault("*", "", 99, Fault::Silence);
+            let login = || lab.get("/token?scope=repository:a/b:pull").basic("alice", "wonder");
+            costs_its_deadline_once(&lab, "", login).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_host_that_is_slow_with_one_blob_serves_the_others() {
+    let (lab, _, slow) = Fixture::stocked("");
+    let other = lab.registry.put_blob("a/b", noise(10));
+    lab.registry.redirect_blobs(STORAGE);
+    lab.net.fault("*", &format!("{STORAGE}/a/b/{slow}"), 1, Fault::Silence);
+    let others = async {
+        lab.wait(5).await;
+        lab.get(&format!("/v2/a/b/blobs/{other}")).await
+    };
+    let (seen, other) =
+        futures_util::future::join(async { lab.get(&format!("/v2/a/b/blobs/{slow}")).await }, others).await;
+    assert_eq!((seen.status.as_u16(), other.status.as_u16()), (504, 200));
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{slow}")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_question_does_not_rest_an_address_that_answers_others() {
+    let (lab, _, blob) = Fixture::stocked("");
+    lab.net.fault("*", "/tags/", 1, Fault::Silence);
+    let slow = async { lab.get("/v2/a/b/tags/list").await };
+    let others = async {
+        lab.wait(5).await;
+        lab.get(V1).await
+    };
+    let (slow, other) = futures_util::future::join(slow, others).await;
+    assert_eq!((slow.status.as_u16(), other.status.as_u16()), (504, 200));
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.status, 200);
+}
