@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use url::Url;
 
 use super::challenge::Challenge;
-use super::follow::{self, Policy};
+use super::follow;
 use super::reply::{Failure, UpstreamText};
 use super::token::{NoToken, Token, TokenAnswer, TokenKey};
 use super::{Address, Ask, Login, Upstream, header_value, realm};
@@ -125,10 +125,8 @@ impl Upstream {
         let Some(address) = own.or(self.addresses.first()) else {
             return Err(NoToken::Failed(Failure::Unreachable));
         };
-        let policy = Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts };
-        let same_origin = own.is_some();
         let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
-        let reach = match follow::reach(&policy, realm, same_origin) {
+        let reach = match follow::reach(&self.policy(address), realm, own.is_some()) {
             Reach::Public if is_named => Reach::Trusted,
             other => other,
         };

@@ -28,6 +28,8 @@ pub(super) struct Policy<'a> {
     pub registry: &'a Url,
     /// Hosts that may be private.
     pub trusted_hosts: &'a [String],
+    /// Its storage, where the configuration names one (`DEFAULT_BACKEND_HOST`): trusted wherever it is.
+    pub storage: Option<&'a Url>,
 }
 
 /// Whether a status is a redirect that has a target.
@@ -55,10 +57,13 @@ pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &Head
 
 /// Whether we go to an address that an upstream named, in a redirect or otherwise.
 pub(super) fn admit(policy: &Policy<'_>, url: Url) -> Result<Hop, Failure> {
+    let same_origin = url.origin() == policy.registry.origin();
+    if !same_origin && policy.storage.is_some_and(|storage| storage.origin() == url.origin()) {
+        return Ok(Hop { url, same_origin, reach: Reach::Trusted });
+    }
     if url.scheme() == "http" && policy.registry.scheme() == "https" {
         return Err(Failure::Redirect("from https to http"));
     }
-    let same_origin = url.origin() == policy.registry.origin();
     let reach = reach(policy, &url, same_origin);
     let registry_is_private = realm::literal_address(policy.registry).is_some_and(realm::is_private);
     if reach == Reach::Public
@@ -97,12 +102,24 @@ mod tests {
         hops: usize,
         location: &str,
     ) -> Result<(String, bool, Reach), &'static str> {
+        follow_with_storage(registry, None, trusted, hops, location)
+    }
+
+    fn follow_with_storage(
+        registry: &str,
+        storage: Option<&str>,
+        trusted: &[&str],
+        hops: usize,
+        location: &str,
+    ) -> Result<(String, bool, Reach), &'static str> {
+        let storage = storage.map(|storage| Url::parse(storage).unwrap());
         let registry = Url::parse(registry).unwrap();
         let trusted: Vec<String> = trusted.iter().map(|host| (*host).to_owned()).collect();
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_str(location).unwrap());
         let asked = registry.join("/v2/a/b/blobs/sha256:1").unwrap();
-        match next(&Policy { registry: &registry, trusted_hosts: &trusted }, &asked, hops, &headers) {
+        let policy = Policy { registry: &registry, trusted_hosts: &trusted, storage: storage.as_ref() };
+        match next(&policy, &asked, hops, &headers) {
             Ok(hop) => Ok((hop.url.to_string(), hop.same_origin, hop.reach)),
             Err(Failure::Redirect(why)) => Err(why),
             Err(_) => Err("other"),
@@ -147,6 +164,20 @@ mod tests {
         assert_eq!(follow(registry, &["10.0.0.5"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
         assert_eq!(follow(registry, &["10.0.0.5:9000"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
         assert_eq!(follow(registry, &["10.0.0.5:9000"], 0, "https://10.0.0.5:22/x"), Err("to a private address"));
+    }
+
+    #[test]
+    fn the_storage_that_the_configuration_names_is_trusted_and_no_other() {
+        for (storage, location, expected) in [
+            ("http://minio:9000", "http://minio:9000/x", Ok((false, Reach::Trusted))),
+            ("https://10.0.0.5", "https://10.0.0.5/x", Ok((false, Reach::Trusted))),
+            ("https://reg.example", "/x", Ok((true, Reach::Configured))),
+            ("http://minio:9000", "http://minio/x", Err("from https to http")),
+            ("https://10.0.0.5", "https://10.0.0.5:9000/x", Err("to a private address")),
+        ] {
+            let hop = follow_with_storage("https://reg.example", Some(storage), &[], 0, location);
+            assert_eq!(hop.map(|(_, same, reach)| (same, reach)), expected, "{location}");
+        }
     }
 
     #[test]

@@ -19,9 +19,6 @@ impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
     pub async fn fetch_target(&self, url: &Url, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
-        if self.storage().is_some_and(|storage| storage.origin() == url.origin()) {
-            return self.fetch_storage(url, ask).await;
-        }
         let fetched = match follow::admit(&self.policy(address), url.clone()) {
             Ok(hop) => self.walk(ask, address, hop, None).await,
             Err(failure) => Err(failure),
@@ -67,7 +64,7 @@ impl Upstream {
     }
 
     pub(super) fn policy<'a>(&'a self, address: &'a Address) -> Policy<'a> {
-        Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts }
+        Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts, storage: self.storage() }
     }
 
     /// Goes along a chain of redirects to its end. Off the registry's own origin nothing of the client goes along

@@ -1,6 +1,6 @@
 //! `REGISTRY_BACKEND`, as the original project had it.
 
-use registry_proxy_core::testing::{Answer, Fault};
+use registry_proxy_core::testing::{Answer, Fault, Sent};
 
 use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, STORAGE, Setup, manifest_of, noise};
 
@@ -90,8 +90,7 @@ async fn what_lies_outside_v2_is_fetched_from_the_storage_to_the_byte_and_withou
 #[tokio::test(start_paused = true)]
 async fn odd_paths_and_queries_reach_the_storage_unchanged() {
     let (lab, _) = backend(&[]);
-    lab.net
-        .serve("https://cdn.up.example.com/", |_: &registry_proxy_core::testing::Sent| Answer::new(200).body("x"));
+    lab.net.serve("https://cdn.up.example.com/", |_: &Sent| Answer::new(200).body("x"));
     for path in
         ["/a%2Fb//c/%7Ed?x=%2F%2f+y&&z", "/docker/registry/v2/blobs/sha256/ab/data?X-Amz-Signature=a%3D", "/x/?"]
     {
@@ -115,9 +114,7 @@ async fn the_storage_is_read_and_never_written() {
 #[tokio::test(start_paused = true)]
 async fn a_head_at_the_storage_has_no_body() {
     let (lab, _) = backend(&[]);
-    lab.net.serve("https://cdn.up.example.com/y", |_: &registry_proxy_core::testing::Sent| {
-        Answer::new(200).body("12345")
-    });
+    lab.net.serve("https://cdn.up.example.com/y", |_: &Sent| Answer::new(200).body("12345"));
     let seen = lab.head("/y").await;
     assert_eq!((seen.status.as_u16(), seen.header("content-length")), (200, "5"));
 }
@@ -188,8 +185,7 @@ async fn heads_and_manifests_are_never_redirected() {
         let seen = lab.head(&path).await;
         assert_eq!((seen.status.as_u16(), seen.header("content-length")), (200, "3000"), "{variables:?}");
         let manifest = Answer::new(200).header("content-type", OCI_MANIFEST).body(manifest_of(10));
-        lab.net
-            .serve("https://cdn.up.example.com/m", move |_: &registry_proxy_core::testing::Sent| manifest.clone());
+        lab.net.serve("https://cdn.up.example.com/m", move |_: &Sent| manifest.clone());
         lab.net.fault(
             "*",
             "/manifests/",
@@ -198,6 +194,35 @@ async fn heads_and_manifests_are_never_redirected() {
         );
         let seen = lab.get("/v2/a/b/manifests/v1").await;
         assert_eq!((seen.status.as_u16(), &seen.body), (200, &manifest_of(10)), "{variables:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_is_private_or_plain_http_is_trusted_in_every_mode() {
+    for storage in ["http://minio:9000", "https://10.0.0.5", "https://minio.corp.example"] {
+        for mode in [&[][..], &[("PROXY_REDIRECT", "false")], &[("HANDLE_REDIRECT", "true")]] {
+            let variables =
+                [&[("REGISTRY_BACKEND", ORIGIN), ("DEFAULT_BACKEND_HOST", storage)][..], mode].concat();
+            let lab = Fixture::set_up(&Setup { variables: &variables, ..Setup::default() });
+            let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(3000)));
+            lab.registry.redirect_blobs(&format!("{storage}/store"));
+            lab.net.serve(storage, lab.registry.clone());
+            lab.net.make_private(storage);
+            let manifest = Answer::new(200).header("content-type", OCI_MANIFEST).body(manifest_of(10));
+            lab.net.serve(&format!("{storage}/m"), move |_: &Sent| manifest.clone());
+
+            let seen = lab.head(&path).await;
+            assert_eq!((seen.status.as_u16(), seen.header("content-length")), (200, "3000"), "{storage} {mode:?}");
+            let moved = Answer::new(307).header("location", &format!("{storage}/m"));
+            lab.net.fault("*", "/manifests/", 9, Fault::Say(moved));
+            let seen = lab.get("/v2/a/b/manifests/v1").await;
+            assert_eq!((seen.status.as_u16(), &seen.body), (200, &manifest_of(10)), "{storage} {mode:?}");
+            if mode.contains(&("HANDLE_REDIRECT", "true")) {
+                lab.net.fault("GET", storage, 1, Fault::BreakAfter(1000));
+                let seen = lab.get(&path).await;
+                assert_eq!((seen.status.as_u16(), &seen.body), (200, &noise(3000)), "{storage}, resumed");
+            }
+        }
     }
 }
 
@@ -212,9 +237,7 @@ async fn names_are_never_read_as_hosts() {
 #[tokio::test(start_paused = true)]
 async fn without_a_storage_host_of_its_own_the_backend_is_the_storage() {
     let lab = Fixture::set_up(&Setup { variables: &[("REGISTRY_BACKEND", ORIGIN)], ..Setup::default() });
-    lab.net.serve("https://origin.up.example.com/files/", |_: &registry_proxy_core::testing::Sent| {
-        Answer::new(200).body("file")
-    });
+    lab.net.serve("https://origin.up.example.com/files/", |_: &Sent| Answer::new(200).body("file"));
     assert_eq!(&lab.get("/files/x?y=%2F").await.body[..], b"file");
     let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(10)));
     lab.net.fault("GET", "/blobs/", 1, Fault::Say(Answer::new(302).header("location", "/files/x?y=%2F")));
