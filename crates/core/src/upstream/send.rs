@@ -53,22 +53,23 @@ impl Upstream {
         // Never decoded on the way, so never coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
-        let is_read = is_read(&method);
+        let patience = Patience::with(&method, &body);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let started = self.platform.clock.now();
         let response =
-            self.deliver(Outgoing { request, upstream: self.index, reach: way.reach, purpose }, is_read).await;
+            self.deliver(Outgoing { request, upstream: self.index, reach: way.reach, purpose }, patience).await;
         let now = self.platform.clock.now();
         match &response {
             Ok(_) => way.health.answered(now),
             Err(SendError::Transport(TransportError::Connect(_))) => {
                 way.health.failed(now, self.timeouts.down.0);
             }
-            Err(SendError::TimedOut) if is_read => way.health.timed_out(started, now, self.timeouts.down.0),
-            // A write may be slow at either end: that says nothing of the address.
+            Err(SendError::TimedOut) if patience != Patience::Work => {
+                way.health.timed_out(started, now, self.timeouts.down.0);
+            }
             Err(_) => {}
         }
         let status = response.as_ref().ok().map(Response::status);
@@ -84,12 +85,15 @@ impl Upstream {
     }
 
     /// The answer, if it begins before the deadline.
-    async fn deliver(&self, mut outgoing: Outgoing, is_read: bool) -> Result<Response<Body>, SendError> {
+    async fn deliver(&self, mut outgoing: Outgoing, patience: Patience) -> Result<Response<Body>, SendError> {
         let clock = &*self.platform.clock;
         let stall = self.timeouts.client_stall.0;
         if !matches!(outgoing.request.body(), Body::Stream(_)) {
-            // A registry may take minutes to put a large layer in its place, and only then answers the last PUT.
-            let limit = if is_read { self.timeouts.first_byte.0 } else { stall };
+            let limit = match patience {
+                Patience::Question => self.timeouts.first_byte.0,
+                Patience::Order => self.timeouts.head.0,
+                Patience::Work => stall,
+            };
             let answer = within(clock, limit, self.platform.transport.send(outgoing)).await;
             return answer.map_err(|_| SendError::TimedOut)?.map_err(SendError::Transport);
         }
@@ -159,9 +163,26 @@ pub(super) struct Way<'a> {
     pub(super) reach: Reach,
 }
 
-/// Whether a request only asks.
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
+/// How long an answer may take to begin, by what the request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It only asks: `timeouts.first_byte`.
+    Question,
+    /// It carries nothing and is quickly done, as an upload is begun: `timeouts.head`.
+    Order,
+    /// It brings bytes or ends an upload, and a registry may take minutes to put a large layer in its place:
+    /// `timeouts.client_stall`. However slow that is, it says nothing of the address.
+    Work,
+}
+
+impl Patience {
+    fn with(method: &Method, body: &Body) -> Self {
+        match (method, body) {
+            (&Method::GET | &Method::HEAD, _) => Self::Question,
+            (&Method::POST | &Method::DELETE, Body::Empty) => Self::Order,
+            _ => Self::Work,
+        }
+    }
 }
 
 /// The words of an error's body; a slow or large one says nothing.

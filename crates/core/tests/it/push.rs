@@ -304,6 +304,21 @@ async fn a_registry_may_take_minutes_to_put_a_layer_in_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_registry_is_given_up_before_an_upload_begins() {
+    for path in [UPLOADS, "/v2/a/b/manifests/v1"] {
+        let lab = pushable();
+        let write = || if path == UPLOADS { lab.post(path) } else { lab.delete(path) };
+        lab.net.fault("*", "", 99, Fault::Silence);
+        let begun = lab.now();
+        assert!(write().await.is(504, "UNAVAILABLE"), "{path}");
+        assert_eq!(lab.now().since(begun), Duration::from_secs(25), "{path}");
+        let begun = lab.now();
+        assert!(write().await.is(504, "UNAVAILABLE"), "{path}");
+        assert!(lab.now().since(begun) < Duration::from_millis(50), "left alone for a while: {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn deletions_pass() {
     let lab = pushable().with_tokens();
     let digest = sha256(b"x");
