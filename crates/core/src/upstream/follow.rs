@@ -6,6 +6,7 @@ use url::Url;
 
 use super::realm;
 use super::reply::Failure;
+use crate::name::RepositoryName;
 use crate::platform::Reach;
 
 /// Most hops from the registry to the bytes.
@@ -73,6 +74,14 @@ pub(super) fn admit(policy: &Policy<'_>, url: Url) -> Result<Hop, Failure> {
         return Err(Failure::Redirect("to a private address"));
     }
     Ok(Hop { url, same_origin, reach })
+}
+
+/// The repository that an address of the registry API names, read from the right (P-11).
+pub(super) fn repository(url: &Url) -> Option<RepositoryName> {
+    let (rest, _reference) = url.path().rsplit_once('/')?;
+    let (rest, kind) = rest.rsplit_once('/')?;
+    let name = rest.strip_prefix("/v2/").filter(|_| matches!(kind, "manifests" | "blobs"))?;
+    RepositoryName::parse(name).ok()
 }
 
 /// Which addresses may be reached under this name.
@@ -177,6 +186,22 @@ mod tests {
         ] {
             let hop = follow_with_storage("https://reg.example", Some(storage), &[], 0, location);
             assert_eq!(hop.map(|(_, same, reach)| (same, reach)), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_target_says_which_repository_it_is_of_or_nothing() {
+        for (url, expected) in [
+            ("https://pkg.example/v2/mirror/a/blobs/sha256:1?sig=/v2/x/blobs/y", Some("mirror/a")),
+            ("https://pkg.example/v2/a/blobs/manifests/v1", Some("a/blobs")),
+            ("https://pkg.example/v2/mirror/a/tags/list", None),
+            ("https://pkg.example/v2/Mirror/blobs/x", None),
+            ("https://pkg.example/v2/blobs/x", None),
+            ("https://pkg.example/store/a/blobs/x", None),
+            ("https://pkg.example/x", None),
+        ] {
+            let name = repository(&Url::parse(url).unwrap());
+            assert_eq!(name.as_ref().map(RepositoryName::as_str), expected, "{url}");
         }
     }
 

@@ -126,7 +126,8 @@ impl Upstream {
     ) -> Result<HeaderValue, Failure> {
         match Challenge::choose(headers, url) {
             Some(Challenge::Bearer { realm, service }) if super::realm::is_trusted(url, &realm, &[]) => {
-                let scope = format!("repository:{}:pull", ask.name);
+                // There the repository may have another name.
+                let scope = format!("repository:{}:pull", follow::repository(url).as_ref().unwrap_or(&ask.name));
                 match self.token(url, &realm, service.as_deref(), None, &scope, false).await {
                     Ok((token, _, _)) => Ok(bearer_header(&token)),
                     Err(_) => Err(Failure::Redirect("to a registry that wants a login")),

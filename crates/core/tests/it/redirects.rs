@@ -148,6 +148,8 @@ async fn a_target_that_wants_an_anonymous_token_of_its_own_gets_one() {
     });
     let seen = lab.get(&path).await;
     assert_eq!((seen.status.as_u16(), &seen.body), (200, &noise(3000)), "{:?}", lab.net.lines());
+    let token = &lab.net.sent("GET", "pkg.example/v2/token")[0];
+    assert_eq!(token.parameter("scope").as_deref(), Some("repository:mirror/a:pull"), "by the name it has there");
 }
 
 #[tokio::test(start_paused = true)]
