@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use url::Url;
 
 use crate::body::{Body, BodyError};
-use crate::platform::{Clock, Sleep, within};
+use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::{ContentRange, RangeSpec};
 use crate::upstream::{Ask, Failure, Reply, Upstream};
 
@@ -60,9 +60,10 @@ pub(crate) struct Relay {
     /// Whether the whole is no answer where a part is wanted.
     is_part: bool,
     tries: u32,
-    /// Runs while nothing arrives. Armed once an interval, not once a frame.
+    /// Since when nothing has arrived.
+    quiet_since: Option<Moment>,
+    /// Wakes when that may have been for too long. Armed once an interval, not once a frame.
     silence: Option<Sleep>,
-    heard: bool,
 }
 
 enum State {
@@ -103,8 +104,8 @@ impl Relay {
             skip,
             is_part: false,
             tries: 0,
+            quiet_since: None,
             silence: None,
-            heard: false,
         }
     }
 
@@ -134,7 +135,7 @@ impl Relay {
     }
 
     fn go_on_after(&mut self, wait: Duration, why: &'static str) -> Result<(), BodyError> {
-        self.silence = None;
+        (self.quiet_since, self.silence) = (None, None);
         self.tries += 1;
         let missing_bytes = self.end.map_or(0, |end| end.saturating_sub(self.position));
         if self.tries > MAX_TRIES {
@@ -162,7 +163,7 @@ impl Relay {
             bytes.advance(dropped);
             self.skip -= dropped as u64;
         }
-        self.heard = true;
+        self.quiet_since = None;
         if bytes.is_empty() {
             return None;
         }
@@ -179,14 +180,14 @@ impl Relay {
 
     /// Nothing has arrived: has it been so for too long?
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (clock, idle) = (&*self.source.clock, self.source.idle);
+        let since = *self.quiet_since.get_or_insert_with(|| clock.now());
         loop {
-            let silence = self.silence.get_or_insert_with(|| {
-                self.heard = false;
-                self.source.clock.sleep(self.source.idle)
-            });
-            ready!(silence.as_mut().poll(cx));
+            let left = || idle.saturating_sub(clock.now().since(since));
+            ready!(self.silence.get_or_insert_with(|| clock.sleep(left())).as_mut().poll(cx));
             self.silence = None;
-            if !self.heard {
+            // It may have been armed for an earlier silence.
+            if left().is_zero() {
                 return Poll::Ready(());
             }
         }

@@ -152,6 +152,8 @@ pub enum Fault {
     BreakAfter(usize),
     /// Nothing arrives for a while after so many bytes of the body.
     StallAfter(usize, Duration),
+    /// As `StallAfter`, again and again: each stall comes so many bytes after the one before.
+    Stalls(Vec<(usize, Duration)>),
     /// Another answer than the host's.
     Say(Answer),
     /// Another answer than the host's, after a while.
@@ -320,6 +322,15 @@ impl Network {
             Some(Fault::StallAfter(at, duration)) => {
                 let (before, after) = split(at);
                 Pieces::cut(&before).chain([Step::Wait(*duration)]).chain(Pieces::cut(&after)).collect()
+            }
+            Some(Fault::Stalls(stalls)) => {
+                let mut rest = bytes;
+                let mut steps = Vec::new();
+                for (after, duration) in stalls {
+                    steps.extend(Pieces::cut(&rest.split_to(rest.len().min(*after))));
+                    steps.push(Step::Wait(*duration));
+                }
+                steps.into_iter().chain(Pieces::cut(&rest)).collect()
             }
             _ => Pieces::cut(&bytes).collect(),
         };

@@ -84,6 +84,18 @@ async fn a_short_stall_is_suffered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silence_is_suffered_no_longer_because_a_byte_came_before_it() {
+    let (lab, path) = stocked();
+    let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+    lab.net.fault("GET", "/blobs/", 1, Fault::Stalls(vec![(0, second), (1000, hour)]));
+    let begun = lab.now();
+    let seen = lab.get(&path).await;
+    assert!(seen.end.is_ok() && seen.body == noise(SIZE));
+    let took = lab.now().since(begun);
+    assert!(took >= Duration::from_secs(26) && took < Duration::from_secs(27), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_blob_that_nobody_can_go_on_with_ends_short_and_with_an_error() {
     for later in [Fault::Refuse, Fault::Silence, Fault::Drop, Fault::Say(Answer::new(500)), Fault::EndAfter(0)] {
         let (lab, path) = stocked();
