@@ -28,6 +28,8 @@ const TOKEN_ANSWER_BYTES: u64 = 1 << 20;
 const IDENTITY_TOKEN_USER: &str = "<token>";
 /// How long a 429 counts that does not say.
 pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest that a 429 counts, whatever it says. Clients are told less (P-120).
+const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 
 /// An `Authorization` to send, and where it comes from.
 pub(super) struct Authorization {
@@ -258,7 +260,8 @@ impl Upstream {
                 Some(then.saturating_sub(self.platform.clock.unix_seconds()))
             })
         });
-        seconds.map_or(DEFAULT_RETRY_AFTER, |seconds| Duration::from_secs(seconds.clamp(1, 60)))
+        seconds
+            .map_or(DEFAULT_RETRY_AFTER, |seconds| Duration::from_secs(seconds.clamp(1, MAX_RETRY_AFTER_SECONDS)))
     }
 }
 

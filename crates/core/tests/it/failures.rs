@@ -186,6 +186,21 @@ async fn a_429_is_remembered_for_the_same_credential_and_for_manifests_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_429_counts_for_as_long_as_the_registry_says_and_for_an_hour_at_most() {
+    for (said, counts) in [("600", 600), ("99999", 3600)] {
+        let (lab, _, _) = Fixture::stocked("");
+        lab.net.fault("*", "/manifests/", 1, Fault::Say(Answer::new(429).header("retry-after", said)));
+        assert_eq!(lab.get(V1).await.status, 429);
+        lab.wait(counts - 1).await;
+        let seen = lab.get(V1).await;
+        assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (429, "1"), "{said}");
+        assert_eq!(lab.net.log().len(), 1, "not asked again: {said}");
+        lab.wait(1).await;
+        assert_eq!(lab.get(V1).await.status, 200, "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_429_of_one_account_does_not_hold_up_another() {
     let keys = "username='one'\npassword='1'\ncredentials=[{prefix='a/',username='two',password='2'}]";
     let lab = Fixture::new(&upstream(keys));
