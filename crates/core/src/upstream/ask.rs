@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
@@ -225,16 +225,8 @@ impl Upstream {
         if let Some(retry_after) = self.rate_limits.remaining(&who, self.platform.clock.now()) {
             return Err(Reply::Limited { retry_after });
         }
-        // A stream cannot be sent twice, so the challenge must be known before it.
         if matches!(payload, Payload::Stream(_)) && address.challenge().is_none() {
-            let pong = self.ping(address, None).await.map_err(Reply::Failed)?;
-            match pong.status {
-                StatusCode::TOO_MANY_REQUESTS => {
-                    return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });
-                }
-                status if status.is_server_error() => return Err(Reply::Failed(Failure::Status(status))),
-                _ => {}
-            }
+            self.learn_challenge(address, ask, url, login).await?;
         }
         let mut payload = Some(payload);
         let mut fresh = false;
@@ -308,6 +300,36 @@ impl Upstream {
             }
         }
         Err(Reply::Refused(UpstreamText::default()))
+    }
+
+    /// A stream cannot be sent twice, so the challenge must be known before it.
+    async fn learn_challenge(
+        &self,
+        address: &Address,
+        ask: &Ask,
+        url: &str,
+        login: Option<&Arc<Login>>,
+    ) -> Result<(), Reply> {
+        let pong = self.ping(address, None).await.map_err(Reply::Failed)?;
+        match pong.status {
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });
+            }
+            status if status.is_server_error() => return Err(Reply::Failed(Failure::Status(status))),
+            _ => {}
+        }
+        let is_session = matches!(ask.method, Method::PATCH | Method::PUT);
+        if is_session && login.is_some() && address.challenge().is_none() {
+            // Its door stands open and its repositories do not: the upload itself says which login it wants.
+            let mut headers = HeaderMap::new();
+            headers.extend(ask.headers.get(VIA).map(|value| (VIA, value.clone())));
+            let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;
+            let response = asked.map_err(Reply::Failed)?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                address.learn(Challenge::choose(response.headers(), &address.url));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use registry_proxy_core::testing::{Answer, Fault, Registry, sha256};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, sha256};
 
-use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, manifest_of, upstream};
+use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, REALM, manifest_of, upstream};
 
 const UPLOADS: &str = "/v2/a/b/blobs/uploads/";
 
@@ -228,6 +228,28 @@ async fn a_stream_is_sent_once_and_with_the_login_it_needs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_chunk_at_a_replica_that_knows_no_challenge_is_sent_with_its_login() {
+    let account = upstream("push=true\nusername='robot'\npassword='s3cret'");
+    let text = format!("signing_key_file='k'\n{account}");
+    for gate in [Gate::Bearer { realm: REALM.to_owned(), service: None }, Gate::Basic] {
+        let mut lab = Fixture::new(&text);
+        lab.registry.guard(gate.clone());
+        lab.registry.add_user("robot", "s3cret");
+        let location = begin(&lab).await;
+        lab.restart(&text);
+        lab.net.forget();
+        // Its `/v2/` is open.
+        lab.net.fault("GET", "", 1, Fault::Say(Answer::new(200).body("{}")));
+        let seen = lab.patch(&location).streamed(b"0123456789").await;
+        assert_eq!(seen.status, 202, "{gate:?} {:?}", lab.net.lines());
+        let patches = lab.net.sent("PATCH", "");
+        assert_eq!((patches.len(), &patches[0].body[..]), (1, &b"0123456789"[..]));
+        let before = &lab.net.log()[1];
+        assert_eq!((before.method.as_str(), before.header("authorization")), ("GET", ""), "{:?}", lab.net.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registry_that_cannot_say_which_login_it_wants_is_not_sent_a_stream() {
     for (answer, status) in [(Answer::new(503), 504), (Answer::new(429).header("retry-after", "9"), 429)] {
         let lab = pushable().with_tokens();
@@ -389,7 +411,7 @@ async fn a_refusal_with_a_senseless_location_stays_what_it_is() {
 async fn a_session_on_a_storage_host_gets_no_login() {
     let lab = pushable().with_tokens();
     lab.registry.set_upload_location("https://cdn.up.example.com/uploads/u1?sig=a%2Fb");
-    lab.net.serve("https://cdn.up.example.com/uploads/", |_: &registry_proxy_core::testing::Sent| {
+    lab.net.serve("https://cdn.up.example.com/uploads/", |_: &Sent| {
         Answer::new(202).header("location", "/uploads/u2?sig=c")
     });
     let location = begin(&lab).await;
