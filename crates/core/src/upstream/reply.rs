@@ -162,11 +162,6 @@ impl UpstreamText {
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
-
-    /// Whether it says that a credential has expired, as ECR does with a 403 (P-63).
-    pub fn says_expired(&self) -> bool {
-        self.message().is_some_and(|text| text.to_ascii_lowercase().contains("expired"))
-    }
 }
 
 /// Every answer but a usable one. Cheap to clone: it may be the answer to many who wait.
@@ -250,6 +245,12 @@ mod tests {
             assert_eq!(UpstreamText::parse(body), UpstreamText::default());
         }
         assert_eq!(UpstreamText::parse(br#"{"errors":[{"code":"WEIRD"}]}"#).code(), None);
-        assert!(UpstreamText::parse(br#"{"message":"Your authorization token has expired."}"#).says_expired());
+    }
+
+    #[test]
+    fn a_token_servers_words_are_read_too() {
+        for body in [r#"{"message":"expired"}"#, r#"{"details":"expired"}"#] {
+            assert_eq!(UpstreamText::parse(body.as_bytes()).message(), Some("expired"), "{body}");
+        }
     }
 }
