@@ -79,7 +79,7 @@ fn fixed(config: &Config) -> Fixed {
         ("log.level", config.log.level.clone()),
         ("admin_socket", config.admin_socket.clone().unwrap_or_default()),
         ("cache.store", config.cache.store.to_string()),
-        ("cache.min_free", config.cache.min_free.to_string()),
+        ("cache.min_free", config.cache.min_free().to_string()),
         ("limits.connections", config.limits.connections.to_string()),
         ("timeouts.drain", format!("{:?}", config.timeouts.drain)),
     ]

@@ -100,7 +100,7 @@ impl Janitor {
         let now = self.clock.unix_seconds();
         let (arriving, arriving_bytes) = house.arriving();
         let limits = Limits {
-            max_bytes: config.max_size.0,
+            max_bytes: config.max_size().0,
             arriving: arriving_bytes,
             wanted,
             free,

@@ -364,7 +364,7 @@ impl Cache {
 
     /// All the rest together could not make room for it, or it is too long for its way into a bucket.
     fn is_too_long(&self, length: u64) -> bool {
-        length > self.config.max_size.0 || length > self.max_scratch && self.store.takes_uploads()
+        length > self.config.max_size().0 || length > self.max_scratch && self.store.takes_uploads()
     }
 
     /// So many bytes more are on their way into the store.
@@ -374,7 +374,7 @@ impl Cache {
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
     pub(crate) fn keep_passing(self: &Arc<Self>, digest: &Digest, length: u64, body: Body) -> Result<Body, Body> {
-        if length > self.config.max_size.0 {
+        if length > self.config.max_size().0 {
             return Err(body);
         }
         let Passing { body, kept } = self.store.keep_passing(digest, length, body)?;

@@ -17,10 +17,12 @@ pub struct Cache {
     /// Where what is on its way into a bucket lies; `None`: where a cache of this machine would.
     #[serde(skip)]
     pub scratch: Option<Box<str>>,
-    /// Bytes that blobs and manifests may take; the longest unused go first.
-    pub max_size: Bytes,
-    /// Bytes of the disk that stay free, whatever `max_size` says.
-    pub min_free: Bytes,
+    /// Bytes that blobs and manifests may take; the longest unused go first. Filled in by where they lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Bytes>,
+    /// Bytes of the disk that stay free, whatever `max_size` says. Filled in by where we run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_free: Option<Bytes>,
     /// What nobody has used for this long goes; `None`: nothing goes for its age alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<Span>,
@@ -47,8 +49,8 @@ impl Default for Cache {
         Self {
             store: StoreAddress::Auto,
             scratch: None,
-            max_size: Bytes(20 << 30),
-            min_free: Bytes(1 << 30),
+            max_size: None,
+            min_free: None,
             max_unused: None,
             memory: Bytes(16 << 20),
             tag_ttl: Span::seconds(60),
@@ -62,7 +64,22 @@ impl Default for Cache {
     }
 }
 
+/// What a cache may take.
+pub(super) const USUAL_SIZE: Bytes = Bytes(20 << 30);
+/// What stays free of its disk.
+pub(super) const USUAL_RESERVE: Bytes = Bytes(1 << 30);
+
 impl Cache {
+    /// What blobs and manifests may take.
+    pub fn max_size(&self) -> Bytes {
+        self.max_size.unwrap_or(USUAL_SIZE)
+    }
+
+    /// What stays free of the disk.
+    pub fn min_free(&self) -> Bytes {
+        self.min_free.unwrap_or(USUAL_RESERVE)
+    }
+
     /// What holds for a tag: the first rule that matches, or `tag_ttl`.
     pub fn rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Revalidate {
         self.named_rule_for(upstream, repository, tag)

@@ -110,7 +110,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
 
 fn cache(cache: &Cache) -> Result<(), ConfigError> {
     for (name, is_wrong, expected) in [
-        ("max_size", cache.max_size.0 == 0, "at least 1; store = \"none\" keeps nothing"),
+        ("max_size", cache.max_size().0 == 0, "at least 1; store = \"none\" keeps nothing"),
         ("fill.parts", !(1..=64).contains(&cache.fill.parts), "1 to 64"),
         ("fill.part_size", cache.fill.part_size.0 < 64 << 10, "at least 64KiB"),
         ("fill.parts_per_upstream", cache.fill.parts_per_upstream == 0, "at least 1"),

@@ -52,6 +52,7 @@ impl Config {
             config.platform = super::platform::detect(&sources.variables)?;
         }
         config.suit_platform(&sources.variables);
+        config.measure_room();
         original::apply(&mut config, &sources.variables)?;
         config.add_catalogue();
         config.read_secrets(sources.read)?;

@@ -1,10 +1,13 @@
 //! What the platform changes about the defaults: where it asks, and how much room there is.
 
-use super::{Bytes, Cache, Config, ConfigError, StoreAddress};
+use super::cache::{USUAL_RESERVE, USUAL_SIZE};
+use super::{Bytes, Config, ConfigError, StoreAddress};
 use crate::platform::Profile;
 
 /// Where a function's cache lies: nothing else of its disk can be written.
 const EPHEMERAL: &str = "/tmp/registry-proxy";
+/// What a cache in memory may take.
+const MEMORY_CACHE: Bytes = Bytes(512 << 20);
 /// What a cache may take where the disk is small and gone with the instance.
 const SMALL_CACHE: Bytes = Bytes(256 << 20);
 /// What stays free there: a function's `/tmp` has half a gigabyte.
@@ -37,16 +40,31 @@ impl Config {
                 };
             }
             self.cache.scratch = Some(EPHEMERAL.into());
-            let usual = Cache::default();
-            // A bucket is as large as its owner lets it be.
-            let is_bucket = matches!(self.cache.store, StoreAddress::Objects(_));
-            if self.cache.max_size == usual.max_size && !is_bucket {
-                self.cache.max_size = SMALL_CACHE;
-            }
-            if self.cache.min_free == usual.min_free {
-                self.cache.min_free = SMALL_RESERVE;
-            }
         }
+    }
+
+    /// Fills in how much room the cache has, where nobody has said it.
+    pub(super) fn measure_room(&mut self) {
+        let (size, reserve) = (self.usual_size(), self.usual_reserve());
+        self.cache.max_size.get_or_insert(size);
+        self.cache.min_free.get_or_insert(reserve);
+    }
+
+    fn usual_size(&self) -> Bytes {
+        // A bucket is as large as its owner lets it be; that of a Worker is bound, and not configured.
+        let is_bucket =
+            matches!(self.cache.store, StoreAddress::Objects(_)) || self.platform == Profile::CloudflareWorkers;
+        if self.platform.is_ephemeral() && !is_bucket {
+            SMALL_CACHE
+        } else if self.cache.store == StoreAddress::Memory {
+            MEMORY_CACHE
+        } else {
+            USUAL_SIZE
+        }
+    }
+
+    fn usual_reserve(&self) -> Bytes {
+        if self.platform.is_ephemeral() { SMALL_RESERVE } else { USUAL_RESERVE }
     }
 }
 
@@ -89,13 +107,31 @@ mod tests {
     fn a_small_disk_has_a_small_cache_unless_it_is_said() {
         let scf = [("TENCENTCLOUD_RUNENV", "SCF")];
         let cache = load("", &scf).unwrap().cache;
-        assert_eq!((cache.max_size, cache.min_free), (SMALL_CACHE, SMALL_RESERVE));
+        assert_eq!((cache.max_size(), cache.min_free()), (SMALL_CACHE, SMALL_RESERVE));
         assert_eq!(cache.store, StoreAddress::File(EPHEMERAL.into()));
         assert_eq!(load("", &[("K_SERVICE", "x")]).unwrap().cache.store, StoreAddress::None);
         let cache = load("[cache]\nmax_size = \"400MiB\"", &scf).unwrap().cache;
-        assert_eq!(cache.max_size, Bytes(400 << 20));
-        assert_eq!(load("", &[]).unwrap().cache.max_size, Cache::default().max_size);
+        assert_eq!(cache.max_size(), Bytes(400 << 20));
+        let usual = load("", &[]).unwrap().cache.max_size();
+        assert_eq!(usual, Bytes(20 << 30));
         let cache = load("cache.store = \"s3://bucket/\"", &scf).unwrap().cache;
-        assert_eq!((cache.max_size, cache.scratch.as_deref()), (Cache::default().max_size, Some(EPHEMERAL)));
+        assert_eq!((cache.max_size(), cache.scratch.as_deref()), (usual, Some(EPHEMERAL)));
+        let worker = [("REGISTRY_PROXY_PLATFORM", "cloudflare-workers")];
+        assert_eq!(load("", &worker).unwrap().cache.max_size(), usual);
+    }
+
+    #[test]
+    fn memory_has_a_small_cache_unless_it_is_said() {
+        let size = |text: &str, variables: &[_]| load(text, variables).unwrap().cache.max_size();
+        assert_eq!(size("cache.store = \"memory:\"", &[]), MEMORY_CACHE);
+        assert_eq!(size("cache.store = \"memory:\"", &[("K_SERVICE", "x")]), SMALL_CACHE);
+        assert_eq!(size("[cache]\nstore = \"memory:\"\nmax_size = \"20GiB\"", &[]), Bytes(20 << 30));
+    }
+
+    #[test]
+    fn what_is_said_counts_even_where_it_is_what_others_have_by_default() {
+        let text = "[cache]\nmax_size = \"20GiB\"\nmin_free = \"1GiB\"";
+        let cache = load(text, &[("TENCENTCLOUD_RUNENV", "SCF")]).unwrap().cache;
+        assert_eq!((cache.max_size(), cache.min_free()), (Bytes(20 << 30), Bytes(1 << 30)));
     }
 }

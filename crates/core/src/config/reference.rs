@@ -123,10 +123,14 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "cache.max_size",
-        "20GiB; 512MiB for `memory:`",
+        "20GiB; 512MiB for `memory:`; 256MiB on a serverless platform, unless it is in a bucket",
         "What blobs and manifests may take; the longest unused go first.",
     ),
-    key("cache.min_free", "1GiB", "What stays free on the disk, whatever `max_size` says."),
+    key(
+        "cache.min_free",
+        "1GiB; 64MiB on a serverless platform",
+        "What stays free on the disk, whatever `max_size` says.",
+    ),
     key("cache.max_unused", "none", "What nobody has used for this long goes."),
     key("cache.memory", "16MiB", "Memory for manifests, tags and links; blobs are not held in it."),
     key(
@@ -289,7 +293,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Credential, Sources, Upstream};
+    use crate::config::{Bytes, Credential, Sources, Upstream};
 
     fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
         match value {
@@ -330,11 +334,12 @@ mod tests {
         (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
         config.metrics.listen = text.clone();
         config.cache.max_unused = Some(crate::config::Span::seconds(1));
+        (config.cache.max_size, config.cache.min_free) = (Some(Bytes(1)), Some(Bytes(1)));
         let quota = crate::config::Quota {
             requests_per_hour: Some(1),
             requests_per_day: Some(1),
-            bytes_per_hour: Some(crate::config::Bytes(1)),
-            bytes_per_day: Some(crate::config::Bytes(1)),
+            bytes_per_hour: Some(Bytes(1)),
+            bytes_per_day: Some(Bytes(1)),
         };
         (config.guard.client, config.guard.total) = (quota, quota);
         config.upstream = vec![Upstream {

@@ -17,26 +17,21 @@ use self::objects::ObjectStore;
 pub(crate) use self::objects::{Credentials, Login};
 use crate::runtime::SystemClock;
 
-/// What `memory:` holds where nothing else is said.
-const MEMORY_BYTES: u64 = 512 << 20;
-
 /// Opens the store that is configured; `None`: nothing is kept.
 pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
         StoreAddress::None => Ok(None),
         StoreAddress::Memory => {
-            // What a disk may hold by default is more than memory should.
-            let is_default = cache.max_size == Cache::default().max_size;
-            let most = if is_default { MEMORY_BYTES } else { cache.max_size.0 };
-            Ok(Some(Arc::new(MemoryStore::new(most, Arc::new(SystemClock::new())))))
+            let store = MemoryStore::new(cache.max_size().0, Arc::new(SystemClock::new()));
+            Ok(Some(Arc::new(store)))
         }
         StoreAddress::File(path) => {
-            let store = FileStore::open(Path::new(&**path), cache.min_free.0);
+            let store = FileStore::open(Path::new(&**path), cache.min_free().0);
             Ok(Some(Arc::new(store.map_err(|error| wrong(format!("{path} cannot be written: {error}")))?)))
         }
         StoreAddress::Auto => {
-            let found = first_writable(&own_places(), cache.min_free.0);
+            let found = first_writable(&own_places(), cache.min_free().0);
             if let Some((place, _)) = &found {
                 tracing::info!(directory = %place.display(), "content is kept");
             } else {
@@ -48,7 +43,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             let told = cache.scratch.as_deref().map(PathBuf::from);
             let drafts: Vec<PathBuf> =
                 told.into_iter().chain(own_places()).map(|place| place.join("scratch")).collect();
-            let (_, scratch) = first_writable(&drafts, cache.min_free.0).ok_or_else(|| {
+            let (_, scratch) = first_writable(&drafts, cache.min_free().0).ok_or_else(|| {
                 wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
             })?;
             let store = ObjectStore::open(url, scratch).map_err(|error| {
@@ -64,7 +59,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
 pub(crate) fn directory(cache: &Cache) -> Option<PathBuf> {
     match &cache.store {
         StoreAddress::File(path) => Some(PathBuf::from(&**path)),
-        StoreAddress::Auto => first_writable(&own_places(), cache.min_free.0).map(|(place, _)| place),
+        StoreAddress::Auto => first_writable(&own_places(), cache.min_free().0).map(|(place, _)| place),
         StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
     }
 }
@@ -115,6 +110,8 @@ fn first_writable(places: &[PathBuf], min_free: u64) -> Option<(PathBuf, FileSto
 
 #[cfg(test)]
 mod tests {
+    use registry_proxy_core::config::Sources;
+
     use super::*;
 
     fn open_at(address: &str) -> Result<Option<Arc<dyn Store>>, ConfigError> {
@@ -150,6 +147,17 @@ mod tests {
         assert!(first_writable(std::slice::from_ref(&below_a_file), 0).is_none());
         assert!(first_writable(&[below_a_file, good.clone()], 0).is_some());
         assert!(good.is_dir());
+    }
+
+    #[tokio::test]
+    async fn memory_holds_what_it_is_told_to() {
+        let free = |text| async move {
+            let sources = Sources { text: Some(text), variables: vec![], read: &|_| Ok(String::new()) };
+            let cache = registry_proxy_core::Config::load(&sources).unwrap().cache;
+            open(&cache).unwrap().unwrap().free().await.unwrap()
+        };
+        assert_eq!(free("cache.store = 'memory:'").await, Some(512 << 20));
+        assert_eq!(free("cache = { store = 'memory:', max_size = '20GiB' }").await, Some(20 << 30));
     }
 
     #[test]
