@@ -15,8 +15,9 @@ pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let explained = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         runtime.block_on(async {
-            let store = store::open(&config.cache).map_err(|error| error.to_string())?;
-            let proxy = assemble::proxy(config, store).map_err(|error| error.to_string())?;
+            let opened = store::open(&config.cache).map_err(|error| error.to_string())?;
+            let proxy =
+                assemble::proxy(config, opened.map(|opened| opened.store)).map_err(|error| error.to_string())?;
             Ok(explain(&proxy, config, image).await)
         })
     });

@@ -49,14 +49,13 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
-    let admin = config.clone();
     let service = Arc::new(Service::new(settings, config)?);
     if let Some(address) = &metrics_listen {
         let listener = bind("metrics.listen", address).await?;
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
         tokio::spawn(serve_metrics(listener, Arc::clone(&service)));
     }
-    let _admin = keeper::socket::open(&admin, &service).await;
+    let _admin = keeper::socket::open(&service).await;
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
 
     // Each connection holds a receiver until it ends.

@@ -1,5 +1,6 @@
 //! What SIGHUP replaces: the proxy and our certificate. What is under way goes on with what it began with.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ pub(crate) struct Reloadable {
     /// What the process began with and keeps to its end.
     fixed: Fixed,
     store: Option<Arc<dyn Store>>,
+    /// The one in which it was found.
+    directory: Option<PathBuf>,
     current: ArcSwap<Current>,
 }
 
@@ -34,9 +37,16 @@ impl Reloadable {
     pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, ConfigError> {
         let process_key = settings::random_key();
         let fixed = fixed(&config);
-        let store = store::open(&config.cache)?;
+        let opened = store::open(&config.cache)?;
+        let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
         let current = build(config, &process_key, store.clone(), None)?;
-        Ok(Self { settings, process_key, fixed, store, current: ArcSwap::from_pointee(current) })
+        let current = ArcSwap::from_pointee(current);
+        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), current })
+    }
+
+    /// The directory in which the cache was found, if it lies in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {

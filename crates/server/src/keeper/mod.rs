@@ -111,7 +111,10 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         return Err("nothing is kept: cache.store is none".to_owned());
     }
     let tell = |event: Event| show.tell(event);
-    let path = socket::path(config);
+    // A server may have opened what we cannot: whether we could is asked only where none answers.
+    let opened = store::open(&config.cache);
+    let found = opened.as_ref().ok().and_then(Option::as_ref).and_then(|opened| opened.directory.as_deref());
+    let path = socket::path(config, found);
     if let Some(path) = &path {
         match UnixStream::connect(path).await {
             Ok(stream) => {
@@ -126,10 +129,10 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         let place = path.map_or("admin_socket".to_owned(), |path| path.display().to_string());
         return Err(format!("the cache is in a server's memory, and no server answers at {place}"));
     }
-    let opened = store::open(&config.cache).map_err(|error| error.to_string())?;
-    let store = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
-    show.begin(&store::place(&config.cache));
-    let house = House::of_store(store, Arc::new(SystemClock::new()));
+    let opened = opened.map_err(|error| error.to_string())?;
+    let opened = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
+    show.begin(&store::place(&config.cache, opened.directory.as_deref()));
+    let house = House::of_store(opened.store, Arc::new(SystemClock::new()));
     house.run(command, &tell).await.map_err(|error| describe(&error))
 }
 

@@ -34,16 +34,18 @@ enum Line {
     Done,
 }
 
-/// Where it is; `None`: there is none.
-pub(crate) fn path(config: &Config) -> Option<PathBuf> {
+/// Where it is, with a cache that was found in this directory; `None`: there is none.
+pub(super) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
     match config.admin_socket.as_deref() {
         _ if config.cache.store == StoreAddress::None => None,
         Some("none") => None,
         Some(path) => Some(settings::expand(path)),
-        None => store::directory(&config.cache).map(|directory| directory.join("admin.sock")).or_else(|| {
-            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-            runtime.filter(|path| path.is_absolute()).map(|path| path.join("registry-proxy.sock"))
-        }),
+        None => {
+            store::directory(&config.cache, found).map(|directory| directory.join("admin.sock")).or_else(|| {
+                let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+                runtime.filter(|path| path.is_absolute()).map(|path| path.join("registry-proxy.sock"))
+            })
+        }
     }
 }
 
@@ -62,8 +64,8 @@ impl Drop for Open {
 }
 
 /// Listens there. What goes wrong is said, and everything else is served all the same.
-pub(crate) async fn open(config: &Config, service: &Arc<Service>) -> Option<Open> {
-    let path = path(config)?;
+pub(crate) async fn open(service: &Arc<Service>) -> Option<Open> {
+    let path = path(&service.reloadable.current().config, service.reloadable.directory())?;
     match listen(&path).await {
         Ok((listener, open)) => {
             tracing::info!(path = %path.display(), "cache commands are taken");

@@ -17,18 +17,37 @@ use self::objects::ObjectStore;
 pub(crate) use self::objects::{Credentials, Login};
 use crate::runtime::SystemClock;
 
-/// Opens the store that is configured; `None`: nothing is kept.
-pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError> {
+/// A store, and the directory that it lies in, if it lies in one.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+impl Opened {
+    fn elsewhere(store: impl Store + 'static) -> Self {
+        Self { store: Arc::new(store), directory: None }
+    }
+
+    fn files(store: FileStore, directory: PathBuf) -> Self {
+        Self { store: Arc::new(store), directory: Some(directory) }
+    }
+}
+
+/// Opens the store that is configured; `None`: nothing is kept. Where it may lie is tried by writing there, so this
+/// is done once.
+pub(crate) fn open(cache: &Cache) -> Result<Option<Opened>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
         StoreAddress::None => Ok(None),
         StoreAddress::Memory => {
             let store = MemoryStore::new(cache.max_size().0, Arc::new(SystemClock::new()));
-            Ok(Some(Arc::new(store)))
+            Ok(Some(Opened::elsewhere(store)))
         }
         StoreAddress::File(path) => {
-            let store = FileStore::open(Path::new(&**path), cache.min_free().0);
-            Ok(Some(Arc::new(store.map_err(|error| wrong(format!("{path} cannot be written: {error}")))?)))
+            let directory = PathBuf::from(&**path);
+            let store = FileStore::open(&directory, cache.min_free().0)
+                .map_err(|error| wrong(format!("{path} cannot be written: {error}")))?;
+            Ok(Some(Opened::files(store, directory)))
         }
         StoreAddress::Auto => {
             let found = first_writable(&own_places(), cache.min_free().0);
@@ -37,7 +56,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
             } else {
                 tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
             }
-            Ok(found.map(|(_, store)| Arc::new(store) as Arc<dyn Store>))
+            Ok(found.map(|(place, store)| Opened::files(store, place)))
         }
         StoreAddress::Objects(url) => {
             let told = cache.scratch.as_deref().map(PathBuf::from);
@@ -50,23 +69,24 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Arc<dyn Store>>, ConfigError>
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 wrong(format!("{error}{}", source.unwrap_or_default()))
             })?;
-            Ok(Some(Arc::new(store)))
+            Ok(Some(Opened::elsewhere(store)))
         }
     }
 }
 
-/// The directory that a cache lies in, if it lies in one.
-pub(crate) fn directory(cache: &Cache) -> Option<PathBuf> {
+/// The directory that a cache lies in, if it lies in one: as it is configured, even where it cannot be opened by us,
+/// or as it was found.
+pub(crate) fn directory<'path>(cache: &'path Cache, found: Option<&'path Path>) -> Option<&'path Path> {
     match &cache.store {
-        StoreAddress::File(path) => Some(PathBuf::from(&**path)),
-        StoreAddress::Auto => first_writable(&own_places(), cache.min_free().0).map(|(place, _)| place),
+        StoreAddress::File(path) => Some(Path::new(&**path)),
+        StoreAddress::Auto => found,
         StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
     }
 }
 
 /// What a person calls the place of a cache.
-pub(crate) fn place(cache: &Cache) -> String {
-    directory(cache).map_or_else(|| cache.store.to_string(), |place| place.display().to_string())
+pub(crate) fn place(cache: &Cache, found: Option<&Path>) -> String {
+    directory(cache, found).map_or_else(|| cache.store.to_string(), |place| place.display().to_string())
 }
 
 /// Where a cache of this process may lie.
@@ -114,8 +134,12 @@ mod tests {
 
     use super::*;
 
+    fn cache_at(address: &str) -> Cache {
+        Cache { store: address.parse().unwrap(), ..Cache::default() }
+    }
+
     fn open_at(address: &str) -> Result<Option<Arc<dyn Store>>, ConfigError> {
-        open(&Cache { store: address.parse().unwrap(), ..Cache::default() })
+        open(&cache_at(address)).map(|opened| opened.map(|opened| opened.store))
     }
 
     fn found(variables: &[(&str, &str)], is_root: bool, there: &[&str]) -> Vec<String> {
@@ -149,12 +173,24 @@ mod tests {
         assert!(good.is_dir());
     }
 
+    #[test]
+    fn a_directory_that_is_named_is_known_even_where_it_cannot_be_opened() {
+        let found = Some(Path::new("/found"));
+        let named = cache_at("file:///named");
+        assert_eq!(directory(&named, None), Some(Path::new("/named")));
+        assert_eq!(place(&named, None), "/named");
+        assert_eq!(directory(&cache_at("auto"), found), found);
+        assert_eq!(directory(&cache_at("auto"), None), None);
+        assert_eq!(directory(&cache_at("memory:"), found), None);
+        assert_eq!(place(&cache_at("s3://bucket/x"), None), "s3://bucket/x");
+    }
+
     #[tokio::test]
     async fn memory_holds_what_it_is_told_to() {
         let free = |text| async move {
             let sources = Sources { text: Some(text), variables: vec![], read: &|_| Ok(String::new()) };
             let cache = registry_proxy_core::Config::load(&sources).unwrap().cache;
-            open(&cache).unwrap().unwrap().free().await.unwrap()
+            open(&cache).unwrap().unwrap().store.free().await.unwrap()
         };
         assert_eq!(free("cache.store = 'memory:'").await, Some(512 << 20));
         assert_eq!(free("cache = { store = 'memory:', max_size = '20GiB' }").await, Some(20 << 30));
