@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::config::{self, Links, Miss};
 use crate::error::Obstacle;
-use crate::platform::{Ingest, Limits};
+use crate::platform::{Abilities, Ingest, Limits};
 
 /// How a blob goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +30,6 @@ pub(crate) enum Place {
     Stored,
     /// At the upstream.
     Upstream,
-}
-
-/// What our store can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Abilities {
-    /// It gives links.
-    pub(crate) links: bool,
-    /// It takes blobs part by part.
-    pub(crate) uploads: bool,
 }
 
 /// Decides for a body of this length; `None`: it is not known. Of a range it is the range's.
@@ -106,8 +97,8 @@ mod tests {
     use super::*;
     use crate::platform::Profile;
 
-    const NOTHING: Abilities = Abilities { links: false, uploads: false };
-    const BUCKET: Abilities = Abilities { links: true, uploads: true };
+    const NOTHING: Abilities = Abilities { links: false, uploads: false, vouches: false, is_shared: false };
+    const BUCKET: Abilities = Abilities { links: true, uploads: true, vouches: true, is_shared: true };
 
     fn wish(links: Links, miss: Miss) -> config::Delivery {
         config::Delivery { links, miss, ..config::Delivery::default() }
@@ -161,7 +152,7 @@ mod tests {
         assert_eq!(decide(&scf, &never, BUCKET, Place::Stored, large), Refuse(Obstacle::LinksOff));
         assert_eq!(decide(&scf, &never, BUCKET, Place::Upstream, large), Refuse(Obstacle::LinksOff));
         assert_eq!(decide(&lambda, &never, BUCKET, Place::Upstream, large), Through);
-        let uploads_not = Abilities { links: true, uploads: false };
+        let uploads_not = Abilities { uploads: false, ..BUCKET };
         let auto = wish(Links::Auto, Miss::Redirect);
         assert_eq!(decide(&scf, &auto, uploads_not, Place::Upstream, large), Upstream);
     }

@@ -13,10 +13,9 @@ use registry_proxy_core::Body;
 use registry_proxy_core::cache::{Key, Kind};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{
-    Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, When,
+    Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, When,
 };
 use send_wrapper::SendWrapper;
-use url::Url;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use crate::body;
@@ -60,6 +59,11 @@ fn stat_of(key: &Key, facts: &Array) -> Option<Stat> {
 
 #[async_trait]
 impl Store for Bucket {
+    fn abilities(&self) -> Abilities {
+        // R2 checked the digest, and an object never changes but by being put again.
+        Abilities { links: false, uploads: false, vouches: true, is_shared: true }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let bytes = SendWrapper::new(answer(native::bucket_read(&self.binding, key.as_str()))).await?;
         Ok((!bytes.is_undefined()).then(|| Bytes::from(bytes.unchecked_into::<Uint8Array>().to_vec())))
@@ -131,11 +135,6 @@ impl Store for Bucket {
         Ok(Passing { body, kept: Box::pin(kept) })
     }
 
-    /// R2 checked the digest, and an object never changes but by being put again.
-    fn vouches(&self) -> bool {
-        true
-    }
-
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let prefix = prefix.to_owned();
         let pages = stream::try_unfold(Some(JsValue::UNDEFINED), move |cursor| {
@@ -169,19 +168,11 @@ impl Store for Bucket {
     /// R2's lifecycle rules count from when an object was put.
     fn used(&self, _key: &Key) {}
 
-    async fn link(&self, _key: &Key, _life: Duration) -> Result<Option<Url>, StoreError> {
-        Ok(None)
-    }
-
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }
 
     async fn sweep(&self, _age: Duration) -> Result<Swept, StoreError> {
         Ok(Swept::default())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
     }
 }

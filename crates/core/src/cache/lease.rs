@@ -39,7 +39,7 @@ pub(crate) enum Leased {
 impl Cache {
     /// Asks for the right to fetch a blob.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        if !self.store.is_shared() {
+        if !self.store.abilities().is_shared {
             return Leased::Ours(None);
         }
         let now = self.clock.unix_seconds();

@@ -15,7 +15,9 @@ use url::Url;
 use self::upload::{Manner, MemoryUpload, Parts};
 use super::Key;
 use crate::body::Body;
-use crate::platform::{Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When};
+use crate::platform::{
+    Abilities, Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+};
 
 /// Bytes of one part of an upload, as with object stores.
 const PART_BYTES: usize = 8 << 20;
@@ -136,6 +138,10 @@ impl Item {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn abilities(&self) -> Abilities {
+        Abilities { links: self.links.is_some(), uploads: true, vouches: false, is_shared: self.is_shared }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         Ok(self.shelf.state().items.get(key).map(|item| item.bytes.clone()))
     }
@@ -191,12 +197,12 @@ impl Store for MemoryStore {
         }))
     }
 
-    async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        let (clock, manner) = (&self.clock, self.manner);
-        let upload = match parked {
-            None => Some(MemoryUpload::begin(&self.shelf, clock, key, manner)?),
-            Some(parked) => MemoryUpload::resume(&self.shelf, clock, key, manner, parked),
-        };
+    async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(MemoryUpload::begin(&self.shelf, &self.clock, key, self.manner)?))
+    }
+
+    async fn resume_upload(&self, key: &Key, parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        let upload = MemoryUpload::resume(&self.shelf, &self.clock, key, self.manner, parked);
         Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
@@ -215,20 +221,12 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
-        let Some(base) = &self.links else { return Ok(None) };
+    async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
+        let base = self.links.as_ref().ok_or_else(|| StoreError::failed("no links were asked for"))?;
         let expires = self.clock.unix_seconds().saturating_add(life.as_secs());
         let mut link = base.join(key.as_str()).map_err(StoreError::failed)?;
         link.query_pairs_mut().append_pair("sig", "signed").append_pair("expires", &expires.to_string());
-        Ok(Some(link))
-    }
-
-    fn gives_links(&self) -> bool {
-        self.links.is_some()
-    }
-
-    fn takes_uploads(&self) -> bool {
-        true
+        Ok(link)
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
@@ -238,10 +236,6 @@ impl Store for MemoryStore {
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         let now = self.clock.unix_seconds();
         Ok(self.shelf.state().sweep(now, age))
-    }
-
-    fn is_shared(&self) -> bool {
-        self.is_shared
     }
 }
 

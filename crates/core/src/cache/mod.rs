@@ -308,7 +308,7 @@ impl Cache {
 
     /// Whether a stored blob is known to have its digest.
     fn trusts(&self, digest: &Digest, mark: &Mark) -> bool {
-        self.store.vouches() || self.verified.get(digest).as_ref() == Some(mark)
+        self.store.abilities().vouches || self.verified.get(digest).as_ref() == Some(mark)
     }
 
     /// A stored blob has its digest.
@@ -364,7 +364,7 @@ impl Cache {
 
     /// All the rest together could not make room for it, or it is too long for its way into a bucket.
     fn is_too_long(&self, length: u64) -> bool {
-        length > self.config.max_size().0 || length > self.max_scratch && self.store.takes_uploads()
+        length > self.config.max_size().0 || length > self.max_scratch && self.store.abilities().uploads
     }
 
     /// So many bytes more are on their way into the store.

@@ -7,9 +7,8 @@ use bytes::Bytes;
 use url::Url;
 
 use super::{Cache, Key};
-use crate::delivery::Abilities;
 use crate::digest::Digest;
-use crate::platform::{StoreError, Upload, When, within};
+use crate::platform::{Abilities, StoreError, Upload, When, within};
 
 /// How long one part may take, or putting them together.
 const PART: Duration = Duration::from_mins(2);
@@ -17,13 +16,17 @@ const PART: Duration = Duration::from_mins(2);
 impl Cache {
     /// What the store can do.
     pub(crate) fn abilities(&self) -> Abilities {
-        Abilities { links: self.store.gives_links(), uploads: self.store.takes_uploads() }
+        self.store.abilities()
     }
 
     /// An address that gives a blob to whoever has it, for a while; `None`: there is none, or the store failed.
     pub(crate) async fn link(&self, digest: &Digest, life: Duration) -> Option<Url> {
+        // What a store cannot do is no reason to leave it alone for a while.
+        if !self.abilities().links {
+            return None;
+        }
         let key = Key::blob(digest);
-        let link = self.ask("link", self.store.link(&key, life)).await??;
+        let link = self.ask("link", self.store.link(&key, life)).await?;
         self.store.used(&key);
         Some(link)
     }
@@ -53,9 +56,20 @@ impl Cache {
         self.ask("write", self.store.write(&Key::ingest(digest), record, When::Always)).await;
     }
 
-    /// Begins an upload, or goes on with one.
-    pub(crate) async fn upload(&self, digest: &Digest, parked: Option<&str>) -> Option<Box<dyn Upload>> {
-        self.ask("upload", self.store.upload(&Key::blob(digest), parked)).await?
+    /// Begins an upload.
+    pub(crate) async fn upload(&self, digest: &Digest) -> Option<Box<dyn Upload>> {
+        if !self.abilities().uploads {
+            return None;
+        }
+        self.ask("upload", self.store.upload(&Key::blob(digest))).await
+    }
+
+    /// Goes on with one that was parked; `None`: it takes a new beginning.
+    pub(crate) async fn resume_upload(&self, digest: &Digest, parked: &str) -> Option<Box<dyn Upload>> {
+        if !self.abilities().uploads {
+            return None;
+        }
+        self.ask("upload", self.store.resume_upload(&Key::blob(digest), parked)).await?
     }
 
     /// Sends a part; whether the store has it.

@@ -9,7 +9,7 @@ use crate::platform::{Entry, When};
 impl Cache {
     /// Whether there may be other instances at all.
     pub(crate) fn is_shared(&self) -> bool {
-        self.store.is_shared()
+        self.store.abilities().is_shared
     }
 
     /// Writes what we have used, and returns whether that went well.

@@ -147,12 +147,12 @@ impl Ingest {
             && let Some(parked) = Parked::from_record(&record)
             && parked.total == self.total
             && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
-            && let Some(upload) = self.cache.upload(&self.digest, Some(&parked.upload)).await
+            && let Some(upload) = self.cache.resume_upload(&self.digest, &parked.upload).await
         {
             let recorded = Some(self.clock.now());
             return Some(Run { upload, hash: parked.hash, tail: tail.into(), recorded });
         }
-        let upload = self.cache.upload(&self.digest, None).await?;
+        let upload = self.cache.upload(&self.digest).await?;
         Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None })
     }
 

@@ -19,6 +19,9 @@ use crate::digest::Digest;
 /// What is written under a key is there whole or not at all, for every process that shares the store.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// What it can do beside what every store can. Asked before: whoever wants more of it gets an error.
+    fn abilities(&self) -> Abilities;
+
     /// A record; `None`: there is none.
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
 
@@ -38,11 +41,15 @@ pub trait Store: Send + Sync {
     /// asked for at once, and [`StoreError::Full`] comes before the first byte.
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError>;
 
-    /// Begins a blob that goes to the store part by part, with nothing kept on this machine, or goes on with one that was
-    /// parked, perhaps by another process. `None`: this store has no such thing, or what was parked is not there any
-    /// more; then a draft does it, or a new beginning.
-    async fn upload(&self, _key: &Key, _parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        Ok(None)
+    /// Begins a blob that goes to the store part by part, with nothing kept on this machine.
+    async fn upload(&self, _key: &Key) -> Result<Box<dyn Upload>, StoreError> {
+        Err(StoreError::failed("this store takes no uploads in parts"))
+    }
+
+    /// Goes on with one that was parked, perhaps by another process. `None`: what was parked is not there any more, and
+    /// it takes a new beginning.
+    async fn resume_upload(&self, _key: &Key, _parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        Err(StoreError::failed("this store takes no uploads in parts"))
     }
 
     /// Takes a blob on its way to a client, and keeps a copy of what passes, if that turns out to have its digest: where
@@ -51,29 +58,15 @@ pub trait Store: Send + Sync {
         Err(body)
     }
 
-    /// Whether a blob that is here was held against its digest by the store itself when it came, and cannot have changed
-    /// since: then nobody reads it a second time.
-    fn vouches(&self) -> bool {
-        false
-    }
-
     /// Everything below a prefix of keys, in no order; an empty prefix is everything.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>>;
 
     /// Marks a key as used just now, for the order of eviction. Cheap: called for hits that memory answers.
     fn used(&self, key: &Key);
 
-    /// An address that gives a blob to whoever has it, until `life` is over; `None`: this store has none to give.
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError>;
-
-    /// Whether it has such addresses.
-    fn gives_links(&self) -> bool {
-        false
-    }
-
-    /// Whether it takes [uploads in parts](Self::upload).
-    fn takes_uploads(&self) -> bool {
-        false
+    /// An address that gives a blob to whoever has it, until `life` is over.
+    async fn link(&self, _key: &Key, _life: Duration) -> Result<Url, StoreError> {
+        Err(StoreError::failed("this store has no links"))
     }
 
     /// Bytes that can still be written; `None`: there is no end to them, or none that is known.
@@ -81,9 +74,21 @@ pub trait Store: Send + Sync {
 
     /// Removes what a crash left behind and nobody has touched for `age`: temporary files, unfinished uploads.
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError>;
+}
 
-    /// Whether other processes may share it: then fills are agreed upon by leases.
-    fn is_shared(&self) -> bool;
+/// What a store can do that not every store can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
+pub struct Abilities {
+    /// It gives [links](Store::link).
+    pub links: bool,
+    /// It takes [uploads in parts](Store::upload).
+    pub uploads: bool,
+    /// What is here was held against its digest by the store itself when it came, and cannot have changed since: then
+    /// nobody reads it a second time.
+    pub vouches: bool,
+    /// Other processes may share it: then fills are agreed upon by leases.
+    pub is_shared: bool,
 }
 
 /// A blob that is arriving: written and read at any offset, and invisible until it is committed. Dropped before, it

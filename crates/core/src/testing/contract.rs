@@ -19,7 +19,7 @@ use crate::platform::{Draft, Entry, Part, Store, StoreError, When};
 pub type Check = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
 
 /// All of them.
-pub const CHECKS: [Check; 17] = [
+pub const CHECKS: [Check; 18] = [
     ("a record is read as it was written", |store| records(store).boxed()),
     ("of racing writers exactly one finds nothing there", |store| races(store).boxed()),
     ("a record that is overwritten is whole for every reader", |store| overwrites(store).boxed()),
@@ -37,6 +37,7 @@ pub const CHECKS: [Check; 17] = [
     ("two drafts of one key are both committed, and one is there whole", |store| twice(store).boxed()),
     ("what is used is the newest in the order of eviction", |store| ordered(store).boxed()),
     ("a sweep leaves drafts alone that are being written", |store| swept(store).boxed()),
+    ("what a store cannot do is known before it is asked", |store| able(store).boxed()),
 ];
 
 /// Holds fresh stores to everything.
@@ -362,4 +363,15 @@ async fn swept(store: Arc<dyn Store>) {
     done(store.sweep(Duration::ZERO).await);
     assert!(get(&*store, &key, None).await == Some(bytes), "the bytes");
     assert_eq!(get(&*store, &kept, None).await, Some(content(16, 1000)));
+}
+
+async fn able(store: Arc<dyn Store>) {
+    let key = put(&*store, &content(18, 10)).await;
+    let link = store.link(&key, Duration::from_mins(1)).await;
+    assert_eq!(link.is_ok(), store.abilities().links, "links: {link:?}");
+    let upload = store.upload(&key).await;
+    assert_eq!(upload.is_ok(), store.abilities().uploads, "uploads");
+    if let Ok(upload) = upload {
+        done(upload.abort().await);
+    }
 }

@@ -14,14 +14,13 @@ use event_listener::{Event, EventListener};
 use futures_util::stream::BoxStream;
 use http::Response;
 use http_body::Frame;
-use url::Url;
 
 use crate::body::{Body, BodyError};
 use crate::cache::{Key, MemoryStore};
 use crate::digest::Digest;
 use crate::platform::{
-    Draft, Entry, Found, Kept, Outgoing, Part, Passing, Stat, Store, StoreError, Swept, Transport, TransportError,
-    When,
+    Abilities, Draft, Entry, Found, Kept, Outgoing, Part, Passing, Stat, Store, StoreError, Swept, Transport,
+    TransportError, When,
 };
 
 /// Another transport, whose bodies the platform could send on by itself.
@@ -61,6 +60,10 @@ impl PassingStore {
 
 #[async_trait]
 impl Store for PassingStore {
+    fn abilities(&self) -> Abilities {
+        Abilities { vouches: true, is_shared: true, ..Abilities::default() }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.shelf.read(key).await
     }
@@ -108,10 +111,6 @@ impl Store for PassingStore {
         Ok(Passing { body: client, kept: Box::pin(pump.run(body)) })
     }
 
-    fn vouches(&self) -> bool {
-        true
-    }
-
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         self.shelf.list(prefix)
     }
@@ -120,20 +119,12 @@ impl Store for PassingStore {
         self.shelf.used(key);
     }
 
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
-        self.shelf.link(key, life).await
-    }
-
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         self.shelf.free().await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         self.shelf.sweep(age).await
-    }
-
-    fn is_shared(&self) -> bool {
-        true
     }
 }
 

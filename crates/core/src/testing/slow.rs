@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use url::Url;
 
 use crate::cache::Key;
-use crate::platform::{Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, When};
+use crate::platform::{Abilities, Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, When};
 
 /// What a write waits for, before and after it is done.
 pub type Pause = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
@@ -54,6 +53,10 @@ impl Draft for SlowDraft {
 
 #[async_trait]
 impl Store for SlowStore {
+    fn abilities(&self) -> Abilities {
+        Abilities { is_shared: self.inner.abilities().is_shared, ..Abilities::default() }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.inner.read(key).await
     }
@@ -87,19 +90,11 @@ impl Store for SlowStore {
         self.inner.used(key);
     }
 
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
-        self.inner.link(key, life).await
-    }
-
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         self.inner.free().await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         self.inner.sweep(age).await
-    }
-
-    fn is_shared(&self) -> bool {
-        self.inner.is_shared()
     }
 }

@@ -24,12 +24,11 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
-    Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+    Abilities, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
 };
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
-use url::Url;
 
 pub(crate) use self::read::FileSlice;
 use self::read::Reader;
@@ -85,6 +84,10 @@ impl FileStore {
 
 #[async_trait]
 impl Store for FileStore {
+    fn abilities(&self) -> Abilities {
+        Abilities { links: false, uploads: true, vouches: false, is_shared: true }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let path = self.root.path_of(key);
         off_thread(PATIENCE, move || {
@@ -139,14 +142,14 @@ impl Store for FileStore {
         Ok(Arc::new(draft))
     }
 
-    async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        let (key, parked) = (key.clone(), parked.map(str::to_owned));
-        let upload = self
-            .with_root(move |root| match parked {
-                None => FileUpload::begin(root, key).map(Some),
-                Some(parked) => FileUpload::resume(root, key, &parked),
-            })
-            .await?;
+    async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, StoreError> {
+        let key = key.clone();
+        Ok(Box::new(self.with_root(move |root| FileUpload::begin(root, key)).await?))
+    }
+
+    async fn resume_upload(&self, key: &Key, parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        let (key, parked) = (key.clone(), parked.to_owned());
+        let upload = self.with_root(move |root| FileUpload::resume(root, key, &parked)).await?;
         Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
@@ -158,20 +161,12 @@ impl Store for FileStore {
         self.used.now(&self.root, key);
     }
 
-    async fn link(&self, _key: &Key, _life: Duration) -> Result<Option<Url>, StoreError> {
-        Ok(None)
-    }
-
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         self.with_root(|root| root.free().map(Some)).await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         self.with_root(move |root| walk::sweep(root, age)).await
-    }
-
-    fn is_shared(&self) -> bool {
-        true
     }
 }
 

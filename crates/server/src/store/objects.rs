@@ -31,7 +31,7 @@ use opendal::{ErrorKind, HttpTransporter, Metadata};
 use registry_proxy_core::body::{Body, BodyError};
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
-    Clock as _, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+    Abilities, Clock as _, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
 };
 use url::Url;
 
@@ -83,6 +83,20 @@ fn stat(found: &Metadata) -> Stat {
 
 #[async_trait]
 impl Store for ObjectStore {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            links: self.bucket.gives_links(),
+            // The others have no uploads in parts of this form.
+            uploads: self.bucket.signing.is_some(),
+            // What is there was committed with its digest, whole or not at all, and the store checks what it keeps. To
+            // read gigabytes again at the first use of each process would cost more than it could find: clients verify.
+            vouches: true,
+            // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
+            // itself.
+            is_shared: self.bucket.place.cloud != Cloud::Obs,
+        }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let found = absent_as_none(within(PATIENCE, self.bucket.operator.read(key.as_str())).await?)?;
         Ok(found.map(|buffer| buffer.to_bytes()))
@@ -139,15 +153,12 @@ impl Store for ObjectStore {
         Ok(Arc::new(ObjectDraft::new(Arc::clone(&self.bucket), key.clone(), scratch)))
     }
 
-    async fn upload(&self, key: &Key, parked: Option<&str>) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        // The others have no uploads in parts of this form.
-        if self.bucket.signing.is_none() {
-            return Ok(None);
-        }
-        let upload = match parked {
-            None => Some(ObjectUpload::begin(&self.bucket, key).await?),
-            Some(parked) => ObjectUpload::resume(&self.bucket, key, parked).await?,
-        };
+    async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, StoreError> {
+        Ok(Box::new(ObjectUpload::begin(&self.bucket, key).await?))
+    }
+
+    async fn resume_upload(&self, key: &Key, parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
+        let upload = ObjectUpload::resume(&self.bucket, key, parked).await?;
         Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
@@ -182,22 +193,8 @@ impl Store for ObjectStore {
         used.insert(key.clone(), now);
     }
 
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+    async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
         self.bucket.link(key, life).await
-    }
-
-    /// What is there was committed with its digest, whole or not at all, and the store checks what it keeps. To read
-    /// gigabytes again at the first use of each process would cost more than it could find: clients verify.
-    fn vouches(&self) -> bool {
-        true
-    }
-
-    fn gives_links(&self) -> bool {
-        true
-    }
-
-    fn takes_uploads(&self) -> bool {
-        self.bucket.signing.is_some()
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
@@ -206,11 +203,6 @@ impl Store for ObjectStore {
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         self.scratch.sweep(age).await
-    }
-
-    /// OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for itself.
-    fn is_shared(&self) -> bool {
-        self.bucket.place.cloud != Cloud::Obs
     }
 }
 

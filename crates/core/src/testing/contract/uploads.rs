@@ -42,13 +42,13 @@ pub async fn upload_contract(make: impl Fn() -> [Arc<dyn Store>; 2]) {
 }
 
 async fn begin(store: &dyn Store, key: &Key) -> Box<dyn Upload> {
-    let upload = done(store.upload(key, None).await).expect("it uploads in parts");
+    let upload = done(store.upload(key).await);
     assert!(upload.part_bytes() > 0 && upload.part_bytes().is_multiple_of(64), "{}", upload.part_bytes());
     upload
 }
 
 async fn resume(store: &dyn Store, key: &Key, parked: &str) -> Box<dyn Upload> {
-    done(store.upload(key, Some(parked)).await).expect("what was parked")
+    done(store.resume_upload(key, parked).await).expect("what was parked")
 }
 
 /// Sends all of it but the first `sent` parts.
@@ -111,7 +111,7 @@ async fn resumed([store, other]: Both) {
     drop(upload);
     done(resume(&*store, &key, &all).await.commit().await);
     assert!(get(&*store, &key, None).await == Some(bytes), "the bytes");
-    if let Ok(Some(late)) = store.upload(&key, Some(&one)).await {
+    if let Ok(Some(late)) = store.resume_upload(&key, &one).await {
         assert!(late.commit().await.is_err(), "what is committed is committed once");
     }
 }
@@ -167,7 +167,7 @@ async fn aborted([store, other]: Both) {
 
 /// Whether a store would make a blob of what was parked.
 async fn goes_on(store: &dyn Store, key: &Key, parked: &str) -> bool {
-    match store.upload(key, Some(parked)).await {
+    match store.resume_upload(key, parked).await {
         Ok(None) | Err(_) => false,
         Ok(Some(upload)) => upload.commit().await.is_ok(),
     }

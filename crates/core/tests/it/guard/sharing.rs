@@ -12,8 +12,9 @@ use futures_util::stream::BoxStream;
 use http::Method;
 use registry_proxy_core::Proxy;
 use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge, USAGE};
-use registry_proxy_core::platform::{Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, Tasks, When};
-use url::Url;
+use registry_proxy_core::platform::{
+    Abilities, Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, Tasks, When,
+};
 
 use super::{TO_NEXT_DAY, TO_NEXT_HOUR};
 use crate::clock::{EPOCH, TokioClock};
@@ -61,6 +62,10 @@ impl Counting {
 
 #[async_trait]
 impl Store for Counting {
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.usage(key.as_str(), &self.asked.reads).await?;
         self.inner.read(key).await
@@ -100,20 +105,12 @@ impl Store for Counting {
         self.inner.used(key);
     }
 
-    async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
-        self.inner.link(key, life).await
-    }
-
     async fn free(&self) -> Result<Option<u64>, StoreError> {
         self.inner.free().await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         self.inner.sweep(age).await
-    }
-
-    fn is_shared(&self) -> bool {
-        true
     }
 }
 

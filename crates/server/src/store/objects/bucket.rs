@@ -61,14 +61,16 @@ impl Bucket {
         bare(&self.operator, key).await
     }
 
+    /// Whether it has addresses that work without a login.
+    pub(super) fn gives_links(&self) -> bool {
+        self.signing.is_some() || self.operator.info().capability().presign_read
+    }
+
     /// An address of an object that works without a login, for a while.
-    pub(super) async fn link(&self, key: &Key, life: Duration) -> Result<Option<Url>, StoreError> {
+    pub(super) async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
         let Some(signing) = &self.signing else {
-            if !self.operator.info().capability().presign_read {
-                return Ok(None);
-            }
             let signed = within(PATIENCE, self.operator.presign_read(key.as_str(), life)).await?.map_err(why)?;
-            return Url::parse(&signed.uri().to_string()).map(Some).map_err(StoreError::failed);
+            return Url::parse(&signed.uri().to_string()).map_err(StoreError::failed);
         };
         let uri = bare(self.public.as_ref().unwrap_or(&self.operator), key).await?;
         let (mut parts, ()) = Request::get(uri).body(()).map_err(StoreError::failed)?.into_parts();
@@ -84,7 +86,7 @@ impl Bucket {
             signed.authority = Some(host.parse().map_err(StoreError::failed)?);
         }
         let signed = http::Uri::from_parts(signed).map_err(StoreError::failed)?;
-        Url::parse(&signed.to_string()).map(Some).map_err(StoreError::failed)
+        Url::parse(&signed.to_string()).map_err(StoreError::failed)
     }
 }
 

@@ -154,12 +154,12 @@ async fn a_link_works_without_a_login_and_ends_with_its_life() {
     let server = Server::start().await;
     let store = server.store("p", SECRET_KEY);
     let key = put(&store, &content(2, 1000)).await;
-    let link = store.link(&key, Duration::from_mins(1)).await.unwrap().unwrap();
+    let link = store.link(&key, Duration::from_mins(1)).await.unwrap();
     assert_eq!(get(&link).await, (StatusCode::OK, content(2, 1000)));
     let mut bare = link.clone();
     bare.set_query(None);
     assert_eq!(get(&bare).await.0, StatusCode::FORBIDDEN, "the server asks for a signature");
-    let short = store.link(&key, Duration::from_secs(1)).await.unwrap().unwrap();
+    let short = store.link(&key, Duration::from_secs(1)).await.unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while get(&short).await.0 != StatusCode::FORBIDDEN {
         assert!(Instant::now() < end, "the link outlives its life");
@@ -178,7 +178,7 @@ async fn a_link_leads_by_the_public_way() {
     );
     let store = open(&url.parse().unwrap(), SECRET_KEY, &server.dir.path().join("scratch")).unwrap();
     let key = put(&store, &content(2, 1000)).await;
-    let link = store.link(&key, Duration::from_mins(1)).await.unwrap().unwrap();
+    let link = store.link(&key, Duration::from_mins(1)).await.unwrap();
     assert_eq!(link.host_str(), Some("localhost"));
     assert_eq!(get(&link).await, (StatusCode::OK, content(2, 1000)));
 }

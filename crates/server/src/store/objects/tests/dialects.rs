@@ -133,7 +133,7 @@ async fn oss_cos_and_obs_keep_the_contract_of_uploads() {
 async fn obs_holds_no_leases_and_says_so() {
     let server = Server::start().await;
     let store = translated(&server, Cloud::Obs, "p", credentials(SECRET_KEY, None));
-    assert!(!store.is_shared());
+    assert!(!store.abilities().is_shared);
     let key = Key::lease(&Digest::sha256(b"x"), 1);
     assert!(store.write(&key, Bytes::from_static(b"x"), When::Absent).await.is_err());
     assert!(store.write(&key, Bytes::from_static(b"x"), When::Always).await.unwrap());
@@ -179,7 +179,7 @@ async fn links_are_signed_for_the_host_that_clients_see() {
             let scratch = FileStore::open(&server.dir.path().join("scratch"), 0).unwrap();
             let login = credentials(SECRET_KEY, token);
             let store = ObjectStore::over(place, login, transport, scratch).unwrap();
-            let link = store.link(&key, Duration::from_mins(5)).await.unwrap().unwrap();
+            let link = store.link(&key, Duration::from_mins(5)).await.unwrap();
             assert_eq!(link.authority(), expected);
             let mut parts = followed(&link);
             let takes = |parts: &http::request::Parts| match cloud {
