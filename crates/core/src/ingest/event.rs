@@ -26,8 +26,8 @@ pub enum EventError {
     /// It speaks of what is not served here.
     #[error("the event names an upstream, a repository or a digest that is not served here")]
     Unserved,
-    /// There is no store that blobs could be brought into.
-    #[error("there is no store to bring a blob into: cache.store")]
+    /// There is no store that blobs could be brought into part by part.
+    #[error("there is no store to bring a blob into part by part: cache.store")]
     NoStore,
     /// The upstream or the store failed; requests for the blob go on where this stopped.
     #[error("the blob could not be brought into the store")]
@@ -45,7 +45,7 @@ impl Proxy {
         if !upstream.permits(&name) {
             return Err(EventError::Unserved);
         }
-        let cache = self.cache().ok_or(EventError::NoStore)?;
+        let cache = self.cache().filter(|cache| cache.abilities().uploads).ok_or(EventError::NoStore)?;
         let clock = &self.platform.clock;
         let ask = Ask {
             method: Method::GET,

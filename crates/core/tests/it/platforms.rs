@@ -8,7 +8,7 @@ use bytes::Bytes;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Invoke, InvokeError, Profile, Store};
-use registry_proxy_core::testing::Fault;
+use registry_proxy_core::testing::{Fault, PassingStore};
 use registry_proxy_core::{EventError, Proxy};
 
 use crate::clock::TokioClock;
@@ -397,6 +397,21 @@ async fn where_no_invocation_can_be_begun_the_request_does_the_work() {
     let (scene, events) = with_events(Profile::AwsLambda, true);
     assert!(leads_into_the_store(&scene.lab.get(&scene.path).await));
     assert_eq!(events.taken.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_refused_where_no_store_takes_blobs_part_by_part() {
+    let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    let whole_only: Arc<dyn Store> = Arc::new(PassingStore::new(memory));
+    for store in [None, Some(whole_only)] {
+        let lab = Fixture::set_up(&Setup { profile: Profile::AwsLambda, store, ..Setup::default() });
+        let digest = lab.registry.put_blob("a/b", content());
+        let event = format!(
+            r#"{{"registry-proxy/ingest":{{"upstream":"reg.example","repository":"a/b","digest":"{digest}","total":{LARGE}}}}}"#
+        );
+        assert_eq!(lab.proxy.event(&event, Duration::from_mins(1)).await, Err(EventError::NoStore));
+        assert!(lab.net.sent("GET", "/blobs/").is_empty(), "nothing is fetched in vain");
+    }
 }
 
 #[tokio::test(start_paused = true)]

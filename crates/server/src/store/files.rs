@@ -8,7 +8,6 @@ mod read;
 mod temp;
 #[cfg(test)]
 mod tests;
-mod upload;
 mod used;
 mod walk;
 
@@ -24,7 +23,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
-    Abilities, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+    Abilities, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When,
 };
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
@@ -33,7 +32,6 @@ use tokio::task::spawn_blocking;
 pub(crate) use self::read::FileSlice;
 use self::read::Reader;
 use self::temp::Temp;
-use self::upload::FileUpload;
 use self::used::Used;
 
 /// Where files lie before they have their name.
@@ -85,7 +83,7 @@ impl FileStore {
 #[async_trait]
 impl Store for FileStore {
     fn abilities(&self) -> Abilities {
-        Abilities { links: false, uploads: true, vouches: false, is_shared: true }
+        Abilities { links: false, uploads: false, vouches: false, is_shared: true }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -140,17 +138,6 @@ impl Store for FileStore {
         let key = key.clone();
         let draft = self.with_root(move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
         Ok(Arc::new(draft))
-    }
-
-    async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, StoreError> {
-        let key = key.clone();
-        Ok(Box::new(self.with_root(move |root| FileUpload::begin(root, key)).await?))
-    }
-
-    async fn resume_upload(&self, key: &Key, parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        let (key, parked) = (key.clone(), parked.to_owned());
-        let upload = self.with_root(move |root| FileUpload::resume(root, key, &parked)).await?;
-        Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {

@@ -2,7 +2,6 @@
 
 mod files;
 mod objects;
-mod parked;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod client;
 mod credentials;
 mod draft;
 mod multipart;
+mod parked;
 mod sign;
 #[cfg(test)]
 mod tests;

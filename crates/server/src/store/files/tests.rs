@@ -10,7 +10,7 @@ use futures_util::TryStreamExt as _;
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::cache::Kind;
 use registry_proxy_core::digest::Digest;
-use registry_proxy_core::testing::contract::{content, store_contract, upload_contract};
+use registry_proxy_core::testing::contract::{content, store_contract};
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
 use tempfile::TempDir;
 
@@ -60,47 +60,6 @@ async fn files_keep_the_contract() {
         Arc::new(FileStore::open(&dir.path().join(number.get().to_string()), 0).unwrap())
     })
     .await;
-}
-
-#[tokio::test]
-async fn files_keep_the_contract_of_uploads() {
-    let dir = tempfile::tempdir().unwrap();
-    let number = std::cell::Cell::new(0);
-    upload_contract(|| {
-        number.set(number.get() + 1);
-        let open = || FileStore::open(&dir.path().join(number.get().to_string()), 0).unwrap();
-        [Arc::new(open()), Arc::new(open())]
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_upload_is_one_file_that_stays_until_it_is_swept_or_aborted() {
-    let (dir, store) = store();
-    let key = Key::blob(&Digest::sha256(b"x"));
-    let mut upload = store.upload(&key).await.unwrap();
-    upload.part(content(1, 1000)).await.unwrap();
-    let parked = upload.park();
-    let name = parked.split(' ').nth(1).unwrap().to_owned();
-    assert!(store.resume_upload(&key, &parked).await.unwrap().is_none(), "somebody has it open");
-    drop(upload);
-    assert_eq!(litter(dir.path()), 1);
-    for link in ["../../../etc/passwd", "/etc/passwd", &name[1..], &name.to_uppercase()] {
-        let foreign = crate::store::parked::seal(&key, &format!("file-1 {link} 0"));
-        assert!(store.resume_upload(&key, &foreign).await.unwrap().is_none(), "{link}");
-    }
-    let longer = crate::store::parked::seal(&key, &format!("file-1 {name} 1001"));
-    assert!(store.resume_upload(&key, &longer).await.unwrap().is_none(), "the file is shorter");
-    std::os::unix::fs::symlink("/etc/passwd", dir.path().join(TEMP).join("0".repeat(32))).unwrap();
-    let link = crate::store::parked::seal(&key, &format!("file-1 {} 0", "0".repeat(32)));
-    assert!(store.resume_upload(&key, &link).await.unwrap().is_none(), "a link");
-    std::fs::remove_file(dir.path().join(TEMP).join("0".repeat(32))).unwrap();
-    store.sweep(Duration::from_hours(1)).await.unwrap();
-    assert_eq!(litter(dir.path()), 1, "not that old");
-    assert_eq!(store.sweep(Duration::ZERO).await.unwrap().bytes, 1000);
-    assert_eq!(litter(dir.path()), 0);
-    store.upload(&key).await.unwrap().abort().await.unwrap();
-    assert_eq!(litter(dir.path()), 0);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use registry_proxy_core::platform::{StoreError, Upload};
 
 use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
 use super::multipart::{Multipart, Refusal, is_word};
-use crate::store::parked;
+use super::parked;
 
 /// Between 5 MiB, the least that S3 takes, and what a small function has memory for: blobs of up to 78 GiB.
 pub(super) const PART_BYTES: usize = 8 << 20;

@@ -5,6 +5,7 @@
 
 use registry_proxy_core::cache::Key;
 use sha2::{Digest as _, Sha256};
+
 /// Longest line: one with ten thousand parts.
 const MAX_BYTES: usize = 1 << 20;
 
