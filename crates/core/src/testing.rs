@@ -4,21 +4,21 @@
 //! - [`Network`]: hosts in memory behind `Transport`, the faults that a test scripts, and a log of all that was sent
 //! - [`Registry`]: a registry on that network, with its token server and its storage
 //! - [`CountingEntropy`], [`Users`]: the rest of a platform
-//! - [`SlowStore`]: a store that takes its time
+//! - [`HookedStore`]: a store that takes its time, counts or fails, as a test wants it
 //! - [`contract`]: what every store promises
 
 mod body;
 pub mod contract;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hooked;
 mod network;
 mod passing;
 mod platform;
 mod registry;
-mod slow;
 
+pub use self::hooked::{Hook, HookedStore, Pause, Pauses, Step};
 pub use self::network::{Answer, Fault, Network, Sent, Server};
 pub use self::passing::{NativeBodies, PassingStore};
 pub use self::platform::{CountingEntropy, Users, stored_nowhere};
 pub use self::registry::{Gate, Registry, sha256};
-pub use self::slow::{Pause, SlowStore};

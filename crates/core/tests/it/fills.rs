@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use registry_proxy_core::cache::MemoryStore;
-use registry_proxy_core::testing::{Answer, Fault, Pause, SlowStore};
+use registry_proxy_core::testing::{Answer, Fault, HookedStore, Pause, Pauses};
 
 use crate::clock::TokioClock;
 use crate::fixture::{Fixture, Setup, noise};
@@ -210,7 +210,7 @@ async fn a_slow_way_is_widened_by_ranges() {
 async fn a_part_that_fails_while_others_are_being_written_leaves_no_hole() {
     let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
     let pause: Pause = Arc::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(300))));
-    let store = Arc::new(SlowStore::new(Arc::new(memory), pause));
+    let store = Arc::new(HookedStore::new(Arc::new(memory), Pauses(pause)));
     let text = "[cache.fill]\npart_size='64KiB'\nparts=4";
     let lab = Fixture::set_up(&Setup { text, store: Some(store), ..Setup::default() });
     let few = noise(300_000);

@@ -15,7 +15,7 @@ use super::{CONTENT, DIGEST, TOTAL, all, explore};
 use crate::cache::MemoryStore;
 use crate::config::Sources;
 use crate::platform::{Clock, Moment, Profile, Sleep, Tasks};
-use crate::testing::{Answer, CountingEntropy, Fault, Network, Registry, SlowStore, stored_nowhere};
+use crate::testing::{Answer, CountingEntropy, Fault, HookedStore, Network, Pauses, Registry, stored_nowhere};
 use crate::{Body, Config, Cx, Platform, Proxy};
 
 const ORIGIN: &str = "https://origin.up.example.com";
@@ -82,7 +82,7 @@ impl Lab {
         net.serve(ORIGIN, registry.clone());
         registry.put_blob("a/b", CONTENT.clone());
         let memory = MemoryStore::new(1 << 20, Arc::clone(&clock));
-        let store = SlowStore::new(Arc::new(memory), Arc::new(|| Box::pin(yield_now())));
+        let store = HookedStore::new(Arc::new(memory), Pauses(Arc::new(|| Box::pin(yield_now()))));
         let platform = Platform {
             transport: Arc::clone(&net) as Arc<_>,
             clock,

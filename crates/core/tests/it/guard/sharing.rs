@@ -4,17 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use http::Method;
 use registry_proxy_core::Proxy;
 use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge, USAGE};
-use registry_proxy_core::platform::{
-    Abilities, Draft, Entry, Found, Part, Stat, Store, StoreError, Swept, Tasks, When,
-};
+use registry_proxy_core::platform::{Store, StoreError, Tasks, When};
+use registry_proxy_core::testing::{Hook, HookedStore, Step};
 
 use super::{TO_NEXT_DAY, TO_NEXT_HOUR};
 use crate::clock::{EPOCH, TokioClock};
@@ -30,18 +26,18 @@ struct Asked {
     reads: AtomicU32,
 }
 
-/// A store that others share, which counts what it is asked, and may be slow or broken.
+/// Counts what a store that others share is asked, and makes it slow or broken.
 struct Counting {
-    inner: MemoryStore,
     asked: Asked,
     /// How long it takes for anything about usage; `None`: it fails.
     pause: Mutex<Option<Duration>>,
 }
 
 impl Counting {
-    fn new() -> Arc<Self> {
+    fn store() -> Arc<HookedStore<Self>> {
         let inner = MemoryStore::new(1 << 30, Arc::new(TokioClock::start())).shared();
-        Arc::new(Self { inner, asked: Asked::default(), pause: Mutex::new(Some(Duration::ZERO)) })
+        let counting = Self { asked: Asked::default(), pause: Mutex::new(Some(Duration::ZERO)) };
+        Arc::new(HookedStore::new(Arc::new(inner), counting))
     }
 
     /// Writes, lists and reads since the last time.
@@ -49,74 +45,31 @@ impl Counting {
         let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
         (take(&self.asked.writes), take(&self.asked.lists), take(&self.asked.reads))
     }
-
-    async fn usage(&self, text: &str, count: &AtomicU32) -> Result<(), StoreError> {
-        if text.starts_with(USAGE) {
-            count.fetch_add(1, Ordering::Relaxed);
-            let pause = *self.pause.lock().expect("nobody panicked");
-            tokio::time::sleep(pause.ok_or_else(|| StoreError::failed("broken"))?).await;
-        }
-        Ok(())
-    }
 }
 
-#[async_trait]
-impl Store for Counting {
-    fn abilities(&self) -> Abilities {
-        self.inner.abilities()
-    }
-
-    async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        self.usage(key.as_str(), &self.asked.reads).await?;
-        self.inner.read(key).await
-    }
-
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        self.usage(key.as_str(), &self.asked.writes).await?;
-        self.inner.write(key, value, when).await
-    }
-
-    async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.remove(key).await
-    }
-
-    async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        self.inner.stat(key).await
-    }
-
-    async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
-        self.inner.open(key, part).await
-    }
-
-    async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
-        self.inner.draft(key, length).await
-    }
-
-    fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
-        let prefix = prefix.to_owned();
-        let begun = async move {
-            self.usage(&prefix, &self.asked.lists).await?;
-            Ok::<_, StoreError>(self.inner.list(&prefix))
+impl Hook for Counting {
+    fn at(&self, step: Step, key: &str) -> BoxFuture<'_, Result<(), StoreError>> {
+        let count = match step {
+            Step::Write => Some(&self.asked.writes),
+            Step::List => Some(&self.asked.lists),
+            Step::Read => Some(&self.asked.reads),
+            _ => None,
         };
-        futures_util::TryStreamExt::try_flatten(futures_util::stream::once(begun)).boxed()
-    }
-
-    fn used(&self, key: &Key) {
-        self.inner.used(key);
-    }
-
-    async fn free(&self) -> Result<Option<u64>, StoreError> {
-        self.inner.free().await
-    }
-
-    async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
-        self.inner.sweep(age).await
+        let count = count.filter(|_| key.starts_with(USAGE));
+        Box::pin(async move {
+            if let Some(count) = count {
+                count.fetch_add(1, Ordering::Relaxed);
+                let pause = *self.pause.lock().expect("nobody panicked");
+                tokio::time::sleep(pause.ok_or_else(|| StoreError::failed("broken"))?).await;
+            }
+            Ok(())
+        })
     }
 }
 
 /// A proxy on a store that counts, with `a/b:v1` at its registry, and another beside it.
-fn two(text: &str) -> (Fixture, Arc<Proxy>, Arc<Counting>) {
-    let store = Counting::new();
+fn two(text: &str) -> (Fixture, Arc<Proxy>, Arc<HookedStore<Counting>>) {
+    let store = Counting::store();
     let lab = Fixture::set_up(&Setup { text, store: Some(store.clone()), ..Setup::default() });
     lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
     let other = lab.beside(text, lab.net.clone(), 1000);
@@ -141,12 +94,12 @@ async fn instances_on_one_store_add_up_and_seldom_ask_it() {
     let (lab, other, store) = two("[guard.total]\nrequests_per_hour=100");
     assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200));
     lab.wait(1).await;
-    assert_eq!(store.asked(), (0, 2, 0), "each has looked once, and has nothing to tell");
+    assert_eq!(store.hook.asked(), (0, 2, 0), "each has looked once, and has nothing to tell");
     for _ in 0..49 {
         assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200));
     }
     lab.wait(1).await;
-    assert_eq!(store.asked(), (2, 0, 0), "each has written, once for all of them");
+    assert_eq!(store.hook.asked(), (2, 0, 0), "each has written, once for all of them");
     assert_eq!(ask(&lab.proxy).await, 200, "nobody has looked yet");
     lab.wait(61).await;
     // Whoever comes then makes both write and look; that goes on beside the request.
@@ -154,13 +107,13 @@ async fn instances_on_one_store_add_up_and_seldom_ask_it() {
         ask(proxy).await;
     }
     lab.wait(1).await;
-    assert_eq!(store.asked(), (2, 2, 2));
+    assert_eq!(store.hook.asked(), (2, 2, 2));
     assert_eq!((ask(&lab.proxy).await, ask(&other).await), (429, 429));
     for _ in 0..100 {
         lab.wait(1).await;
         assert_eq!((ask(&lab.proxy).await, ask(&other).await), (429, 429));
     }
-    let (writes, lists, reads) = store.asked();
+    let (writes, lists, reads) = store.hook.asked();
     assert!(writes <= 2 && (2..=4).contains(&lists) && reads <= 2, "{writes} {lists} {reads}");
     lab.wait(TO_NEXT_HOUR).await;
     assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200), "the hour is over for all");
@@ -173,7 +126,7 @@ async fn what_is_asked_of_the_store_grows_with_time_and_not_with_requests() {
         ask(&lab.proxy).await;
         lab.wait(1).await;
     }
-    let (writes, lists, reads) = store.asked();
+    let (writes, lists, reads) = store.hook.asked();
     assert!((19..=21).contains(&writes) && (9..=11).contains(&lists), "in ten minutes: {writes} {lists}");
     assert_eq!(reads, 0, "nobody else is there");
 }
@@ -212,7 +165,7 @@ async fn who_settles_behind_each_request_asks_the_store_no_more_often() {
         lab.proxy.settle(Duration::from_secs(5)).await;
         lab.wait(1).await;
     }
-    let (writes, lists, reads) = store.asked();
+    let (writes, lists, reads) = store.hook.asked();
     assert!((4..=5).contains(&writes) && (2..=3).contains(&lists) && reads == 0, "{writes} {lists} {reads}");
 }
 
@@ -240,14 +193,14 @@ async fn where_work_ends_with_the_answer_it_is_done_before() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_slow_or_broken_holds_nobody_up_for_more_than_a_second() {
     let (lab, other, store) = two("[guard.total]\nrequests_per_day=5");
-    *store.pause.lock().unwrap() = Some(Duration::from_hours(1));
+    *store.hook.pause.lock().unwrap() = Some(Duration::from_hours(1));
     let before = lab.now();
     assert_eq!(ask(&lab.proxy).await, 200);
     assert!(lab.now().since(before) < Duration::from_secs(2), "{:?}", lab.now().since(before));
     let before = lab.now();
     assert_eq!(ask(&lab.proxy).await, 200);
     assert!(lab.now().since(before) < Duration::from_millis(100), "the next one does not wait");
-    *store.pause.lock().unwrap() = None;
+    *store.hook.pause.lock().unwrap() = None;
     for _ in 0..3 {
         lab.wait(40).await;
         assert_eq!(ask(&lab.proxy).await, 200);
@@ -266,7 +219,7 @@ async fn nothing_is_shared_that_nobody_limits() {
             assert_eq!(ask(&lab.proxy).await, 200);
             lab.wait(40).await;
         }
-        assert_eq!(store.asked(), (0, 0, 0), "{text}");
+        assert_eq!(store.hook.asked(), (0, 0, 0), "{text}");
     }
 }
 
@@ -274,7 +227,7 @@ async fn nothing_is_shared_that_nobody_limits() {
 async fn the_janitor_takes_what_is_older_than_two_days_and_the_house_leaves_the_rest_alone() {
     let (lab, _, store) = two("[cache]\nmax_unused='1h'\n[guard.total]\nrequests_per_day=1");
     for day in [DAY - 3, DAY - 2, DAY] {
-        store.inner.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), When::Always).await.unwrap();
+        store.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), When::Always).await.unwrap();
     }
     let janitor = lab.proxy.janitor().expect("a janitor");
     assert!(janitor.once(true).await);
