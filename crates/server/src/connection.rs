@@ -28,8 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use self::linger::Lingering;
 use self::patience::{Activity, Leaving, Streams};
 use self::sendfile::{Lane, Socket};
-use crate::http::{Service, text};
 use crate::metrics::CONNECTIONS;
+use crate::service::{Service, text};
 
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -1,42 +1,24 @@
-//! Towards clients: listening, signals, and the few paths that are the server's own.
+//! Towards clients: listening, and signals.
 
 use std::error::Error;
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::http::header::CONTENT_TYPE;
-use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use bytes::Bytes;
-use metrics_exporter_prometheus::PrometheusHandle;
-use registry_proxy_core::platform::Profile;
-use registry_proxy_core::{Body, Config, Cx};
+use registry_proxy_core::Config;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use crate::reload::Reloadable;
+use crate::service::Service;
 use crate::settings::Settings;
-use crate::store::{Credentials, Login};
 use crate::workers::Workers;
-use crate::{connection, keeper, metrics};
+use crate::{connection, keeper};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long what was served just now may take to reach the store, before we end.
 const SETTLE: Duration = Duration::from_secs(5);
-
-/// What answers requests, on whichever connection.
-pub(crate) struct Service {
-    pub(crate) reloadable: Reloadable,
-    metrics: PrometheusHandle,
-    /// Metrics have an address of their own, and are not told on the main one.
-    metrics_apart: bool,
-    is_draining: AtomicBool,
-    requests: AtomicU64,
-}
 
 /// Serves until told to stop.
 pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<dyn Error>> {
@@ -80,7 +62,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         }
     }
     drop(listener);
-    service.is_draining.store(true, Ordering::Relaxed);
+    service.drain();
     tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
     drains.send_replace(true);
     tokio::select! {
@@ -121,85 +103,4 @@ async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
             tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), drains.subscribe()));
         }
     }
-}
-
-impl Service {
-    /// Puts it together.
-    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, Box<dyn Error>> {
-        let metrics_apart = config.metrics.listen.is_some();
-        Ok(Self {
-            reloadable: Reloadable::new(settings, config)?,
-            metrics: metrics::start()?,
-            metrics_apart,
-            is_draining: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
-        })
-    }
-
-    /// Answers a request.
-    pub(crate) fn answer(
-        &self,
-        request: Request<Body>,
-        mut cx: Cx,
-    ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
-        cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
-        async move {
-            if let Some(response) = self.own(&request) {
-                return response;
-            }
-            // The guard is given back before the wait: a reload does not wait for requests.
-            let current = arc_swap::Guard::into_inner(self.reloadable.current());
-            if current.config.platform == Profile::TencentScf {
-                take_credentials(request.headers());
-            }
-            current.proxy.handle(&cx, request).await
-        }
-    }
-
-    /// The server's own paths, which no registry has.
-    fn own(&self, request: &Request<Body>) -> Option<Response<Body>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
-        }
-        match request.uri().path() {
-            "/healthz" => Some(text(StatusCode::OK, "ok\n")),
-            "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
-                Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))
-            }
-            // No upstream is asked: what can be served without one is served without one.
-            "/readyz" => Some(text(StatusCode::OK, "ready\n")),
-            "/metrics" if !self.metrics_apart => Some(self.render_metrics()),
-            _ => None,
-        }
-    }
-
-    /// `/metrics`
-    pub(crate) fn render_metrics(&self) -> Response<Body> {
-        let mut response = Response::new(Body::from(Bytes::from(self.metrics.render())));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-        response
-    }
-}
-
-/// A function of Tencent's is lent a role with every request, for longer than its environment says. Only a whole one
-/// counts: what lacks a token, or comes twice, was not written by the platform.
-fn take_credentials(headers: &HeaderMap) {
-    let one = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        let value = values.next()?.to_str().ok().filter(|value| !value.is_empty())?;
-        values.next().is_none().then(|| value.to_owned())
-    };
-    let [id, secret, token] = ["x-scf-secret-id", "x-scf-secret-key", "x-scf-session-token"].map(one);
-    if let (Some(id), Some(secret), Some(token)) = (id, secret, token) {
-        Credentials::of_this_process().renew(Login { id, secret, token: Some(token) });
-    }
-}
-
-/// A line of plain text.
-pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::from_static(line.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::event::Event;
 pub(crate) use self::invoke::SelfInvoker;
 use self::runtime_api::{Invocation, RuntimeApi};
-use crate::http::Service;
+use crate::service::Service;
 use crate::settings::Settings;
 
 /// How long the work that an answer left behind may take before we ask for the next event. The client has its answer by

@@ -16,6 +16,7 @@ mod metrics;
 mod passwords;
 mod reload;
 mod runtime;
+mod service;
 mod settings;
 mod store;
 mod tls;

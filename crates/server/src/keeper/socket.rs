@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::describe;
-use crate::http::Service;
+use crate::service::Service;
 use crate::{settings, store};
 
 /// A command is short, and comes at once.

@@ -12,8 +12,8 @@ use registry_proxy_core::platform::Store;
 
 pub(crate) use self::files::FileSlice;
 use self::files::FileStore;
+pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
-pub(crate) use self::objects::{Credentials, Login};
 use crate::runtime::SystemClock;
 
 /// A store, and the directory that it lies in, if it lies in one.

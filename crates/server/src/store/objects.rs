@@ -38,7 +38,7 @@ use url::Url;
 
 use self::address::{Cloud, Place};
 use self::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
-pub(crate) use self::credentials::{Credentials, Login};
+pub(crate) use self::credentials::Credentials;
 use self::draft::ObjectDraft;
 use self::upload::ObjectUpload;
 use super::files::FileStore;

@@ -1,0 +1,99 @@
+//! What answers requests, however they come: the proxy, and the few paths that are the server's own.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use metrics_exporter_prometheus::PrometheusHandle;
+use registry_proxy_core::platform::Profile;
+use registry_proxy_core::{Body, Config, Cx};
+
+use crate::metrics;
+use crate::reload::Reloadable;
+use crate::settings::Settings;
+use crate::store::Credentials;
+
+/// What answers requests, on whichever connection.
+pub(crate) struct Service {
+    pub(crate) reloadable: Reloadable,
+    metrics: PrometheusHandle,
+    /// Metrics have an address of their own, and are not told on the main one.
+    metrics_apart: bool,
+    is_draining: AtomicBool,
+    requests: AtomicU64,
+}
+
+impl Service {
+    /// Puts it together.
+    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, Box<dyn Error>> {
+        let metrics_apart = config.metrics.listen.is_some();
+        Ok(Self {
+            reloadable: Reloadable::new(settings, config)?,
+            metrics: metrics::start()?,
+            metrics_apart,
+            is_draining: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// From now on it says that it is not ready.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers a request.
+    pub(crate) fn answer(
+        &self,
+        request: Request<Body>,
+        mut cx: Cx,
+    ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
+        cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
+        async move {
+            if let Some(response) = self.own(&request) {
+                return response;
+            }
+            // The guard is given back before the wait: a reload does not wait for requests.
+            let current = arc_swap::Guard::into_inner(self.reloadable.current());
+            if current.config.platform == Profile::TencentScf {
+                Credentials::take(request.headers());
+            }
+            current.proxy.handle(&cx, request).await
+        }
+    }
+
+    /// The server's own paths, which no registry has.
+    fn own(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        match request.uri().path() {
+            "/healthz" => Some(text(StatusCode::OK, "ok\n")),
+            "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
+                Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))
+            }
+            // No upstream is asked: what can be served without one is served without one.
+            "/readyz" => Some(text(StatusCode::OK, "ready\n")),
+            "/metrics" if !self.metrics_apart => Some(self.render_metrics()),
+            _ => None,
+        }
+    }
+
+    /// `/metrics`
+    pub(crate) fn render_metrics(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(Bytes::from(self.metrics.render())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+        response
+    }
+}
+
+/// A line of plain text.
+pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from_static(line.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
