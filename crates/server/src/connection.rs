@@ -7,17 +7,13 @@ mod sendfile;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
-use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use registry_proxy_core::body::BodyError;
 use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use self::linger::Lingering;
 use self::patience::{Activity, Leaving, Streams};
 use self::sendfile::{Lane, Socket};
+use crate::incoming;
 use crate::metrics::CONNECTIONS;
 use crate::service::{Service, text};
 
@@ -133,7 +130,7 @@ async fn speak<S>(
                 if size + head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > head_bytes {
                     text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n")
                 } else {
-                    service.answer(Request::from_parts(head, received(body)), cx).await
+                    service.answer(Request::from_parts(head, incoming::body(body, ())), cx).await
                 };
             Ok::<_, Infallible>(response.map(|body| {
                 let body = match &lane {
@@ -229,36 +226,4 @@ fn builder(bounds: Bounds) -> auto::Builder<Streams> {
         .keep_alive_interval(Duration::from_mins(1))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
-}
-
-/// A request's body in the core's terms.
-fn received(body: Incoming) -> Body {
-    if body.is_end_stream() {
-        return Body::Empty;
-    }
-    let length = body.size_hint().exact();
-    Body::stream(Received(body), length)
-}
-
-/// A client's body, its errors in the core's terms.
-struct Received(Incoming);
-
-impl http_body::Body for Received {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| BodyError::Broken(Box::new(error)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
 }

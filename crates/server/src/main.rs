@@ -9,6 +9,7 @@ mod credentials;
 mod explain;
 mod http;
 mod human;
+mod incoming;
 mod keeper;
 mod lambda;
 mod logging;

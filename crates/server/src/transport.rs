@@ -8,21 +8,15 @@ mod dial;
 mod guard;
 
 use std::error::Error;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use registry_proxy_core::body::BodyError;
 use registry_proxy_core::config::{ConfigError, Upstream};
 use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError};
 use registry_proxy_core::{Body, Config};
@@ -31,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::dial::{Dialer, InTime};
 use self::guard::{AddressRefused, Guard};
+use crate::incoming;
 
 /// Idle connections are kept for less time than load balancers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
@@ -197,7 +192,8 @@ impl Transport for HyperTransport {
             }
             classify(error)
         })?;
-        Ok(response.map(|body| arriving(body, permit, wide)))
+        // It holds its places until it ends.
+        Ok(response.map(|body| incoming::body(body, (permit, wide))))
     }
 }
 
@@ -220,21 +216,6 @@ fn refused(AddressRefused { host, address }: AddressRefused) -> TransportError {
     TransportError::AddressRefused { host, address }
 }
 
-/// A response's body in the core's terms; it holds its place in the connection cap until it ends.
-fn arriving(body: Incoming, permit: Option<OwnedSemaphorePermit>, wide: Option<Wide>) -> Body {
-    if body.is_end_stream() {
-        return Body::Empty;
-    }
-    let length = body.size_hint().exact();
-    Body::stream(Arriving { body, _permit: permit, _wide: wide }, length)
-}
-
-struct Arriving {
-    body: Incoming,
-    _permit: Option<OwnedSemaphorePermit>,
-    _wide: Option<Wide>,
-}
-
 /// One of the places of transfers that read wide.
 struct Wide {
     counter: Arc<AtomicUsize>,
@@ -253,25 +234,5 @@ impl Wide {
 impl Drop for Wide {
     fn drop(&mut self) {
         self.counter.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl http_body::Body for Arriving {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx).map_err(|error| BodyError::Broken(Box::new(error)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
