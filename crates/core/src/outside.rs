@@ -1,6 +1,6 @@
 //! How clients see us: scheme and host for realm and Location, and who they are behind a reverse proxy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri};
 use ipnet::IpNet;
@@ -33,6 +33,8 @@ pub struct Windows {
     trusted: Vec<IpNet>,
     /// The platform itself stands in front of us, with HTTPS.
     is_fronted: bool,
+    /// It adds the client's address to `X-Forwarded-For`, and is itself the peer.
+    adds_client: bool,
     virtual_hosts: Vec<String>,
 }
 
@@ -47,6 +49,7 @@ impl Windows {
             public_url: config.public_url.as_ref().map(|url| (url.scheme().to_owned(), authority(url))),
             trusted: config.trusted_proxies.clone(),
             is_fronted: config.platform.is_https(),
+            adds_client: config.platform.is_https() && !config.platform.names_client(),
             virtual_hosts: config
                 .upstream
                 .iter()
@@ -87,20 +90,28 @@ impl Windows {
             (None, Some(host)) => host,
             (None, None) => "localhost".to_owned(),
         };
-        let client = if behind_proxy || self.is_fronted {
-            let chain = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-            let addresses: Vec<IpAddr> = chain
-                .flat_map(|value| value.split(','))
-                .filter_map(|text| text.trim().parse().ok())
-                .map(|ip: IpAddr| ip.to_canonical())
-                .collect();
-            // From the right, the first that is not one of our own proxies; what stands before it anybody can write.
-            addresses.iter().rev().copied().find(|address| !is_trusted(*address)).or(cx.peer)
+        let client = if behind_proxy || self.adds_client {
+            forwarded_for(headers, is_trusted).or(cx.peer)
         } else {
             cx.peer
         };
         Outside { scheme, host, client }
     }
+}
+
+/// From the right, the first that is not one of our own proxies; what stands before it anybody can write. So can what
+/// stands before one that cannot be read: there it ends.
+fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let mut chain = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(address);
+    chain.find(|address| address.is_none_or(|address| !is_trusted(address))).flatten()
+}
+
+/// `192.0.2.1` or `2001:db8::1`; with a port, as some gateways write it, `192.0.2.1:5678` or `[2001:db8::1]:5678`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let address = text.parse().or_else(|_| text.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 /// Host and port, and no character that could end a quoted string or a header.
@@ -146,6 +157,47 @@ mod tests {
         );
         assert_eq!(look(trusting, "11.1.2.3", false, &FORWARDED), ("http://inner:3000".into(), "11.1.2.3".into()));
         assert_eq!(look("", "10.1.2.3", true, &FORWARDED), ("https://inner:3000".into(), "10.1.2.3".into()));
+    }
+
+    /// Who asks, where the peer is 10.1.2.3, these lines came, and that network is trusted or none is.
+    fn client(platform: &str, lines: &[&'static str], is_trusting: bool) -> String {
+        let config =
+            format!("platform='{platform}'\ntrusted_proxies=[{}]", if is_trusting { "'10.0.0.0/8'" } else { "" });
+        let lines: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        look(&config, "10.1.2.3", true, &lines).1
+    }
+
+    #[test]
+    fn who_the_client_is_says_whoever_stands_next_to_us() {
+        const PEER: &str = "10.1.2.3";
+        for (lines, trusting, platform_adds) in [
+            (&[][..], PEER, PEER),
+            (&["9.9.9.9"][..], "9.9.9.9", "9.9.9.9"),
+            (&["6.6.6.6, 9.9.9.9"][..], "9.9.9.9", "9.9.9.9"),
+            (&["6.6.6.6", "9.9.9.9"][..], "9.9.9.9", "9.9.9.9"),
+            (&["6.6.6.6, 9.9.9.9, 10.0.0.7"][..], "9.9.9.9", "10.0.0.7"),
+            (&["10.0.0.8, 10.0.0.7"][..], PEER, "10.0.0.7"),
+            (&["6.6.6.6, 9.9.9.9:5678"][..], "9.9.9.9", "9.9.9.9"),
+            (&["6.6.6.6,2001:db8::1"][..], "2001:db8::1", "2001:db8::1"),
+            (&["6.6.6.6, [2001:db8::1]:5678"][..], "2001:db8::1", "2001:db8::1"),
+            (&["6.6.6.6, ::ffff:9.9.9.9"][..], "9.9.9.9", "9.9.9.9"),
+            // What cannot be read leads to nobody further left.
+            (&["6.6.6.6, unknown"][..], PEER, PEER),
+            (&["6.6.6.6, "][..], PEER, PEER),
+            (&["6.6.6.6, unknown, 10.0.0.7"][..], PEER, "10.0.0.7"),
+        ] {
+            assert_eq!(client("server", lines, true), trusting, "{lines:?}");
+            assert_eq!(client("server", lines, false), PEER, "{lines:?}");
+            for platform in ["aliyun-fc", "tencent-scf", "cloud-run", "azure-container-apps"] {
+                assert_eq!(client(platform, lines, false), platform_adds, "{platform} {lines:?}");
+                assert_eq!(client(platform, lines, true), trusting, "{platform} {lines:?}");
+            }
+            // These say it beside the request, and leave in the header what the client wrote.
+            for platform in ["aws-lambda", "cloudflare-workers"] {
+                assert_eq!(client(platform, lines, false), PEER, "{platform} {lines:?}");
+                assert_eq!(client(platform, lines, true), trusting, "{platform} {lines:?}");
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ use super::turnstile::{Stay, Turnstile};
 use crate::http::{Body, Handler, Pace, Server, connector, empty, text};
 use crate::{Context, Outcome};
 
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// The platform's end of it. Clients ask here.
 pub struct Gateway {
     server: Server,
@@ -113,6 +115,11 @@ impl Desk {
         // What a client sends under these names is not the platform's word.
         for (name, value) in rules.adds {
             asked.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
+        let wrote = asked.headers().get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let wrote = wrote.collect::<Vec<_>>().join(", ");
+        if let Some(chain) = rules.forwarded_for(&wrote) {
+            asked.headers_mut().insert(FORWARDED_FOR, chain.parse()?);
         }
         for name in [header::TRANSFER_ENCODING, header::CONNECTION, header::EXPECT] {
             asked.headers_mut().remove(name);

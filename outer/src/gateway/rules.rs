@@ -37,6 +37,8 @@ pub struct Rules {
     pub renames: &'static [(&'static str, &'static str)],
     /// Whether the length of a HEAD arrives.
     pub keeps_head_length: bool,
+    /// What it makes of `X-Forwarded-For`.
+    pub forwarded_for: ForwardedFor,
     /// Headers that it adds to requests. What begins with [`SECRET`] is nobody's but the function's.
     pub adds: &'static [(&'static str, &'static str)],
     /// How long a request may take.
@@ -45,8 +47,22 @@ pub struct Rules {
     pub freezes: bool,
 }
 
+/// What a platform makes of a request's `X-Forwarded-For`.
+#[derive(Debug, Clone, Copy)]
+pub enum ForwardedFor {
+    /// Nothing.
+    Untouched,
+    /// The client's address behind what the client wrote.
+    Appended,
+    /// The first address alone: the client's own word, if it wrote any.
+    Leftmost,
+}
+
 /// Begins every secret that a platform adds: no upstream may see it in any header.
 pub const SECRET: &str = "FAKE-SECRET-OF-THE-PLATFORM";
+
+/// Who every client is to a function: all of them are on this machine, and so is the gateway.
+pub const CLIENT: &str = "198.51.100.7";
 
 /// A server: everything passes.
 pub const SERVER: Rules = Rules {
@@ -64,6 +80,7 @@ pub const SERVER: Rules = Rules {
     drops: &[],
     renames: &[],
     keeps_head_length: true,
+    forwarded_for: ForwardedFor::Untouched,
     adds: &[],
     wall: Duration::from_hours(24),
     freezes: false,
@@ -84,6 +101,7 @@ pub const SCF: Rules = Rules {
     streamed_body: Some(6 * MB),
     buffers: true,
     keeps_head_length: false,
+    forwarded_for: ForwardedFor::Appended,
     adds: &[
         ("x-scf-request-id", "6d1f5f5e-0000-4000-8000-000000000000"),
         ("x-scf-memory", "256"),
@@ -113,6 +131,7 @@ pub const FC: Rules = Rules {
     whole_body: Some(32 * MB),
     drops: &["connection", "date", "keep-alive", "server", "upgrade", "content-disposition", "x-fc-*"],
     keeps_head_length: false,
+    forwarded_for: ForwardedFor::Appended,
     adds: &[
         ("x-fc-request-id", "1-00000000-00000000-000000000000"),
         ("x-fc-access-key-id", "FAKE-SECRET-OF-THE-PLATFORM-id"),
@@ -138,6 +157,7 @@ pub const CLOUD_RUN: Rules = Rules {
     whole_body: Some(32 * MIB),
     refusal: 500,
     keeps_head_length: false,
+    forwarded_for: ForwardedFor::Appended,
     adds: &[
         ("x-cloud-trace-context", "105445aa7843bc8bf206b12000100000/1"),
         ("x-goog-iap-jwt-assertion", "FAKE-SECRET-OF-THE-PLATFORM-token"),
@@ -170,6 +190,7 @@ pub const LAMBDA: Rules = Rules {
         ("content-length", "x-amzn-remapped-content-length"),
     ],
     keeps_head_length: false,
+    forwarded_for: ForwardedFor::Leftmost,
     adds: &[
         ("x-amzn-trace-id", "Root=1-00000000-000000000000000000000000"),
         ("x-amz-security-token", "FAKE-SECRET-OF-THE-PLATFORM-token"),
@@ -181,6 +202,16 @@ pub const LAMBDA: Rules = Rules {
 };
 
 impl Rules {
+    /// `X-Forwarded-For` as the function sees it, of a client that wrote this.
+    pub(super) fn forwarded_for(&self, wrote: &str) -> Option<String> {
+        match (self.forwarded_for, wrote.split(',').next().unwrap_or_default().trim()) {
+            (ForwardedFor::Untouched, _) => None,
+            (ForwardedFor::Appended | ForwardedFor::Leftmost, "") => Some(CLIENT.to_owned()),
+            (ForwardedFor::Appended, _) => Some(format!("{wrote}, {CLIENT}")),
+            (ForwardedFor::Leftmost, first) => Some(first.to_owned()),
+        }
+    }
+
     /// Whether a header of an answer gets lost.
     pub(super) fn drops(&self, name: &str) -> bool {
         self.drops.iter().any(|rule| match rule.strip_suffix('*') {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use registry_proxy_outer::failure::{ensure, equal};
-use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
+use registry_proxy_outer::gateway::rules::{CLIENT, CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
 use registry_proxy_outer::image::layout::MANIFEST;
 use registry_proxy_outer::image::tiers::REPOSITORY;
 use registry_proxy_outer::process::wait_until;
@@ -13,6 +13,7 @@ use registry_proxy_outer::{Context, Outcome, http};
 use crate::stage::{Kept, Scene, tiers};
 
 const ALL: [&Rules; 4] = [&SCF, &FC, &CLOUD_RUN, &LAMBDA];
+const SOON: Duration = Duration::from_secs(10);
 /// Far more than it takes.
 const INGEST: Duration = Duration::from_mins(3);
 
@@ -81,6 +82,25 @@ fn tencent_scf_serves_large_layers_from_the_store() -> Outcome {
 #[test]
 fn aws_lambda_serves_large_layers_from_the_store() -> Outcome {
     is_ingested(&LAMBDA)
+}
+
+/// Limits for each client, and the log, go by it.
+#[test]
+fn no_client_gives_itself_another_address() -> Outcome {
+    for rules in ALL {
+        let scene = Scene::start(rules, Kept::Nowhere, None)?;
+        let url = scene.function.url(&format!("/v2/{REPOSITORY}/manifests/v1"));
+        let ask = http::Client::new()?.get(url).header("accept", MANIFEST);
+        ask.header("x-forwarded-for", "203.0.113.66").ask()?.expect_status(200)?;
+        let log = wait_until("the request should be in the log", SOON, || {
+            let log = scene.function.log();
+            Ok(log.contains("duration_ms").then_some(log))
+        })?;
+        ensure(!log.contains("203.0.113.66"), &log)?;
+        // The emulator's events do not name anybody.
+        ensure(rules.name == LAMBDA.name || log.contains(CLIENT), &log)?;
+    }
+    Ok(())
 }
 
 /// What `expect_peace` relies on.

@@ -13,7 +13,7 @@ use futures_util::{FutureExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use registry_proxy_outer::failure::{ensure, equal};
-use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
+use registry_proxy_outer::gateway::rules::{CLIENT, CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
 use registry_proxy_outer::gateway::{Gateway, Limit, Turnstile};
 use registry_proxy_outer::http::{Answer, Body, Client, Handler, Server, text};
 use registry_proxy_outer::process::{Program, wait_until};
@@ -179,6 +179,27 @@ fn the_function_is_told_the_platforms_secrets_and_not_the_clients() -> Outcome {
         let answer = scene.client.get(scene.gateway.url("/echo")).header(name, "the client's").ask()?;
         let seen = String::from_utf8_lossy(&answer.body).into_owned();
         ensure(seen.contains(SECRET) && !seen.contains("the client's"), seen)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_function_is_told_who_the_client_is_and_by_aws_lambda_what_the_client_wrote() -> Outcome {
+    for (rules, expected) in [
+        (&SCF, format!("6.6.6.6, 7.7.7.7, {CLIENT}")),
+        (&FC, format!("6.6.6.6, 7.7.7.7, {CLIENT}")),
+        (&CLOUD_RUN, format!("6.6.6.6, 7.7.7.7, {CLIENT}")),
+        (&LAMBDA, "6.6.6.6".to_owned()),
+    ] {
+        let scene = Scene::start(rules)?;
+        let seen = |forged: &[&str]| -> Outcome<String> {
+            let ask = scene.client.get(scene.gateway.url("/echo"));
+            let ask = forged.iter().fold(ask, |ask, line| ask.header("x-forwarded-for", *line));
+            Ok(String::from_utf8_lossy(&ask.ask()?.body).into_owned())
+        };
+        let (forged, plain) = (seen(&["6.6.6.6", "7.7.7.7"])?, seen(&[])?);
+        ensure(forged.contains(&format!("\"x-forwarded-for\": \"{expected}\"")), forged)?;
+        ensure(plain.contains(&format!("\"x-forwarded-for\": \"{CLIENT}\"")), plain)?;
     }
     Ok(())
 }

@@ -136,6 +136,12 @@ impl Profile {
         self != Self::Server
     }
 
+    /// Whether it says who the client is beside the request: then `X-Forwarded-For` is the client's own word. Function
+    /// URLs cut that header to its leftmost address, which is the one that the client wrote.
+    pub fn names_client(self) -> bool {
+        matches!(self, Self::AwsLambda | Self::CloudflareWorkers)
+    }
+
     /// Whether the disk is small and gone with the instance: then a cache lies in `/tmp`, and is small.
     pub fn is_ephemeral(self) -> bool {
         self != Self::Server
