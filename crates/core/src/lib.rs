@@ -9,6 +9,7 @@
 //! - `guard`: how much clients may have in an hour and a day
 //! - [`cache`]: what is kept, and under which name
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - `record`: one log line and one count a request
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
 //! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `pattern`
@@ -45,6 +46,7 @@ mod manifest;
 mod pattern;
 mod proxy;
 mod push;
+mod record;
 mod relay;
 mod storage;
 mod sync;

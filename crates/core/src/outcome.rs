@@ -29,11 +29,13 @@ pub enum Done {
     Refused,
     /// The upstream could not answer.
     Failed,
+    /// Nothing: the client did not wait for it.
+    Abandoned,
 }
 
 impl Done {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Answered,
         Self::Hit,
         Self::Joined,
@@ -44,6 +46,7 @@ impl Done {
         Self::Redirected,
         Self::Refused,
         Self::Failed,
+        Self::Abandoned,
     ];
 
     /// What it means.
@@ -59,6 +62,9 @@ impl Done {
             Self::Redirected => "the client was sent elsewhere",
             Self::Refused => "declined by a rule, or by the upstream's decision",
             Self::Failed => "the upstream could not answer",
+            Self::Abandoned => {
+                "the client did not wait for an answer; in the log and the metrics alone, with the status 499"
+            }
         }
     }
 
@@ -75,6 +81,7 @@ impl Done {
             Self::Redirected => "redirected",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Abandoned => "abandoned",
         }
     }
 }

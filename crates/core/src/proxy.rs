@@ -1,34 +1,32 @@
-//! The proxy: a request in, a response out, whatever happens in between. Owns the parts; one log line and one count a
-//! request.
+//! The proxy: a request in, a response out, whatever happens in between. Owns the parts.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_LENGTH, VIA};
+use http::header::VIA;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::access::{Access, Scope};
-use crate::body::{Body, Observe};
+use crate::body::Body;
 use crate::cache::{Cache, House, Janitor};
 use crate::config::{self, Bounds, Config, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
 use crate::fit::{UnderWay, fit};
-use crate::guard::{Guard, Linked, Pass};
-use crate::headers::{self, API_VERSION, OCI_NAMESPACE, X_REGISTRY_PROXY};
+use crate::guard::Guard;
+use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest::Questions;
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Done, Why};
 use crate::outside::{Outside, Windows};
-use crate::platform::{Clock, Cx, Moment, Platform, within};
+use crate::platform::{Cx, Platform, within};
+use crate::record::{Record, Subject};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
 use crate::seal::Sealer;
-use crate::telemetry;
 use crate::upstream::{Identity, Tokens, Upstream};
 use crate::visit::{Answer, Visit};
 use crate::{blob, listing, manifest, push, storage};
@@ -125,46 +123,15 @@ impl Proxy {
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
-        let started = self.platform.clock.now();
         let under_way = UnderWay::begin(&self.under_way);
         let (head, body) = request.into_parts();
         let outside = self.windows.look(cx, &head.uri, &head.headers);
         let waiting = Waiting::enter(&self.waiting);
-        let mut subject = Subject::default();
-        let result = if waiting.count > self.bounds.waiting {
-            Err(Error::Overloaded)
-        } else if headers::has_passed(&head.headers, &self.via) {
-            Err(Error::Loop)
-        } else {
-            self.answer(&head, body, &outside, &mut subject).await
-        };
+        let mut record = Record::begin(cx, &outside, &head.method, &self.platform.clock);
+        let result = self.answer(&head, body, &outside, &waiting, &mut record.subject).await;
         drop(waiting);
-        let (response, outcome) = match result {
-            Ok(answer) => (answer.response, answer.outcome),
-            Err(error) => {
-                subject.error = std::error::Error::source(&error).map(ToString::to_string);
-                (error.to_response(), error.outcome())
-            }
-        };
-        if let (Some(pass), Some(Linked(bytes))) = (&subject.pass, response.extensions().get()) {
-            pass.sent(*bytes);
-        }
-        let record = Record {
-            started,
-            request_id: cx.id,
-            client: outside.client,
-            status: response.status(),
-            outcome,
-            sent_bytes: 0,
-            expected_bytes: response.body().length(),
-            is_broken: false,
-            subject,
-            method: head.method,
-            clock: Arc::clone(&self.platform.clock),
-        };
-        let is_head = record.method == Method::HEAD;
-        let response = finish(record, response, head.uri.path());
-        fit(&self.platform.limits, is_head, self.cache.as_ref(), under_way, response).await
+        let response = record.finish(result, head.uri.path());
+        fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
     }
 
     async fn answer(
@@ -172,8 +139,15 @@ impl Proxy {
         head: &Parts,
         body: Body,
         outside: &Outside,
+        waiting: &Waiting<'_>,
         subject: &mut Subject,
     ) -> Result<Answer, Error> {
+        if waiting.count > self.bounds.waiting {
+            return Err(Error::Overloaded);
+        }
+        if headers::has_passed(&head.headers, &self.via) {
+            return Err(Error::Loop);
+        }
         let target = Target { host: &outside.host, path: head.uri.path(), query: head.uri.query() };
         let route = self.routes.route(target)?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
@@ -328,135 +302,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.counter.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What a request is about, as far as is known: never its raw path, in which a secret may stand.
-#[derive(Default)]
-struct Subject {
-    endpoint: &'static str,
-    upstream: Arc<str>,
-    repository: String,
-    reference: String,
-    error: Option<String>,
-    /// Where the bytes of the answer count.
-    pass: Option<Pass>,
-}
-
-impl Subject {
-    fn name(&mut self, upstream: &Upstream, place: &Place) {
-        self.upstream = Arc::clone(upstream.label());
-        place.name.as_str().clone_into(&mut self.repository);
-        (self.endpoint, self.reference) = match &place.endpoint {
-            Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
-            Endpoint::Blob(digest) => ("blob", digest.as_str().to_owned()),
-            Endpoint::Referrers(digest) => ("referrers", digest.as_str().to_owned()),
-            Endpoint::Tags => ("tags", String::new()),
-            Endpoint::Uploads | Endpoint::Upload => ("upload", String::new()),
-        };
-    }
-}
-
-/// Puts on what every answer carries, and watches it go.
-fn finish(record: Record, response: Response<Body>, path: &str) -> Response<Body> {
-    let mut response = if record.method == Method::HEAD {
-        // HEAD stays HEAD: the headers of a GET, and no body (P-79).
-        let length = match response.body() {
-            // What a handler does not know is not nothing.
-            Body::Empty => None,
-            body => body.length(),
-        };
-        let mut response = response;
-        if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
-            response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        }
-        response.map(|_| Body::Empty)
-    } else {
-        response
-    };
-    let headers = response.headers_mut();
-    if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || !record.subject.repository.is_empty() {
-        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    }
-    headers.extend(HeaderValue::try_from(record.outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
-    response.map(|body| match body {
-        Body::Stream(_) | Body::Native(_) => body.observed(record),
-        whole => {
-            let mut record = record;
-            record.arrived(whole.length().unwrap_or(0));
-            whole
-        }
-    })
-}
-
-/// What is known of a request; dropped, it is written to the log and counted.
-struct Record {
-    started: Moment,
-    request_id: u64,
-    client: Option<IpAddr>,
-    method: Method,
-    status: StatusCode,
-    outcome: Outcome,
-    subject: Subject,
-    sent_bytes: u64,
-    expected_bytes: Option<u64>,
-    is_broken: bool,
-    clock: Arc<dyn Clock>,
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        let after: Duration = self.clock.now().since(self.started);
-        telemetry::answered(&telemetry::Answered {
-            upstream: &self.subject.upstream,
-            endpoint: self.subject.endpoint,
-            method: &self.method,
-            status: self.status,
-            outcome: self.outcome,
-            sent_bytes: self.sent_bytes,
-            is_broken: self.is_broken,
-        });
-        let is_whole =
-            self.method == Method::HEAD || self.expected_bytes.is_none_or(|expected| expected == self.sent_bytes);
-        let end = match (self.is_broken, is_whole) {
-            (true, _) => "broken",
-            (false, false) => "client left",
-            (false, true) => "complete",
-        };
-        tracing::info!(
-            target: "registry_proxy::request",
-            {
-                request.id = self.request_id,
-                client = self.client.map(tracing::field::display),
-                method = %self.method,
-                endpoint = self.subject.endpoint,
-                upstream = &*self.subject.upstream,
-                repository = self.subject.repository,
-                reference = self.subject.reference,
-                status = self.status.as_u16(),
-                outcome = self.outcome.done.as_str(),
-                why = self.outcome.why.as_str(),
-                end = end,
-                size_bytes = self.sent_bytes,
-                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                error = self.subject.error
-            },
-            "{} {}",
-            self.method,
-            self.status.as_u16(),
-        );
-    }
-}
-
-impl Observe for Record {
-    fn arrived(&mut self, bytes: u64) {
-        self.sent_bytes += bytes;
-        if let Some(pass) = &self.subject.pass {
-            pass.sent(bytes);
-        }
-    }
-
-    fn broke(&mut self) {
-        self.is_broken = true;
     }
 }

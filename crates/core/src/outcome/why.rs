@@ -1,6 +1,8 @@
 //! Every reason there is, what it goes with and what it means: `docs/reference/outcomes.md` is made from this list.
 
-use super::Done::{self, Answered, Failed, Filled, Hit, Joined, Redirected, Refused, Relayed, Revalidated, Stale};
+use super::Done::{
+    self, Abandoned, Answered, Failed, Filled, Hit, Joined, Redirected, Refused, Relayed, Revalidated, Stale,
+};
 
 macro_rules! reasons {
     ($($name:ident = $text:literal, [$($done:ident),+], $meaning:literal;)+) => {
@@ -128,4 +130,6 @@ reasons! {
     RedirectRefused = "redirect refused", [Failed, Stale], "It redirects where we do not go; the log says where.";
     RealmNotTrusted = "realm not trusted", [Failed, Stale], "Its token server may not have our password: `realms`.";
     Unusable = "upstream answer unusable", [Failed, Stale], "Its answer makes no sense; the log says why.";
+
+    ClientLeft = "client left", [Abandoned], "The client closed its connection, or cancelled, before its answer began.";
 }

@@ -20,6 +20,7 @@ mod manifest;
 mod original;
 mod platforms;
 mod push;
+mod record;
 mod redirects;
 mod routing;
 mod stores;

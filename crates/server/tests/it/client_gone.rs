@@ -99,6 +99,10 @@ async fn a_client_that_leaves_before_the_answer_begins_ends_the_question() {
     drop(client);
     // Sooner than by any deadline of ours.
     crate::fixture::within(Duration::from_secs(5), "the product to hang up", upstream.wait_until_left()).await;
+    let line = product.wait_for_line("why=client left").await;
+    for part in ["status=499", "outcome=abandoned", "end=client left", "endpoint=blob", "upstream=up.test"] {
+        assert!(line.contains(part), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,187 @@
+//! One log line and one count a request, whatever becomes of it: its record begins with it, and is written when it is
+//! dropped. A client that leaves before its answer begins drops it, too.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::body::{Body, Observe};
+use crate::error::Error;
+use crate::guard::{Linked, Pass};
+use crate::headers::{API_VERSION, X_REGISTRY_PROXY};
+use crate::outcome::{Done, Outcome, Why};
+use crate::outside::Outside;
+use crate::platform::{Clock, Cx, Moment};
+use crate::route::{Endpoint, Place};
+use crate::telemetry;
+use crate::upstream::Upstream;
+use crate::visit::Answer;
+
+/// What a request is about, as far as is known: never its raw path, in which a secret may stand.
+#[derive(Default)]
+pub(crate) struct Subject {
+    pub(crate) endpoint: &'static str,
+    pub(crate) upstream: Arc<str>,
+    repository: String,
+    reference: String,
+    error: Option<String>,
+    /// Where the bytes of the answer count.
+    pub(crate) pass: Option<Pass>,
+}
+
+impl Subject {
+    /// It is about this.
+    pub(crate) fn name(&mut self, upstream: &Upstream, place: &Place) {
+        self.upstream = Arc::clone(upstream.label());
+        place.name.as_str().clone_into(&mut self.repository);
+        (self.endpoint, self.reference) = match &place.endpoint {
+            Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
+            Endpoint::Blob(digest) => ("blob", digest.as_str().to_owned()),
+            Endpoint::Referrers(digest) => ("referrers", digest.as_str().to_owned()),
+            Endpoint::Tags => ("tags", String::new()),
+            Endpoint::Uploads | Endpoint::Upload => ("upload", String::new()),
+        };
+    }
+}
+
+/// What is known of a request; dropped, it is written to the log and counted.
+pub(crate) struct Record {
+    started: Moment,
+    request_id: u64,
+    client: Option<IpAddr>,
+    method: Method,
+    status: StatusCode,
+    outcome: Outcome,
+    pub(crate) subject: Subject,
+    sent_bytes: u64,
+    expected_bytes: Option<u64>,
+    is_broken: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// What servers write down where the client did not wait for its answer. Nobody is ever told it.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
+}
+
+impl Record {
+    /// Of a request that has just come.
+    pub(crate) fn begin(cx: &Cx, outside: &Outside, method: &Method, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            started: clock.now(),
+            request_id: cx.id,
+            client: outside.client,
+            method: method.clone(),
+            status: client_left(),
+            outcome: Outcome::new(Done::Abandoned, Why::ClientLeft),
+            subject: Subject::default(),
+            sent_bytes: 0,
+            expected_bytes: None,
+            is_broken: false,
+            clock: Arc::clone(clock),
+        }
+    }
+
+    /// Puts on what every answer carries, and watches it go.
+    pub(crate) fn finish(mut self, result: Result<Answer, Error>, path: &str) -> Response<Body> {
+        let (response, outcome) = match result {
+            Ok(answer) => (answer.response, answer.outcome),
+            Err(error) => {
+                self.subject.error = std::error::Error::source(&error).map(ToString::to_string);
+                (error.to_response(), error.outcome())
+            }
+        };
+        (self.status, self.outcome) = (response.status(), outcome);
+        self.expected_bytes = response.body().length();
+        if let (Some(pass), Some(Linked(bytes))) = (&self.subject.pass, response.extensions().get()) {
+            pass.sent(*bytes);
+        }
+        let mut response = if self.method == Method::HEAD { without_body(response) } else { response };
+        let headers = response.headers_mut();
+        if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || !self.subject.repository.is_empty() {
+            headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        }
+        headers.extend(HeaderValue::try_from(outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
+        response.map(|body| match body {
+            Body::Stream(_) | Body::Native(_) => body.observed(self),
+            whole => {
+                self.arrived(whole.length().unwrap_or(0));
+                whole
+            }
+        })
+    }
+}
+
+/// HEAD stays HEAD: the headers of a GET, and no body (P-79).
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = match response.body() {
+        // What a handler does not know is not nothing.
+        Body::Empty => None,
+        body => body.length(),
+    };
+    if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response.map(|_| Body::Empty)
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let after: Duration = self.clock.now().since(self.started);
+        telemetry::answered(&telemetry::Answered {
+            upstream: &self.subject.upstream,
+            endpoint: self.subject.endpoint,
+            method: &self.method,
+            status: self.status,
+            outcome: self.outcome,
+            sent_bytes: self.sent_bytes,
+            is_broken: self.is_broken,
+        });
+        let is_whole = self.outcome.done != Done::Abandoned
+            && (self.method == Method::HEAD
+                || self.expected_bytes.is_none_or(|expected| expected == self.sent_bytes));
+        let end = match (self.is_broken, is_whole) {
+            (true, _) => "broken",
+            (false, false) => "client left",
+            (false, true) => "complete",
+        };
+        tracing::info!(
+            target: "registry_proxy::request",
+            {
+                request.id = self.request_id,
+                client = self.client.map(tracing::field::display),
+                method = %self.method,
+                endpoint = self.subject.endpoint,
+                upstream = &*self.subject.upstream,
+                repository = self.subject.repository,
+                reference = self.subject.reference,
+                status = self.status.as_u16(),
+                outcome = self.outcome.done.as_str(),
+                why = self.outcome.why.as_str(),
+                end = end,
+                size_bytes = self.sent_bytes,
+                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                error = self.subject.error
+            },
+            "{} {}",
+            self.method,
+            self.status.as_u16(),
+        );
+    }
+}
+
+impl Observe for Record {
+    fn arrived(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+        if let Some(pass) = &self.subject.pass {
+            pass.sent(bytes);
+        }
+    }
+
+    fn broke(&mut self) {
+        self.is_broken = true;
+    }
+}
