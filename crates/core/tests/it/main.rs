@@ -18,6 +18,7 @@ mod lists;
 mod login_upstream;
 mod manifest;
 mod original;
+mod overload;
 mod platforms;
 mod push;
 mod record;
