@@ -1,9 +1,11 @@
 //! The guard for the bill: what each client, and all of them together, may have in an hour and in a day.
 //!
 //! A request counts when it has been admitted, bytes as they leave. What is under way is never cut: the next request is
-//! refused. Counting takes one short lock a request, to find the client, and none for bytes.
+//! refused. Counting takes a short lock a request, to find the client, another where other instances may have told of
+//! it, and none for bytes.
 
 mod clients;
+pub(crate) mod note;
 mod sharing;
 mod window;
 
@@ -11,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::clients::Clients;
+use self::clients::{Aliases, Client, Clients};
 use self::sharing::Sharing;
 use self::window::{Tally, Usage, What, Window};
 use crate::cache::Cache;
@@ -19,6 +21,7 @@ use crate::config::{self, GuardMode, Quota};
 use crate::error::Error;
 use crate::outcome::Why;
 use crate::platform::{Clock, Platform, Tasks};
+use crate::secret::Secret;
 use crate::telemetry;
 
 /// Whose limit it is.
@@ -95,19 +98,28 @@ impl std::fmt::Display for Exhausted {
 
 impl std::error::Error for Exhausted {}
 
-/// The first limit that is reached, of those that begin anew latest: nobody comes back too early.
-fn reached(scope: Scope, quota: &Quota, used: Usage, now: u64) -> Option<Exhausted> {
+/// The limits that there are, those that begin anew latest first.
+fn limits(quota: &Quota) -> impl Iterator<Item = (What, Window, u64)> {
     let limits = [
         (What::Requests, Window::Day, quota.requests_per_day),
         (What::Bytes, Window::Day, quota.bytes_per_day.map(|bytes| bytes.0)),
         (What::Requests, Window::Hour, quota.requests_per_hour),
         (What::Bytes, Window::Hour, quota.bytes_per_hour.map(|bytes| bytes.0)),
     ];
-    let is_reached = |(what, window, limit): &(What, Window, Option<u64>)| {
-        limit.is_some_and(|limit| used.get(*what, *window) >= limit)
-    };
-    let (what, window, _) = limits.into_iter().find(is_reached)?;
+    limits.into_iter().filter_map(|(what, window, limit)| Some((what, window, limit?)))
+}
+
+/// The first limit that is reached, of those that begin anew latest: nobody comes back too early.
+fn reached(scope: Scope, quota: &Quota, used: Usage, now: u64) -> Option<Exhausted> {
+    let (what, window, _) = limits(quota).find(|(what, window, limit)| used.get(*what, *window) >= *limit)?;
     Some(Exhausted { scope, what, window, now })
+}
+
+/// How much of a limit is used, of the one of which most is: to compare clients by.
+fn share(quota: &Quota, used: Usage) -> u128 {
+    let shares = limits(quota)
+        .map(|(what, window, limit)| (u128::from(used.get(what, window)) << 64) / u128::from(limit.max(1)));
+    shares.max().unwrap_or(0)
 }
 
 /// What was counted: the same for every configuration that a process has one after the other.
@@ -119,9 +131,11 @@ struct Ledger {
 }
 
 /// The limits, and what was counted towards them.
+#[derive(Clone)]
 pub(crate) struct Guard {
     config: config::Guard,
     ledger: Arc<Ledger>,
+    aliases: Aliases,
     /// The store that all instances share, where there is something to tell each other.
     shared: Option<Arc<Cache>>,
     clock: Arc<dyn Clock>,
@@ -130,16 +144,22 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(config: &config::Guard, cache: Option<&Arc<Cache>>, platform: &Platform) -> Self {
+    pub(crate) fn new(
+        config: &config::Guard,
+        signing_key: Option<&Secret>,
+        cache: Option<&Arc<Cache>>,
+        platform: &Platform,
+    ) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let has_total = config.mode == GuardMode::On && config.total.is_some();
-        let shared = cache.filter(|cache| has_total && cache.is_shared()).map(Arc::clone);
+        let counts = config.mode == GuardMode::On && config.limits();
+        let shared = cache.filter(|cache| counts && cache.is_shared()).map(Arc::clone);
         if shared.is_some() {
             ledger.sharing.name(&*platform.entropy);
         }
         Self {
             config: config.clone(),
             ledger,
+            aliases: Aliases::new(signing_key),
             shared,
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
@@ -150,14 +170,7 @@ impl Guard {
     /// These limits, and what another one has counted.
     pub(crate) fn after(&self, previous: &Self) -> Self {
         previous.ledger.sharing.take_name(&self.ledger.sharing);
-        Self {
-            config: self.config.clone(),
-            ledger: Arc::clone(&previous.ledger),
-            shared: self.shared.clone(),
-            clock: Arc::clone(&self.clock),
-            tasks: Arc::clone(&self.tasks),
-            outlives_response: self.outlives_response,
-        }
+        Self { ledger: Arc::clone(&previous.ledger), ..self.clone() }
     }
 
     /// Whether anybody gets anything: asked before all else, so that it costs next to nothing.
@@ -173,26 +186,38 @@ impl Guard {
 
     /// Counts a request for content that may be served otherwise, or refuses it. `None`: nothing is counted.
     pub(crate) async fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Option<Pass>, Error> {
-        if self.config.mode != GuardMode::On || !self.config.limits() {
+        if !self.counts() {
             return Ok(None);
         }
         self.keep_up().await;
         let now = self.clock.unix_seconds();
         // First the total: who is refused for it takes no place among the clients.
-        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now));
-        if let Some(exhausted) = reached(Scope::Total, &self.config.total, total, now) {
+        if let Some(exhausted) = self.total_reached(now) {
             return Err(self.refuse(exhausted));
         }
         let tally =
             self.config.client.is_some().then(|| self.ledger.clients.tally(client, self.config.max_clients, now));
         if let Some(tally) = &tally {
-            if let Some(exhausted) = reached(Scope::Client, &self.config.client, tally.usage(now), now) {
+            let alias = |client: IpAddr| self.aliases.of(Client::from(client), Window::Day.number(now));
+            let elsewhere = client.map(|client| self.ledger.sharing.others_of(now, || alias(client)));
+            let used = tally.usage(now).plus(elsewhere.unwrap_or_default());
+            if let Some(exhausted) = reached(Scope::Client, &self.config.client, used, now) {
                 return Err(self.refuse(exhausted));
             }
             tally.add(What::Requests, 1, now);
         }
         self.ledger.total.add(What::Requests, 1, now);
         Ok(Some(Pass { guard: Arc::clone(self), client: tally }))
+    }
+
+    fn total_reached(&self, now: u64) -> Option<Exhausted> {
+        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now));
+        reached(Scope::Total, &self.config.total, total, now)
+    }
+
+    /// Whether anything is counted.
+    fn counts(&self) -> bool {
+        self.config.mode == GuardMode::On && self.config.limits()
     }
 
     #[expect(clippy::unused_self, reason = "reads as what it is at the call")]
@@ -203,13 +228,12 @@ impl Guard {
 
     /// Tells other instances, and hears from them, where it is time to. An instance that has just begun waits for
     /// what the others have used; later that goes on beside the request, where the platform lets it.
-    async fn keep_up(&self) {
+    async fn keep_up(self: &Arc<Self>) {
         let Some(cache) = &self.shared else { return };
-        let used = || self.ledger.total.usage(self.clock.unix_seconds());
-        let Some(turn) = self.ledger.sharing.turn(self.clock.now(), used) else { return };
+        let Some(turn) = self.turn() else { return };
         let is_first = turn.is_first();
-        let (cache, ledger, clock) = (Arc::clone(cache), Arc::clone(&self.ledger), Arc::clone(&self.clock));
-        let work = Box::pin(async move { sharing::exchange(&turn, &cache, &ledger, &*clock).await });
+        let (cache, guard) = (Arc::clone(cache), Arc::clone(self));
+        let work = Box::pin(async move { sharing::exchange(&turn, &cache, &guard).await });
         if is_first || !self.outlives_response {
             work.await;
         } else {
@@ -220,17 +244,21 @@ impl Guard {
     /// The same behind a request, where it is due: nobody waits for it.
     pub(crate) async fn settle(&self) {
         let Some(cache) = &self.shared else { return };
-        let used = || self.ledger.total.usage(self.clock.unix_seconds());
-        if let Some(turn) = self.ledger.sharing.turn(self.clock.now(), used) {
-            sharing::exchange(&turn, cache, &self.ledger, &*self.clock).await;
+        if let Some(turn) = self.turn() {
+            sharing::exchange(&turn, cache, self).await;
         }
+    }
+
+    fn turn(&self) -> Option<sharing::Turn> {
+        let used = || self.ledger.total.usage(self.clock.unix_seconds());
+        self.ledger.sharing.turn(self.clock.now(), used)
     }
 
     /// Tells other instances what they do not know yet, before the process ends.
     pub(crate) async fn close(&self) {
         let Some(cache) = &self.shared else { return };
         if let Some(turn) = self.ledger.sharing.last_turn() {
-            sharing::exchange(&turn, cache, &self.ledger, &*self.clock).await;
+            sharing::exchange(&turn, cache, self).await;
         }
     }
 }

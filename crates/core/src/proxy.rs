@@ -65,7 +65,7 @@ impl Proxy {
             routes: Routes::new(config),
             windows: Windows::new(config),
             access: Access::new(config, &sealer, platform),
-            guard: Arc::new(Guard::new(&config.guard, cache.as_ref(), platform)),
+            guard: Arc::new(Guard::new(&config.guard, config.signing_key.as_ref(), cache.as_ref(), platform)),
             upstreams: upstreams.collect(),
             platform: platform.clone(),
             via: format!("1.1 registry-proxy-{}", sealer.via()),

@@ -3,11 +3,17 @@
 //! Whoever has used something of this hour or day stays until that is over, so that nobody gets rid of their count by
 //! sending many others after themselves. Newcomers to a full table share one count instead.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::share;
 use super::window::{Tally, Usage, Window};
+use crate::config::Quota;
+use crate::seal::derive;
+use crate::secret::Secret;
 
 /// Whom a limit is for: an IPv4 address, or the /64 that an IPv6 client has to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +28,46 @@ impl From<IpAddr> for Client {
             IpAddr::V4(ip) => Self::V4(ip.to_bits()),
             IpAddr::V6(ip) => Self::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
         }
+    }
+}
+
+/// A client as other instances are told of it: for a day, and without its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Alias(u64);
+
+impl Alias {
+    /// Reads what `Display` writes, and nothing else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_alias = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_alias.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Makes aliases: the same in all instances that share the signing key, or that have none. Without one, whoever reads
+/// the store can try all addresses.
+#[derive(Clone)]
+pub(crate) struct Aliases([u8; 32]);
+
+impl Aliases {
+    pub(crate) fn new(signing_key: Option<&Secret>) -> Self {
+        let key = signing_key.map_or(&b""[..], |key| key.expose().as_bytes());
+        Self(derive(key, b"registry-proxy client v1"))
+    }
+
+    /// A client's on that day.
+    pub(crate) fn of(&self, client: Client, day: u64) -> Alias {
+        let (kind, network) = match client {
+            Client::V4(address) => (4, u64::from(address)),
+            Client::V6(network) => (6, network),
+        };
+        let hash = derive(&self.0, [day, kind, network].map(u64::to_be_bytes).as_flattened());
+        Alias(hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
     }
 }
 
@@ -44,7 +90,7 @@ impl Clients {
     /// others.
     pub(crate) fn tally(&self, address: Option<IpAddr>, most: usize, now: u64) -> Arc<Tally> {
         let Some(client) = address.map(Client::from) else { return Arc::clone(&self.others) };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if let Some(tally) = known.tallies.get(&client) {
             return Arc::clone(tally);
         }
@@ -60,11 +106,26 @@ impl Clients {
         }
         Arc::clone(known.tallies.entry(client).or_default())
     }
+
+    /// Those who have used the largest share of what a client may have.
+    pub(crate) fn foremost(&self, quota: &Quota, most: usize, now: u64) -> Vec<(Client, Usage)> {
+        let used = |(client, tally): (&Client, &Arc<Tally>)| (*client, tally.usage(now));
+        let mut clients: Vec<(Client, Usage)> = self.known().tallies.iter().map(used).collect();
+        clients.retain(|(_, usage)| *usage != Usage::default());
+        clients.sort_by_key(|(_, usage)| Reverse(share(quota, *usage)));
+        clients.truncate(most);
+        clients
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Bytes;
     use crate::guard::window::What;
 
     fn address(text: &str) -> IpAddr {
@@ -99,5 +160,42 @@ mod tests {
         assert_eq!((use_one("192.0.2.5", 90_000), use_one("192.0.2.6", 90_000)), (1, 1));
         assert_eq!((use_one("192.0.2.7", 90_000), use_one("192.0.2.1", 90_000)), (1, 2));
         assert_eq!(clients.known.lock().unwrap().tallies.len(), 2);
+    }
+
+    #[test]
+    fn others_are_told_of_those_who_have_used_most_of_what_they_may() {
+        let clients = Clients::default();
+        let quota = Quota { requests_per_hour: Some(100), bytes_per_day: Some(Bytes(1000)), ..Quota::default() };
+        for (text, requests, bytes) in
+            [("192.0.2.1", 1, 0), ("192.0.2.2", 2, 900), ("192.0.2.3", 50, 10), ("192.0.2.4", 0, 0)]
+        {
+            let tally = clients.tally(Some(address(text)), 10, 0);
+            tally.add(What::Requests, requests, 0);
+            tally.add(What::Bytes, bytes, 0);
+        }
+        let foremost = |most: usize| -> Vec<Client> {
+            clients.foremost(&quota, most, 0).into_iter().map(|(client, _)| client).collect()
+        };
+        let named = ["192.0.2.2", "192.0.2.3", "192.0.2.1"].map(|text| Client::from(address(text)));
+        assert_eq!(foremost(9), named);
+        assert_eq!(foremost(2), named[..2]);
+        assert_eq!(clients.foremost(&quota, 9, 90_000), [], "the day is over");
+    }
+
+    #[test]
+    fn an_alias_is_one_of_a_client_a_day_and_a_key() {
+        let key = |text: &str| Aliases::new(Some(&Secret::new(text)));
+        let of = |aliases: &Aliases, text: &str, day: u64| aliases.of(Client::from(address(text)), day);
+        let alias = of(&key("k"), "192.0.2.1", 1);
+        assert_eq!(of(&key("k"), "192.0.2.1", 1), alias);
+        assert_eq!(Alias::parse(&alias.to_string()), Some(alias));
+        let others = [
+            of(&key("k"), "192.0.2.2", 1),
+            of(&key("k"), "192.0.2.1", 2),
+            of(&key("l"), "192.0.2.1", 1),
+            of(&key("k"), "0:0:c000:201::", 1),
+            of(&Aliases::new(None), "192.0.2.1", 1),
+        ];
+        assert!(!others.contains(&alias));
     }
 }

@@ -1,15 +1,18 @@
 //! What instances on one store tell each other: each writes its own totals of the present day and hour now and then,
-//! and reads the others'. Approximate and cheap: on the way of a request, never for longer than a second, and where
-//! the store fails, each goes by what it knows itself.
+//! with those clients who have used most, and reads the others'. Approximate and cheap: on the way of a request, never
+//! for longer than a second, and where the store fails, each goes by what it knows itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt as _};
 
-use super::Ledger;
+use super::Guard;
+use super::clients::Alias;
+use super::note::{MAX_CLIENTS, Note};
 use super::window::{Tally, Usage, Window};
 use crate::cache::{Cache, Key};
 use crate::platform::{Clock, Entropy, Moment, within};
@@ -19,12 +22,16 @@ use crate::telemetry;
 const WRITE_EVERY: Duration = Duration::from_secs(30);
 /// Between two looks at the others, at least.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// The same where a look has not come to its end.
+const GO_ON_AFTER: Duration = Duration::from_secs(5);
 /// Between two looks at whether there is anything to write.
 const GLANCE_EVERY: Duration = Duration::from_secs(1);
 /// All of it, before a request goes on without.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// More instances than these in a day are not heard.
 const MAX_OTHERS: usize = 4096;
+/// Notes that are read at once.
+const AT_ONCE: usize = 16;
 
 /// One instance's part in it.
 #[derive(Debug, Default)]
@@ -32,10 +39,18 @@ pub(super) struct Sharing {
     /// Who we are to the others.
     name: OnceLock<Box<str>>,
     others: Tally,
+    told: Mutex<Told>,
     /// When something is due next, in milliseconds on the clock.
     due: AtomicU64,
     busy: Arc<AtomicBool>,
     books: Mutex<Books>,
+}
+
+/// What the others have told of clients, added up in one hour.
+#[derive(Debug, Default)]
+struct Told {
+    hour: u64,
+    clients: BTreeMap<Alias, Usage>,
 }
 
 /// What only whoever has the turn looks at.
@@ -44,46 +59,62 @@ struct Books {
     write_at: Moment,
     look_at: Moment,
     has_looked: bool,
-    written: Note,
+    written: Usage,
     day: u64,
     /// By name: when it was written, as the store says, and what it says.
     heard: BTreeMap<Box<str>, (u64, Note)>,
-}
-
-/// What an instance writes down, below a key that names the day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Note {
-    /// The latest hour.
-    hour: u64,
-    usage: Usage,
+    /// What was listed and is not read yet: where it is, and when it was written.
+    unread: BTreeMap<Box<str>, (Key, u64)>,
+    /// How many were read since they were listed, and how many of them in this turn.
+    reads: u32,
+    reads_of_turn: u32,
 }
 
 impl Books {
     /// Whether the others do not know yet what we have used.
     fn has_news(&self, used: Usage) -> bool {
-        used != Usage::default() && used != self.written.usage
-    }
-}
-
-impl Note {
-    fn to_record(self) -> Bytes {
-        let Self { hour, usage: Usage { requests, bytes } } = self;
-        Bytes::from(format!("{hour} {} {} {} {}", requests[0], bytes[0], requests[1], bytes[1]))
+        used != Usage::default() && used != self.written
     }
 
-    fn from_record(record: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(record).ok()?;
-        let numbers: Vec<u64> = text.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
-        let [hour, requests, bytes, requests_of_day, bytes_of_day] = numbers[..] else { return None };
-        Some(Self { hour, usage: Usage { requests: [requests, requests_of_day], bytes: [bytes, bytes_of_day] } })
+    /// A turn begins; whether it is to look at the others.
+    fn begin(&mut self, now: Moment) -> bool {
+        self.reads_of_turn = 0;
+        now >= self.look_at
     }
 
-    /// Its part in this hour and day.
-    fn at(self, hour: u64) -> Usage {
-        if self.hour == hour {
-            return self.usage;
+    /// What there is to read, for whoever has this name: only what was written since it was read. Most are instances
+    /// that ended hours ago.
+    fn list(&mut self, name: &str, entries: Vec<(Key, Box<str>, u64)>) {
+        self.reads = 0;
+        for (key, other, used) in entries {
+            if *other != *name && self.heard.get(&other).is_none_or(|(then, _)| *then != used) {
+                self.unread.insert(other, (key, used));
+            }
         }
-        Usage { requests: [0, self.usage.requests[1]], bytes: [0, self.usage.bytes[1]] }
+    }
+
+    /// One was read; `None`: it could not be, or makes no sense.
+    fn hear(&mut self, other: Box<str>, used: u64, note: Option<Note>) {
+        self.unread.remove(&other);
+        self.reads += 1;
+        self.reads_of_turn += 1;
+        if let Some(note) = note {
+            self.heard.insert(other, (used, note));
+        }
+    }
+
+    /// All that was heard, added up.
+    fn sum(&self, hour: u64) -> (Usage, Told) {
+        let (mut total, mut told) = (Usage::default(), Told { hour, clients: BTreeMap::new() });
+        for (_, note) in self.heard.values() {
+            let note = note.clone().at(hour);
+            total = total.plus(note.usage);
+            for (alias, usage) in note.clients {
+                let sum = told.clients.entry(alias).or_default();
+                *sum = sum.plus(usage);
+            }
+        }
+        (total, told)
     }
 }
 
@@ -129,6 +160,16 @@ impl Sharing {
         self.others.usage(now)
     }
 
+    /// What the others have told of a client, as far as is known.
+    pub(super) fn others_of(&self, now: u64, alias: impl FnOnce() -> Alias) -> Usage {
+        let told = self.told();
+        if told.clients.is_empty() {
+            return Usage::default();
+        }
+        let usage = told.clients.get(&alias()).copied().unwrap_or_default();
+        if told.hour == Window::Hour.number(now) { usage } else { usage.of_day() }
+    }
+
     /// The turn, if something is due and nobody has it.
     pub(super) fn turn(&self, now: Moment, used: impl FnOnce() -> Usage) -> Option<Turn> {
         if millis(now) < self.due.load(Ordering::Relaxed) {
@@ -160,56 +201,72 @@ impl Sharing {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Writes and looks, as far as either is due.
-pub(super) async fn exchange(turn: &Turn, cache: &Cache, ledger: &Ledger, clock: &dyn Clock) {
-    let sharing = &ledger.sharing;
+pub(super) async fn exchange(turn: &Turn, cache: &Cache, guard: &Guard) {
+    let (sharing, clock) = (&guard.ledger.sharing, &*guard.clock);
     let Some(name) = sharing.name.get() else { return };
+    let is_look_due = sharing.books().begin(clock.now());
     let work = async {
-        write(turn, name, cache, ledger, clock).await;
+        write(turn, name, cache, guard).await;
         if !turn.is_last {
             look(name, cache, sharing, clock).await;
         }
     };
-    if within(clock, DEADLINE, work).await.is_err() {
-        telemetry::store_failed("usage", "cache timed out");
-        tracing::warn!("the store did not take or tell what was used within a second; going on without");
-    }
+    let is_late = within(clock, DEADLINE, work).await.is_err();
     let now = clock.unix_seconds();
-    let (hour, day) = (Window::Hour.number(now), Window::Day.number(now));
     let mut books = sharing.books();
-    if books.day == day {
-        let sum = books.heard.values().fold(Usage::default(), |sum, (_, note)| sum.plus(note.at(hour)));
-        sharing.others.set(sum, now);
+    if books.day == Window::Day.number(now) {
+        let (total, told) = books.sum(Window::Hour.number(now));
+        sharing.others.set(total, now);
+        *sharing.told() = told;
     }
     // However it went: the store is not asked again at once.
     if clock.now() >= books.look_at {
         books.look_at = clock.now().after(LOOK_EVERY);
     }
+    let has_got_on = books.reads_of_turn > 0;
+    if has_got_on && !books.unread.is_empty() {
+        books.look_at = clock.now().after(GO_ON_AFTER);
+    } else if is_look_due {
+        books.unread.clear();
+    }
+    if is_late && !has_got_on {
+        telemetry::store_failed("usage", "cache timed out");
+        tracing::warn!("the store did not take or tell what was used within a second; going on without");
+    }
     books.has_looked = true;
     sharing.due.store(millis(books.write_at.min(books.look_at)), Ordering::Relaxed);
 }
 
-async fn write(turn: &Turn, name: &str, cache: &Cache, ledger: &Ledger, clock: &dyn Clock) {
+async fn write(turn: &Turn, name: &str, cache: &Cache, guard: &Guard) {
+    let (ledger, clock) = (&guard.ledger, &*guard.clock);
     let now = clock.unix_seconds();
-    let note = Note { hour: Window::Hour.number(now), usage: ledger.total.usage(now) };
+    let (day, usage) = (Window::Day.number(now), ledger.total.usage(now));
     {
         let mut books = ledger.sharing.books();
         // Where nothing is new it stays due: the next request is news.
-        if !books.has_news(note.usage) || (clock.now() < books.write_at && !turn.is_last) {
+        if !books.has_news(usage) || (clock.now() < books.write_at && !turn.is_last) {
             return;
         }
         books.write_at = clock.now().after(WRITE_EVERY);
     }
-    if cache.write_usage(&Key::usage(Window::Day.number(now), name), note.to_record()).await {
-        ledger.sharing.books().written = note;
+    let clients = ledger.clients.foremost(&guard.config.client, MAX_CLIENTS, now).into_iter();
+    let clients = clients.map(|(client, usage)| (guard.aliases.of(client, day), usage)).collect();
+    let note = Note { hour: Window::Hour.number(now), usage, clients };
+    if cache.write_usage(&Key::usage(day, name), note.to_record()).await {
+        ledger.sharing.books().written = usage;
     }
 }
 
 async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
     let day = Window::Day.number(clock.unix_seconds());
-    {
+    let goes_on = {
         let mut books = sharing.books();
         if clock.now() < books.look_at {
             return;
@@ -218,43 +275,29 @@ async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
         if books.day != day {
             books.day = day;
             books.heard.clear();
+            books.unread.clear();
         }
+        !books.unread.is_empty()
+    };
+    if !goes_on {
+        let Some(entries) = cache.usage_of(day, MAX_OTHERS).await else { return };
+        sharing.books().list(name, entries);
     }
-    let Some(entries) = cache.usage_of(day, MAX_OTHERS).await else { return };
-    let mut reads: u32 = 0;
-    for (key, other, used) in entries {
-        // Only what was written since it was read: most are instances that ended hours ago.
-        if *other == *name || sharing.books().heard.get(&other).is_some_and(|(then, _)| *then == used) {
-            continue;
-        }
-        reads += 1;
-        if let Some(note) = cache.read_usage(&key).await.and_then(|record| Note::from_record(&record)) {
-            sharing.books().heard.insert(other, (used, note));
-        }
-    }
+    let unread: Vec<(Box<str>, (Key, u64))> =
+        sharing.books().unread.iter().map(|(other, place)| (other.clone(), place.clone())).collect();
+    let reads = unread.into_iter().map(|(other, (key, used))| -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let note = cache.read_usage(&key).await.and_then(|record| Note::from_record(&record));
+            sharing.books().hear(other, used, note);
+        })
+    });
+    let reads: Vec<_> = reads.collect();
+    stream::iter(reads).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(())).await;
     // The more there are, the more seldom each looks: what all of them ask grows with their number, not its square.
-    let pause = LOOK_EVERY.max(Duration::from_secs(1) * reads);
-    sharing.books().look_at = clock.now().after(pause);
+    let mut books = sharing.books();
+    books.look_at = clock.now().after(LOOK_EVERY.max(Duration::from_secs(1) * books.reads));
 }
 
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.0.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_read_as_it_was_written_and_nonsense_is_not() {
-        let note = Note { hour: 472_222, usage: Usage { requests: [1, 20], bytes: [300, u64::MAX] } };
-        let record = note.to_record();
-        assert_eq!(&record[..], b"472222 1 300 20 18446744073709551615");
-        assert_eq!(Note::from_record(&record), Some(note));
-        assert_eq!(note.at(472_222), note.usage);
-        assert_eq!(note.at(472_223), Usage { requests: [0, 20], bytes: [0, u64::MAX] }, "the hour is over");
-        for text in ["", "1 2 3 4", "1 2 3 4 5 6", "1 2 3 4 -5", "\u{e9}"] {
-            assert_eq!(Note::from_record(text.as_bytes()), None, "{text}");
-        }
-    }
 }

@@ -54,6 +54,11 @@ impl Usage {
         Self { requests: add(self.requests, other.requests), bytes: add(self.bytes, other.bytes) }
     }
 
+    /// What is left of it when its hour is over.
+    pub(crate) fn of_day(self) -> Self {
+        Self { requests: [0, self.requests[1]], bytes: [0, self.bytes[1]] }
+    }
+
     pub(crate) fn get(&self, what: What, window: Window) -> u64 {
         let of = match what {
             What::Requests => self.requests,

@@ -5,6 +5,7 @@ use http::HeaderValue;
 
 use crate::cache::{Described, Key, Kind, Pointer, Proof, StoredManifest};
 use crate::digest::Digest;
+use crate::guard::note::{MAX_CLIENTS, Note};
 use crate::media;
 use crate::name::{RepositoryName, Tag};
 
@@ -97,6 +98,11 @@ pub(super) fn record(bytes: &[u8]) {
     }
     if let Some(proof) = Proof::from_record(bytes) {
         assert_eq!(proof.to_record(), bytes);
+    }
+    if let Some(note) = Note::from_record(bytes) {
+        assert!(note.clients.len() <= MAX_CLIENTS, "bounded");
+        assert_eq!(Note::from_record(&note.to_record()).as_ref(), Some(&note));
+        assert_eq!(note.clone().at(note.hour), note);
     }
     let behind = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
     let record = Bytes::copy_from_slice(bytes);

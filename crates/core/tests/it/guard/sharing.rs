@@ -210,9 +210,67 @@ async fn a_store_that_is_slow_or_broken_holds_nobody_up_for_more_than_a_second()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_goes_from_one_instance_to_the_other_has_about_what_one_may_have() {
+    let (lab, other, store) = two("[guard.client]\nrequests_per_hour=100");
+    let mut served = 0;
+    for _ in 0..120 {
+        for proxy in [&lab.proxy, &other] {
+            served += u32::from(ask(proxy).await == 200);
+            lab.wait(5).await;
+        }
+    }
+    // The last that was not told: at most 90 seconds of one every five.
+    assert!((100..=118).contains(&served), "{served}");
+    let from_elsewhere = Call::new(&other, Method::GET, "/v2/a/b/manifests/v1").from("192.0.2.9").await;
+    assert_eq!(from_elsewhere.status, 200, "others have their own");
+    let (writes, lists, reads) = store.asked();
+    assert!(writes <= 80 && lists <= 42 && reads <= 42, "in twenty minutes: {writes} {lists} {reads}");
+    for note in notes(&*store).await {
+        let note = store.inner.read(&Key::parse(&note).unwrap()).await.unwrap().unwrap();
+        let text = String::from_utf8(note.to_vec()).unwrap();
+        assert!(text.lines().count() == 2 && !text.contains("203.0.113"), "{text}");
+    }
+    lab.wait(TO_NEXT_HOUR).await;
+    assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200), "the hour is over for all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_begins_knows_what_each_client_has_used() {
+    let text = "[guard.client]\nrequests_per_day=3";
+    let (mut lab, other, _) = two(text);
+    for _ in 0..3 {
+        assert_eq!(ask(&other).await, 200);
+    }
+    other.close(Duration::from_secs(5)).await;
+    lab.restart(text);
+    assert_eq!(ask(&lab.proxy).await, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
+    let (lab, _, store) = two("[guard.total]\nrequests_per_day=10000");
+    for number in 0..200 {
+        let key = Key::usage(DAY, &format!("{number:016x}"));
+        store.inner.write(&key, "0 0 0 50 0".into(), When::Always).await.unwrap();
+    }
+    // Five rounds of reads go into a second, and the list into one of them.
+    *store.pause.lock().unwrap() = Some(Duration::from_millis(190));
+    let before = lab.now();
+    assert_eq!(ask(&lab.proxy).await, 200);
+    assert!(lab.now().since(before) < Duration::from_secs(2), "{:?}", lab.now().since(before));
+    let mut seconds = 0;
+    while ask(&lab.proxy).await == 200 {
+        lab.wait(1).await;
+        seconds += 1;
+        assert!(seconds < 30, "200 notes are not heard after {seconds} seconds");
+    }
+    let (_, lists, reads) = store.asked();
+    assert!(lists == 1 && (200..=240).contains(&reads), "{lists} {reads}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_shared_that_nobody_limits() {
-    for text in
-        ["[guard.client]\nrequests_per_hour=9", "", "[guard]\nmode='off'\n[guard.total]\nrequests_per_day=9"]
+    for text in ["", "[guard]\nmode='off'\n[guard.client]\nrequests_per_day=9\n[guard.total]\nrequests_per_day=9"]
     {
         let (lab, _, store) = two(text);
         for _ in 0..5 {
