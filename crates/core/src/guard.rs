@@ -215,6 +215,18 @@ impl Guard {
         reached(Scope::Total, &self.config.total, total, now)
     }
 
+    /// Whether more may be fetched into the store than the request itself takes away.
+    pub(crate) fn may_fetch(&self) -> bool {
+        !self.counts() || self.total_reached(self.clock.unix_seconds()).is_none()
+    }
+
+    /// So many bytes are fetched into the store for whoever will want them.
+    pub(crate) fn fetched(&self, bytes: u64) {
+        if self.counts() {
+            self.ledger.total.add(What::Bytes, bytes, self.clock.unix_seconds());
+        }
+    }
+
     /// Whether anything is counted.
     fn counts(&self) -> bool {
         self.config.mode == GuardMode::On && self.config.limits()

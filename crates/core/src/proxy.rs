@@ -258,6 +258,7 @@ impl Proxy {
             bounds: &self.bounds,
             timeouts: &self.timeouts,
             delivery: &self.delivery,
+            guard: &self.guard,
             invocations: &self.invocations,
             sealer: &self.sealer,
             upstream,

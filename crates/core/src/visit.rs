@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
@@ -11,11 +12,12 @@ use crate::cache::{Cache, Claim, Proof};
 use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
 use crate::fill::{Asker, Fills};
+use crate::guard::Guard;
 use crate::ingest::{Invocations, Job};
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
-use crate::platform::{Moment, Platform, Purpose};
+use crate::platform::{Invoke, InvokeError, Moment, Platform, Purpose};
 use crate::route::Place;
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
@@ -56,6 +58,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) fills: &'a Arc<Fills>,
     /// Questions about manifests that are under way.
     pub(crate) questions: &'a Questions,
+    /// How much clients may have.
+    pub(crate) guard: &'a Guard,
     /// Invocations that were begun lately.
     pub(crate) invocations: &'a Invocations,
     /// Headers that every question upstream carries: `Via`.
@@ -139,16 +143,20 @@ impl Visit<'_> {
         }
     }
 
-    /// Has the platform begin an invocation of its own that brings a blob into the store; whether it has, lately.
+    /// Has the platform begin an invocation of its own that brings a blob into the store; whether it has, lately. Not
+    /// where all clients together have used up what they may have.
     pub(crate) async fn invoke_ingest(&self, digest: &Digest, total: u64) -> bool {
-        let Some(invoker) = &self.platform.invoker else { return false };
+        let Some(invoker) = self.platform.invoker.as_deref().filter(|_| self.guard.may_fetch()) else {
+            return false;
+        };
         let job = Job {
             upstream: self.upstream.name().to_owned(),
             repository: self.place.name.as_str().to_owned(),
             digest: digest.to_string(),
             total,
         };
-        self.invocations.begin(&**invoker, &*self.platform.clock, &job).await
+        let invoker = Counted { invoker, guard: self.guard, cache: self.cache, digest, total };
+        self.invocations.begin(&invoker, &*self.platform.clock, &job).await
     }
 
     /// The upstream has just shown this to this client.
@@ -183,5 +191,30 @@ impl Visit<'_> {
     /// Whether the client only wants to know.
     pub(crate) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
+    }
+}
+
+/// Begins invocations, and counts what they will fetch.
+struct Counted<'a> {
+    invoker: &'a dyn Invoke,
+    guard: &'a Guard,
+    cache: Option<&'a Arc<Cache>>,
+    digest: &'a Digest,
+    total: u64,
+}
+
+#[async_trait]
+impl Invoke for Counted<'_> {
+    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
+        // What is on its way already has been counted, perhaps by another instance.
+        let is_new = match self.cache {
+            Some(cache) => cache.parked(self.digest).await.is_none(),
+            None => true,
+        };
+        self.invoker.invoke(event).await?;
+        if is_new {
+            self.guard.fetched(self.total);
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The guard for the bill: who is refused, for how long, and what it costs the store.
 
+mod fetched;
 mod sharing;
 
 use std::sync::Arc;

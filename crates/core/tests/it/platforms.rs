@@ -322,8 +322,8 @@ async fn an_answer_ends_when_what_it_began_is_done() {
 
 /// Takes events, as the platform does.
 #[derive(Default)]
-struct Events {
-    taken: Mutex<Vec<String>>,
+pub(crate) struct Events {
+    pub(crate) taken: Mutex<Vec<String>>,
     fails: bool,
 }
 
