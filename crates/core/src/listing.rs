@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue, Method, Response};
+use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use crate::body::{Body, BodyError};
@@ -15,11 +16,23 @@ use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Purpose, within};
+use crate::seal;
 use crate::upstream::{Failure, Negative};
 use crate::visit::{Answer, Visit};
 
 /// What pages of lists are asked by; `next_page` is Quay's word.
 const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
+/// What it is asked by where the upstream has words of its own.
+const SEALED_PAGE: &str = "_p";
+
+/// A page by an upstream's own words, which a client carries for us.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Page {
+    upstream: String,
+    repository: String,
+    endpoint: String,
+    query: String,
+}
 
 /// Answers `tags/list`.
 pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
@@ -65,7 +78,7 @@ async fn fetch(
     accept: Option<HeaderValue>,
     missing: fn(crate::upstream::UpstreamText) -> Error,
 ) -> Result<Fetched, Error> {
-    let query = page_query(visit.head.uri.query().unwrap_or_default(), None);
+    let query = asked_page(visit, endpoint)?;
     let Some(cache) = visit.cache else {
         let (headers, body) = ask(visit, endpoint, query, accept).await.map_err(|no| no.into_error(missing))?;
         return Ok((headers, body, Outcome::relayed()));
@@ -132,21 +145,60 @@ fn respond(
     headers::copy(upstream, headers, &[OCI_FILTERS_APPLIED]);
     let next = upstream.get_all(LINK).iter().find_map(|value| next_query(value.to_str().ok()?));
     if let Some(query) = next {
-        let query = page_query(&query, visit.place.namespace.as_deref()).unwrap_or_default();
+        let query = next_page(visit, endpoint, query);
         let link = format!("<{}/{endpoint}?{query}>; rel=\"next\"", visit.place.client_path);
         headers.extend(HeaderValue::try_from(link).ok().map(|value| (LINK, value)));
     }
     response
 }
 
-/// The query of the next page, of a `Link` absolute or relative.
+/// Which page a client asks for, as the upstream is asked for it. One that we did not name is not the first one instead:
+/// its client would come again and again.
+fn asked_page(visit: &Visit<'_>, endpoint: &str) -> Result<Option<String>, Error> {
+    let query = visit.head.uri.query().unwrap_or_default();
+    let Some((_, sealed)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == SEALED_PAGE) else {
+        return Ok(page_query(query, None));
+    };
+    let page = visit.sealer.open::<Page>(seal::Purpose::Page, &sealed);
+    match page.filter(|page| *page == page_of(visit, endpoint, page.query.clone())) {
+        Some(page) => Ok(Some(page.query)),
+        None => Err(Error::NoSuchEndpoint),
+    }
+}
+
+/// How a client is to ask for the page that the upstream's query names: by the same words where everybody uses them,
+/// and by a sealed one that holds them all.
+fn next_page(visit: &Visit<'_>, endpoint: &str, query: String) -> String {
+    let namespace = visit.place.namespace.as_deref();
+    if form_urlencoded::parse(query.as_bytes()).all(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
+        return page_query(&query, namespace).unwrap_or_default();
+    }
+    let sealed = visit.sealer.seal(seal::Purpose::Page, &page_of(visit, endpoint, query));
+    let pairs = [(SEALED_PAGE, sealed.as_str())].into_iter().chain(namespace.map(|ns| ("ns", ns)));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+fn page_of(visit: &Visit<'_>, endpoint: &str, query: String) -> Page {
+    Page {
+        upstream: visit.upstream.name().to_owned(),
+        repository: visit.place.name.as_str().to_owned(),
+        endpoint: endpoint.to_owned(),
+        query,
+    }
+}
+
+/// The query of the next page, of a `Link` absolute or relative, which may hold other links, too.
 fn next_query(link: &str) -> Option<String> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-    });
-    is_next.then(|| target.split_once('?').map(|(_, query)| query.to_owned())).flatten()
+    link.split('<').skip(1).find_map(|link| {
+        let (target, parameters) = link.split_once('>')?;
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
+            let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+            name.trim().eq_ignore_ascii_case("rel")
+                && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+        });
+        is_next.then(|| target.split_once('?').map(|(_, query)| query.to_owned())).flatten()
+    })
 }
 
 /// A query reduced to what pages are asked by (P-07), and `ns` where the client's next request needs it.
@@ -184,6 +236,9 @@ mod tests {
             (r"<https://up.example/v2/a/b/tags/list?n=2&last=x%2By>; rel=next", Some("n=2&last=x%2By")),
             (r#"</v2/a/b/tags/list?n=2>; title="x"; REL="Next""#, Some("n=2")),
             (r#"</v2/a/b/tags/list?n=2>; rel="prev""#, None),
+            (r#"</v2/a/b/tags/list?n=1>; rel="prev", </v2/a/b/tags/list?n=3>; rel="next""#, Some("n=3")),
+            (r#"</v2/a/b/tags/list?n=3>; rel="next", </v2/a/b/tags/list?n=1>; rel="prev""#, Some("n=3")),
+            (r#"</v2/a/b/tags/list?n=3,4>; rel="last next""#, Some("n=3,4")),
             (r#"</v2/a/b/tags/list>; rel="next""#, None),
             ("nonsense", None),
         ] {

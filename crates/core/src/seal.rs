@@ -26,6 +26,8 @@ pub enum Purpose {
     Upload,
     /// A redirect's target, where `redirects = "rewrite"`.
     Redirect,
+    /// What an upstream's next page of a list is asked by.
+    Page,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Token => b"token",
             Self::Upload => b"upload",
             Self::Redirect => b"redirect",
+            Self::Page => b"page",
         }
     }
 }

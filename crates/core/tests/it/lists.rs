@@ -2,7 +2,7 @@
 
 use registry_proxy_core::testing::{Answer, Fault, sha256};
 
-use crate::fixture::{Fixture, HOST_NAME, OCI_INDEX, OCI_MANIFEST};
+use crate::fixture::{Fixture, HOST_NAME, OCI_INDEX, OCI_MANIFEST, Seen};
 
 fn with_tags() -> Fixture {
     let lab = Fixture::new("");
@@ -10,6 +10,12 @@ fn with_tags() -> Fixture {
         lab.registry.put_manifest("a/b", tag, OCI_MANIFEST, format!("{{\"tag\":\"{tag}\"}}"));
     }
     lab
+}
+
+/// The address that a `Link` leads to.
+fn next(seen: &Seen) -> Option<String> {
+    let (path, _) = seen.header("link").strip_prefix('<')?.split_once('>')?;
+    Some(path.to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,8 +40,8 @@ async fn all_pages_together_are_the_list() {
         let seen = lab.get(&path).await;
         assert_eq!(seen.json()["name"], "reg.example/a/b");
         tags.extend(seen.json()["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()));
-        match seen.header("link").strip_prefix('<').and_then(|link| link.split_once('>')) {
-            Some((next, _)) => next.clone_into(&mut path),
+        match next(&seen) {
+            Some(next) => path = next,
             None => break,
         }
     }
@@ -51,6 +57,33 @@ async fn a_relative_link_is_rewritten_as_well() {
     lab.net.fault("GET", "/tags/", 1, Fault::Say(body));
     let seen = lab.get("/v2/reg.example/a/b/tags/list?n=1").await;
     assert_eq!(seen.header("link"), "</v2/reg.example/a/b/tags/list?last=t1%2Bx&n=1>; rel=\"next\"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_of_another_name_leads_on() {
+    for (path, ns) in [("/v2/a/b/tags/list?n=1", ""), ("/v2/a/b/tags/list?n=1&ns=reg.example", "&ns=reg.example")]
+    {
+        let lab = with_tags();
+        let first = Answer::new(200)
+            .header("link", "</v2/a/b/tags/list?n=1&nextToken=x%2Fy%3D&token=secret>; rel=\"next\"")
+            .body("{\"name\":\"a/b\"}");
+        lab.net.fault("GET", "/tags/", 1, Fault::Say(first));
+        let link = next(&lab.get(path).await).expect("another page");
+        assert!(link.ends_with(ns) && !link.contains("nextToken") && !link.contains("secret"), "{link}");
+        let seen = lab.get(&link).await;
+        assert_eq!(seen.status, 200);
+        let asked = lab.net.lines().pop().unwrap();
+        assert_eq!(
+            asked,
+            "GET https://origin.up.example.com/v2/a/b/tags/list?n=1&nextToken=x%2Fy%3D&token=secret"
+        );
+        // What is no cursor of ours for this list is not the first page: its client would come again for ever.
+        let forged = link.replace("_p=", "_p=A");
+        for wrong in [&forged, &link.replace("/a/b/", "/a/c/"), "/v2/a/b/tags/list?_p="] {
+            assert_eq!(lab.get(wrong).await.status, 404, "{wrong}");
+        }
+        assert_eq!(lab.net.log().len(), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]
