@@ -2,6 +2,7 @@
 
 mod kept;
 mod plan;
+mod signed;
 
 pub(crate) use self::kept::may_be_stale;
 pub(crate) use self::plan::{Known, Plan, known};
@@ -187,19 +188,23 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
     Err(Negative::Failed(failure))
 }
 
-/// Holds the bytes against the digest that was asked, or that the registry gave (P-85).
+/// Holds the bytes against the digest that was asked, or that the registry gave (P-85): of signed ones what was signed.
+/// What has not its digest as it stands is not kept.
 fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
+    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = media::of_manifest(header, &bytes);
+    let payload = media_type.as_deref().filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));
     let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
     let digest = match (reference, named) {
         (Reference::Digest(asked), _) => asked.clone(),
         (Reference::Tag(_), Some(named)) => named,
-        (Reference::Tag(_), None) => Digest::sha256(&bytes),
+        (Reference::Tag(_), None) => Digest::sha256(payload.as_deref().unwrap_or(&bytes)),
     };
-    if digest.matches(&bytes) == Some(false) {
+    let is_payloads = payload.is_some_and(|payload| digest.matches(&payload) == Some(true));
+    if digest.matches(&bytes) == Some(false) && !is_payloads {
         return Err(Failure::DigestMismatch);
     }
-    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media::of_manifest(header, &bytes).ok_or(Failure::NoManifest)?;
+    let media_type = media_type.ok_or(Failure::NoManifest)?;
     let media_type = HeaderValue::try_from(media_type).map_err(|_| Failure::NoManifest)?;
     Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes), budget: budget_in(headers) })
 }

@@ -13,6 +13,8 @@ pub const ACCEPT_EVERY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// An OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// A manifest of schema 1 that is signed.
+const SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 /// What blobs are called, whatever they hold.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
@@ -49,10 +51,15 @@ pub fn of_manifest(header: Option<&str>, body: &[u8]) -> Option<String> {
     } else if shape.config.is_some() && shape.layers.is_some() {
         Some(OCI_MANIFEST.to_owned())
     } else if shape.schema_version == Some(1) {
-        Some("application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned())
+        Some(SIGNED.to_owned())
     } else {
         None
     }
+}
+
+/// Whether a manifest of this type may hold signatures, which its digest leaves out.
+pub(crate) fn is_signed(media_type: &str) -> bool {
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SIGNED)
 }
 
 fn is_header_text(text: &str) -> bool {

@@ -106,6 +106,36 @@ async fn a_sha512_digest_is_answered_in_its_own_algorithm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_schema_1_manifest_passes_with_the_digest_of_its_payload() {
+    const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    // {"formatLength":23,"formatTail":"Cn0","time":"2015-01-01T00:00:00Z"}
+    const PROTECTED: &str =
+        "eyJmb3JtYXRMZW5ndGgiOjIzLCJmb3JtYXRUYWlsIjoiQ24wIiwidGltZSI6IjIwMTUtMDEtMDFUMDA6MDA6MDBaIn0";
+    let signed = format!(
+        "{{\n   \"schemaVersion\": 1,\n   \"signatures\": [{{\"signature\":\"x\",\"protected\":\"{PROTECTED}\"}}]\n}}"
+    );
+    let digest = sha256(b"{\n   \"schemaVersion\": 1\n}");
+    for lab in [Fixture::new(""), Fixture::caching("")] {
+        let said = || {
+            let answer =
+                Answer::new(200).header("content-type", SCHEMA_1).header("docker-content-digest", &digest);
+            answer.body(signed.clone())
+        };
+        lab.net.fault("*", "/manifests/", 6, Fault::Say(said()));
+        for reference in ["v1", &digest, &digest] {
+            let seen = lab.get(&format!("/v2/a/b/manifests/{reference}")).await;
+            assert_eq!((seen.status.as_u16(), &seen.body[..]), (200, signed.as_bytes()), "{seen:?}");
+            assert_eq!((seen.header("content-type"), seen.header("docker-content-digest")), (SCHEMA_1, &*digest));
+            lab.wait(1).await;
+        }
+        assert_eq!(lab.net.log().len(), 3, "what does not have its digest as it stands is not kept");
+        lab.net.heal();
+        lab.net.fault("*", "/manifests/", 9, Fault::Say(said().body(signed.replace(": 1", ": 2"))));
+        assert!(lab.get("/v2/a/b/manifests/v1").await.is(504, "UNAVAILABLE"), "another payload");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_coded_manifest_is_a_failure() {
     let (lab, _, _) = Fixture::stocked("");
     let change = |answer: &mut Answer| *answer = answer.clone().header("content-encoding", "gzip");
