@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use crate::cache::{Cleared, Content, Survey};
 use crate::outcome::Outcome;
 
-/// Answered requests, by upstream, endpoint, status and outcome.
+/// Requests, by upstream, endpoint, status and outcome.
 pub const REQUESTS: &str = "registry_proxy_requests_total";
 /// Bytes of bodies sent to clients, by upstream and endpoint.
 pub const SENT_BYTES: &str = "registry_proxy_sent_bytes_total";
@@ -60,7 +60,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
 pub const DESCRIPTIONS: [(&str, &str); 13] = [
-    (REQUESTS, "Answered requests, by upstream, endpoint, method, status and outcome"),
+    (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended short of their length, by upstream"),
     (UPSTREAM_SECONDS, "Seconds until an upstream's answer began, by upstream and status"),

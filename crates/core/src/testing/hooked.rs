@@ -57,7 +57,8 @@ pub trait Hook: Send + Sync {
 
 /// Another store, with a hook.
 pub struct HookedStore<H> {
-    inner: Arc<dyn Store>,
+    /// The store itself, for what no hook is to see.
+    pub inner: Arc<dyn Store>,
     /// The test's own.
     pub hook: Arc<H>,
 }

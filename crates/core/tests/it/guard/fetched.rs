@@ -17,7 +17,7 @@ const LARGE: usize = 7_000_000;
 /// A function with a bucket, which begins invocations of its own.
 fn function(text: &str) -> (Fixture, Arc<Events>) {
     let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start())).shared().in_parts_of(1 << 20);
-    let store = store.linking("https://store.example/".parse().unwrap());
+    let store = store.linking("https://store.example/".parse().expect("an address"));
     let mut lab = Fixture::set_up(&Setup {
         text,
         profile: Profile::AwsLambda,

@@ -223,7 +223,7 @@ async fn a_client_that_goes_from_one_instance_to_the_other_has_about_what_one_ma
     assert!((100..=118).contains(&served), "{served}");
     let from_elsewhere = Call::new(&other, Method::GET, "/v2/a/b/manifests/v1").from("192.0.2.9").await;
     assert_eq!(from_elsewhere.status, 200, "others have their own");
-    let (writes, lists, reads) = store.asked();
+    let (writes, lists, reads) = store.hook.asked();
     assert!(writes <= 80 && lists <= 42 && reads <= 42, "in twenty minutes: {writes} {lists} {reads}");
     for note in notes(&*store).await {
         let note = store.inner.read(&Key::parse(&note).unwrap()).await.unwrap().unwrap();
@@ -254,7 +254,7 @@ async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
         store.inner.write(&key, "0 0 0 50 0".into(), When::Always).await.unwrap();
     }
     // Five rounds of reads go into a second, and the list into one of them.
-    *store.pause.lock().unwrap() = Some(Duration::from_millis(190));
+    *store.hook.pause.lock().unwrap() = Some(Duration::from_millis(190));
     let before = lab.now();
     assert_eq!(ask(&lab.proxy).await, 200);
     assert!(lab.now().since(before) < Duration::from_secs(2), "{:?}", lab.now().since(before));
@@ -264,7 +264,7 @@ async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
         seconds += 1;
         assert!(seconds < 30, "200 notes are not heard after {seconds} seconds");
     }
-    let (_, lists, reads) = store.asked();
+    let (_, lists, reads) = store.hook.asked();
     assert!(lists == 1 && (200..=240).contains(&reads), "{lists} {reads}");
 }
 
