@@ -9,6 +9,7 @@ mod delivery;
 mod guard;
 mod load;
 mod original;
+mod overlay;
 mod platform;
 pub mod reference;
 mod units;

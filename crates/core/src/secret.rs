@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
 const MASK: &str = "***";
 
 /// A password, token or key. Read it with [`Secret::expose`], where it is used and nowhere else.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {
@@ -39,6 +38,15 @@ impl fmt::Display for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(MASK)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The error of what is no text repeats it: a number is a secret whose quotes were forgotten.
+        let text =
+            Box::<str>::deserialize(deserializer).map_err(|_| de::Error::custom("expected text in quotes"))?;
+        Ok(Self(text))
     }
 }
 

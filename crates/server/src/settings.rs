@@ -33,8 +33,10 @@ impl Settings {
             None => None,
         };
         let sources = Sources { text: text.as_deref(), variables: self.variables.clone(), read: &read };
+        // Variables are in capitals, and keys are not.
+        let is_of_a_variable = |error: &ConfigError| error.place.starts_with(|c: char| c.is_ascii_uppercase());
         let mut config = Config::load(&sources).map_err(|error| match &self.file {
-            Some(path) if !error.place.contains('=') => at(&format!("{path}: {}", error.place), error.what),
+            Some(path) if !is_of_a_variable(&error) => at(&format!("{path}: {}", error.place), error.what),
             _ => error,
         })?;
         if let Some(listen) = &self.listen {

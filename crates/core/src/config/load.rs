@@ -6,11 +6,10 @@ use std::io;
 use toml::{Table, Value};
 use url::Url;
 
+use super::overlay::{self, located, without_passwords};
 use super::{Config, ConfigError, Upstream, check, original};
 use crate::secret::Secret;
 use crate::upstream::catalogue;
-
-const PREFIX: &str = "REGISTRY_PROXY_";
 
 /// Reads a file that the configuration names. The core cannot; the platform can.
 pub type Reader<'a> = &'a dyn Fn(&str) -> io::Result<String>;
@@ -25,13 +24,6 @@ pub struct Sources<'a> {
     pub read: Reader<'a>,
 }
 
-/// One variable of the overlay: `REGISTRY_PROXY_CLIENTS__AUTH`.
-struct Overlay {
-    variable: String,
-    value: String,
-    path: String,
-}
-
 impl Config {
     /// Reads, overlays and validates.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
@@ -44,10 +36,11 @@ impl Config {
             })?,
             None => Table::new(),
         };
-        let overlays = overlay(&mut table, &sources.variables)?;
+        let overlays = overlay::lay(&mut table, &sources.variables)?;
         let is_platform_named = table.contains_key("platform");
-        let mut config: Self = serde_path_to_error::deserialize(Value::Table(table))
-            .map_err(|error| located(&error.path().to_string(), error.inner().message(), &overlays))?;
+        let mut config: Self = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            located(&error.path().to_string(), &without_passwords(error.inner().message()), &overlays)
+        })?;
         if !is_platform_named {
             config.platform = super::platform::detect(&sources.variables)?;
         }
@@ -112,70 +105,6 @@ impl Config {
             }
         }
         Ok(())
-    }
-}
-
-/// Lays `REGISTRY_PROXY_SECTION__KEY=value` over the file.
-fn overlay(table: &mut Table, variables: &[(String, String)]) -> Result<Vec<Overlay>, ConfigError> {
-    let mut overlays = Vec::new();
-    for (variable, value) in variables {
-        let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-        // A blank field of a console is an unset one.
-        if is_not_ours(rest) || (rest == "PLATFORM" && value.is_empty()) {
-            continue;
-        }
-        let keys: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-        if keys.iter().any(String::is_empty) {
-            return Err(ConfigError::new(
-                variable,
-                "`__` stands between the names of sections and key; one is missing",
-            ));
-        }
-        let mut place = &mut *table;
-        let (last, sections) = keys.split_last().ok_or_else(|| ConfigError::new(variable, "names no key"))?;
-        for section in sections {
-            let entry = place.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
-            place = entry.as_table_mut().ok_or_else(|| {
-                ConfigError::new(variable, format!("{section} is a list; set the whole of it, as ['…', …]"))
-            })?;
-        }
-        place.insert(last.clone(), typed(value));
-        overlays.push(Overlay { variable: variable.clone(), value: value.clone(), path: keys.join(".") });
-    }
-    Ok(overlays)
-}
-
-/// `REGISTRY_PROXY_CONFIG` names the file itself. The others Kubernetes puts into every container beside a Service
-/// called `registry-proxy` (`REGISTRY_PROXY_SERVICE_HOST`, `REGISTRY_PROXY_PORT_3000_TCP`).
-fn is_not_ours(rest: &str) -> bool {
-    rest == "CONFIG" || rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
-}
-
-/// Lists, tables, numbers and booleans are written as in TOML; all else is text.
-fn typed(value: &str) -> Value {
-    let value = value.trim();
-    let is_toml = value.starts_with(['[', '{'])
-        || matches!(value, "true" | "false")
-        || (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()));
-    let parsed = is_toml.then(|| format!("value = {value}").parse::<Table>().ok()).flatten();
-    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()))
-}
-
-/// Puts the variable in the key's place where it was the variable that said it.
-fn located(path: &str, what: &str, overlays: &[Overlay]) -> ConfigError {
-    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-    let by = overlays.iter().find(|overlay| {
-        let missing =
-            overlay.path.rsplit('.').next().is_some_and(|key| what.contains(&format!("unknown field `{key}`")));
-        path == overlay.path || path.starts_with(&format!("{}[", overlay.path)) || missing
-    });
-    match by {
-        // A list may hold passwords: its text is not repeated.
-        Some(overlay) if overlay.value.trim_start().starts_with(['[', '{']) => {
-            ConfigError::new(&overlay.variable, what)
-        }
-        Some(overlay) => ConfigError::new(format!("{}={}", overlay.variable, overlay.value), what),
-        None => ConfigError::new(if matches!(path, "" | ".") { "configuration" } else { path }, what),
     }
 }
 
@@ -294,9 +223,8 @@ mod tests {
             text,
             "REGISTRY_PROXY_CLIENTS__AUTH=anyone: unknown variant `anyone`, expected one of `open`, `users`, `upstream`"
         );
-        assert!(
-            error("", &[("REGISTRY_PROXY_CLIENTS__NOPE", "x")]).starts_with("REGISTRY_PROXY_CLIENTS__NOPE=x: ")
-        );
+        // Which key was meant nobody knows, so the value may be anything.
+        assert!(error("", &[("REGISTRY_PROXY_CLIENTS__NOPE", "x")]).starts_with("REGISTRY_PROXY_CLIENTS__NOPE: "));
         assert!(
             error("", &[("REGISTRY_PROXY_PUBLIC_URL", "proxy")]).starts_with("REGISTRY_PROXY_PUBLIC_URL=proxy: ")
         );
@@ -322,6 +250,51 @@ mod tests {
         assert!(!config.to_toml().contains("hunter2"), "{}", config.to_toml());
         let list = " [{name='x.test',urls=['nonsense'],username='u',password='hunter2'}]";
         assert!(!error("", &[("REGISTRY_PROXY_UPSTREAM", list)]).contains("hunter2"));
+    }
+
+    #[test]
+    fn no_error_of_a_variable_repeats_a_secret() {
+        for (variable, value, what) in [
+            (
+                "REGISTRY_PROXY_UPSTREAM",
+                "[{name='x.test',username='u',password='hunter2'}",
+                "is no TOML; write ['…', …]",
+            ),
+            ("REGISTRY_PROXY_CLIENTS", "{path_secret='hunter2'", "is no TOML; write ['…', …]"),
+            // As `docker run --env-file` leaves quotes where they stand.
+            ("REGISTRY_PROXY_UPSTREAM", "'[{name=\"x.test\",password=\"hunter2\"}]'", "expected a sequence"),
+            ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',password=8675309867530986}]", "in quotes"),
+            ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',proxy='http://u:hun/ter2@h'}]", "invalid port number"),
+            ("REGISTRY_PROXY_PUBLIC_URL", "https://u:hun/ter2@h", "invalid port number"),
+            ("REGISTRY_PROXY_PASSWORD", "hunter2", "unknown field `password`"),
+            ("REGISTRY_PROXY_CLIENTS__PATHSECRET", "hunter2", "unknown field `pathsecret`"),
+            ("REGISTRY_PROXY_CLIENTS__PASSPHRASE", "hunter2", "unknown field `passphrase`"),
+            ("REGISTRY_PROXY_CLIENTS__PATH_SECRET", "Hunter2/8675309867530986", "lower-case path segment"),
+        ] {
+            let text = error("", &[(variable, value)]);
+            assert!(text.contains(what), "{text}");
+            let is_told =
+                ["hunter2", "Hunter2", "ter2@", "8675309867530986"].iter().any(|part| text.contains(part));
+            assert!(!is_told, "{text}");
+        }
+        let file = error("clients.path_secret = 8675309867530986", &[]);
+        assert_eq!(file, "clients.path_secret: expected text in quotes");
+    }
+
+    #[test]
+    fn a_secret_of_digits_is_text_and_an_address_in_brackets_is_no_list() {
+        let config = load(
+            "",
+            &[
+                ("REGISTRY_PROXY_CLIENTS__PATH_SECRET", "8675309867530986"),
+                ("REGISTRY_PROXY_SIGNING_KEY", "[01234567890123456789012345678901"),
+                ("REGISTRY_PROXY_LISTEN", "[::]:3000"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.clients.path_secret.as_ref().unwrap().expose(), "8675309867530986");
+        assert_eq!(config.signing_key.as_ref().unwrap().expose(), "[01234567890123456789012345678901");
+        assert_eq!(config.listen, "[::]:3000");
     }
 
     #[test]

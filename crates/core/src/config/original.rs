@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::load::boolean;
+use super::overlay::shown;
 use super::{Backend, Config, ConfigError, Redirects, Upstream};
 
 /// Applies the variables. `PORT` wins over the file's `listen`; the redirect variables act only where
@@ -32,7 +33,7 @@ pub(super) fn apply(config: &mut Config, variables: &[(String, String)]) -> Resu
     let Some(backend) = find("REGISTRY_BACKEND") else { return Ok(()) };
     if !config.upstream.is_empty() || config.catalogue {
         let what = "the configuration names upstreams already; keep one of the two";
-        return Err(ConfigError::new(format!("REGISTRY_BACKEND={backend}"), what));
+        return Err(ConfigError::new(shown("REGISTRY_BACKEND", backend), what));
     }
     let url = backend_url("REGISTRY_BACKEND", backend)?;
     config.upstream = vec![Upstream {
@@ -57,7 +58,7 @@ fn host_and_port(url: &Url) -> String {
 }
 
 fn backend_url(variable: &str, value: &str) -> Result<Url, ConfigError> {
-    let wrong = |what: &str| ConfigError::new(format!("{variable}={value}"), what);
+    let wrong = |what: &str| ConfigError::new(shown(variable, value), what);
     let expected = "expected an address such as https://registry-1.docker.io";
     let url = Url::parse(value).map_err(|_| wrong(expected))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -78,7 +79,7 @@ fn storage_url(variable: &str, value: &str) -> Result<Url, ConfigError> {
         backend_url(variable, value)
     } else {
         backend_url(variable, &format!("https://{value}"))
-            .map_err(|error| ConfigError::new(format!("{variable}={value}"), error.what))
+            .map_err(|error| ConfigError::new(shown(variable, value), error.what))
     }
 }
 
@@ -154,7 +155,13 @@ mod tests {
 
     #[test]
     fn a_password_in_the_address_is_refused_and_not_repeated() {
-        let error = load(&[("REGISTRY_BACKEND", "https://u:hunter2@h")]).unwrap_err().to_string();
-        assert!(!error.contains("hunter2"), "{error}");
+        for (variable, value) in [
+            ("REGISTRY_BACKEND", "https://u:hunter2@h"),
+            ("REGISTRY_BACKEND", "https://u:hunter2/@h"),
+            ("DEFAULT_BACKEND_HOST", "u:hunter2@h"),
+        ] {
+            let error = load(&[(variable, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{variable}: ")) && !error.contains("hunter2"), "{error}");
+        }
     }
 }

@@ -108,6 +108,20 @@ async fn a_wrong_variable_ends_with_2_and_one_line_that_names_it_its_value_and_w
 }
 
 #[tokio::test]
+async fn a_secret_in_a_wrong_variable_is_not_repeated_and_the_file_is_not_blamed() {
+    for (name, value) in [
+        ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',username='u',password='hunter2'}"),
+        ("REGISTRY_PROXY_CLIENTS__PATHSECRET", "hunter2"),
+    ] {
+        let setup = Setup::new().variable(name, value);
+        let config = setup.file("proxy.toml", "");
+        let line = refusal(&setup.run(&["--config", &config]).await);
+        assert!(line.contains(&format!(" {name}: ")) && !line.contains(&config), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_listen_argument_ends_with_2() {
     for listen in ["nowhere", "127.0.0.1", ":3000", "127.0.0.1:70000"] {
         let line = refusal(&Setup::new().run(&["--listen", listen]).await);
