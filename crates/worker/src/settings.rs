@@ -4,6 +4,7 @@ use std::io;
 
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{Auth, ConfigError, Sources, StoreAddress};
+use registry_proxy_core::platform::Profile;
 use tracing::Level;
 use wasm_bindgen::JsValue;
 
@@ -11,10 +12,15 @@ use crate::native;
 
 /// Has the configuration's text, as the file would be elsewhere.
 const TEXT: &str = "REGISTRY_PROXY_CONFIG";
+/// Says where we run. Cloudflare puts nothing into the environment by which that could be recognised.
+const PLATFORM: &str = "REGISTRY_PROXY_PLATFORM";
 
 /// Reads and checks everything.
 pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
-    let variables = native::pairs(&native::variables(env));
+    let mut variables = native::pairs(&native::variables(env));
+    if variables.iter().all(|(key, value)| key != PLATFORM || value.is_empty()) {
+        variables.push((PLATFORM.to_owned(), Profile::CloudflareWorkers.name().to_owned()));
+    }
     let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let text = find(TEXT);
     // There are no files: `signing_key_file = "SIGNING_KEY"` names a secret of the Worker.

@@ -37,5 +37,15 @@ fn the_first_pages_are_there_without_any_configuration() -> Outcome {
     ensure(unknown.status.is_client_error() && unknown.json()?["errors"].is_array(), format_args!("{unknown:?}"))?;
     let path = format!("/v2/x/y/blobs/uploads/?digest={}", digest::of_bytes(b""));
     let push = client.post(worker.url(&path)).body("x").ask()?;
-    ensure(push.json()?["errors"].is_array(), format_args!("{push:?}"))
+    ensure(push.json()?["errors"].is_array(), format_args!("{push:?}"))?;
+    let warning = "anybody who finds this address may pull whatever they like";
+    ensure(worker.log().contains(warning), worker.log())
+}
+
+#[test]
+fn a_worker_that_not_everybody_may_use_is_not_warned_of() -> Outcome {
+    let _turn = turn();
+    let worker = Setup::new().variable("REGISTRY_PROXY_GUARD__TOTAL__BYTES_PER_DAY", "1TiB").start()?;
+    Client::new()?.get(worker.url("/v2/")).ask()?.expect_status(200)?;
+    ensure(!worker.log().contains("finds this address"), worker.log())
 }

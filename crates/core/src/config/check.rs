@@ -7,6 +7,7 @@ use url::Url;
 
 use super::{Auth, Cache, Config, ConfigError, Upstream, guard};
 use crate::name::RepositoryName;
+use crate::platform::Profile;
 
 /// Names that paths of our own already have.
 const RESERVED: [&str; 5] = ["v2", "token", "healthz", "readyz", "metrics"];
@@ -257,7 +258,7 @@ impl Config {
         let mut warn = |place: String, what: String| warnings.push(Warning { place, what });
         let open = self.clients.auth == Auth::Open;
         // A function is reached by everybody, wherever it listens.
-        let is_reached = !is_loopback(&self.listen) || self.platform.is_https();
+        let is_reached = !is_loopback(&self.listen) || self.platform != Profile::Server;
         let public = open && self.clients.path_secret.is_none() && is_reached;
         if public {
             let what = guard::unrestricted(self).unwrap_or("anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file");

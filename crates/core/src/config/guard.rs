@@ -180,8 +180,12 @@ mod tests {
             assert_eq!(said(text), Vec::<String>::new(), "{text}");
         }
         assert_eq!(load("", &[]).unwrap().warnings(), [], "who listens on this machine only");
-        let function = load("", &[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")]).unwrap();
-        assert!(function.warnings().iter().any(|warning| warning.what.contains("finds this address")));
+        for function in
+            [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"), ("REGISTRY_PROXY_PLATFORM", "cloudflare-workers")]
+        {
+            let warnings = load("", &[function]).unwrap().warnings();
+            assert!(warnings.iter().any(|warning| warning.what.contains("finds this address")), "{function:?}");
+        }
     }
 
     #[test]

@@ -131,9 +131,10 @@ impl Profile {
         }
     }
 
-    /// Whether clients reach us through the platform's own HTTPS.
+    /// Whether clients reach us through the platform's own HTTPS, of which nothing is left when we are asked. A Worker
+    /// is told which scheme it was.
     pub fn is_https(self) -> bool {
-        self != Self::Server
+        !matches!(self, Self::Server | Self::CloudflareWorkers)
     }
 
     /// Whether it says who the client is beside the request: then `X-Forwarded-For` is the client's own word. Function

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, RANGE};
+use http::header::{HOST, RANGE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request};
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
@@ -94,6 +94,28 @@ async fn nobody_reads_what_passes() {
     assert!(!is_read(&it, None).await, "what is here");
     assert!(!is_read(&it, Some("bytes=0-1999")).await, "a range of what is here");
     assert_eq!(it.gets(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_who_the_platform_says_whatever_it_says_itself() {
+    let it = Isolate::new("platform='cloudflare-workers'\n[guard.client]\nrequests_per_hour=1");
+    for (forged, status) in [("198.51.100.1", 200), ("198.51.100.2", 429)] {
+        let seen = it.lab.get(&it.path).from("192.0.2.1").header("x-forwarded-for", forged).await;
+        assert_eq!(seen.status.as_u16(), status, "{seen:?}");
+    }
+}
+
+/// In `wrangler dev`, and behind a route of plain HTTP.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_came_by_http_is_sent_nowhere_else() {
+    let it = Isolate::new(
+        "platform='cloudflare-workers'\nsigning_key_file='k'\n[clients]\nauth='users'\nusers_file='u'",
+    );
+    let mut request = Request::new(Body::Empty);
+    *request.uri_mut() = "http://127.0.0.1:8787/v2/".parse().expect("an address");
+    let response = it.lab.proxy.handle(&Cx { peer: None, is_tls: false, id: 1 }, request).await;
+    let challenge = response.headers()[WWW_AUTHENTICATE].to_str().expect("text");
+    assert!(challenge.contains("realm=\"http://127.0.0.1:8787/token\""), "{challenge}");
 }
 
 #[tokio::test(start_paused = true)]
