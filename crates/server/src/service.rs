@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
-use registry_proxy_core::platform::Profile;
 use registry_proxy_core::{Body, Config, Cx};
 
 use crate::metrics;
@@ -24,18 +23,22 @@ pub(crate) struct Service {
     metrics_apart: bool,
     is_draining: AtomicBool,
     requests: AtomicU64,
+    /// Each request brings a login for the bucket.
+    is_lent_a_login: bool,
 }
 
 impl Service {
     /// Puts it together.
     pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, Box<dyn Error>> {
         let metrics_apart = config.metrics.listen.is_some();
+        let is_lent_a_login = Credentials::are_lent(&config, |name| std::env::var(name).ok());
         Ok(Self {
             reloadable: Reloadable::new(settings, config)?,
             metrics: metrics::start()?,
             metrics_apart,
             is_draining: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            is_lent_a_login,
         })
     }
 
@@ -57,7 +60,7 @@ impl Service {
             }
             // The guard is given back before the wait: a reload does not wait for requests.
             let current = arc_swap::Guard::into_inner(self.reloadable.current());
-            if current.config.platform == Profile::TencentScf {
+            if self.is_lent_a_login {
                 Credentials::take(request.headers());
             }
             current.proxy.handle(&cx, request).await

@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use http::HeaderMap;
+use registry_proxy_core::Config;
+use registry_proxy_core::config::StoreAddress;
+use registry_proxy_core::platform::Profile;
 
 /// A key, its secret, and the token of one that is lent.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,12 +28,19 @@ impl fmt::Debug for Login {
 pub(crate) struct Credentials(Mutex<(u64, Option<Login>)>);
 
 impl Credentials {
-    /// Takes what comes with a request to a function of Tencent's, for this process. Only where the platform sets these
-    /// headers itself, as anybody can send them elsewhere.
+    /// Takes what comes with a request to a function of Tencent's, for this process. Only where the bucket
+    /// [is opened with that](Self::are_lent).
     pub(crate) fn take(headers: &HeaderMap) {
         if let Some(login) = of_tencent_request(headers) {
             Self::of_this_process().renew(login);
         }
+    }
+
+    /// Whether the bucket is opened with what a function of Tencent's is lent. Otherwise nothing is lost by not reading
+    /// its headers, which the platform does not set for a function without a role, so that anybody could.
+    pub(crate) fn are_lent(config: &Config, variable: impl Fn(&str) -> Option<String>) -> bool {
+        let is_cos = matches!(&config.cache.store, StoreAddress::Objects(url) if url.scheme() == "cos");
+        config.platform == Profile::TencentScf && is_cos && of_tencent(variable).is_none()
     }
 
     /// Those of this process, for its store.
@@ -66,15 +76,28 @@ fn of_tencent_request(headers: &HeaderMap) -> Option<Login> {
     Some(Login { id: id?, secret: secret?, token: Some(token?) })
 }
 
+/// The key that somebody set, by the names which Tencent's own tools read.
+pub(super) fn of_tencent(variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
+    let security_token = || given(&variable, "TENCENTCLOUD_SECURITY_TOKEN");
+    Some(Login {
+        id: given(&variable, "TENCENTCLOUD_SECRET_ID")?,
+        secret: given(&variable, "TENCENTCLOUD_SECRET_KEY")?,
+        token: given(&variable, "TENCENTCLOUD_TOKEN").or_else(security_token),
+    })
+}
+
 /// What a function of Tencent's finds in its environment: `TENCENTCLOUD_SECRETID` and so on, which are not the names
 /// that tools outside of functions read.
 pub(super) fn of_tencent_function(variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
-    let given = |name: &str| variable(name).filter(|value| !value.is_empty());
     Some(Login {
-        id: given("TENCENTCLOUD_SECRETID")?,
-        secret: given("TENCENTCLOUD_SECRETKEY")?,
-        token: given("TENCENTCLOUD_SESSIONTOKEN"),
+        id: given(&variable, "TENCENTCLOUD_SECRETID")?,
+        secret: given(&variable, "TENCENTCLOUD_SECRETKEY")?,
+        token: given(&variable, "TENCENTCLOUD_SESSIONTOKEN"),
     })
+}
+
+fn given(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    variable(name).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -82,6 +105,25 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn nobody_who_asks_replaces_a_key_that_was_set() {
+        let are_lent = |platform, store: &str, set: &[(&str, &str)]| {
+            let mut config = Config { platform, ..Config::default() };
+            config.cache.store = store.parse().unwrap();
+            Credentials::are_lent(&config, |name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let cos = "cos://bucket-1/x?region=ap-hongkong";
+        let key = [("TENCENTCLOUD_SECRET_ID", "i"), ("TENCENTCLOUD_SECRET_KEY", "k")];
+        assert!(are_lent(Profile::TencentScf, cos, &[]));
+        assert!(are_lent(Profile::TencentScf, cos, &key[..1]), "half a key is none");
+        assert!(!are_lent(Profile::TencentScf, cos, &key));
+        assert!(!are_lent(Profile::TencentScf, "s3://bucket", &[]), "another cloud's");
+        assert!(!are_lent(Profile::TencentScf, "none", &[]));
+        assert!(!are_lent(Profile::Server, cos, &[]));
+    }
 
     #[test]
     fn a_login_that_comes_with_a_request_counts_whole_and_once() {

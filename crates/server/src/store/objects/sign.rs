@@ -13,7 +13,7 @@ use reqsign_core::{Context, Error, OsEnv, ProvideCredentialChain, SignRequest, S
 use reqsign_file_read_tokio::TokioFileRead;
 
 use super::address::{Cloud, Place};
-use super::credentials::{Credentials, Login, of_tencent_function};
+use super::credentials::{Credentials, Login, of_tencent, of_tencent_function};
 
 /// Signs for one bucket.
 pub(super) struct Signing {
@@ -137,7 +137,7 @@ fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<
         Cloud::Cos => {
             use reqsign_tencent_cos::{DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
             let chain = ProvideCredentialChain::new();
-            let chain = match login.or_else(|| of_tencent_function(|name| context.env_var(name))) {
+            let chain = match tencent(login, |name| context.env_var(name)) {
                 Some(Login { id, secret, token: Some(token) }) => {
                     chain.push(StaticCredentialProvider::with_security_token(&id, &secret, &token))
                 }
@@ -163,6 +163,11 @@ fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<
         #[cfg(not(all(feature = "s3", feature = "oss", feature = "cos", feature = "obs")))]
         _ => None,
     }
+}
+
+/// A key that somebody set counts more than one that is lent, whose links end when it does.
+pub(super) fn tencent(lent: Option<Login>, variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
+    of_tencent(&variable).or(lent).or_else(|| of_tencent_function(&variable))
 }
 
 fn over<K: SigningCredential>(

@@ -72,3 +72,20 @@ fn a_function_of_tencents_finds_its_login_by_other_names() {
     assert_eq!((&*login.id, &*login.secret, login.token.as_deref()), ("i", "k", Some("t")));
     assert!(!format!("{login:?}").contains('k'), "secrets are not printed");
 }
+
+#[test]
+fn a_key_that_is_set_counts_more_than_one_that_is_lent() {
+    let login = |id: &str| Login { id: id.to_owned(), secret: "k".to_owned(), token: None };
+    let function = [("TENCENTCLOUD_SECRETID", "function"), ("TENCENTCLOUD_SECRETKEY", "k")];
+    let set = [("TENCENTCLOUD_SECRET_ID", "set"), ("TENCENTCLOUD_SECRET_KEY", "k")];
+    let chosen = |variables: &[&[(&str, &str)]], lent: Option<Login>| {
+        sign::tencent(lent, |name| {
+            let mut all = variables.iter().copied().flatten();
+            all.find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    };
+    assert_eq!(chosen(&[&function, &set], Some(login("lent"))), Some(login("set")));
+    assert_eq!(chosen(&[&function, &set[..1]], Some(login("lent"))), Some(login("lent")), "half a key is none");
+    assert_eq!(chosen(&[&function], None), Some(login("function")));
+    assert_eq!(chosen(&[], None), None);
+}
