@@ -151,6 +151,9 @@ pub trait Passwords: Send + Sync {
 pub trait CredentialStore: Send + Sync {
     /// What is stored for this host (`ghcr.io`, `registry.example:5000`); `None`: nothing is.
     async fn find(&self, upstream: usize, host: &str) -> Option<Basic>;
+
+    /// A registry did not take this login. What is stored may be another one by now.
+    fn refused(&self, login: &Basic);
 }
 
 /// Begins an invocation of this very function, beside the one that asks.

@@ -94,6 +94,14 @@ impl Upstream {
         Some(Arc::new(Login { origin: Origin::DockerConfig, ..Login::new(basic?, &self.sealer) }))
     }
 
+    /// The upstream did not take this login: a stored one may have been replaced where it is stored.
+    pub(super) fn disown(&self, login: Option<&Login>) {
+        let stored = login.filter(|login| login.origin == Origin::DockerConfig);
+        if let Some((store, login)) = self.platform.credentials.as_ref().zip(stored) {
+            store.refused(&login.basic);
+        }
+    }
+
     /// As whom a question is asked, in this order, until one is not limited.
     pub(super) async fn logins_in_turn(&self, ask: &Ask, address: &Address) -> Vec<Option<Arc<Login>>> {
         let mut logins = self.logins(&ask.identity, &ask.name, address).await;

@@ -203,7 +203,11 @@ impl Upstream {
             }
             return Err(Reply::Limited { retry_after: soonest });
         };
-        self.ask_address(address, ask, url, login.as_ref(), payload, true).await
+        let answer = self.ask_address(address, ask, url, login.as_ref(), payload, true).await;
+        if let Err(Reply::Refused(_)) = &answer {
+            self.disown(login.as_deref());
+        }
+        answer
     }
 
     /// Asks one address, and makes its login work: without a credential until it challenges, then with one, then

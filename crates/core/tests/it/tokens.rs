@@ -1,7 +1,11 @@
 //! The token dance with upstreams.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use registry_proxy_core::platform::CredentialStore;
+use registry_proxy_core::secret::{Basic, Secret};
 use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent};
 
 use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, REALM, Setup, manifest_of, upstream};
@@ -315,4 +319,43 @@ async fn official_images_of_docker_hub_get_their_library_in_path_and_scope() {
     let token = &lab.net.sent("*", "auth.docker.io")[0];
     assert_eq!(token.parameter("scope").as_deref(), Some("repository:library/busybox:pull"));
     assert!(lab.net.sent("*", "registry-1").iter().all(|sent| sent.path() == "/v2/library/busybox/manifests/v1"));
+}
+
+/// Has another password once the first was refused, and notes what was.
+struct Stored(Mutex<Vec<Basic>>);
+
+impl Stored {
+    fn told(&self) -> Vec<Basic> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl CredentialStore for Stored {
+    async fn find(&self, _upstream: usize, _host: &str) -> Option<Basic> {
+        let password = if self.told().is_empty() { "old" } else { "new" };
+        Some(Basic { username: "robot".to_owned(), password: Secret::new(password) })
+    }
+
+    fn refused(&self, login: &Basic) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(login.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_login_that_is_refused_is_looked_up_anew_for_the_next_request() {
+    for gate in [Gate::Basic, Gate::Bearer { realm: REALM.to_owned(), service: None }] {
+        let (mut lab, _, _) = Fixture::stocked("");
+        lab.registry.guard(gate);
+        lab.registry.add_user("robot", "new");
+        lab.registry.make_private("a/b", &["robot"]);
+        let stored = Arc::new(Stored(Mutex::default()));
+        lab.platform.credentials = Some(stored.clone());
+        lab.restart("");
+        assert_ne!(lab.get(V1).await.status, 200);
+        let refused: Vec<_> = stored.told().iter().map(|login| login.password.expose().to_owned()).collect();
+        assert_eq!(refused, ["old"]);
+        assert_eq!(lab.get(V1).await.status, 200);
+        assert_eq!(stored.told().len(), 1, "what is right is not refused");
+    }
 }

@@ -86,6 +86,24 @@ async fn a_credential_helper_is_asked_once_and_its_login_reaches_the_upstream() 
 }
 
 #[tokio::test]
+async fn fifty_who_ask_at_once_run_one_helper() {
+    let upstream = protected("bob", "helped-password").await;
+    let setup = Setup::new();
+    helper(&setup, "up.test", "bob", "helped-password");
+    let file = setup.file("config.json", r#"{"credHelpers":{"up.test":"test"}}"#);
+    let toml = one_upstream("", upstream.address, &format!("docker_config = '{file}'"));
+    let product = setup.start(&toml).await;
+    let asking = (0..50).map(|_| async {
+        let mut client = Client::connect(product.address).await;
+        client.get(&blob_path()).await.0.status
+    });
+    let answers = futures_util::future::join_all(asking).await;
+    assert!(answers.iter().all(|status| *status == 200), "{answers:?}: {}", product.log());
+    let asked = std::fs::read_to_string(product.setup.path().join("asked")).unwrap();
+    assert_eq!(asked, "get up.test\n");
+}
+
+#[tokio::test]
 async fn a_credential_store_is_asked_for_what_has_no_helper_of_its_own() {
     let upstream = protected("bob", "helped-password").await;
     let setup = Setup::new();
