@@ -22,9 +22,12 @@ fn provider() -> Arc<CryptoProvider> {
 /// Reads every certificate and key that the configuration names, and throws them away again.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     server(config)?;
-    for upstream in &config.upstream {
+    for (index, upstream) in config.upstream.iter().enumerate() {
         if upstream.ca_file.is_some() || upstream.client_cert_file.is_some() {
-            client(upstream, true)?;
+            client(upstream, true).map_err(|error| {
+                let key = error.place.trim_start_matches("upstream");
+                ConfigError { place: format!("upstream[{index}]{key}"), what: error.what }
+            })?;
         }
     }
     Ok(())

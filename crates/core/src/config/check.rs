@@ -1,31 +1,20 @@
-//! What cannot be right is refused with the path of its key; what is dangerous is said.
+//! What cannot be right is refused with the path of its key; what is dangerous is said, in [`warnings`].
+
+mod warnings;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
 
 use url::Url;
 
-use super::{Auth, Cache, Config, ConfigError, Upstream, guard};
+pub use self::warnings::Warning;
+use super::{Auth, Bounds, Cache, Config, ConfigError, Timeouts, Upstream};
 use crate::name::RepositoryName;
-use crate::platform::Profile;
 
 /// Names that paths of our own already have.
 const RESERVED: [&str; 5] = ["v2", "token", "healthz", "readyz", "metrics"];
 
-/// Something that works and may hurt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// The path of the key.
-    pub place: String,
-    /// What may happen.
-    pub what: String,
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
-    }
-}
+/// More than any machine has; what counts them cannot count without end.
+const MOST_CONNECTIONS: usize = 1_000_000;
 
 fn refuse<T>(place: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(place, what))
@@ -65,20 +54,8 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             );
         }
     }
-    for (name, zero) in [
-        ("connections", config.limits.connections == 0),
-        ("waiting", config.limits.waiting == 0),
-        ("tokens", config.limits.tokens == 0),
-        ("request_head", config.limits.request_head.0 < 8192),
-        ("form_body", config.limits.form_body.0 == 0),
-        ("manifest", config.limits.manifest.0 == 0),
-        ("listing", config.limits.listing.0 == 0),
-    ] {
-        if zero {
-            let least = if name == "request_head" { "at least 8KiB" } else { "at least 1" };
-            return refuse(format!("limits.{name}"), format!("expected {least}"));
-        }
-    }
+    limits(&config.limits)?;
+    timeouts(&config.timeouts)?;
     config.guard.validate()?;
     cache(&config.cache)?;
     let mut names = HashSet::new();
@@ -104,6 +81,43 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         defaults += usize::from(upstream.default);
         if defaults > 1 {
             return refuse(at("default"), "another upstream is the default already");
+        }
+    }
+    Ok(())
+}
+
+fn limits(limits: &Bounds) -> Result<(), ConfigError> {
+    if !(1..=MOST_CONNECTIONS).contains(&limits.connections) {
+        return refuse("limits.connections", format!("expected 1 to {MOST_CONNECTIONS}"));
+    }
+    for (name, zero) in [
+        ("waiting", limits.waiting == 0),
+        ("tokens", limits.tokens == 0),
+        ("request_head", limits.request_head.0 < 8192),
+        ("form_body", limits.form_body.0 == 0),
+        ("manifest", limits.manifest.0 == 0),
+        ("listing", limits.listing.0 == 0),
+    ] {
+        if zero {
+            let least = if name == "request_head" { "at least 8KiB" } else { "at least 1" };
+            return refuse(format!("limits.{name}"), format!("expected {least}"));
+        }
+    }
+    Ok(())
+}
+
+/// Those whose end is an error: what waits for no time at all has failed before it began.
+fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
+    for (name, span) in [
+        ("connect", timeouts.connect),
+        ("first_byte", timeouts.first_byte),
+        ("head", timeouts.head),
+        ("idle", timeouts.idle),
+        ("client_idle", timeouts.client_idle),
+        ("client_stall", timeouts.client_stall),
+    ] {
+        if span.0.is_zero() {
+            return refuse(format!("timeouts.{name}"), "expected more than nothing, such as 10s");
         }
     }
     Ok(())
@@ -174,6 +188,9 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
     if upstream.client_cert_file.is_some() != upstream.client_key_file.is_some() {
         return refuse(at("client_cert_file"), "client_cert_file and client_key_file go together");
     }
+    if upstream.max_connections > MOST_CONNECTIONS {
+        return refuse(at("max_connections"), format!("expected 0 to {MOST_CONNECTIONS}; 0 is no cap"));
+    }
     if let Some(proxy) = &upstream.proxy
         && !(matches!(proxy.scheme(), "http" | "https" | "socks5" | "socks5h") && proxy.host_str().is_some())
     {
@@ -241,100 +258,6 @@ fn listen(place: &str, text: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn is_loopback(listen: &str) -> bool {
-    listen.parse::<SocketAddr>().map_or_else(
-        |_| listen.starts_with("localhost:"),
-        |address| match address.ip() {
-            IpAddr::V4(ip) => ip.is_loopback(),
-            IpAddr::V6(ip) => ip.is_loopback(),
-        },
-    )
-}
-
-impl Config {
-    /// What works and may hurt, for `check` and the log at the start.
-    pub fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let mut warn = |place: String, what: String| warnings.push(Warning { place, what });
-        let open = self.clients.auth == Auth::Open;
-        // A function is reached by everybody, wherever it listens.
-        let is_reached = !is_loopback(&self.listen) || self.platform != Profile::Server;
-        let public = open && self.clients.path_secret.is_none() && is_reached;
-        if public {
-            let what = guard::unrestricted(self).unwrap_or("anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file");
-            warn("clients.auth".into(), what.into());
-        }
-        for (place, what) in self.guard.warnings() {
-            warn(place.into(), what.into());
-        }
-        if !open && self.signing_key.is_none() {
-            warn(
-                "signing_key_file".into(),
-                "not set: logins end when this process does, and replicas do not accept each other's".into(),
-            );
-        }
-        if self.clients.path_secret.as_ref().is_some_and(|secret| secret.expose().len() < 16) {
-            warn("clients.path_secret_file".into(), "shorter than 16 characters: it can be guessed".into());
-        }
-        let shared = self.upstream.iter().filter(|upstream| upstream.hosts.is_empty()).count();
-        if self.clients.auth == Auth::Upstream && shared > 1 {
-            warn(
-                "clients.auth".into(),
-                "a client has one login for this host, and it goes to whichever upstream a repository names: give each upstream a virtual host (hosts)".into(),
-            );
-        }
-        if self.cache.offline && self.clients.auth == Auth::Upstream {
-            let what = "with auth = \"upstream\" nobody is served: only the upstream could say who may read what";
-            warn("cache.offline".into(), what.into());
-        }
-        for (i, upstream) in self.upstream.iter().enumerate() {
-            let at = |key: &str| format!("upstream[{i}].{key}");
-            let name = &upstream.name;
-            for (j, credential) in upstream.credentials.iter().enumerate() {
-                let mut before =
-                    upstream.credentials.iter().take(j).map(|one| (one.prefix.as_str(), &one.username));
-                let is_default =
-                    credential.prefix.is_empty() && upstream.username.as_ref() == Some(&credential.username);
-                if is_default || before.any(|one| one == (credential.prefix.as_str(), &credential.username)) {
-                    warn(
-                        at(&format!("credentials[{j}]")),
-                        format!(
-                            "{} is there twice with different passwords: registries count for each account, not for each token",
-                            credential.username
-                        ),
-                    );
-                }
-            }
-            let stored = upstream.docker_config.is_some() || self.docker_config.is_some();
-            let credential = upstream.username.is_some() || !upstream.credentials.is_empty() || stored;
-            if credential && open {
-                warn(
-                    at("username"),
-                    format!(
-                        "clients need no login, so whoever reaches this proxy reads what our account at {name} may read"
-                    ),
-                );
-            }
-            if credential && self.clients.auth == Auth::Upstream {
-                warn(
-                    at("username"),
-                    format!("not used: with auth = \"upstream\" each client's own login goes to {name}"),
-                );
-            }
-            if upstream.push && open && credential {
-                warn(
-                    at("push"),
-                    format!("clients need no login, so whoever reaches this proxy may push to {name} as us"),
-                );
-            }
-            if upstream.insecure && upstream.backend.is_none() {
-                warn(at("insecure"), format!("{name} is reached without checking who answers"));
-            }
-        }
-        warnings
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::load::Sources;
@@ -356,6 +279,8 @@ mod tests {
             ("[clients]\npath_secret_file='Upper'".to_owned(), "clients.path_secret_file"),
             ("[clients]\npath_secret_file='a/b'".to_owned(), "clients.path_secret_file"),
             ("[limits]\nconnections=0".to_owned(), "limits.connections"),
+            ("[limits]\nconnections=9000000000000000000".to_owned(), "limits.connections"),
+            (upstream("max_connections=9000000000000000000"), "upstream[0].max_connections"),
             ("[[upstream]]\nurls=['https://x.test']".to_owned(), "upstream[0].name"),
             ("[[upstream]]\nname='a/b'\nurls=['https://x.test']".to_owned(), "upstream[0].name"),
             ("[[upstream]]\nname='v2'\nurls=['https://x.test']".to_owned(), "upstream[0].name"),
@@ -395,6 +320,15 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_is_over_at_once_is_refused() {
+        for key in ["connect", "first_byte", "head", "idle", "client_idle", "client_stall"] {
+            let place = load(&format!("[timeouts]\n{key}='0s'")).unwrap_err().place;
+            assert_eq!(place, format!("timeouts.{key}"));
+        }
+        assert!(load("[timeouts]\ndrain='0s'\ndown='0s'").is_ok());
+    }
+
+    #[test]
     fn a_pool_of_accounts_is_right() {
         let keys = "username='u'\npassword='p'\ncredentials=[{prefix='',username='v',password='p'},\
                     {prefix='',username='v',password='q'},{prefix='a/',username='u',password='p'}]";
@@ -412,27 +346,5 @@ mod tests {
         let mixed = load(&text("'http://x.test','https://y.test'")).unwrap_err();
         assert_eq!(mixed.place, "upstream[0].realms[0]");
         assert!(mixed.what.contains("https"), "{mixed}");
-    }
-
-    #[test]
-    fn what_is_dangerous_is_said() {
-        let places =
-            |text: &str| -> Vec<String> { load(text).unwrap().warnings().into_iter().map(|w| w.place).collect() };
-        let account = "[[upstream]]\nname='x.test'\nurls=['https://x.test']\nusername='u'\npassword='p'\n";
-        assert_eq!(places(""), Vec::<String>::new());
-        assert_eq!(places("listen='0.0.0.0:80'"), ["clients.auth"]);
-        assert_eq!(
-            places("listen='0.0.0.0:80'\n[clients]\npath_secret_file='long-enough-to-be-a-secret'"),
-            Vec::<String>::new()
-        );
-        assert_eq!(places(account), ["upstream[0].username"]);
-        assert_eq!(places(&format!("{account}push=true")), ["upstream[0].username", "upstream[0].push"]);
-        assert_eq!(places("docker_config='f'").len(), 12);
-        assert_eq!(
-            places(&format!("signing_key_file='k'\n[clients]\nauth='upstream'\n{account}")),
-            ["upstream[0].username"]
-        );
-        assert_eq!(places("[clients]\nauth='users'\nusers_file='u'"), ["signing_key_file"]);
-        assert_eq!(places("[clients]\nauth='upstream'"), ["signing_key_file", "clients.auth"]);
     }
 }

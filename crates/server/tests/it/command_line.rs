@@ -80,7 +80,19 @@ async fn a_wrong_configuration_ends_with_2_and_one_line_that_names_the_key() {
 #[tokio::test]
 async fn check_finds_what_serving_would_stumble_over() {
     for (text, key) in [
-        ("docker_config='/nowhere/config.json'", "docker_config"),
+        ("docker_config='/nowhere/config.json'", " docker_config: "),
+        (
+            "[[upstream]]\nname='ghcr.io'\n[[upstream]]\nname='quay.io'\nca_file='/nowhere/ca'",
+            "upstream[1].ca_file",
+        ),
+        (
+            "[[upstream]]\nname='ghcr.io'\nclient_cert_file='/nowhere/c'\nclient_key_file='/nowhere/k'",
+            "upstream[0].client_cert_file",
+        ),
+        (
+            "[[upstream]]\nname='ghcr.io'\n[[upstream]]\nname='quay.io'\ndocker_config='/nowhere/config.json'",
+            "upstream[1].docker_config",
+        ),
         ("[log]\nlevel='info,=,'", "log.level"),
         ("[metrics]\nlisten='nowhere'", "metrics.listen"),
     ] {

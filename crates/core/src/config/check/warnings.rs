@@ -1,0 +1,232 @@
+//! What works and may hurt.
+
+use std::net::SocketAddr;
+
+use super::super::{Auth, Config, Upstream, guard};
+use crate::platform::Profile;
+use crate::secret::Secret;
+
+/// As the reference says. Whoever has a token can try keys on it, as fast as they like.
+const KEY_CHARACTERS: usize = 32;
+/// Of this one only we can be asked.
+const PATH_SECRET_CHARACTERS: usize = 16;
+
+/// Something that works and may hurt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The path of the key.
+    pub place: String,
+    /// What may happen.
+    pub what: String,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Config {
+    /// What works and may hurt, for `check` and the log at the start.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let warn = &mut |place: String, what: String| warnings.push(Warning { place, what });
+        access(self, warn);
+        for (place, what) in self.guard.warnings() {
+            warn(place.into(), what.into());
+        }
+        secrets(self, warn);
+        logins(self, warn);
+        for (i, upstream) in self.upstream.iter().enumerate() {
+            accounts(self, upstream, &mut |key, what| warn(format!("upstream[{i}].{key}"), what));
+        }
+        warnings
+    }
+}
+
+/// Who may use us, and whether the configuration looks as if it were others.
+fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    // A function is reached by everybody, wherever it listens.
+    let is_reached = !is_loopback(&config.listen) || config.platform != Profile::Server;
+    let is_open = config.clients.auth == Auth::Open;
+    if is_open && config.clients.path_secret.is_none() && is_reached {
+        let what = guard::unrestricted(config).unwrap_or(
+            "anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file",
+        );
+        warn("clients.auth".into(), what.into());
+    }
+    if config.clients.users_file.is_some() && config.clients.auth != Auth::Users {
+        let what = "not used: nobody is asked for one of its passwords, unless auth = \"users\"";
+        warn("clients.users_file".into(), what.into());
+    }
+}
+
+/// What others must not know.
+fn secrets(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    if config.clients.auth != Auth::Open && config.signing_key.is_none() {
+        warn(
+            "signing_key_file".into(),
+            "not set: logins end when this process does, and replicas do not accept each other's".into(),
+        );
+    }
+    let is_short = |secret: Option<&Secret>, least: usize| {
+        secret.is_some_and(|secret| secret.expose().chars().count() < least)
+    };
+    if is_short(config.signing_key.as_ref(), KEY_CHARACTERS) {
+        let place = if config.signing_key_file.is_some() { "signing_key_file" } else { "signing_key" };
+        let what = format!(
+            "shorter than {KEY_CHARACTERS} characters: who has a token can guess it, and then make tokens and read the passwords in them"
+        );
+        warn(place.into(), what);
+    }
+    if is_short(config.clients.path_secret.as_ref(), PATH_SECRET_CHARACTERS) {
+        let what = format!("shorter than {PATH_SECRET_CHARACTERS} characters: it can be guessed");
+        warn("clients.path_secret_file".into(), what);
+    }
+}
+
+/// Where the passwords of clients go.
+fn logins(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    let is_upstream = config.clients.auth == Auth::Upstream;
+    if config.clients.auth != Auth::Open && is_plain(config) {
+        warn(
+            "clients.auth".into(),
+            "clients send their passwords in the clear: set tls.cert_file, or put a server with HTTPS in front and say so by public_url or trusted_proxies".into(),
+        );
+    }
+    let shared = config.upstream.iter().filter(|upstream| upstream.hosts.is_empty()).count();
+    if is_upstream && shared > 1 {
+        warn(
+            "clients.auth".into(),
+            "a client has one login for this host, and it goes to whichever upstream a repository names: give each upstream a virtual host (hosts)".into(),
+        );
+    }
+    if is_upstream && config.cache.offline {
+        let what = "with auth = \"upstream\" nobody is served: only the upstream could say who may read what";
+        warn("cache.offline".into(), what.into());
+    }
+}
+
+/// Whether others than this machine reach us, and nothing tells of HTTPS on the way.
+fn is_plain(config: &Config) -> bool {
+    let is_fronted = config.platform != Profile::Server || !config.trusted_proxies.is_empty();
+    let is_https = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+    !(is_loopback(&config.listen) || is_fronted || is_https || config.tls.cert_file.is_some())
+}
+
+/// What our accounts at an upstream may be used for.
+fn accounts(config: &Config, upstream: &Upstream, warn: &mut dyn FnMut(&str, String)) {
+    let name = &upstream.name;
+    for (j, credential) in upstream.credentials.iter().enumerate() {
+        let mut before = upstream.credentials.iter().take(j).map(|one| (one.prefix.as_str(), &one.username));
+        let is_default = credential.prefix.is_empty() && upstream.username.as_ref() == Some(&credential.username);
+        if is_default || before.any(|one| one == (credential.prefix.as_str(), &credential.username)) {
+            warn(
+                &format!("credentials[{j}]"),
+                format!(
+                    "{} is there twice with different passwords: registries count for each account, not for each token",
+                    credential.username
+                ),
+            );
+        }
+    }
+    let is_open = config.clients.auth == Auth::Open;
+    let stored = upstream.docker_config.is_some() || config.docker_config.is_some();
+    let credential = upstream.username.is_some() || !upstream.credentials.is_empty() || stored;
+    if credential && is_open {
+        warn(
+            "username",
+            format!(
+                "clients need no login, so whoever reaches this proxy reads what our account at {name} may read"
+            ),
+        );
+    }
+    if credential && config.clients.auth == Auth::Upstream {
+        warn("username", format!("not used: with auth = \"upstream\" each client's own login goes to {name}"));
+    }
+    if upstream.push && is_open && credential {
+        warn("push", format!("clients need no login, so whoever reaches this proxy may push to {name} as us"));
+    }
+    if upstream.insecure && upstream.backend.is_none() {
+        warn("insecure", format!("{name} is reached without checking who answers"));
+    }
+}
+
+fn is_loopback(listen: &str) -> bool {
+    listen
+        .parse::<SocketAddr>()
+        .map_or_else(|_| listen.starts_with("localhost:"), |address| address.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Sources;
+    use super::*;
+
+    /// A file of this name holds it.
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    fn places(text: &str) -> Vec<String> {
+        let sources = Sources { text: Some(text), variables: Vec::new(), read: &|path| Ok(path.to_owned()) };
+        Config::load(&sources).unwrap().warnings().into_iter().map(|warning| warning.place).collect()
+    }
+
+    #[test]
+    fn what_is_dangerous_is_said() {
+        let account = "[[upstream]]\nname='x.test'\nurls=['https://x.test']\nusername='u'\npassword='p'\n";
+        assert_eq!(places(""), Vec::<String>::new());
+        assert_eq!(places("listen='0.0.0.0:80'"), ["clients.auth"]);
+        assert_eq!(
+            places("listen='0.0.0.0:80'\n[clients]\npath_secret_file='long-enough-to-be-a-secret'"),
+            Vec::<String>::new()
+        );
+        assert_eq!(places(account), ["upstream[0].username"]);
+        assert_eq!(places(&format!("{account}push=true")), ["upstream[0].username", "upstream[0].push"]);
+        assert_eq!(places("docker_config='f'").len(), 12);
+        assert_eq!(
+            places(&format!("signing_key_file='{KEY}'\n[clients]\nauth='upstream'\n{account}")),
+            ["upstream[0].username"]
+        );
+        assert_eq!(places("[clients]\nauth='users'\nusers_file='u'"), ["signing_key_file"]);
+        assert_eq!(places("[clients]\nauth='upstream'"), ["signing_key_file", "clients.auth"]);
+    }
+
+    #[test]
+    fn a_password_file_that_nobody_is_asked_for_is_said() {
+        assert_eq!(places("[clients]\nusers_file='u'"), ["clients.users_file"]);
+        assert_eq!(
+            places("listen='0.0.0.0:80'\n[clients]\nusers_file='u'"),
+            ["clients.auth", "clients.users_file"]
+        );
+        let users = format!("signing_key_file='{KEY}'\n[clients]\nauth='users'\nusers_file='u'");
+        assert_eq!(places(&users), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_key_that_can_be_guessed_is_said() {
+        assert_eq!(places("signing_key_file='short'"), ["signing_key_file"]);
+        assert_eq!(places(&format!("signing_key='{}'", &KEY[1..])), ["signing_key"]);
+        assert_eq!(places(&format!("signing_key='{KEY}'")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn passwords_that_others_can_read_on_their_way_are_said() {
+        let one = "[[upstream]]\nname='ghcr.io'";
+        let said = |keys: &str, clients: &str| {
+            places(&format!("signing_key_file='{KEY}'\n{keys}\n[clients]\n{clients}\n{one}"))
+        };
+        for clients in ["auth='users'\nusers_file='u'", "auth='upstream'"] {
+            assert_eq!(said("listen='0.0.0.0:80'", clients), ["clients.auth"]);
+            assert_eq!(said("listen='0.0.0.0:80'\npublic_url='http://p.example'", clients), ["clients.auth"]);
+            for keys in [
+                "listen='[::1]:80'",
+                "listen='0.0.0.0:80'\npublic_url='https://p.example'",
+                "listen='0.0.0.0:80'\ntrusted_proxies=['10.0.0.0/8']",
+                "listen='0.0.0.0:80'\ntls={cert_file='c',key_file='k'}",
+                "listen='0.0.0.0:80'\nplatform='cloud-run'",
+            ] {
+                assert_eq!(said(keys, clients), Vec::<String>::new(), "{keys}");
+            }
+        }
+    }
+}
