@@ -15,17 +15,22 @@ use tokio::sync::Semaphore;
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// Logins remembered at once.
 const MAX_REMEMBERED: usize = 1024;
-/// What an unknown user's password is compared with, so that names cannot be told by the time an answer takes.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
+/// Salt and hash that an unknown user's password is compared with.
+const NOBODY: &str = "abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
+/// Rounds of bcrypt, as a power of two. (`htpasswd -B` takes five unless told otherwise.)
+const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
 
 /// The users of a password file.
 #[derive(Clone)]
-pub(crate) struct Htpasswd(HashMap<String, String>);
+pub(crate) struct Htpasswd {
+    users: HashMap<String, String>,
+    costliest: u32,
+}
 
 impl Htpasswd {
     /// Reads `name:hash` lines; only bcrypt is taken (P: `htpasswd -B`).
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut users = HashMap::new();
+        let (mut users, mut costliest) = (HashMap::new(), *COSTS.start());
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -33,15 +38,27 @@ impl Htpasswd {
             }
             let number = index + 1;
             let (name, hash) = line.split_once(':').ok_or_else(|| format!("line {number}: expected name:hash"))?;
-            let is_bcrypt =
-                ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) && hash.len() == 60;
-            if name.is_empty() || !is_bcrypt {
-                return Err(format!("line {number}: expected name and bcrypt hash, as htpasswd -B writes them"));
-            }
+            let cost = cost(hash).filter(|_| !name.is_empty()).ok_or_else(|| {
+                format!("line {number}: expected name and bcrypt hash, as htpasswd -B writes them")
+            })?;
+            costliest = costliest.max(cost);
             users.insert(name.to_owned(), hash.to_owned());
         }
-        Ok(Self(users))
+        Ok(Self { users, costliest })
     }
+
+    /// What an unknown user's password is compared with: it takes as long as a known one's, so that names cannot be
+    /// told by the time of an answer.
+    fn nobody(&self) -> String {
+        format!("$2b${:02}${NOBODY}", self.costliest)
+    }
+}
+
+/// The cost of a hash; `None`: it is not bcrypt's.
+fn cost(hash: &str) -> Option<u32> {
+    let rest = ["$2a$", "$2b$", "$2y$"].iter().find_map(|prefix| hash.strip_prefix(prefix))?;
+    let (cost, _) = rest.split_once('$').filter(|(cost, rest)| (cost.len(), rest.len()) == (2, NOBODY.len()))?;
+    cost.parse().ok().filter(|cost| COSTS.contains(cost))
 }
 
 /// Checks passwords against the file.
@@ -94,8 +111,8 @@ impl Passwords for Users {
             return true;
         }
         let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return false };
-        let known = self.file.0.get(&login.username).cloned();
-        let hash = known.clone().unwrap_or_else(|| NOBODY.to_owned());
+        let known = self.file.users.get(&login.username);
+        let hash = known.cloned().unwrap_or_else(|| self.file.nobody());
         let password = login.password.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let is_right = bcrypt::verify(password.expose(), &hash).unwrap_or(false);
@@ -116,6 +133,8 @@ mod tests {
 
     use super::*;
 
+    const NO_COST: &str = "alice:$2y$99$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
+
     fn basic(username: &str, password: &str) -> Basic {
         Basic { username: username.to_owned(), password: Secret::new(password) }
     }
@@ -132,8 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_user_takes_as_long_as_the_costliest_known_one() {
+        let of = |costs: &[u32]| {
+            let line = |cost: &u32| format!("user{cost}:{}\n", bcrypt::hash("open sesame", *cost).unwrap());
+            Htpasswd::parse(&costs.iter().map(line).collect::<String>()).unwrap().nobody()
+        };
+        for (costs, expected) in [(&[5][..], 5), (&[4, 6, 5], 6), (&[], 4)] {
+            let nobody = of(costs);
+            assert_eq!(cost(&nobody), Some(expected), "{nobody}");
+            // Compared in earnest: what cannot be read is refused at once.
+            assert_eq!(bcrypt::verify("open sesame", &nobody).ok(), Some(false), "{nobody}");
+        }
+    }
+
+    #[test]
     fn other_hashes_are_refused_with_their_line() {
-        for line in ["alice:plain", "alice", ":$2y$10$x", "alice:$apr1$x$y", "alice:{SHA}x"] {
+        for line in ["alice:plain", "alice", ":$2y$10$x", "alice:$apr1$x$y", "alice:{SHA}x", NO_COST] {
             assert!(Htpasswd::parse(&format!("\n{line}")).is_err_and(|what| what.starts_with("line 2")), "{line}");
         }
     }
