@@ -90,7 +90,9 @@ TENCENTCLOUD_BLOCKS = {
     "abort_incomplete_multipart_upload": {"days_after_initiation"},
     "triggers": {"name", "type", "trigger_desc", "cos_region"},
 }
-TERRAFORM = {"depends_on", "count", "for_each", "provider", "lifecycle"}
+# Of Terraform itself: developer.hashicorp.com/terraform/language/resources/terraform-data.
+TERRAFORM_DATA = {"terraform_data": {"input", "triggers_replace"}}
+TERRAFORM = {"depends_on", "count", "for_each", "provider", "lifecycle", "provisioner"}
 
 # monitoring.coreos.com/v1 ServiceMonitor: prometheus-operator's API reference, the part that is used here.
 SERVICE_MONITOR = {

@@ -63,8 +63,14 @@ def aliyun(text):
         memory, cpu = props["memorySize"] / 1024, props["cpu"]
         if not 1 <= memory / cpu <= 4:
             found.append(f"{name}: memory in GB is one to four times the processors, not {memory / cpu}")
-        if str(props["customRuntimeConfig"]["port"]) != props["environmentVariables"].get("PORT"):
+        variables = props["environmentVariables"]
+        if str(props["customRuntimeConfig"]["port"]) != variables.get("PORT"):
             found.append(f"{name}: PORT is another one than the port that is asked")
+        if "REGISTRY_PROXY_CACHE__STORE" in variables:
+            if props["diskSize"] < 10240:
+                found.append(f"{name}: no room for what is on its way into the bucket")
+            if "REGISTRY_BACKEND" in variables:
+                found += around_the_bucket(str(variables))
     return found
 
 
@@ -84,6 +90,7 @@ def serverless(text):
     found = [f"{name} is not there" for name in fields.SCF_REQUIRED - inputs.keys()]
     if document.get("component") != "scf":
         found.append("component is not scf")
+    found += around_the_bucket(str(inputs["environment"]))
     return found + fields.faults(inputs, fields.SCF)
 
 
@@ -116,10 +123,21 @@ def plain(name):
 
 
 def arguments(kind, name, body):
-    if kind not in fields.TENCENTCLOUD:
+    resources = fields.TENCENTCLOUD | fields.TERRAFORM_DATA
+    if kind not in resources:
         return [f"{kind}: not a resource that was looked up"]
-    known = fields.TENCENTCLOUD[kind] | fields.TERRAFORM
-    return inner_arguments(f"{kind}.{name}", body, known)
+    found = inner_arguments(f"{kind}.{name}", body, resources[kind] | fields.TERRAFORM)
+    if kind == "tencentcloud_scf_function":
+        if "terraform_data.package.output" not in str(body.get("zip_file")):
+            found.append(f"{kind}.{name}: a zip of the same name is not deployed anew")
+        found += around_the_bucket(str(body.get("environment")))
+    return found
+
+
+def around_the_bucket(environment):
+    """REGISTRY_BACKEND, which may be added, sends clients to where it redirects, unless this says otherwise."""
+    is_followed = re.search(r"""HANDLE_REDIRECT\W+true""", environment)
+    return [] if is_followed else ["with REGISTRY_BACKEND the bucket is not used"]
 
 
 def inner_arguments(place, body, known):
@@ -175,9 +193,19 @@ class Aliyun(unittest.TestCase):
             ("- PATCH", "- PURGE"),
             ("region: cn-hongkong", "region: cn-hong-kong"),
             ("code: ./code", "coda: ./code"),
+            ("# REGISTRY_PROXY_CACHE__STORE", "REGISTRY_PROXY_CACHE__STORE"),
         ]:
             with self.subTest(new):
                 self.assertNotEqual(aliyun(broken(read("aliyun/s.yaml"), old, new)), [])
+
+    def test_what_stands_in_comments_can_be_used(self):
+        text = broken(read("aliyun/s.yaml"), "# REGISTRY_PROXY_CACHE__STORE", "REGISTRY_PROXY_CACHE__STORE")
+        text = broken(text, "diskSize: 512", "diskSize: 10240")
+        self.assertEqual(aliyun(text), [])
+        for name in ["REGISTRY_BACKEND", "DEFAULT_BACKEND_HOST", "PROXY_REDIRECT", "HANDLE_REDIRECT"]:
+            text = broken(text, f"# {name}: ", f"{name}: ")
+        self.assertNotEqual(aliyun(text), [])
+        self.assertEqual(aliyun(broken(text, 'HANDLE_REDIRECT: "false"', 'HANDLE_REDIRECT: "true"')), [])
 
 
 class Tencent(unittest.TestCase):
@@ -189,18 +217,28 @@ class Tencent(unittest.TestCase):
         path = DEPLOY / "tencent/scf_bootstrap"
         self.assertTrue(path.stat().st_mode & 0o100)
         self.assertTrue(path.read_bytes().startswith(b"#!/bin/sh\n"))
+        for line in ["export PORT=9000", "export REGISTRY_PROXY_PLATFORM=tencent-scf"]:
+            self.assertIn(line, path.read_text().splitlines())
         self.assertNotIn(b"\r", path.read_bytes())
         subprocess.run(["sh", "-n", path], check=True)
 
     def test_wrong_ones_are_found(self):
         text = read("tencent/serverless.yml")
-        for old, new in [("type: web", "type: http"), ("timeout: 900", "timeout: 901"), ("src:", "source:")]:
+        for old, new in [
+            ("type: web", "type: http"),
+            ("timeout: 900", "timeout: 901"),
+            ("src:", "source:"),
+            ('HANDLE_REDIRECT: "true"', 'HANDLE_REDIRECT: "false"'),
+        ]:
             with self.subTest(new):
                 self.assertNotEqual(serverless(broken(text, old, new)), [])
         for old, new in [
             ("mem_size ", "memory   "),
             ("days_after_initiation", "days_after_start"),
             ("var.memory_size", "var.memory"),
+            ("terraform_data.package.output", '"${path.module}/registry-proxy.zip"'),
+            ("triggers_replace", "triggers       "),
+            ('HANDLE_REDIRECT = "true"', 'HANDLE_REDIRECT = "false"'),
             ('resource "tencentcloud_scf_function" "proxy" {', 'resource "tencentcloud_scf_function" "proxy" {{'),
         ]:
             with self.subTest(new), tempfile.TemporaryDirectory() as folder:

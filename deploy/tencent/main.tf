@@ -1,7 +1,7 @@
 # registry-proxy on Tencent SCF. README.md beside this says how; the zip is made by `cargo xtask package tencent`.
 
 terraform {
-  required_version = ">= 1.3"
+  required_version = ">= 1.4"
 
   required_providers {
     tencentcloud = {
@@ -20,6 +20,8 @@ data "tencentcloud_user_info" "me" {}
 locals {
   app_id = data.tencentcloud_user_info.me.app_id
   prefix = "registry-proxy"
+
+  package = filesha256("${path.module}/registry-proxy.zip")
 }
 
 # Layers are too large for the function's answers: clients are sent to links of this bucket.
@@ -97,6 +99,22 @@ resource "tencentcloud_cam_role_policy_attachment" "blobs" {
   policy_id = tencentcloud_cam_policy.blobs.id
 }
 
+# The provider looks at the name of a zip, and not into it: what is packaged anew takes another name. (Where this copy is
+# gone: `terraform apply -replace=terraform_data.package`.)
+resource "terraform_data" "package" {
+  input            = "${path.module}/registry-proxy-${local.package}.zip"
+  triggers_replace = local.package
+
+  provisioner "local-exec" {
+    command = "cp '${path.module}/registry-proxy.zip' '${self.input}'"
+  }
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = "rm -f '${self.output}'"
+  }
+}
+
 resource "tencentcloud_scf_function" "proxy" {
   name              = var.name
   description       = "registry-proxy"
@@ -107,12 +125,15 @@ resource "tencentcloud_scf_function" "proxy" {
   timeout           = 900
   enable_public_net = true
   role              = tencentcloud_cam_role.proxy.name
-  zip_file          = "${path.module}/registry-proxy.zip"
+  zip_file          = terraform_data.package.output
 
   environment = merge({
     REGISTRY_PROXY_CLIENTS__PATH_SECRET = var.path_secret
     REGISTRY_PROXY_CACHE__STORE         = "cos://${tencentcloud_cos_bucket.blobs.bucket}/${local.prefix}?region=${var.region}&endpoint=https://cos.${var.region}.myqcloud.com"
     REGISTRY_PROXY_LOG__FORMAT          = "json"
+
+    # Beside REGISTRY_BACKEND: otherwise its redirects lead clients around the bucket.
+    HANDLE_REDIRECT = "true"
   }, var.environment)
 
   triggers {

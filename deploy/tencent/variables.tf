@@ -22,9 +22,14 @@ variable "path_secret" {
 }
 
 variable "memory_size" {
-  description = "Megabytes, 64 or a multiple of 128."
+  description = "Megabytes, a multiple of 128."
   type        = number
   default     = 256
+
+  validation {
+    condition     = var.memory_size >= 128 && var.memory_size % 128 == 0
+    error_message = "A multiple of 128."
+  }
 }
 
 variable "expiration_days" {
