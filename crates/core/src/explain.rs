@@ -185,7 +185,9 @@ async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Kno
         rule: named.map_or_else(|| "cache.tag_ttl".to_owned(), |rule| format!("cache.tags: {}", rule.pattern)),
         revalidate: rule.to_string(),
         digest: pointer.map(|pointer| pointer.digest.to_string()),
-        confirmed_seconds_ago: pointer.map(|pointer| now.saturating_sub(pointer.confirmed)),
+        confirmed_seconds_ago: pointer
+            .filter(|pointer| pointer.confirmed > 0)
+            .map(|pointer| now.saturating_sub(pointer.confirmed)),
         fresh_seconds: pointer.and_then(|pointer| Some(pointer.due(rule)?.saturating_sub(now))),
         stale_seconds: pointer
             .filter(|pointer| pointer.may_be_stale(stale, now))

@@ -102,7 +102,10 @@ async fn fetch(
         }
         Err(negative) => {
             visit.denied(cache, &negative, endpoint);
-            match known(cache.config().stale_if_error.0).filter(|_| negative.is_outage()) {
+            if !negative.allows_stale() {
+                cache.lists().forget(&asked);
+            }
+            match known(cache.config().stale_if_error.0).filter(|_| negative.allows_stale()) {
                 Some(listed) => Ok((listed.headers, listed.body, Outcome::new(Done::Stale, Why::CannotBeAsked))),
                 None => Err(negative.into_error(missing)),
             }

@@ -18,7 +18,7 @@ use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
 use crate::platform::{Invoke, InvokeError, Moment, Platform, Purpose};
-use crate::route::Place;
+use crate::route::{Endpoint, Place};
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
 
@@ -174,9 +174,24 @@ impl Visit<'_> {
     pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
         match negative {
             Negative::Refused(_) => cache.grants().revoke(&self.claim()),
-            Negative::Missing(_) => cache.set_absent(&self.claim(), reference),
+            Negative::Missing(_) => cache.set_absent(&self.claim(), &self.absent(reference)),
             _ => {}
         }
+    }
+
+    /// Whether this was not found a moment ago.
+    pub(crate) fn is_absent(&self, cache: &Cache, reference: &str) -> bool {
+        cache.is_absent(&self.claim(), &self.absent(reference))
+    }
+
+    /// What was not found: a digest that is no manifest here may be a blob (P-89).
+    fn absent(&self, reference: &str) -> String {
+        let kind = match self.place.endpoint {
+            Endpoint::Manifest(_) => "manifests",
+            Endpoint::Blob(_) | Endpoint::Uploads | Endpoint::Upload => "blobs",
+            Endpoint::Referrers(_) | Endpoint::Tags => "lists",
+        };
+        format!("{kind}/{reference}")
     }
 
     /// Whether the client will not have what is remembered.

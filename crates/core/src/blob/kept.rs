@@ -68,7 +68,7 @@ pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest)
 
 /// Whether there is any use in asking the upstream.
 pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
-    if visit.is_offline() || cache.is_absent(&visit.claim(), digest.as_str()) {
+    if visit.is_offline() || visit.is_absent(cache, digest.as_str()) {
         return Err(Error::BlobUnknown);
     }
     Ok(())

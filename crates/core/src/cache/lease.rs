@@ -5,13 +5,14 @@
 //! commit the same bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Cache, Key};
+use super::{Cache, Key, millis};
 use crate::digest::Digest;
-use crate::platform::When;
+use crate::platform::{StoreError, When};
 
 /// How long a lease holds if nobody renews it: as long others wait for one that died.
 const LIFE_SECONDS: u64 = 10;
@@ -19,6 +20,8 @@ const LIFE_SECONDS: u64 = 10;
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
+/// How long a store that would not take a lease is not asked for one.
+const REST: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
@@ -39,18 +42,24 @@ pub(crate) enum Leased {
 impl Cache {
     /// Asks for the right to fetch a blob.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        if !self.store.abilities().is_shared {
+        if !self.store.abilities().is_shared
+            || millis(self.clock.now()) < self.leases_rest_until.load(Ordering::Relaxed)
+        {
             return Leased::Ours(None);
         }
         let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
-            match self.ask("lease", self.store.write(&key, self.lease_record(), When::Absent)).await {
-                None => return Leased::Ours(None),
-                Some(true) => return Leased::Ours(Some(self.hold(key))),
-                Some(false) => {}
+            match self.ask_quietly("lease", self.store.write(&key, self.lease_record(), When::Absent)).await {
+                Ok(Some(true)) => return Leased::Ours(Some(self.hold(key))),
+                Ok(Some(false)) => {}
+                Ok(None) => return Leased::Ours(None),
+                Err(error) => {
+                    self.no_lease(&error);
+                    return Leased::Ours(None);
+                }
             }
-            let record = self.ask("lease", self.store.read(&key)).await.flatten();
+            let record = self.ask_quietly("lease", self.store.read(&key)).await.unwrap_or_default().flatten();
             let until = record.as_deref().and_then(|record| std::str::from_utf8(record).ok()?.parse::<u64>().ok());
             // Longer than a lease can hold is a clock gone wrong; it does not keep everybody waiting.
             if until.is_some_and(|until| now < until && until <= now.saturating_add(2 * LIFE_SECONDS)) {
@@ -58,6 +67,18 @@ impl Cache {
             }
         }
         Leased::Ours(None)
+    }
+
+    /// Some stores cannot write only where nothing is, or may not write leases: they are asked for none, for a while, and
+    /// keep everything else.
+    fn no_lease(&self, error: &StoreError) {
+        if matches!(error, StoreError::Denied(_) | StoreError::Failed(_)) {
+            self.leases_rest_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
+            tracing::warn!(
+                error = std::error::Error::source(error).map(tracing::field::display),
+                "the cache takes no lease: {error}; for an hour this process fetches without asking whether another does"
+            );
+        }
     }
 
     /// Holds a lease, and renews it until it is dropped.
@@ -70,10 +91,12 @@ impl Cache {
                 if while_held.strong_count() == 0 {
                     return;
                 }
-                let _ = cache.ask("lease", cache.store.write(&renewed, cache.lease_record(), When::Always)).await;
+                let _ = cache
+                    .ask_quietly("lease", cache.store.write(&renewed, cache.lease_record(), When::Always))
+                    .await;
                 if while_held.strong_count() == 0 {
                     // It was given up while it was being written.
-                    cache.ask("remove", cache.store.remove(&renewed)).await;
+                    let _ = cache.ask_quietly("lease", cache.store.remove(&renewed)).await;
                     return;
                 }
             }
@@ -92,7 +115,7 @@ impl Drop for Lease {
         let (cache, key, busy) = (Arc::clone(&self.cache), self.key.clone(), self.cache.busy());
         self.cache.tasks.spawn(Box::pin(async move {
             let _busy = busy;
-            cache.ask("remove", cache.store.remove(&key)).await;
+            let _ = cache.ask_quietly("lease", cache.store.remove(&key)).await;
         }));
     }
 }

@@ -52,7 +52,12 @@ impl Lists {
         self.0.insert(asked, listed);
     }
 
-    /// Forgets them all: something was pushed.
+    /// Forgets one: its upstream has said no.
+    pub(crate) fn forget(&self, asked: &Asked) {
+        self.0.remove(asked);
+    }
+
+    /// Forgets them all: something was pushed, or is to be asked for anew.
     pub(crate) fn clear(&self) {
         self.0.clear();
     }

@@ -1,6 +1,7 @@
 //! What is kept, under which name, for how long, and for whom: the typed face of a [`Store`], with a tier in memory
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
+mod busy;
 mod evict;
 mod grants;
 mod house;
@@ -10,8 +11,11 @@ mod keys;
 mod lease;
 mod lists;
 mod memory;
+mod notes;
 mod record;
+mod records;
 mod room;
+mod store;
 mod survey;
 mod tag;
 mod uploads;
@@ -19,10 +23,9 @@ mod usage;
 mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
@@ -36,24 +39,24 @@ pub(crate) use self::house::Cleared;
 pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::lists::{Listed, Lists};
+use self::notes::Turns;
 pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
 use self::room::Room;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
+use self::verify::UnderWay;
 use crate::body::Body;
 use crate::config;
 use crate::digest::Digest;
-use crate::flight::Flights;
-use crate::name::RepositoryName;
 use crate::platform::{
-    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks, When, within,
+    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks,
 };
 use crate::telemetry;
 
-/// How long a store that failed is left alone.
-const REST: Duration = Duration::from_secs(5);
 /// How long a store may take for anything but the bytes themselves.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a blob that could not be read is left alone.
+const UNREAD: Duration = Duration::from_mins(1);
 /// What an entry of a small table takes, about, with its key.
 const ENTRY_BYTES: u64 = 300;
 
@@ -65,14 +68,18 @@ pub(crate) struct Cache {
     tasks: Arc<dyn Tasks>,
     /// The longest blob that may lie on the instance's disk on its way into a bucket.
     max_scratch: u64,
+    /// Whether requests may do each other's work.
+    shares_io: bool,
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     pointers: Memory<Key, Pointer>,
     proofs: Memory<Key, Proof>,
+    turns: Turns,
     /// Blobs whose bytes have been held against their digest, in the state in which they were.
     verified: Memory<Digest, Mark>,
-    /// Blobs that were found not to have their digest, in that state: they are on their way out.
-    distrusted: Memory<Digest, Mark>,
-    verifying: Flights<Digest, bool>,
+    /// Blobs that are not served in that state until then: they do not have their digest and are on their way out, or
+    /// could not be read.
+    distrusted: Memory<Digest, (Mark, Moment)>,
+    verifying: UnderWay,
     grants: Grants,
     lists: Lists,
     absent: Memory<(Claim, Box<str>), Moment>,
@@ -81,6 +88,8 @@ pub(crate) struct Cache {
     busy: (AtomicUsize, event_listener::Event),
     /// Until when the store is left alone, in milliseconds on the clock.
     rests_until: AtomicU64,
+    /// Until when it is asked for no lease.
+    leases_rest_until: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -104,120 +113,27 @@ impl Cache {
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
             max_scratch: platform.limits.max_scratch.unwrap_or(u64::MAX),
+            shares_io: platform.limits.shares_io,
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
             pointers: Memory::new(entries),
             proofs: Memory::new(entries),
+            turns: Turns::default(),
             verified: Memory::new(entries),
             distrusted: Memory::new(1000),
-            verifying: Flights::new(platform.limits.shares_io),
+            verifying: UnderWay::default(),
             grants: Grants::new(entries),
             lists: Lists::new(bytes / 8),
             absent: Memory::new(1000),
             room: Arc::new(Room::new()),
             busy: Default::default(),
             rests_until: AtomicU64::new(0),
+            leases_rest_until: AtomicU64::new(0),
         })
     }
 
     /// Its configuration.
     pub(crate) fn config(&self) -> &config::Cache {
         &self.config
-    }
-
-    /// A manifest by digest.
-    pub(crate) async fn manifest(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
-        let key = Key::manifest(digest);
-        if let Some(manifest) = self.manifests.get(digest) {
-            self.store.used(&key);
-            return Some(manifest);
-        }
-        let record = self.ask("read", self.store.read(&key)).await??;
-        let Some(manifest) = StoredManifest::from_record(digest, &record).map(Arc::new) else {
-            tracing::error!(%key, "a stored manifest does not have its digest any more; it is thrown away");
-            telemetry::corrupt("manifest");
-            self.ask("remove", self.store.remove(&key)).await;
-            return None;
-        };
-        self.manifests.insert(digest.clone(), Arc::clone(&manifest));
-        Some(manifest)
-    }
-
-    /// Keeps a manifest that an upstream gave for this repository, and that it names its children. In memory at once, in
-    /// the store soon; first the bytes, then what leads to them, so that a crash leaves nothing that leads nowhere.
-    pub(crate) fn keep_manifest(
-        self: &Arc<Self>,
-        upstream: &str,
-        repository: &RepositoryName,
-        manifest: &Arc<StoredManifest>,
-        pointer: Option<(Key, Pointer)>,
-    ) {
-        let mut records = vec![(Key::manifest(&manifest.digest), manifest.to_record())];
-        self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
-        let children = manifest.children();
-        let named = children.iter().map(|child| (child, Proof::Named));
-        for (digest, proof) in named.chain([(&manifest.digest, Proof::Shown)]) {
-            let key = Key::link(upstream, repository, digest);
-            if self.proofs.get(&key).is_none_or(|known| known < proof) {
-                self.proofs.insert(key.clone(), proof);
-                records.push((key, proof.to_record()));
-            }
-        }
-        if let Some((key, pointer)) = pointer {
-            self.pointers.insert(key.clone(), pointer.clone());
-            records.push((key, pointer.to_record().into()));
-        }
-        self.write_soon(records);
-    }
-
-    /// Where a tag points.
-    pub(crate) async fn pointer(&self, key: &Key) -> Option<Pointer> {
-        if let Some(pointer) = self.pointers.get(key) {
-            return Some(pointer);
-        }
-        let record = self.ask("read", self.store.read(key)).await??;
-        let pointer = Pointer::from_record(&record)?;
-        self.pointers.insert(key.clone(), pointer.clone());
-        Some(pointer)
-    }
-
-    /// An upstream has said where a tag points.
-    pub(crate) fn point(self: &Arc<Self>, key: Key, pointer: Pointer) {
-        let record = pointer.to_record().into();
-        self.pointers.insert(key.clone(), pointer);
-        self.write_soon(vec![(key, record)]);
-    }
-
-    /// An upstream has said that there is no such thing any more.
-    pub(crate) async fn forget(&self, key: &Key) {
-        self.pointers.remove(key);
-        self.proofs.remove(key);
-        self.ask("remove", self.store.remove(key)).await;
-    }
-
-    /// How it is known that a repository has a digest.
-    pub(crate) async fn proof(
-        &self,
-        upstream: &str,
-        repository: &RepositoryName,
-        digest: &Digest,
-    ) -> Option<Proof> {
-        let key = Key::link(upstream, repository, digest);
-        if let Some(proof) = self.proofs.get(&key) {
-            return Some(proof);
-        }
-        let record = self.ask("read", self.store.read(&key)).await??;
-        let proof = Proof::from_record(&record)?;
-        self.proofs.insert(key, proof);
-        Some(proof)
-    }
-
-    /// An upstream has shown a digest in a repository.
-    pub(crate) fn prove(self: &Arc<Self>, upstream: &str, repository: &RepositoryName, digest: &Digest) {
-        let key = Key::link(upstream, repository, digest);
-        if self.proofs.get(&key) != Some(Proof::Shown) {
-            self.proofs.insert(key.clone(), Proof::Shown);
-            self.write_soon(vec![(key, Proof::Shown.to_record())]);
-        }
     }
 
     /// Who has been let in where.
@@ -258,12 +174,13 @@ impl Cache {
     /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
     pub(crate) async fn right_length(self: &Arc<Self>, digest: &Digest) -> Option<u64> {
         let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        let is_verified = || self.trusts(digest, &stat.mark);
-        let is_right = is_verified()
-            || !self.is_distrusted(digest, &stat)
-                && self.verifying.join(digest, || self.verify(digest)).await
-                && is_verified();
-        is_right.then_some(stat.length)
+        if !self.trusts(digest, &stat.mark) {
+            if self.is_distrusted(digest, &stat) {
+                return None;
+            }
+            self.verify_in_time(digest).await;
+        }
+        self.trusts(digest, &stat.mark).then_some(stat.length)
     }
 
     /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
@@ -284,26 +201,10 @@ impl Cache {
             return Some(Found { body: Body::stream(verifying, Some(stat.length)), stat });
         }
         drop(found);
-        let is_right = self.verifying.join(digest, || self.verify(digest)).await;
-        let found = if is_right { self.ask("open", self.store.open(&key, part)).await?? } else { return None };
-        // Whatever it is now: it is not what was verified.
-        (self.verified.get(digest).as_ref() == Some(&found.stat.mark)).then_some(found)
-    }
-
-    /// Reads a stored blob to its end and holds it against its digest.
-    async fn verify(self: &Arc<Self>, digest: &Digest) -> bool {
-        let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else {
-            return false;
-        };
-        let Found { stat, body } = found;
-        let Some(verifying) = verify::Verifying::new(Arc::clone(self), digest, &stat, body) else { return false };
-        let mut body = Body::stream(verifying, Some(stat.length));
-        while let Some(piece) = body.chunk().await {
-            if piece.is_err() {
-                return false;
-            }
-        }
-        self.verified.get(digest) == Some(stat.mark)
+        self.verify_in_time(digest).await;
+        let found = self.ask("open", self.store.open(&key, part)).await??;
+        // Otherwise, whatever it is now: it is not what was verified.
+        self.trusts(digest, &found.stat.mark).then_some(found)
     }
 
     /// Whether a stored blob is known to have its digest.
@@ -318,7 +219,8 @@ impl Cache {
     }
 
     fn is_distrusted(&self, digest: &Digest, stat: &platform::Stat) -> bool {
-        self.distrusted.get(digest).as_ref() == Some(&stat.mark)
+        let distrusted = self.distrusted.get(digest);
+        distrusted.is_some_and(|(mark, until)| mark == stat.mark && self.clock.now() < until)
     }
 
     /// A stored blob does not have its digest any more.
@@ -328,11 +230,18 @@ impl Cache {
         telemetry::corrupt("blob");
         self.verified.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.
-        self.distrusted.insert(digest.clone(), mark);
+        self.distrusted.insert(digest.clone(), (mark, Moment(Duration::MAX)));
         let cache = Arc::clone(self);
         self.tasks.spawn(Box::pin(async move {
             cache.ask("remove", cache.store.remove(&key)).await;
         }));
+    }
+
+    /// A stored blob cannot be read: it may be whole all the same, and stays. Meanwhile it is served from elsewhere.
+    fn unread(&self, digest: &Digest, mark: Mark) {
+        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read to its end; it is left alone for a while");
+        telemetry::store_failed("read", "unreadable");
+        self.distrusted.insert(digest.clone(), (mark, self.clock.now().after(UNREAD)));
     }
 
     /// Room for a blob that arrives; `None`: it must pass by.
@@ -399,91 +308,11 @@ impl Cache {
         Ok(body)
     }
 
-    /// The store does not have it any more: neither has memory.
-    pub(crate) fn lost(&self, key: &Key) {
-        match key.kind() {
-            Some(Kind::Blob(digest)) => drop(self.verified.remove(&digest)),
-            Some(Kind::Manifest(digest)) => drop(self.manifests.remove(&digest)),
-            Some(Kind::Tag { .. }) => drop(self.pointers.remove(key)),
-            Some(Kind::Link { .. }) => drop(self.proofs.remove(key)),
-            Some(Kind::Lease { .. } | Kind::Ingest(_) | Kind::Usage { .. }) | None => {}
-        }
-    }
-
     /// A fill has put a blob it verified into the store.
     pub(crate) async fn committed(&self, digest: &Digest) {
         if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
             self.trust(digest, stat.mark);
         }
-    }
-
-    /// Says that the store failed, and leaves it alone for a while.
-    pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
-        telemetry::store_failed(what, error.why());
-        if matches!(error, StoreError::Full) {
-            self.room.lacks(1);
-        }
-        // What lacks is room, or a right: reading goes on.
-        if matches!(error, StoreError::TimedOut | StoreError::Failed(_)) {
-            self.rests_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
-        }
-        tracing::warn!(
-            what,
-            error = std::error::Error::source(error).map(tracing::field::display),
-            "{error}; going on without it"
-        );
-    }
-
-    /// Asks the store, within a deadline. `None`: it failed, or failed a moment ago.
-    async fn ask<T>(&self, what: &'static str, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-        if millis(self.clock.now()) < self.rests_until.load(Ordering::Relaxed) {
-            return None;
-        }
-        let answer = within(&*self.clock, DEADLINE, answer).await.unwrap_or(Err(StoreError::TimedOut));
-        answer.map_err(|error| self.failed(what, &error)).ok()
-    }
-
-    /// Held while something is on its way into the store that no client waits for.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.0.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
-    }
-
-    /// Waits until what is on its way into the store is there, or for `limit`.
-    pub(crate) async fn settle(&self, limit: Duration) {
-        let settled = async {
-            loop {
-                let listener = self.busy.1.listen();
-                if self.busy.0.load(Ordering::Relaxed) == 0 {
-                    return;
-                }
-                listener.await;
-            }
-        };
-        // What takes longer is fetched again.
-        let _ = within(&*self.clock, limit, settled).await;
-    }
-
-    fn write_soon(self: &Arc<Self>, records: Vec<(Key, Bytes)>) {
-        let (cache, busy) = (Arc::clone(self), self.busy());
-        self.tasks.spawn(Box::pin(async move {
-            let _busy = busy;
-            for (key, value) in records {
-                if cache.ask("write", cache.store.write(&key, value, When::Always)).await.is_none() {
-                    return;
-                }
-            }
-        }));
-    }
-}
-
-/// Something on its way into the store.
-pub(crate) struct Busy(Arc<Cache>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.busy.0.fetch_sub(1, Ordering::Relaxed);
-        self.0.busy.1.notify(usize::MAX);
     }
 }
 

@@ -48,6 +48,11 @@ impl Pointer {
         limit_seconds > 0 && now.saturating_sub(self.confirmed) <= limit_seconds
     }
 
+    /// The same, where nobody has said so lately: due, and too old to be stale, until its upstream says so again.
+    pub(crate) fn unconfirmed(&self) -> Self {
+        Self { digest: self.digest.clone(), confirmed: 0 }
+    }
+
     /// As a record.
     pub(crate) fn to_record(&self) -> Vec<u8> {
         let record = Record { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed };

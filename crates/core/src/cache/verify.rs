@@ -1,18 +1,84 @@
 //! A stored blob on its way to a client, held against its digest while it goes: the first time after a start, and
 //! whenever the stored bytes may have changed. Its last piece is withheld until the digest agrees, so that what rotted
 //! on a disk is never served whole, and not at all a second time.
+//!
+//! A part of it, or its length, is given out only after all of it was read so. That goes on beside all requests: whoever
+//! gives up does not make the next begin anew.
 
+use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::Cache;
+use super::{Cache, Key};
 use crate::body::{Body, BodyError};
 use crate::digest::{Digest, Hasher};
-use crate::platform::{Mark, Stat};
+use crate::platform::{Found, Mark, Stat, within};
+use crate::sync::{Event, Mutex, MutexGuard};
+
+/// Stored blobs that are being read for no client.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    digests: Mutex<HashSet<Digest>>,
+    ended: Event,
+}
+
+impl UnderWay {
+    fn digests(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn end_of(&self, digest: &Digest) {
+        loop {
+            let listener = self.ended.listen();
+            if !self.digests().contains(digest) {
+                return;
+            }
+            listener.await;
+        }
+    }
+}
+
+/// Held while a stored blob is read.
+struct Reading {
+    cache: Arc<Cache>,
+    digest: Digest,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.cache.verifying.digests().remove(&self.digest);
+        self.cache.verifying.ended.notify(usize::MAX);
+    }
+}
+
+impl Cache {
+    /// Has a stored blob read to its end and held against its digest; waits for that, but no longer than `fill.wait`.
+    pub(super) async fn verify_in_time(self: &Arc<Self>, digest: &Digest) {
+        let limit = self.config.fill.wait.0;
+        if !self.shares_io {
+            let _ = within(&*self.clock, limit, self.verify(digest)).await;
+            return;
+        }
+        if self.verifying.digests().insert(digest.clone()) {
+            let reading = Reading { cache: Arc::clone(self), digest: digest.clone() };
+            self.tasks.spawn(Box::pin(async move { reading.cache.verify(&reading.digest).await }));
+        }
+        let _ = within(&*self.clock, limit, self.verifying.end_of(digest)).await;
+    }
+
+    /// Reads a stored blob to its end. What comes of it is remembered, or was wrong.
+    async fn verify(self: &Arc<Self>, digest: &Digest) {
+        let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else { return };
+        let Found { stat, body } = found;
+        let Some(verifying) = Verifying::new(Arc::clone(self), digest, &stat, body) else { return };
+        let mut body = Body::stream(verifying, Some(stat.length));
+        while let Some(Ok(_)) = body.chunk().await {}
+    }
+}
 
 pub(super) struct Verifying {
     cache: Arc<Cache>,
@@ -41,12 +107,11 @@ impl Verifying {
         })
     }
 
-    /// The end, or what cannot be read on.
-    fn wrong(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// The end, before its time.
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.hasher = None;
         let missing_bytes =
             self.held.take().map_or(self.missing_bytes, |held| self.missing_bytes + held.len() as u64);
-        self.cache.distrust(&self.digest, self.mark.clone());
         Poll::Ready(Some(Err(BodyError::Short { missing_bytes })))
     }
 }
@@ -81,13 +146,17 @@ impl http_body::Body for Verifying {
                 None => {
                     let is_right = this.hasher.take().is_some_and(|hasher| hasher.is(&this.digest));
                     if !is_right || this.missing_bytes > 0 {
-                        return this.wrong();
+                        this.cache.distrust(&this.digest, this.mark.clone());
+                        return this.end();
                     }
                     this.cache.trust(&this.digest, this.mark.clone());
                     return Poll::Ready(this.held.take().map(|last| Ok(Frame::data(last))));
                 }
-                // A disk that cannot be read is no better than one that lies.
-                Some(Err(_)) => return this.wrong(),
+                // Of a disk or of a connection: the bytes may be right all the same.
+                Some(Err(_)) => {
+                    this.cache.unread(&this.digest, this.mark.clone());
+                    return this.end();
+                }
             }
         }
     }

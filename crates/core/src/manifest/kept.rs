@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::name::Reference;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::within;
-use crate::upstream::{Failure, Negative, UpstreamText};
+use crate::upstream::{Failure, Identity, Negative, UpstreamText};
 use crate::visit::Visit;
 
 /// A pull that would have counted, and did not.
@@ -61,6 +61,7 @@ async fn by_digest(
             fetch(visit, reference, accept).await?;
         }
         visit.shown(cache, Some(digest));
+        cache.link_manifest(visit.upstream.name(), &visit.place.name, kept, None);
         return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::AccessConfirmed)));
     }
     if visit.is_head() {
@@ -104,18 +105,37 @@ async fn by_tag(
             found.map(|found| (found, Outcome::new(Done::Filled, Why::TagAbsent)))
         }
     };
-    match (asked, kept) {
-        (Err(negative), Some((pointer, kept))) if negative.is_outage() && visit.is_let_in(cache) => {
-            if may_be_stale(visit, cache, pointer, kept).await {
-                return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
-            }
-            Err(negative)
-        }
-        (Err(Negative::Missing(text)), Some(_)) => {
-            cache.forget(&key).await;
-            Err(Negative::Missing(text))
-        }
-        (asked, _) => asked,
+    let negative = match asked {
+        Ok(found) => return Ok(found),
+        Err(negative) => negative,
+    };
+    if let Some((pointer, kept)) = kept
+        && negative.allows_stale()
+        && visit.is_let_in(cache)
+        && may_be_stale(visit, cache, pointer, kept).await
+    {
+        return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
+    }
+    if let Some(pointer) = &known.pointer {
+        disown(visit, cache, &key, pointer, &negative).await;
+    }
+    Err(negative)
+}
+
+/// What an upstream's no means for where a tag pointed: no outage that comes later brings that back.
+async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, key: &Key, pointer: &Pointer, negative: &Negative) {
+    match (negative, visit.identity) {
+        (Negative::Missing(_), _) => cache.forget(key).await,
+        // Our credentials ask for everybody. A client's own refusal is not the others': there the grants decide.
+        (Negative::Refused(_), Identity::Ours) => cache.point(key.clone(), pointer.unconfirmed()),
+        (
+            Negative::Refused(_)
+            | Negative::Limited { .. }
+            | Negative::Unsatisfiable { .. }
+            | Negative::Declined(..)
+            | Negative::Failed(_),
+            _,
+        ) => {}
     }
 }
 
@@ -150,24 +170,24 @@ async fn revalidate(
         return Ok((found, outcome));
     };
     let digest = looked.digest;
-    cache.prove(visit.upstream.name(), &visit.place.name, &digest);
+    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+    cache.prove(upstream, repository, &digest);
     if digest == pointer.digest {
         cache.point(key.clone(), Pointer { digest, confirmed });
         return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::TagUnchanged)));
     }
     if let Some(other) = cache.manifest(&digest).await {
-        cache.point(key.clone(), Pointer { digest, confirmed });
+        cache.link_manifest(upstream, repository, &other, Some((key.clone(), Pointer { digest, confirmed })));
         return Ok((of_kept(&other), Outcome::new(Done::Revalidated, Why::TagKnown)));
     }
     if is_spared(visit, cache, pointer, kept).await {
         return Ok((of_kept(kept), SPARED));
     }
-    let found = fetch_once(visit, cache, &Reference::Digest(digest.clone()), accept, None).await?;
-    cache.point(key.clone(), Pointer { digest, confirmed });
+    let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(key)).await?;
     Ok((found, Outcome::new(Done::Filled, Why::TagChanged)))
 }
 
-/// Fetches and keeps; once however many ask.
+/// Fetches and keeps, with where the tag points by which it is wanted; once however many ask.
 async fn fetch_once(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
@@ -191,7 +211,9 @@ async fn fetch_once(
         }
         Ok(found)
     };
-    let found = visit.questions.fetches.join(&(visit.claim(), reference.as_str().into()), work).await?;
+    // Two tags of one digest are two questions: each is written down with its manifest.
+    let wanted = tag.map_or(reference.as_str(), Key::as_str);
+    let found = visit.questions.fetches.join(&(visit.claim(), wanted.into()), work).await?;
     visit.shown(cache, Some(&found.digest));
     Ok(found)
 }
@@ -205,7 +227,7 @@ pub(crate) async fn may_be_stale(
 ) -> bool {
     let (limit, now) = (cache.config().stale_if_error.0.as_secs(), visit.platform.clock.unix_seconds());
     // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
-    pointer.may_be_stale(limit, now) && has_blobs(cache, kept).await
+    pointer.may_be_stale(limit, now) && has_blobs(visit, cache, kept).await
 }
 
 /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
@@ -216,20 +238,21 @@ async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kep
         && may_be_stale(visit, cache, pointer, kept).await
 }
 
-/// Whether the image can be pulled from here: its blobs, or those of one of its platforms.
-async fn has_blobs(cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
+/// Whether this client can pull the image from here: its blobs, or those of one of its platforms.
+async fn has_blobs(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
     let children = manifest.children();
     for blob in &children.blobs {
-        if cache.blob_length(blob).await.is_none() {
+        if cache.blob_length(blob).await.is_none() || !visit.may_have(cache, blob).await {
             return false;
         }
     }
     if children.manifests.is_empty() {
         return true;
     }
-    for child in &children.manifests {
-        if let Some(child) = cache.manifest(child).await
-            && Box::pin(has_blobs(cache, &child)).await
+    for digest in &children.manifests {
+        if let Some(child) = cache.manifest(digest).await
+            && visit.may_have(cache, digest).await
+            && Box::pin(has_blobs(visit, cache, &child)).await
         {
             return true;
         }

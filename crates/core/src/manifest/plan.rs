@@ -32,7 +32,7 @@ pub(crate) struct Known {
 
 /// Looks.
 pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> Known {
-    if cache.is_absent(&visit.claim(), reference.as_str()) && !visit.wants_it_new() {
+    if visit.is_absent(cache, reference.as_str()) && !visit.wants_it_new() {
         return Known { pointer: None, manifest: None, plan: Plan::Missing("not found a moment ago") };
     }
     match reference {

@@ -104,7 +104,7 @@ reasons! {
     UnknownUpload = "unknown upload", [Refused], "An upload session that is not ours, of another repository, or too old.";
     RangeNotSatisfiable = "range not satisfiable", [Refused], "The range begins beyond the end.";
     SeveralRanges = "several ranges", [Refused], "Several ranges in one request.";
-    TooLarge = "too large", [Refused, Failed, Stale], "Larger than a limit: what the client sent (refused), or the upstream.";
+    TooLarge = "too large", [Refused, Failed], "Larger than a limit: what the client sent (refused), or the upstream.";
     ManifestTooLarge = "manifest too large", [Refused], "A pushed manifest is larger than `limits.manifest`.";
     RequestBroke = "request broke off", [Refused], "The client's body ended short.";
     TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for an answer.";
@@ -124,12 +124,12 @@ reasons! {
     UpstreamError = "upstream error", [Failed, Stale], "5xx.";
     Broke = "upstream connection broke", [Failed, Stale], "The connection broke.";
     Busy = "max_connections in use", [Failed, Stale], "`max_connections` of the upstream are in use.";
-    Coded = "upstream sent coded bytes", [Failed, Stale], "It compresses although asked not to.";
-    DigestMismatch = "digest mismatch", [Failed, Stale], "The bytes do not have their digest.";
-    NoManifest = "no manifest", [Failed, Stale], "What it sent is no manifest.";
-    RedirectRefused = "redirect refused", [Failed, Stale], "It redirects where we do not go; the log says where.";
-    RealmNotTrusted = "realm not trusted", [Failed, Stale], "Its token server may not have our password: `realms`.";
-    Unusable = "upstream answer unusable", [Failed, Stale], "Its answer makes no sense; the log says why.";
+    Coded = "upstream sent coded bytes", [Failed], "It compresses although asked not to.";
+    DigestMismatch = "digest mismatch", [Failed], "The bytes do not have their digest.";
+    NoManifest = "no manifest", [Failed], "What it sent is no manifest.";
+    RedirectRefused = "redirect refused", [Failed], "It redirects where we do not go; the log says where.";
+    RealmNotTrusted = "realm not trusted", [Failed], "Its token server may not have our password: `realms`.";
+    Unusable = "upstream answer unusable", [Failed], "Its answer makes no sense; the log says why.";
 
     ClientLeft = "client left", [Abandoned], "The client closed its connection, or cancelled, before its answer began.";
 }

@@ -140,7 +140,7 @@ impl Upstream {
                 failure_of(&error)
             })?;
             let (head, body) = response.into_parts();
-            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Nonsense("token answer broke off"))?;
+            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Broken)?;
             Ok::<_, Failure>((head, body))
         })
         .await;

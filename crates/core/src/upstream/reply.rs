@@ -82,6 +82,21 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether it could not be asked, or could not answer.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable | Self::TimedOut | Self::Resting | Self::Broken | Self::Busy => true,
+            Self::Status(status) => status.is_server_error(),
+            Self::Coded
+            | Self::DigestMismatch
+            | Self::NoManifest
+            | Self::TooLarge
+            | Self::Redirect(_)
+            | Self::RealmNotTrusted
+            | Self::Nonsense(_) => false,
+        }
+    }
+
     /// A few words for header, log and metrics.
     pub fn why(&self) -> Why {
         match self {
@@ -191,6 +206,16 @@ impl Negative {
     /// Whether the upstream could not answer, so that what was known before may still hold (P-87).
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Limited { .. } | Self::Failed(_))
+    }
+
+    /// Whether what was known before may be served in its place: it was silent, broken or busy (P-87). An answer that we
+    /// cannot use is an answer all the same.
+    pub fn allows_stale(&self) -> bool {
+        match self {
+            Self::Limited { .. } => true,
+            Self::Failed(failure) => failure.is_silence(),
+            Self::Missing(_) | Self::Refused(_) | Self::Unsatisfiable { .. } | Self::Declined(..) => false,
+        }
     }
 
     /// The error to answer with. `missing` is what a 404 means here.

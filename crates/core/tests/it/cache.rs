@@ -210,6 +210,18 @@ async fn not_found_is_remembered_for_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_manifest_that_is_a_blob_is_found_as_one() {
+    let lab = Fixture::caching("");
+    let (manifest, layer) = image(&lab, "1");
+    for (wrong, right) in [("manifests", "blobs"), ("blobs", "manifests")] {
+        let digest = if right == "blobs" { &layer } else { &manifest };
+        assert_eq!(lab.get(&format!("/v2/a/b/{wrong}/{digest}")).await.status, 404, "{wrong}");
+        assert_eq!(lab.get(&format!("/v2/a/b/{right}/{digest}")).await.status, 200, "P-89: {right}");
+        assert_eq!(lab.head(&format!("/v2/a/b/{right}/{digest}")).await.status, 200, "P-89: {right}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_never_kept_does_not_say_that_there_is_no_store() {
     let lab = Fixture::caching(&upstream("push=true\nredirects='pass'"));
     let (digest, layer) = image(&lab, "1");

@@ -1,5 +1,7 @@
 //! A proxy before a registry, set up in one line, and clients that ask it.
 
+mod troubled;
+
 use std::future::{Future, IntoFuture};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,6 +20,7 @@ use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Sleep, Store
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
+pub(crate) use self::troubled::{Trouble, TroubledStore};
 use crate::clock::{TokioClock, TokioTasks};
 use crate::invariants;
 

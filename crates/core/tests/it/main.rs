@@ -24,5 +24,7 @@ mod push;
 mod record;
 mod redirects;
 mod routing;
+mod stale;
 mod stores;
 mod tokens;
+mod troubles;

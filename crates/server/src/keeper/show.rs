@@ -26,7 +26,7 @@ struct State {
     place: String,
     images: Vec<Image>,
     drawn: Option<Instant>,
-    /// Something was wrong, or nobody reads what is written.
+    /// Something was wrong or could not be read, or nobody reads what is written.
     has_failed: bool,
 }
 
@@ -47,7 +47,7 @@ impl Show {
             return;
         }
         self.wipe(&mut state);
-        if let Event::Wrong(_) = event {
+        if let Event::Wrong(_) | Event::Unread(_) = event {
             state.has_failed = true;
         }
         if self.is_json {
@@ -59,6 +59,7 @@ impl Show {
             Event::Progress(..) => {}
             Event::Image(image) => state.images.push(image),
             Event::Wrong(key) => state.print(&format!("wrong, thrown away: {key}\n")),
+            Event::Unread(key) => state.print(&format!("not read to its end, kept: {key}\n")),
             Event::Stat(stat) => {
                 let text = of_stat(&stat, &state.place);
                 state.print(&text);
@@ -146,6 +147,9 @@ fn of_verified(verified: &Verified) -> String {
         verified.manifests,
         verified.wrong
     );
+    if verified.unread > 0 {
+        let _ = write!(text, "; {} not read to the end", verified.unread);
+    }
     if verified.unknown > 0 {
         let _ = write!(text, "; {} with a digest that cannot be computed here", verified.unknown);
     }

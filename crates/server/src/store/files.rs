@@ -344,7 +344,15 @@ fn stat(found: &std::fs::Metadata) -> Option<Stat> {
 fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        // What has no name there cannot be there.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -367,7 +375,10 @@ fn why(error: io::Error) -> StoreError {
         return StoreError::Full;
     }
     match error.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StoreError::Denied(error.into()),
+        // A name too long for it is refused to this one alone: the disk is well.
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied | ErrorKind::InvalidFilename => {
+            StoreError::Denied(error.into())
+        }
         _ => StoreError::failed(error),
     }
 }

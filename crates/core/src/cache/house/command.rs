@@ -47,6 +47,8 @@ pub enum Event {
     Image(Image),
     /// A key whose content was wrong, and was thrown away.
     Wrong(String),
+    /// A key whose content could not be read to its end. It stays.
+    Unread(String),
     /// The end of [`Command::Stat`].
     Stat(Stat),
     /// The end of [`Command::List`]: how many.
@@ -117,6 +119,9 @@ pub struct Verified {
     pub bytes: u64,
     /// What did not have its digest, and is gone.
     pub wrong: u64,
+    /// What could not be read to its end, and stays.
+    #[serde(default)]
+    pub unread: u64,
     /// What has a digest that we cannot compute.
     pub unknown: u64,
 }

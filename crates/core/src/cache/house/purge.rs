@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::House;
 use super::clear::Clearing;
 use super::command::{Event, Purge, Purged, Tell};
 use super::look::fits;
+use super::{House, Inhabited};
+use crate::cache::Key;
 use crate::cache::evict::{from_parents_to_parts, left_alone};
 use crate::cache::inventory::{Content, Id, Packed};
 use crate::digest::Digest;
@@ -43,19 +44,59 @@ impl House {
                 clearing.tags = purged.iter().map(|tag| tag.key.clone()).collect();
             }
         }
+        let stored: HashSet<&Key> = survey.tags.iter().map(|tag| &tag.key).collect();
+        // What the store could not take, memory has alone.
+        let remembered = self.remembered(what);
+        let only_remembered = remembered.iter().filter(|key| !stored.contains(key)).count() as u64;
+        clearing.tags.extend(remembered.iter().cloned());
         for tag in survey.tags.iter().filter(|tag| clearing.tags.contains(&tag.key)) {
             if let Some(image) = self.image(&survey, tag).await? {
                 tell(Event::Image(image));
             }
         }
         let cleared = self.clear(&survey, &clearing).await?;
+        if !is_dry {
+            self.forget(what, &remembered);
+        }
         Ok(Purged {
-            tags: cleared.tags,
+            tags: cleared.tags + only_remembered,
             manifests: cleared.manifests,
             blobs: cleared.blobs,
             links: cleared.links,
             bytes: cleared.bytes,
             dry_run: is_dry,
         })
+    }
+
+    /// Tags in memory that lead to what is thrown away.
+    fn remembered(&self, what: &Purge) -> Vec<Key> {
+        let Some(Inhabited { cache, .. }) = &self.inhabited else { return Vec::new() };
+        match what {
+            Purge::All => cache.remembered_tags(|_, _| true),
+            Purge::Pattern(pattern) => cache.remembered_tags(|key, _| fits(Some(pattern), key)),
+            Purge::Digest(text) => {
+                let digest = Digest::parse(text).ok();
+                cache.remembered_tags(|_, pointer| digest.as_ref() == Some(&pointer.digest))
+            }
+        }
+    }
+
+    /// Forgets what only memory has; whatever is wanted next is asked for anew.
+    fn forget(&self, what: &Purge, tags: &[Key]) {
+        let Some(Inhabited { cache, .. }) = &self.inhabited else { return };
+        for key in tags {
+            cache.lost(key);
+        }
+        match what {
+            Purge::All => cache.forget_records(),
+            Purge::Digest(text) => {
+                if let Ok(digest) = Digest::parse(text) {
+                    cache.lost(&Key::manifest(&digest));
+                }
+            }
+            Purge::Pattern(_) => {}
+        }
+        cache.lists().clear();
+        cache.clear_absent();
     }
 }

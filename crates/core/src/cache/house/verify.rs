@@ -17,6 +17,8 @@ const TELL_EVERY: u64 = 16 << 20;
 enum Found {
     Right,
     Wrong,
+    /// It could not be read to its end: whether it is right nobody knows, and it stays.
+    Unread,
     /// It is not there any more, or a new one is.
     Gone,
     /// Nobody here can compute its digest.
@@ -46,6 +48,10 @@ impl House {
                     self.remove(&key).await?;
                     tell(Event::Wrong(key.to_string()));
                     verified.wrong += 1;
+                }
+                Found::Unread => {
+                    tell(Event::Unread(key.to_string()));
+                    verified.unread += 1;
                 }
                 Found::Unknown => verified.unknown += 1,
                 Found::Right | Found::Gone => {}
@@ -78,13 +84,8 @@ impl House {
         let Some(mut hasher) = Hasher::new(digest) else { return Ok(Found::Unknown) };
         let Some(mut found) = self.in_time(self.store.open(key, None)).await? else { return Ok(Found::Gone) };
         let (mut read, mut told) = (0, 0);
-        let mut is_broken = false;
         while let Some(piece) = self.in_time(async { Ok(found.body.chunk().await) }).await? {
-            // A disk that cannot be read is no better than one that lies.
-            let Ok(piece) = piece else {
-                is_broken = true;
-                break;
-            };
+            let Ok(piece) = piece else { return Ok(Found::Unread) };
             hasher.update(&piece);
             read += piece.len() as u64;
             if read - told >= TELL_EVERY {
@@ -92,7 +93,7 @@ impl House {
                 progress(read);
             }
         }
-        if !is_broken && read == found.stat.length && hasher.is(digest) {
+        if read == found.stat.length && hasher.is(digest) {
             return Ok(Found::Right);
         }
         let now = self.in_time(self.store.stat(key)).await?;

@@ -10,6 +10,7 @@ use futures_util::TryStreamExt as _;
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::cache::Kind;
 use registry_proxy_core::digest::Digest;
+use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::testing::contract::{content, store_contract};
 use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
 use tempfile::TempDir;
@@ -268,6 +269,21 @@ async fn a_disk_that_is_full_in_the_middle_of_a_draft_is_full() {
     let draft = FileDraft { root, key: key.clone(), temp: Arc::new(temp), reserved: 10 };
     assert!(matches!(draft.write_at(0, content(1, 10)).await, Err(StoreError::Full)));
     assert_eq!(store.stat(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
+    let (_dir, store) = store();
+    let repository = RepositoryName::parse("a/b").unwrap();
+    let key = Key::tag(&"u".repeat(300), &repository, "v1");
+    assert_eq!(store.read(&key).await.unwrap(), None);
+    assert_eq!(store.stat(&key).await.unwrap(), None);
+    assert!(store.open(&key, None).await.unwrap().is_none());
+    store.remove(&key).await.unwrap();
+    for when in [When::Always, When::Absent] {
+        // A store that is denied something is asked for the rest; one that failed is left alone.
+        assert!(matches!(store.write(&key, content(1, 10), when).await, Err(StoreError::Denied(_))), "{when:?}");
+    }
 }
 
 #[test]

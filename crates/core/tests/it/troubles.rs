@@ -1,0 +1,216 @@
+//! A store that is slow, fails, or ends in the middle: clients get their bytes, and what was kept stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::name::RepositoryName;
+use registry_proxy_core::platform::Store;
+use registry_proxy_core::testing::Fault;
+
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, OCI_MANIFEST, Setup, Trouble, TroubledStore, manifest_of, noise};
+
+const V1: &str = "/v2/a/b/manifests/v1";
+
+fn memory() -> MemoryStore {
+    MemoryStore::new(1 << 30, Arc::new(TokioClock::start()))
+}
+
+fn keeping(store: &Arc<TroubledStore>, text: &str) -> Fixture {
+    Fixture::set_up(&Setup { text, store: Some(store.clone()), ..Setup::default() })
+}
+
+/// An image `a/b:v1` with one layer: manifest's digest and layer's.
+fn image(lab: &Fixture, text: &str) -> (String, String) {
+    let layer = lab.registry.put_blob("a/b", noise(5000));
+    let manifest = format!(r#"{{"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":"{text}"}}}}"#);
+    (lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest), layer)
+}
+
+fn tag() -> Key {
+    Key::tag("reg.example", &RepositoryName::parse("a/b").expect("a name"), "v1")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
+    let is_long = |_: &str, key: &Key| key.as_str().split('/').any(|part| part.len() > 143);
+    let memory = memory();
+    let store = TroubledStore::new(&memory, move |what, key| is_long(what, key).then_some(Trouble::Fails));
+    let mut lab = keeping(&store, "");
+    let (digest, _) = image(&lab, "1");
+    lab.get(V1).await;
+    lab.wait(1).await;
+    lab.restart("");
+    for length in [200, 256] {
+        let seen = lab.get(&format!("/v2/a/b/manifests/a:{}", "b".repeat(length))).await;
+        assert!(matches!(seen.status.as_u16(), 400 | 404), "{seen:?}");
+    }
+    assert_eq!(lab.get(&format!("/v2/a/b/manifests/{digest}")).await.done(), "hit", "the store is not left alone");
+    // Whoever pushes a manifest may name whatever they like.
+    let named = format!(r#"{{"layers":[{{"digest":"a:{}"}}]}}"#, "b".repeat(200));
+    lab.registry.put_manifest("a/b", "odd", OCI_MANIFEST, named);
+    assert_eq!(lab.get("/v2/a/b/manifests/odd").await.status, 200);
+    lab.wait(1).await;
+    let other = lab.registry.put_blob("a/b", noise(7000));
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{other}")).await.done(), "filled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_between_manifest_and_pointer_loses_nothing() {
+    for writes in 0..6 {
+        let memory = memory();
+        let is_manifest = |what: &str, key: &Key| what == "write" && key.as_str().starts_with("v1/manifests/");
+        let slow =
+            move |what: &str, key: &Key| is_manifest(what, key).then_some(Trouble::Takes(Duration::from_secs(1)));
+        let store = TroubledStore::new(&memory, slow);
+        let mut lab = keeping(&store, "");
+        let (old, layer) = image(&lab, "1");
+        lab.get(V1).await;
+        lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
+        lab.wait(60).await;
+        lab.restart("");
+        let (new, _) = image(&lab, "2");
+        store.stop_after(writes);
+        assert_eq!(lab.get(V1).await.header("docker-content-digest"), new);
+        lab.wait(10).await;
+        lab.platform.store = Some(Arc::new(memory.again()));
+        lab.restart("");
+        lab.net.fault("*", "", 99, Fault::Refuse);
+        let seen = lab.get(V1).await;
+        assert_eq!(seen.status, 200, "killed after {writes} writes: {seen:?}");
+        assert!([old, new].iter().any(|digest| digest == seen.header("docker-content-digest")), "{seen:?}");
+        assert_eq!(lab.get(&format!("/v2/a/b/blobs/{layer}")).await.status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_tag_the_last_word_is_what_stays() {
+    let memory = memory();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let store = TroubledStore::new(&memory, move |what, key| {
+        let is_first = *key == tag() && what == "write" && first.swap(false, std::sync::atomic::Ordering::Relaxed);
+        is_first.then_some(Trouble::Takes(Duration::from_secs(3)))
+    });
+    let lab = keeping(&store, "[cache]\ntags=[{match='**',revalidate='always'}]");
+    let mut last = String::new();
+    for text in ["1", "2", "3"] {
+        last = image(&lab, text).0;
+        assert_eq!(lab.get(V1).await.header("docker-content-digest"), last);
+    }
+    lab.wait(10).await;
+    let record = memory.read(&tag()).await.unwrap().expect("a record");
+    assert!(String::from_utf8_lossy(&record).contains(&last), "{record:?}");
+    lab.net.fault("*", "/manifests/", 99, Fault::Say(registry_proxy_core::testing::Answer::new(404)));
+    lab.get(V1).await;
+    assert_eq!(memory.read(&tag()).await.unwrap(), None, "what is gone is gone by the time it is said");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_gives_up_does_not_begin_the_verifying_anew() {
+    let memory = memory();
+    let store = TroubledStore::new(&memory, |what, _| {
+        (what == "open whole").then_some(Trouble::Takes(Duration::from_secs(40)))
+    });
+    let mut lab = keeping(&store, "");
+    let (_, layer) = image(&lab, "1");
+    let path = format!("/v2/a/b/blobs/{layer}");
+    lab.get(V1).await;
+    assert_eq!(lab.get(&path).await.done(), "filled");
+    lab.wait(1).await;
+    lab.restart("");
+    let before = store.count("open whole", "v1/blobs/");
+    let range = || lab.get(&path).header("range", "bytes=10-19");
+    let gone = tokio::time::timeout(Duration::from_secs(5), range().into_future()).await;
+    assert!(gone.is_err(), "it is not known yet");
+    // The registry has it, and nobody waits for the whole of it longer than `cache.fill.wait`.
+    let seen = lab.head(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.done()), (200, "relayed"));
+    assert_eq!(range().await.status, 206);
+    lab.net.fault("*", "", 99, Fault::Refuse);
+    lab.wait(10).await;
+    let seen = range().await;
+    assert_eq!((seen.done(), &seen.body), ("hit", &noise(5000).slice(10..20)));
+    assert_eq!(lab.head(&path).await.done(), "hit");
+    assert_eq!(store.count("open whole", "v1/blobs/") - before, 1, "it is read once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_leases_still_keeps() {
+    let memory = memory().shared();
+    let store =
+        TroubledStore::new(&memory, |_, key| key.as_str().starts_with("v1/leases/").then_some(Trouble::Fails));
+    let lab = keeping(&store, "");
+    for size in [1000, 2000, 3000] {
+        let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
+        assert_eq!(lab.get(&path).await.done(), "filled");
+        lab.wait(1).await;
+        assert_eq!(lab.get(&path).await.done(), "hit");
+    }
+    assert_eq!(store.count("write", "v1/leases/"), 1, "it is not asked each time");
+    lab.wait(3600).await;
+    lab.get(&format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(4000)))).await;
+    assert_eq!(store.count("write", "v1/leases/"), 2, "and not left alone for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_is_not_thrown_away() {
+    let memory = memory();
+    let mut lab = keeping(&TroubledStore::new(&memory, |_, _| None), "");
+    let (_, layer) = image(&lab, "1");
+    let path = format!("/v2/a/b/blobs/{layer}");
+    lab.get(&path).await;
+    lab.wait(1).await;
+    let key = Key::blob(&Digest::parse(&layer).unwrap());
+    let broken = TroubledStore::new(&memory, |what, _| (what == "open whole").then_some(Trouble::Breaks));
+
+    let house = House::of_store(broken.clone(), lab.platform.clock.clone());
+    let told = std::sync::Mutex::new(Vec::new());
+    house.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
+    let told = told.into_inner().unwrap();
+    assert!(told.contains(&Event::Unread(key.to_string())), "{told:?}");
+    let Some(Event::Verified(verified)) = told.last() else { panic!("{told:?}") };
+    assert_eq!((verified.wrong, verified.unread), (0, 1));
+    assert!(memory.stat(&key).await.unwrap().is_some());
+
+    lab.platform.store = Some(broken.clone());
+    lab.restart("");
+    lab.get(V1).await;
+    let seen = lab.get(&path).await;
+    assert!(seen.end.is_err(), "a short end is never taken for a whole: {seen:?}");
+    lab.wait(1).await;
+    assert_eq!(broken.count("remove", "v1/blobs/"), 0, "it may be right all the same");
+    assert_eq!(lab.get(&path).await.body, noise(5000), "meanwhile it comes from elsewhere");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_reaches_what_only_memory_has() {
+    for what in [Purge::All, Purge::Pattern("reg.example/a/b".to_owned())] {
+        let memory = memory();
+        let store = TroubledStore::new(&memory, |what, key| {
+            (what == "write" && key.as_str().starts_with("v1/tags/")).then_some(Trouble::Denied)
+        });
+        let lab = keeping(&store, "");
+        image(&lab, "1");
+        lab.get(V1).await;
+        lab.get("/v2/a/b/tags/list").await;
+        assert_eq!(lab.get("/v2/a/b/manifests/v2").await.status, 404);
+        lab.wait(1).await;
+        let (new, _) = image(&lab, "2");
+        lab.registry.put_manifest("a/b", "v2", OCI_MANIFEST, manifest_of(9));
+        let house = lab.proxy.house().expect("a house");
+        for dry_run in [true, false] {
+            let told = std::sync::Mutex::new(Vec::new());
+            let command = Command::Purge { what: what.clone(), dry_run };
+            house.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
+            let told = told.into_inner().unwrap();
+            let Some(Event::Purged(purged)) = told.last() else { panic!("{told:?}") };
+            assert_eq!(purged.tags, 1, "{what:?}");
+            assert_eq!(lab.get(V1).await.done() == "hit", dry_run, "{what:?}");
+        }
+        assert_eq!(lab.get(V1).await.header("docker-content-digest"), new);
+        assert_eq!(lab.get("/v2/a/b/manifests/v2").await.status, 200, "not found is forgotten as well");
+        assert_eq!(lab.get("/v2/a/b/tags/list").await.done(), "filled");
+    }
+}
