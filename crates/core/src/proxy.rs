@@ -82,11 +82,23 @@ impl Proxy {
         }
     }
 
-    /// Goes on counting where another one is: for a new configuration in the same process.
+    /// Goes on where another one is, over the same store: for a new configuration in the same process. Blobs that
+    /// arrive go on arriving for everybody, and what the cache remembers stays, unless other rules hold for it now.
     #[must_use]
     pub fn after(mut self, previous: &Self) -> Self {
         self.guard = Arc::new(self.guard.after(&previous.guard));
+        self.fills = Arc::clone(&previous.fills);
+        if let (Some(cache), Some(before)) = (&self.cache, &previous.cache)
+            && cache.config() == before.config()
+        {
+            self.cache = Some(Arc::clone(before));
+        }
         self
+    }
+
+    /// Whether both have one cache: then whoever looks after it for one does so for the other.
+    pub fn shares_cache_with(&self, other: &Self) -> bool {
+        matches!((&self.cache, &other.cache), (Some(own), Some(others)) if Arc::ptr_eq(own, others))
     }
 
     /// Who keeps the cache within its limits; the platform lets it run. `None`: nothing is kept.

@@ -110,11 +110,15 @@ fn build(
         proxy = proxy.after(before);
     }
     let current = Current { proxy, tls: tls::server(&config)?, config };
-    // It ends when nothing needs this proxy any more. A bucket that functions share is looked after by its own rules:
+    // It ends when nothing needs this cache any more. A bucket that functions share is looked after by its own rules:
     // each of them would list all of it.
     let is_shared_bucket =
         current.config.platform.is_ephemeral() && matches!(current.config.cache.store, StoreAddress::Objects(_));
-    if !is_shared_bucket && let Some(janitor) = current.proxy.janitor() {
+    let is_looked_after = before.is_some_and(|before| current.proxy.shares_cache_with(before));
+    if !is_shared_bucket
+        && !is_looked_after
+        && let Some(janitor) = current.proxy.janitor()
+    {
         tokio::spawn(janitor.run());
     }
     Ok(current)

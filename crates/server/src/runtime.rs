@@ -1,9 +1,13 @@
 //! Time, tasks and randomness, on tokio and the operating system.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep, Tasks};
+
+/// When the process began to count: moments that a proxy remembers are read by the one that a reload puts in its place.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's clocks.
 pub(crate) struct SystemClock {
@@ -12,7 +16,7 @@ pub(crate) struct SystemClock {
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: *START }
     }
 }
 

@@ -17,8 +17,6 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) const ALL: [Self; 2] = [Self::X86_64, Self::Arm64];
-
     /// As `--arch` names it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {

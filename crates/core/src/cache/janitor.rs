@@ -160,7 +160,7 @@ async fn sweep(house: &House, survey: &Survey) -> Result<(), StoreError> {
         }
     }
     for (key, used) in &survey.ingests {
-        if now.saturating_sub(*used) > LITTER_AGE.as_secs() {
+        if now.saturating_sub(*used) > LITTER_AGE.as_secs() && house.take_back(key).await {
             house.remove(key).await?;
         }
     }

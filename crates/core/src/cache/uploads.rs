@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::{Cache, Key};
+use super::{Cache, House, Key, Kind};
 use crate::digest::Digest;
+use crate::ingest::upload_in;
 use crate::platform::{Abilities, StoreError, Upload, When, within};
 
 /// How long one part may take, or putting them together.
@@ -82,8 +83,9 @@ impl Cache {
         let is_there = self.ask_slowly("commit", upload.commit()).await.is_some();
         if is_there {
             self.committed(digest).await;
+            self.forget_parked(digest).await;
         }
-        self.forget_parked(digest).await;
+        // Otherwise the record stays: nothing else leads to its parts, if those are still there.
         is_there
     }
 
@@ -107,5 +109,32 @@ impl Cache {
     ) -> Option<T> {
         let answer = within(&*self.clock, PART, answer).await.unwrap_or(Err(StoreError::TimedOut));
         answer.map_err(|error| self.failed(what, &error)).ok()
+    }
+}
+
+impl House {
+    /// Takes back the upload that a record is of, or a store would keep its parts for ever; whether that is done with.
+    pub(super) async fn take_back(&self, key: &Key) -> bool {
+        match self.in_time(self.try_to_take_back(key)).await {
+            Ok(()) => true,
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(%key, error = source, "{error}; an upload that nobody goes on with stays for now");
+                false
+            }
+        }
+    }
+
+    async fn try_to_take_back(&self, key: &Key) -> Result<(), StoreError> {
+        let Some(Kind::Ingest(digest)) = key.kind() else { return Ok(()) };
+        if *key != Key::ingest(&digest) {
+            return Ok(());
+        }
+        let parked = self.store.read(key).await?.and_then(|record| upload_in(&record));
+        let Some(parked) = parked else { return Ok(()) };
+        match self.store.resume_upload(&Key::blob(&digest), &parked).await? {
+            Some(upload) => upload.abort().await,
+            None => Ok(()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 use super::units::{Bytes, Span};
 
 /// `[cache]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
     /// The store.
@@ -94,7 +94,7 @@ impl Cache {
 }
 
 /// `[cache.fill]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fill {
     /// Ranges of one blob that are fetched at once; 1 means one plain download.
@@ -114,7 +114,7 @@ impl Default for Fill {
 }
 
 /// `[[cache.tags]]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagRule {
     /// `docker.io/library/*:latest`: upstream, repository and tag; `*` within a segment, `**` across segments.

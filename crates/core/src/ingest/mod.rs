@@ -39,6 +39,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long past that it may take to write down how far it got.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// What a store needs to go on with an upload, out of the record of how far it has come.
+pub(crate) fn upload_in(record: &[u8]) -> Option<String> {
+    Parked::from_record(record).map(|parked| parked.upload)
+}
+
 /// One blob on its way into the store.
 pub(crate) struct Ingest {
     pub(crate) cache: Arc<Cache>,

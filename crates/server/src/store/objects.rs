@@ -1,9 +1,9 @@
 //! Content in an object store, behind `OpenDAL` and our own HTTP client.
 //!
 //! A draft is written to a scratch directory on this machine and uploaded when it is committed: an object appears
-//! whole, or not at all. A process that dies in the middle of an upload leaves parts that only the bucket can remove:
-//! give it a lifecycle rule that aborts incomplete uploads. When a key was used is known to this process alone; after
-//! a restart, and to others, it is when the object was written.
+//! whole, or not at all. A process that dies in the middle of an upload leaves parts, which a sweep takes back after a
+//! day where it may list them; a lifecycle rule that aborts incomplete uploads does so anywhere. When a key was used is
+//! known to this process alone; after a restart, and to others, it is when the object was written.
 
 mod address;
 mod bucket;
@@ -203,7 +203,11 @@ impl Store for ObjectStore {
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
-        self.scratch.sweep(age).await
+        let mut swept = self.scratch.sweep(age).await?;
+        if self.bucket.signing.is_some() {
+            swept.count += upload::abort_forgotten(&self.bucket, SystemClock::new().unix_seconds()).await;
+        }
+        Ok(swept)
     }
 }
 

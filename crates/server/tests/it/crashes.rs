@@ -1,16 +1,24 @@
-//! A process that is killed at any moment, again and again, on one folder.
+//! A process that is killed at any moment, again and again: while blobs come and are put away, while room is made,
+//! while somebody throws everything away.
 //!
-//! `REGISTRY_PROXY_CRASHES` says how often (50), `REGISTRY_PROXY_CRASH_SEED` repeats what a run did by chance, as far
-//! as threads and disks do.
+//! `REGISTRY_PROXY_CRASHES` says how often in all (50), `REGISTRY_PROXY_CRASH_SEED` repeats what a run did by chance,
+//! as far as threads and disks do. Each test prints in the midst of what it killed.
 
+mod remains;
+mod removals;
+
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use registry_proxy_core::digest::Digest;
+use tokio::task::JoinHandle;
 
-use crate::fixture::{Setup, Shelf, attempt, kept, noise, one_upstream, soon, unnamed};
+use self::remains::{Remains, Tally};
+use crate::fixture::{Product, Setup, Shelf, attempt, noise, one_upstream, soon};
 
 /// Clients at once.
 const CLIENTS: usize = 6;
@@ -27,6 +35,14 @@ const WAIT: Duration = Duration::from_millis(100);
 struct Chance(u64);
 
 impl Chance {
+    /// By the seed that is wanted, or by the time. It is printed.
+    fn seeded() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let seed = number("REGISTRY_PROXY_CRASH_SEED").unwrap_or_else(|| u64::try_from(now).unwrap());
+        eprintln!("REGISTRY_PROXY_CRASH_SEED={seed}");
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -47,6 +63,12 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
 }
 
+/// How many fifths of all the killing a test does.
+fn rounds(fifths: usize) -> usize {
+    let all = usize::try_from(number("REGISTRY_PROXY_CRASHES").unwrap_or(50)).unwrap();
+    (all * fifths).div_ceil(5)
+}
+
 /// Puts what one round is about on the shelf; its paths.
 fn stock(shelf: &Shelf, chance: &mut Chance) -> Vec<String> {
     let mut paths = Vec::new();
@@ -64,13 +86,7 @@ fn stock(shelf: &Shelf, chance: &mut Chance) -> Vec<String> {
 }
 
 /// Asks for one thing after another until nobody answers; whatever came whole must be right.
-async fn pull(
-    address: std::net::SocketAddr,
-    shelf: Shelf,
-    paths: Arc<Vec<String>>,
-    seed: u64,
-    whole: Arc<AtomicUsize>,
-) {
+async fn pull(address: SocketAddr, shelf: Shelf, paths: Arc<Vec<String>>, seed: u64, whole: Arc<AtomicUsize>) {
     let mut chance = Chance(seed | 1);
     loop {
         let path = chance.one_of(&paths);
@@ -89,6 +105,46 @@ async fn pull(
     }
 }
 
+/// Clients, each asking until nobody answers.
+struct Crowd {
+    clients: Vec<JoinHandle<()>>,
+    whole: Arc<AtomicUsize>,
+}
+
+impl Crowd {
+    fn begin(product: &Product, shelf: &Shelf, paths: &[String], chance: &mut Chance) -> Self {
+        let (paths, whole) = (Arc::new(paths.to_vec()), Arc::<AtomicUsize>::default());
+        let client = |seed| pull(product.address, shelf.clone(), Arc::clone(&paths), seed, Arc::clone(&whole));
+        let clients = (0..CLIENTS).map(|_| tokio::spawn(client(chance.next()))).collect();
+        Self { clients, whole }
+    }
+
+    /// Waits for all of them; how many right answers they had.
+    async fn end(self, round: usize) -> usize {
+        for client in self.clients {
+            soon("a client's end", client).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        self.whole.load(Ordering::Relaxed)
+    }
+}
+
+/// What a process was killed over is here, or comes again.
+async fn all_come(product: &Product, shelf: &Shelf, paths: &[String], round: usize) {
+    let all = paths.iter().map(|path| async move {
+        let answer = soon("an answer", attempt(product.address, path, "")).await;
+        let answer = answer.unwrap_or_else(|| panic!("{path} not whole, round {round}\n{}", product.log()));
+        assert!(answer.status == 200 && answer.body == shelf.at(path).unwrap(), "{path}: {}", answer.status);
+    });
+    join_all(all).await;
+}
+
+/// A cache in this folder.
+fn keys(folder: &Path, more: &str) -> String {
+    let wait = WAIT.as_millis();
+    let store = folder.display();
+    format!("[cache]\nstore = 'file://{store}'\nmin_free = 0\n{more}\n[cache.fill]\nwait = '{wait}ms'")
+}
+
 fn empty(folder: &Path) {
     std::fs::remove_dir_all(folder).unwrap();
     std::fs::create_dir(folder).unwrap();
@@ -96,55 +152,30 @@ fn empty(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_it_is_killed_what_is_kept_and_served_is_right() {
-    let rounds = usize::try_from(number("REGISTRY_PROXY_CRASHES").unwrap_or(50)).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let seed = number("REGISTRY_PROXY_CRASH_SEED").unwrap_or_else(|| u64::try_from(now).unwrap());
-    eprintln!("REGISTRY_PROXY_CRASH_SEED={seed}");
-    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let rounds = rounds(3);
+    let mut chance = Chance::seeded();
     let folder = tempfile::tempdir().unwrap();
     let shelf = Shelf::default();
     let upstream = shelf.serve(Duration::from_millis(1)).await;
-    let keys = format!(
-        "[cache]\nstore = 'file://{}'\nmin_free = 0\n[cache.fill]\nwait = '{}ms'",
-        folder.path().display(),
-        WAIT.as_millis()
-    );
-    let config = one_upstream(&keys, upstream.address, "");
-    let whole = Arc::new(AtomicUsize::new(0));
-    let (mut in_the_midst, mut stored) = (0, 0);
+    let config = one_upstream(&keys(folder.path(), ""), upstream.address, "");
+    let (mut tally, mut whole) = (Tally::default(), 0);
     let mut before: Vec<String> = Vec::new();
     for round in 0..rounds {
         if round % FOLDER_ROUNDS == 0 {
             empty(folder.path());
         }
         let product = Setup::new().start(&config).await;
-        // What the last one was killed over is here, or comes again.
-        for path in &before {
-            let answer = soon("an answer", attempt(product.address, path, "")).await;
-            let answer = answer.unwrap_or_else(|| panic!("{path} not whole, round {round}\n{}", product.log()));
-            assert!(answer.status == 200 && answer.body == shelf.at(path).unwrap(), "{path}: {}", answer.status);
-        }
-        let paths = Arc::new(stock(&shelf, &mut chance));
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| {
-                let (shelf, paths, whole) = (shelf.clone(), Arc::clone(&paths), Arc::clone(&whole));
-                tokio::spawn(pull(product.address, shelf, paths, chance.next(), whole))
-            })
-            .collect();
+        all_come(&product, &shelf, &before, round).await;
+        let paths = stock(&shelf, &mut chance);
+        let crowd = Crowd::begin(&product, &shelf, &paths, &mut chance);
         // The moment is a matter of chance, and nothing is waited for.
         tokio::time::sleep(Duration::from_millis(chance.below(LIFE_MILLIS))).await;
         drop(product);
-        for client in clients {
-            soon("a client's end", client).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
-        }
-        stored += kept(folder.path()).len();
-        in_the_midst += usize::from(unnamed(folder.path()) > 0);
-        before.clone_from(&paths);
+        whole += crowd.end(round).await;
+        tally.add(&Remains::of(folder.path(), &shelf), false);
+        before = paths;
     }
-    let whole = whole.load(Ordering::Relaxed);
-    eprintln!(
-        "{rounds} rounds: {in_the_midst} killed in the midst of something, {stored} things kept, {whole} answers"
-    );
-    assert!(whole > rounds && stored > rounds, "it was killed before it did anything");
-    assert!(in_the_midst > rounds / 10, "{in_the_midst} of {rounds} were killed in the midst of something");
+    eprintln!("killed while blobs came: {tally}; {whole} answers");
+    assert!(whole > rounds && tally.kept > rounds, "it was killed before it did anything");
+    assert!(tally.filling + tally.committing > rounds / 10, "{tally}");
 }

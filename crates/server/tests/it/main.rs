@@ -41,6 +41,8 @@ mod reload;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod room;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod silence;

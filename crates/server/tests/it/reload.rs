@@ -1,11 +1,14 @@
 //! SIGHUP.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use registry_proxy_core::digest::Digest;
 use rustix::process::Signal;
 
+use crate::disks::until;
 use crate::fixture::{
-    Client, Exchange, Gate, Product, Request, Setup, Upstream, basic, blob_path, content, one_upstream,
+    Client, Exchange, Gate, Head, Product, Request, Setup, Upstream, basic, blob_path, content, one_upstream, soon,
 };
 
 fn users(name: &str, password: &str) -> String {
@@ -114,6 +117,54 @@ async fn a_download_under_way_is_resumed_after_sighup_with_what_it_began_with() 
     })
     .await;
     survives(&upstream, &gate, &bytes).await;
+}
+
+#[tokio::test]
+async fn a_reload_does_not_part_those_who_share_a_fill() {
+    for more in ["[timeouts]\nidle = '31s'", "[cache.fill]\nparts = 7"] {
+        let (gate, bytes) = (Gate::default(), Arc::new(content(1 << 20)));
+        let (held, served) = (gate.clone(), Arc::clone(&bytes));
+        let upstream = Upstream::start(move |_: Request, mut exchange: Exchange| {
+            let (gate, bytes) = (held.clone(), Arc::clone(&served));
+            async move {
+                exchange.begin(bytes.len(), &bytes[..100_000]).await;
+                gate.pass().await;
+                exchange.write(&bytes[100_000..]).await.then_some(exchange)
+            }
+        })
+        .await;
+        let setup = Setup::new();
+        let store = setup.path().join("store").display().to_string();
+        let config = |more: &str| {
+            let keys = format!("[cache]\nstore = 'file://{store}'\nmin_free = 0\n{more}");
+            one_upstream(&keys, upstream.address, "")
+        };
+        let product = setup.start(&config("")).await;
+        let digest = Digest::sha256(&bytes);
+        let path = format!("/v2/acme/app/blobs/{digest}");
+        let link = Path::new(&store).join("v1/links/up.test/acme/app/_/sha256").join(digest.encoded());
+        let mut clients = Vec::new();
+        for expected in ["filled", "joined"] {
+            let mut client = Client::connect(product.address).await;
+            client.ask("GET", &path, "").await;
+            let answer = client.head().await;
+            let done = answer.get("x-registry-proxy").unwrap_or_default();
+            assert!(answer.status == 200 && done.starts_with(expected), "{more}: {}", answer.text);
+            clients.push(client);
+            // What is known of the repository is in the store before other rules for the cache make memory forget it.
+            until("the link", || link.exists()).await;
+            product.setup.file("proxy.toml", &config(more));
+            product.reload().await;
+        }
+        gate.open();
+        for mut client in clients {
+            assert!(client.take(bytes.len()).await == *bytes, "{more}: other bytes");
+        }
+        let mut client = Client::connect(product.address).await;
+        let is_hit = |head: &Head| head.get("x-registry-proxy").is_some_and(|done| done.starts_with("hit"));
+        soon("a hit", async { while !is_hit(&client.get(&path).await.0) {} }).await;
+        assert_eq!(upstream.seen().len(), 1, "{more}");
+    }
 }
 
 #[tokio::test]

@@ -7,12 +7,15 @@ use http::Request;
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use registry_proxy_core::cache::Key;
+use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::StoreError;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::address::Place;
 use super::client;
 use super::credentials::Credentials;
+use super::draft::TURNS;
 use super::sign::Signing;
 
 /// How long one request may take until its answer begins, and one piece of a body to arrive.
@@ -31,6 +34,8 @@ pub(super) struct Bucket {
     /// Signs what goes through it, if we do.
     pub(super) transport: HttpTransporter,
     pub(super) signing: Option<Arc<Signing>>,
+    /// Of blobs that are uploaded whole: many may be ready at once, and each takes memory for its parts.
+    pub(super) turns: Semaphore,
 }
 
 impl Bucket {
@@ -53,12 +58,29 @@ impl Bucket {
         };
         let operator = finish(place.operator()?);
         let public = place.public().map(|place| place.operator()).transpose()?.map(finish);
-        Ok(Self { place, operator, public, transport, signing })
+        Ok(Self { place, operator, public, transport, signing, turns: Semaphore::new(TURNS) })
     }
 
     /// Where an object is, without a signature.
     pub(super) async fn url(&self, key: &Key) -> Result<http::Uri, StoreError> {
         bare(&self.operator, key).await
+    }
+
+    /// Where all of it is, without a signature, and what stands before our keys there.
+    pub(super) async fn itself(&self) -> Result<(String, String), StoreError> {
+        let parts: Vec<&str> = self.place.root.split('/').filter(|part| !part.is_empty()).collect();
+        let root = if parts.is_empty() { String::new() } else { parts.join("/") + "/" };
+        // Each cloud has its own form, of which only the end is known: ours.
+        let key = Key::blob(&Digest::sha256(b""));
+        let mut place = Url::parse(&self.url(&key).await?.to_string()).map_err(StoreError::failed)?;
+        let ours = format!("{root}{key}").split('/').count();
+        if let Ok(mut path) = place.path_segments_mut() {
+            for _ in 0..ours {
+                path.pop();
+            }
+            path.pop_if_empty().push("");
+        }
+        Ok((place.to_string(), root))
     }
 
     /// Whether it has addresses that work without a login.

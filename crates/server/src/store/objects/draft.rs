@@ -12,10 +12,15 @@ use registry_proxy_core::platform::{Draft, StoreError};
 
 use super::bucket::{Bucket, why};
 
-/// How long the upload of a blob may take.
+/// How long the upload of a blob may take, and how long it may wait for its turn.
 const UPLOAD: Duration = Duration::from_hours(1);
-/// Bytes of one part of an upload. S3 takes ten thousand of them: blobs of up to 156 GiB.
-pub(super) const PART_BYTES: usize = 16 << 20;
+/// Blobs that are uploaded at once. Each has up to three parts in memory: one that is being read, one that `OpenDAL`
+/// holds, and a copy of that on its way.
+pub(super) const TURNS: usize = 2;
+/// Bytes of one part of an upload, unless the blob is so long that it would have too many.
+pub(super) const PART_BYTES: usize = 8 << 20;
+/// Parts that S3 takes.
+const MAX_PARTS: u64 = 10_000;
 
 /// A blob that is arriving on this machine's disk.
 pub(super) struct ObjectDraft {
@@ -39,11 +44,14 @@ impl ObjectDraft {
         Self { bucket, key, scratch, written: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    /// Sends all of it; the object appears when the last part is confirmed.
+    /// Sends all of it when it is its turn; the object appears when the last part is confirmed.
     async fn upload(&self, length: u64) -> Result<(), StoreError> {
-        let options = WriteOptions { chunk: Some(PART_BYTES), ..WriteOptions::default() };
+        let turn = tokio::time::timeout(UPLOAD, self.bucket.turns.acquire()).await;
+        let _turn = turn.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::failed)?;
+        let options = WriteOptions { chunk: Some(part_bytes(length)), ..WriteOptions::default() };
         let mut writer = self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(why)?;
-        let sent = self.send(&mut writer, length).await;
+        let sent = tokio::time::timeout(UPLOAD, self.send(&mut writer, length)).await;
+        let sent = sent.unwrap_or(Err(StoreError::TimedOut));
         if sent.is_err() {
             // What cannot be taken back now is left to the bucket.
             let _ = writer.abort().await;
@@ -61,6 +69,11 @@ impl ObjectDraft {
         }
         writer.close().await.map(|_| ()).map_err(why)
     }
+}
+
+/// Bytes of each part of a blob of this length.
+fn part_bytes(length: u64) -> usize {
+    usize::try_from(length.div_ceil(MAX_PARTS)).map_or(usize::MAX, |least| least.max(PART_BYTES))
 }
 
 #[async_trait]
@@ -84,8 +97,22 @@ impl Draft for ObjectDraft {
         if *self.state.lock().unwrap_or_else(PoisonError::into_inner) == State::Committed {
             return Err(StoreError::failed("it is committed already"));
         }
-        tokio::time::timeout(UPLOAD, self.upload(length)).await.map_err(|_| StoreError::TimedOut)??;
+        self.upload(length).await?;
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Committed;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_blob_has_more_parts_than_a_store_takes() {
+        for length in [0, 1, 8 << 20, 80_000 << 20, (80_000 << 20) + 1, 5 << 40] {
+            let part = part_bytes(length) as u64;
+            assert!(part >= 8 << 20 && length.div_ceil(part) <= 10_000, "{length}: parts of {part}");
+        }
+        assert_eq!(part_bytes(80_000 << 20), PART_BYTES);
     }
 }

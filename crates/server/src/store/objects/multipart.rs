@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{Method, Request, Response, StatusCode};
 use opendal::Buffer;
-use registry_proxy_core::cache::Key;
+use opendal::raw::Timestamp;
+use registry_proxy_core::cache::{BLOBS, Key};
 use registry_proxy_core::platform::StoreError;
 use url::form_urlencoded::byte_serialize;
 
@@ -102,9 +103,34 @@ impl Multipart<'_> {
         }
     }
 
-    /// Asks, again where it may help.
     async fn ask(self, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
-        let url = format!("{}?{}", self.bucket.url(self.key).await.map_err(Refusal::Error)?, ask.query);
+        let place = self.bucket.url(self.key).await.map_err(Refusal::Error)?;
+        self.bucket.ask(&place.to_string(), ask).await
+    }
+}
+
+/// An upload that is neither completed nor taken back.
+pub(super) struct Begun {
+    pub(super) key: Key,
+    pub(super) id: String,
+    /// Seconds since 1970.
+    pub(super) at: u64,
+}
+
+impl Bucket {
+    /// Uploads of blobs that were begun, as many as a store lists at once.
+    pub(super) async fn begun_uploads(&self) -> Result<Vec<Begun>, StoreError> {
+        let (place, root) = self.itself().await?;
+        let prefix: String = byte_serialize(format!("{root}{BLOBS}").as_bytes()).collect();
+        let query = format!("uploads&prefix={prefix}");
+        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new(), patience: REQUEST };
+        let answer = self.ask(&place, ask).await.map_err(Refusal::into_error)?;
+        Ok(begun(answer.body(), &root))
+    }
+
+    /// Asks, again where it may help.
+    async fn ask(&self, place: &str, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
+        let url = format!("{place}?{}", ask.query);
         let mut pause = PAUSE;
         for _ in 0..RETRIES {
             match self.ask_once(&url, &ask).await {
@@ -121,7 +147,7 @@ impl Multipart<'_> {
         })
     }
 
-    async fn ask_once(self, url: &str, ask: &Ask<'_>) -> Result<Response<Bytes>, Trial> {
+    async fn ask_once(&self, url: &str, ask: &Ask<'_>) -> Result<Response<Bytes>, Trial> {
         let fatal = |error: http::Error| Trial::Final(Refusal::Error(StoreError::failed(error)));
         let mut request = Request::builder().method(&ask.method).uri(url);
         if matches!(ask.method, Method::POST | Method::PUT) {
@@ -133,7 +159,7 @@ impl Multipart<'_> {
         let request = request.body(Buffer::from(ask.body.clone())).map_err(fatal)?;
         // Credentials may have to be fetched first.
         let patience = ask.patience.max(PATIENCE);
-        let answer = match tokio::time::timeout(patience, self.bucket.transport.send(request)).await {
+        let answer = match tokio::time::timeout(patience, self.transport.send(request)).await {
             Err(_) => return Err(Trial::Temporary(StoreError::TimedOut)),
             Ok(Err(error)) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
             Ok(Err(error)) => return Err(Trial::Final(Refusal::Error(why(error)))),
@@ -196,6 +222,19 @@ fn error_code(xml: &[u8]) -> Option<String> {
     text.contains("<Error>").then(|| text_of(xml, "Code").unwrap_or_default())
 }
 
+/// What a list of uploads says. What is not ours is passed over.
+fn begun(xml: &[u8], root: &str) -> Vec<Begun> {
+    let uploads = std::str::from_utf8(xml).unwrap_or_default().split("<Upload>").skip(1);
+    let read = |upload: &str| {
+        let word = |name| text_of(upload.as_bytes(), name);
+        let key = Key::parse(word("Key")?.strip_prefix(root)?)?;
+        let id = word("UploadId").filter(|id| is_word(id))?;
+        let at: Timestamp = word("Initiated")?.parse().ok()?;
+        Some(Begun { key, id, at: u64::try_from(at.into_inner().as_second()).ok()? })
+    };
+    uploads.filter_map(read).collect()
+}
+
 /// What stands in the first element of this name. The answers that we read are flat, and their words are plain.
 fn text_of(xml: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
@@ -237,6 +276,28 @@ mod tests {
         ] {
             assert_eq!(judged(status, body), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn of_a_list_of_uploads_only_what_is_ours_is_read() {
+        let upload = |key: &str, id: &str, at: &str| {
+            format!(
+                "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Owner><ID>7</ID></Owner><Initiated>{at}</Initiated></Upload>"
+            )
+        };
+        let (ours, at) =
+            (Key::blob(&registry_proxy_core::digest::Digest::sha256(b"")), "2026-05-01T00:00:07.000Z");
+        let uploads = [
+            upload(&format!("p/{ours}"), "a+b/c=", at),
+            upload(&format!("q/{ours}"), "1", at),
+            upload("p/v1/blobs/other", "2", at),
+            upload(&format!("p/{ours}"), "3 4", at),
+            upload(&format!("p/{ours}"), "5", "yesterday"),
+        ];
+        let xml = format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", uploads.concat());
+        let found: Vec<_> = begun(xml.as_bytes(), "p/").into_iter().map(|one| (one.key, one.id, one.at)).collect();
+        assert_eq!(found, [(ours, "a+b/c=".to_owned(), 1_777_593_607)]);
+        assert!(begun(b"<Error>", "p/").is_empty() && begun(&[0xff], "").is_empty());
     }
 
     #[test]

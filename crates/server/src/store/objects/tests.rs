@@ -3,14 +3,16 @@
 mod dialects;
 mod places;
 mod strict;
+mod unfinished;
 mod verify;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::IF_NONE_MATCH;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -24,7 +26,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use self::strict::Strict;
+use self::strict::{Strict, Uploads};
 use super::bucket::REQUEST;
 use super::credentials::Login;
 use super::draft::PART_BYTES;
@@ -38,13 +40,18 @@ struct Server {
     address: SocketAddr,
     dir: TempDir,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Objects and parts that were on their way to it at once, at most.
+    most_arriving: Arc<AtomicUsize>,
+    unfinished: Uploads,
 }
 
 impl Server {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("objects/bucket")).unwrap();
-        let mut builder = S3ServiceBuilder::new(Strict::new(FileSystem::new(dir.path().join("objects")).unwrap()));
+        let unfinished = Uploads::default();
+        let files = FileSystem::new(dir.path().join("objects")).unwrap();
+        let mut builder = S3ServiceBuilder::new(Strict::new(files, Arc::clone(&unfinished)));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -53,16 +60,24 @@ impl Server {
         let turn = Arc::new(tokio::sync::Mutex::new(()));
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let noted = Arc::clone(&asked);
+        let (arriving, most_arriving) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let most = Arc::clone(&most_arriving);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (service, turn, noted) = (service.clone(), Arc::clone(&turn), Arc::clone(&noted));
+                let (arriving, most) = (Arc::clone(&arriving), Arc::clone(&most));
                 let serve = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let (service, turn) = (service.clone(), Arc::clone(&turn));
+                    let (arriving, most) = (Arc::clone(&arriving), Arc::clone(&most));
                     noted.lock().unwrap().push(request.method().to_string());
                     async move {
                         let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
                         let _turn = if is_conditional { Some(turn.lock().await) } else { None };
-                        hyper::service::Service::call(&service, request).await
+                        let bodies = usize::from(request.method() == Method::PUT);
+                        most.fetch_max(arriving.fetch_add(bodies, Ordering::Relaxed) + bodies, Ordering::Relaxed);
+                        let answer = hyper::service::Service::call(&service, request).await;
+                        arriving.fetch_sub(bodies, Ordering::Relaxed);
+                        answer
                     }
                 });
                 tokio::spawn(
@@ -70,7 +85,7 @@ impl Server {
                 );
             }
         });
-        Self { address, dir, asked }
+        Self { address, dir, asked, most_arriving, unfinished }
     }
 
     fn url(&self, prefix: &str) -> Url {

@@ -1,6 +1,7 @@
 //! A blob that goes to the bucket part by part, with nothing kept on this machine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,13 +9,15 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
 use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
-use super::multipart::{Multipart, Refusal, is_word};
+use super::multipart::{Begun, Multipart, Refusal, is_word};
 use super::parked;
 
 /// Between 5 MiB, the least that S3 takes, and what a small function has memory for: blobs of up to 78 GiB.
 pub(super) const PART_BYTES: usize = 8 << 20;
 /// Parts of one upload.
 const MAX_PARTS: usize = 10_000;
+/// However slowly a blob comes, nobody is still at it behind this.
+const FORGOTTEN: Duration = Duration::from_hours(24);
 /// First word of what is parked: its form.
 const FORM: &str = "object-1";
 
@@ -45,6 +48,25 @@ impl ObjectUpload {
 
     fn multipart(&self) -> Multipart<'_> {
         Multipart { bucket: &self.bucket, key: &self.key }
+    }
+
+    async fn complete(&self) -> Result<(), StoreError> {
+        let path = self.key.as_str();
+        if self.tags.is_empty() {
+            // No store makes an object of no parts.
+            within(PATIENCE, self.bucket.operator.write(path, Bytes::new())).await?.map_err(why)?;
+            return self.multipart().abort(&self.id).await;
+        }
+        match self.multipart().complete(&self.id, &self.tags).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+            Err(Refusal::Gone) => {
+                // It may have been done when the answer was lost, and was asked for again.
+                let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(path)).await?)?;
+                let is_done = found.is_some_and(|found| found.content_length() == self.bytes);
+                if is_done { Ok(()) } else { Err(Refusal::Gone.into_error()) }
+            }
+        }
     }
 }
 
@@ -84,25 +106,33 @@ impl Upload for ObjectUpload {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        let path = self.key.as_str();
-        if self.tags.is_empty() {
-            // No store makes an object of no parts.
-            within(PATIENCE, self.bucket.operator.write(path, Bytes::new())).await?.map_err(why)?;
-            return self.multipart().abort(&self.id).await;
+        let done = self.complete().await;
+        if done.is_err() {
+            // Nobody knows of its parts any more. What cannot be taken back now is left to the bucket.
+            let _ = self.multipart().abort(&self.id).await;
         }
-        match self.multipart().complete(&self.id, &self.tags).await {
-            Ok(()) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-            Err(Refusal::Gone) => {
-                // It may have been done when the answer was lost, and was asked for again.
-                let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(path)).await?)?;
-                let is_done = found.is_some_and(|found| found.content_length() == self.bytes);
-                if is_done { Ok(()) } else { Err(Refusal::Gone.into_error()) }
-            }
-        }
+        done
     }
 
     async fn abort(self: Box<Self>) -> Result<(), StoreError> {
         self.multipart().abort(&self.id).await
     }
+}
+
+/// Takes back what processes that died had begun, and nobody has the number of; how many uploads that were. Who may not
+/// list them leaves them to the bucket's own rules.
+pub(super) async fn abort_forgotten(bucket: &Bucket, now: u64) -> u64 {
+    let begun = match bucket.begun_uploads().await {
+        Ok(begun) => begun,
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(tracing::field::display);
+            tracing::debug!(error = source, "uploads that were begun are not listed: {error}");
+            return 0;
+        }
+    };
+    let mut count = 0;
+    for Begun { key, id, .. } in begun.iter().filter(|begun| now.saturating_sub(begun.at) > FORGOTTEN.as_secs()) {
+        count += u64::from(Multipart { bucket, key }.abort(id).await.is_ok());
+    }
+    count
 }

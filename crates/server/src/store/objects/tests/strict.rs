@@ -2,7 +2,8 @@
 //! its entity tag says, and what is over is gone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
@@ -10,19 +11,22 @@ use s3s_fs::FileSystem;
 
 pub(super) struct Strict {
     files: FileSystem,
-    uploads: Mutex<HashMap<String, Sent>>,
+    uploads: Uploads,
 }
 
-/// A key, and the entity tags of its parts.
-#[derive(Default)]
-struct Sent {
-    key: String,
+/// Uploads that are neither completed nor aborted, by their ids.
+pub(super) type Uploads = Arc<Mutex<HashMap<String, Sent>>>;
+
+/// A key, when it was begun, and the entity tags of its parts.
+pub(super) struct Sent {
+    pub(super) key: String,
+    pub(super) begun: SystemTime,
     tags: HashMap<i32, ETag>,
 }
 
 impl Strict {
-    pub(super) fn new(files: FileSystem) -> Self {
-        Self { files, uploads: Mutex::default() }
+    pub(super) fn new(files: FileSystem, uploads: Uploads) -> Self {
+        Self { files, uploads }
     }
 
     fn uploads(&self) -> std::sync::MutexGuard<'_, HashMap<String, Sent>> {
@@ -47,8 +51,29 @@ impl S3 for Strict {
         let key = req.input.key.clone();
         let answer = self.files.create_multipart_upload(req).await?;
         let id = answer.output.upload_id.clone().unwrap_or_default();
-        self.uploads().insert(id, Sent { key, ..Sent::default() });
+        self.uploads().insert(id, Sent { key, begun: SystemTime::now(), tags: HashMap::new() });
         Ok(answer)
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        req: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let prefix = req.input.prefix.clone().unwrap_or_default();
+        let uploads = self.uploads();
+        let found = uploads.iter().filter(|(_, sent)| sent.key.starts_with(&prefix));
+        let found = found.map(|(id, sent)| MultipartUpload {
+            key: Some(sent.key.clone()),
+            upload_id: Some(id.clone()),
+            initiated: Some(sent.begun.into()),
+            ..MultipartUpload::default()
+        });
+        let output = ListMultipartUploadsOutput {
+            prefix: Some(prefix.clone()),
+            uploads: Some(found.collect()),
+            ..ListMultipartUploadsOutput::default()
+        };
+        Ok(S3Response::new(output))
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
