@@ -15,7 +15,9 @@ fastify.route({
     const { connection, ...headers } = request.headers;
     const { method, url: path } = request.raw;
     const onward = http.request({ host, port: upstream, method, path, headers, agent }, (answer) => {
-      reply.code(answer.statusCode).headers(answer.headers).send(answer);
+      // Whether a connection is kept is between its two ends.
+      const { connection: _, ...rest } = answer.headers;
+      reply.code(answer.statusCode).headers(rest).send(answer);
     });
     onward.on("error", (error) => reply.send(error));
     onward.end();
