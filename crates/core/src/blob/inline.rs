@@ -6,16 +6,14 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::{Method, Response};
 
-use super::kept::{BYPASSED, not_elsewhere, show};
+use super::kept::{BYPASSED, found, not_elsewhere, show};
 use super::{Window, accept, ask_for, deliver, relay};
-use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Part;
 use crate::range::RangeSpec;
-use crate::upstream::{Ask, Negative};
 use crate::visit::{Answer, Visit};
 
 /// All of a blob.
@@ -32,7 +30,8 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
     }
     let ask = ask_for(visit, digest, Method::GET);
-    let found = fetch(visit, cache, digest, &ask).await?;
+    not_elsewhere(visit, cache, digest)?;
+    let found = found(visit, cache, digest, &ask).await;
     let (window, response) = accept(visit, digest, None, found).await?;
     let Some(range) = window.range.filter(|range| range.total > 0) else {
         return relay(visit, digest, ask, window, response).await;
@@ -77,25 +76,10 @@ pub(super) async fn range(
     }
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, spec.to_header());
-    let found = fetch(visit, cache, digest, &ask).await?;
+    not_elsewhere(visit, cache, digest)?;
+    let found = found(visit, cache, digest, &ask).await;
     let (window, response) = accept(visit, digest, Some(spec), found).await?;
     let mut answer = relay(visit, digest, ask, window, response).await?;
     answer.outcome = Outcome::new(Done::Relayed, Why::RangePassed);
     Ok(answer)
-}
-
-/// The upstream's answer, and what it means for what is remembered.
-async fn fetch(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    digest: &Digest,
-    ask: &Ask,
-) -> Result<Result<Response<Body>, Negative>, Error> {
-    not_elsewhere(visit, cache, digest)?;
-    let found = visit.upstream.read(ask).await.found();
-    match &found {
-        Ok(_) => visit.shown(cache, Some(digest)),
-        Err(negative) => visit.denied(cache, negative, digest.as_str()),
-    }
-    Ok(found)
 }

@@ -161,7 +161,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
 }
 
 /// Asks the upstream for it, and remembers what that says of who may have it.
-async fn found(
+pub(super) async fn found(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
