@@ -4,6 +4,7 @@
 mod capped;
 mod inline;
 mod kept;
+mod stored;
 
 use std::sync::Arc;
 
@@ -147,6 +148,16 @@ struct Window {
     range: Option<ByteRange>,
     is_partial: bool,
     skip: u64,
+}
+
+impl Window {
+    fn whole(total: u64) -> Self {
+        Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
+    }
+
+    fn part(range: ByteRange) -> Self {
+        Self { range: Some(range), is_partial: true, skip: 0 }
+    }
 }
 
 /// `If-Range` that names another representation turns a range into a request for the whole (P-103).

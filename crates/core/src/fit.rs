@@ -27,9 +27,12 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub(crate) struct UnderWay(Arc<AtomicUsize>);
 
 impl UnderWay {
-    pub(crate) fn begin(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
+    /// `None`: the platform stops nobody, and nobody is counted.
+    pub(crate) fn begin(limits: &Limits, count: &Arc<AtomicUsize>) -> Option<Self> {
+        (!limits.outlives_response).then(|| {
+            count.fetch_add(1, Ordering::AcqRel);
+            Self(Arc::clone(count))
+        })
     }
 
     fn is_last(&self) -> bool {
@@ -48,7 +51,7 @@ pub(crate) async fn fit(
     limits: &Limits,
     is_head: bool,
     cache: Option<&Arc<Cache>>,
-    under_way: UnderWay,
+    under_way: Option<UnderWay>,
     mut response: Response<Body>,
 ) -> Response<Body> {
     let length = response.body().length();
@@ -67,8 +70,8 @@ pub(crate) async fn fit(
             headers.remove(spare);
         }
     }
-    match cache {
-        Some(cache) if !limits.outlives_response => settled(response, cache, under_way).await,
+    match (cache, under_way) {
+        (Some(cache), Some(under_way)) => settled(response, cache, under_way).await,
         _ => response,
     }
 }

@@ -135,7 +135,7 @@ impl Proxy {
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
-        let under_way = UnderWay::begin(&self.under_way);
+        let under_way = UnderWay::begin(&self.platform.limits, &self.under_way);
         let (head, body) = request.into_parts();
         let outside = self.windows.look(cx, &head.uri, &head.headers);
         let waiting = Waiting::enter(&self.waiting);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
@@ -13,11 +12,11 @@ use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
 use crate::fill::{Asker, Fills};
 use crate::guard::Guard;
-use crate::ingest::{Invocations, Job};
+use crate::ingest::{Counted, Invocations, Job};
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
-use crate::platform::{Invoke, InvokeError, Moment, Platform, Purpose};
+use crate::platform::{Moment, Platform, Purpose};
 use crate::route::{Endpoint, Place};
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
@@ -206,30 +205,5 @@ impl Visit<'_> {
     /// Whether the client only wants to know.
     pub(crate) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
-    }
-}
-
-/// Begins invocations, and counts what they will fetch.
-struct Counted<'a> {
-    invoker: &'a dyn Invoke,
-    guard: &'a Guard,
-    cache: Option<&'a Arc<Cache>>,
-    digest: &'a Digest,
-    total: u64,
-}
-
-#[async_trait]
-impl Invoke for Counted<'_> {
-    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
-        // What is on its way already has been counted, perhaps by another instance.
-        let is_new = match self.cache {
-            Some(cache) => cache.parked(self.digest).await.is_none(),
-            None => true,
-        };
-        self.invoker.invoke(event).await?;
-        if is_new {
-            self.guard.fetched(self.total);
-        }
-        Ok(())
     }
 }

@@ -61,7 +61,7 @@ impl Capped<'_, '_> {
         {
             if !visit.may_have(cache, digest).await {
                 // It is here, and perhaps not for this client: the usual way asks.
-                super::kept::show(visit, cache, digest).await?;
+                super::stored::show(visit, cache, digest).await?;
             }
             return match self.decide(Place::Stored, Some(total)) {
                 Delivery::Link => self.link(cache, Why::StoreLink, total).await,
@@ -73,7 +73,7 @@ impl Capped<'_, '_> {
             return Ok(None);
         }
         let total = match self.cache {
-            Some(cache) => super::kept::show(visit, cache, digest).await?,
+            Some(cache) => super::stored::show(visit, cache, digest).await?,
             None => known_length(visit, digest).await?,
         };
         match (self.decide(Place::Upstream, total), self.cache, total) {

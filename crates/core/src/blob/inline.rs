@@ -6,25 +6,24 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::{Method, Response};
 
-use super::kept::{BYPASSED, found, not_elsewhere, show};
+use super::stored::{self, BYPASSED, found, not_elsewhere, show};
 use super::{Window, accept, ask_for, deliver, relay};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::Part;
 use crate::range::RangeSpec;
 use crate::visit::{Answer, Visit};
 
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
     let mut may_have = visit.may_have(cache, digest).await;
-    let mut hit = Outcome::new(Done::Hit, Why::Digest);
+    let mut hit = stored::HIT;
     if !may_have && cache.blob_length(digest).await.is_some() {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
         may_have = true;
-        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+        hit = stored::CONFIRMED;
     }
     if may_have && let Some(found) = cache.blob(digest, None).await {
         return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
@@ -55,23 +54,9 @@ pub(super) async fn range(
     spec: RangeSpec,
 ) -> Result<Answer, Error> {
     if let Some(total) = cache.blob_length(digest).await {
-        let mut hit = Outcome::new(Done::Hit, Why::Digest);
-        if !visit.may_have(cache, digest).await {
-            show(visit, cache, digest).await?;
-            hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
-        }
-        match spec.within(total) {
-            Some(range) => {
-                let part = Part { first: range.first, end: range.end };
-                if let Some(found) = cache.blob(digest, Some(part)).await {
-                    return deliver(visit, digest, &Window::part(range), found.body, hit).await;
-                }
-            }
-            None => {
-                if let Some(total) = cache.right_length(digest).await {
-                    return Err(Error::RangeNotSatisfiable { total });
-                }
-            }
+        let hit = stored::admit(visit, cache, digest).await?;
+        if let Some(part) = stored::part(visit, cache, digest, spec, total).await? {
+            return Ok(Answer { outcome: hit, ..part });
         }
     }
     let mut ask = ask_for(visit, digest, Method::GET);

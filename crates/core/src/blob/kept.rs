@@ -6,17 +6,18 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{Method, Response, StatusCode};
 
-use super::{Window, accept, ask_for, blob_unknown, deliver, inline, length_of, relay, source_of};
+use super::stored::{self, BYPASSED, found, not_elsewhere, show};
+use super::{Window, accept, ask_for, blob_unknown, deliver, inline, relay, source_of};
 use crate::body::Body;
 use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::{Found, Part, within};
-use crate::range::{ByteRange, RangeSpec};
+use crate::platform::{Found, within};
+use crate::range::RangeSpec;
 use crate::relay::{Relay, Source};
-use crate::upstream::{Ask, Negative};
+use crate::upstream::Ask;
 use crate::visit::{Answer, Visit};
 
 /// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
@@ -25,9 +26,6 @@ const NEAR_BYTES: u64 = 8 << 20;
 /// How soon it is looked whether another process has fetched a blob, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-
-/// What kept a blob from being kept.
-pub(super) const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
 
 /// The length of a blob, in bytes.
 pub(super) async fn length(
@@ -38,7 +36,7 @@ pub(super) async fn length(
     // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
     if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
         if let Some(length) = cache.right_length(digest).await {
-            return Ok((Some(length), Outcome::new(Done::Hit, Why::Digest)));
+            return Ok((Some(length), stored::HIT));
         }
         if let Some(spool) = arriving(visit, digest) {
             return Ok((Some(spool.total()), Outcome::new(Done::Joined, Why::Arriving)));
@@ -55,25 +53,6 @@ fn arriving(visit: &Visit<'_>, digest: &Digest) -> Option<Arc<Spool>> {
     spool.filter(|spool| spool.origin() == upstream)
 }
 
-/// Has the upstream show this client the blob.
-pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
-    not_elsewhere(visit, cache, digest)?;
-    let length = length_of(visit, digest).await.map_err(|negative| {
-        visit.denied(cache, &negative, digest.as_str());
-        negative.into_error(blob_unknown)
-    })?;
-    visit.shown(cache, Some(digest));
-    Ok(length)
-}
-
-/// Whether there is any use in asking the upstream.
-pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
-    if visit.is_offline() || visit.is_absent(cache, digest.as_str()) {
-        return Err(Error::BlobUnknown);
-    }
-    Ok(())
-}
-
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
     if !visit.platform.limits.shares_io {
@@ -81,13 +60,13 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     }
     let now = visit.platform.clock.now();
     let mut may_have = visit.may_have(cache, digest).await;
-    let mut hit = Outcome::new(Done::Hit, Why::Digest);
+    let mut hit = stored::HIT;
     let under_way = || visit.fills.find(digest, visit.upstream.name(), now);
     if !may_have && (cache.blob_length(digest).await.is_some() || under_way().is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
         may_have = true;
-        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+        hit = stored::CONFIRMED;
     }
     let is_arriving = || under_way().is_some_and(|spool| spool.phase() == Phase::Running);
     // What is arriving is not stored: no need to look.
@@ -158,21 +137,6 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         Outcome::new(Done::Joined, Why::Arriving)
     };
     read(visit, digest, &opened, source, Window::whole(total), outcome).await
-}
-
-/// Asks the upstream for it, and remembers what that says of who may have it.
-pub(super) async fn found(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    digest: &Digest,
-    ask: &Ask,
-) -> Result<Response<Body>, Negative> {
-    let found = visit.upstream.read(ask).await.found();
-    match &found {
-        Ok(_) => visit.shown(cache, Some(digest)),
-        Err(negative) => visit.denied(cache, negative, digest.as_str()),
-    }
-    found
 }
 
 /// From the store.
@@ -277,25 +241,12 @@ pub(super) async fn range(
     let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
     let stored = cache.blob_length(digest).await;
     let arriving = arriving(visit, digest);
-    let mut hit = Outcome::new(Done::Hit, Why::Digest);
-    if (stored.is_some() || arriving.is_some()) && !visit.may_have(cache, digest).await {
-        show(visit, cache, digest).await?;
-        hit = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
-    }
-    if let Some(total) = stored {
-        match spec.within(total) {
-            Some(range) => {
-                let part = Part { first: range.first, end: range.end };
-                if let Some(found) = cache.blob(digest, Some(part)).await {
-                    return deliver(visit, digest, &Window::part(range), found.body, hit).await;
-                }
-            }
-            None => {
-                if let Some(total) = cache.right_length(digest).await {
-                    return Err(Error::RangeNotSatisfiable { total });
-                }
-            }
-        }
+    let is_here = stored.is_some() || arriving.is_some();
+    let hit = if is_here { stored::admit(visit, cache, digest).await? } else { stored::HIT };
+    if let Some(total) = stored
+        && let Some(part) = stored::part(visit, cache, digest, spec, total).await?
+    {
+        return Ok(Answer { outcome: hit, ..part });
     }
     if let Some(spool) = &arriving {
         let range = within_total(spool.total())?;
@@ -337,14 +288,4 @@ pub(super) async fn range(
         None => (body, BYPASSED),
     };
     deliver(visit, digest, &window, body, outcome).await
-}
-
-impl Window {
-    pub(super) fn whole(total: u64) -> Self {
-        Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
-    }
-
-    pub(super) fn part(range: ByteRange) -> Self {
-        Self { range: Some(range), is_partial: true, skip: 0 }
-    }
 }

@@ -1,15 +1,18 @@
 //! Work that a request hands to an invocation of its own: what to bring into the store.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Cache, Described};
-use crate::platform::{Clock, Ingest, Invoke, Moment, within};
+use crate::digest::Digest;
+use crate::guard::Guard;
+use crate::platform::{Clock, Ingest, Invoke, InvokeError, Moment, within};
 use crate::upstream::Identity;
 use crate::visit::Visit;
 
@@ -86,6 +89,31 @@ impl Invocations {
             self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.digest);
         }
         is_begun
+    }
+}
+
+/// Begins invocations, and counts what they will fetch.
+pub(crate) struct Counted<'a> {
+    pub(crate) invoker: &'a dyn Invoke,
+    pub(crate) guard: &'a Guard,
+    pub(crate) cache: Option<&'a Arc<Cache>>,
+    pub(crate) digest: &'a Digest,
+    pub(crate) total: u64,
+}
+
+#[async_trait]
+impl Invoke for Counted<'_> {
+    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
+        // What is on its way already has been counted, perhaps by another instance.
+        let is_new = match self.cache {
+            Some(cache) => cache.parked(self.digest).await.is_none(),
+            None => true,
+        };
+        self.invoker.invoke(event).await?;
+        if is_new {
+            self.guard.fetched(self.total);
+        }
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ use futures_util::future::join;
 
 pub use self::event::EventError;
 use self::hash::Hash;
-pub(crate) use self::job::{Invocations, Job, begin_for};
+pub(crate) use self::job::{Counted, Invocations, Job, begin_for};
 use self::record::Parked;
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};

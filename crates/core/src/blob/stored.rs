@@ -1,0 +1,86 @@
+//! What serving a blob from the cache takes, whoever fetches it there: who may have it, a part of it, and whether there is
+//! any use in asking the upstream.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use super::{Window, blob_unknown, deliver, length_of};
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::outcome::{Done, Outcome, Why};
+use crate::platform::Part;
+use crate::range::RangeSpec;
+use crate::upstream::{Ask, Negative};
+use crate::visit::{Answer, Visit};
+
+/// It is here, and this client may have it.
+pub(super) const HIT: Outcome = Outcome::new(Done::Hit, Why::Digest);
+/// The same after the upstream has said so.
+pub(super) const CONFIRMED: Outcome = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+/// What kept a blob from being kept.
+pub(super) const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
+
+/// Whether this client may have what is here: at once, or once the upstream has shown it.
+pub(super) async fn admit(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Outcome, Error> {
+    if visit.may_have(cache, digest).await {
+        return Ok(HIT);
+    }
+    show(visit, cache, digest).await?;
+    Ok(CONFIRMED)
+}
+
+/// A part of a stored blob of `total` bytes; `None`: it is gone, or not what it was.
+pub(super) async fn part(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    spec: RangeSpec,
+    total: u64,
+) -> Result<Option<Answer>, Error> {
+    let Some(range) = spec.within(total) else {
+        return match cache.right_length(digest).await {
+            Some(total) => Err(Error::RangeNotSatisfiable { total }),
+            None => Ok(None),
+        };
+    };
+    let part = Part { first: range.first, end: range.end };
+    let Some(found) = cache.blob(digest, Some(part)).await else { return Ok(None) };
+    deliver(visit, digest, &Window::part(range), found.body, HIT).await.map(Some)
+}
+
+/// Has the upstream show this client the blob.
+pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
+    not_elsewhere(visit, cache, digest)?;
+    let length = length_of(visit, digest).await.map_err(|negative| {
+        visit.denied(cache, &negative, digest.as_str());
+        negative.into_error(blob_unknown)
+    })?;
+    visit.shown(cache, Some(digest));
+    Ok(length)
+}
+
+/// Whether there is any use in asking the upstream.
+pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
+    if visit.is_offline() || visit.is_absent(cache, digest.as_str()) {
+        return Err(Error::BlobUnknown);
+    }
+    Ok(())
+}
+
+/// Asks the upstream for it, and remembers what that says of who may have it.
+pub(super) async fn found(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    ask: &Ask,
+) -> Result<Response<Body>, Negative> {
+    let found = visit.upstream.read(ask).await.found();
+    match &found {
+        Ok(_) => visit.shown(cache, Some(digest)),
+        Err(negative) => visit.denied(cache, negative, digest.as_str()),
+    }
+    found
+}
