@@ -35,10 +35,14 @@ const POOL_PER_HOST: usize = 64;
 /// one transfer against nginx's: 512 KiB at a time 1.45, 1 MiB 1.35, 2 MiB 1.17, 4 MiB 1.0), and a transfer holds two or
 /// three of them: so one that is alone reads widest, a few read wide, and many narrow.
 const NARROW_BYTES: usize = 64 << 10;
-const WIDE_BYTES: usize = 1 << 20;
+const WIDE_BYTES: usize = 768 << 10;
 const WIDEST_BYTES: usize = 4 << 20;
 /// How many transfers at once read wide, the widest among them.
 const WIDE_TRANSFERS: usize = 8;
+/// What all of those may hold, three reads each, where each of them meets the slowest client: with the rest of the
+/// process and 64 clients it stays under 48 MiB.
+const MOST_WIDE_BYTES: usize = 28 << 20;
+const _: () = assert!(3 * (WIDEST_BYTES + (WIDE_TRANSFERS - 1) * WIDE_BYTES) <= MOST_WIDE_BYTES);
 
 type HttpClient = Client<InTime<HttpsConnector<Dialer>>, Body>;
 
