@@ -23,6 +23,7 @@ const SIGNING_KEY: &str = "only the tests sign with this, 0123456789abcdef";
 /// What a proxy is started with.
 #[derive(Default)]
 pub struct Setup {
+    binary: Option<PathBuf>,
     config: String,
     users: Vec<(&'static str, &'static str)>,
     variables: Vec<(String, String)>,
@@ -42,6 +43,12 @@ impl Setup {
     /// No config file, only variables.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another binary than the one that the environment names.
+    pub fn binary(mut self, path: PathBuf) -> Self {
+        self.binary = Some(path);
+        self
     }
 
     /// A line, or several, of the config file.
@@ -130,7 +137,7 @@ impl Setup {
 
     fn program(self, folder: &Path) -> Outcome<Program> {
         let listen = format!("127.0.0.1:{}", self.port.unwrap_or(0));
-        let mut program = Program::at("registry-proxy", &binary()?)?;
+        let mut program = Program::at("registry-proxy", &self.binary.map_or_else(binary, Ok)?)?;
         if !self.listens_by_itself {
             program = program.argument("--listen").argument(listen);
         }

@@ -71,7 +71,7 @@ pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     if arguments.outer {
         needs.npm = &[npm::WORKERS];
         // What users run is what the outer tests run.
-        needs.targets.push(Target::X86_64.triple());
+        needs.targets.push(Target::OWN.triple());
     }
     needs.meet(arguments.install, "`cargo xtask test --install` installs it; --inner-only needs much less.")
 }
@@ -97,7 +97,7 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
 pub(crate) fn install_for_bench() -> Result<(), String> {
     let tools = INNER_TOOLS.into_iter().chain(BENCH_TOOLS).collect();
     let npm = &[npm::WORKERS, npm::FASTIFY];
-    Needs { tools, targets: vec![WASM, Target::X86_64.triple()], npm, emulator: true }.meet(true, "")
+    Needs { tools, targets: vec![WASM, Target::OWN.triple()], npm, emulator: true }.meet(true, "")
 }
 
 /// For the checks of deploy/: Python, and what asks systemd about the unit.

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     if arguments.outer {
         deploy::check(arguments.install)?;
         // What users run is what is tested: the binary that is passed on, and what it is packaged in.
-        let binary = package::build(Target::X86_64)?;
+        let binary = package::build(Target::OWN)?;
         let packages = target_folder().join("packages");
         package::pack_all(&[&binary], &packages)?;
         worker::package(&worker_folder())?;

@@ -2,6 +2,7 @@
 //! functions run behind the gateway of the outer tests, which enforces what the platforms do.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,13 +49,21 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     keep_logs_quiet();
     let upstream = lab.upstream(lab.options.either(MEBIBYTES, 32))?;
     node_js(lab, &upstream, report)?;
+    let binary = lab.product()?;
     for (rules, kept) in TARGETS {
+        if rules.name == LAMBDA.name && std::env::var_os("CARGO_LAMBDA").is_none() {
+            report.note(
+                "AWS Lambda was not measured: `cargo xtask bench --install` brings its emulator.".to_owned(),
+            );
+            continue;
+        }
         eprintln!("bench: platforms: {} …", rules.name);
-        row(report, rules.name, "exec to first byte, ms", Spread::of(cold_starts(lab, rules)?).show(1));
+        row(report, rules.name, "exec to first byte, ms", Spread::of(cold_starts(lab, &binary, rules)?).show(1));
         let folder = lab.room("kept")?;
         let objects = matches!(kept, Kept::Objects).then(Objects::start).transpose()?;
         let function = Function::start(rules, || {
-            let setup = Setup::new().variable("CACHE_DIRECTORY", folder.display().to_string());
+            let setup =
+                Setup::new().binary(binary.clone()).variable("CACHE_DIRECTORY", folder.display().to_string());
             let setup = match (kept, &objects) {
                 (Kept::Objects, Some(objects)) => setup.store(&objects.url()),
                 (Kept::Disk, _) => setup.cache(&folder.join("blobs"), &[]),
@@ -74,14 +83,12 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 /// A relay with Fastify. It knows no platform: what it takes is the same everywhere, and where answers are capped it
 /// fails.
 fn node_js(lab: &Lab, upstream: &Upstream, report: &mut Report) -> Result<()> {
-    let Some(first) = node::start_fastify(&lab.room("fastify")?, upstream.address)? else {
+    let Some(folder) = node::fastify() else {
         report
             .note("Fastify is not installed, so nothing stands beside: `cargo xtask bench --install`.".to_owned());
         return Ok(());
     };
-    drop(first);
-    let start =
-        || node::start_fastify(&lab.room("fastify")?, upstream.address)?.ok_or_else(|| Error::from("no Fastify"));
+    let start = || node::start_fastify(&folder, &lab.room("fastify")?, upstream.address);
     let starts = (0..lab.options.either(20, 5))
         .map(|_| Ok(start()?.started_in.as_secs_f64() * 1000.0))
         .collect::<Result<Vec<_>>>()?;
@@ -100,14 +107,13 @@ fn node_js(lab: &Lab, upstream: &Upstream, report: &mut Report) -> Result<()> {
 }
 
 /// In milliseconds. On AWS Lambda the first byte is that of the answer to the first event.
-fn cold_starts(lab: &Lab, rules: &Rules) -> Result<Vec<f64>> {
-    let binary = lab.product()?;
+fn cold_starts(lab: &Lab, binary: &Path, rules: &Rules) -> Result<Vec<f64>> {
     let start = || -> Result<Duration> {
         let room = lab.room("cold")?;
         if rules.name == LAMBDA.name {
-            return events::first_answer(product::bare(&binary, rules.environment)?, &room);
+            return events::first_answer(product::bare(binary, rules.environment)?, &room);
         }
-        Ok(product::start_on(&binary, &room, rules.environment)?.started_in)
+        Ok(product::start_on(binary, &room, rules.environment)?.started_in)
     };
     (0..lab.options.either(20, 5)).map(|_| Ok(start()?.as_secs_f64() * 1000.0)).collect()
 }

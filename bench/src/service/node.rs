@@ -19,13 +19,17 @@ pub(crate) fn start(room: &Path, upstream: SocketAddr) -> Result<Service> {
 /// The folder of npm's in which Fastify is; `cargo xtask bench --install` puts it there and says where.
 const FASTIFY: &str = "BENCH_FASTIFY";
 
-/// A relay with Fastify, as the Node.js project was that this one grew out of. `None`: Fastify is not there.
-pub(crate) fn start_fastify(room: &Path, upstream: SocketAddr) -> Result<Option<Service>> {
-    let Some(folder) = std::env::var_os(FASTIFY).map(PathBuf::from) else { return Ok(None) };
+/// Where Fastify is; `None`: it is not there.
+pub(crate) fn fastify() -> Option<PathBuf> {
+    std::env::var_os(FASTIFY).map(PathBuf::from)
+}
+
+/// A relay with Fastify, as the Node.js project was that this one grew out of.
+pub(crate) fn start_fastify(folder: &Path, room: &Path, upstream: SocketAddr) -> Result<Service> {
     let address = free_address()?;
     fs::write(room.join("fastify.js"), include_str!("fastify.js"))?;
     let mut command = Command::new("node");
     command.arg("fastify.js").arg(address.port().to_string()).arg(upstream.port().to_string());
     command.env("NODE_PATH", folder.join("node_modules"));
-    Service::start(command, room, address, "/v2/").map(Some)
+    Service::start(command, room, address, "/v2/")
 }

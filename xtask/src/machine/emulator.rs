@@ -15,7 +15,7 @@ pub(crate) fn path() -> PathBuf {
     env::var_os(VARIABLE).map_or_else(|| folder().join("bin/cargo-lambda"), PathBuf::from)
 }
 
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     path().is_file()
 }
 

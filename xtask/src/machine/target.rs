@@ -17,6 +17,9 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// What runs on this machine, and so what is measured and tested.
+    pub(crate) const OWN: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 };
+
     /// As `--arch` names it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
