@@ -27,8 +27,10 @@ pub enum Step {
     Remove,
     /// Look at a blob.
     Stat,
-    /// Open a blob.
-    Open,
+    /// Open a whole blob.
+    OpenWhole,
+    /// Open a part of one.
+    OpenPart,
     /// Begin a draft.
     Draft,
     /// Write into a draft.
@@ -53,6 +55,11 @@ pub enum Step {
 pub trait Hook: Send + Sync {
     /// The step goes on when this has ended, unless it fails; then the step fails in its stead.
     fn at(&self, step: Step, key: &str) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What is read in place of what was opened.
+    fn opened(&self, _step: Step, _key: &str, body: Body) -> Body {
+        body
+    }
 }
 
 /// Another store, with a hook.
@@ -113,8 +120,10 @@ impl<H: Hook + 'static> Store for HookedStore<H> {
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
-        self.hook.at(Step::Open, key.as_str()).await?;
-        self.inner.open(key, part).await
+        let step = if part.is_none() { Step::OpenWhole } else { Step::OpenPart };
+        self.hook.at(step, key.as_str()).await?;
+        let found = self.inner.open(key, part).await?;
+        Ok(found.map(|found| Found { body: self.hook.opened(step, key.as_str(), found.body), ..found }))
     }
 
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {

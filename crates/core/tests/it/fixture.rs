@@ -1,28 +1,23 @@
 //! A proxy before a registry, set up in one line, and clients that ask it.
 
+mod call;
 mod troubled;
 
-use std::future::{Future, IntoFuture};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use registry_proxy_core::body::BodyError;
+use http::{Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
-use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Sleep, Store, Transport};
+use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
-pub(crate) use self::troubled::{Trouble, TroubledStore};
+pub(crate) use self::call::{Call, Seen};
+pub(crate) use self::troubled::{Trouble, TroubledStore, troubled};
 use crate::clock::{TokioClock, TokioTasks};
-use crate::invariants;
 
 /// The host that clients speak to.
 pub(crate) const HOST_NAME: &str = "proxy.example";
@@ -217,193 +212,9 @@ fn configuration(text: &str, variables: &[(&str, &str)]) -> Config {
     config.expect("a configuration")
 }
 
-/// A request on its way to be sent.
-pub(crate) struct Call {
-    proxy: Arc<Proxy>,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Body,
-    peer: IpAddr,
-    is_tls: bool,
-}
-
-impl Call {
-    pub(crate) fn new(proxy: &Arc<Proxy>, method: Method, path: &str) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_static(HOST_NAME));
-        Self {
-            proxy: Arc::clone(proxy),
-            method,
-            path: path.to_owned(),
-            headers,
-            body: Body::Empty,
-            peer: IpAddr::from([203, 0, 113, 7]),
-            is_tls: true,
-        }
-    }
-
-    /// With one more header; `Host` is replaced.
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        let name = HeaderName::try_from(name).expect("a header's name");
-        let value = HeaderValue::from_str(value).expect("a header's value");
-        if name == HOST {
-            self.headers.insert(name, value);
-        } else {
-            self.headers.append(name, value);
-        }
-        self
-    }
-
-    pub(crate) fn basic(self, user: &str, password: &str) -> Self {
-        let pair = BASE64_STANDARD.encode(format!("{user}:{password}"));
-        self.header(AUTHORIZATION.as_str(), &format!("Basic {pair}"))
-    }
-
-    pub(crate) fn bearer(self, token: &str) -> Self {
-        self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
-    }
-
-    pub(crate) fn body(mut self, bytes: impl Into<Bytes>) -> Self {
-        self.body = Body::from(bytes.into());
-        self
-    }
-
-    /// A body that arrives bit by bit, and whose length nobody has said.
-    pub(crate) fn chunked(mut self, bytes: &'static [u8]) -> Self {
-        self.body = Body::stream(Trickle::at_once(bytes), None);
-        self
-    }
-
-    /// A body that arrives bit by bit, of known length.
-    pub(crate) fn streamed(mut self, bytes: &'static [u8]) -> Self {
-        self.body = Body::stream(Trickle::at_once(bytes), Some(bytes.len() as u64));
-        self
-    }
-
-    /// A body that arrives bit by bit, with a pause before each.
-    pub(crate) fn slow(mut self, bytes: &'static [u8], pause: Duration) -> Self {
-        self.body = Body::stream(Trickle { pause, ..Trickle::at_once(bytes) }, Some(bytes.len() as u64));
-        self
-    }
-
-    pub(crate) fn form(self, text: &'static str) -> Self {
-        self.header("content-type", "application/x-www-form-urlencoded; charset=utf-8").chunked(text.as_bytes())
-    }
-
-    /// From another address.
-    pub(crate) fn from(mut self, peer: &str) -> Self {
-        self.peer = peer.parse().expect("an address");
-        self
-    }
-
-    pub(crate) fn in_the_clear(mut self) -> Self {
-        self.is_tls = false;
-        self
-    }
-
-    async fn send(self) -> Seen {
-        let host = self.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-        let mut request = Request::new(self.body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.parse().expect("a path");
-        *request.headers_mut() = self.headers;
-        let cx = Cx { peer: Some(self.peer), is_tls: self.is_tls, id: 1 };
-        let response = Box::pin(self.proxy.handle(&cx, request)).await;
-        let (head, mut body) = response.into_parts();
-        let length = body.length();
-        let mut bytes = Vec::new();
-        let mut end = Ok(());
-        while let Some(piece) = body.chunk().await {
-            match piece {
-                Ok(piece) => bytes.extend_from_slice(&piece),
-                Err(error) => {
-                    end = Err(error);
-                    break;
-                }
-            }
-        }
-        let seen = Seen { status: head.status, headers: head.headers, length, body: bytes.into(), end };
-        invariants::hold(&self.method, &self.path, &host, &seen);
-        seen
-    }
-}
-
-impl IntoFuture for Call {
-    type Output = Seen;
-    type IntoFuture = Pin<Box<dyn Future<Output = Seen> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.send())
-    }
-}
-
-/// What a client saw.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// What the platform will announce where no header does.
-    pub(crate) length: Option<u64>,
-    pub(crate) body: Bytes,
-    pub(crate) end: Result<(), BodyError>,
-}
-
-impl Seen {
-    /// A header as text; the empty text where it is not there.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text"))
-    }
-
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).expect("JSON")
-    }
-
-    /// What was done, by the header that says it.
-    pub(crate) fn done(&self) -> &str {
-        self.header("x-registry-proxy").split(';').next().unwrap_or_default()
-    }
-
-    /// The OCI code of an error.
-    pub(crate) fn code(&self) -> String {
-        self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Status and OCI code, or the status alone where all is well.
-    pub(crate) fn is(&self, status: u16, code: &str) -> bool {
-        self.status == status && self.code() == code
-    }
-}
-
-/// Seven bytes at a time.
-struct Trickle {
-    bytes: &'static [u8],
-    pause: Duration,
-    waiting: Option<Sleep>,
-}
-
-impl Trickle {
-    fn at_once(bytes: &'static [u8]) -> Self {
-        Self { bytes, pause: Duration::ZERO, waiting: None }
-    }
-}
-
-impl http_body::Body for Trickle {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        if !self.pause.is_zero() && !self.bytes.is_empty() {
-            let pause = self.pause;
-            let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
-            std::task::ready!(waiting.as_mut().poll(cx));
-            self.waiting = None;
-        }
-        let (piece, rest) = self.bytes.split_at(self.bytes.len().min(7));
-        self.bytes = rest;
-        std::task::Poll::Ready((!piece.is_empty()).then(|| Ok(http_body::Frame::data(Bytes::from_static(piece)))))
-    }
+/// An image in a repository, as its `v1`, with one layer that all of them have: manifest's digest and layer's.
+pub(crate) fn image(lab: &Fixture, repository: &str, text: &str) -> (String, String) {
+    let layer = lab.registry.put_blob(repository, noise(5000));
+    let manifest = format!(r#"{{"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":"{text}"}}}}"#);
+    (lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest), layer)
 }

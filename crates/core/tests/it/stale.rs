@@ -8,16 +8,9 @@ use registry_proxy_core::platform::Store as _;
 use registry_proxy_core::testing::{Answer, Fault};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, REALM, Setup, manifest_of, noise};
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, REALM, Setup, image, manifest_of};
 
 const V1: &str = "/v2/a/b/manifests/v1";
-
-/// An image in a repository, with one layer that all of them have: manifest's digest and layer's.
-fn image(lab: &Fixture, repository: &str, text: &str) -> (String, String) {
-    let layer = lab.registry.put_blob(repository, noise(5000));
-    let manifest = format!(r#"{{"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":"{text}"}}}}"#);
-    (lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest), layer)
-}
 
 /// With `a/b:v1` pulled whole.
 async fn pulled(text: &str) -> (Fixture, String) {

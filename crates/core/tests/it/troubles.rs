@@ -7,10 +7,10 @@ use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge}
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::platform::Store;
-use registry_proxy_core::testing::Fault;
+use registry_proxy_core::testing::{Fault, Step};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, OCI_MANIFEST, Setup, Trouble, TroubledStore, manifest_of, noise};
+use crate::fixture::{Fixture, OCI_MANIFEST, Setup, Trouble, TroubledStore, image, manifest_of, noise, troubled};
 
 const V1: &str = "/v2/a/b/manifests/v1";
 
@@ -22,24 +22,17 @@ fn keeping(store: &Arc<TroubledStore>, text: &str) -> Fixture {
     Fixture::set_up(&Setup { text, store: Some(store.clone()), ..Setup::default() })
 }
 
-/// An image `a/b:v1` with one layer: manifest's digest and layer's.
-fn image(lab: &Fixture, text: &str) -> (String, String) {
-    let layer = lab.registry.put_blob("a/b", noise(5000));
-    let manifest = format!(r#"{{"layers":[{{"digest":"{layer}"}}],"annotations":{{"a":"{text}"}}}}"#);
-    (lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest), layer)
-}
-
 fn tag() -> Key {
     Key::tag("reg.example", &RepositoryName::parse("a/b").expect("a name"), "v1")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
-    let is_long = |_: &str, key: &Key| key.as_str().split('/').any(|part| part.len() > 143);
+    let is_long = |key: &str| key.split('/').any(|part| part.len() > 143);
     let memory = memory();
-    let store = TroubledStore::new(&memory, move |what, key| is_long(what, key).then_some(Trouble::Fails));
+    let store = troubled(&memory, move |_, key| is_long(key).then_some(Trouble::Fails));
     let mut lab = keeping(&store, "");
-    let (digest, _) = image(&lab, "1");
+    let (digest, _) = image(&lab, "a/b", "1");
     lab.get(V1).await;
     lab.wait(1).await;
     lab.restart("");
@@ -61,18 +54,18 @@ async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
 async fn a_crash_between_manifest_and_pointer_loses_nothing() {
     for writes in 0..6 {
         let memory = memory();
-        let is_manifest = |what: &str, key: &Key| what == "write" && key.as_str().starts_with("v1/manifests/");
+        let is_manifest = |step: Step, key: &str| step == Step::Write && key.starts_with("v1/manifests/");
         let slow =
-            move |what: &str, key: &Key| is_manifest(what, key).then_some(Trouble::Takes(Duration::from_secs(1)));
-        let store = TroubledStore::new(&memory, slow);
+            move |step: Step, key: &str| is_manifest(step, key).then_some(Trouble::Takes(Duration::from_secs(1)));
+        let store = troubled(&memory, slow);
         let mut lab = keeping(&store, "");
-        let (old, layer) = image(&lab, "1");
+        let (old, layer) = image(&lab, "a/b", "1");
         lab.get(V1).await;
         lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
         lab.wait(60).await;
         lab.restart("");
-        let (new, _) = image(&lab, "2");
-        store.stop_after(writes);
+        let (new, _) = image(&lab, "a/b", "2");
+        store.hook.stop_after(writes);
         assert_eq!(lab.get(V1).await.header("docker-content-digest"), new);
         lab.wait(10).await;
         lab.platform.store = Some(Arc::new(memory.again()));
@@ -89,14 +82,16 @@ async fn a_crash_between_manifest_and_pointer_loses_nothing() {
 async fn of_a_tag_the_last_word_is_what_stays() {
     let memory = memory();
     let first = std::sync::atomic::AtomicBool::new(true);
-    let store = TroubledStore::new(&memory, move |what, key| {
-        let is_first = *key == tag() && what == "write" && first.swap(false, std::sync::atomic::Ordering::Relaxed);
+    let store = troubled(&memory, move |step, key| {
+        let is_first = key == tag().as_str()
+            && step == Step::Write
+            && first.swap(false, std::sync::atomic::Ordering::Relaxed);
         is_first.then_some(Trouble::Takes(Duration::from_secs(3)))
     });
     let lab = keeping(&store, "[cache]\ntags=[{match='**',revalidate='always'}]");
     let mut last = String::new();
     for text in ["1", "2", "3"] {
-        last = image(&lab, text).0;
+        last = image(&lab, "a/b", text).0;
         assert_eq!(lab.get(V1).await.header("docker-content-digest"), last);
     }
     lab.wait(10).await;
@@ -110,17 +105,16 @@ async fn of_a_tag_the_last_word_is_what_stays() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_gives_up_does_not_begin_the_verifying_anew() {
     let memory = memory();
-    let store = TroubledStore::new(&memory, |what, _| {
-        (what == "open whole").then_some(Trouble::Takes(Duration::from_secs(40)))
-    });
+    let store =
+        troubled(&memory, |step, _| (step == Step::OpenWhole).then_some(Trouble::Takes(Duration::from_secs(40))));
     let mut lab = keeping(&store, "");
-    let (_, layer) = image(&lab, "1");
+    let (_, layer) = image(&lab, "a/b", "1");
     let path = format!("/v2/a/b/blobs/{layer}");
     lab.get(V1).await;
     assert_eq!(lab.get(&path).await.done(), "filled");
     lab.wait(1).await;
     lab.restart("");
-    let before = store.count("open whole", "v1/blobs/");
+    let before = store.hook.count(Step::OpenWhole, "v1/blobs/");
     let range = || lab.get(&path).header("range", "bytes=10-19");
     let gone = tokio::time::timeout(Duration::from_secs(5), range().into_future()).await;
     assert!(gone.is_err(), "it is not known yet");
@@ -133,14 +127,13 @@ async fn a_client_that_gives_up_does_not_begin_the_verifying_anew() {
     let seen = range().await;
     assert_eq!((seen.done(), &seen.body), ("hit", &noise(5000).slice(10..20)));
     assert_eq!(lab.head(&path).await.done(), "hit");
-    assert_eq!(store.count("open whole", "v1/blobs/") - before, 1, "it is read once");
+    assert_eq!(store.hook.count(Step::OpenWhole, "v1/blobs/") - before, 1, "it is read once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_without_leases_still_keeps() {
     let memory = memory().shared();
-    let store =
-        TroubledStore::new(&memory, |_, key| key.as_str().starts_with("v1/leases/").then_some(Trouble::Fails));
+    let store = troubled(&memory, |_, key| key.starts_with("v1/leases/").then_some(Trouble::Fails));
     let lab = keeping(&store, "");
     for size in [1000, 2000, 3000] {
         let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
@@ -148,22 +141,22 @@ async fn a_store_without_leases_still_keeps() {
         lab.wait(1).await;
         assert_eq!(lab.get(&path).await.done(), "hit");
     }
-    assert_eq!(store.count("write", "v1/leases/"), 1, "it is not asked each time");
+    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 1, "it is not asked each time");
     lab.wait(3600).await;
     lab.get(&format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(4000)))).await;
-    assert_eq!(store.count("write", "v1/leases/"), 2, "and not left alone for ever");
+    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 2, "and not left alone for ever");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_read_is_not_thrown_away() {
     let memory = memory();
-    let mut lab = keeping(&TroubledStore::new(&memory, |_, _| None), "");
-    let (_, layer) = image(&lab, "1");
+    let mut lab = keeping(&troubled(&memory, |_, _| None), "");
+    let (_, layer) = image(&lab, "a/b", "1");
     let path = format!("/v2/a/b/blobs/{layer}");
     lab.get(&path).await;
     lab.wait(1).await;
     let key = Key::blob(&Digest::parse(&layer).unwrap());
-    let broken = TroubledStore::new(&memory, |what, _| (what == "open whole").then_some(Trouble::Breaks));
+    let broken = troubled(&memory, |step, _| (step == Step::OpenWhole).then_some(Trouble::Breaks));
 
     let house = House::of_store(broken.clone(), lab.platform.clock.clone());
     let told = std::sync::Mutex::new(Vec::new());
@@ -180,7 +173,7 @@ async fn what_could_not_be_read_is_not_thrown_away() {
     let seen = lab.get(&path).await;
     assert!(seen.end.is_err(), "a short end is never taken for a whole: {seen:?}");
     lab.wait(1).await;
-    assert_eq!(broken.count("remove", "v1/blobs/"), 0, "it may be right all the same");
+    assert_eq!(broken.hook.count(Step::Remove, "v1/blobs/"), 0, "it may be right all the same");
     assert_eq!(lab.get(&path).await.body, noise(5000), "meanwhile it comes from elsewhere");
 }
 
@@ -188,16 +181,16 @@ async fn what_could_not_be_read_is_not_thrown_away() {
 async fn a_purge_reaches_what_only_memory_has() {
     for what in [Purge::All, Purge::Pattern("reg.example/a/b".to_owned())] {
         let memory = memory();
-        let store = TroubledStore::new(&memory, |what, key| {
-            (what == "write" && key.as_str().starts_with("v1/tags/")).then_some(Trouble::Denied)
+        let store = troubled(&memory, |step, key| {
+            (step == Step::Write && key.starts_with("v1/tags/")).then_some(Trouble::Denied)
         });
         let lab = keeping(&store, "");
-        image(&lab, "1");
+        image(&lab, "a/b", "1");
         lab.get(V1).await;
         lab.get("/v2/a/b/tags/list").await;
         assert_eq!(lab.get("/v2/a/b/manifests/v2").await.status, 404);
         lab.wait(1).await;
-        let (new, _) = image(&lab, "2");
+        let (new, _) = image(&lab, "a/b", "2");
         lab.registry.put_manifest("a/b", "v2", OCI_MANIFEST, manifest_of(9));
         let house = lab.proxy.house().expect("a house");
         for dry_run in [true, false] {

@@ -103,7 +103,7 @@ fn manifest(layers: &[(Digest, Vec<u8>)], parts: &[usize]) -> Vec<u8> {
 }
 
 /// `registry-proxy cache …` with the configuration of this setup.
-async fn cache(setup: &Setup, arguments: &[&str]) -> Output {
+pub(crate) async fn cache(setup: &Setup, arguments: &[&str]) -> Output {
     let config = setup.path().join("proxy.toml");
     setup.run(&[&["--config", config.to_str().unwrap(), "cache"], arguments].concat()).await
 }
@@ -112,7 +112,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn lines(output: &Output) -> Vec<Value> {
+/// What it tells with `--json`, line by line.
+pub(crate) fn lines(output: &Output) -> Vec<Value> {
     assert_eq!(text(&output.stderr), "");
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -1,0 +1,181 @@
+//! Parts of blobs: as clients ask for them, and as fills do to be faster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::testing::{Answer, Fault, HookedStore, Pause, Pauses};
+
+use super::*;
+use crate::clock::TokioClock;
+use crate::fixture::Setup;
+
+#[tokio::test(start_paused = true)]
+async fn ranges_of_a_cold_blob_cost_what_they_are_and_the_rest_later() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    let range = |text: &str| lab.get(&path).header("range", text);
+    let seen = range("bytes=1000000-1099999").await;
+    assert_eq!((seen.status.as_u16(), seen.body.clone()), (206, content().slice(1_000_000..1_100_000)));
+    let seen = range("bytes=-1000").await;
+    assert_eq!(seen.body, content().slice(SIZE - 1000..));
+    lab.wait(1).await;
+    lab.net.forget();
+    // Inside what is here: nobody is asked.
+    let seen = range("bytes=1000010-1000019").await;
+    assert_eq!(
+        (seen.status.as_u16(), seen.body.clone(), gets(&lab)),
+        (206, content().slice(1_000_010..1_000_020), 0)
+    );
+    // And the whole fetches only what is not.
+    let seen = lab.get(&path).await;
+    assert_eq!(seen.body, content());
+    let ranges: Vec<String> =
+        lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.header("range").to_owned()).collect();
+    assert_eq!(ranges, ["bytes=0-999999", "bytes=1100000-2998999"]);
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_of_a_blob_that_arrives_are_served_from_it_where_they_are_near() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(5)));
+    let ranges = async {
+        lab.wait(1).await;
+        let here = lab.get(&path).header("range", "bytes=100-199").await;
+        let begun = lab.now();
+        let near = lab.get(&path).header("range", "bytes=1500000-1500099").await;
+        (here, near, lab.now().since(begun))
+    };
+    let (_, (here, near, waited)) = tokio::join!(async { lab.get(&path).await }, ranges);
+    assert_eq!((here.done(), here.body.clone()), ("joined", content().slice(100..200)));
+    assert_eq!((near.done(), near.body.clone()), ("joined", content().slice(1_500_000..1_500_100)));
+    assert!(waited >= Duration::from_secs(3), "it waited for the fill");
+    assert_eq!(gets(&lab), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_way_is_widened_by_ranges() {
+    let lab = Fixture::caching("[cache.fill]\npart_size='64KiB'\nparts=4");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(20)));
+    let begun = lab.now();
+    let seen = lab.get(&path).await;
+    assert_eq!((seen.status.as_u16(), seen.body), (200, content()));
+    assert!(gets(&lab) > 4, "{}", gets(&lab));
+    // The first stream stood still for twenty seconds, and still has to bring its own part.
+    assert!(lab.now().since(begun) < Duration::from_secs(26), "{:?}", lab.now().since(begun));
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_fails_while_others_are_being_written_leaves_no_hole() {
+    let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    let pause: Pause = Arc::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(300))));
+    let store = Arc::new(HookedStore::new(Arc::new(memory), Pauses(pause)));
+    let text = "[cache.fill]\npart_size='64KiB'\nparts=4";
+    let lab = Fixture::set_up(&Setup { text, store: Some(store), ..Setup::default() });
+    let few = noise(300_000);
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", few.clone()));
+    // The first stream is slow, and one of the parts beside it is refused for good.
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1000, Duration::from_secs(20)));
+    lab.net.fault("GET", "/blobs/", 1, Fault::SayLate(Duration::from_millis(1050), Answer::new(404)));
+    let seen = lab.get(&path).await;
+    assert!(
+        seen.status == 200 && seen.body == few,
+        "the first stream brings it all the same: {}",
+        seen.body.len()
+    );
+    assert!(gets(&lab) > 3, "parts were tried: {}", gets(&lab));
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+/// Whatever it is asked for, it sends the whole.
+fn ignores_ranges(answer: &mut Answer) {
+    *answer = Answer::new(200).header("content-length", &SIZE.to_string()).body(content());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_without_ranges_is_read_once() {
+    let lab = Fixture::caching("[cache.fill]\npart_size='64KiB'\nparts=8");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(10)));
+    lab.net.fault("GET", "/blobs/", 99, Fault::change(ignores_ranges));
+    let seen = lab.get(&path).await;
+    assert!(seen.status == 200 && seen.body == content());
+    assert!(gets(&lab) <= 8, "tried, and no more: {}", gets(&lab));
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_range_has_left_is_fetched_also_where_there_are_no_more_ranges() {
+    let lab = Fixture::caching("");
+    let path = blob(&lab);
+    let part = lab.get(&path).header("range", "bytes=1000000-1099999").await;
+    assert_eq!(part.body, content().slice(1_000_000..1_100_000));
+    lab.wait(1).await;
+    lab.net.fault("GET", "/blobs/", 99, Fault::change(ignores_ranges));
+    let seen = lab.get(&path).await;
+    assert!(seen.status == 200 && seen.body == content(), "{} {:?}", seen.body.len(), seen.end);
+    assert!(gets(&lab) <= 4, "{}", gets(&lab));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_that_are_refused_leave_the_first_stream_alone() {
+    let lab = Fixture::caching("[cache.fill]\npart_size='64KiB'\nparts=8");
+    let path = blob(&lab);
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(20)));
+    lab.net.fault("GET", "/blobs/", 99, Fault::Say(Answer::new(429)));
+    let seen = lab.get(&path).await;
+    assert!(seen.status == 200 && seen.body == content(), "{} {:?}", seen.body.len(), seen.end);
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_leave_for_a_part_the_stream_is_not_cut() {
+    let lab = Fixture::caching("[cache.fill]\npart_size='64KiB'\nparts=8\nparts_per_upstream=1");
+    let path = blob(&lab);
+    let other = lab.registry.put_blob("a/b", noise(2_000_001));
+    // One part is all that this upstream may be asked for at once, and this one has it.
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(20)));
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1000, Duration::from_secs(20)));
+    let first = async { lab.get(&format!("/v2/a/b/blobs/{other}")).await };
+    let second = async {
+        lab.wait(1).await;
+        lab.net.forget();
+        lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(100_000, Duration::from_secs(3)));
+        let seen = lab.get(&path).await;
+        let digest = path.rsplit('/').next().unwrap();
+        (seen, lab.net.sent("GET", digest).len())
+    };
+    let (first, (second, asked)) = tokio::join!(first, second);
+    assert_eq!(first.body.len(), 2_000_001);
+    assert_eq!((second.body.len(), asked), (SIZE, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_blob_that_arrives_slowly_is_fetched_by_itself() {
+    let lab = Fixture::caching("[cache.fill]\nparts=1");
+    let large = noise(12_000_000);
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", large.clone()));
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(20)));
+    let ranges = async {
+        lab.wait(1).await;
+        let begun = lab.now();
+        let end = lab.get(&path).header("range", "bytes=-1000").await;
+        // Of this one the beginning is here, and the rest is far behind what has arrived.
+        lab.get(&path).header("range", "bytes=10000000-10000099").await;
+        let part = lab.get(&path).header("range", "bytes=10000000-10999999").await;
+        (end, part, lab.now().since(begun))
+    };
+    let (whole, (end, part, waited)) = tokio::join!(async { lab.get(&path).await }, ranges);
+    assert!(whole.body == large);
+    assert_eq!((end.status.as_u16(), end.body.clone()), (206, large.slice(large.len() - 1000..)));
+    assert!(part.status == 206 && part.body == large.slice(10_000_000..11_000_000));
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
