@@ -97,8 +97,10 @@ mod tests {
     use super::*;
     use crate::platform::Profile;
 
-    const NOTHING: Abilities = Abilities { links: false, uploads: false, vouches: false, is_shared: false };
-    const BUCKET: Abilities = Abilities { links: true, uploads: true, vouches: true, is_shared: true };
+    const NOTHING: Abilities =
+        Abilities { links: false, uploads: false, stages: false, vouches: false, is_shared: false };
+    const BUCKET: Abilities =
+        Abilities { links: true, uploads: true, stages: true, vouches: true, is_shared: true };
 
     fn wish(links: Links, miss: Miss) -> config::Delivery {
         config::Delivery { links, miss, ..config::Delivery::default() }

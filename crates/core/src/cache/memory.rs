@@ -139,7 +139,9 @@ impl Item {
 #[async_trait]
 impl Store for MemoryStore {
     fn abilities(&self) -> Abilities {
-        Abilities { links: self.links.is_some(), uploads: true, vouches: false, is_shared: self.is_shared }
+        // With links it stands for a bucket.
+        let is_bucket = self.links.is_some();
+        Abilities { links: is_bucket, uploads: true, stages: is_bucket, vouches: false, is_shared: self.is_shared }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

@@ -271,9 +271,9 @@ impl Cache {
         self.ask("draft", self.store.draft(&Key::blob(digest), None)).await
     }
 
-    /// All the rest together could not make room for it, or it is too long for its way into a bucket.
+    /// All the rest together could not make room for it, or its way into a bucket leads over a disk that is too small.
     fn is_too_long(&self, length: u64) -> bool {
-        length > self.config.max_size().0 || length > self.max_scratch && self.store.abilities().uploads
+        length > self.config.max_size().0 || length > self.max_scratch && self.store.abilities().stages
     }
 
     /// So many bytes more are on their way into the store.

@@ -84,6 +84,8 @@ pub struct Abilities {
     pub links: bool,
     /// It takes [uploads in parts](Store::upload).
     pub uploads: bool,
+    /// A [draft](Store::draft) lies on this machine as a whole before any of it is where it belongs.
+    pub stages: bool,
     /// What is here was held against its digest by the store itself when it came, and cannot have changed since: then
     /// nobody reads it a second time.
     pub vouches: bool,
@@ -120,7 +122,8 @@ pub trait Upload: Send + Sync {
     /// and a few dozen more for each part.
     fn park(&self) -> String;
 
-    /// Makes it visible under its key, durably. The caller has verified it.
+    /// Makes it visible under its key, durably. The caller has verified it. Where the store says no for good, its parts
+    /// are gone; where it does not answer, or not yet, what was parked goes on later.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 
     /// Takes it all back.

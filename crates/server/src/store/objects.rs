@@ -89,6 +89,7 @@ impl Store for ObjectStore {
             links: self.bucket.gives_links(),
             // The others have no uploads in parts of this form.
             uploads: self.bucket.signing.is_some(),
+            stages: true,
             // What is there was committed with its digest, whole or not at all, and the store checks what it keeps. To
             // read gigabytes again at the first use of each process would cost more than it could find: clients verify.
             vouches: true,
@@ -182,7 +183,7 @@ impl Store for ObjectStore {
     }
 
     fn used(&self, key: &Key) {
-        let now = SystemClock::new().unix_seconds();
+        let now = SystemClock.unix_seconds();
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(time) = used.get_mut(key) {
             *time = now;
@@ -205,7 +206,7 @@ impl Store for ObjectStore {
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         let mut swept = self.scratch.sweep(age).await?;
         if self.bucket.signing.is_some() {
-            swept.count += upload::abort_forgotten(&self.bucket, SystemClock::new().unix_seconds()).await;
+            swept.count += upload::abort_forgotten(&self.bucket, SystemClock.unix_seconds()).await;
         }
         Ok(swept)
     }

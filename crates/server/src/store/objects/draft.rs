@@ -11,16 +11,13 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Draft, StoreError};
 
 use super::bucket::{Bucket, why};
+use super::multipart::{MAX_PARTS, PART_BYTES};
 
 /// How long the upload of a blob may take, and how long it may wait for its turn.
 const UPLOAD: Duration = Duration::from_hours(1);
 /// Blobs that are uploaded at once. Each has up to three parts in memory: one that is being read, one that `OpenDAL`
 /// holds, and a copy of that on its way.
 pub(super) const TURNS: usize = 2;
-/// Bytes of one part of an upload, unless the blob is so long that it would have too many.
-pub(super) const PART_BYTES: usize = 8 << 20;
-/// Parts that S3 takes.
-const MAX_PARTS: u64 = 10_000;
 
 /// A blob that is arriving on this machine's disk.
 pub(super) struct ObjectDraft {
@@ -71,9 +68,9 @@ impl ObjectDraft {
     }
 }
 
-/// Bytes of each part of a blob of this length.
+/// Bytes of each part of a blob of this length: more than usual where it would have too many.
 fn part_bytes(length: u64) -> usize {
-    usize::try_from(length.div_ceil(MAX_PARTS)).map_or(usize::MAX, |least| least.max(PART_BYTES))
+    usize::try_from(length.div_ceil(MAX_PARTS as u64)).map_or(usize::MAX, |least| least.max(PART_BYTES))
 }
 
 #[async_trait]

@@ -14,6 +14,11 @@ use url::form_urlencoded::byte_serialize;
 
 use super::bucket::{Bucket, PATIENCE, REQUEST, RETRIES, why};
 
+/// Bytes of a part: between 5 MiB, the least that S3 takes, and what a small function has memory for. Blobs of up to
+/// 78 GiB have room in parts of that.
+pub(super) const PART_BYTES: usize = 8 << 20;
+/// Parts of one upload that S3 takes.
+pub(super) const MAX_PARTS: usize = 10_000;
 /// How long sending a part may take, each time it is tried.
 const PART: Duration = Duration::from_mins(1);
 /// How long a store may put parts together.
@@ -36,7 +41,10 @@ pub(super) struct Multipart<'a> {
 pub(super) enum Refusal {
     /// The upload is not there (any more).
     Gone,
-    Error(StoreError),
+    /// No, whoever asks and however often.
+    Never(StoreError),
+    /// Not now, or not us: another time, or with other credentials, it may say yes.
+    NotNow(StoreError),
 }
 
 struct Ask<'a> {
@@ -70,9 +78,9 @@ impl Multipart<'_> {
         let query = format!("max-parts=1&{}", upload(id));
         let ask = Ask { method: Method::GET, query: &query, body: Bytes::new(), patience: REQUEST };
         match self.ask(ask).await {
-            Ok(_) | Err(Refusal::Error(StoreError::Denied(_))) => Ok(true),
+            Ok(_) | Err(Refusal::NotNow(StoreError::Denied(_))) => Ok(true),
             Err(Refusal::Gone) => Ok(false),
-            Err(Refusal::Error(error)) => Err(error),
+            Err(refusal) => Err(refusal.into_error()),
         }
     }
 
@@ -91,7 +99,7 @@ impl Multipart<'_> {
         if text_of(answer.body(), "ETag").is_some() {
             return Ok(());
         }
-        Err(Refusal::Error(StoreError::failed("the answer to a finished upload says nothing of an object")))
+        Err(Refusal::NotNow(StoreError::failed("the answer to a finished upload says nothing of an object")))
     }
 
     /// Takes it back.
@@ -99,12 +107,12 @@ impl Multipart<'_> {
         let ask = Ask { method: Method::DELETE, query: &upload(id), body: Bytes::new(), patience: REQUEST };
         match self.ask(ask).await {
             Ok(_) | Err(Refusal::Gone) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
+            Err(refusal) => Err(refusal.into_error()),
         }
     }
 
     async fn ask(self, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
-        let place = self.bucket.url(self.key).await.map_err(Refusal::Error)?;
+        let place = self.bucket.url(self.key).await.map_err(Refusal::NotNow)?;
         self.bucket.ask(&place.to_string(), ask).await
     }
 }
@@ -142,13 +150,13 @@ impl Bucket {
             pause *= 2;
         }
         self.ask_once(&url, &ask).await.map_err(|trial| match trial {
-            Trial::Temporary(error) => Refusal::Error(error),
+            Trial::Temporary(error) => Refusal::NotNow(error),
             Trial::Final(refusal) => refusal,
         })
     }
 
     async fn ask_once(&self, url: &str, ask: &Ask<'_>) -> Result<Response<Bytes>, Trial> {
-        let fatal = |error: http::Error| Trial::Final(Refusal::Error(StoreError::failed(error)));
+        let fatal = |error: http::Error| Trial::Final(Refusal::Never(StoreError::failed(error)));
         let mut request = Request::builder().method(&ask.method).uri(url);
         if matches!(ask.method, Method::POST | Method::PUT) {
             request = request.header(CONTENT_LENGTH, ask.body.len());
@@ -162,7 +170,7 @@ impl Bucket {
         let answer = match tokio::time::timeout(patience, self.transport.send(request)).await {
             Err(_) => return Err(Trial::Temporary(StoreError::TimedOut)),
             Ok(Err(error)) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
-            Ok(Err(error)) => return Err(Trial::Final(Refusal::Error(why(error)))),
+            Ok(Err(error)) => return Err(Trial::Final(Refusal::NotNow(why(error)))),
             Ok(Ok(answer)) => answer.map(|body| body.to_bytes()),
         };
         judge(answer)
@@ -192,8 +200,8 @@ fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Trial> {
     }
     Err(Trial::Final(match (status, &*code) {
         (_, "NoSuchUpload") => Refusal::Gone,
-        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Refusal::Error(StoreError::Denied(what.into())),
-        _ => Refusal::Error(StoreError::failed(what)),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Refusal::NotNow(StoreError::Denied(what.into())),
+        _ => Refusal::Never(StoreError::failed(what)),
     }))
 }
 
@@ -201,7 +209,7 @@ impl Refusal {
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Gone => StoreError::failed("the upload is not there any more"),
-            Self::Error(error) => error,
+            Self::Never(error) | Self::NotNow(error) => error,
         }
     }
 }
@@ -253,8 +261,8 @@ mod tests {
             Ok(_) => "yes",
             Err(Trial::Temporary(_)) => "again",
             Err(Trial::Final(Refusal::Gone)) => "gone",
-            Err(Trial::Final(Refusal::Error(StoreError::Denied(_)))) => "denied",
-            Err(Trial::Final(Refusal::Error(_))) => "no",
+            Err(Trial::Final(Refusal::NotNow(_))) => "denied",
+            Err(Trial::Final(Refusal::Never(_))) => "no",
         }
     }
 

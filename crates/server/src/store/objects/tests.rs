@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use self::strict::{Strict, Uploads};
 use super::bucket::REQUEST;
 use super::credentials::Login;
-use super::draft::PART_BYTES;
+use super::multipart::PART_BYTES;
 use super::*;
 
 const ACCESS_KEY: &str = "AKIDEXAMPLE";

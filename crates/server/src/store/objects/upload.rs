@@ -9,13 +9,9 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
 use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
-use super::multipart::{Begun, Multipart, Refusal, is_word};
+use super::multipart::{Begun, MAX_PARTS, Multipart, PART_BYTES, Refusal, is_word};
 use super::parked;
 
-/// Between 5 MiB, the least that S3 takes, and what a small function has memory for: blobs of up to 78 GiB.
-pub(super) const PART_BYTES: usize = 8 << 20;
-/// Parts of one upload.
-const MAX_PARTS: usize = 10_000;
 /// However slowly a blob comes, nobody is still at it behind this.
 const FORGOTTEN: Duration = Duration::from_hours(24);
 /// First word of what is parked: its form.
@@ -50,23 +46,23 @@ impl ObjectUpload {
         Multipart { bucket: &self.bucket, key: &self.key }
     }
 
-    async fn complete(&self) -> Result<(), StoreError> {
-        let path = self.key.as_str();
+    async fn complete(&self) -> Result<(), Refusal> {
         if self.tags.is_empty() {
             // No store makes an object of no parts.
-            within(PATIENCE, self.bucket.operator.write(path, Bytes::new())).await?.map_err(why)?;
-            return self.multipart().abort(&self.id).await;
+            let written = within(PATIENCE, self.bucket.operator.write(self.key.as_str(), Bytes::new())).await;
+            let _ = self.multipart().abort(&self.id).await;
+            return written.and_then(|written| written.map(drop).map_err(why)).map_err(Refusal::NotNow);
         }
         match self.multipart().complete(&self.id, &self.tags).await {
-            Ok(()) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-            Err(Refusal::Gone) => {
-                // It may have been done when the answer was lost, and was asked for again.
-                let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(path)).await?)?;
-                let is_done = found.is_some_and(|found| found.content_length() == self.bytes);
-                if is_done { Ok(()) } else { Err(Refusal::Gone.into_error()) }
-            }
+            // It may have been done when the answer was lost, and was asked for again.
+            Err(Refusal::Gone) if self.is_done().await.map_err(Refusal::NotNow)? => Ok(()),
+            answer => answer,
         }
+    }
+
+    async fn is_done(&self) -> Result<bool, StoreError> {
+        let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(self.key.as_str())).await?)?;
+        Ok(found.is_some_and(|found| found.content_length() == self.bytes))
     }
 }
 
@@ -107,11 +103,11 @@ impl Upload for ObjectUpload {
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let done = self.complete().await;
-        if done.is_err() {
-            // Nobody knows of its parts any more. What cannot be taken back now is left to the bucket.
+        if let Err(Refusal::Never(_)) = done {
+            // These parts never become an object. What is only not done yet stays for whoever goes on with it.
             let _ = self.multipart().abort(&self.id).await;
         }
-        done
+        done.map_err(Refusal::into_error)
     }
 
     async fn abort(self: Box<Self>) -> Result<(), StoreError> {

@@ -45,6 +45,21 @@ async fn an_upload_that_cannot_be_completed_leaves_no_parts() {
 }
 
 #[tokio::test]
+async fn an_upload_that_may_not_be_completed_now_is_completed_later() {
+    let server = Server::start().await;
+    let store = server.store("p", SECRET_KEY);
+    let key = Key::blob(&Digest::sha256(b"one"));
+    let mut upload = store.upload(&key).await.unwrap();
+    upload.part(content(1, 1000)).await.unwrap();
+    let parked = upload.park();
+    let refused = server.store("p", "a wrong secret").resume_upload(&key, &parked).await.unwrap().unwrap();
+    assert!(matches!(refused.commit().await, Err(StoreError::Denied(_))));
+    assert_eq!(unfinished(&server), [format!("p/{key}")]);
+    store.resume_upload(&key, &parked).await.unwrap().unwrap().commit().await.unwrap();
+    assert_eq!(store.stat(&key).await.unwrap().unwrap().length, 1000);
+}
+
+#[tokio::test]
 async fn a_sweep_aborts_what_nobody_goes_on_with() {
     let server = Server::start().await;
     let store = Arc::new(server.store("p", SECRET_KEY));
