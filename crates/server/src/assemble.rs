@@ -32,7 +32,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
     };
     let platform = Platform {
         transport: Arc::new(HyperTransport::new(config)?),
-        clock: Arc::new(SystemClock::new()),
+        clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         passwords,
         credentials,

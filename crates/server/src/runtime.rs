@@ -10,19 +10,11 @@ use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep, Tasks};
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's clocks.
-pub(crate) struct SystemClock {
-    start: Instant,
-}
-
-impl SystemClock {
-    pub(crate) fn new() -> Self {
-        Self { start: *START }
-    }
-}
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment(self.start.elapsed())
+        Moment(START.elapsed())
     }
 
     fn unix_seconds(&self) -> u64 {

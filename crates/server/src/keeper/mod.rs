@@ -25,7 +25,7 @@ Where none runs, the store itself is opened. Both are found by the configuration
   registry-proxy cache list 'ghcr.io/**'                      images of one registry; * stays within a segment
   registry-proxy cache purge 'docker.io/library/alpine:*'     the next pull asks the registry again
   registry-proxy cache purge --dry-run --all                  what would go
-  registry-proxy cache verify && echo sound                   status 1 if anything was wrong; it is gone then
+  registry-proxy cache verify && echo sound                   status 1 unless all of it was read and right
   registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";
 
 /// What stands behind `cache`.
@@ -65,7 +65,8 @@ enum Action {
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Read everything, hold it against its digest and throw away what is wrong. Status 1 if anything was.
+    /// Read everything, hold it against its digest and throw away what is wrong. Status 1 if anything was, or could not be
+    /// read; that stays.
     Verify,
 }
 
@@ -111,9 +112,11 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         return Err("nothing is kept: cache.store is none".to_owned());
     }
     let tell = |event: Event| show.tell(event);
-    // A server may have opened what we cannot: whether we could is asked only where none answers.
-    let opened = store::open(&config.cache);
-    let found = opened.as_ref().ok().and_then(Option::as_ref).and_then(|opened| opened.directory.as_deref());
+    // A server may have opened what we cannot: whether we could is asked only where none answers, or where its place,
+    // and so the socket's, is known by opening it.
+    let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();
+    let looked_for = is_looked_for.then(|| store::open(&config.cache));
+    let found = looked_for.as_ref().and_then(|opened| opened.as_ref().ok()?.as_ref()?.directory.as_deref());
     let path = socket::path(config, found);
     if let Some(path) = &path {
         match UnixStream::connect(path).await {
@@ -129,10 +132,10 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         let place = path.map_or("admin_socket".to_owned(), |path| path.display().to_string());
         return Err(format!("the cache is in a server's memory, and no server answers at {place}"));
     }
-    let opened = opened.map_err(|error| error.to_string())?;
+    let opened = looked_for.unwrap_or_else(|| store::open(&config.cache)).map_err(|error| error.to_string())?;
     let opened = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
     show.begin(&store::place(&config.cache, opened.directory.as_deref()));
-    let house = House::of_store(opened.store, Arc::new(SystemClock::new()));
+    let house = House::of_store(opened.store, Arc::new(SystemClock));
     house.run(command, &tell).await.map_err(|error| describe(&error))
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Opened>, ConfigError> {
     match &cache.store {
         StoreAddress::None => Ok(None),
         StoreAddress::Memory => {
-            let store = MemoryStore::new(cache.max_size().0, Arc::new(SystemClock::new()));
+            let store = MemoryStore::new(cache.max_size().0, Arc::new(SystemClock));
             Ok(Some(Opened::elsewhere(store)))
         }
         StoreAddress::File(path) => {

@@ -28,7 +28,7 @@ struct Times {
 impl Used {
     /// The key is used now.
     pub(super) fn now(&self, root: &Arc<Root>, key: &Key) {
-        let now = SystemClock::new().unix_seconds();
+        let now = SystemClock.unix_seconds();
         if !self.remember(key, now) {
             return;
         }
