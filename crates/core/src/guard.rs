@@ -192,7 +192,7 @@ impl Guard {
         self.keep_up().await;
         let now = self.clock.unix_seconds();
         // First the total: who is refused for it takes no place among the clients.
-        if let Some(exhausted) = self.total_reached(now) {
+        if let Some(exhausted) = self.total_reached(now, 0) {
             return Err(self.refuse(exhausted));
         }
         let tally =
@@ -210,17 +210,19 @@ impl Guard {
         Ok(Some(Pass { guard: Arc::clone(self), client: tally }))
     }
 
-    fn total_reached(&self, now: u64) -> Option<Exhausted> {
-        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now));
+    fn total_reached(&self, now: u64, on_their_way: u64) -> Option<Exhausted> {
+        let soon = Usage { bytes: [on_their_way; 2], ..Usage::default() };
+        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now)).plus(soon);
         reached(Scope::Total, &self.config.total, total, now)
     }
 
-    /// Whether more may be fetched into the store than the request itself takes away.
-    pub(crate) fn may_fetch(&self) -> bool {
-        !self.counts() || self.total_reached(self.clock.unix_seconds()).is_none()
+    /// Whether more may be fetched into the store than the request itself takes away, with so many bytes on their way
+    /// there.
+    pub(crate) fn may_fetch(&self, on_their_way: u64) -> bool {
+        !self.counts() || self.total_reached(self.clock.unix_seconds(), on_their_way).is_none()
     }
 
-    /// So many bytes are fetched into the store for whoever will want them.
+    /// So many bytes were fetched into the store for whoever will want them.
     pub(crate) fn fetched(&self, bytes: u64) {
         if self.counts() {
             self.ledger.total.add(What::Bytes, bytes, self.clock.unix_seconds());
@@ -240,7 +242,7 @@ impl Guard {
 
     /// Tells other instances, and hears from them, where it is time to. An instance that has just begun waits for
     /// what the others have used; later that goes on beside the request, where the platform lets it.
-    async fn keep_up(self: &Arc<Self>) {
+    pub(crate) async fn keep_up(self: &Arc<Self>) {
         let Some(cache) = &self.shared else { return };
         let Some(turn) = self.turn() else { return };
         let is_first = turn.is_first();

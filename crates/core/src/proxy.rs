@@ -36,7 +36,7 @@ pub struct Proxy {
     pub(crate) routes: Routes,
     windows: Windows,
     pub(crate) access: Access,
-    guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) platform: Platform,
     sealer: Arc<Sealer>,

@@ -12,7 +12,7 @@ use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
 use crate::fill::{Asker, Fills};
 use crate::guard::Guard;
-use crate::ingest::{Counted, Invocations, Job};
+use crate::ingest::{Invocations, Job};
 use crate::manifest::Questions;
 use crate::outcome::{Done, Outcome, Why};
 use crate::outside::Outside;
@@ -145,17 +145,14 @@ impl Visit<'_> {
     /// Has the platform begin an invocation of its own that brings a blob into the store; whether it has, lately. Not
     /// where all clients together have used up what they may have.
     pub(crate) async fn invoke_ingest(&self, digest: &Digest, total: u64) -> bool {
-        let Some(invoker) = self.platform.invoker.as_deref().filter(|_| self.guard.may_fetch()) else {
-            return false;
-        };
+        let Some(invoker) = self.platform.invoker.as_deref() else { return false };
         let job = Job {
             upstream: self.upstream.name().to_owned(),
             repository: self.place.name.as_str().to_owned(),
             digest: digest.to_string(),
             total,
         };
-        let invoker = Counted { invoker, guard: self.guard, cache: self.cache, digest, total };
-        self.invocations.begin(&invoker, &*self.platform.clock, &job).await
+        self.invocations.begin(invoker, &*self.platform.clock, self.guard, &job).await
     }
 
     /// The upstream has just shown this to this client.

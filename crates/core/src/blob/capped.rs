@@ -15,7 +15,7 @@ use crate::delivery::{Delivery, Place, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
 use crate::guard::Linked;
-use crate::ingest::{Ingest, Slice};
+use crate::ingest::{Ingest, Slice, can_be_sliced};
 use crate::outcome::Why;
 use crate::platform::{Abilities, Ingest as Who, Moment};
 use crate::range::RangeSpec;
@@ -85,8 +85,13 @@ impl Capped<'_, '_> {
     }
 
     fn decide(&self, place: Place, total: Option<u64>) -> Delivery {
+        decide(&self.visit.platform.limits, self.visit.delivery, self.abilities(), place, self.length(total))
+    }
+
+    /// Of the store, for this blob.
+    fn abilities(&self) -> Abilities {
         let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
-        decide(&self.visit.platform.limits, self.visit.delivery, abilities, place, self.length(total))
+        Abilities { uploads: abilities.uploads && can_be_sliced(self.digest), ..abilities }
     }
 
     /// Bytes of the answer's body.
@@ -172,7 +177,7 @@ impl Capped<'_, '_> {
             digest: self.digest.clone(),
             total,
         };
-        ingest.slice(until).await
+        ingest.slice(until).await.slice
     }
 
     /// Waits until another has brought it.
@@ -210,7 +215,7 @@ impl Capped<'_, '_> {
             return relay(visit, digest, ask, window, response).await.map(Some);
         }
         drop(response);
-        let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
+        let abilities = self.abilities();
         Err(if abilities.links && abilities.uploads {
             self.come_again()
         } else {

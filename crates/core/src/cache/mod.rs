@@ -273,17 +273,22 @@ impl Cache {
 
     /// All the rest together could not make room for it, or its way into a bucket leads over a disk that is too small.
     fn is_too_long(&self, length: u64) -> bool {
-        length > self.config.max_size().0 || length > self.max_scratch && self.store.abilities().stages
+        !self.may_hold(length) || length > self.max_scratch && self.store.abilities().stages
     }
 
     /// So many bytes more are on their way into the store.
     pub(crate) fn takes(&self, bytes: u64) {
         self.room.takes(bytes);
     }
+    /// Whether all the rest together could make room for so many bytes.
+    pub(crate) fn may_hold(&self, length: u64) -> bool {
+        length <= self.config.max_size().0
+    }
+
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
     pub(crate) fn keep_passing(self: &Arc<Self>, digest: &Digest, length: u64, body: Body) -> Result<Body, Body> {
-        if length > self.config.max_size().0 {
+        if !self.may_hold(length) {
             return Err(body);
         }
         let Passing { body, kept } = self.store.keep_passing(digest, length, body)?;

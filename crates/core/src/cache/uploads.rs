@@ -46,15 +46,15 @@ impl Cache {
         (tail.len() as u64 == bytes).then_some(tail)
     }
 
-    /// Writes down how far an upload has come; first what the record speaks of.
-    pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) {
+    /// Writes down how far an upload has come; first what the record speaks of. Whether it is written.
+    pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) -> bool {
         if !tail.is_empty() {
             let key = Key::ingest_tail(digest);
             if self.ask_slowly("write", self.store.write(&key, tail, When::Always)).await.is_none() {
-                return;
+                return false;
             }
         }
-        self.ask("write", self.store.write(&Key::ingest(digest), record, When::Always)).await;
+        self.ask("write", self.store.write(&Key::ingest(digest), record, When::Always)).await.is_some()
     }
 
     /// Begins an upload.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::job::Job;
-use super::{Ingest, Slice};
+use super::{Ingest, Slice, can_be_sliced};
 use crate::digest::Digest;
 use crate::name::RepositoryName;
 use crate::platform::Purpose;
@@ -14,7 +14,8 @@ use crate::proxy::Proxy;
 use crate::relay::Source;
 use crate::upstream::{Actions, Ask, Identity};
 
-/// What is left of an invocation's time for putting parts together and for writing down how far it got.
+/// What is left of an invocation's time for putting parts together and for writing down how far it got: so long, or
+/// half of it.
 const RESERVE: Duration = Duration::from_secs(20);
 
 /// Why nothing was done with an event.
@@ -29,6 +30,9 @@ pub enum EventError {
     /// There is no store that blobs could be brought into part by part.
     #[error("there is no store to bring a blob into part by part: cache.store")]
     NoStore,
+    /// All clients together have had what they may have.
+    #[error("nothing more is fetched for now: guard.total")]
+    Exhausted,
     /// The upstream or the store failed; requests for the blob go on where this stopped.
     #[error("the blob could not be brought into the store")]
     Failed,
@@ -42,8 +46,12 @@ impl Proxy {
         let upstream = upstream.ok_or(EventError::Unserved)?;
         let name = RepositoryName::parse(&job.repository).map_err(|_| EventError::Unserved)?;
         let digest = Digest::parse(&job.digest).map_err(|_| EventError::Unserved)?;
-        if !upstream.permits(&name) {
+        if !upstream.permits(&name) || !can_be_sliced(&digest) {
             return Err(EventError::Unserved);
+        }
+        self.guard.keep_up().await;
+        if !self.guard.may_fetch(0) {
+            return Err(EventError::Exhausted);
         }
         let cache = self.cache().filter(|cache| cache.abilities().uploads).ok_or(EventError::NoStore)?;
         let clock = &self.platform.clock;
@@ -69,15 +77,28 @@ impl Proxy {
         };
         let ingest =
             Ingest { cache: Arc::clone(cache), clock: Arc::clone(clock), source, digest, total: job.total };
-        let slice = ingest.slice(clock.now().after(limit.saturating_sub(RESERVE))).await;
-        if slice == Slice::Parked
-            && let Some(invoker) = &self.platform.invoker
-            && let Err(error) = invoker.invoke(job.to_event()).await
-        {
+        let reserve = RESERVE.min(limit / 2);
+        let work = ingest.slice(clock.now().after(limit.saturating_sub(reserve))).await;
+        self.guard.fetched(work.got);
+        if work.slice == Slice::Parked {
+            self.go_on_with(&job, work.is_farther).await;
+        }
+        self.guard.settle().await;
+        cache.settle(reserve).await;
+        if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
+    }
+
+    /// Begins the next invocation, unless it would stop where this one did, and so the ones behind it.
+    async fn go_on_with(&self, job: &Job, is_farther: bool) {
+        let Some(invoker) = &self.platform.invoker else { return };
+        if !is_farther {
+            tracing::warn!(
+                digest = job.digest,
+                "an invocation brought nothing into the store: is its time too short?"
+            );
+        } else if let Err(error) = invoker.invoke(job.to_event()).await {
             let source = std::error::Error::source(&error).map(tracing::field::display);
             tracing::warn!(error = source, "{error}; the next request for the blob goes on");
         }
-        cache.settle(RESERVE).await;
-        if slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }
 }

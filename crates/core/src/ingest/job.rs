@@ -1,18 +1,17 @@
 //! Work that a request hands to an invocation of its own: what to bring into the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
+use super::can_be_sliced;
 use crate::cache::{Cache, Described};
-use crate::digest::Digest;
 use crate::guard::Guard;
-use crate::platform::{Clock, Ingest, Invoke, InvokeError, Moment, within};
+use crate::platform::{Clock, Ingest, Invoke, Moment, within};
 use crate::upstream::Identity;
 use crate::visit::Visit;
 
@@ -22,7 +21,8 @@ const LIFE: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Most that are remembered.
 const MAX_BEGUN: usize = 1000;
-/// Invocations for one manifest that are begun at once.
+/// Invocations for one manifest, and how many of them are begun at once.
+const MAX_FOR_ONE: usize = 64;
 const AT_ONCE: usize = 8;
 
 /// What is to be brought into the store, from where. No credential: it is asked for as ourselves.
@@ -62,22 +62,20 @@ impl Job {
 /// Which invocations were begun lately.
 #[derive(Default)]
 pub(crate) struct Invocations {
-    begun: Mutex<HashMap<String, Moment>>,
+    begun: Mutex<HashMap<String, Begun>>,
+}
+
+struct Begun {
+    until: Moment,
+    /// Bytes that it was said to be about.
+    promised: u64,
 }
 
 impl Invocations {
     /// Begins one, unless one was begun a moment ago. Whether somebody is at it.
-    pub(crate) async fn begin(&self, invoker: &dyn Invoke, clock: &dyn Clock, job: &Job) -> bool {
-        let now = clock.now();
-        {
-            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-            begun.retain(|_, until| now < *until);
-            if begun.contains_key(&job.digest) {
-                return true;
-            }
-            if begun.len() < MAX_BEGUN {
-                begun.insert(job.digest.clone(), now.after(LIFE));
-            }
+    pub(crate) async fn begin(&self, invoker: &dyn Invoke, clock: &dyn Clock, guard: &Guard, job: &Job) -> bool {
+        if let Some(is_begun) = self.take(clock.now(), guard, job) {
+            return is_begun;
         }
         let said = within(clock, PATIENCE, invoker.invoke(job.to_event())).await;
         let is_begun = matches!(said, Ok(Ok(())));
@@ -86,34 +84,29 @@ impl Invocations {
                 let source = std::error::Error::source(error).map(tracing::field::display);
                 tracing::warn!(error = source, "{error}; this request does the work itself");
             }
-            self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.digest);
+            self.begun().remove(&job.digest);
         }
         is_begun
     }
-}
 
-/// Begins invocations, and counts what they will fetch.
-pub(crate) struct Counted<'a> {
-    pub(crate) invoker: &'a dyn Invoke,
-    pub(crate) guard: &'a Guard,
-    pub(crate) cache: Option<&'a Arc<Cache>>,
-    pub(crate) digest: &'a Digest,
-    pub(crate) total: u64,
-}
-
-#[async_trait]
-impl Invoke for Counted<'_> {
-    async fn invoke(&self, event: String) -> Result<(), InvokeError> {
-        // What is on its way already has been counted, perhaps by another instance.
-        let is_new = match self.cache {
-            Some(cache) => cache.parked(self.digest).await.is_none(),
-            None => true,
-        };
-        self.invoker.invoke(event).await?;
-        if is_new {
-            self.guard.fetched(self.total);
+    /// Whether somebody is at it, where that is not for the caller to begin. An invocation counts what it brings; until
+    /// it does, what it is said to bring keeps others from being begun, and nothing else: it is a manifest's word.
+    fn take(&self, now: Moment, guard: &Guard, job: &Job) -> Option<bool> {
+        let mut begun = self.begun();
+        begun.retain(|_, begun| now < begun.until);
+        if begun.contains_key(&job.digest) {
+            return Some(true);
         }
-        Ok(())
+        let promised = begun.values().fold(0, |all: u64, begun| all.saturating_add(begun.promised));
+        if begun.len() >= MAX_BEGUN || !guard.may_fetch(promised) {
+            return Some(false);
+        }
+        begun.insert(job.digest.clone(), Begun { until: now.after(LIFE), promised: job.total });
+        None
+    }
+
+    fn begun(&self) -> MutexGuard<'_, HashMap<String, Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,12 +121,12 @@ pub(crate) async fn begin_for(visit: &Visit<'_>, cache: &Cache, manifest: &[u8])
         return;
     }
     let large = Described::of(manifest).blobs.into_iter().filter_map(|piece| {
-        let size = piece.size.filter(|size| !limits.carries_well(Some(*size)))?;
-        Some((piece.digest, size))
+        let size = piece.size.filter(|size| !limits.carries_well(Some(*size)) && cache.may_hold(*size))?;
+        can_be_sliced(&piece.digest).then_some((piece.digest, size))
     });
-    let work = large.map(|(digest, size)| -> BoxFuture<'_, ()> {
+    let work = large.take(MAX_FOR_ONE).map(|(digest, size)| -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if digest.is_computable() && cache.blob_length(&digest).await.is_none() {
+            if cache.blob_length(&digest).await.is_none() {
                 visit.invoke_ingest(&digest, size).await;
             }
         })

@@ -23,7 +23,7 @@ use futures_util::future::join;
 
 pub use self::event::EventError;
 use self::hash::Hash;
-pub(crate) use self::job::{Counted, Invocations, Job, begin_for};
+pub(crate) use self::job::{Invocations, Job, begin_for};
 use self::record::Parked;
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
@@ -42,6 +42,11 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// What a store needs to go on with an upload, out of the record of how far it has come.
 pub(crate) fn upload_in(record: &[u8]) -> Option<String> {
     Parked::from_record(record).map(|parked| parked.upload)
+}
+
+/// Whether a blob of this digest can come in slices: its hash is put down between them.
+pub(crate) fn can_be_sliced(digest: &Digest) -> bool {
+    digest.algorithm() == "sha256"
 }
 
 /// One blob on its way into the store.
@@ -67,6 +72,16 @@ pub(crate) enum Slice {
     Failed,
 }
 
+/// How much a slice did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) slice: Slice,
+    /// Bytes from the upstream.
+    pub(crate) got: u64,
+    /// Whether the next slice begins farther on than this one did.
+    pub(crate) is_farther: bool,
+}
+
 /// An upload under way.
 struct Run {
     upload: Box<dyn Upload>,
@@ -76,6 +91,8 @@ struct Run {
     tail: BytesMut,
     /// When it was last written down how far it got.
     recorded: Option<Moment>,
+    /// How far that was.
+    kept: u64,
 }
 
 /// What comes from the upstream, in pieces as large as wanted.
@@ -96,54 +113,58 @@ enum Stop {
 
 impl Ingest {
     /// Works on it until it is done or the time has come, and at most [`GRACE`] and [`LAST_WORD`] longer.
-    pub(crate) async fn slice(&self, until: Moment) -> Slice {
+    pub(crate) async fn slice(&self, until: Moment) -> Work {
         let lease = match self.cache.lease(&self.digest).await {
             Leased::Ours(lease) => lease,
-            Leased::Theirs => return Slice::Theirs,
+            Leased::Theirs => return Work::none(Slice::Theirs),
         };
         // Between the look at the store and the lease another may have come to its end.
-        let slice = if self.cache.blob_length(&self.digest).await.is_some() {
-            Slice::Whole
+        let work = if self.cache.blob_length(&self.digest).await.is_some() {
+            Work::none(Slice::Whole)
         } else {
             self.go_on(until).await
         };
         drop(lease);
         let upstream = self.source.upstream.label();
-        telemetry::ingested(upstream, slice.name());
-        slice
+        telemetry::ingested(upstream, work.slice.name());
+        work
     }
 
-    async fn go_on(&self, until: Moment) -> Slice {
-        let Some(mut run) = self.begin().await else { return Slice::Failed };
-        let before = run.position();
-        let slice = match self.send(&mut run, until).await {
+    async fn go_on(&self, until: Moment) -> Work {
+        let Some(mut run) = self.begin().await else { return Work::none(Slice::Failed) };
+        let (before, kept) = (run.position(), run.kept);
+        let sent = self.send(&mut run, until).await;
+        let got = run.position() - before;
+        let work = |slice, farthest| Work { slice, got, is_farther: farthest > kept };
+        let slice = match sent {
             Ok(()) if run.is_right(&self.digest) => {
+                let farthest = run.kept;
                 let finished = within(&*self.clock, self.left(until) + GRACE, self.finish(run)).await;
                 // Perhaps the store comes to its end with it all the same.
-                return finished.unwrap_or(Slice::Parked);
+                return work(finished.unwrap_or(Slice::Parked), farthest);
             }
             Ok(()) => {
                 tracing::error!(digest = %self.digest, "an upstream sent other bytes than those of this digest");
                 telemetry::corrupt("upload");
                 self.cache.abort_upload(&self.digest, run.upload).await;
-                return Slice::Failed;
+                return work(Slice::Failed, kept);
             }
             Err(Stop::Late) => Slice::Parked,
             Err(Stop::Upstream) => Slice::Failed,
             // What is hashed may not be there: the next slice begins where it was last written down.
-            Err(Stop::Store) => return Slice::Failed,
+            Err(Stop::Store) => return work(Slice::Failed, run.kept),
         };
         let tail = Bytes::copy_from_slice(&run.tail);
         // Where the store is too slow for that, the next slice begins where it was last written down.
         let _ = within(&*self.clock, LAST_WORD, self.write_down(&mut run, tail)).await;
         tracing::info!(
             digest = %self.digest,
-            got_bytes = run.position() - before,
+            got_bytes = got,
             at_bytes = run.position(),
             total_bytes = self.total,
             "a blob is on its way into the store; the next request goes on"
         );
-        slice
+        work(slice, run.kept)
     }
 
     /// Where the last slice stopped, or at the beginning.
@@ -154,11 +175,11 @@ impl Ingest {
             && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
             && let Some(upload) = self.cache.resume_upload(&self.digest, &parked.upload).await
         {
-            let recorded = Some(self.clock.now());
-            return Some(Run { upload, hash: parked.hash, tail: tail.into(), recorded });
+            let (recorded, kept) = (Some(self.clock.now()), parked.hash.length() + parked.tail_bytes);
+            return Some(Run { upload, hash: parked.hash, tail: tail.into(), recorded, kept });
         }
         let upload = self.cache.upload(&self.digest).await?;
-        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None })
+        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None, kept: 0 })
     }
 
     /// Reads from the upstream and sends whole parts, the next one being read while one is sent, up to the last part: that
@@ -233,11 +254,20 @@ impl Ingest {
             tail_bytes: tail.len() as u64,
             upload: run.upload.park(),
         };
-        self.cache.park(&self.digest, parked.to_record().into(), tail).await;
+        let farthest = run.hash.length() + parked.tail_bytes;
+        if self.cache.park(&self.digest, parked.to_record().into(), tail).await {
+            run.kept = farthest;
+        }
     }
 
     fn left(&self, until: Moment) -> Duration {
         until.since(self.clock.now())
+    }
+}
+
+impl Work {
+    fn none(slice: Slice) -> Self {
+        Self { slice, got: 0, is_farther: false }
     }
 }
 

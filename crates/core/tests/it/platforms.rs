@@ -8,7 +8,7 @@ use bytes::Bytes;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Invoke, InvokeError, Profile, Store};
-use registry_proxy_core::testing::{Fault, PassingStore};
+use registry_proxy_core::testing::{Answer, Fault, PassingStore};
 use registry_proxy_core::{EventError, Proxy};
 
 use crate::clock::TokioClock;
@@ -229,6 +229,18 @@ async fn wrong_bytes_never_come_into_the_store() {
     assert_eq!(scene.stored().await.unwrap(), content());
 }
 
+/// The hash of SHA-512 is not put down between slices: what could never be right is not fetched (P-90).
+#[tokio::test(start_paused = true)]
+async fn what_cannot_come_in_slices_is_not_fetched_in_slices() {
+    let scene = scene_of(Profile::TencentScf, "");
+    let path = format!("/v2/a/b/blobs/sha512:{}", "a".repeat(128));
+    let answer = || Answer::new(200).header("content-length", &LARGE.to_string()).body(content());
+    scene.lab.net.fault("*", "/blobs/sha512:", 99, Fault::change(move |said| *said = answer()));
+    let seen = scene.lab.get(&path).await;
+    assert!(seen.is(501, "UNSUPPORTED"), "{seen:?}");
+    assert!(scene.has_no_litter().await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_range_goes_through_where_it_is_short() {
     let scene = scene(Profile::TencentScf);
@@ -379,6 +391,24 @@ async fn an_invocation_that_runs_out_of_time_begins_the_next() {
     assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(40)).await, Ok(()));
     assert_eq!(scene.stored().await.unwrap(), content());
     assert_eq!(scene.bytes_asked(), ["bytes=0-6999999", "bytes=2500000-6999999"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_gets_no_farther_begins_no_other() {
+    let (scene, events) = with_events(Profile::AwsLambda, false);
+    let event = format!(
+        r#"{{"registry-proxy/ingest":{{"upstream":"reg.example","repository":"a/b","digest":"{}","total":{LARGE}}}}}"#,
+        scene.digest
+    );
+    assert_eq!(scene.lab.proxy.event(&event, Duration::ZERO).await, Ok(()));
+    assert!(events.taken.lock().unwrap().is_empty());
+    // The time that AWS gives a function that names none.
+    scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(0, Duration::from_mins(5)));
+    assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(3)).await, Ok(()));
+    assert!(events.taken.lock().unwrap().is_empty());
+    // It does what it can.
+    assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(3)).await, Ok(()));
+    assert_eq!(scene.stored().await.unwrap(), content());
 }
 
 /// All instances that there may be are held by requests like this one.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use registry_proxy_core::EventError;
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::platform::Profile;
 use registry_proxy_core::testing::{Fault, sha256};
@@ -37,7 +38,7 @@ fn put_image(lab: &Fixture, tag: &str, layer: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn manifests_alone_fetch_no_more_into_the_store_than_all_may_have() {
+async fn manifests_alone_begin_no_more_than_all_may_have_and_refuse_nobody() {
     let (lab, events) = function("[guard.total]\nbytes_per_day='20MB'");
     let mut statuses = Vec::new();
     for number in 0..5 {
@@ -45,8 +46,52 @@ async fn manifests_alone_fetch_no_more_into_the_store_than_all_may_have() {
         put_image(&lab, &name, &sha256(name.as_bytes()));
         statuses.push(lab.get(&format!("/v2/a/b/manifests/{name}")).await.status.as_u16());
     }
-    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert_eq!(statuses, [200; 5], "nothing has come yet");
     assert_eq!(events.taken.lock().unwrap().len(), 3, "21 MB");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_manifest_promises_is_not_what_is_counted() {
+    let (lab, events) = function("[guard.total]\nbytes_per_day='20MB'");
+    for (number, size) in [900_000_000_u64, 9_000_000_000_000_000, u64::MAX].into_iter().enumerate() {
+        let (tag, layer) = (format!("t{number}"), sha256(&[u8::try_from(number).unwrap()]));
+        let manifest = format!(r#"{{"schemaVersion":2,"layers":[{{"digest":"{layer}","size":{size}}}]}}"#);
+        lab.registry.put_manifest("a/b", &tag, OCI_MANIFEST, manifest);
+        assert_eq!(lab.get(&format!("/v2/a/b/manifests/{tag}")).await.status, 200);
+    }
+    assert_eq!(events.taken.lock().unwrap().len(), 1, "what no store of this size holds is not begun");
+    assert_eq!(tag(&lab, "192.0.2.1").await, 404, "nobody is refused");
+    // That one fails, and it is over with its promise.
+    let event = events.taken.lock().unwrap()[0].clone();
+    assert_eq!(lab.proxy.event(&event, Duration::from_mins(15)).await, Err(EventError::Failed));
+    lab.wait(61).await;
+    put_image(&lab, "right", &lab.registry.put_blob("a/b", noise(LARGE)));
+    assert_eq!(lab.get("/v2/a/b/manifests/right").await.status, 200);
+    assert_eq!(events.taken.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_invocation_brings_is_counted_and_ends_what_may_be_had() {
+    let (lab, events) = function("[guard.total]\nbytes_per_day='6MB'");
+    put_image(&lab, "one", &lab.registry.put_blob("a/b", noise(LARGE)));
+    put_image(&lab, "two", &sha256(b"two"));
+    assert_eq!(lab.get("/v2/a/b/manifests/one").await.status, 200);
+    let event = events.taken.lock().unwrap()[0].clone();
+    assert_eq!(lab.proxy.event(&event, Duration::from_mins(15)).await, Ok(()));
+    assert_eq!(lab.get("/v2/a/b/manifests/two").await.status, 429);
+    assert_eq!(lab.proxy.event(&event, Duration::from_mins(15)).await, Err(EventError::Exhausted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_manifest_does_not_begin_hundreds() {
+    let (lab, events) = function("");
+    let layers: Vec<String> = (0..300_u32)
+        .map(|number| format!(r#"{{"digest":"{}","size":{LARGE}}}"#, sha256(&number.to_be_bytes())))
+        .collect();
+    let manifest = format!(r#"{{"schemaVersion":2,"layers":[{}]}}"#, layers.join(","));
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest);
+    assert_eq!(tag(&lab, "192.0.2.1").await, 200);
+    assert_eq!(events.taken.lock().unwrap().len(), 64);
 }
 
 #[tokio::test(start_paused = true)]
