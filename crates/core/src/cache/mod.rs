@@ -39,6 +39,7 @@ pub(crate) use self::house::Cleared;
 pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::lists::{Listed, Lists};
+pub(crate) use self::notes::Tag;
 use self::notes::Turns;
 pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
 use self::room::Room;
@@ -57,6 +58,9 @@ use crate::telemetry;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a blob that could not be read is left alone.
 const UNREAD: Duration = Duration::from_mins(1);
+/// Tags that were forgotten and are remembered as such: questions that began before are under way no longer than it
+/// takes to forget so many others.
+const MAX_FORGOTTEN: usize = 1000;
 /// What an entry of a small table takes, about, with its key.
 const ENTRY_BYTES: u64 = 300;
 
@@ -74,6 +78,9 @@ pub(crate) struct Cache {
     pointers: Memory<Key, Pointer>,
     proofs: Memory<Key, Proof>,
     turns: Turns,
+    /// Tags that were forgotten, each with a number of its own.
+    forgotten: Memory<Key, u64>,
+    generations: AtomicU64,
     /// Blobs whose bytes have been held against their digest, in the state in which they were.
     verified: Memory<Digest, Mark>,
     /// Blobs that are not served in that state until then: they do not have their digest and are on their way out, or
@@ -118,6 +125,8 @@ impl Cache {
             pointers: Memory::new(entries),
             proofs: Memory::new(entries),
             turns: Turns::default(),
+            forgotten: Memory::new(MAX_FORGOTTEN),
+            generations: AtomicU64::new(0),
             verified: Memory::new(entries),
             distrusted: Memory::new(1000),
             verifying: UnderWay::default(),
@@ -271,6 +280,11 @@ impl Cache {
         self.ask("draft", self.store.draft(&Key::blob(digest), None)).await
     }
 
+    /// Whether all the rest together could make room for so many bytes.
+    pub(crate) fn may_hold(&self, length: u64) -> bool {
+        length <= self.config.max_size().0
+    }
+
     /// All the rest together could not make room for it, or its way into a bucket leads over a disk that is too small.
     fn is_too_long(&self, length: u64) -> bool {
         !self.may_hold(length) || length > self.max_scratch && self.store.abilities().stages
@@ -280,11 +294,6 @@ impl Cache {
     pub(crate) fn takes(&self, bytes: u64) {
         self.room.takes(bytes);
     }
-    /// Whether all the rest together could make room for so many bytes.
-    pub(crate) fn may_hold(&self, length: u64) -> bool {
-        length <= self.config.max_size().0
-    }
-
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
     pub(crate) fn keep_passing(self: &Arc<Self>, digest: &Digest, length: u64, body: Body) -> Result<Body, Body> {

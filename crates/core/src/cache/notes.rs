@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, PoisonError};
 
+use event_listener::Event;
+
 use super::{Cache, Key, Pointer, Proof, StoredManifest};
 use crate::platform::When;
 use crate::sync::{Mutex, MutexGuard};
@@ -17,14 +19,27 @@ pub(super) struct Note {
     pub(super) named: Vec<Key>,
     /// The link of what the upstream has shown.
     pub(super) shown: Option<Key>,
-    /// Where a tag points; with `None`, that it points nowhere any more.
-    pub(super) word: Option<(Key, Option<Pointer>)>,
+    pub(super) word: Option<Word>,
+}
+
+/// Where a tag points; with `None`, that it points nowhere any more.
+pub(super) struct Word {
+    pub(super) tag: Tag,
+    pub(super) pointer: Option<Pointer>,
+}
+
+/// A tag that is asked about: what comes of the question counts unless the tag is forgotten meanwhile.
+#[derive(Clone)]
+pub(crate) struct Tag {
+    pub(crate) key: Key,
+    /// Changes when it is forgotten.
+    pub(crate) generation: u64,
 }
 
 impl Note {
     /// Where a tag points, if that is known.
-    pub(super) fn of(pointer: Option<(Key, Pointer)>) -> Self {
-        Self { word: pointer.map(|(key, pointer)| (key, Some(pointer))), ..Self::default() }
+    pub(super) fn of(pointer: Option<(Tag, Pointer)>) -> Self {
+        Self { word: pointer.map(|(tag, pointer)| Word { tag, pointer: Some(pointer) }), ..Self::default() }
     }
 
     /// Whether it says nothing but where a tag points.
@@ -40,6 +55,11 @@ pub(super) struct Turns(Mutex<HashMap<Key, VecDeque<Note>>>);
 impl Turns {
     fn all(&self) -> MutexGuard<'_, HashMap<Key, VecDeque<Note>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody is writing of this tag: then the store does not know the last word.
+    pub(super) fn is_taken(&self, key: &Key) -> bool {
+        self.all().contains_key(key)
     }
 
     /// Takes the turn for a key; otherwise whoever has it is left the note.
@@ -74,6 +94,16 @@ impl Turns {
     }
 }
 
+/// Tells when it is dropped.
+#[derive(Default)]
+struct End(Event);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.notify(usize::MAX);
+    }
+}
+
 /// The turn to write of a tag.
 struct Turn {
     cache: Arc<Cache>,
@@ -98,17 +128,23 @@ impl Cache {
         }
     }
 
-    /// Writes it down now, if it is its turn.
+    /// Writes it down and returns when it is written, or at once where it is not its turn. It is written also where
+    /// nobody waits for that any more.
     pub(super) async fn write_now(self: &Arc<Self>, note: Note) {
-        if let Some((note, turn)) = self.turn_for(note) {
-            self.write_down(note).await;
-            drop(turn);
-        }
+        let Some((note, turn)) = self.turn_for(note) else { return };
+        let end = End::default();
+        let ended = end.0.listen();
+        let (cache, busy) = (Arc::clone(self), self.busy());
+        self.tasks.spawn(Box::pin(async move {
+            cache.write_down(note).await;
+            drop((turn, busy, end));
+        }));
+        ended.await;
     }
 
     /// `None`: somebody is writing of this tag, and goes on with the note.
     fn turn_for(self: &Arc<Self>, note: Note) -> Option<(Note, Option<Turn>)> {
-        let key = note.word.as_ref().map(|(key, _)| key.clone());
+        let key = note.word.as_ref().map(|word| word.tag.key.clone());
         // Where requests may not do each other's work each writes for itself.
         let Some(key) = key.filter(|_| self.shares_io) else { return Some((note, None)) };
         let note = self.turns.take(&key, note)?;
@@ -124,8 +160,22 @@ impl Cache {
         }));
     }
 
+    async fn write_down(&self, note: Note) {
+        let is_led_to = self.write_what_is_led_to(&note).await.is_some();
+        match note.word {
+            Some(Word { tag, pointer: Some(pointer) }) if is_led_to && self.is_current(&tag) => {
+                let record = pointer.to_record().into();
+                self.ask("write", self.store.write(&tag.key, record, When::Always)).await;
+            }
+            Some(Word { tag, pointer: None }) => {
+                self.ask("remove", self.store.remove(&tag.key)).await;
+            }
+            Some(_) | None => {}
+        }
+    }
+
     /// Up to what the store does not take: `None`.
-    async fn write_down(&self, note: Note) -> Option<()> {
+    async fn write_what_is_led_to(&self, note: &Note) -> Option<()> {
         if let Some(manifest) = &note.manifest {
             let key = Key::manifest(&manifest.digest);
             self.ask("write", self.store.write(&key, manifest.to_record(), When::Always)).await?;
@@ -135,14 +185,6 @@ impl Cache {
         }
         if let Some(key) = &note.shown {
             self.ask("write", self.store.write(key, Proof::Shown.to_record(), When::Always)).await?;
-        }
-        match &note.word {
-            None => {}
-            Some((key, Some(pointer))) => {
-                let record = pointer.to_record().into();
-                self.ask("write", self.store.write(key, record, When::Always)).await?;
-            }
-            Some((key, None)) => self.ask("remove", self.store.remove(key)).await?,
         }
         Some(())
     }

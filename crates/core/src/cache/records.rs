@@ -1,8 +1,9 @@
 //! Manifests, where tags point, and how it is known which repository has what: in memory at once, in the store soon.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::notes::Note;
+use super::notes::{Note, Tag, Word};
 use super::{Cache, Key, Kind, Pointer, Proof, StoredManifest};
 use crate::digest::Digest;
 use crate::name::RepositoryName;
@@ -38,7 +39,7 @@ impl Cache {
         upstream: &str,
         repository: &RepositoryName,
         manifest: &Arc<StoredManifest>,
-        pointer: Option<(Key, Pointer)>,
+        pointer: Option<(Tag, Pointer)>,
     ) {
         self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
         let note = Note { manifest: Some(Arc::clone(manifest)), ..Note::of(pointer) };
@@ -51,7 +52,7 @@ impl Cache {
         upstream: &str,
         repository: &RepositoryName,
         manifest: &Arc<StoredManifest>,
-        pointer: Option<(Key, Pointer)>,
+        pointer: Option<(Tag, Pointer)>,
     ) {
         self.learn(upstream, repository, manifest, Note::of(pointer));
     }
@@ -66,8 +67,8 @@ impl Cache {
     ) {
         let named = self.name_children(upstream, repository, manifest);
         let shown = self.show(upstream, repository, &manifest.digest);
-        if let Some((key, Some(pointer))) = &note.word {
-            self.pointers.insert(key.clone(), pointer.clone());
+        if let Some(Word { tag, pointer: Some(pointer) }) = &note.word {
+            self.remember(tag, pointer);
         }
         let is_news = !named.is_empty();
         self.write_soon(Note { named, shown, ..note });
@@ -109,28 +110,57 @@ impl Cache {
         })
     }
 
+    /// A tag, to be asked about.
+    pub(crate) fn tag(&self, key: Key) -> Tag {
+        let generation = self.forgotten.get(&key).unwrap_or(0);
+        Tag { key, generation }
+    }
+
+    /// Whether it was not forgotten since it was asked about.
+    pub(super) fn is_current(&self, tag: &Tag) -> bool {
+        self.forgotten.get(&tag.key).unwrap_or(0) == tag.generation
+    }
+
+    /// Takes into memory where a tag points, unless it was forgotten since that was asked; whether it has.
+    fn remember(&self, tag: &Tag, pointer: &Pointer) -> bool {
+        self.pointers.insert(tag.key.clone(), pointer.clone());
+        // In this order: whoever forgets it now finds it here.
+        let is_current = self.is_current(tag);
+        if !is_current {
+            self.pointers.remove(&tag.key);
+        }
+        is_current
+    }
+
     /// Where a tag points.
     pub(crate) async fn pointer(&self, key: &Key) -> Option<Pointer> {
         if let Some(pointer) = self.pointers.get(key) {
             return Some(pointer);
         }
+        let tag = self.tag(key.clone());
+        if self.turns.is_taken(key) {
+            return None;
+        }
         let record = self.ask("read", self.store.read(key)).await??;
         let pointer = Pointer::from_record(&record)?;
-        self.pointers.insert(key.clone(), pointer.clone());
-        Some(pointer)
+        self.remember(&tag, &pointer).then_some(pointer)
     }
 
     /// An upstream has said where a tag points.
-    pub(crate) fn point(self: &Arc<Self>, key: Key, pointer: Pointer) {
-        self.pointers.insert(key.clone(), pointer.clone());
-        self.write_soon(Note::of(Some((key, pointer))));
+    pub(crate) fn point(self: &Arc<Self>, tag: &Tag, pointer: Pointer) {
+        if self.remember(tag, &pointer) {
+            self.write_soon(Note::of(Some((tag.clone(), pointer))));
+        }
     }
 
-    /// An upstream has said that there is no such thing any more.
+    /// What was known of it is over: whoever is asked about it from now on is asked anew.
     pub(crate) async fn forget(self: &Arc<Self>, key: &Key) {
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        self.forgotten.insert(key.clone(), generation);
         self.pointers.remove(key);
         self.proofs.remove(key);
-        self.write_now(Note { word: Some((key.clone(), None)), ..Note::default() }).await;
+        let word = Word { tag: Tag { key: key.clone(), generation }, pointer: None };
+        self.write_now(Note { word: Some(word), ..Note::default() }).await;
     }
 
     /// How it is known that a repository has a digest.
@@ -146,6 +176,9 @@ impl Cache {
         let key = Key::link(upstream, repository, digest);
         if let Some(proof) = self.proofs.get(&key) {
             return Some(proof);
+        }
+        if self.turns.is_taken(&key) {
+            return None;
         }
         let record = self.ask("read", self.store.read(&key)).await??;
         let proof = Proof::from_record(&record)?;

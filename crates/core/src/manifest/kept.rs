@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::plan::{Known, Plan, known};
 use super::{Manifest, error_of, fetch, find, look};
-use crate::cache::{Cache, Key, Pointer, StoredManifest};
+use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::Reference;
@@ -81,12 +81,12 @@ async fn by_tag(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let key = Key::tag(visit.upstream.name(), &visit.place.name, tag);
+    let tag = cache.tag(Key::tag(visit.upstream.name(), &visit.place.name, tag));
     let now = visit.platform.clock.unix_seconds();
     let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
     let asked = match kept {
         Some((pointer, kept)) => {
-            let asked = revalidate(visit, cache, &key, pointer, kept, reference, accept);
+            let asked = revalidate(visit, cache, &tag, pointer, kept, reference, accept);
             // However many steps it takes: there must be time left to serve what is here.
             let limit = visit.timeouts.first_byte.0;
             let asked = within(&*visit.platform.clock, limit, Box::pin(asked)).await;
@@ -96,12 +96,12 @@ async fn by_tag(
             let found = find(visit, reference, accept).await;
             found.map(|found| {
                 visit.shown(cache, None);
-                cache.point(key.clone(), Pointer { digest: found.digest.clone(), confirmed: now });
+                cache.point(&tag, Pointer { digest: found.digest.clone(), confirmed: now });
                 (found, Outcome::new(Done::Relayed, Why::AbsentHead))
             })
         }
         None => {
-            let found = fetch_once(visit, cache, reference, accept, Some(&key)).await;
+            let found = fetch_once(visit, cache, reference, accept, Some(&tag)).await;
             found.map(|found| (found, Outcome::new(Done::Filled, Why::TagAbsent)))
         }
     };
@@ -117,17 +117,17 @@ async fn by_tag(
         return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
     }
     if let Some(pointer) = &known.pointer {
-        disown(visit, cache, &key, pointer, &negative).await;
+        disown(visit, cache, &tag, pointer, &negative).await;
     }
     Err(negative)
 }
 
 /// What an upstream's no means for where a tag pointed: no outage that comes later brings that back.
-async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, key: &Key, pointer: &Pointer, negative: &Negative) {
+async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: &Pointer, negative: &Negative) {
     match (negative, visit.identity) {
-        (Negative::Missing(_), _) => cache.forget(key).await,
+        (Negative::Missing(_), _) => cache.forget(&tag.key).await,
         // Our credentials ask for everybody. A client's own refusal is not the others': there the grants decide.
-        (Negative::Refused(_), Identity::Ours) => cache.point(key.clone(), pointer.unconfirmed()),
+        (Negative::Refused(_), Identity::Ours) => cache.point(tag, pointer.unconfirmed()),
         (
             Negative::Refused(_)
             | Negative::Limited { .. }
@@ -143,17 +143,14 @@ async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, key: &Key, pointer: &Poin
 async fn revalidate(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
-    key: &Key,
+    tag: &Tag,
     pointer: &Pointer,
     kept: &Arc<StoredManifest>,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let looked = visit
-        .questions
-        .looks
-        .join(&(visit.claim(), reference.as_str().into()), || look(visit, reference, accept))
-        .await?;
+    let looked =
+        visit.questions.looks.join(&(visit.claim(), question(tag)), || look(visit, reference, accept)).await?;
     visit.shown(cache, None);
     let confirmed = visit.platform.clock.unix_seconds();
     let Some(looked) = looked else {
@@ -161,7 +158,7 @@ async fn revalidate(
             return Ok((of_kept(kept), SPARED));
         }
         // The registry knows no HEAD that says enough.
-        let found = fetch_once(visit, cache, reference, accept, Some(key)).await?;
+        let found = fetch_once(visit, cache, reference, accept, Some(tag)).await?;
         let outcome = if found.digest == pointer.digest {
             Outcome::new(Done::Revalidated, Why::TagUnchanged)
         } else {
@@ -173,17 +170,17 @@ async fn revalidate(
     let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
     cache.prove(upstream, repository, &digest);
     if digest == pointer.digest {
-        cache.point(key.clone(), Pointer { digest, confirmed });
+        cache.point(tag, Pointer { digest, confirmed });
         return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::TagUnchanged)));
     }
     if let Some(other) = cache.manifest(&digest).await {
-        cache.link_manifest(upstream, repository, &other, Some((key.clone(), Pointer { digest, confirmed })));
+        cache.link_manifest(upstream, repository, &other, Some((tag.clone(), Pointer { digest, confirmed })));
         return Ok((of_kept(&other), Outcome::new(Done::Revalidated, Why::TagKnown)));
     }
     if is_spared(visit, cache, pointer, kept).await {
         return Ok((of_kept(kept), SPARED));
     }
-    let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(key)).await?;
+    let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
     Ok((found, Outcome::new(Done::Filled, Why::TagChanged)))
 }
 
@@ -193,7 +190,7 @@ async fn fetch_once(
     cache: &Arc<Cache>,
     reference: &Reference,
     accept: &HeaderValue,
-    tag: Option<&Key>,
+    tag: Option<&Tag>,
 ) -> Result<Manifest, Negative> {
     let work = || async {
         let found = fetch(visit, reference, accept).await?;
@@ -206,16 +203,21 @@ async fn fetch_once(
                 bytes: bytes.clone(),
             };
             let confirmed = visit.platform.clock.unix_seconds();
-            let pointer = tag.map(|key| (key.clone(), Pointer { digest: found.digest.clone(), confirmed }));
+            let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
             cache.keep_manifest(visit.upstream.name(), &visit.place.name, &Arc::new(stored), pointer);
         }
         Ok(found)
     };
     // Two tags of one digest are two questions: each is written down with its manifest.
-    let wanted = tag.map_or(reference.as_str(), Key::as_str);
-    let found = visit.questions.fetches.join(&(visit.claim(), wanted.into()), work).await?;
+    let wanted = tag.map_or_else(|| reference.as_str().into(), question);
+    let found = visit.questions.fetches.join(&(visit.claim(), wanted), work).await?;
     visit.shown(cache, Some(&found.digest));
     Ok(found)
+}
+
+/// Who asks about a tag after it was forgotten is not given what was asked before.
+fn question(tag: &Tag) -> Box<str> {
+    format!("{} {}", tag.key, tag.generation).into()
 }
 
 /// Whether a tag may be served although its upstream has not confirmed it.

@@ -259,18 +259,6 @@ async fn not_found_ends_however_often_it_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_pushed_through_us_is_seen_at_once() {
-    let lab = Fixture::caching(&upstream("push=true"));
-    image(&lab, "1");
-    lab.get(V1).await;
-    let new = manifest_of(33);
-    let seen = lab.put(V1).header("content-type", OCI_MANIFEST).body(new.clone()).await;
-    assert_eq!(seen.status, 201, "{seen:?}");
-    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, new.clone());
-    assert_eq!(lab.get(V1).await.body, new);
-}
-
-#[tokio::test(start_paused = true)]
 async fn offline_serves_what_is_here_however_old_and_asks_nobody() {
     let mut lab = Fixture::caching("");
     let (digest, layer) = image(&lab, "1");

@@ -21,6 +21,7 @@ mod original;
 mod overload;
 mod platforms;
 mod push;
+mod pushed;
 mod record;
 mod redirects;
 mod routing;
