@@ -117,6 +117,20 @@ impl Body {
         }
     }
 
+    /// The same body once its first bytes are in hand. What the platform has of its own is.
+    pub(crate) async fn begun(mut self) -> Result<Self, BodyError> {
+        let length = self.length();
+        if matches!(self, Self::Native(_)) {
+            return Ok(self);
+        }
+        match self.chunk().await {
+            None => Ok(Self::Empty),
+            Some(Ok(bytes)) if Some(bytes.len() as u64) == length => Ok(Self::from(bytes)),
+            Some(Ok(bytes)) => Ok(self.preceded_by(bytes)),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
     /// The same body with a piece before it that has been taken off already. Its length stays what it was.
     pub fn preceded_by(self, piece: Bytes) -> Self {
         let length = self.length();

@@ -322,17 +322,10 @@ fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
 }
 
 /// The body once its first bytes are in hand: before that a client can still go elsewhere (P-112).
-pub(crate) async fn begun(clock: &dyn Clock, limit: Duration, mut body: Body) -> Result<Body, Failure> {
-    let length = body.length();
-    if matches!(body, Body::Native(_)) {
-        // What the platform has is in hand.
-        return Ok(body);
-    }
-    match within(clock, limit, body.chunk()).await {
-        Err(_) | Ok(Some(Err(BodyError::Stalled))) => Err(Failure::TimedOut),
-        Ok(Some(Err(_))) => Err(Failure::Broken),
-        Ok(None) => Ok(Body::Empty),
-        Ok(Some(Ok(bytes))) if Some(bytes.len() as u64) == length => Ok(Body::from(bytes)),
-        Ok(Some(Ok(bytes))) => Ok(body.preceded_by(bytes)),
+pub(crate) async fn begun(clock: &dyn Clock, limit: Duration, body: Body) -> Result<Body, Failure> {
+    match within(clock, limit, body.begun()).await {
+        Ok(Ok(body)) => Ok(body),
+        Err(_) | Ok(Err(BodyError::Stalled)) => Err(Failure::TimedOut),
+        Ok(Err(_)) => Err(Failure::Broken),
     }
 }

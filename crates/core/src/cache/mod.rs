@@ -50,7 +50,7 @@ use crate::body::Body;
 use crate::config;
 use crate::digest::Digest;
 use crate::platform::{
-    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks,
+    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks, within,
 };
 use crate::telemetry;
 
@@ -195,6 +195,18 @@ impl Cache {
     /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
     /// way: then the last of them are withheld.
     pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
+        let Found { stat, body } = self.right_blob(digest, part).await?;
+        // Until its first bytes are in hand it can still be had elsewhere.
+        if let Ok(Ok(body)) = within(&*self.clock, DEADLINE, body.begun()).await {
+            return Some(Found { stat, body });
+        }
+        if !self.is_distrusted(digest, &stat) {
+            self.unread(digest, stat.mark);
+        }
+        None
+    }
+
+    async fn right_blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
         let key = Key::blob(digest);
         let found = self.ask("open", self.store.open(&key, part)).await??;
         if self.trusts(digest, &found.stat.mark) {
@@ -248,7 +260,7 @@ impl Cache {
 
     /// A stored blob cannot be read: it may be whole all the same, and stays. Meanwhile it is served from elsewhere.
     fn unread(&self, digest: &Digest, mark: Mark) {
-        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read to its end; it is left alone for a while");
+        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is left alone for a while");
         telemetry::store_failed("read", "unreadable");
         self.distrusted.insert(digest.clone(), (mark, self.clock.now().after(UNREAD)));
     }

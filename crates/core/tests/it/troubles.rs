@@ -207,3 +207,35 @@ async fn a_purge_reaches_what_only_memory_has() {
         assert_eq!(lab.get("/v2/a/b/tags/list").await.done(), "filled");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_even_be_begun_is_fetched_in_the_same_answer() {
+    // A rotten blob of one piece, and one that the disk does not give.
+    for is_rotten in [true, false] {
+        let memory = memory();
+        let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let breaks = Arc::clone(&is_broken);
+        let store = troubled(&memory, move |step, _| {
+            let breaks = breaks.load(std::sync::atomic::Ordering::Relaxed) && step == Step::OpenWhole;
+            breaks.then_some(Trouble::NeverBegins)
+        });
+        let mut lab = keeping(&store, "");
+        let layer = lab.registry.put_blob("a/b", noise(900));
+        let path = format!("/v2/a/b/blobs/{layer}");
+        lab.get(&path).await;
+        lab.wait(1).await;
+        if is_rotten {
+            let key = Key::blob(&Digest::parse(&layer).unwrap());
+            memory.remove(&key).await.unwrap();
+            let draft = memory.draft(&key, Some(900)).await.unwrap();
+            draft.write_at(0, bytes::Bytes::from(vec![7; 900])).await.unwrap();
+            draft.commit(900).await.unwrap();
+            lab.restart("");
+        }
+        is_broken.store(!is_rotten, std::sync::atomic::Ordering::Relaxed);
+        for _ in 0..2 {
+            let seen = lab.get(&path).await;
+            assert!(seen.status == 200 && seen.body == noise(900), "{is_rotten}: {seen:?}");
+        }
+    }
+}
