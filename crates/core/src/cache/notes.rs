@@ -6,10 +6,14 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use event_listener::Event;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Cache, Key, Pointer, Proof, StoredManifest};
 use crate::platform::When;
 use crate::sync::{Mutex, MutexGuard};
+
+/// Links that are written at once.
+const AT_ONCE: usize = 8;
 
 /// What is to be written, in this order.
 #[derive(Default)]
@@ -180,9 +184,10 @@ impl Cache {
             let key = Key::manifest(&manifest.digest);
             self.ask("write", self.store.write(&key, manifest.to_record(), When::Always)).await?;
         }
-        for key in &note.named {
-            self.write_named(key).await?;
-        }
+        // A store of objects takes its time for each, and an index names dozens.
+        let named = stream::iter(&note.named).map(Ok::<_, ()>);
+        let write = |key| async move { self.write_named(key).await.ok_or(()) };
+        named.try_for_each_concurrent(AT_ONCE, write).await.ok()?;
         if let Some(key) = &note.shown {
             self.ask("write", self.store.write(key, Proof::Shown.to_record(), When::Always)).await?;
         }
