@@ -167,10 +167,11 @@ impl Guard {
         }
     }
 
-    /// These limits, and what another one has counted.
-    pub(crate) fn after(&self, previous: &Self) -> Self {
+    /// These limits, and what another one has counted, told through this cache.
+    pub(crate) fn after(&self, previous: &Self, cache: Option<&Arc<Cache>>) -> Self {
         previous.ledger.sharing.take_name(&self.ledger.sharing);
-        Self { ledger: Arc::clone(&previous.ledger), ..self.clone() }
+        let shared = cache.filter(|_| self.shared.is_some()).map(Arc::clone);
+        Self { ledger: Arc::clone(&previous.ledger), shared, ..self.clone() }
     }
 
     /// Whether anybody gets anything: asked before all else, so that it costs next to nothing.

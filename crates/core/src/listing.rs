@@ -101,7 +101,7 @@ async fn fetch(
             Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
         }
         Err(negative) => {
-            visit.denied(cache, &negative, endpoint);
+            visit.refused(cache, &negative);
             if !negative.allows_stale() {
                 cache.lists().forget(&asked);
             }

@@ -86,13 +86,13 @@ impl Proxy {
     /// arrive go on arriving for everybody, and what the cache remembers stays, unless other rules hold for it now.
     #[must_use]
     pub fn after(mut self, previous: &Self) -> Self {
-        self.guard = Arc::new(self.guard.after(&previous.guard));
         self.fills = Arc::clone(&previous.fills);
         if let (Some(cache), Some(before)) = (&self.cache, &previous.cache)
             && cache.config() == before.config()
         {
             self.cache = Some(Arc::clone(before));
         }
+        self.guard = Arc::new(self.guard.after(&previous.guard, self.cache.as_ref()));
         self
     }
 

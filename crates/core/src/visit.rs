@@ -168,10 +168,16 @@ impl Visit<'_> {
     /// What an upstream's refusal means for what is remembered: whoever was let in is not any more, and what was not
     /// found is not asked for again at once.
     pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
-        match negative {
-            Negative::Refused(_) => cache.grants().revoke(&self.claim()),
-            Negative::Missing(_) => cache.set_absent(&self.claim(), &self.absent(reference)),
-            _ => {}
+        self.refused(cache, negative);
+        if matches!(negative, Negative::Missing(_)) {
+            cache.set_absent(&self.claim(), &self.absent(reference));
+        }
+    }
+
+    /// The first half of that.
+    pub(crate) fn refused(&self, cache: &Cache, negative: &Negative) {
+        if matches!(negative, Negative::Refused(_)) {
+            cache.grants().revoke(&self.claim());
         }
     }
 

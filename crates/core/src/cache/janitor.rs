@@ -77,17 +77,20 @@ impl Janitor {
         let (Some(cache), Some(fills)) = (self.cache.upgrade(), self.fills.upgrade()) else { return false };
         fills.let_go(self.clock.now());
         let house = House::of_cache(Arc::clone(&cache), fills);
-        if let Err(error) = self.tidy(&cache, &house, sweeps).await {
+        let wanted = self.room.look();
+        if let Err(error) = self.tidy(&cache, &house, wanted, sweeps).await {
+            if wanted > 0 {
+                self.room.lacks(wanted);
+            }
             telemetry::store_failed("tidy", error.why());
             // Whoever serves goes on asking the store: what is wrong for a list need not be wrong for a blob.
             let source = std::error::Error::source(&error).map(tracing::field::display);
-            tracing::warn!(error = source, "{error}; no room was made, the next try is soon");
+            tracing::warn!(error = source, "{error}; no room was made, the next try comes");
         }
         true
     }
 
-    async fn tidy(&self, cache: &Cache, house: &House, sweeps: bool) -> Result<(), StoreError> {
-        let mut wanted = self.room.look();
+    async fn tidy(&self, cache: &Cache, house: &House, mut wanted: u64, sweeps: bool) -> Result<(), StoreError> {
         let mut survey = house.survey().await?;
         if sweeps {
             sweep(house, &survey).await?;

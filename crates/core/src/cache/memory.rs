@@ -60,14 +60,18 @@ impl MemoryStore {
         let manner = Manner { part_bytes: PART_BYTES, takes: Duration::ZERO };
         Self { shelf, clock, is_shared: false, manner, links: None }
     }
+}
 
-    /// As if other processes had it, too: for tests.
+/// What tests want of it.
+#[cfg(any(test, feature = "testing"))]
+impl MemoryStore {
+    /// As if other processes had it, too.
     #[must_use]
     pub fn shared(self) -> Self {
         Self { is_shared: true, ..self }
     }
 
-    /// Another process on the same content: for tests.
+    /// Another process on the same content.
     #[must_use]
     pub fn again(&self) -> Self {
         Self {
@@ -79,19 +83,19 @@ impl MemoryStore {
         }
     }
 
-    /// Uploads in parts of so many bytes, a multiple of 64: for tests that want many short ones.
+    /// Uploads in parts of so many bytes, a multiple of 64.
     #[must_use]
     pub fn in_parts_of(self, part_bytes: usize) -> Self {
         Self { manner: Manner { part_bytes, ..self.manner }, ..self }
     }
 
-    /// Takes so long for each part: for tests.
+    /// Takes so long for each part.
     #[must_use]
     pub fn taking(self, takes: Duration) -> Self {
         Self { manner: Manner { takes, ..self.manner }, ..self }
     }
 
-    /// Gives links below an address, as an object store does: for tests.
+    /// Gives links below an address, as an object store does.
     #[must_use]
     pub fn linking(self, base: Url) -> Self {
         Self { links: Some(base), ..self }

@@ -97,7 +97,7 @@ impl Cache {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fill {
-    /// Ranges of one blob that are fetched at once; 1 means one plain download.
+    /// Ranges of one blob that are fetched at once; with 1, one after the other at the most.
     pub parts: u32,
     /// Length of each. Blobs shorter than two of them are fetched whole.
     pub part_size: Bytes,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +56,6 @@ pub struct Limits {
     /// Bytes of a blob that may lie on the instance's own disk while they are on their way into a bucket; `None`: as many
     /// as the disk takes.
     pub max_scratch: Option<u64>,
-    /// How long a request may take.
-    pub max_wall: Option<Duration>,
     /// Who fetches what is too large for an answer.
     pub ingest: Ingest,
 }
@@ -161,7 +158,6 @@ impl Profile {
             can_challenge: true,
             outlives_response: true,
             max_scratch: None,
-            max_wall: None,
             ingest: Ingest::Never,
         };
         match self {
@@ -172,7 +168,6 @@ impl Profile {
                 streams_need_chunked: true,
                 head_length_reliable: false,
                 outlives_response: false,
-                max_wall: Some(Duration::from_hours(24)),
                 ..none
             },
             Self::AwsLambda => Limits {
@@ -183,7 +178,6 @@ impl Profile {
                 head_length_reliable: false,
                 can_challenge: false,
                 outlives_response: false,
-                max_wall: Some(Duration::from_mins(15)),
                 ingest: Ingest::SelfInvoke,
                 ..none
             },
@@ -195,7 +189,6 @@ impl Profile {
                 max_response_headers: 4000,
                 head_length_reliable: false,
                 outlives_response: false,
-                max_wall: Some(Duration::from_mins(15)),
                 ingest: Ingest::InRequest,
                 ..none
             },
@@ -206,7 +199,6 @@ impl Profile {
                 outlives_response: false,
                 // The disk is the instance's memory, which other requests need.
                 max_scratch: Some(64 << 20),
-                max_wall: Some(Duration::from_hours(1)),
                 ..none
             },
             Self::CloudflareWorkers => Limits { shares_io: false, max_response_headers: 128 << 10, ..none },

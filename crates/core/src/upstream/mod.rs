@@ -230,12 +230,6 @@ impl Upstream {
     pub fn storage(&self) -> Option<&Url> {
         self.config.backend.as_ref().map(|backend| &backend.storage)
     }
-
-    /// Whether all of its addresses are being left alone after failures.
-    pub fn is_resting(&self) -> bool {
-        let now = self.platform.clock.now();
-        self.addresses.iter().all(|address| address.health.is_resting(now))
-    }
 }
 
 impl Login {
