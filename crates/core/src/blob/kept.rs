@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::fill::{Drive, Entry, Keep, Parts, Phase, Reader, Spool};
+use crate::fill::{Drive, Entry, Keep, Lead, Parts, Phase, Reader, Spool};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Found, within};
 use crate::range::RangeSpec;
@@ -106,6 +106,18 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
         return serve(visit, digest, found, outcome).await;
     }
+    fill(visit, cache, digest, ask, lead, lease).await
+}
+
+/// Fetched for everybody who wants it, and kept; or passed on to this client, where that cannot be.
+async fn fill(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    ask: Ask,
+    lead: Lead,
+    lease: Option<Lease>,
+) -> Result<Answer, Error> {
     let response = match found(visit, cache, digest, &ask).await {
         Ok(response) => response,
         Err(negative) => {
@@ -128,7 +140,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     let spool = Arc::new(Spool::begun(digest.clone(), total, visit.upstream.name().into(), draft));
     let source = source_of(visit, ask);
     let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
-    let opened = lead.open(&spool, now);
+    let opened = lead.open(&spool, visit.platform.clock.now());
     // A range may have opened another one meanwhile, and somebody may be at that already.
     let outcome = if Arc::ptr_eq(&opened, &spool) || opened.begin_run() {
         drive(visit, cache, &opened, source.clone(), Some(Body::stream(main, Some(total))), lease);
