@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::digest::{self, Digests};
+use crate::image::tiers::patience;
 use crate::process::{Finished, Program, Service, Tool};
 use crate::{Context, Outcome};
 
@@ -44,7 +45,7 @@ impl Containerd {
             .argument(self.hosts_folder())
             .arguments(options)
             .argument(image)
-            .run(DEADLINE)
+            .run(patience(DEADLINE))
     }
 
     /// Everything in its content store, hashed again.

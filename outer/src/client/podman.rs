@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{Inspected, Unpacked};
 use crate::Outcome;
+use crate::image::tiers::patience;
 use crate::process::{Finished, Program, Tool};
 
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -43,7 +44,7 @@ impl Podman {
             .arguments(["pull", "--quiet", "--platform", "linux/amd64"])
             .arguments(options)
             .argument(image)
-            .run(DEADLINE)
+            .run(patience(DEADLINE))
     }
 
     /// Logs in; later pulls through this value use the login.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::digest::{self, Digests};
 use crate::failure::ensure;
+use crate::image::tiers::patience;
 use crate::process::{Finished, Program, Tool};
 use crate::{Context, Outcome};
 
@@ -104,7 +105,7 @@ impl Skopeo {
             .arguments(["--insecure-policy", "copy", "--all", "--preserve-digests"])
             .arguments(options)
             .arguments([source, target])
-            .run(DEADLINE)
+            .run(patience(DEADLINE))
     }
 
     fn program(&self) -> Outcome<Program> {

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::image::tiers::patience;
 use crate::{Context, Outcome};
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -100,7 +101,7 @@ impl Question<'_> {
             let body = body.collect().await.context(&doing)?.to_bytes();
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
-        let within = async { tokio::time::timeout(DEADLINE, exchange).await };
+        let within = async { tokio::time::timeout(patience(DEADLINE), exchange).await };
         self.client.runtime.block_on(within).context(&doing)?
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::gateway::rules::{CLIENT, CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
 use registry_proxy_outer::image::layout::MANIFEST;
-use registry_proxy_outer::image::tiers::REPOSITORY;
+use registry_proxy_outer::image::tiers::{REPOSITORY, patience};
 use registry_proxy_outer::process::wait_until;
 use registry_proxy_outer::proxy::Setup;
 use registry_proxy_outer::{Context, Outcome, http};
@@ -57,7 +57,7 @@ fn is_ingested(rules: &Rules) -> Outcome {
             continue;
         }
         let url = scene.function.url(&format!("/v2/{REPOSITORY}/blobs/{layer}"));
-        wait_until(&format!("a layer of {size} bytes should come from the store"), INGEST, || {
+        wait_until(&format!("a layer of {size} bytes should come from the store"), patience(INGEST), || {
             let answer = client.get(&url).ask()?.expect_status(307)?;
             Ok(answer.location().starts_with(&format!("http://{store}/")).then_some(()))
         })?;
