@@ -23,26 +23,27 @@ use crate::platform::Limits;
 /// How long an answer's end is held for what it began.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// A request under way, to the last byte of its answer: as long as there is another, nobody stops us.
-pub(crate) struct UnderWay(Arc<AtomicUsize>);
+/// A request under way, to the end of what it began: as long as there is another, nobody stops us. `None`: it has left.
+pub(crate) struct UnderWay(Option<Arc<AtomicUsize>>);
 
 impl UnderWay {
     /// `None`: the platform stops nobody, and nobody is counted.
     pub(crate) fn begin(limits: &Limits, count: &Arc<AtomicUsize>) -> Option<Self> {
         (!limits.outlives_response).then(|| {
             count.fetch_add(1, Ordering::AcqRel);
-            Self(Arc::clone(count))
+            Self(Some(Arc::clone(count)))
         })
     }
 
-    fn is_last(&self) -> bool {
-        self.0.load(Ordering::Acquire) <= 1
+    /// Leaves, and says whether nobody is left. One step: of two that end together one is the last.
+    fn leave(&mut self) -> bool {
+        self.0.take().is_some_and(|count| count.fetch_sub(1, Ordering::AcqRel) == 1)
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.leave();
     }
 }
 
@@ -80,9 +81,9 @@ pub(crate) async fn fit(
 const PLATFORM_HEADERS: usize = 256;
 
 /// The same answer, of which the end waits for what is on its way into the store.
-async fn settled(response: Response<Body>, cache: &Arc<Cache>, under_way: UnderWay) -> Response<Body> {
+async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: UnderWay) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
-        if under_way.is_last() {
+        if under_way.leave() {
             cache.settle(SETTLE).await;
         }
         return response;
@@ -90,13 +91,15 @@ async fn settled(response: Response<Body>, cache: &Arc<Cache>, under_way: UnderW
     let length = response.body().length();
     let cache = Arc::clone(cache);
     let state = State::Open(cache);
-    response.map(|inner| Body::stream(Settling { inner, last: None, state, under_way }, length))
+    response.map(|inner| Body::stream(Settling { inner, last: None, error: None, state, under_way }, length))
 }
 
 /// Holds one piece back, and the last until the store has settled: behind it the platform stops us.
 struct Settling {
     inner: Body,
     last: Option<Frame<Bytes>>,
+    /// Why it ended before its time.
+    error: Option<BodyError>,
     state: State,
     under_way: UnderWay,
 }
@@ -104,7 +107,6 @@ struct Settling {
 enum State {
     Open(Arc<Cache>),
     Waiting(BoxFuture<'static, ()>),
-    Broken(BodyError),
     Over,
 }
 
@@ -125,27 +127,23 @@ impl http_body::Body for Settling {
                             return Poll::Ready(Some(Ok(before)));
                         }
                     }
-                    Some(Err(error)) => {
-                        this.state = State::Broken(error);
-                        if let Some(last) = this.last.take() {
-                            return Poll::Ready(Some(Ok(last)));
-                        }
-                    }
-                    None if !this.under_way.is_last() => this.state = State::Over,
-                    None => {
+                    end => {
+                        this.error = end.and_then(Result::err);
                         let cache = Arc::clone(cache);
-                        this.state = State::Waiting(Box::pin(async move { cache.settle(SETTLE).await }));
+                        this.state = if this.under_way.leave() {
+                            State::Waiting(Box::pin(async move { cache.settle(SETTLE).await }))
+                        } else {
+                            State::Over
+                        };
                     }
                 },
                 State::Waiting(settled) => {
                     ready!(settled.as_mut().poll(cx));
                     this.state = State::Over;
                 }
-                State::Broken(_) => match std::mem::replace(&mut this.state, State::Over) {
-                    State::Broken(error) => return Poll::Ready(Some(Err(error))),
-                    _ => return Poll::Ready(None),
-                },
-                State::Over => return Poll::Ready(this.last.take().map(Ok)),
+                State::Over => {
+                    return Poll::Ready(this.last.take().map(Ok).or_else(|| this.error.take().map(Err)));
+                }
             }
         }
     }

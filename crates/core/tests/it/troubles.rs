@@ -1,5 +1,7 @@
 //! A store that is slow, fails, or ends in the middle: clients get their bytes, and what was kept stays.
 
+mod endings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
