@@ -45,6 +45,7 @@ pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
 use self::room::Room;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
+pub(crate) use self::usage::usage_failed;
 use self::verify::UnderWay;
 use crate::body::Body;
 use crate::config;

@@ -1,10 +1,11 @@
-//! What instances that share the store have used: small records, of which the guard knows the meaning.
+//! What instances that share the store have used: small records, of which the guard knows the meaning. They are only a
+//! help: where they cannot be had, the store is asked for everything else all the same.
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::{Cache, Key, Kind, USAGE};
-use crate::platform::{Entry, When};
+use crate::platform::{Entry, StoreError, When};
 
 impl Cache {
     /// Whether there may be other instances at all.
@@ -14,14 +15,15 @@ impl Cache {
 
     /// Writes what we have used, and returns whether that went well.
     pub(crate) async fn write_usage(&self, key: &Key, record: Bytes) -> bool {
-        self.ask("usage", self.store.write(key, record, When::Always)).await.is_some()
+        let written = self.ask_usage(self.store.write(key, record, When::Always)).await;
+        written.inspect_err(usage_failed).is_ok()
     }
 
     /// Who has written something that day, and when; `None`: nobody knows.
     pub(crate) async fn usage_of(&self, day: u64, most: usize) -> Option<Vec<(Key, Box<str>, u64)>> {
         let prefix = format!("{USAGE}{day}/");
         let list = self.store.list(&prefix).take(most).try_collect::<Vec<Entry>>();
-        let entries = self.ask("usage", list).await?;
+        let entries = self.ask_usage(list).await.inspect_err(usage_failed).ok()?;
         let notes = entries.into_iter().filter_map(|entry| {
             let Some(Kind::Usage { instance, .. }) = entry.key.kind() else { return None };
             Some((entry.key, instance, entry.used))
@@ -29,8 +31,19 @@ impl Cache {
         Some(notes.collect())
     }
 
-    /// What one of them has written.
-    pub(crate) async fn read_usage(&self, key: &Key) -> Option<Bytes> {
-        self.ask("usage", self.store.read(key)).await.flatten()
+    /// What one of them has written, if it is still there. An error: it may be, and can be read later.
+    pub(crate) async fn read_usage(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.ask_usage(self.store.read(key)).await
     }
+
+    async fn ask_usage<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let answer = self.ask_quietly("usage", answer).await?;
+        answer.ok_or_else(|| StoreError::failed("it failed at something else a moment ago"))
+    }
+}
+
+/// Says that something about usage failed.
+pub(crate) fn usage_failed(error: &StoreError) {
+    let source = std::error::Error::source(error).map(tracing::field::display);
+    tracing::warn!(error = source, "what was used could not be told or heard: {error}; going on without it");
 }

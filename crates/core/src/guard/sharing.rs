@@ -14,7 +14,7 @@ use super::Guard;
 use super::clients::Alias;
 use super::note::{MAX_CLIENTS, Note};
 use super::window::{Tally, Usage, Window};
-use crate::cache::{Cache, Key};
+use crate::cache::{Cache, Key, usage_failed};
 use crate::platform::{Clock, Entropy, Moment, within};
 use crate::telemetry;
 
@@ -65,9 +65,13 @@ struct Books {
     heard: BTreeMap<Box<str>, (u64, Note)>,
     /// What was listed and is not read yet: where it is, and when it was written.
     unread: BTreeMap<Box<str>, (Key, u64)>,
+    /// Whose could not be read the last time: it keeps nobody from the others.
+    failed: Option<Box<str>>,
     /// How many were read since they were listed, and how many of them in this turn.
     reads: u32,
     reads_of_turn: u32,
+    /// Whether they were listed in this turn.
+    has_listed: bool,
 }
 
 impl Books {
@@ -78,14 +82,14 @@ impl Books {
 
     /// A turn begins; whether it is to look at the others.
     fn begin(&mut self, now: Moment) -> bool {
-        self.reads_of_turn = 0;
+        (self.reads_of_turn, self.has_listed) = (0, false);
         now >= self.look_at
     }
 
     /// What there is to read, for whoever has this name: only what was written since it was read. Most are instances
     /// that ended hours ago.
     fn list(&mut self, name: &str, entries: Vec<(Key, Box<str>, u64)>) {
-        self.reads = 0;
+        (self.reads, self.has_listed) = (0, true);
         for (key, other, used) in entries {
             if *other != *name && self.heard.get(&other).is_none_or(|(then, _)| *then != used) {
                 self.unread.insert(other, (key, used));
@@ -93,7 +97,15 @@ impl Books {
         }
     }
 
-    /// One was read; `None`: it could not be, or makes no sense.
+    /// What is not read yet: first what comes behind the one that could not be read.
+    fn to_read(&self) -> Vec<(Box<str>, (Key, u64))> {
+        let unread = self.unread.iter().map(|(other, place)| (other.clone(), place.clone()));
+        let (before, behind): (Vec<_>, Vec<_>) =
+            unread.partition(|(other, _)| Some(other) <= self.failed.as_ref());
+        behind.into_iter().chain(before).collect()
+    }
+
+    /// One was read; `None`: it is gone, or makes no sense.
     fn hear(&mut self, other: Box<str>, used: u64, note: Option<Note>) {
         self.unread.remove(&other);
         self.reads += 1;
@@ -230,7 +242,7 @@ pub(super) async fn exchange(turn: &Turn, cache: &Cache, guard: &Guard) {
     if clock.now() >= books.look_at {
         books.look_at = clock.now().after(LOOK_EVERY);
     }
-    let has_got_on = books.reads_of_turn > 0;
+    let has_got_on = books.reads_of_turn > 0 || books.has_listed;
     if has_got_on && !books.unread.is_empty() {
         books.look_at = clock.now().after(GO_ON_AFTER);
     } else if is_look_due {
@@ -283,16 +295,31 @@ async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
         let Some(entries) = cache.usage_of(day, MAX_OTHERS).await else { return };
         sharing.books().list(name, entries);
     }
-    let unread: Vec<(Box<str>, (Key, u64))> =
-        sharing.books().unread.iter().map(|(other, place)| (other.clone(), place.clone())).collect();
+    let unread = sharing.books().to_read();
+    // What could not be read stays unread, and ends this look: no more is begun.
+    let failure = &OnceLock::new();
     let reads = unread.into_iter().map(|(other, (key, used))| -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let note = cache.read_usage(&key).await.and_then(|record| Note::from_record(&record));
-            sharing.books().hear(other, used, note);
+            if failure.get().is_some() {
+                return;
+            }
+            match cache.read_usage(&key).await {
+                Ok(record) => {
+                    let note = record.and_then(|record| Note::from_record(&record));
+                    sharing.books().hear(other, used, note);
+                }
+                Err(error) => {
+                    sharing.books().failed = Some(other);
+                    let _ = failure.set(error);
+                }
+            }
         })
     });
     let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(())).await;
+    if let Some(error) = failure.get() {
+        usage_failed(error);
+    }
     // The more there are, the more seldom each looks: what all of them ask grows with their number, not its square.
     let mut books = sharing.books();
     books.look_at = clock.now().after(LOOK_EVERY.max(Duration::from_secs(1) * books.reads));

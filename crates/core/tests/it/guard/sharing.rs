@@ -31,12 +31,15 @@ struct Counting {
     asked: Asked,
     /// How long it takes for anything about usage; `None`: it fails.
     pause: Mutex<Option<Duration>>,
+    /// The note that cannot be read, by how its key ends.
+    unread: Mutex<Option<&'static str>>,
 }
 
 impl Counting {
     fn store() -> Arc<HookedStore<Self>> {
         let inner = MemoryStore::new(1 << 30, Arc::new(TokioClock::start())).shared();
-        let counting = Self { asked: Asked::default(), pause: Mutex::new(Some(Duration::ZERO)) };
+        let pause = Mutex::new(Some(Duration::ZERO));
+        let counting = Self { asked: Asked::default(), pause, unread: Mutex::default() };
         Arc::new(HookedStore::new(Arc::new(inner), counting))
     }
 
@@ -56,9 +59,14 @@ impl Hook for Counting {
             _ => None,
         };
         let count = count.filter(|_| key.starts_with(USAGE));
+        let is_unread = step == Step::Read
+            && self.unread.lock().expect("nobody panicked").is_some_and(|unread| key.ends_with(unread));
         Box::pin(async move {
             if let Some(count) = count {
                 count.fetch_add(1, Ordering::Relaxed);
+                if is_unread {
+                    return Err(StoreError::failed("broken"));
+                }
                 let pause = *self.pause.lock().expect("nobody panicked");
                 tokio::time::sleep(pause.ok_or_else(|| StoreError::failed("broken"))?).await;
             }
@@ -249,10 +257,7 @@ async fn an_instance_that_begins_knows_what_each_client_has_used() {
 #[tokio::test(start_paused = true)]
 async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
     let (lab, _, store) = two("[guard.total]\nrequests_per_day=10000");
-    for number in 0..200 {
-        let key = Key::usage(DAY, &format!("{number:016x}"));
-        store.inner.write(&key, "0 0 0 50 0".into(), When::Always).await.unwrap();
-    }
+    notes_of(&store, 200).await;
     // Five rounds of reads go into a second, and the list into one of them.
     *store.hook.pause.lock().unwrap() = Some(Duration::from_millis(190));
     let before = lab.now();
@@ -266,6 +271,55 @@ async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
     }
     let (_, lists, reads) = store.hook.asked();
     assert!(lists == 1 && (200..=240).contains(&reads), "{lists} {reads}");
+}
+
+/// Notes of so many instances, each of which has served fifty requests.
+async fn notes_of(store: &HookedStore<Counting>, count: u32) {
+    for number in 0..count {
+        let key = Key::usage(DAY, &format!("{number:016x}"));
+        store.inner.write(&key, "0 0 0 50 0".into(), When::Always).await.expect("it is written");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_note_that_could_not_be_read_is_read_a_little_later() {
+    for count in [1, 40] {
+        let (lab, _, store) = two(&format!("[guard.total]\nrequests_per_day={}", count * 50));
+        notes_of(&store, count).await;
+        *store.hook.unread.lock().unwrap() = Some("/0000000000000000");
+        assert_eq!(ask(&lab.proxy).await, 200);
+        assert_eq!(lab.get("/v2/a/b/manifests/v1").await.done(), "hit", "the store is asked for everything else");
+        *store.hook.unread.lock().unwrap() = None;
+        lab.wait(5).await;
+        ask(&lab.proxy).await;
+        lab.wait(1).await;
+        assert_eq!(ask(&lab.proxy).await, 429, "all {count} are heard");
+        let (_, lists, reads) = store.hook.asked();
+        assert_eq!((lists, reads), (1, count + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_note_that_can_never_be_read_keeps_nobody_from_the_others() {
+    let (lab, _, store) = two("[guard.total]\nrequests_per_day=2500");
+    notes_of(&store, 40).await;
+    *store.hook.unread.lock().unwrap() = Some("/0000000000000000");
+    for _ in 0..60 {
+        assert_eq!(ask(&lab.proxy).await, 200);
+        lab.wait(1).await;
+    }
+    assert!(store.hook.asked().2 < 50);
+    // What the others have served since is heard as well.
+    for number in 1..40 {
+        let key = Key::usage(DAY, &format!("{number:016x}"));
+        store.inner.write(&key, "0 0 0 100 0".into(), When::Always).await.unwrap();
+    }
+    let mut seconds = 0;
+    while ask(&lab.proxy).await == 200 {
+        lab.wait(1).await;
+        seconds += 1;
+        assert!(seconds < 90, "39 notes are not heard after {seconds} seconds");
+    }
 }
 
 #[tokio::test(start_paused = true)]
