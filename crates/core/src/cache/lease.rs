@@ -4,15 +4,15 @@
 //! A lease saves downloads and decides nothing else: two that believe to hold it fetch the same blob twice, and both
 //! commit the same bytes.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Cache, Key, millis};
+use super::{Cache, Key};
 use crate::digest::Digest;
-use crate::platform::{StoreError, When};
+use crate::platform::{Moment, StoreError, When};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How long a lease holds if nobody renews it: as long others wait for one that died.
 const LIFE_SECONDS: u64 = 10;
@@ -20,8 +20,10 @@ const LIFE_SECONDS: u64 = 10;
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
-/// How long a store that would not take a lease is not asked for one.
-const REST: Duration = Duration::from_hours(1);
+/// How long a store that failed to take a lease is not asked for one: object stores fail for a moment (503 `SlowDown`).
+const REST: Duration = Duration::from_secs(10);
+/// The same where it failed again and again, or may take none.
+const LONGEST_REST: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
@@ -39,20 +41,62 @@ pub(crate) enum Leased {
     Theirs,
 }
 
+/// When a store is asked for leases again that would take none.
+#[derive(Default)]
+pub(super) struct Rest(Mutex<Resting>);
+
+#[derive(Default)]
+struct Resting {
+    until: Moment,
+    /// How long it rested last, unless it took one since.
+    last: Option<Duration>,
+}
+
+impl Rest {
+    fn is_over(&self, now: Moment) -> bool {
+        now >= self.resting().until
+    }
+
+    /// It took a lease, or has one.
+    fn end(&self) {
+        self.resting().last = None;
+    }
+
+    /// It took none: how long it rests. `None`: it may well take the next, or rests already; those who asked at once
+    /// have failed once.
+    fn begin(&self, now: Moment, error: &StoreError) -> Option<Duration> {
+        let mut resting = self.resting();
+        let rest = match error {
+            StoreError::Denied(_) => LONGEST_REST,
+            StoreError::Failed(_) if now >= resting.until => {
+                resting.last.map_or(REST, |last| LONGEST_REST.min(last * 2))
+            }
+            StoreError::Failed(_) | StoreError::Full | StoreError::TimedOut => return None,
+        };
+        *resting = Resting { until: now.after(rest), last: Some(rest) };
+        Some(rest)
+    }
+
+    fn resting(&self) -> MutexGuard<'_, Resting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Cache {
     /// Asks for the right to fetch a blob.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        if !self.store.abilities().is_shared
-            || millis(self.clock.now()) < self.leases_rest_until.load(Ordering::Relaxed)
-        {
+        if !self.store.abilities().is_shared || !self.leases_rest.is_over(self.clock.now()) {
             return Leased::Ours(None);
         }
         let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
             match self.ask_quietly("lease", self.store.write(&key, self.lease_record(), When::Absent)).await {
-                Ok(Some(true)) => return Leased::Ours(Some(self.hold(key))),
-                Ok(Some(false)) => {}
+                Ok(Some(true)) => {
+                    self.leases_rest.end();
+                    return Leased::Ours(Some(self.hold(key)));
+                }
+                Ok(Some(false)) => self.leases_rest.end(),
                 Ok(None) => return Leased::Ours(None),
                 Err(error) => {
                     self.no_lease(&error);
@@ -72,11 +116,11 @@ impl Cache {
     /// Some stores cannot write only where nothing is, or may not write leases: they are asked for none, for a while, and
     /// keep everything else.
     fn no_lease(&self, error: &StoreError) {
-        if matches!(error, StoreError::Denied(_) | StoreError::Failed(_)) {
-            self.leases_rest_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
+        if let Some(rest) = self.leases_rest.begin(self.clock.now(), error) {
             tracing::warn!(
                 error = std::error::Error::source(error).map(tracing::field::display),
-                "the cache takes no lease: {error}; for an hour this process fetches without asking whether another does"
+                rest_seconds = rest.as_secs(),
+                "the cache takes no lease: {error}; for a while this process fetches without asking whether another does"
             );
         }
     }

@@ -96,8 +96,8 @@ pub(crate) struct Cache {
     busy: (AtomicUsize, event_listener::Event),
     /// Until when the store is left alone, in milliseconds on the clock.
     rests_until: AtomicU64,
-    /// Until when it is asked for no lease.
-    leases_rest_until: AtomicU64,
+    /// While it is asked for no lease.
+    leases_rest: lease::Rest,
 }
 
 #[derive(Clone)]
@@ -137,7 +137,7 @@ impl Cache {
             room: Arc::new(Room::new()),
             busy: Default::default(),
             rests_until: AtomicU64::new(0),
-            leases_rest_until: AtomicU64::new(0),
+            leases_rest: lease::Rest::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! A store that is slow, fails, or ends in the middle: clients get their bytes, and what was kept stays.
 
 mod endings;
+mod leases;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,23 +131,6 @@ async fn a_client_that_gives_up_does_not_begin_the_verifying_anew() {
     assert_eq!((seen.done(), &seen.body), ("hit", &noise(5000).slice(10..20)));
     assert_eq!(lab.head(&path).await.done(), "hit");
     assert_eq!(store.hook.count(Step::OpenWhole, "v1/blobs/") - before, 1, "it is read once");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_store_without_leases_still_keeps() {
-    let memory = memory().shared();
-    let store = troubled(&memory, |_, key| key.starts_with("v1/leases/").then_some(Trouble::Fails));
-    let lab = keeping(&store, "");
-    for size in [1000, 2000, 3000] {
-        let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
-        assert_eq!(lab.get(&path).await.done(), "filled");
-        lab.wait(1).await;
-        assert_eq!(lab.get(&path).await.done(), "hit");
-    }
-    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 1, "it is not asked each time");
-    lab.wait(3600).await;
-    lab.get(&format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(4000)))).await;
-    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 2, "and not left alone for ever");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,85 @@
+//! A store that gives no leases, now and then or for ever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use registry_proxy_core::testing::Step;
+
+use super::{keeping, memory};
+use crate::fixture::{Fixture, Trouble, noise, troubled};
+
+/// A new blob, asked for once and then again.
+async fn fills(lab: &Fixture, size: usize) {
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
+    assert_eq!(lab.get(&path).await.done(), "filled");
+    lab.wait(1).await;
+    assert_eq!(lab.get(&path).await.done(), "hit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_without_leases_still_keeps_and_is_asked_for_them_ever_less() {
+    let memory = memory().shared();
+    let store = troubled(&memory, |_, key| key.starts_with("v1/leases/").then_some(Trouble::Fails));
+    let lab = keeping(&store, "");
+    let mut asked = Vec::new();
+    for second in 0..80 {
+        fills(&lab, 1000 + second).await;
+        asked.push(store.hook.count(Step::Write, "v1/leases/"));
+    }
+    let at = |count| asked.iter().position(|asked| *asked == count);
+    assert_eq!([1, 2, 3, 4, 5].map(at), [Some(0), Some(10), Some(30), Some(70), None]);
+    let mut seldom = 0;
+    for minute in 0..600 {
+        lab.wait(59).await;
+        fills(&lab, 2000 + minute).await;
+        let count = store.hook.count(Step::Write, "v1/leases/");
+        seldom = if minute < 300 { count } else { seldom };
+    }
+    assert_eq!(
+        store.hook.count(Step::Write, "v1/leases/") - seldom,
+        5,
+        "once an hour, and not left alone for ever"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_that_fail_a_moment_are_asked_for_again_soon() {
+    let memory = memory().shared();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let store = troubled(&memory, move |_, key| {
+        (key.starts_with("v1/leases/") && failing.load(Ordering::Relaxed)).then_some(Trouble::Fails)
+    });
+    let lab = keeping(&store, "");
+    let mut size = 1000;
+    for round in 1..4 {
+        // Many at once that fail are one failure.
+        fails.store(true, Ordering::Relaxed);
+        let paths: Vec<String> = (1..8)
+            .map(|more| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size + more))))
+            .collect();
+        join_all(paths.iter().map(|path| lab.get(path).into_future())).await;
+        fails.store(false, Ordering::Relaxed);
+        let before = store.hook.count(Step::Write, "v1/leases/");
+        lab.wait(10).await;
+        fills(&lab, size + 10).await;
+        assert_eq!(store.hook.count(Step::Write, "v1/leases/") - before, 1, "round {round}");
+        size += 1000;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_may_not_take_leases_is_left_alone_for_an_hour() {
+    let memory = memory().shared();
+    let store = troubled(&memory, |_, key| key.starts_with("v1/leases/").then_some(Trouble::Denied));
+    let lab = keeping(&store, "");
+    for minute in 0..59 {
+        fills(&lab, 1000 + minute).await;
+        lab.wait(59).await;
+    }
+    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 1, "it is not asked each time");
+    lab.wait(60).await;
+    fills(&lab, 2000).await;
+    assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 2, "and not left alone for ever");
+}
