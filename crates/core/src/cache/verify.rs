@@ -2,8 +2,8 @@
 //! whenever the stored bytes may have changed. Its last piece is withheld until the digest agrees, so that what rotted
 //! on a disk is never served whole, and not at all a second time.
 //!
-//! A part of it, or its length, is given out only after all of it was read so. That goes on beside all requests: whoever
-//! gives up does not make the next begin anew.
+//! A part of it, or its length, is given out only after all of it was read so. That goes on beside all requests, of a few
+//! blobs at once: whoever gives up does not make the next begin anew, and keeps nobody waiting whose turn has not come.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -13,11 +13,14 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{Cache, Key};
+use super::{Cache, DEADLINE, Key};
 use crate::body::{Body, BodyError};
 use crate::digest::{Digest, Hasher};
-use crate::platform::{Found, Mark, Stat, within};
+use crate::platform::{Elapsed, Found, Mark, Stat, within};
 use crate::sync::{Event, Mutex, MutexGuard};
+
+/// Blobs that are read at once, so that a start over a large cache leaves the store something for its clients.
+const MAX_AT_ONCE: usize = 3;
 
 /// Stored blobs that are being read for no client.
 #[derive(Default)]
@@ -63,11 +66,31 @@ impl Cache {
             let _ = within(&*self.clock, limit, self.verify(digest)).await;
             return;
         }
-        if self.verifying.digests().insert(digest.clone()) {
-            let reading = Reading { cache: Arc::clone(self), digest: digest.clone() };
-            self.tasks.spawn(Box::pin(async move { reading.cache.verify(&reading.digest).await }));
+        let verified = async {
+            if let Some(reading) = self.turn_to_read(digest).await {
+                self.tasks.spawn(Box::pin(async move { reading.cache.verify(&reading.digest).await }));
+            }
+            self.verifying.end_of(digest).await;
+        };
+        let _ = within(&*self.clock, limit, verified).await;
+    }
+
+    /// Waits until no more than a few others are being read; `None`: this one is.
+    async fn turn_to_read(self: &Arc<Self>, digest: &Digest) -> Option<Reading> {
+        loop {
+            let listener = self.verifying.ended.listen();
+            {
+                let mut digests = self.verifying.digests();
+                if digests.contains(digest) {
+                    return None;
+                }
+                if digests.len() < MAX_AT_ONCE {
+                    digests.insert(digest.clone());
+                    return Some(Reading { cache: Arc::clone(self), digest: digest.clone() });
+                }
+            }
+            listener.await;
         }
-        let _ = within(&*self.clock, limit, self.verifying.end_of(digest)).await;
     }
 
     /// Reads a stored blob to its end. What comes of it is remembered, or was wrong.
@@ -76,7 +99,14 @@ impl Cache {
         let Found { stat, body } = found;
         let Some(verifying) = Verifying::new(Arc::clone(self), digest, &stat, body) else { return };
         let mut body = Body::stream(verifying, Some(stat.length));
-        while let Some(Ok(_)) = body.chunk().await {}
+        loop {
+            match within(&*self.clock, DEADLINE, body.chunk()).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(_)) | None) => return,
+                // It hangs, and would for whoever comes next.
+                Err(Elapsed) => return self.unread(digest, stat.mark),
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod endings;
 mod leases;
+mod verifying;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,34 +104,6 @@ async fn of_a_tag_the_last_word_is_what_stays() {
     lab.net.fault("*", "/manifests/", 99, Fault::Say(registry_proxy_core::testing::Answer::new(404)));
     lab.get(V1).await;
     assert_eq!(memory.read(&tag()).await.unwrap(), None, "what is gone is gone by the time it is said");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_gives_up_does_not_begin_the_verifying_anew() {
-    let memory = memory();
-    let store =
-        troubled(&memory, |step, _| (step == Step::OpenWhole).then_some(Trouble::Takes(Duration::from_secs(40))));
-    let mut lab = keeping(&store, "");
-    let (_, layer) = image(&lab, "a/b", "1");
-    let path = format!("/v2/a/b/blobs/{layer}");
-    lab.get(V1).await;
-    assert_eq!(lab.get(&path).await.done(), "filled");
-    lab.wait(1).await;
-    lab.restart("");
-    let before = store.hook.count(Step::OpenWhole, "v1/blobs/");
-    let range = || lab.get(&path).header("range", "bytes=10-19");
-    let gone = tokio::time::timeout(Duration::from_secs(5), range().into_future()).await;
-    assert!(gone.is_err(), "it is not known yet");
-    // The registry has it, and nobody waits for the whole of it longer than `cache.fill.wait`.
-    let seen = lab.head(&path).await;
-    assert_eq!((seen.status.as_u16(), seen.done()), (200, "relayed"));
-    assert_eq!(range().await.status, 206);
-    lab.net.fault("*", "", 99, Fault::Refuse);
-    lab.wait(10).await;
-    let seen = range().await;
-    assert_eq!((seen.done(), &seen.body), ("hit", &noise(5000).slice(10..20)));
-    assert_eq!(lab.head(&path).await.done(), "hit");
-    assert_eq!(store.hook.count(Step::OpenWhole, "v1/blobs/") - before, 1, "it is read once");
 }
 
 #[tokio::test(start_paused = true)]
