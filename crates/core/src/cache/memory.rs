@@ -1,5 +1,6 @@
 //! Content in memory, until the process ends.
 
+mod pieces;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
+use self::pieces::Pieces;
 use self::upload::{Manner, MemoryUpload, Parts};
 use super::Key;
 use crate::body::Body;
@@ -194,7 +196,7 @@ impl Store for MemoryStore {
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
         let promised = length.unwrap_or(0);
         self.shelf.take(promised)?;
-        let content = Mutex::new(Content { written: Written::Open(Vec::new()), promised });
+        let content = Mutex::new(Content { written: Written::Open(Pieces::default()), promised });
         Ok(Arc::new(MemoryDraft {
             shelf: Arc::clone(&self.shelf),
             clock: Arc::clone(&self.clock),
@@ -259,7 +261,7 @@ struct Content {
 }
 
 enum Written {
-    Open(Vec<u8>),
+    Open(Pieces),
     Kept(Bytes),
 }
 
@@ -273,24 +275,16 @@ impl MemoryDraft {
 impl Draft for MemoryDraft {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let mut content = self.content();
-        let end = offset.saturating_add(bytes.len() as u64);
-        if end > content.promised {
-            self.shelf.take(end - content.promised)?;
-            content.promised = end;
-        }
-        let Written::Open(written) = &mut content.written else {
+        let Content { written, promised } = &mut *content;
+        let Written::Open(pieces) = written else {
             return Err(StoreError::failed("it is committed already"));
         };
-        let first = usize::try_from(offset).map_err(|_| StoreError::Full)?;
-        let end = usize::try_from(end).map_err(|_| StoreError::Full)?;
-        if end > written.len() {
-            written.try_reserve(end - written.len()).map_err(|_| StoreError::Full)?;
-            written.resize(end, 0);
+        let length = pieces.length() + bytes.len() as u64;
+        if length > *promised {
+            self.shelf.take(length - *promised)?;
+            *promised = length;
         }
-        if let Some(place) = written.get_mut(first..end) {
-            place.copy_from_slice(&bytes);
-        }
-        Ok(())
+        pieces.write(offset, &bytes)
     }
 
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
@@ -298,10 +292,7 @@ impl Draft for MemoryDraft {
         let end = offset.saturating_add(most as u64);
         let bytes = match &content.written {
             Written::Kept(bytes) => slice(bytes, offset, end),
-            Written::Open(bytes) => {
-                let part = range(bytes.len(), offset, end);
-                Bytes::copy_from_slice(bytes.get(part).unwrap_or_default())
-            }
+            Written::Open(pieces) => pieces.read(offset, most),
         };
         if bytes.is_empty() { Err(StoreError::failed("nothing is written there")) } else { Ok(bytes) }
     }
@@ -309,14 +300,14 @@ impl Draft for MemoryDraft {
     async fn commit(&self, length: u64) -> Result<(), StoreError> {
         let now = self.clock.unix_seconds();
         let mut content = self.content();
-        let Written::Open(written) = &mut content.written else {
+        let Written::Open(pieces) = &mut content.written else {
             return Err(StoreError::failed("it is committed already"));
         };
-        if written.len() as u64 != length {
-            let what = format!("{} bytes were written, and {length} promised", written.len());
+        if !pieces.are_whole(length) {
+            let what = format!("{} bytes were written, and {length} in one piece promised", pieces.length());
             return Err(StoreError::failed(what));
         }
-        let bytes = Bytes::from(std::mem::take(written));
+        let bytes = Bytes::from(pieces.join()?);
         content.written = Written::Kept(bytes.clone());
         let surplus = std::mem::take(&mut content.promised).saturating_sub(length);
         let mut state = self.shelf.state();

@@ -108,3 +108,44 @@ async fn memory_knows_the_order_of_use() {
     let used: Vec<u64> = entries.iter().map(|entry: &registry_proxy_core::platform::Entry| entry.used).collect();
     assert_eq!(used[0], used[1] + 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_takes_room_for_what_is_written_and_not_for_what_lies_before() {
+    let store = store(1000);
+    let key = Key::blob(&Digest::sha256(b"one"));
+    let draft = store.draft(&key, None).await.unwrap();
+    draft.write_at(1 << 40, content(1, 100)).await.unwrap();
+    draft.write_at((1 << 40) + 100, content(2, 100)).await.unwrap();
+    draft.write_at(50, content(3, 100)).await.unwrap();
+    assert_eq!(store.free().await.unwrap(), Some(700));
+    assert_eq!(draft.read_at(1 << 40, 100).await.unwrap(), content(1, 100));
+    assert_eq!(draft.read_at((1 << 40) + 190, 100).await.unwrap(), content(2, 100).slice(90..));
+    for nothing in [0, 49, 150, 1 << 39, (1 << 40) + 200] {
+        assert!(draft.read_at(nothing, 100).await.is_err(), "{nothing}");
+    }
+    assert!(matches!(draft.write_at(200, content(4, 701)).await, Err(StoreError::Full)));
+    assert!(draft.commit((1 << 40) + 200).await.is_err(), "most of it is not here");
+    drop(draft);
+    assert_eq!(store.free().await.unwrap(), Some(1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_written_in_any_order_is_committed_as_one() {
+    let (store, whole) = (store(1000), content(1, 1000));
+    let key = Key::blob(&Digest::sha256(b"one"));
+    for promised in [None, Some(1000)] {
+        let draft = store.draft(&key, promised).await.unwrap();
+        for (first, end) in [(600, 700), (0, 300), (900, 1000), (300, 600)] {
+            draft.write_at(first, whole.slice(usize::try_from(first).unwrap()..end)).await.unwrap();
+        }
+        assert!(draft.commit(1000).await.is_err(), "there is a hole in it");
+        draft.write_at(700, whole.slice(700..900)).await.unwrap();
+        draft.commit(1000).await.unwrap();
+        assert_eq!(draft.read_at(250, 1000).await.unwrap(), whole.slice(250..));
+        let found = store.open(&key, None).await.unwrap().unwrap();
+        assert_eq!(found.body.collect(u64::MAX).await.unwrap(), whole);
+        store.remove(&key).await.unwrap();
+        drop(draft);
+        assert_eq!(store.free().await.unwrap(), Some(1000));
+    }
+}
