@@ -15,6 +15,7 @@ mod notes;
 mod record;
 mod records;
 mod room;
+mod sparse;
 mod store;
 mod survey;
 mod tag;
@@ -283,14 +284,6 @@ impl Cache {
         let draft = draft.await?;
         self.room.takes(length);
         Some(draft)
-    }
-
-    /// Room for some of a blob: nothing is promised for the rest, which perhaps nobody wants.
-    pub(crate) async fn sparse_draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
-        if self.is_too_long(length) {
-            return None;
-        }
-        self.ask("draft", self.store.draft(&Key::blob(digest), None)).await
     }
 
     /// Whether all the rest together could make room for so many bytes.

@@ -57,7 +57,7 @@ impl http_body::Body for Keep {
             let listener = over.listen();
             let (spool, copy) = (Arc::clone(&this.spool), bytes.clone());
             this.tasks.spawn(Box::pin(async move {
-                // A store that fails makes the spool say so; the client's bytes go on.
+                // A store that fails makes the spool say so, and the draft for the log; the client's bytes go on.
                 let _ = spool.write(offset, &copy).await;
                 over.notify(usize::MAX);
             }));

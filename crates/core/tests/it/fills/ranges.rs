@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_proxy_core::cache::MemoryStore;
-use registry_proxy_core::testing::{Answer, Fault, HookedStore, Pause, Pauses};
+use registry_proxy_core::testing::{Answer, Fault, HookedStore, Pause, Pauses, Step};
 
 use super::*;
 use crate::clock::TokioClock;
-use crate::fixture::Setup;
+use crate::fixture::{Setup, TroubledStore, troubled};
 
 #[tokio::test(start_paused = true)]
 async fn ranges_of_a_cold_blob_cost_what_they_are_and_the_rest_later() {
@@ -178,4 +178,47 @@ async fn the_end_of_a_blob_that_arrives_slowly_is_fetched_by_itself() {
     assert_eq!((end.status.as_u16(), end.body.clone()), (206, large.slice(large.len() - 1000..)));
     assert!(part.status == 206 && part.body == large.slice(10_000_000..11_000_000));
     assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+/// A proxy with a janitor and room for a megabyte, and a blob of 900,000 bytes.
+fn with_little_room(capacity: u64) -> (Fixture, Arc<TroubledStore>, String) {
+    let memory = MemoryStore::new(capacity, Arc::new(TokioClock::start()));
+    let store = troubled(&memory, |_, _| None);
+    let text = "[cache]\nmax_size='1MB'";
+    let lab = Fixture::set_up(&Setup { text, store: Some(store.clone()), ..Setup::default() });
+    tokio::spawn(lab.proxy.janitor().expect("a janitor").run());
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(900_000)));
+    (lab, store, path)
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_that_are_kept_are_counted_as_they_come() {
+    let (lab, store, _) = with_little_room(1 << 30);
+    lab.wait(15).await;
+    let looks = || store.hook.count(Step::Free, "");
+    let before = looks();
+    for size in [899_999, 899_998] {
+        let other = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
+        lab.get(&other).header("range", "bytes=100000-699999").await;
+        // A second time none of it is new.
+        lab.get(&other).header("range", "bytes=100000-700000").await;
+        lab.wait(15).await;
+        assert_eq!(looks() > before, size == 899_998, "after ranges of {size} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_that_finds_no_room_has_some_made() {
+    let (lab, _, path) = with_little_room(1_000_000);
+    for number in 0..3_usize {
+        lab.get(&format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(300_000 + number)))).await;
+        lab.wait(15).await;
+    }
+    let range = || lab.get(&path).header("range", "bytes=500000-699999");
+    let seen = range().await;
+    assert_eq!((seen.done(), &seen.body), ("relayed", &noise(900_000).slice(500_000..700_000)));
+    lab.wait(15).await;
+    assert_eq!(range().await.done(), "relayed");
+    lab.wait(1).await;
+    assert_eq!(range().await.done(), "joined", "the second time there was room for it");
 }

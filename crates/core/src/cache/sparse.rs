@@ -1,0 +1,48 @@
+//! A draft of which nobody knows how much will come: ranges that clients ask for. It takes room bit by bit, and says so,
+//! and where the store takes no more of it, that is said as well: nobody else would.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Cache, Key};
+use crate::digest::Digest;
+use crate::platform::{Draft, StoreError};
+
+impl Cache {
+    /// Room for some of a blob: nothing is promised for the rest, which perhaps nobody wants.
+    pub(crate) async fn sparse_draft(self: &Arc<Self>, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
+        if self.is_too_long(length) {
+            return None;
+        }
+        let inner = self.ask("draft", self.store.draft(&Key::blob(digest), None)).await?;
+        Some(Arc::new(Sparse { inner, cache: Arc::clone(self) }))
+    }
+}
+
+struct Sparse {
+    inner: Arc<dyn Draft>,
+    cache: Arc<Cache>,
+}
+
+#[async_trait]
+impl Draft for Sparse {
+    async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
+        let length = bytes.len() as u64;
+        let written = self.inner.write_at(offset, bytes).await;
+        match &written {
+            Ok(()) => self.cache.takes(length),
+            Err(error) => self.cache.failed("keep", error),
+        }
+        written
+    }
+
+    async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
+        self.inner.read_at(offset, most).await
+    }
+
+    async fn commit(&self, length: u64) -> Result<(), StoreError> {
+        self.inner.commit(length).await
+    }
+}
