@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 pub(crate) use self::clear::{Cleared, Clearing};
 pub use self::command::{Command, Event, Image, Purge, Purged, Stat, Tell, Verified};
+use super::evict::Limits;
 use super::inventory::Packed;
 use super::{Cache, DEADLINE, Key};
 use crate::fill::Fills;
@@ -47,6 +48,16 @@ impl House {
         let fills = self.inhabited.as_ref().map(|inhabited| inhabited.fills.under_way()).unwrap_or_default();
         let bytes = fills.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
         (fills.iter().map(|(digest, _)| Packed::new(digest)).collect(), bytes)
+    }
+
+    /// Lets go ranges that nobody reads, where there is too little room beside so many `stored` bytes: they are soon had
+    /// again. How many bytes that frees.
+    pub(crate) fn let_ranges_go(&self, limits: &Limits, stored: u64) -> u64 {
+        let Some(Inhabited { fills, .. }) = &self.inhabited else { return 0 };
+        fills.make_room(|ranges| {
+            let limits = Limits { arriving: limits.arriving.saturating_sub(ranges), ..*limits };
+            limits.excess(stored.saturating_add(ranges)).min(ranges)
+        })
     }
 
     pub(crate) async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

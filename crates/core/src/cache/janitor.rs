@@ -101,15 +101,18 @@ impl Janitor {
         }
         let config = cache.config();
         let now = self.clock.unix_seconds();
-        let (arriving, arriving_bytes) = house.arriving();
         let limits = Limits {
             max_bytes: config.max_size().0,
-            arriving: arriving_bytes,
+            arriving: house.arriving().1,
             wanted,
             free,
             unused_since: config.max_unused.map_or(0, |span| now.saturating_sub(span.0.as_secs())),
         };
         let bytes = survey.inventory.bytes();
+        let freed = house.let_ranges_go(&limits, bytes);
+        let (arriving, arriving_bytes) = house.arriving();
+        let free = free.map(|free| free.saturating_add(freed));
+        let limits = Limits { arriving: arriving_bytes, free, ..limits };
         let is_old = |survey: &Survey| survey.inventory.items().iter().any(|item| item.used < limits.unused_since);
         let mut cleared = Cleared::default();
         if limits.excess(bytes) > 0 || is_old(&survey) {

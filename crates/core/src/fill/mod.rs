@@ -174,6 +174,30 @@ impl Fills {
         Self::drop_idle(&mut self.table(), now);
     }
 
+    /// Lets go ranges that nobody reads or adds to, the longest unused first. `wanted` says how many bytes must go, of so
+    /// many; how many do.
+    pub(crate) fn make_room(&self, wanted: impl FnOnce(u64) -> u64) -> u64 {
+        let mut table = self.table();
+        // Nobody but the table has it, and nobody gets it while the table is held.
+        let is_unread = |spool: &Arc<Spool>| spool.phase() == Phase::Idle && Arc::strong_count(spool) == 1;
+        let unread = table.iter().filter_map(|(digest, slot)| match slot {
+            Slot::Open { spool, used } if is_unread(spool) => Some((*used, spool.present(), digest.clone())),
+            Slot::Open { .. } | Slot::Opening(_) => None,
+        });
+        let mut unread: Vec<(Moment, u64, Digest)> = unread.collect();
+        unread.sort_unstable_by_key(|(used, ..)| *used);
+        let wanted = wanted(unread.iter().map(|(_, bytes, _)| bytes).sum());
+        let mut freed = 0;
+        for (_, bytes, digest) in unread {
+            if freed >= wanted {
+                break;
+            }
+            table.remove(&digest);
+            freed += bytes;
+        }
+        freed
+    }
+
     /// What is on its way, and the bytes that it takes, as far as they are known.
     pub(crate) fn under_way(&self) -> Vec<(Digest, u64)> {
         let bytes = |slot: &Slot| match slot {

@@ -222,3 +222,21 @@ async fn a_range_that_finds_no_room_has_some_made() {
     lab.wait(1).await;
     assert_eq!(range().await.done(), "joined", "the second time there was room for it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn ranges_that_nobody_reads_go_before_what_is_stored_the_oldest_first() {
+    let (lab, store, _) = with_little_room(1 << 30);
+    lab.wait(15).await;
+    let path = |size| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
+    let (stored, older, newer) = (path(300_000), path(600_000), path(600_001));
+    lab.get(&stored).await;
+    let range = async |path: &str, text| lab.get(path).header("range", text).await.done().to_owned();
+    range(&older, "bytes=100000-599999").await;
+    lab.wait(60).await;
+    range(&newer, "bytes=100000-399999").await;
+    lab.wait(30).await;
+    assert_eq!(store.hook.count(Step::Remove, ""), 0, "what is stored stays");
+    assert_eq!(lab.get(&stored).await.done(), "hit");
+    assert_eq!(range(&newer, "bytes=100010-100019").await, "joined");
+    assert_eq!(range(&older, "bytes=100010-100019").await, "relayed", "it has gone");
+}
