@@ -226,6 +226,10 @@ impl Ingest {
         until: Moment,
     ) -> Result<(), Stop> {
         while tail.len() < part_bytes {
+            // What is there at once is had in no time, however late it is.
+            if self.left(until).is_zero() {
+                return Err(Stop::Late);
+            }
             let taken = inflow.take(part_bytes - tail.len());
             let arrived = within(&*self.clock, self.left(until), taken).await;
             match arrived.map_err(|_| Stop::Late)? {

@@ -182,6 +182,20 @@ async fn a_store_that_takes_its_time_costs_no_client_its_answer_and_no_part_twic
     panic!("it never came into the store: {:?}", scene.bytes_asked());
 }
 
+/// Bytes that are always there, and parts that are always soon taken: neither ever lets a deadline have its word.
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_comes_fast_and_is_too_long_holds_nobody() {
+    let taking = bucket().taking(Duration::from_millis(1900));
+    let scene = scene_on(Profile::TencentScf, "[delivery]\nmiss = \"refuse\"\nhold = \"1s\"", taking);
+    let begun = scene.lab.now();
+    let seen = scene.lab.get(&scene.path).await;
+    let held = scene.lab.now().since(begun);
+    assert!(seen.is(429, "TOOMANYREQUESTS"), "{seen:?}");
+    assert!(held < Duration::from_secs(4), "held for {held:?}");
+    scene.lab.get(&scene.path).await;
+    assert_ne!(scene.bytes_asked().pop().unwrap(), "bytes=0-6999999", "it goes on where it stopped");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_link_that_headers_do_not_hold_sends_the_client_to_the_upstream_or_says_so() {
     let base = format!("{STORE}{}/", "x".repeat(4200));
@@ -402,10 +416,14 @@ async fn an_invocation_that_gets_no_farther_begins_no_other() {
     );
     assert_eq!(scene.lab.proxy.event(&event, Duration::ZERO).await, Ok(()));
     assert!(events.taken.lock().unwrap().is_empty());
+    // Its lease is given back beside it.
+    scene.lab.wait(1).await;
     // The time that AWS gives a function that names none.
     scene.lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(0, Duration::from_mins(5)));
     assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(3)).await, Ok(()));
+    assert_eq!(scene.bytes_asked().len(), 1);
     assert!(events.taken.lock().unwrap().is_empty());
+    scene.lab.wait(1).await;
     // It does what it can.
     assert_eq!(scene.lab.proxy.event(&event, Duration::from_secs(3)).await, Ok(()));
     assert_eq!(scene.stored().await.unwrap(), content());
