@@ -25,7 +25,7 @@ use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
 use crate::relay::{Relay, Source, begun};
 use crate::route::parameter;
 use crate::seal;
-use crate::upstream::{Ask, Failure, Negative, Redirected, Reply, UpstreamText};
+use crate::upstream::{Ask, Failure, Link, Negative, Redirected, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// The parameter that carries a sealed redirect.
@@ -37,7 +37,8 @@ const TARGET_SECONDS: u64 = 6 * 3600;
 #[derive(Serialize, Deserialize)]
 struct Target {
     upstream: String,
-    url: Url,
+    /// As it was written.
+    url: String,
     expires: u64,
 }
 
@@ -82,10 +83,10 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
             let mut ask = ask_for(visit, digest, Method::GET);
             ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
             let reply = match target {
-                Some(target) => visit.upstream.fetch_target(&target.url, &ask).await,
+                Some(link) => visit.upstream.fetch_target(&link, &ask).await,
                 None => match visit.upstream.read_blob(&ask).await {
                     Redirected::Reply(reply) => reply,
-                    Redirected::To(url) => return Ok(redirect(visit, digest, &url)),
+                    Redirected::To(link) => return Ok(redirect(visit, digest, &link)),
                 },
             };
             let (window, response) = accept(visit, digest, wanted, reply.found()).await?;
@@ -308,7 +309,8 @@ async fn deliver(
 }
 
 /// Sends the client where the bytes are, or back to us for them.
-fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
+fn redirect(visit: &Visit<'_>, digest: &Digest, link: &Link) -> Answer {
+    let url = link.url();
     let to_storage = visit.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
     // A storage that is itself below `/v2/` cannot be told from the registry by its path.
     // And what is not for everybody is not at an address that anybody may ask.
@@ -317,13 +319,12 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
     let (location, why) = match visit.upstream.redirects() {
         Redirects::Rewrite if to_storage && tells_apart => {
             // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
-            let behind_origin = url.as_str().get(url.origin().ascii_serialization().len()..).unwrap_or_default();
-            (format!("{}{behind_origin}", visit.outside.base()), Why::StorageHere)
+            (link.below(&visit.outside.base()), Why::StorageHere)
         }
         Redirects::Rewrite if to_storage => {
             let target = Target {
                 upstream: visit.upstream.name().to_owned(),
-                url: url.clone(),
+                url: link.to_text(),
                 expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
             };
             let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
@@ -331,7 +332,9 @@ fn redirect(visit: &Visit<'_>, digest: &Digest, url: &Url) -> Answer {
             let path = format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path);
             (format!("{}{path}", visit.outside.base()), Why::TargetHere)
         }
-        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => (url.as_str().to_owned(), Why::RedirectsPass),
+        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => {
+            (link.as_written().to_owned(), Why::RedirectsPass)
+        }
     };
     elsewhere(&location, why)
 }
@@ -348,12 +351,12 @@ fn elsewhere(location: &str, why: Why) -> Answer {
 }
 
 /// The target of a redirect that we rewrote, if the request carries one.
-fn sealed_target(visit: &Visit<'_>) -> Result<Option<Target>, Error> {
+fn sealed_target(visit: &Visit<'_>) -> Result<Option<Link>, Error> {
     let Some(sealed) = parameter(visit.head.uri.query(), TARGET) else { return Ok(None) };
     let target: Option<Target> = visit.sealer.open(seal::Purpose::Redirect, &sealed);
     let now = visit.platform.clock.unix_seconds();
-    target
-        .filter(|target| target.upstream == visit.upstream.name() && now < target.expires)
-        .map(Some)
-        .ok_or(Error::BlobUnknown)
+    let target = target.filter(|target| target.upstream == visit.upstream.name() && now < target.expires);
+    let url = target.and_then(|target| Url::parse(&target.url).ok().zip(Some(target.url)));
+    let link = url.and_then(|(url, text)| Link::read(&url, &text).ok());
+    link.map(Some).ok_or(Error::BlobUnknown)
 }

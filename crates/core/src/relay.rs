@@ -13,12 +13,11 @@ use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_RANGE, RANGE};
 use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use url::Url;
 
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::{ContentRange, RangeSpec};
-use crate::upstream::{Ask, Failure, Reply, Upstream};
+use crate::upstream::{Ask, Failure, Link, Reply, Upstream};
 
 /// Tries to go on without a single byte in between. Any progress starts the count anew.
 const MAX_TRIES: u32 = 4;
@@ -42,7 +41,7 @@ pub(crate) struct Source {
     /// How long an address rests after a failure.
     pub down: Duration,
     /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
-    pub storage: Option<Url>,
+    pub storage: Option<Link>,
 }
 
 /// The bytes from `position` to `end` of a blob, whatever happens on the way.

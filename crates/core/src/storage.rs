@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
-use url::Url;
 
 use crate::body::Body;
 use crate::config::Timeouts;
@@ -16,7 +15,7 @@ use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
-use crate::upstream::{Actions, Ask, Failure, Identity, Upstream};
+use crate::upstream::{Actions, Ask, Failure, Identity, Link, Upstream};
 use crate::visit::Answer;
 
 /// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
@@ -29,8 +28,7 @@ pub(crate) async fn get(
 ) -> Result<Answer, Error> {
     let storage = upstream.storage().ok_or(Error::NoSuchEndpoint)?;
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let url = Url::parse(&format!("{}{path}", storage.origin().ascii_serialization()));
-    let url = url.map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
+    let link = Link::at(storage, path).map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
     let mut headers = upstream_headers;
     headers::copy(&head.headers, &mut headers, &[RANGE]);
     let ask = Ask {
@@ -45,7 +43,7 @@ pub(crate) async fn get(
         purpose: Purpose::Blob,
         is_continuation: false,
     };
-    let found = upstream.fetch_storage(&url, &ask).await.or_error(Error::NotFound)?;
+    let found = upstream.fetch_storage(&link, &ask).await.or_error(Error::NotFound)?;
     let (found_head, body) = found.into_parts();
     let body = if head.method == Method::HEAD {
         Body::Empty
@@ -61,7 +59,7 @@ pub(crate) async fn get(
             clock: Arc::clone(&platform.clock),
             idle: timeouts.idle.0,
             down: timeouts.down.0,
-            storage: Some(url),
+            storage: Some(link),
         };
         let relay = Body::stream(Relay::new(source, body, 0, first, end), length);
         begun(&*platform.clock, timeouts.head.0, relay).await.map_err(Error::Upstream)?

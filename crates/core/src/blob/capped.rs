@@ -203,8 +203,8 @@ impl Capped<'_, '_> {
         let mut ask = ask_for(visit, digest, Method::GET);
         ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
         let reply = match visit.upstream.locate_blob(&ask).await {
-            Redirected::To(url) => {
-                let fit = self.check(&url).map(|()| elsewhere(url.as_str(), Why::UpstreamLink));
+            Redirected::To(link) => {
+                let fit = self.check(link.url()).map(|()| elsewhere(link.as_written(), Why::UpstreamLink));
                 return fit.map(Some).map_err(|unfit| self.refusal(total, unfit));
             }
             Redirected::Reply(reply) => reply,

@@ -296,7 +296,7 @@ impl Shelves {
         match (self.blobs.get(&(name.to_owned(), digest.to_owned())), &self.storage) {
             (None, _) => error(404, "BLOB_UNKNOWN"),
             (Some(_), Some(storage)) => Answer::new(307)
-                .header("location", &format!("{storage}/{name}/{digest}?sig=a%2Fb+c%3D"))
+                .header("location", &format!("{storage}/{name}/{digest}?sig=a%2Fb+'c'%3D"))
                 .header("set-cookie", "session=1"),
             (Some(bytes), None) => ranged(sent, bytes).header("docker-content-digest", digest),
         }

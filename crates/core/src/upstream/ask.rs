@@ -10,6 +10,7 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::follow;
+use super::link::Link;
 use super::memory::Limited;
 use super::reply::{Failure, Reply, UpstreamText};
 use super::send::{Way, error_text};
@@ -47,7 +48,7 @@ pub struct Written {
 /// A blob's redirect that is not ours to follow.
 pub enum Redirected {
     /// Where its bytes are.
-    To(Box<Url>),
+    To(Box<Link>),
     /// It was no redirect after all, or is followed.
     Reply(Reply),
 }
@@ -93,7 +94,7 @@ impl Upstream {
         };
         if leaves_it && follow::is_redirect(answer.response.status()) {
             return match answer.asked().and_then(|asked| follow::target(&asked, answer.response.headers())) {
-                Ok(url) => Redirected::To(Box::new(url)),
+                Ok(link) => Redirected::To(Box::new(link)),
                 Err(failure) => Redirected::Reply(Reply::Failed(failure)),
             };
         }
@@ -172,7 +173,7 @@ impl Upstream {
         }
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
-        let reach = follow::admit(&self.policy(address), url.clone()).map_err(Reply::Failed)?.reach;
+        let reach = follow::admit(&self.policy(address), url.clone().into()).map_err(Reply::Failed)?.reach;
         let way = Way { health: &self.elsewhere.health(url), reach };
         let body = payload.into_body();
         let response =

@@ -4,6 +4,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use url::Url;
 
+use super::link::Link;
 use super::realm;
 use super::reply::Failure;
 use crate::name::RepositoryName;
@@ -16,7 +17,7 @@ pub(super) const MAX_HOPS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hop {
     /// Where to.
-    pub url: Url,
+    pub link: Link,
     /// Whether credentials may come along: the origin has not changed since the registry's own.
     pub same_origin: bool,
     /// Which addresses the connection may reach.
@@ -39,13 +40,14 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// Reads `Location`, resolved against the address that was asked.
-pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
+pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Link, Failure> {
     let location = headers.get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
-    let url = location.and_then(|text| asked.join(text).ok()).ok_or(Failure::Redirect("no usable Location"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+    let link = location.and_then(|text| Link::read(asked, text).ok());
+    let link = link.ok_or(Failure::Redirect("no usable Location"))?;
+    if !matches!(link.url().scheme(), "http" | "https") || link.url().host_str().is_none_or(str::is_empty) {
         return Err(Failure::Redirect("not a web address"));
     }
-    Ok(url)
+    Ok(link)
 }
 
 /// Where the redirect leads, if we go there.
@@ -57,23 +59,22 @@ pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &Head
 }
 
 /// Whether we go to an address that an upstream named, in a redirect or otherwise.
-pub(super) fn admit(policy: &Policy<'_>, url: Url) -> Result<Hop, Failure> {
+pub(super) fn admit(policy: &Policy<'_>, link: Link) -> Result<Hop, Failure> {
+    let url = link.url();
     let same_origin = url.origin() == policy.registry.origin();
     if !same_origin && policy.storage.is_some_and(|storage| storage.origin() == url.origin()) {
-        return Ok(Hop { url, same_origin, reach: Reach::Trusted });
+        return Ok(Hop { link, same_origin, reach: Reach::Trusted });
     }
     if url.scheme() == "http" && policy.registry.scheme() == "https" {
         return Err(Failure::Redirect("from https to http"));
     }
-    let reach = reach(policy, &url, same_origin);
+    let reach = reach(policy, url, same_origin);
     let registry_is_private = realm::literal_address(policy.registry).is_some_and(realm::is_private);
-    if reach == Reach::Public
-        && !registry_is_private
-        && realm::literal_address(&url).is_some_and(realm::is_private)
+    if reach == Reach::Public && !registry_is_private && realm::literal_address(url).is_some_and(realm::is_private)
     {
         return Err(Failure::Redirect("to a private address"));
     }
-    Ok(Hop { url, same_origin, reach })
+    Ok(Hop { link, same_origin, reach })
 }
 
 /// The repository that an address of the registry API names, read from the right (P-11).
@@ -129,7 +130,7 @@ mod tests {
         let asked = registry.join("/v2/a/b/blobs/sha256:1").unwrap();
         let policy = Policy { registry: &registry, trusted_hosts: &trusted, storage: storage.as_ref() };
         match next(&policy, &asked, hops, &headers) {
-            Ok(hop) => Ok((hop.url.to_string(), hop.same_origin, hop.reach)),
+            Ok(hop) => Ok((hop.link.to_text(), hop.same_origin, hop.reach)),
             Err(Failure::Redirect(why)) => Err(why),
             Err(_) => Err("other"),
         }
@@ -141,8 +142,8 @@ mod tests {
         for (registry, location, expected) in [
             (
                 public,
-                "https://cdn.example/x?sig=a%2Fb+c%3D",
-                Ok(("https://cdn.example/x?sig=a%2Fb+c%3D", false, Reach::Public)),
+                "https://cdn.example/x?sig=a%2Fb+'c'%3D",
+                Ok(("https://cdn.example/x?sig=a%2Fb+'c'%3D", false, Reach::Public)),
             ),
             (public, "/storage/x", Ok(("https://reg.example/storage/x", true, Reach::Configured))),
             (public, "../up", Ok(("https://reg.example/v2/a/b/up", true, Reach::Configured))),

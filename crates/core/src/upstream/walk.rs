@@ -8,6 +8,7 @@ use super::ask::Answer;
 use super::authorize::bearer_header;
 use super::challenge::Challenge;
 use super::follow::{self, Hop, Policy};
+use super::link::Link;
 use super::reply::{Failure, Reply};
 use super::send::Way;
 use super::{Address, Ask, Upstream};
@@ -17,9 +18,9 @@ use crate::range::ContentRange;
 
 impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
-    pub async fn fetch_target(&self, url: &Url, ask: &Ask) -> Reply {
+    pub async fn fetch_target(&self, link: &Link, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
-        let fetched = match follow::admit(&self.policy(address), url.clone()) {
+        let fetched = match follow::admit(&self.policy(address), link.clone()) {
             Ok(hop) => self.walk(ask, address, hop, None).await,
             Err(failure) => Err(failure),
         };
@@ -30,9 +31,9 @@ impl Upstream {
     }
 
     /// Fetches from the configured storage, wherever that is: the configuration names it (`DEFAULT_BACKEND_HOST`).
-    pub async fn fetch_storage(&self, url: &Url, ask: &Ask) -> Reply {
+    pub async fn fetch_storage(&self, link: &Link, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
-        let hop = Hop { url: url.clone(), same_origin: false, reach: Reach::Trusted };
+        let hop = Hop { link: link.clone(), same_origin: false, reach: Reach::Trusted };
         match self.walk(ask, address, hop, None).await {
             Ok(response) => self.classify(response).await,
             Err(failure) => Reply::Failed(failure),
@@ -91,19 +92,20 @@ impl Upstream {
                     .or(authorization.as_ref().filter(|_| hop.same_origin))
                     .map(|value| (AUTHORIZATION, value.clone())),
             );
-            let stranger = (!hop.same_origin).then(|| self.elsewhere.health(&hop.url));
+            let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
             if stranger.as_ref().is_some_and(|health| !self.may_try(health)) {
                 return Err(Failure::Resting);
             }
             let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
-            let response =
-                self.send_to(way, ask.method.clone(), hop.url.as_str(), headers, Body::Empty, ask.purpose).await;
-            let response = response.map_err(|error| self.explain(&hop.url, &error))?;
+            let response = self
+                .send_to(way, ask.method.clone(), &hop.link.to_text(), headers, Body::Empty, ask.purpose)
+                .await;
+            let response = response.map_err(|error| self.explain(hop.link.url(), &error))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {
                 // Another registry, which wants a login of its own: as nobody (P-67).
                 let headers = response.into_parts().0.headers;
-                elsewhere = Some(self.stranger_token(&hop.url, ask, &headers).await?);
+                elsewhere = Some(self.stranger_token(hop.link.url(), ask, &headers).await?);
                 continue;
             }
             if !follow::is_redirect(status) {
@@ -111,7 +113,7 @@ impl Upstream {
             }
             // Once away from the registry, a way back is a stranger's doing: it carries no login.
             let has_left = !hop.same_origin;
-            hop = follow::next(&policy, &hop.url, hops, response.headers())?;
+            hop = follow::next(&policy, hop.link.url(), hops, response.headers())?;
             hop.same_origin &= !has_left;
             elsewhere = None;
             hops += 1;

@@ -1,0 +1,132 @@
+//! An address as an upstream wrote it. A signature covers every byte of it, and to read an address is to respell it: in a
+//! query `'` becomes `%27`, and a port that goes without saying is not said.
+
+use http::uri::PathAndQuery;
+use url::Url;
+
+/// What an address means, and how it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    url: Url,
+    /// All of it; empty where it was not written out.
+    text: Box<str>,
+    /// Path and query; empty where they mean something else than they seem to.
+    target: Box<str>,
+}
+
+impl Link {
+    /// Reads it, relative to the address that gave it.
+    pub fn read(base: &Url, text: &str) -> Result<Self, url::ParseError> {
+        let url = base.join(text)?;
+        let target = target_in(text).filter(|target| is_meant(target, &url)).unwrap_or_default();
+        let is_whole = text.contains("://") && !target.is_empty();
+        let text = if is_whole { text } else { "" };
+        Ok(Self { text: text.into(), target: target.into(), url })
+    }
+
+    /// The path and query of a request, at this address.
+    pub fn at(base: &Url, target: &str) -> Result<Self, url::ParseError> {
+        Self::read(base, &format!("{}{target}", base.origin().ascii_serialization()))
+    }
+
+    /// What it means.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// For whoever goes there: the host as it was understood, the rest as it was written.
+    pub fn to_text(&self) -> String {
+        if self.target.is_empty() {
+            self.url.to_string()
+        } else {
+            self.below(&self.url.origin().ascii_serialization())
+        }
+    }
+
+    /// The same at another address.
+    pub fn below(&self, base: &str) -> String {
+        let target = if self.target.is_empty() { &self.url[url::Position::BeforePath..] } else { &*self.target };
+        format!("{base}{target}")
+    }
+
+    /// As it was written, for somebody else to read.
+    pub fn as_written(&self) -> &str {
+        if self.text.is_empty() { self.url.as_str() } else { &self.text }
+    }
+}
+
+impl From<Url> for Link {
+    /// As it was read.
+    fn from(url: Url) -> Self {
+        Self { url, text: Box::default(), target: Box::default() }
+    }
+}
+
+/// The path and query that stand in an address; `None`: it is relative to another path.
+fn target_in(text: &str) -> Option<&str> {
+    let text = text.split_once('#').map_or(text, |(text, _)| text);
+    let behind_host = match text.split_once("//") {
+        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => {
+            rest.get(rest.find(['/', '?'])?..)?
+        }
+        _ => text,
+    };
+    behind_host.starts_with('/').then_some(behind_host)
+}
+
+/// Whether they are what was read, and can be asked for.
+fn is_meant(target: &str, url: &Url) -> bool {
+    let read = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+    (target == read || decode(target) == decode(read)) && target.parse::<PathAndQuery>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_stays_where_it_means_what_it_seems_to() {
+        let base = Url::parse("https://reg.example/v2/a/b/blobs/sha256:1").unwrap();
+        for (text, address, written) in [
+            // Signed, in the ways that there are.
+            (
+                "https://cdn.example:443/x/~a%2Fb+c?sig='a'%2f&n=a b".replace(' ', "%20").as_str(),
+                "https://cdn.example/x/~a%2Fb+c?sig='a'%2f&n=a%20b",
+                "https://cdn.example:443/x/~a%2Fb+c?sig='a'%2f&n=a%20b",
+            ),
+            ("https://CDN.example/X?Y", "https://cdn.example/X?Y", "https://CDN.example/X?Y"),
+            ("https://cdn.example/x?a=//b", "https://cdn.example/x?a=//b", "https://cdn.example/x?a=//b"),
+            ("https://cdn.example/x?a#b", "https://cdn.example/x?a", "https://cdn.example/x?a#b"),
+            // Relative to us nobody could read it.
+            ("/store/x?sig='a'", "https://reg.example/store/x?sig='a'", "https://reg.example/store/x?sig=%27a%27"),
+            ("//cdn.example/x?a='b'", "https://cdn.example/x?a='b'", "https://cdn.example/x?a=%27b%27"),
+            ("../up?a='b'", "https://reg.example/v2/a/b/up?a=%27b%27", "https://reg.example/v2/a/b/up?a=%27b%27"),
+            // It leads elsewhere than it seems to.
+            ("https://cdn.example/a/../v2/x", "https://cdn.example/v2/x", "https://cdn.example/v2/x"),
+            ("https://cdn.example/a/%2e%2e/v2/x", "https://cdn.example/v2/x", "https://cdn.example/v2/x"),
+            ("https:\\\\cdn.example\\x", "https://cdn.example/x", "https://cdn.example/x"),
+            ("https://cdn.example/a b", "https://cdn.example/a%20b", "https://cdn.example/a%20b"),
+            ("https://cdn.example?a='b'", "https://cdn.example/?a=%27b%27", "https://cdn.example/?a=%27b%27"),
+            // The host is always as it was understood: it was judged so.
+            ("https://2130706433/x", "https://127.0.0.1/x", "https://2130706433/x"),
+        ] {
+            let link = Link::read(&base, text).unwrap();
+            assert_eq!((link.to_text().as_str(), link.as_written()), (address, written), "{text}");
+            assert!(Url::parse(link.as_written()).unwrap().as_str() == link.url().as_str(), "{text}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_it_is_the_same_path_and_query() {
+        let base = Url::parse("https://cdn.example").unwrap();
+        for (text, expected) in [
+            ("https://cdn.example/x?sig='a'#f", "http://us/x?sig='a'"),
+            ("https://cdn.example/a/../x?'", "http://us/x?%27"),
+            ("https://cdn.example", "http://us/"),
+        ] {
+            assert_eq!(Link::read(&base, text).unwrap().below("http://us"), expected, "{text}");
+        }
+        assert_eq!(Link::at(&base, "/x?a='b'").unwrap().to_text(), "https://cdn.example/x?a='b'");
+    }
+}
