@@ -58,13 +58,16 @@ impl Objects {
 
 impl Handler for Desk {
     fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Outcome<Response<Body>>> {
-        async move {
+        let serve = async move {
             let is_conditional = request.headers().contains_key(header::IF_NONE_MATCH);
             let _turn = if is_conditional { Some(self.turn.lock().await) } else { None };
             let answer = hyper::service::Service::call(&self.service, request).await;
             let answer = answer.ok().context("the object store failed")?;
             Ok(answer.map(|body| body.map_err(std::io::Error::other).boxed()))
-        }
-        .boxed()
+        };
+        // As the real ones do, it comes to its end with what it has begun, though nobody waits: parts that are put together
+        // stay together.
+        let served = tokio::spawn(serve);
+        async move { served.await.context("the object store panicked")? }.boxed()
     }
 }
