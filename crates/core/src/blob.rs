@@ -310,33 +310,46 @@ async fn deliver(
 
 /// Sends the client where the bytes are, or back to us for them.
 fn redirect(visit: &Visit<'_>, digest: &Digest, link: &Link) -> Answer {
+    let most = visit.platform.limits.max_target.unwrap_or(usize::MAX);
+    match rewritten(visit, digest, link) {
+        Some((target, why)) if target.len() <= most => {
+            elsewhere(&format!("{}{target}", visit.outside.base()), why)
+        }
+        Some((target, _)) => {
+            // The platform would refuse whoever comes with it. Perhaps the client gets there by itself.
+            let (bytes, limit_bytes) = (target.len(), most);
+            tracing::warn!(
+                bytes,
+                limit_bytes,
+                "a rewritten redirect is longer than the platform takes; it is passed on"
+            );
+            elsewhere(link.as_written(), Why::RedirectsPass)
+        }
+        None => elsewhere(link.as_written(), Why::RedirectsPass),
+    }
+}
+
+/// Path and query of an address of ours that leads there; `None`: the client goes by itself.
+fn rewritten(visit: &Visit<'_>, digest: &Digest, link: &Link) -> Option<(String, Why)> {
     let url = link.url();
     let to_storage = visit.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
+    if visit.upstream.redirects() != Redirects::Rewrite || !to_storage {
+        return None;
+    }
     // A storage that is itself below `/v2/` cannot be told from the registry by its path.
     // And what is not for everybody is not at an address that anybody may ask.
-    let tells_apart =
-        visit.storage_passes && visit.upstream.storage().is_some() && !url.path().starts_with("/v2/");
-    let (location, why) = match visit.upstream.redirects() {
-        Redirects::Rewrite if to_storage && tells_apart => {
-            // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
-            (link.below(&visit.outside.base()), Why::StorageHere)
-        }
-        Redirects::Rewrite if to_storage => {
-            let target = Target {
-                upstream: visit.upstream.name().to_owned(),
-                url: link.to_text(),
-                expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
-            };
-            let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
-            let ns = visit.place.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
-            let path = format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path);
-            (format!("{}{path}", visit.outside.base()), Why::TargetHere)
-        }
-        Redirects::Rewrite | Redirects::Pass | Redirects::Follow => {
-            (link.as_written().to_owned(), Why::RedirectsPass)
-        }
+    if visit.storage_passes && visit.upstream.storage().is_some() && !url.path().starts_with("/v2/") {
+        // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
+        return Some((link.below(""), Why::StorageHere));
+    }
+    let target = Target {
+        upstream: visit.upstream.name().to_owned(),
+        url: link.to_text(),
+        expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
     };
-    elsewhere(&location, why)
+    let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
+    let ns = visit.place.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
+    Some((format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path), Why::TargetHere))
 }
 
 /// The client is sent elsewhere for the bytes.

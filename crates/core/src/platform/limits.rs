@@ -43,6 +43,8 @@ pub struct Limits {
     pub max_inline_body: Option<u64>,
     /// Bytes of a body that go as a stream of unknown length; `None`: no limit, zero: no streams.
     pub max_streamed_body: Option<u64>,
+    /// Bytes of a request's path and query; `None`: no limit that addresses come near.
+    pub max_target: Option<usize>,
     /// Bytes of an answer's headers, names and values together.
     pub max_response_headers: usize,
     /// Whether a body over `max_inline_body` must not say its length, so that it goes as a stream.
@@ -152,6 +154,7 @@ impl Profile {
             shares_io: true,
             max_inline_body: None,
             max_streamed_body: None,
+            max_target: None,
             max_response_headers: 64 << 10,
             streams_need_chunked: false,
             head_length_reliable: true,
@@ -164,6 +167,8 @@ impl Profile {
             Self::Server | Self::AzureContainerApps => none,
             Self::AliyunFc => Limits {
                 max_inline_body: Some(6_000_000),
+                // Both documented in KB: the smaller reading.
+                max_target: Some(4000),
                 max_response_headers: 8000,
                 streams_need_chunked: true,
                 head_length_reliable: false,

@@ -1,9 +1,9 @@
 //! Redirects of upstreams: followed where that is safe, with nothing of a login off the registry's own origin.
 
-use registry_proxy_core::platform::Reach;
+use registry_proxy_core::platform::{Profile, Reach};
 use registry_proxy_core::testing::{Answer, Fault, Gate, Sent};
 
-use crate::fixture::{Call, Fixture, ORIGIN, REALM, STORAGE, noise, upstream};
+use crate::fixture::{Call, Fixture, ORIGIN, REALM, STORAGE, Setup, noise, upstream};
 
 const ACCOUNT: &str = "username='robot'\npassword='s3cret'";
 
@@ -275,4 +275,21 @@ async fn the_gate_of_the_fake_storage_is_real() {
     assert_eq!(lab.get(&path).await.status, 200);
     lab.net.fault("*", STORAGE, 1, Fault::change(|answer| *answer = Answer::new(400)));
     assert_eq!(Call::new(&lab.proxy, http::Method::GET, &path).await.status, 400);
+}
+
+/// Function Compute refuses longer paths.
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_redirect_is_never_longer_than_the_platform_takes() {
+    for (length, leads_to_us) in [(1000, true), (3500, false)] {
+        let text = upstream("redirects='rewrite'");
+        let lab = Fixture::set_up(&Setup { text: &text, profile: Profile::AliyunFc, ..Setup::default() });
+        let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(1000)));
+        let target = format!("{STORAGE}/x?sig={}", "a".repeat(length));
+        lab.net.fault("*", "/blobs/", 9, Fault::Say(Answer::new(307).header("location", &target)));
+        let seen = lab.get(&path).await;
+        assert_eq!(seen.status, 307, "{seen:?}");
+        let location = seen.header("location");
+        assert_eq!(location.starts_with("https://proxy.example/"), leads_to_us, "{location}");
+        assert_eq!(location == target, !leads_to_us, "{location}");
+    }
 }
