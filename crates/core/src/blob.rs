@@ -11,7 +11,6 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::body::Body;
 use crate::cache::Cache;
@@ -296,8 +295,13 @@ async fn deliver(
     body: Body,
     outcome: Outcome,
 ) -> Result<Answer, Error> {
-    let length = body.length();
     let body = begun(&*visit.platform.clock, visit.timeouts.head.0, body).await.map_err(Error::Upstream)?;
+    Ok(answer(visit, digest, window, body, outcome))
+}
+
+/// The answer with a body whose first bytes are in hand.
+fn answer(visit: &Visit<'_>, digest: &Digest, window: &Window, body: Body, outcome: Outcome) -> Answer {
+    let length = body.length();
     let mut response = Response::new(body);
     describe_content(response.headers_mut(), digest, visit.is_open, true);
     describe_blob(response.headers_mut(), length);
@@ -305,7 +309,7 @@ async fn deliver(
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         response.headers_mut().insert(CONTENT_RANGE, range.to_content_range());
     }
-    Ok(Answer { response, outcome })
+    Answer { response, outcome }
 }
 
 /// Sends the client where the bytes are, or back to us for them.
@@ -369,7 +373,6 @@ fn sealed_target(visit: &Visit<'_>) -> Result<Option<Link>, Error> {
     let target: Option<Target> = visit.sealer.open(seal::Purpose::Redirect, &sealed);
     let now = visit.platform.clock.unix_seconds();
     let target = target.filter(|target| target.upstream == visit.upstream.name() && now < target.expires);
-    let url = target.and_then(|target| Url::parse(&target.url).ok().zip(Some(target.url)));
-    let link = url.and_then(|(url, text)| Link::read(&url, &text).ok());
+    let link = target.and_then(|target| Link::parse(&target.url).ok());
     link.map(Some).ok_or(Error::BlobUnknown)
 }

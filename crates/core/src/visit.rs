@@ -190,8 +190,10 @@ impl Visit<'_> {
     fn absent(&self, reference: &str) -> String {
         let kind = match self.place.endpoint {
             Endpoint::Manifest(_) => "manifests",
-            Endpoint::Blob(_) | Endpoint::Uploads | Endpoint::Upload => "blobs",
-            Endpoint::Referrers(_) | Endpoint::Tags => "lists",
+            // Nobody asks whether a list is absent.
+            Endpoint::Blob(_) | Endpoint::Uploads | Endpoint::Upload | Endpoint::Referrers(_) | Endpoint::Tags => {
+                "blobs"
+            }
         };
         format!("{kind}/{reference}")
     }

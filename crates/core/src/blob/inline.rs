@@ -7,7 +7,7 @@ use http::header::RANGE;
 use http::{Method, Response};
 
 use super::stored::{self, BYPASSED, found, not_elsewhere, show};
-use super::{Window, accept, ask_for, deliver, relay};
+use super::{accept, ask_for, deliver, relay};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         hit = stored::CONFIRMED;
     }
     if may_have && let Some(found) = cache.blob(digest, None).await {
-        return deliver(visit, digest, &Window::whole(found.stat.length), found.body, hit).await;
+        return Ok(stored::whole(visit, digest, found, hit));
     }
     let ask = ask_for(visit, digest, Method::GET);
     not_elsewhere(visit, cache, digest)?;
@@ -55,8 +55,8 @@ pub(super) async fn range(
 ) -> Result<Answer, Error> {
     if let Some(total) = cache.blob_length(digest).await {
         let hit = stored::admit(visit, cache, digest).await?;
-        if let Some(part) = stored::part(visit, cache, digest, spec, total).await? {
-            return Ok(Answer { outcome: hit, ..part });
+        if let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await? {
+            return Ok(part);
         }
     }
     let mut ask = ask_for(visit, digest, Method::GET);

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::fill::{Drive, Entry, Keep, Lead, Parts, Phase, Reader, Spool};
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::{Found, within};
+use crate::platform::within;
 use crate::range::RangeSpec;
 use crate::relay::{Relay, Source};
 use crate::upstream::Ask;
@@ -74,7 +74,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         && !is_arriving()
         && let Some(found) = cache.blob(digest, None).await
     {
-        return serve(visit, digest, found, hit).await;
+        return Ok(stored::whole(visit, digest, found, hit));
     }
     not_elsewhere(visit, cache, digest)?;
     let ask = ask_for(visit, digest, Method::GET);
@@ -104,7 +104,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         && let Some(found) = cache.blob(digest, None).await
     {
         let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
-        return serve(visit, digest, found, outcome).await;
+        return Ok(stored::whole(visit, digest, found, outcome));
     }
     fill(visit, cache, digest, ask, lead, lease).await
 }
@@ -149,11 +149,6 @@ async fn fill(
         Outcome::new(Done::Joined, Why::Arriving)
     };
     read(visit, digest, &opened, source, Window::whole(total), outcome).await
-}
-
-/// From the store.
-async fn serve(visit: &Visit<'_>, digest: &Digest, found: Found, outcome: Outcome) -> Result<Answer, Error> {
-    deliver(visit, digest, &Window::whole(found.stat.length), found.body, outcome).await
 }
 
 /// As it comes, without keeping it.
@@ -256,9 +251,9 @@ pub(super) async fn range(
     let is_here = stored.is_some() || arriving.is_some();
     let hit = if is_here { stored::admit(visit, cache, digest).await? } else { stored::HIT };
     if let Some(total) = stored
-        && let Some(part) = stored::part(visit, cache, digest, spec, total).await?
+        && let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await?
     {
-        return Ok(Answer { outcome: hit, ..part });
+        return Ok(part);
     }
     if let Some(spool) = &arriving {
         let range = within_total(spool.total())?;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::{Window, blob_unknown, deliver, length_of};
+use super::{Window, answer, blob_unknown, length_of};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::Part;
+use crate::platform::{Found, Part};
 use crate::range::RangeSpec;
 use crate::upstream::{Ask, Negative};
 use crate::visit::{Answer, Visit};
@@ -32,6 +32,11 @@ pub(super) async fn admit(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     Ok(CONFIRMED)
 }
 
+/// All of a stored blob.
+pub(super) fn whole(visit: &Visit<'_>, digest: &Digest, found: Found, outcome: Outcome) -> Answer {
+    answer(visit, digest, &Window::whole(found.stat.length), found.body, outcome)
+}
+
 /// A part of a stored blob of `total` bytes; `None`: it is gone, or not what it was.
 pub(super) async fn part(
     visit: &Visit<'_>,
@@ -39,6 +44,7 @@ pub(super) async fn part(
     digest: &Digest,
     spec: RangeSpec,
     total: u64,
+    outcome: Outcome,
 ) -> Result<Option<Answer>, Error> {
     let Some(range) = spec.within(total) else {
         return match cache.right_length(digest).await {
@@ -47,8 +53,8 @@ pub(super) async fn part(
         };
     };
     let part = Part { first: range.first, end: range.end };
-    let Some(found) = cache.blob(digest, Some(part)).await else { return Ok(None) };
-    deliver(visit, digest, &Window::part(range), found.body, HIT).await.map(Some)
+    let found = cache.blob(digest, Some(part)).await;
+    Ok(found.map(|found| answer(visit, digest, &Window::part(range), found.body, outcome)))
 }
 
 /// Has the upstream show this client the blob.

@@ -138,11 +138,7 @@ impl Cache {
         let Some((note, turn)) = self.turn_for(note) else { return };
         let end = End::default();
         let ended = end.0.listen();
-        let (cache, busy) = (Arc::clone(self), self.busy());
-        self.tasks.spawn(Box::pin(async move {
-            cache.write_down(note).await;
-            drop((turn, busy, end));
-        }));
+        self.spawn_writing(note, (turn, end));
         ended.await;
     }
 
@@ -155,11 +151,12 @@ impl Cache {
         Some((note, Some(Turn { cache: Arc::clone(self), key })))
     }
 
-    fn spawn_writing(self: &Arc<Self>, note: Note, turn: Option<Turn>) {
+    /// Lets go what it holds once it is written.
+    fn spawn_writing(self: &Arc<Self>, note: Note, held: impl Send + 'static) {
         let (cache, busy) = (Arc::clone(self), self.busy());
         self.tasks.spawn(Box::pin(async move {
             cache.write_down(note).await;
-            drop(turn);
+            drop(held);
             drop(busy);
         }));
     }

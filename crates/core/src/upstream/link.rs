@@ -17,16 +17,25 @@ pub struct Link {
 impl Link {
     /// Reads it, relative to the address that gave it.
     pub fn read(base: &Url, text: &str) -> Result<Self, url::ParseError> {
-        let url = base.join(text)?;
-        let target = target_in(text).filter(|target| is_meant(target, &url)).unwrap_or_default();
-        let is_whole = text.contains("://") && !target.is_empty();
-        let text = if is_whole { text } else { "" };
-        Ok(Self { text: text.into(), target: target.into(), url })
+        base.join(text).map(|url| Self::of(url, text))
+    }
+
+    /// Reads one that is written out.
+    pub fn parse(text: &str) -> Result<Self, url::ParseError> {
+        Url::parse(text).map(|url| Self::of(url, text))
     }
 
     /// The path and query of a request, at this address.
     pub fn at(base: &Url, target: &str) -> Result<Self, url::ParseError> {
-        Self::read(base, &format!("{}{target}", base.origin().ascii_serialization()))
+        Self::parse(&format!("{}{target}", base.origin().ascii_serialization()))
+    }
+
+    fn of(url: Url, text: &str) -> Self {
+        let (is_whole, target) = target_in(text).unwrap_or_default();
+        if !is_meant(target, &url) {
+            return url.into();
+        }
+        Self { text: if is_whole { text } else { "" }.into(), target: target.into(), url }
     }
 
     /// What it means.
@@ -62,16 +71,17 @@ impl From<Url> for Link {
     }
 }
 
-/// The path and query that stand in an address; `None`: it is relative to another path.
-fn target_in(text: &str) -> Option<&str> {
+/// Whether an address is written out, and the path and query that stand in it; `None`: it is relative to another path.
+fn target_in(text: &str) -> Option<(bool, &str)> {
     let text = text.split_once('#').map_or(text, |(text, _)| text);
-    let behind_host = match text.split_once("//") {
-        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => {
-            rest.get(rest.find(['/', '?'])?..)?
+    let (is_whole, behind_host) = match text.split_once("//") {
+        // Further behind, slashes are the path's or the query's own.
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+            (!scheme.is_empty(), rest.get(rest.find(['/', '?'])?..)?)
         }
-        _ => text,
+        _ => (false, text),
     };
-    behind_host.starts_with('/').then_some(behind_host)
+    behind_host.starts_with('/').then_some((is_whole, behind_host))
 }
 
 /// Whether they are what was read, and can be asked for.
@@ -100,6 +110,11 @@ mod tests {
             ("https://cdn.example/x?a#b", "https://cdn.example/x?a", "https://cdn.example/x?a#b"),
             // Relative to us nobody could read it.
             ("/store/x?sig='a'", "https://reg.example/store/x?sig='a'", "https://reg.example/store/x?sig=%27a%27"),
+            (
+                "/x?u=https://o.example/'",
+                "https://reg.example/x?u=https://o.example/'",
+                "https://reg.example/x?u=https://o.example/%27",
+            ),
             ("//cdn.example/x?a='b'", "https://cdn.example/x?a='b'", "https://cdn.example/x?a=%27b%27"),
             ("../up?a='b'", "https://reg.example/v2/a/b/up?a=%27b%27", "https://reg.example/v2/a/b/up?a=%27b%27"),
             // It leads elsewhere than it seems to.

@@ -11,7 +11,7 @@ use registry_proxy_core::testing::{Fault, sha256};
 use super::tag;
 use crate::clock::TokioClock;
 use crate::fixture::{Fixture, OCI_MANIFEST, Setup, noise};
-use crate::platforms::Events;
+use crate::platforms::invocations::Events;
 
 const LARGE: usize = 7_000_000;
 
