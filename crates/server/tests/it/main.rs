@@ -15,6 +15,8 @@ mod damage;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod earlier;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod explain;
