@@ -44,6 +44,8 @@ struct Shelves {
     token_life: Option<u64>,
     upload_location: String,
     deleted: Vec<String>,
+    /// What has come of an upload, by repository.
+    uploads: HashMap<String, Vec<u8>>,
 }
 
 struct Issued {
@@ -74,6 +76,7 @@ impl Default for Registry {
             token_life: Some(300),
             upload_location: "/v2/a/b/blobs/uploads/u1".to_owned(),
             deleted: Vec::new(),
+            uploads: HashMap::new(),
         })))
     }
 }
@@ -197,7 +200,7 @@ impl Shelves {
         self.challenge_or(sent, &name.clone(), |shelves| match kind {
             "/manifests/" => shelves.manifest(sent, &name, &rest),
             "/blobs/" => shelves.blob(sent, &name, &rest),
-            "/blobs/uploads/" => shelves.upload(sent),
+            "/blobs/uploads/" => shelves.upload(sent, &name),
             "/tags/" => shelves.tags(sent, &name),
             _ => error(404, "UNSUPPORTED"),
         })
@@ -274,6 +277,10 @@ impl Shelves {
             }
             Method::DELETE => {
                 self.deleted.push(format!("{name} {reference}"));
+                // By digest, every tag that points there goes with it.
+                self.manifests.retain(|(repository, held), (_, bytes)| {
+                    repository != name || held != reference && sha256(bytes) != reference
+                });
                 Answer::new(202)
             }
             _ => match self.manifests.get(&key) {
@@ -291,6 +298,7 @@ impl Shelves {
     fn blob(&mut self, sent: &Sent, name: &str, digest: &str) -> Answer {
         if sent.method == Method::DELETE {
             self.deleted.push(format!("{name} {digest}"));
+            self.blobs.remove(&(name.to_owned(), digest.to_owned()));
             return Answer::new(202);
         }
         match (self.blobs.get(&(name.to_owned(), digest.to_owned())), &self.storage) {
@@ -315,7 +323,26 @@ impl Shelves {
         found.map_or_else(|| error(404, "NoSuchKey"), |(_, bytes)| ranged(sent, bytes))
     }
 
-    fn upload(&mut self, sent: &Sent) -> Answer {
+    /// One upload at a time, in each repository.
+    fn upload(&mut self, sent: &Sent, name: &str) -> Answer {
+        let mounted = sent.parameter("mount").filter(|_| sent.method == Method::POST);
+        let finished = sent.parameter("digest");
+        match &sent.method {
+            &Method::POST | &Method::PATCH | &Method::PUT => {
+                self.uploads.entry(name.to_owned()).or_default().extend_from_slice(&sent.body);
+            }
+            _ => {}
+        }
+        let bytes = match (&finished, &mounted) {
+            (Some(_), _) => self.uploads.remove(name).map(Bytes::from),
+            (None, Some(digest)) => {
+                self.blobs.iter().find(|((_, held), _)| held == digest).map(|(_, bytes)| bytes.clone())
+            }
+            (None, None) => None,
+        };
+        if let (Some(digest), Some(bytes)) = (finished.or(mounted), bytes) {
+            self.blobs.insert((name.to_owned(), digest), bytes);
+        }
         let digest =
             sent.parameter("digest").or_else(|| sent.parameter("mount").filter(|_| sent.method == Method::POST));
         let location = self.upload_location.clone();
