@@ -176,6 +176,8 @@ async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Ne
     let head = match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
         // Some registries know no HEAD; none knows no GET.
         Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => None,
+        // And some refuse it for what they give (aws/containers-roadmap#2671, goharbor/harbor#22609).
+        Reply::Missing(_) | Reply::Refused(_) if !visit.is_head() => None,
         reply => Some(reply.found()?),
     };
     let length = head.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());

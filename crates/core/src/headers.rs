@@ -2,6 +2,7 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY, VIA,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response};
 
@@ -66,6 +67,8 @@ pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool,
     headers.extend(text(digest.as_str()).map(|value| (DOCKER_CONTENT_DIGEST, value)));
     headers.extend(text(&format!("\"{digest}\"")).map(|value| (ETAG, value)));
     headers.insert(VARY, HeaderValue::from_static("Accept, Authorization"));
+    // What a registry gives is never a page of ours, whatever its publisher made it look like.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CACHE_CONTROL,
         HeaderValue::from_static(if is_open && is_immutable {

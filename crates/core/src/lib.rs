@@ -8,6 +8,7 @@
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - `guard`: how much clients may have in an hour and a day
 //! - [`cache`]: what is kept, and under which name
+//! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `record`: one log line and one count a request
 //! - [`explain`]: what would be done for an image, and why, without doing it
@@ -36,6 +37,7 @@ pub mod upstream;
 mod access;
 mod blob;
 mod delivery;
+mod evidence;
 mod fill;
 mod fit;
 mod flight;

@@ -95,7 +95,7 @@ async fn fetch(
     }
     match ask(visit, endpoint, query, accept).await {
         Ok((headers, body)) => {
-            visit.shown(cache, None);
+            visit.admitted(cache);
             let listed = Listed { headers: headers.clone(), body: body.clone(), at: now };
             cache.lists().keep(asked, listed);
             Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))

@@ -11,9 +11,9 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::{Body, BodyError};
-use crate::cache::Claim;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::evidence::Claim;
 use crate::flight::Flights;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
@@ -32,7 +32,7 @@ const STALE: &str = "299 - \"stale: not confirmed by the registry; the tag may p
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
 #[derive(Clone)]
 pub(crate) struct Manifest {
-    media_type: HeaderValue,
+    media_type: &'static str,
     digest: Digest,
     length: u64,
     /// Absent where only its head was asked.
@@ -65,8 +65,7 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
         None => (find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?, Outcome::relayed()),
     };
     // By tag, a client that names its types and leaves this one out may get another answer (P-82).
-    if let (Reference::Tag(_), Some(narrow)) =
-        (reference, narrow_accept(&visit.head.headers, &manifest.media_type))
+    if let (Reference::Tag(_), Some(narrow)) = (reference, narrow_accept(&visit.head.headers, manifest.media_type))
         && !visit.is_offline()
         && let Ok(other) = find(visit, reference, &narrow).await
     {
@@ -82,7 +81,7 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
     });
     let is_immutable = matches!(reference, Reference::Digest(_));
     describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
-    response.headers_mut().insert(CONTENT_TYPE, manifest.media_type);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
     if outcome.done == Done::Stale {
         response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
@@ -148,20 +147,13 @@ fn error_of(negative: Negative, reference: &Reference) -> Error {
 fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifest> {
     let headers = response.headers();
     let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|length| *length > 0)?;
-    let media_type = headers.get(CONTENT_TYPE)?;
-    media::of_manifest(media_type.to_str().ok(), b"")?;
+    let media_type = media::manifest_type(headers.get(CONTENT_TYPE)?.to_str().ok()?)?;
     let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
     let digest = match reference {
         Reference::Digest(digest) => Some(digest.clone()),
         Reference::Tag(_) => named,
     };
-    Some(Manifest {
-        media_type: media_type.clone(),
-        digest: digest?,
-        length,
-        bytes: None,
-        budget: budget_in(headers),
-    })
+    Some(Manifest { media_type, digest: digest?, length, bytes: None, budget: budget_in(headers) })
 }
 
 async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
@@ -191,9 +183,8 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
 /// Holds the bytes against the digest that was asked, or that the registry gave (P-85): of signed ones what was signed.
 /// What has not its digest as it stands is not kept.
 fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
-    let header = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = media::of_manifest(header, &bytes);
-    let payload = media_type.as_deref().filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));
+    let media_type = media::of_manifest(&bytes);
+    let payload = media_type.filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));
     let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
     let digest = match (reference, named) {
         (Reference::Digest(asked), _) => asked.clone(),
@@ -205,7 +196,6 @@ fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<
         return Err(Failure::DigestMismatch);
     }
     let media_type = media_type.ok_or(Failure::NoManifest)?;
-    let media_type = HeaderValue::try_from(media_type).map_err(|_| Failure::NoManifest)?;
     Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes), budget: budget_in(headers) })
 }
 
@@ -227,13 +217,12 @@ fn accept_everything(client: &HeaderMap) -> HeaderValue {
 }
 
 /// The client's own list, merged into one line, where it names manifest types and this is none of them.
-fn narrow_accept(client: &HeaderMap, found: &HeaderValue) -> Option<HeaderValue> {
-    let found = found.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase();
+fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
     let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let excludes = !lines.is_empty()
         && !accepts(client, "*/*")
         && !accepts(client, "application/*")
-        && !accepts(client, &found);
+        && !accepts(client, found);
     excludes.then(|| HeaderValue::try_from(lines.join(", ")).ok()).flatten()
 }
 

@@ -278,6 +278,7 @@ impl Proxy {
             place,
             head,
             started: self.platform.clock.now(),
+            since: self.cache.as_ref().map_or(0, |cache| cache.generation()),
             outside,
             is_open: self.access.is_open(),
             is_single: self.upstreams.len() == 1,

@@ -90,7 +90,9 @@ async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer,
     }
     let payload = payload_of(visit, body, &mut ask.headers);
     let written = visit.upstream.write(&ask, payload, None).await;
-    respond(visit, written)
+    let answer = respond(visit, written)?;
+    arrived(visit, &answer);
+    Ok(answer)
 }
 
 /// `PATCH`, `PUT`, `GET`, `DELETE` of a session.
@@ -115,7 +117,18 @@ async fn resume(visit: &Visit<'_>, body: Body) -> Result<Answer, Error> {
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE, CONTENT_RANGE]);
     let payload = payload_of(visit, body, &mut ask.headers);
     let written = visit.upstream.write(&ask, payload, Some(&url)).await;
-    respond(visit, written)
+    let answer = respond(visit, written)?;
+    arrived(visit, &answer);
+    Ok(answer)
+}
+
+/// A blob that was pushed or mounted is not absent any more, whoever heard so before.
+fn arrived(visit: &Visit<'_>, answer: &Answer) {
+    if let Some(cache) = visit.cache
+        && answer.response.status() == StatusCode::CREATED
+    {
+        cache.clear_absent();
+    }
 }
 
 async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> Result<Answer, Error> {

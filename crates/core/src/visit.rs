@@ -7,9 +7,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
 use crate::body::Body;
-use crate::cache::{Cache, Claim, Proof};
+use crate::cache::Cache;
 use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
+use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, may_serve};
 use crate::fill::{Asker, Fills};
 use crate::guard::Guard;
 use crate::ingest::{Invocations, Job};
@@ -43,6 +44,8 @@ pub(crate) struct Visit<'a> {
     pub head: &'a Parts,
     /// When it was admitted: `timeouts.head` counts from here.
     pub started: Moment,
+    /// The cache's generation then: what is forgotten since is not learned from this request.
+    pub(crate) since: u64,
     /// How the client sees us.
     pub outside: &'a Outside,
     /// Whether everybody may see everything here.
@@ -121,25 +124,45 @@ impl Visit<'_> {
         Asker { upstream: self.upstream.name().into(), credential: self.claim().credential }
     }
 
-    /// Whether this client may see this repository, as far as we know: where clients are told apart by the upstream,
-    /// it has let this one in lately.
-    pub(crate) fn is_let_in(&self, cache: &Cache) -> bool {
+    /// Who gives what is asked for now.
+    pub(crate) fn provenance(&self) -> Provenance {
+        self.upstream.provenance(self.identity, &self.place.name, self.since)
+    }
+
+    /// Who wants it, as far as the cache is concerned.
+    fn reader(&self, cache: &Cache) -> Reader {
         match self.identity {
-            Identity::Ours => true,
-            Identity::Client(_) => cache.grants().hold(&self.claim(), self.platform.clock.now()),
+            Identity::Ours => Reader::Anyone,
+            Identity::Client(_) if cache.grants().hold(&self.claim(), self.platform.clock.now()) => {
+                Reader::Admitted
+            }
+            Identity::Client(_) => Reader::Stranger,
         }
     }
 
-    /// Whether this client may have these bytes from the cache: this repository has them, and the client may see it.
+    /// Whether this client may see this repository, as far as we know: where clients are told apart by the upstream,
+    /// it has let this one in lately.
+    pub(crate) fn is_let_in(&self, cache: &Cache) -> bool {
+        self.reader(cache) != Reader::Stranger
+    }
+
+    /// Whether this client may have these bytes from the cache, or what the upstream has to say first.
+    pub(crate) async fn may_serve(&self, cache: &Cache, digest: &Digest) -> MayServe {
+        let (reader, upstream) = (self.reader(cache), self.upstream.name());
+        let link = cache.linked(upstream, &self.place.name, digest).await;
+        let origin = match link {
+            // It proves by itself: no need to look.
+            Some(Link::Proven) => Origin::This,
+            Some(Link::Named | Link::Claimed | Link::Shown) | None => {
+                cache.origin(upstream, digest, reader == Reader::Anyone).await
+            }
+        };
+        may_serve(reader, link, origin)
+    }
+
+    /// Whether this client may have these bytes from the cache at once.
     pub(crate) async fn may_have(&self, cache: &Cache, digest: &Digest) -> bool {
-        if !self.is_let_in(cache) {
-            return false;
-        }
-        let proof = cache.proof(self.upstream.name(), &self.place.name, digest).await;
-        match self.identity {
-            Identity::Ours => proof.is_some(),
-            Identity::Client(_) => proof == Some(Proof::Shown),
-        }
+        self.may_serve(cache, digest).await == MayServe::Yes
     }
 
     /// Has the platform begin an invocation of its own that brings a blob into the store; whether it has, lately. Not
@@ -155,14 +178,17 @@ impl Visit<'_> {
         self.invocations.begin(invoker, &*self.platform.clock, self.guard, &job).await
     }
 
-    /// The upstream has just shown this to this client.
-    pub(crate) fn shown(&self, cache: &Arc<Cache>, digest: Option<&Digest>) {
+    /// The upstream has just let this client into the repository.
+    pub(crate) fn admitted(&self, cache: &Cache) {
         if matches!(self.identity, Identity::Client(_)) {
             cache.grants().give(self.claim(), self.platform.clock.now());
         }
-        if let Some(digest) = digest {
-            cache.prove(self.upstream.name(), &self.place.name, digest);
-        }
+    }
+
+    /// The upstream has just said to this client that the repository has this digest.
+    pub(crate) async fn claimed(&self, cache: &Arc<Cache>, digest: &Digest) {
+        self.admitted(cache);
+        cache.claimed(&self.provenance(), digest).await;
     }
 
     /// What an upstream's refusal means for what is remembered: whoever was let in is not any more, and what was not
@@ -170,7 +196,7 @@ impl Visit<'_> {
     pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
         self.refused(cache, negative);
         if matches!(negative, Negative::Missing(_)) {
-            cache.set_absent(&self.claim(), &self.absent(reference));
+            cache.absent(self.claim(), self.absent(reference).into(), self.asks(), self.since);
         }
     }
 
@@ -183,7 +209,17 @@ impl Visit<'_> {
 
     /// Whether this was not found a moment ago.
     pub(crate) fn is_absent(&self, cache: &Cache, reference: &str) -> bool {
-        cache.is_absent(&self.claim(), &self.absent(reference))
+        cache.is_absent(&self.claim(), &self.absent(reference), self.asks(), self.upstream.push_enabled())
+    }
+
+    /// How the client asks. Who asks with GET gets no answer that an upstream gave to a HEAD.
+    fn asks(&self) -> Asked {
+        if self.is_head() { Asked::Head } else { Asked::Get }
+    }
+
+    /// Whether this may be a pusher's question, what of an image has arrived: only the registry itself can tell.
+    pub(crate) fn may_push(&self) -> bool {
+        self.upstream.push_enabled() && self.place.namespace.is_none()
     }
 
     /// What was not found: a digest that is no manifest here may be a blob (P-89).

@@ -59,9 +59,10 @@ impl Capped<'_, '_> {
         if let Some(cache) = self.cache
             && let Some(total) = cache.blob_length(digest).await
         {
-            if !visit.may_have(cache, digest).await {
-                // It is here, and perhaps not for this client: the usual way asks.
-                super::stored::show(visit, cache, digest).await?;
+            if super::stored::admit(visit, cache, digest).await?.is_none() {
+                // Another registry gave it, to those who log in there: this one gives it itself.
+                let is_carried = visit.platform.limits.carries(self.length(Some(total)));
+                return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
             return match self.decide(Place::Stored, Some(total)) {
                 Delivery::Link => self.link(cache, Why::StoreLink, total).await,
@@ -174,6 +175,7 @@ impl Capped<'_, '_> {
             cache: Arc::clone(cache),
             clock: Arc::clone(&visit.platform.clock),
             source: source_of(visit, ask),
+            provenance: visit.provenance(),
             digest: self.digest.clone(),
             total,
         };

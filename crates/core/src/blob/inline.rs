@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::{Method, Response};
 
-use super::stored::{self, BYPASSED, found, not_elsewhere, show};
+use super::stored::{self, BYPASSED, found, not_elsewhere};
 use super::{accept, ask_for, deliver, relay};
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -17,15 +17,11 @@ use crate::visit::{Answer, Visit};
 
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
-    let mut may_have = visit.may_have(cache, digest).await;
-    let mut hit = stored::HIT;
-    if !may_have && cache.blob_length(digest).await.is_some() {
-        // It is here, and perhaps not for this client: the upstream says.
-        show(visit, cache, digest).await?;
-        may_have = true;
-        hit = stored::CONFIRMED;
-    }
-    if may_have && let Some(found) = cache.blob(digest, None).await {
+    let is_here = cache.blob_length(digest).await.is_some();
+    if is_here
+        && let Some(hit) = stored::admit(visit, cache, digest).await?
+        && let Some(found) = cache.blob(digest, None).await
+    {
         return Ok(stored::whole(visit, digest, found, hit));
     }
     let ask = ask_for(visit, digest, Method::GET);
@@ -36,8 +32,9 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         return relay(visit, digest, ask, window, response).await;
     };
     let (head, body) = response.into_parts();
-    match cache.keep_passing(digest, range.total, body) {
-        Ok(body) => deliver(visit, digest, &window, body, Outcome::new(Done::Filled, Why::BlobAbsent)).await,
+    let why = if is_here { Why::NotGivenYet } else { Why::BlobAbsent };
+    match cache.keep_passing(visit.provenance(), digest, range.total, body) {
+        Ok(body) => deliver(visit, digest, &window, body, Outcome::new(Done::Filled, why)).await,
         Err(body) => {
             let mut answer = relay(visit, digest, ask, window, Response::from_parts(head, body)).await?;
             answer.outcome = BYPASSED;
@@ -55,7 +52,9 @@ pub(super) async fn range(
 ) -> Result<Answer, Error> {
     if let Some(total) = cache.blob_length(digest).await {
         let hit = stored::admit(visit, cache, digest).await?;
-        if let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await? {
+        if let Some(hit) = hit
+            && let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await?
+        {
             return Ok(part);
         }
     }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{Method, Response, StatusCode};
 
-use super::stored::{self, BYPASSED, found, not_elsewhere, show};
+use super::stored::{self, BYPASSED, ask_length, found, not_elsewhere, show};
 use super::{Window, accept, ask_for, blob_unknown, deliver, inline, relay, source_of};
 use crate::body::Body;
 use crate::cache::{Cache, Lease, Leased};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::evidence::MayServe;
 use crate::fill::{Drive, Entry, Keep, Lead, Parts, Phase, Reader, Spool};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::within;
@@ -33,8 +34,9 @@ pub(super) async fn length(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<(Option<u64>, Outcome), Error> {
-    // Where pushes pass, a client may ask whether it must send this one: only the registry itself knows.
-    if !visit.upstream.push_enabled() && visit.may_have(cache, digest).await {
+    let may_have = visit.may_have(cache, digest).await;
+    // A client that may push may ask whether it must send this one: only the registry itself knows.
+    if may_have && (!visit.may_push() || visit.is_offline()) {
         if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), stored::HIT));
         }
@@ -42,8 +44,15 @@ pub(super) async fn length(
             return Ok((Some(spool.total()), Outcome::new(Done::Joined, Why::Arriving)));
         }
     }
-    let length = show(visit, cache, digest).await?;
-    Ok((length, Outcome::new(Done::Relayed, Why::AbsentHead)))
+    not_elsewhere(visit, cache, digest)?;
+    match ask_length(visit, cache, digest).await {
+        Ok(length) => Ok((length, Outcome::new(Done::Relayed, Why::AbsentHead))),
+        Err(negative) if may_have && negative.allows_stale() => match cache.right_length(digest).await {
+            Some(length) => Ok((Some(length), stored::HIT)),
+            None => Err(negative.into_error(blob_unknown)),
+        },
+        Err(negative) => Err(negative.into_error(blob_unknown)),
+    }
 }
 
 /// What is arriving from this very upstream: what it says of a blob's length and parts is not yet verified.
@@ -59,18 +68,22 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         return inline::whole(visit, cache, digest).await;
     }
     let now = visit.platform.clock.now();
-    let mut may_have = visit.may_have(cache, digest).await;
+    let may_serve = visit.may_serve(cache, digest).await;
+    let mut is_admitted = may_serve == MayServe::Yes;
+    // What is stored is of no use where the upstream has to give it first.
+    let is_usable = may_serve != MayServe::AfterBody;
     let mut hit = stored::HIT;
     let under_way = || visit.fills.find(digest, visit.upstream.name(), now);
-    if !may_have && (cache.blob_length(digest).await.is_some() || under_way().is_some()) {
+    if !is_admitted && (is_usable && cache.blob_length(digest).await.is_some() || under_way().is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
-        may_have = true;
+        is_admitted = true;
         hit = stored::CONFIRMED;
     }
     let is_arriving = || under_way().is_some_and(|spool| spool.phase() == Phase::Running);
     // What is arriving is not stored: no need to look.
-    if may_have
+    if is_admitted
+        && is_usable
         && !is_arriving()
         && let Some(found) = cache.blob(digest, None).await
     {
@@ -87,7 +100,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
             return Ok(Answer { outcome: BYPASSED, ..passed });
         }
         Entry::Open(spool) => {
-            if !may_have {
+            if !is_admitted {
                 show(visit, cache, digest).await?;
             }
             return join(visit, cache, digest, &spool).await;
@@ -95,12 +108,12 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     };
     // Whoever led before may have heard that there is no such thing.
     not_elsewhere(visit, cache, digest)?;
-    let (lease, is_stored) = lease(visit, cache, digest).await;
-    if is_stored && !may_have {
-        show(visit, cache, digest).await?;
-    }
+    let (lease, is_stored) = if is_usable { lease(visit, cache, digest).await } else { (None, false) };
     // Another process may have fetched it meanwhile, or somebody between the look and the lead.
-    if (is_stored || may_have)
+    if is_usable
+        && (is_stored || is_admitted)
+        && visit.may_serve(cache, digest).await != MayServe::AfterBody
+        && (is_admitted || show(visit, cache, digest).await.is_ok())
         && let Some(found) = cache.blob(digest, None).await
     {
         let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
@@ -212,6 +225,7 @@ fn drive(
         fills: Arc::clone(visit.fills),
         cache: Arc::clone(cache),
         clock: Arc::clone(&visit.platform.clock),
+        provenance: visit.provenance(),
         source,
         parts: Parts::new(&cache.config().fill),
         idle: visit.timeouts.idle.0,
@@ -249,8 +263,11 @@ pub(super) async fn range(
     let stored = cache.blob_length(digest).await;
     let arriving = arriving(visit, digest);
     let is_here = stored.is_some() || arriving.is_some();
-    let hit = if is_here { stored::admit(visit, cache, digest).await? } else { stored::HIT };
-    if let Some(total) = stored
+    let hit = if is_here { stored::admit(visit, cache, digest).await? } else { None };
+    if let (None, true) = (hit, arriving.is_some()) {
+        show(visit, cache, digest).await?;
+    }
+    if let (Some(total), Some(hit)) = (stored, hit)
         && let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await?
     {
         return Ok(part);

@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::evidence::MayServe;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Found, Part};
 use crate::range::RangeSpec;
@@ -23,13 +24,21 @@ pub(super) const CONFIRMED: Outcome = Outcome::new(Done::Revalidated, Why::Acces
 /// What kept a blob from being kept.
 pub(super) const BYPASSED: Outcome = Outcome::new(Done::Relayed, Why::NoRoom);
 
-/// Whether this client may have what is here: at once, or once the upstream has shown it.
-pub(super) async fn admit(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Outcome, Error> {
-    if visit.may_have(cache, digest).await {
-        return Ok(HIT);
+/// Whether this client may have what is here: at once, or once the upstream has claimed it. `None`: the upstream has to
+/// give it first.
+pub(super) async fn admit(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+) -> Result<Option<Outcome>, Error> {
+    match visit.may_serve(cache, digest).await {
+        MayServe::Yes => Ok(Some(HIT)),
+        MayServe::AfterClaim => {
+            show(visit, cache, digest).await?;
+            Ok(Some(CONFIRMED))
+        }
+        MayServe::AfterBody => Ok(None),
     }
-    show(visit, cache, digest).await?;
-    Ok(CONFIRMED)
 }
 
 /// All of a stored blob.
@@ -57,15 +66,28 @@ pub(super) async fn part(
     Ok(found.map(|found| answer(visit, digest, &Window::part(range), found.body, outcome)))
 }
 
-/// Has the upstream show this client the blob.
+/// Has the upstream say to this client that it has the blob, and how long it is.
 pub(super) async fn show(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Option<u64>, Error> {
     not_elsewhere(visit, cache, digest)?;
-    let length = length_of(visit, digest).await.map_err(|negative| {
-        visit.denied(cache, &negative, digest.as_str());
-        negative.into_error(blob_unknown)
-    })?;
-    visit.shown(cache, Some(digest));
-    Ok(length)
+    ask_length(visit, cache, digest).await.map_err(|negative| negative.into_error(blob_unknown))
+}
+
+/// The same, where there is use in asking.
+pub(super) async fn ask_length(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+) -> Result<Option<u64>, Negative> {
+    match length_of(visit, digest).await {
+        Ok(length) => {
+            visit.claimed(cache, digest).await;
+            Ok(length)
+        }
+        Err(negative) => {
+            visit.denied(cache, &negative, digest.as_str());
+            Err(negative)
+        }
+    }
 }
 
 /// Whether there is any use in asking the upstream.
@@ -85,7 +107,7 @@ pub(super) async fn found(
 ) -> Result<Response<Body>, Negative> {
     let found = visit.upstream.read(ask).await.found();
     match &found {
-        Ok(_) => visit.shown(cache, Some(digest)),
+        Ok(_) => visit.claimed(cache, digest).await,
         Err(negative) => visit.denied(cache, negative, digest.as_str()),
     }
     found

@@ -5,6 +5,7 @@
 //! v1/manifests/sha256/ab/abcd…                      a line with the media type, then the exact bytes
 //! v1/tags/<upstream>/<repository>/_/<tag>           what a tag points to, and since when
 //! v1/links/<upstream>/<repository>/_/sha256/<hex>   this repository has shown this digest
+//! v1/origins/sha256/ab/abcd…                        which upstreams gave the bytes of this digest
 //! v1/leases/sha256/<hex>/<epoch>                    who fetches it, and until when
 //! v1/ingests/sha256/<hex>/at                        how far its upload in parts has come
 //! v1/ingests/sha256/<hex>/tail                      what is behind the last part sent
@@ -48,6 +49,8 @@ pub enum Kind {
         /// The digest.
         digest: Digest,
     },
+    /// Which upstreams gave the bytes of a digest.
+    Origins(Digest),
     /// A lease on the fetching of a digest.
     Lease {
         /// The digest.
@@ -76,6 +79,8 @@ pub const MANIFESTS: &str = "v1/manifests/";
 pub const TAGS: &str = "v1/tags/";
 /// Prefix of every link's key.
 pub const LINKS: &str = "v1/links/";
+/// Prefix of the records of which upstreams gave a digest.
+pub const ORIGINS: &str = "v1/origins/";
 /// Prefix of every lease's key.
 pub const LEASES: &str = "v1/leases/";
 /// Prefix of what is known of uploads in parts.
@@ -106,6 +111,11 @@ impl Key {
     pub fn link(upstream: &str, repository: &RepositoryName, digest: &Digest) -> Self {
         let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
         Self(format!("{LINKS}{upstream}/{}/_/{algorithm}/{encoded}", repository.as_str()).into())
+    }
+
+    /// Of which upstreams gave a digest.
+    pub fn origins(digest: &Digest) -> Self {
+        Self::content(ORIGINS, digest)
     }
 
     /// Of a lease.
@@ -169,6 +179,8 @@ impl Key {
             let (upstream, repository, rest) = place(rest)?;
             let digest = digest(&rest)?;
             Some(Kind::Link { upstream, repository, digest })
+        } else if let Some(rest) = text.strip_prefix(ORIGINS) {
+            content(rest).map(Kind::Origins)
         } else if let Some(rest) = text.strip_prefix(LEASES) {
             let (rest, text) = rest.rsplit_once('/')?;
             let epoch: u32 = text.parse().ok()?;

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
-use super::Claim;
+use crate::evidence::Claim;
 use crate::platform::Moment;
 
 /// Which list: whose, where, and which page of it.

@@ -3,7 +3,6 @@
 
 mod busy;
 mod evict;
-mod grants;
 mod house;
 mod inventory;
 mod janitor;
@@ -30,10 +29,9 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
-pub(crate) use self::grants::{Claim, Grants};
 pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
 pub use self::janitor::Janitor;
-pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, TAGS, USAGE};
+pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
 
 pub(crate) use self::house::Cleared;
@@ -42,7 +40,7 @@ pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::notes::Tag;
 use self::notes::Turns;
-pub(crate) use self::record::{Described, Piece, Proof, StoredManifest};
+pub(crate) use self::record::{Described, Piece, StoredManifest};
 use self::room::Room;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
@@ -51,6 +49,7 @@ use self::verify::UnderWay;
 use crate::body::Body;
 use crate::config;
 use crate::digest::Digest;
+use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
 use crate::platform::{
     self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks, within,
 };
@@ -78,9 +77,10 @@ pub(crate) struct Cache {
     shares_io: bool,
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     pointers: Memory<Key, Pointer>,
-    proofs: Memory<Key, Proof>,
+    links: Memory<Key, Link>,
+    origins: Memory<Digest, Arc<Origins>>,
     turns: Turns,
-    /// Tags that were forgotten, each with a number of its own.
+    /// Tags and links that were forgotten, each with the generation that this began.
     forgotten: Memory<Key, u64>,
     generations: AtomicU64,
     /// Blobs whose bytes have been held against their digest, in the state in which they were.
@@ -91,7 +91,7 @@ pub(crate) struct Cache {
     verifying: UnderWay,
     grants: Grants,
     lists: Lists,
-    absent: Memory<(Claim, Box<str>), Moment>,
+    absences: Absences,
     room: Arc<Room>,
     /// How much is on its way into the store, and who waits for it.
     busy: (AtomicUsize, event_listener::Event),
@@ -125,7 +125,8 @@ impl Cache {
             shares_io: platform.limits.shares_io,
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
             pointers: Memory::new(entries),
-            proofs: Memory::new(entries),
+            links: Memory::new(entries),
+            origins: Memory::new(entries),
             turns: Turns::default(),
             forgotten: Memory::new(MAX_FORGOTTEN),
             generations: AtomicU64::new(0),
@@ -134,7 +135,7 @@ impl Cache {
             verifying: UnderWay::default(),
             grants: Grants::new(entries),
             lists: Lists::new(bytes / 8),
-            absent: Memory::new(1000),
+            absences: Absences::new(1000),
             room: Arc::new(Room::new()),
             busy: Default::default(),
             rests_until: AtomicU64::new(0),
@@ -147,33 +148,9 @@ impl Cache {
         &self.config
     }
 
-    /// Who has been let in where.
-    pub(crate) fn grants(&self) -> &Grants {
-        &self.grants
-    }
-
     /// What upstreams listed lately.
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
-    }
-
-    /// Whether this was not found a moment ago, by this client.
-    pub(crate) fn is_absent(&self, claim: &Claim, reference: &str) -> bool {
-        let until = self.absent.get(&(claim.clone(), reference.into()));
-        until.is_some_and(|until| self.clock.now() < until)
-    }
-
-    /// It was not found.
-    pub(crate) fn set_absent(&self, claim: &Claim, reference: &str) {
-        let life = self.config.negative_ttl.0;
-        if !life.is_zero() {
-            self.absent.insert((claim.clone(), reference.into()), self.clock.now().after(life));
-        }
-    }
-
-    /// It has come into being.
-    pub(crate) fn clear_absent(&self) {
-        self.absent.clear();
     }
 
     /// A blob's length, if it is here.
@@ -302,7 +279,13 @@ impl Cache {
     }
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
-    pub(crate) fn keep_passing(self: &Arc<Self>, digest: &Digest, length: u64, body: Body) -> Result<Body, Body> {
+    pub(crate) fn keep_passing(
+        self: &Arc<Self>,
+        provenance: Provenance,
+        digest: &Digest,
+        length: u64,
+        body: Body,
+    ) -> Result<Body, Body> {
         if !self.may_hold(length) {
             return Err(body);
         }
@@ -311,7 +294,7 @@ impl Cache {
         self.tasks.spawn(Box::pin(async move {
             let _busy = busy;
             match kept.await {
-                Ok(Kept::Whole) => cache.committed(&digest).await,
+                Ok(Kept::Whole) => cache.committed(&provenance, &digest).await,
                 Ok(Kept::OtherDigest) => {
                     tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
                     telemetry::corrupt("blob");
@@ -328,8 +311,9 @@ impl Cache {
         Ok(body)
     }
 
-    /// A fill has put a blob it verified into the store.
-    pub(crate) async fn committed(&self, digest: &Digest) {
+    /// A blob that an upstream gave, whole and verified, has been put into the store.
+    pub(crate) async fn committed(self: &Arc<Self>, provenance: &Provenance, digest: &Digest) {
+        self.given(provenance, digest);
         if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
             self.trust(digest, stat.mark);
         }

@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError};
 use event_listener::Event;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Cache, Key, Pointer, Proof, StoredManifest};
+use super::{Cache, Key, Pointer, StoredManifest};
+use crate::digest::Digest;
+use crate::evidence::{Link, Origins};
 use crate::platform::When;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -19,11 +21,18 @@ const AT_ONCE: usize = 8;
 #[derive(Default)]
 pub(super) struct Note {
     pub(super) manifest: Option<Arc<StoredManifest>>,
-    /// Links by the word of a manifest alone.
-    pub(super) named: Vec<Key>,
-    /// The link of what the upstream has shown.
-    pub(super) shown: Option<Key>,
+    /// Who gave the bytes of a digest.
+    pub(super) origins: Option<(Digest, Arc<Origins>)>,
+    pub(super) links: Vec<NewLink>,
     pub(super) word: Option<Word>,
+}
+
+/// A link to be written, unless it is forgotten meanwhile.
+pub(super) struct NewLink {
+    pub(super) key: Key,
+    pub(super) link: Link,
+    /// The generation in which the upstream was asked.
+    pub(super) since: u64,
 }
 
 /// Where a tag points; with `None`, that it points nowhere any more.
@@ -48,7 +57,7 @@ impl Note {
 
     /// Whether it says nothing but where a tag points.
     fn is_a_word(&self) -> bool {
-        self.manifest.is_none() && self.named.is_empty() && self.shown.is_none()
+        self.manifest.is_none() && self.origins.is_none() && self.links.is_empty()
     }
 }
 
@@ -181,27 +190,50 @@ impl Cache {
             let key = Key::manifest(&manifest.digest);
             self.ask("write", self.store.write(&key, manifest.to_record(), When::Always)).await?;
         }
+        if let Some((digest, origins)) = &note.origins {
+            self.write_origins(digest, origins).await?;
+        }
         // A store of objects takes its time for each, and an index names dozens.
-        let named = stream::iter(&note.named).map(Ok::<_, ()>);
-        let write = |key| async move { self.write_named(key).await.ok_or(()) };
-        named.try_for_each_concurrent(AT_ONCE, write).await.ok()?;
-        if let Some(key) = &note.shown {
-            self.ask("write", self.store.write(key, Proof::Shown.to_record(), When::Always)).await?;
+        let links = stream::iter(&note.links).map(Ok::<_, ()>);
+        let write = |link| async move { self.write_link(link).await.ok_or(()) };
+        links.try_for_each_concurrent(AT_ONCE, write).await.ok()
+    }
+
+    /// A weaker link does not take the place of a stronger one, which memory may have forgotten. Not every store can
+    /// write only where nothing is, so this looks first.
+    async fn write_link(&self, new: &NewLink) -> Option<()> {
+        let NewLink { key, link, since } = new;
+        if !self.was_kept_since(key, *since) {
+            return Some(());
+        }
+        if *link < Link::Proven
+            && let Some(record) = self.ask("read", self.store.read(key)).await?
+            && let Some(stored) = Link::from_record(&record)
+            && stored >= *link
+        {
+            self.remember_link(key, stored, *since);
+            return Some(());
+        }
+        self.ask("write", self.store.write(key, link.to_record(), When::Always)).await?;
+        // It may have been forgotten while it was written.
+        if !self.was_kept_since(key, *since) {
+            self.ask("remove", self.store.remove(key)).await?;
         }
         Some(())
     }
 
-    /// A manifest's word does not take the place of what the upstream has shown, which memory may have forgotten. Not
-    /// every store can write only where nothing is, so this looks first.
-    async fn write_named(&self, key: &Key) -> Option<()> {
-        let record = self.ask("read", self.store.read(key)).await?;
-        let Some(proof) = record.and_then(|record| Proof::from_record(&record)) else {
-            let write = self.store.write(key, Proof::Named.to_record(), When::Always);
-            return self.ask("write", write).await.map(drop);
+    /// Adds to the upstreams that the store knows of. Two processes may write at once, and then one of them is lost: its
+    /// upstream gives the bytes once more.
+    async fn write_origins(&self, digest: &Digest, origins: &Origins) -> Option<()> {
+        let key = Key::origins(digest);
+        let stored = self.ask("read", self.store.read(&key)).await?;
+        let all = match stored.and_then(|record| Origins::from_record(&record)) {
+            Some(stored) => match stored.with(origins) {
+                Some(all) => all,
+                None => return Some(()),
+            },
+            None => Origins::clone(origins),
         };
-        if self.proofs.get(key).is_none_or(|known| known < proof) {
-            self.proofs.insert(key.clone(), proof);
-        }
-        Some(())
+        self.ask("write", self.store.write(&key, all.to_record(), When::Always)).await.map(drop)
     }
 }

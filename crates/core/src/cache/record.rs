@@ -1,7 +1,6 @@
 //! How manifests and links are written down.
 
 use bytes::Bytes;
-use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,8 +13,8 @@ const MAX_CHILDREN: usize = 1000;
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredManifest {
-    /// As its upstream gave it, or as it says of itself.
-    pub(crate) media_type: HeaderValue,
+    /// As its bytes say: it is derived from them whenever they are read.
+    pub(crate) media_type: &'static str,
     /// Of the bytes.
     pub(crate) digest: Digest,
     /// To the byte as the upstream sent them.
@@ -23,7 +22,12 @@ pub(crate) struct StoredManifest {
 }
 
 impl StoredManifest {
-    /// One line with the media type, then the exact bytes.
+    /// One that was held against its digest; `None`: it is no manifest.
+    pub(crate) fn new(digest: Digest, bytes: Bytes) -> Option<Self> {
+        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes })
+    }
+
+    /// One line with the media type, for people and for version 0.1.0; then the exact bytes.
     pub(crate) fn to_record(&self) -> Bytes {
         [self.media_type.as_bytes(), b"\n", &self.bytes].concat().into()
     }
@@ -32,9 +36,10 @@ impl StoredManifest {
     pub(crate) fn from_record(digest: &Digest, record: &Bytes) -> Option<Self> {
         let line = record.iter().take(300).position(|byte| *byte == b'\n')?;
         let bytes = record.slice(line + 1..);
-        let media_type = HeaderValue::from_bytes(record.get(..line)?).ok()?;
-        media::of_manifest(media_type.to_str().ok(), &bytes)?;
-        (digest.matches(&bytes) == Some(true)).then(|| Self { media_type, digest: digest.clone(), bytes })
+        if digest.matches(&bytes) != Some(true) {
+            return None;
+        }
+        Self::new(digest.clone(), bytes)
     }
 
     /// What it consists of.
@@ -139,55 +144,25 @@ impl Described {
     }
 }
 
-/// How it is known that a repository has a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Proof {
-    /// A manifest of this repository names it. Whoever writes a manifest can name what they have no right to see, so
-    /// this is enough only where all clients may see the same.
-    Named,
-    /// The upstream gave it, or said that it is there.
-    Shown,
-}
-
-impl Proof {
-    /// As a record.
-    pub(crate) fn to_record(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::Named => b"named",
-            Self::Shown => b"shown",
-        })
-    }
-
-    /// From a record; `None`: it cannot be read, and counts as absent.
-    pub(crate) fn from_record(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            b"named" => Some(Self::Named),
-            b"shown" => Some(Self::Shown),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn manifest(bytes: &'static [u8]) -> StoredManifest {
         let bytes = Bytes::from_static(bytes);
-        let media_type = HeaderValue::from_static(media::OCI_MANIFEST);
-        StoredManifest { media_type, digest: Digest::sha256(&bytes), bytes }
+        StoredManifest::new(Digest::sha256(&bytes), bytes).unwrap()
     }
 
     #[test]
     fn a_manifest_reads_back_to_the_byte() {
-        let written = manifest(b"{\"a\":\n \"b\"}\n");
+        let written = manifest(b"{\"layers\":\n []}\n");
         let read = StoredManifest::from_record(&written.digest, &written.to_record()).unwrap();
         assert_eq!((read.media_type, read.bytes), (written.media_type, written.bytes));
     }
 
     #[test]
     fn a_flipped_bit_or_a_torn_record_is_absent() {
-        let written = manifest(b"{\"a\":1}");
+        let written = manifest(b"{\"layers\":[1]}");
         let record = written.to_record();
         for at in [record.len() - 1, record.len() - 4] {
             let mut flipped = record.to_vec();
@@ -238,13 +213,5 @@ mod tests {
             assert_eq!((piece.size, piece.platform.as_deref()), (size, platform), "{index}");
             assert_eq!(piece.digest, digest);
         }
-    }
-
-    #[test]
-    fn proofs_read_back() {
-        for proof in [Proof::Named, Proof::Shown] {
-            assert_eq!(Proof::from_record(&proof.to_record()), Some(proof));
-        }
-        assert_eq!(Proof::from_record(b""), None);
     }
 }

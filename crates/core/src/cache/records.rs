@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::notes::{Note, Tag, Word};
-use super::{Cache, Key, Kind, Pointer, Proof, StoredManifest};
+use super::notes::{NewLink, Note, Tag, Word};
+use super::{Cache, Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
+use crate::evidence::{Asked, Claim, Grants, Link, Origin, Origins, Provenance, link_of_claim};
 use crate::name::RepositoryName;
 use crate::telemetry;
 
@@ -32,82 +33,179 @@ impl Cache {
         Some(manifest)
     }
 
-    /// Keeps a manifest that an upstream gave for this repository, that it names its children, and where the tag points
+    /// Keeps a manifest that an upstream gave, whole and verified, that it names its children, and where the tag points
     /// by which it came.
     pub(crate) fn keep_manifest(
         self: &Arc<Self>,
-        upstream: &str,
-        repository: &RepositoryName,
+        provenance: &Provenance,
         manifest: &Arc<StoredManifest>,
         pointer: Option<(Tag, Pointer)>,
     ) {
         self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
-        let note = Note { manifest: Some(Arc::clone(manifest)), ..Note::of(pointer) };
-        self.learn(upstream, repository, manifest, note);
+        let note = Note {
+            manifest: Some(Arc::clone(manifest)),
+            origins: self.new_origins(provenance, &manifest.digest),
+            links: self.new_link(provenance, &manifest.digest, Link::Proven).into_iter().collect(),
+            ..Note::of(pointer)
+        };
+        self.learn(provenance, manifest, note);
     }
 
-    /// The same for a manifest that was here, perhaps through another repository, and that this one has shown as well.
+    /// A manifest that was here, perhaps through another repository, is one of this repository, too.
     pub(crate) fn link_manifest(
         self: &Arc<Self>,
-        upstream: &str,
-        repository: &RepositoryName,
+        provenance: &Provenance,
         manifest: &Arc<StoredManifest>,
         pointer: Option<(Tag, Pointer)>,
     ) {
-        self.learn(upstream, repository, manifest, Note::of(pointer));
+        self.learn(provenance, manifest, Note::of(pointer));
     }
 
     /// Takes into memory what this repository has, and has it written down with the rest of the note.
-    fn learn(
-        self: &Arc<Self>,
-        upstream: &str,
-        repository: &RepositoryName,
-        manifest: &Arc<StoredManifest>,
-        note: Note,
-    ) {
-        let named = self.name_children(upstream, repository, manifest);
-        let shown = self.show(upstream, repository, &manifest.digest);
+    fn learn(self: &Arc<Self>, provenance: &Provenance, manifest: &Arc<StoredManifest>, mut note: Note) {
+        let named = self.name_children(provenance, manifest);
         if let Some(Word { tag, pointer: Some(pointer) }) = &note.word {
             self.remember(tag, pointer);
         }
         let is_news = !named.is_empty();
-        self.write_soon(Note { named, shown, ..note });
+        note.links.extend(named);
+        self.write_soon(note);
         let children = manifest.children().manifests;
         if !is_news || children.is_empty() {
             return;
         }
         // An index's images are perhaps here as well, through another repository: then nobody fetches them by this name.
         let (cache, busy) = (Arc::clone(self), self.busy());
-        let (upstream, repository) = (upstream.to_owned(), repository.clone());
+        let provenance = provenance.clone();
         self.tasks.spawn(Box::pin(async move {
-            let mut named = Vec::new();
+            let mut links = Vec::new();
             for child in &children {
                 if let Some(child) = cache.manifest(child).await {
-                    named.extend(cache.name_children(&upstream, &repository, &child));
+                    links.extend(cache.name_children(&provenance, &child));
                 }
             }
-            cache.write_soon(Note { named, ..Note::default() });
+            cache.write_soon(Note { links, ..Note::default() });
             drop(busy);
         }));
     }
 
     /// The links that a manifest's word adds to what memory knows.
-    fn name_children(&self, upstream: &str, repository: &RepositoryName, manifest: &StoredManifest) -> Vec<Key> {
+    fn name_children(&self, provenance: &Provenance, manifest: &StoredManifest) -> Vec<NewLink> {
         let children = manifest.children();
-        let keys = children.iter().filter(|child| child.is_computable());
-        let keys = keys.map(|child| Key::link(upstream, repository, child));
-        let new = keys.filter(|key| self.proofs.get(key).is_none());
-        new.inspect(|key| self.proofs.insert(key.clone(), Proof::Named)).collect()
+        children.iter().filter_map(|child| self.new_link(provenance, child, Link::Named)).collect()
     }
 
-    /// The link of what was shown, if that is news to memory.
-    fn show(&self, upstream: &str, repository: &RepositoryName, digest: &Digest) -> Option<Key> {
-        let key = Key::link(upstream, repository, digest);
-        let is_new = digest.is_computable() && self.proofs.get(&key) != Some(Proof::Shown);
-        is_new.then(|| {
-            self.proofs.insert(key.clone(), Proof::Shown);
-            key
-        })
+    /// A link, if it is news to memory, which has it from now on.
+    fn new_link(&self, provenance: &Provenance, digest: &Digest, link: Link) -> Option<NewLink> {
+        let key = Key::link(&provenance.upstream, &provenance.repository, digest);
+        let is_new = digest.is_computable() && self.remember_link(&key, link, provenance.since);
+        is_new.then_some(NewLink { key, link, since: provenance.since })
+    }
+
+    /// Takes a link into memory, unless it knows a stronger one or the link was forgotten since; whether it has.
+    pub(super) fn remember_link(&self, key: &Key, link: Link, since: u64) -> bool {
+        if self.links.get(key).is_some_and(|known| known >= link) {
+            return false;
+        }
+        self.links.insert(key.clone(), link);
+        // In this order: whoever forgets it now finds it here.
+        let was_kept = self.was_kept_since(key, since);
+        if !was_kept {
+            self.links.remove(key);
+        }
+        was_kept
+    }
+
+    /// Who gives a digest, if that is news to memory, which has it from now on.
+    fn new_origins(&self, provenance: &Provenance, digest: &Digest) -> Option<(Digest, Arc<Origins>)> {
+        let new = Origins::one(&provenance.upstream, provenance.anonymous);
+        let all = Arc::new(match self.origins.get(digest) {
+            Some(known) => known.with(&new)?,
+            None => new,
+        });
+        self.origins.insert(digest.clone(), Arc::clone(&all));
+        Some((digest.clone(), all))
+    }
+
+    /// An upstream has given all of a digest, and it is verified.
+    pub(crate) fn given(self: &Arc<Self>, provenance: &Provenance, digest: &Digest) {
+        let links: Vec<_> = self.new_link(provenance, digest, Link::Proven).into_iter().collect();
+        let origins = self.new_origins(provenance, digest);
+        if origins.is_some() || !links.is_empty() {
+            self.write_soon(Note { origins, links, ..Note::default() });
+        }
+    }
+
+    /// An upstream says that a repository has a digest: to a HEAD, with a part of it, or by taking a push of it.
+    pub(crate) async fn claimed(self: &Arc<Self>, provenance: &Provenance, digest: &Digest) {
+        let Provenance { upstream, repository, .. } = provenance;
+        if self.links.get(&Key::link(upstream, repository, digest)) == Some(Link::Proven) {
+            return;
+        }
+        let link = link_of_claim(self.origin(upstream, digest, false).await);
+        let links: Vec<_> = self.new_link(provenance, digest, link).into_iter().collect();
+        if !links.is_empty() {
+            self.write_soon(Note { links, ..Note::default() });
+        }
+    }
+
+    /// Where stored bytes of a digest come from, seen from an upstream. `unrecorded_will_do`: that nothing was recorded
+    /// is believed of memory, although another process may have recorded something meanwhile.
+    pub(crate) async fn origin(&self, upstream: &str, digest: &Digest, unrecorded_will_do: bool) -> Origin {
+        // What cannot be verified was never kept (P-90).
+        if !digest.is_computable() {
+            return Origin::Unrecorded;
+        }
+        match self.origins.get(digest).map(|origins| origins.seen_from(upstream)) {
+            Some(origin @ (Origin::This | Origin::Anonymous)) => return origin,
+            Some(Origin::Unrecorded) if unrecorded_will_do => return Origin::Unrecorded,
+            // Memory may have forgotten some, or know only what came since the start.
+            Some(Origin::Other | Origin::Unrecorded) | None => {}
+        }
+        let record = self.ask("read", self.store.read(&Key::origins(digest))).await.flatten();
+        let stored = record.and_then(|record| Origins::from_record(&record)).unwrap_or_default();
+        let all = match self.origins.get(digest) {
+            Some(known) => known.with(&stored).map_or(known, Arc::new),
+            None => Arc::new(stored),
+        };
+        let origin = all.seen_from(upstream);
+        self.origins.insert(digest.clone(), all);
+        origin
+    }
+
+    /// Counts what was forgotten: what was asked before the last time is not news any more.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generations.load(Ordering::Relaxed)
+    }
+
+    /// Whether a link was not forgotten since this generation.
+    pub(super) fn was_kept_since(&self, key: &Key, since: u64) -> bool {
+        self.forgotten.get(key).unwrap_or(0) <= since
+    }
+
+    /// Who has been let in where.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Whether a 404 that was heard a moment ago answers this request.
+    pub(crate) fn is_absent(&self, claim: &Claim, reference: &str, asks: Asked, takes_pushes: bool) -> bool {
+        self.absences.answers(claim, reference, asks, takes_pushes, self.clock.now())
+    }
+
+    /// An upstream that was asked in this generation has answered 404.
+    pub(crate) fn absent(&self, claim: Claim, reference: Box<str>, asked: Asked, since: u64) {
+        let life = self.config.negative_ttl.0;
+        // What was pushed meanwhile may be this.
+        if !life.is_zero() && since == self.generation() {
+            self.absences.note(claim, reference, asked, self.clock.now().after(life));
+        }
+    }
+
+    /// Something has come into being, or has gone: no 404 that was heard before, or is on its way, is repeated.
+    pub(crate) fn clear_absent(&self) {
+        self.generations.fetch_add(1, Ordering::Relaxed);
+        self.absences.clear();
     }
 
     /// A tag, to be asked about.
@@ -158,39 +256,33 @@ impl Cache {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         self.forgotten.insert(key.clone(), generation);
         self.pointers.remove(key);
-        self.proofs.remove(key);
+        self.links.remove(key);
         let word = Word { tag: Tag { key: key.clone(), generation }, pointer: None };
         self.write_now(Note { word: Some(word), ..Note::default() }).await;
     }
 
     /// How it is known that a repository has a digest.
-    pub(crate) async fn proof(
+    pub(crate) async fn linked(
         &self,
         upstream: &str,
         repository: &RepositoryName,
         digest: &Digest,
-    ) -> Option<Proof> {
+    ) -> Option<Link> {
         if !digest.is_computable() {
             return None;
         }
         let key = Key::link(upstream, repository, digest);
-        if let Some(proof) = self.proofs.get(&key) {
-            return Some(proof);
+        if let Some(link) = self.links.get(&key) {
+            return Some(link);
         }
         if self.turns.is_taken(&key) {
             return None;
         }
+        let since = self.generation();
         let record = self.ask("read", self.store.read(&key)).await??;
-        let proof = Proof::from_record(&record)?;
-        self.proofs.insert(key, proof);
-        Some(proof)
-    }
-
-    /// An upstream has shown a digest in a repository.
-    pub(crate) fn prove(self: &Arc<Self>, upstream: &str, repository: &RepositoryName, digest: &Digest) {
-        if let Some(key) = self.show(upstream, repository, digest) {
-            self.write_soon(Note { shown: Some(key), ..Note::default() });
-        }
+        let link = Link::from_record(&record)?;
+        self.remember_link(&key, link, since);
+        self.links.get(&key)
     }
 
     /// Tags in memory that are meant.
@@ -201,7 +293,8 @@ impl Cache {
     /// Empties what memory has before the store.
     pub(super) fn forget_records(&self) {
         self.pointers.clear();
-        self.proofs.clear();
+        self.links.clear();
+        self.origins.clear();
         self.manifests.clear();
     }
 
@@ -211,7 +304,8 @@ impl Cache {
             Some(Kind::Blob(digest)) => drop(self.verified.remove(&digest)),
             Some(Kind::Manifest(digest)) => drop(self.manifests.remove(&digest)),
             Some(Kind::Tag { .. }) => drop(self.pointers.remove(key)),
-            Some(Kind::Link { .. }) => drop(self.proofs.remove(key)),
+            Some(Kind::Link { .. }) => drop(self.links.remove(key)),
+            Some(Kind::Origins(digest)) => drop(self.origins.remove(&digest)),
             Some(Kind::Lease { .. } | Kind::Ingest(_) | Kind::Usage { .. }) | None => {}
         }
     }

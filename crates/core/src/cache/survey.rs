@@ -72,7 +72,8 @@ impl House {
                 Some(Kind::Lease { digest, .. }) => survey.leases.push(Lease { digest, key: entry.key, used }),
                 Some(Kind::Ingest(_)) => survey.ingests.push((entry.key, used)),
                 Some(Kind::Usage { day, .. }) => survey.usage.push((day, entry.key)),
-                None => {}
+                // Origins go with the content that they are about.
+                Some(Kind::Origins(_)) | None => {}
             }
         }
         survey.inventory = Inventory::new(items);

@@ -14,6 +14,9 @@ pub(crate) struct Pointer {
     pub(crate) confirmed: u64,
 }
 
+/// How long a tag that was confirmed is served to clients that will not have it from a cache.
+const NO_CACHE_SECONDS: u64 = 60;
+
 /// What is to be done with a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
@@ -24,13 +27,16 @@ pub(crate) enum Freshness {
 }
 
 impl Pointer {
-    /// Whether it is served without asking.
-    pub(crate) fn freshness(&self, rule: Revalidate, now: u64) -> Freshness {
-        match self.due(rule) {
-            None => Freshness::Fresh,
-            // A clock that was set back must not make a tag immortal.
-            Some(due) if now >= self.confirmed && now < due => Freshness::Fresh,
-            Some(_) => Freshness::Due,
+    /// Whether it is served without asking. A client's `Cache-Control: no-cache` has a tag confirmed before its time,
+    /// once a minute at most, and never against the operator's rule that it stays (`revalidate = "never"`).
+    pub(crate) fn must_ask(&self, rule: Revalidate, no_cache: bool, now: u64) -> Freshness {
+        let Some(due) = self.due(rule) else { return Freshness::Fresh };
+        // A clock that was set back must not make a tag immortal.
+        let is_due = now < self.confirmed || now >= due;
+        if is_due || no_cache && now - self.confirmed >= NO_CACHE_SECONDS {
+            Freshness::Due
+        } else {
+            Freshness::Fresh
         }
     }
 
@@ -95,7 +101,24 @@ mod tests {
             (Revalidate::Never, 9_999_999, Freshness::Fresh),
             (Revalidate::After(Span::seconds(0)), 1000, Freshness::Due),
         ] {
-            assert_eq!(pointer(1000).freshness(rule, now), expected, "{rule:?} at {now}");
+            assert_eq!(pointer(1000).must_ask(rule, false, now), expected, "{rule:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_client_has_a_tag_confirmed_once_a_minute_and_never_against_the_rule() {
+        let hour = Revalidate::After(Span::seconds(3600));
+        for (rule, now, expected) in [
+            (hour, 1000, Freshness::Fresh),
+            (hour, 1059, Freshness::Fresh),
+            (hour, 1060, Freshness::Due),
+            (hour, 4600, Freshness::Due),
+            (Revalidate::Always, 1000, Freshness::Due),
+            (Revalidate::Never, 1000, Freshness::Fresh),
+            (Revalidate::Never, 9_999_999, Freshness::Fresh),
+            (Revalidate::Never, 1, Freshness::Fresh),
+        ] {
+            assert_eq!(pointer(1000).must_ask(rule, true, now), expected, "{rule:?} at {now}");
         }
     }
 
@@ -120,14 +143,14 @@ mod tests {
         fn freshness_ends_once_and_stale_ends_once(confirmed in 0..u64::MAX / 4, ttl in 0..1_000_000_u64, now: u64, later: u64) {
             let (pointer, rule) = (pointer(confirmed), Revalidate::After(Span::seconds(ttl)));
             let (now, later) = (now.min(later).max(confirmed), later.max(now).max(confirmed));
-            if pointer.freshness(rule, now) == Freshness::Due {
-                prop_assert_eq!(pointer.freshness(rule, later), Freshness::Due);
+            if pointer.must_ask(rule, false, now) == Freshness::Due {
+                prop_assert_eq!(pointer.must_ask(rule, false, later), Freshness::Due);
             }
             if !pointer.may_be_stale(ttl, now) {
                 prop_assert!(!pointer.may_be_stale(ttl, later));
             }
-            prop_assert_eq!(pointer.freshness(Revalidate::Always, now), Freshness::Due);
-            prop_assert_eq!(pointer.freshness(Revalidate::Never, now), Freshness::Fresh);
+            prop_assert_eq!(pointer.must_ask(Revalidate::Always, false, now), Freshness::Due);
+            prop_assert_eq!(pointer.must_ask(Revalidate::Never, false, now), Freshness::Fresh);
         }
 
         #[test]
@@ -142,7 +165,7 @@ mod tests {
         #[test]
         fn what_is_fresh_may_be_stale_too(confirmed: u64, ttl in 0..1_000_000_u64, now: u64) {
             let pointer = pointer(confirmed);
-            if pointer.freshness(Revalidate::After(Span::seconds(ttl)), now) == Freshness::Fresh {
+            if pointer.must_ask(Revalidate::After(Span::seconds(ttl)), false, now) == Freshness::Fresh {
                 prop_assert!(pointer.may_be_stale(ttl, now));
             }
         }

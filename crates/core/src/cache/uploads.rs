@@ -8,6 +8,7 @@ use url::Url;
 
 use super::{Cache, House, Key, Kind};
 use crate::digest::Digest;
+use crate::evidence::Provenance;
 use crate::ingest::upload_in;
 use crate::platform::{Abilities, StoreError, Upload, When, within};
 
@@ -79,10 +80,15 @@ impl Cache {
     }
 
     /// Makes a verified upload visible; whether it is.
-    pub(crate) async fn commit_upload(self: &Arc<Self>, digest: &Digest, upload: Box<dyn Upload>) -> bool {
+    pub(crate) async fn commit_upload(
+        self: &Arc<Self>,
+        provenance: &Provenance,
+        digest: &Digest,
+        upload: Box<dyn Upload>,
+    ) -> bool {
         let is_there = self.ask_slowly("commit", upload.commit()).await.is_some();
         if is_there {
-            self.committed(digest).await;
+            self.committed(provenance, digest).await;
             self.forget_parked(digest).await;
         }
         // Otherwise the record stays: nothing else leads to its parts, if those are still there.

@@ -19,6 +19,7 @@ use super::spool::{Phase, Progress, Spool};
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Lease};
 use crate::config;
+use crate::evidence::Provenance;
 use crate::platform::{Clock, within};
 use crate::relay::{Relay, Source};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,6 +73,8 @@ pub(crate) struct Drive {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) source: Source,
+    /// Who gives it, and for which repository.
+    pub(crate) provenance: Provenance,
     pub(crate) parts: Parts,
     pub(crate) idle: Duration,
     /// Held until the fill is over.
@@ -145,7 +148,7 @@ impl Drive {
                 let _busy = self.cache.busy();
                 self.spool.end_run(Phase::Whole);
                 match self.spool.commit().await {
-                    Ok(()) => self.cache.committed(self.spool.digest()).await,
+                    Ok(()) => self.cache.committed(&self.provenance, self.spool.digest()).await,
                     Err(error) => self.cache.failed("commit", &error),
                 }
                 self.fills.close(&self.spool);

@@ -75,8 +75,15 @@ impl Proxy {
             down: self.timeouts().down.0,
             storage: None,
         };
-        let ingest =
-            Ingest { cache: Arc::clone(cache), clock: Arc::clone(clock), source, digest, total: job.total };
+        let provenance = upstream.provenance(&source.ask.identity, &source.ask.name, cache.generation());
+        let ingest = Ingest {
+            cache: Arc::clone(cache),
+            clock: Arc::clone(clock),
+            source,
+            provenance,
+            digest,
+            total: job.total,
+        };
         let reserve = RESERVE.min(limit / 2);
         let work = ingest.slice(clock.now().after(limit.saturating_sub(reserve))).await;
         self.guard.fetched(work.got);

@@ -28,6 +28,7 @@ use self::record::Parked;
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
 use crate::digest::Digest;
+use crate::evidence::Provenance;
 use crate::platform::{Clock, Moment, Upload, within};
 use crate::relay::{Relay, Source};
 use crate::telemetry;
@@ -54,6 +55,8 @@ pub(crate) struct Ingest {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) source: Source,
+    /// Who gives it, and for which repository.
+    pub(crate) provenance: Provenance,
     pub(crate) digest: Digest,
     /// Its length, in bytes.
     pub(crate) total: u64,
@@ -246,7 +249,11 @@ impl Ingest {
         if !last.is_empty() && !self.cache.send_part(&mut *run.upload, last).await {
             return Slice::Failed;
         }
-        if self.cache.commit_upload(&self.digest, run.upload).await { Slice::Whole } else { Slice::Failed }
+        if self.cache.commit_upload(&self.provenance, &self.digest, run.upload).await {
+            Slice::Whole
+        } else {
+            Slice::Failed
+        }
     }
 
     /// For whoever goes on: behind the parts that are sent, or behind this tail.

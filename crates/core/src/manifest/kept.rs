@@ -11,6 +11,7 @@ use super::{Manifest, error_of, fetch, find, look};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::evidence::MayServe;
 use crate::name::Reference;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::within;
@@ -19,6 +20,9 @@ use crate::visit::Visit;
 
 /// A pull that would have counted, and did not.
 const SPARED: Outcome = Outcome::new(Done::Stale, Why::BudgetSpared);
+
+/// It was here, and the upstream says that this client may have it.
+const CONFIRMED: Outcome = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
 
 /// What is found, and what was done for it.
 type Found = (Manifest, Outcome);
@@ -54,23 +58,28 @@ async fn by_digest(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    if let Some(kept) = kept {
-        // It is here, and it may not be for this client: the upstream says.
-        let found = look(visit, reference, accept).await?;
-        if found.is_none() {
-            fetch(visit, reference, accept).await?;
-        }
-        visit.shown(cache, Some(digest));
-        cache.link_manifest(visit.upstream.name(), &visit.place.name, kept, None);
-        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::AccessConfirmed)));
+    // It is here, and it may not be for this client: the upstream says.
+    let may_serve = visit.may_serve(cache, digest).await;
+    if let Some(kept) = kept
+        && may_serve == MayServe::AfterClaim
+        && final_for(visit, look(visit, reference, accept).await)?.is_some()
+    {
+        visit.claimed(cache, digest).await;
+        cache.link_manifest(&visit.provenance(), kept, None);
+        return Ok((of_kept(kept), CONFIRMED));
     }
     if visit.is_head() {
         let found = find(visit, reference, accept).await?;
-        visit.shown(cache, Some(digest));
+        visit.claimed(cache, digest).await;
         return Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)));
     }
     let found = fetch_once(visit, cache, reference, accept, None).await?;
-    Ok((found, Outcome::new(Done::Filled, Why::DigestAbsent)))
+    let outcome = match (kept, may_serve) {
+        (None, _) => Outcome::new(Done::Filled, Why::DigestAbsent),
+        (Some(_), MayServe::AfterBody) => Outcome::new(Done::Filled, Why::NotGivenYet),
+        (Some(_), MayServe::Yes | MayServe::AfterClaim) => CONFIRMED,
+    };
+    Ok((found, outcome))
 }
 
 async fn by_tag(
@@ -95,7 +104,7 @@ async fn by_tag(
         None if visit.is_head() => {
             let found = find(visit, reference, accept).await;
             found.map(|found| {
-                visit.shown(cache, None);
+                visit.admitted(cache);
                 cache.point(&tag, Pointer { digest: found.digest.clone(), confirmed: now });
                 (found, Outcome::new(Done::Relayed, Why::AbsentHead))
             })
@@ -111,7 +120,7 @@ async fn by_tag(
     };
     if let Some((pointer, kept)) = kept
         && negative.allows_stale()
-        && visit.is_let_in(cache)
+        && visit.may_have(cache, &pointer.digest).await
         && may_be_stale(visit, cache, pointer, kept).await
     {
         return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
@@ -149,13 +158,17 @@ async fn revalidate(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let looked =
-        visit.questions.looks.join(&(visit.claim(), question(tag)), || look(visit, reference, accept)).await?;
-    visit.shown(cache, None);
+    let asked =
+        visit.questions.looks.join(&(visit.claim(), question(tag)), || look(visit, reference, accept)).await;
+    let is_silent = matches!(asked, Ok(None));
+    let looked = final_for(visit, asked)?;
     let confirmed = visit.platform.clock.unix_seconds();
     let Some(looked) = looked else {
-        if is_spared(visit, cache, pointer, kept).await {
-            return Ok((of_kept(kept), SPARED));
+        if is_silent {
+            visit.admitted(cache);
+            if is_spared(visit, cache, pointer, kept).await {
+                return Ok((of_kept(kept), SPARED));
+            }
         }
         // The registry knows no HEAD that says enough.
         let found = fetch_once(visit, cache, reference, accept, Some(tag)).await?;
@@ -167,21 +180,25 @@ async fn revalidate(
         return Ok((found, outcome));
     };
     let digest = looked.digest;
-    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
-    cache.prove(upstream, repository, &digest);
-    if digest == pointer.digest {
+    visit.claimed(cache, &digest).await;
+    // A word of this upstream is not enough for what another one gave.
+    let may_have = visit.may_have(cache, &digest).await;
+    if may_have && digest == pointer.digest {
         cache.point(tag, Pointer { digest, confirmed });
         return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::TagUnchanged)));
     }
-    if let Some(other) = cache.manifest(&digest).await {
-        cache.link_manifest(upstream, repository, &other, Some((tag.clone(), Pointer { digest, confirmed })));
-        return Ok((of_kept(&other), Outcome::new(Done::Revalidated, Why::TagKnown)));
+    let other = cache.manifest(&digest).await;
+    if may_have && let Some(other) = &other {
+        let pointer = Pointer { digest, confirmed };
+        cache.link_manifest(&visit.provenance(), other, Some((tag.clone(), pointer)));
+        return Ok((of_kept(other), Outcome::new(Done::Revalidated, Why::TagKnown)));
     }
     if is_spared(visit, cache, pointer, kept).await {
         return Ok((of_kept(kept), SPARED));
     }
+    let why = if other.is_some() { Why::NotGivenYet } else { Why::TagChanged };
     let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
-    Ok((found, Outcome::new(Done::Filled, Why::TagChanged)))
+    Ok((found, Outcome::new(Done::Filled, why)))
 }
 
 /// Fetches and keeps, with where the tag points by which it is wanted; once however many ask.
@@ -196,23 +213,28 @@ async fn fetch_once(
         let found = fetch(visit, reference, accept).await?;
         if let Some(bytes) = &found.bytes
             && found.digest.matches(bytes) == Some(true)
+            && let Some(stored) = StoredManifest::new(found.digest.clone(), bytes.clone())
         {
-            let stored = StoredManifest {
-                media_type: found.media_type.clone(),
-                digest: found.digest.clone(),
-                bytes: bytes.clone(),
-            };
             let confirmed = visit.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
-            cache.keep_manifest(visit.upstream.name(), &visit.place.name, &Arc::new(stored), pointer);
+            cache.keep_manifest(&visit.provenance(), &Arc::new(stored), pointer);
         }
         Ok(found)
     };
     // Two tags of one digest are two questions: each is written down with its manifest.
-    let wanted = tag.map_or_else(|| reference.as_str().into(), question);
+    let wanted = tag.map_or_else(|| format!("{} {}", reference.as_str(), visit.since).into(), question);
     let found = visit.questions.fetches.join(&(visit.claim(), wanted), work).await?;
-    visit.shown(cache, Some(&found.digest));
+    visit.admitted(cache);
     Ok(found)
+}
+
+/// What a HEAD means for this request. A refusal of HEAD proves nothing to a client that asks with GET: some registries
+/// refuse it for what they give (aws/containers-roadmap#2671, goharbor/harbor#22609).
+fn final_for<T>(visit: &Visit<'_>, looked: Result<Option<T>, Negative>) -> Result<Option<T>, Negative> {
+    match looked {
+        Err(Negative::Missing(_) | Negative::Refused(_)) if !visit.is_head() => Ok(None),
+        looked => looked,
+    }
 }
 
 /// Who asks about a tag after it was forgotten is not given what was asked before.
@@ -235,7 +257,7 @@ pub(crate) async fn may_be_stale(
 /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
 async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
     !visit.wants_it_new()
-        && visit.is_let_in(cache)
+        && visit.may_have(cache, &pointer.digest).await
         && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
         && may_be_stale(visit, cache, pointer, kept).await
 }
@@ -272,7 +294,7 @@ fn why_stale(negative: &Negative) -> Why {
 
 fn of_kept(kept: &StoredManifest) -> Manifest {
     Manifest {
-        media_type: kept.media_type.clone(),
+        media_type: kept.media_type,
         digest: kept.digest.clone(),
         length: kept.bytes.len() as u64,
         bytes: Some(kept.bytes.clone()),

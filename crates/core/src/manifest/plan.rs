@@ -54,10 +54,12 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
                 None => None,
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
-                Some(_) if visit.is_let_in(cache) && visit.is_offline() => Plan::Hit(Why::Offline),
-                Some(pointer) if visit.is_let_in(cache) && !visit.wants_it_new() => {
+                // A tag whose manifest was deleted from the repository is asked about.
+                Some(pointer) if visit.may_have(cache, &pointer.digest).await => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
-                    match pointer.freshness(rule, visit.platform.clock.unix_seconds()) {
+                    let now = visit.platform.clock.unix_seconds();
+                    match pointer.must_ask(rule, visit.wants_it_new(), now) {
+                        _ if visit.is_offline() => Plan::Hit(Why::Offline),
                         Freshness::Fresh => Plan::Hit(Why::TagFresh),
                         Freshness::Due => Plan::Ask,
                     }

@@ -52,6 +52,7 @@ reasons! {
     TagAbsent = "tag not here", [Filled], "Nobody has asked for this tag yet, or its manifest was evicted.";
     DigestAbsent = "digest not here", [Filled], "The manifest was not here.";
     TagChanged = "tag changed", [Filled], "The tag was due, and points to a manifest that was not here.";
+    NotGivenYet = "not given by this registry yet", [Filled], "Another registry gave it to those who log in there; this one must give it before it is served from the cache.";
     BlobAbsent = "blob not here", [Filled], "The blob was not here.";
     BlobRest = "the rest of what is here", [Filled], "Ranges of the blob were here; the rest is fetched.";
 

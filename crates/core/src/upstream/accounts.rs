@@ -9,6 +9,7 @@ use http::Method;
 use super::budget::{Budget, Payer, order};
 use super::memory::Limited;
 use super::{Actions, Address, Ask, Identity, Login, Upstream};
+use crate::evidence::Provenance;
 use crate::name::RepositoryName;
 use crate::platform::Purpose;
 use crate::seal::Sealer;
@@ -73,6 +74,25 @@ impl Upstream {
         let first = self.accounts.iter().find(|account| name.as_str().starts_with(&account.prefix));
         let prefix = first.map(|account| &account.prefix);
         self.accounts.iter().filter(move |account| Some(&account.prefix) == prefix).map(|account| &account.login)
+    }
+
+    /// Whether it is asked without any login. Where a docker configuration might have one, it is not known beforehand.
+    pub(crate) fn is_asked_anonymously(&self, identity: &Identity, name: &RepositoryName) -> bool {
+        let by_login = match identity {
+            Identity::Client(login) => login.is_some(),
+            Identity::Ours => self.pool(name).next().is_some() || self.platform.credentials.is_some(),
+        };
+        !by_login && self.config.client_cert_file.is_none()
+    }
+
+    /// Who gives what is asked for now, in this generation of the cache.
+    pub(crate) fn provenance(&self, identity: &Identity, name: &RepositoryName, since: u64) -> Provenance {
+        Provenance {
+            upstream: Arc::clone(&self.label),
+            repository: name.clone(),
+            anonymous: self.is_asked_anonymously(identity, name),
+            since,
+        }
     }
 
     /// Its configuration.

@@ -95,14 +95,21 @@ async fn rules_for_tags_win_over_the_usual_time() {
     assert_eq!(lab.get(V1).await.done(), "revalidated");
     lab.wait(1_000_000).await;
     assert_eq!(lab.get("/v2/a/b/manifests/fixed").await.done(), "hit");
+    // The operator's rule wins over a header of a client.
+    let seen = lab.get("/v2/a/b/manifests/fixed").header("cache-control", "no-cache").await;
+    assert_eq!(seen.done(), "hit", "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_will_not_have_the_remembered_gets_the_new() {
-    let lab = Fixture::caching("");
-    image(&lab, "1");
+async fn whoever_will_not_have_the_remembered_gets_the_new_once_a_minute() {
+    let lab = Fixture::caching("[cache]\ntag_ttl = '1h'");
+    let (old, _) = image(&lab, "1");
     lab.get(V1).await;
     let (new, _) = image(&lab, "2");
+    lab.wait(59).await;
+    let seen = lab.get(V1).header("cache-control", "no-cache").await;
+    assert_eq!((seen.header("docker-content-digest"), seen.done()), (&*old, "hit"), "confirmed a moment ago");
+    lab.wait(1).await;
     let seen = lab.get(V1).header("cache-control", "no-cache").await;
     assert_eq!(seen.header("docker-content-digest"), new);
     assert_eq!(lab.get(V1).await.header("docker-content-digest"), new, "and so does everybody after");

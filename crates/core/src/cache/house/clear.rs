@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use super::House;
 use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
 use crate::cache::survey::{Survey, Tag};
-use crate::cache::{Key, Kind, LINKS};
+use crate::cache::{Key, Kind, LINKS, ORIGINS};
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
@@ -65,19 +65,20 @@ impl House {
             }
             cleared.tags += 1;
         }
-        cleared.links = self.clear_links(&verdict).await?;
+        cleared.links = self.clear_records(LINKS, &verdict).await?;
+        self.clear_records(ORIGINS, &verdict).await?;
         Ok(cleared)
     }
 
-    /// Links are many and each is of use only with what it leads to, so they are not held in memory: they are listed
-    /// once more.
-    async fn clear_links(&self, verdict: &Verdict<'_>) -> Result<u64, StoreError> {
+    /// Links and origins are many, and each is of use only with the content that it is about, so they are not held in
+    /// memory: they are listed once more.
+    async fn clear_records(&self, prefix: &str, verdict: &Verdict<'_>) -> Result<u64, StoreError> {
         let mut count = 0;
-        let mut list = self.store.list(LINKS);
+        let mut list = self.store.list(prefix);
         while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
             let entry = entry?;
-            let Some(Kind::Link { digest, .. }) = entry.key.kind() else { continue };
-            if verdict.takes_link(&digest, entry.used) {
+            let Some(Kind::Link { digest, .. } | Kind::Origins(digest)) = entry.key.kind() else { continue };
+            if verdict.takes_record_of(&digest, entry.used) {
                 if !verdict.clearing.is_dry {
                     self.remove(&entry.key).await?;
                 }
@@ -111,7 +112,7 @@ impl<'a> Verdict<'a> {
         leads_nowhere || self.clearing.tags.contains(&tag.key)
     }
 
-    fn takes_link(&self, digest: &Digest, used: u64) -> bool {
+    fn takes_record_of(&self, digest: &Digest, used: u64) -> bool {
         let digest = Packed::new(digest);
         let here = [Content::Blob, Content::Manifest].map(|content| self.inventory.find(content, &digest));
         let mut here = here.into_iter().flatten().peekable();

@@ -118,6 +118,7 @@ fn name_of(key: &Key) -> Option<String> {
         Kind::Blob(_)
         | Kind::Manifest(_)
         | Kind::Link { .. }
+        | Kind::Origins(_)
         | Kind::Lease { .. }
         | Kind::Ingest(_)
         | Kind::Usage { .. } => None,

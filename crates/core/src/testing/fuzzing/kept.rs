@@ -1,10 +1,10 @@
 //! What lies in a store, and what manifests say.
 
 use bytes::Bytes;
-use http::HeaderValue;
 
-use crate::cache::{Described, Key, Kind, Pointer, Proof, StoredManifest};
+use crate::cache::{Described, Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
+use crate::evidence::{Link, Origins};
 use crate::guard::note::{MAX_CLIENTS, Note};
 use crate::media;
 use crate::name::{RepositoryName, Tag};
@@ -35,11 +35,13 @@ pub(super) fn key(bytes: &[u8]) {
         for key in [
             Key::blob(&digest),
             Key::manifest(&digest),
+            Key::origins(&digest),
             Key::lease(&digest, 7),
             Key::link(upstream, &repository, &digest),
         ] {
             let (Kind::Blob(read)
             | Kind::Manifest(read)
+            | Kind::Origins(read)
             | Kind::Lease { digest: read, .. }
             | Kind::Link { digest: read, .. }) = check(&key).expect("it reads back")
             else {
@@ -62,6 +64,7 @@ fn check(key: &Key) -> Option<Kind> {
         Kind::Manifest(digest) => Key::manifest(digest),
         Kind::Tag { upstream, repository, tag } => Key::tag(upstream, &name(repository), tag),
         Kind::Link { upstream, repository, digest } => Key::link(upstream, &name(repository), digest),
+        Kind::Origins(digest) => Key::origins(digest),
         Kind::Lease { digest, epoch } => Key::lease(digest, *epoch),
         Kind::Ingest(digest) if text.ends_with("/tail") => Key::ingest_tail(digest),
         Kind::Ingest(digest) => Key::ingest(digest),
@@ -81,11 +84,11 @@ pub(super) fn manifest(bytes: &[u8]) {
         assert!(pieces.iter().all(|piece| Digest::parse(piece.digest.as_str()).as_ref() == Ok(&piece.digest)));
         assert!(pieces.iter().all(|piece| piece.platform.as_deref() != Some("")));
     }
-    let header = HeaderValue::from_bytes(header).ok();
-    let header = header.as_ref().and_then(|header| header.to_str().ok()).filter(|header| !header.is_empty());
-    let Some(media_type) = media::of_manifest(header, body) else { return };
-    let media_type = HeaderValue::from_str(&media_type).expect("it can be sent");
-    let stored = StoredManifest { media_type, digest: Digest::sha256(body), bytes: Bytes::copy_from_slice(body) };
+    if let Some(media_type) = std::str::from_utf8(header).ok().and_then(media::manifest_type) {
+        assert_eq!(media::manifest_type(media_type), Some(media_type));
+    }
+    let Some(stored) = StoredManifest::new(Digest::sha256(body), Bytes::copy_from_slice(body)) else { return };
+    assert_eq!(media::manifest_type(stored.media_type), Some(stored.media_type), "one of those that are served");
     let read = StoredManifest::from_record(&stored.digest, &stored.to_record()).expect("what is kept reads back");
     assert_eq!((read.media_type, read.bytes, read.digest), (stored.media_type, stored.bytes, stored.digest));
 }
@@ -96,8 +99,12 @@ pub(super) fn record(bytes: &[u8]) {
         assert_eq!(Pointer::from_record(&pointer.to_record()).as_ref(), Some(&pointer));
         assert!(pointer.may_be_stale(1, pointer.confirmed) && !pointer.may_be_stale(0, pointer.confirmed));
     }
-    if let Some(proof) = Proof::from_record(bytes) {
-        assert_eq!(proof.to_record(), bytes);
+    if let Some(link) = Link::from_record(bytes) {
+        assert_eq!(link.to_record(), bytes);
+    }
+    if let Some(origins) = Origins::from_record(bytes) {
+        assert_eq!(Origins::from_record(&origins.to_record()).as_ref(), Some(&origins));
+        assert_eq!(origins.with(&origins), None);
     }
     if let Some(note) = Note::from_record(bytes) {
         assert!(note.clients.len() <= MAX_CLIENTS, "bounded");
@@ -107,7 +114,8 @@ pub(super) fn record(bytes: &[u8]) {
     let behind = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
     let record = Bytes::copy_from_slice(bytes);
     if let Some(stored) = StoredManifest::from_record(&Digest::sha256(&bytes[behind..]), &record) {
-        assert_eq!(stored.to_record(), record);
+        let again = StoredManifest::from_record(&stored.digest, &stored.to_record()).expect("it reads back");
+        assert_eq!((again.media_type, again.bytes), (stored.media_type, stored.bytes));
     }
     assert!(StoredManifest::from_record(&Digest::sha256(b"something else"), &record).is_none());
 }
