@@ -118,7 +118,6 @@ async fn a_store_of_an_earlier_build_is_served_while_nobody_can_be_asked() {
 }
 
 #[tokio::test]
-#[ignore = "the type is still read from the record: it belongs to the bytes"]
 async fn a_type_that_an_earlier_build_believed_gives_way_to_what_the_bytes_say() {
     let lab = Lab::new().await;
     let product = lab.serve("").await;
