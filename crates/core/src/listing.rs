@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::form_urlencoded;
 
 use crate::body::{Body, BodyError};
@@ -17,7 +18,7 @@ use crate::media;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Purpose, within};
 use crate::seal;
-use crate::upstream::{Failure, Negative};
+use crate::upstream::{Failure, Negative, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// What pages of lists are asked by; `next_page` is Quay's word.
@@ -36,30 +37,26 @@ struct Page {
 
 /// Answers `tags/list`.
 pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
-    let (headers, body, outcome) = fetch(visit, "tags/list", None, Error::NotFound).await?;
+    let (headers, body, outcome) = fetch(visit, List::Tags, "tags/list").await?;
     // The list bears the client's name of the repository, not the upstream's.
-    let mut list: serde_json::Value =
-        serde_json::from_slice(&body).map_err(|_| Error::Upstream(Failure::Nonsense("list of tags")))?;
-    let body = match list.as_object_mut() {
-        Some(object)
-            if object.get("name").and_then(serde_json::Value::as_str) != Some(&visit.place.client_name) =>
-        {
-            object.insert("name".to_owned(), visit.place.client_name.clone().into());
-            Bytes::from(list.to_string())
-        }
-        Some(_) => body,
-        None => return Err(Error::Upstream(Failure::Nonsense("list of tags"))),
+    let mut list: serde_json::Map<String, Value> =
+        serde_json::from_slice(&body).map_err(|_| Error::Upstream(NO_TAGS))?;
+    let body = if list.get("name").and_then(Value::as_str) == Some(&visit.place.client_name) {
+        body
+    } else {
+        list.insert("name".to_owned(), visit.place.client_name.clone().into());
+        Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
     };
     let response = respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"));
     Ok(Answer { response, outcome })
 }
 
 /// Answers `referrers/<digest>`. An upstream without this API answers 404, and so do we: an empty list would hide the
-/// fallback tag (P-140).
+/// fallback tag (P-140). Some answer 200 with a login page, an error or nothing at all (oras-project/oras-go#633,
+/// sigstore/sigstore-js#1187): what is no index is no answer of this API either.
 pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
     let endpoint = format!("referrers/{digest}");
-    let accept = HeaderValue::from_static(media::OCI_INDEX);
-    let found = fetch(visit, &endpoint, Some(accept), Error::NotFound).await;
+    let found = fetch(visit, List::Referrers, &endpoint).await;
     // Absence is an everyday answer, which some registries give as a refusal (P-23).
     let (headers, body, outcome) = found.map_err(|error| match error {
         Error::Refused(text) => Error::NotFound(text),
@@ -69,18 +66,45 @@ pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answ
     Ok(Answer { response, outcome })
 }
 
+/// What is listed.
+#[derive(Clone, Copy)]
+enum List {
+    Tags,
+    Referrers,
+}
+
+const NO_TAGS: Failure = Failure::Nonsense("list of tags");
+
+impl List {
+    /// What the upstream is asked for.
+    fn accept(self) -> Option<HeaderValue> {
+        match self {
+            Self::Tags => None,
+            Self::Referrers => Some(HeaderValue::from_static(media::OCI_INDEX)),
+        }
+    }
+
+    /// Whether the upstream's body is such a list. Otherwise it is neither served nor kept.
+    fn check(self, body: &[u8]) -> Result<(), Negative> {
+        match self {
+            Self::Tags => match serde_json::from_slice::<Value>(body) {
+                Ok(Value::Object(_)) => Ok(()),
+                Ok(_) | Err(_) => Err(Negative::Failed(NO_TAGS)),
+            },
+            Self::Referrers if media::of_manifest(body) == Some(media::OCI_INDEX) => Ok(()),
+            Self::Referrers => Err(Negative::Missing(UpstreamText::default())),
+        }
+    }
+}
+
 /// A list, and what was done for it.
 type Fetched = (HeaderMap, Bytes, Outcome);
 
-async fn fetch(
-    visit: &Visit<'_>,
-    endpoint: &str,
-    accept: Option<HeaderValue>,
-    missing: fn(crate::upstream::UpstreamText) -> Error,
-) -> Result<Fetched, Error> {
+async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let query = asked_page(visit, endpoint)?;
     let Some(cache) = visit.cache else {
-        let (headers, body) = ask(visit, endpoint, query, accept).await.map_err(|no| no.into_error(missing))?;
+        let (headers, body) =
+            ask(visit, list, endpoint, query).await.map_err(|no| no.into_error(Error::NotFound))?;
         return Ok((headers, body, Outcome::relayed()));
     };
     let asked = (visit.claim(), format!("{endpoint}?{}", query.as_deref().unwrap_or_default()).into());
@@ -91,9 +115,9 @@ async fn fetch(
         return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, Why::ListFresh)));
     }
     if visit.is_offline() {
-        return Err(missing(crate::upstream::UpstreamText::default()));
+        return Err(Error::NotFound(UpstreamText::default()));
     }
-    match ask(visit, endpoint, query, accept).await {
+    match ask(visit, list, endpoint, query).await {
         Ok((headers, body)) => {
             visit.admitted(cache);
             let listed = Listed { headers: headers.clone(), body: body.clone(), at: now };
@@ -107,7 +131,7 @@ async fn fetch(
             }
             match known(cache.config().stale_if_error.0).filter(|_| negative.allows_stale()) {
                 Some(listed) => Ok((listed.headers, listed.body, Outcome::new(Done::Stale, Why::CannotBeAsked))),
-                None => Err(negative.into_error(missing)),
+                None => Err(negative.into_error(Error::NotFound)),
             }
         }
     }
@@ -116,16 +140,16 @@ async fn fetch(
 /// Asks the upstream. A list has no length before it is there, so a HEAD asks for it like a GET.
 async fn ask(
     visit: &Visit<'_>,
+    list: List,
     endpoint: &str,
     query: Option<String>,
-    accept: Option<HeaderValue>,
 ) -> Result<(HeaderMap, Bytes), Negative> {
     let mut ask = visit.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
     ask.query = query;
-    ask.headers.extend(accept.map(|accept| (ACCEPT, accept)));
+    ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
     match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(visit.bounds.listing.0)).await {
-        Ok(Ok(bytes)) => Ok((head.headers, bytes)),
+        Ok(Ok(bytes)) => list.check(&bytes).map(|()| (head.headers, bytes)),
         Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
         Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
         Err(_) => Err(Negative::Failed(Failure::TimedOut)),

@@ -149,3 +149,31 @@ async fn the_catalogue_is_not_offered() {
     assert!(lab.get("/v2/_catalog").await.is(404, "UNSUPPORTED"));
     assert!(lab.net.log().is_empty());
 }
+
+/// A login page, an error, nothing, an image: registries without referrers answer so with 200.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_index_is_no_list_of_referrers_and_is_not_kept() {
+    let path = format!("/v2/a/b/referrers/{}", sha256(b"subject"));
+    for lab in [Fixture::new(""), Fixture::caching("")] {
+        for body in ["<html>Sign in</html>", "", "{}", r#"{"errors":[]}"#, r#"{"layers":[]}"#, r#"{"manifests":["#]
+        {
+            let said = Answer::new(200).header("content-type", OCI_INDEX).body(body);
+            lab.net.fault("GET", "/referrers/", 1, Fault::Say(said));
+            let seen = lab.get(&path).await;
+            assert_eq!(seen.status, 404, "{body}: {seen:?}");
+        }
+        let index = Answer::new(200).header("content-type", "application/json").body(r#"{"manifests":[]}"#);
+        lab.net.fault("GET", "/referrers/", 1, Fault::Say(index));
+        let seen = lab.get(&path).await;
+        assert_eq!((seen.status.as_u16(), seen.header("content-type")), (200, OCI_INDEX), "none of it was kept");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_list_of_tags_is_not_kept() {
+    let lab = Fixture::caching("");
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, r#"{"layers":[]}"#);
+    lab.net.fault("GET", "/tags/", 1, Fault::Say(Answer::new(200).body("<html>")));
+    assert_eq!(lab.get("/v2/a/b/tags/list").await.status, 504);
+    assert_eq!(lab.get("/v2/a/b/tags/list").await.json()["tags"][0], "v1");
+}
