@@ -27,13 +27,15 @@ pub(super) struct Place {
     pub(super) endpoint: String,
     /// For links.
     pub(super) public_endpoint: Option<Url>,
+    /// Whether S3's bucket is in the host and not in the path.
+    pub(super) is_virtual_host: bool,
 }
 
 impl Place {
     /// Reads an address. What nobody can mean is refused.
     pub(super) fn parse(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
         let (cloud, allowed): (_, &[&str]) = match url.scheme() {
-            "s3" => (Cloud::S3, &["region", "endpoint", "public_endpoint"]),
+            "s3" => (Cloud::S3, &["region", "endpoint", "public_endpoint", "addressing"]),
             "oss" => (Cloud::Oss, &["region", "endpoint", "public_endpoint"]),
             "cos" => (Cloud::Cos, &["region", "endpoint", "public_endpoint"]),
             "obs" => (Cloud::Obs, &["region", "endpoint"]),
@@ -41,26 +43,32 @@ impl Place {
             "azblob" => (Cloud::Azblob, &["account", "endpoint"]),
             other => return Err(wrong(format!("{other}: expected s3, oss, cos, obs, gcs or azblob"))),
         };
+        let bucket = url.host_str().unwrap_or_default();
         let mut given = std::collections::BTreeMap::new();
         for (name, value) in url.query_pairs() {
             if !allowed.contains(&&*name) || value.is_empty() {
                 return Err(wrong(format!("{name}: expected {}, with a value", allowed.join(" or "))));
             }
-            if name.ends_with("endpoint") {
-                endpoint(&value).ok_or_else(|| wrong(format!("{name}: expected https://host or http://host")))?;
-            }
-            given.insert(name.into_owned(), value.trim_end_matches('/').to_owned());
+            let value = value.trim_end_matches('/');
+            let value = if name.ends_with("endpoint") { endpoint_of(cloud, &name, value, bucket)? } else { value };
+            given.insert(name.into_owned(), value.to_owned());
         }
+        let is_virtual_host = match given.remove("addressing").as_deref() {
+            None | Some("path") => false,
+            Some("virtual") => true,
+            Some(other) => return Err(wrong(format!("addressing={other}: expected path or virtual"))),
+        };
         let region = given.remove("region");
         let named = given.remove("endpoint");
         let account = given.remove("account");
         let place = Self {
             cloud,
-            bucket: url.host_str().unwrap_or_default().to_owned(),
+            bucket: bucket.to_owned(),
             root: url.path().to_owned(),
             region: String::new(),
             endpoint: String::new(),
             public_endpoint: given.get("public_endpoint").and_then(|text| endpoint(text)),
+            is_virtual_host,
         };
         place.with_ways(region, named, account, variable)
     }
@@ -132,6 +140,7 @@ impl Place {
             Cloud::S3 => {
                 let service = opendal::services::S3::default().bucket(bucket).root(root).region(&self.region);
                 let service = if endpoint.is_empty() { service } else { service.endpoint(endpoint) };
+                let service = if self.is_virtual_host { service.enable_virtual_host_style() } else { service };
                 Operator::new(service.skip_signature())
             }
             #[cfg(feature = "oss")]
@@ -174,6 +183,23 @@ impl Place {
 
 fn wrong(what: String) -> StoreError {
     StoreError::failed(what)
+}
+
+/// An endpoint without the bucket at its end, which the dashboards of R2 and others put there: kept, every key would lie
+/// below a second bucket, and nothing could be listed. Any other path is refused.
+fn endpoint_of<'a>(cloud: Cloud, name: &str, text: &'a str, bucket: &str) -> Result<&'a str, StoreError> {
+    let url = endpoint(text).ok_or_else(|| wrong(format!("{name}: expected https://host or http://host")))?;
+    match url.path() {
+        "" | "/" => Ok(text),
+        // Azure's emulator has the account there.
+        _ if cloud == Cloud::Azblob => Ok(text),
+        path if path.strip_prefix('/') == Some(bucket) => {
+            Ok(text.strip_suffix(bucket).unwrap_or(text).trim_end_matches('/'))
+        }
+        path => Err(wrong(format!(
+            "{name}: expected a host without a path, found {path}; a prefix goes behind the bucket: {bucket}/prefix"
+        ))),
+    }
 }
 
 fn endpoint(text: &str) -> Option<Url> {

@@ -49,6 +49,45 @@ fn an_address_says_where_and_nothing_else() {
     }
 }
 
+/// As the dashboard of R2 shows it.
+#[test]
+fn a_bucket_at_the_end_of_its_endpoint_is_meant_once() {
+    for text in [
+        "s3://bucket/p?endpoint=https://account.r2.test/bucket",
+        "s3://bucket/p?endpoint=https://account.r2.test/bucket/",
+        "s3://bucket/p?endpoint=https://account.r2.test",
+    ] {
+        let found = place(text).unwrap();
+        assert_eq!((&*found.endpoint, &*found.bucket), ("https://account.r2.test", "bucket"), "{text}");
+    }
+    let emulated = place("azblob://container?endpoint=http://azure.test/account").unwrap();
+    assert_eq!(emulated.endpoint, "http://azure.test/account");
+    for text in [
+        "s3://bucket?endpoint=https://s3.test/other",
+        "s3://bucket?endpoint=https://s3.test/bucket/more",
+        "s3://bucket?public_endpoint=https://s3.test/other",
+        "s3://bucket?addressing=host",
+        "oss://bucket?region=x&addressing=virtual",
+    ] {
+        assert!(place(text).is_err(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_bucket_is_in_the_path_or_in_the_host() {
+    for (addressing, expected) in [
+        ("", "https://s3.test/bucket/p/v1/"),
+        ("&addressing=path", "https://s3.test/bucket/p/v1/"),
+        ("&addressing=virtual", "https://bucket.s3.test/p/v1/"),
+    ] {
+        let place = place(&format!("s3://bucket/p?endpoint=https://s3.test{addressing}")).unwrap();
+        let operator = place.operator().unwrap();
+        let key = Key::blob(&Digest::sha256(b""));
+        let uri = operator.presign_read(key.as_str(), std::time::Duration::from_secs(60)).await;
+        assert!(uri.unwrap().uri().to_string().starts_with(expected), "{addressing}");
+    }
+}
+
 #[test]
 fn a_region_comes_from_where_amazons_functions_have_it() {
     let known = |name: &str| (name == "AWS_REGION").then(|| "eu-central-1".to_owned());
