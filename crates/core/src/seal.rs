@@ -100,7 +100,7 @@ impl Sealer {
 
 /// A key for one purpose; or whatever else nobody can tell who has not this key.
 pub(crate) fn derive(key: &[u8], label: &[u8]) -> [u8; 32] {
-    let Ok(mut mac) = <Hmac<Sha256> as Mac>::new_from_slice(key) else { return [0; 32] };
+    let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) else { return [0; 32] };
     mac.update(label);
     mac.finalize().into_bytes().into()
 }

@@ -29,6 +29,10 @@ const BANNED: [(&str, &str); 22] = [
     ("wasm-bindgen", "ties the core to one host of wasm"),
 ];
 
+/// A crate, the beginning of the versions that are not for the core, and the reason.
+const OUTDATED: [(&str, &str, &str); 1] =
+    [("sha2", "v0.10.", "hashes in software on aarch64; 0.11 takes the processor's own instructions")];
+
 pub(super) fn faults() -> Result<Vec<String>, String> {
     let package = "registry-proxy-core";
     let tree = cargo(&["tree", "-p", package, "-e", "normal", "--target", WASM, "--prefix", "none"]).output()?;
@@ -36,10 +40,17 @@ pub(super) fn faults() -> Result<Vec<String>, String> {
         return Err(format!("cargo tree says nothing of {package}:\n{tree}"));
     }
     let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
-    let found = BANNED.into_iter().filter(|(name, _)| has(name));
-    Ok(found
+    let is_outdated =
+        |name: &str, version: &str| tree.lines().any(|line| line.starts_with(&format!("{name} {version}")));
+    let banned = BANNED.into_iter().filter(|(name, _)| has(name)).map(|(name, reason)| (name.to_owned(), reason));
+    let outdated = OUTDATED
+        .into_iter()
+        .filter(|(name, version, _)| is_outdated(name, version))
+        .map(|(name, version, reason)| (format!("{name} {version}x"), reason));
+    Ok(banned
+        .chain(outdated)
         .map(|(name, reason)| {
-            format!("depends on {name}: {reason} (cargo tree -p {package} -e normal --target {WASM} -i {name})")
+            format!("depends on {name}: {reason} (cargo tree -p {package} -e normal --target {WASM})")
         })
         .collect())
 }

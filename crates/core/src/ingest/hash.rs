@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sha2::compress256;
-use sha2::digest::generic_array::GenericArray;
-use sha2::digest::typenum::U64;
+use sha2::block_api::compress256;
 
 use crate::digest::Digest;
 
@@ -36,10 +34,7 @@ impl Hash {
     /// Hashes whole blocks; the bytes behind the last one are left, and returned.
     pub(super) fn update<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
-        for block in blocks {
-            let block: &GenericArray<u8, U64> = block.into();
-            compress256(&mut self.words, std::slice::from_ref(block));
-        }
+        compress256(&mut self.words, blocks);
         self.length += (bytes.len() - rest.len()) as u64;
         rest
     }

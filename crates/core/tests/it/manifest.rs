@@ -97,7 +97,8 @@ async fn a_sha512_digest_is_answered_in_its_own_algorithm() {
     use sha2::Digest as _;
     let lab = Fixture::new("");
     let bytes = manifest_of(7);
-    let digest = format!("sha512:{:x}", sha2::Sha512::digest(&bytes));
+    let hex: String = sha2::Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha512:{hex}");
     lab.registry.put_manifest("a/b", &digest, OCI_MANIFEST, bytes.clone());
     let seen = lab.get(&format!("/v2/a/b/manifests/{digest}")).await;
     assert_eq!((seen.status.as_u16(), seen.header("docker-content-digest")), (200, &*digest));
