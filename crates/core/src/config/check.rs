@@ -277,6 +277,8 @@ mod tests {
             ("[tls]\ncert_file='c'".to_owned(), "tls"),
             ("[clients]\nauth='users'".to_owned(), "clients.users_file"),
             ("[clients]\npath_secret_file='Upper'".to_owned(), "clients.path_secret_file"),
+            // As a deploy tool fills it in that finds no such variable: nobody meant to be open.
+            ("[clients]\npath_secret=''".to_owned(), "clients.path_secret_file"),
             ("[clients]\npath_secret_file='a/b'".to_owned(), "clients.path_secret_file"),
             ("[limits]\nconnections=0".to_owned(), "limits.connections"),
             ("[limits]\nconnections=9000000000000000000".to_owned(), "limits.connections"),
