@@ -1,11 +1,20 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
 
+mod watch;
+
 use std::any::Any;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
+
+pub use self::watch::Observe;
+use self::watch::Watch;
+
+/// What a body that is here as a whole gives at once: a connection takes no more of it than its client has room for,
+/// and this.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// What carries bytes through the proxy.
 #[derive(Default)]
@@ -14,11 +23,28 @@ pub enum Body {
     #[default]
     Empty,
     /// Few bytes, already here: a manifest, an error, a token.
-    Full(Bytes),
+    Full(Whole),
     /// Bytes that arrive while they are sent on.
     Stream(Stream),
     /// Bytes that the platform has, and may have a shorter way for.
     Native(Native),
+}
+
+/// Bytes that are here.
+pub struct Whole {
+    bytes: Bytes,
+    watch: Option<Watch<Box<dyn Observe>>>,
+}
+
+impl Whole {
+    /// All that is left, for those who send it in one piece: it counts as gone.
+    pub fn take(mut self) -> Bytes {
+        let bytes = std::mem::take(&mut self.bytes);
+        if let Some(watch) = &mut self.watch {
+            watch.given(&Poll::Ready(Some(Ok(Frame::data(bytes.clone())))), true);
+        }
+        bytes
+    }
 }
 
 /// A body that can be read like any other, and that its platform can also send without anybody reading it: a file from
@@ -27,13 +53,13 @@ pub struct Native {
     stream: Stream,
     /// What the platform knows it by.
     handle: Box<dyn Any + Send>,
-    observer: Option<Box<dyn Observe>>,
+    watch: Option<Watch<Box<dyn Observe>>>,
 }
 
 impl Native {
     /// What the platform knows it by, and who wants to be told what became of it.
     pub fn take(self) -> (Box<dyn Any + Send>, Option<Box<dyn Observe>>) {
-        (self.handle, self.observer)
+        (self.handle, self.watch.and_then(Watch::into_observer))
     }
 
     /// What the platform knows it by.
@@ -93,14 +119,14 @@ impl Body {
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
         let stream = Stream { inner: Box::pin(inner), length: length.into() };
-        Self::Native(Native { stream, handle: Box::new(handle), observer: None })
+        Self::Native(Native { stream, handle: Box::new(handle), watch: None })
     }
 
     /// The length in bytes, where it is known.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::Empty => Some(0),
-            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::Full(whole) => Some(whole.bytes.len() as u64),
             Self::Stream(stream) | Self::Native(Native { stream, .. }) => stream.length,
         }
     }
@@ -117,10 +143,10 @@ impl Body {
         }
     }
 
-    /// The same body once its first bytes are in hand. What the platform has of its own is.
+    /// The same body once its first bytes are in hand. What the platform has of its own is, and what is here.
     pub(crate) async fn begun(mut self) -> Result<Self, BodyError> {
         let length = self.length();
-        if matches!(self, Self::Native(_)) {
+        if matches!(self, Self::Native(_) | Self::Full(_)) {
             return Ok(self);
         }
         match self.chunk().await {
@@ -139,14 +165,17 @@ impl Body {
 
     /// The same body, with somebody watching it go.
     pub fn observed(self, observer: impl Observe + 'static) -> Self {
+        let length = self.length();
         match self {
-            Self::Native(native) if native.observer.is_none() => {
-                Self::Native(Native { observer: Some(Box::new(observer)), ..native })
+            Self::Full(whole) if whole.watch.is_none() => {
+                let watch = Some(Watch::new(Box::new(observer) as Box<dyn Observe>, length));
+                Self::Full(Whole { watch, ..whole })
             }
-            inner => {
-                let length = inner.length();
-                Self::stream(Observed { inner, observer }, length)
+            Self::Native(native) if native.watch.is_none() => {
+                let watch = Some(Watch::new(Box::new(observer) as Box<dyn Observe>, length));
+                Self::Native(Native { watch, ..native })
             }
+            inner => Self::stream(Observed { inner, watch: Watch::new(observer, length) }, length),
         }
     }
 
@@ -154,6 +183,9 @@ impl Body {
     pub async fn collect(mut self, limit_bytes: u64) -> Result<Bytes, BodyError> {
         if self.length().is_some_and(|length| length > limit_bytes) {
             return Err(BodyError::TooLarge { limit_bytes });
+        }
+        if let Self::Full(whole) = self {
+            return Ok(whole.take());
         }
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut total: u64 = 0;
@@ -178,7 +210,7 @@ impl Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        if bytes.has_remaining() { Self::Full(bytes) } else { Self::Empty }
+        if bytes.has_remaining() { Self::Full(Whole { bytes, watch: None }) } else { Self::Empty }
     }
 }
 
@@ -192,18 +224,21 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *self = Self::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            Self::Full(whole) => {
+                if let Some(watch) = &mut whole.watch {
+                    watch.asked();
+                }
+                let piece = whole.bytes.split_to(whole.bytes.len().min(PIECE_BYTES));
+                let polled = Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))));
+                watched(whole.watch.as_mut(), polled, whole.bytes.is_empty())
             }
             Self::Stream(stream) => stream.inner.as_mut().poll_frame(cx),
             Self::Native(native) => {
-                let polled = native.stream.inner.as_mut().poll_frame(cx);
-                if let Some(observer) = &mut native.observer {
-                    observe(&mut **observer, &polled);
+                if let Some(watch) = &mut native.watch {
+                    watch.asked();
                 }
-                polled
+                let polled = native.stream.inner.as_mut().poll_frame(cx);
+                watched(native.watch.as_mut(), polled, native.stream.inner.is_end_stream())
             }
         }
     }
@@ -211,7 +246,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Full(_) => false,
+            Self::Full(whole) => whole.bytes.is_empty(),
             Self::Stream(stream) | Self::Native(Native { stream, .. }) => stream.inner.is_end_stream(),
         }
     }
@@ -253,25 +288,19 @@ impl http_body::Body for Preceded {
     }
 }
 
-/// Watches a body on its way.
-pub trait Observe: Send + Unpin {
-    /// So many bytes passed.
-    fn arrived(&mut self, bytes: u64);
-    /// It broke.
-    fn broke(&mut self) {}
-}
+/// One poll of a body, as whoever watches it is told of it.
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
-fn observe(observer: &mut dyn Observe, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
-    match polled {
-        Poll::Ready(Some(Ok(frame))) => observer.arrived(frame.data_ref().map_or(0, |data| data.len() as u64)),
-        Poll::Ready(Some(Err(_))) => observer.broke(),
-        Poll::Ready(None) | Poll::Pending => {}
+fn watched<O: Observe>(watch: Option<&mut Watch<O>>, polled: Polled, is_end: bool) -> Polled {
+    if let Some(watch) = watch {
+        watch.given(&polled, is_end);
     }
+    polled
 }
 
-struct Observed<O> {
+struct Observed<O: Observe> {
     inner: Body,
-    observer: O,
+    watch: Watch<O>,
 }
 
 impl<O: Observe> http_body::Body for Observed<O> {
@@ -282,9 +311,10 @@ impl<O: Observe> http_body::Body for Observed<O> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        observe(&mut self.observer, &polled);
-        polled
+        let this = &mut *self;
+        this.watch.asked();
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        watched(Some(&mut this.watch), polled, this.inner.is_end_stream())
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,6 +8,7 @@ mod check;
 mod delivery;
 mod guard;
 mod load;
+mod log;
 mod original;
 mod overlay;
 mod platform;
@@ -23,6 +24,7 @@ pub use self::check::Warning;
 pub use self::delivery::{Delivery, Links, Miss};
 pub use self::guard::{Guard, GuardMode, Quota};
 pub use self::load::{Reader, Sources};
+pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::units::{Bytes, Span};
 use crate::platform::Profile;
 use crate::secret::Secret;
@@ -145,41 +147,6 @@ pub struct Tls {
     /// Its private key, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<String>,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Lines for people or for machines.
-    pub format: LogFormat,
-    /// What is written: `error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`.
-    pub level: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
-}
-
-/// Lines for people or for machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One readable line.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `[metrics]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Metrics {
-    /// An address of their own; otherwise `/metrics` on the main one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<String>,
 }
 
 /// `[limits]`: a named bound for everything that grows.

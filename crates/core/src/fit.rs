@@ -17,7 +17,7 @@ use http_body::Frame;
 use crate::body::{Body, BodyError};
 use crate::cache::Cache;
 use crate::delivery::{goes_unmeasured, header_bytes};
-use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY};
+use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
 use crate::platform::Limits;
 
 /// How long an answer's end is held for what it began.
@@ -66,7 +66,7 @@ pub(crate) async fn fit(
         response = response.map(|body| Body::stream(body, None));
     }
     let headers = response.headers_mut();
-    for spare in [X_REGISTRY_PROXY, ETAG] {
+    for spare in [X_REGISTRY_PROXY, X_REQUEST_ID, ETAG] {
         if header_bytes(headers) + PLATFORM_HEADERS > limits.max_response_headers {
             headers.remove(spare);
         }

@@ -29,6 +29,9 @@ pub const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-
 /// Says what was done with a request, and why.
 pub const X_REGISTRY_PROXY: HeaderName = HeaderName::from_static("x-registry-proxy");
 
+/// What a request is called, in the log too.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What an upstream says of the client's own budget there; on a shared proxy it would be somebody else's (P-121).
 pub const RATE_LIMITS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use ipnet::IpNet;
 use url::Url;
 
 use crate::config::Config;
 use crate::platform::Cx;
+use crate::record;
 
 /// Our address in a client's eyes, and the client's in ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Outside {
     pub host: String,
     /// The client's address, behind trusted proxies too.
     pub client: Option<IpAddr>,
+    /// What a trusted proxy calls the request.
+    pub request_id: Option<HeaderValue>,
 }
 
 impl Outside {
@@ -95,7 +98,8 @@ impl Windows {
         } else {
             cx.peer
         };
-        Outside { scheme, host, client }
+        let request_id = behind_proxy.then(|| record::told(headers).cloned()).flatten();
+        Outside { scheme, host, client, request_id }
     }
 }
 
@@ -123,8 +127,6 @@ fn is_authority(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
     use crate::config::Sources;
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::VIA;
+use http::header::{USER_AGENT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::access::{Access, Scope};
 use crate::body::Body;
 use crate::cache::{Cache, House, Janitor};
-use crate::config::{self, Bounds, Config, Timeouts};
+use crate::config::{self, Bounds, Config, LogClient, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
 use crate::fit::{UnderWay, fit};
@@ -24,7 +24,7 @@ use crate::manifest::Questions;
 use crate::outcome::{Done, Why};
 use crate::outside::{Outside, Windows};
 use crate::platform::{Cx, Platform, within};
-use crate::record::{Record, Subject};
+use crate::record::{Asked, Record, RequestIds, Subject};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::upstream::{Identity, Tokens, Upstream};
@@ -41,6 +41,8 @@ pub struct Proxy {
     pub(crate) platform: Platform,
     sealer: Arc<Sealer>,
     via: String,
+    request_ids: RequestIds,
+    log_client: LogClient,
     bounds: Bounds,
     timeouts: Timeouts,
     cache: Option<Arc<Cache>>,
@@ -70,6 +72,8 @@ impl Proxy {
             platform: platform.clone(),
             via: format!("1.1 registry-proxy-{}", sealer.via()),
             sealer,
+            request_ids: RequestIds::new(&platform.entropy),
+            log_client: config.log.client,
             bounds: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             cache,
@@ -139,7 +143,13 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let outside = self.windows.look(cx, &head.uri, &head.headers);
         let waiting = Waiting::enter(&self.waiting);
-        let mut record = Record::begin(cx, &outside, &head.method, &self.platform.clock);
+        let asked = Asked {
+            id: self.request_ids.of(outside.request_id.as_ref(), cx.id),
+            method: &head.method,
+            agent: head.headers.get(USER_AGENT),
+            client: outside.client.and_then(|address| self.log_client.shown(address)),
+        };
+        let mut record = Record::begin(asked, &self.platform.clock);
         let result = self.answer(&head, body, &outside, &waiting, &mut record.subject).await;
         drop(waiting);
         let response = record.finish(result, head.uri.path());

@@ -202,7 +202,7 @@ fn payload_of(visit: &Visit<'_>, body: Body, headers: &mut HeaderMap) -> Payload
             }
             Payload::None
         }
-        Body::Full(bytes) => Payload::Bytes(bytes),
+        Body::Full(whole) => Payload::Bytes(whole.take()),
         stream @ (Body::Stream(_) | Body::Native(_)) => Payload::Stream(stream),
     }
 }

@@ -1,24 +1,38 @@
 //! One log line and one count a request, whatever becomes of it: its record begins with it, and is written when it is
 //! dropped. A client that leaves before its answer begins drops it, too.
 
-use std::net::IpAddr;
+mod id;
+mod shown;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode};
 
+pub(crate) use self::id::{RequestIds, told};
+use self::shown::shown;
+
 use crate::body::{Body, Observe};
+use crate::config::LoggedClient;
 use crate::error::Error;
 use crate::guard::{Linked, Pass};
-use crate::headers::{API_VERSION, X_REGISTRY_PROXY};
+use crate::headers::{API_VERSION, X_REGISTRY_PROXY, X_REQUEST_ID};
 use crate::outcome::{Done, Outcome, Why};
-use crate::outside::Outside;
-use crate::platform::{Clock, Cx, Moment};
+use crate::platform::{Clock, Moment};
 use crate::route::{Endpoint, Place};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::visit::Answer;
+
+/// What a log line takes of a method; all that have a meaning here are shorter. In bytes, as what follows.
+const METHOD_BYTES: usize = 32;
+/// Of a user's name.
+const USER_BYTES: usize = 128;
+/// Of what a client says it is.
+const AGENT_BYTES: usize = 256;
+/// Of why there is no answer.
+const ERROR_BYTES: usize = 1024;
 
 /// What a request is about, as far as is known: never its raw path, in which a secret may stand.
 #[derive(Default)]
@@ -27,6 +41,8 @@ pub(crate) struct Subject {
     pub(crate) upstream: Arc<str>,
     repository: String,
     reference: String,
+    /// Who has logged in; in mode `upstream` by what the registry took.
+    pub(crate) user: Option<String>,
     error: Option<String>,
     /// Where the bytes of the answer count.
     pub(crate) pass: Option<Pass>,
@@ -47,11 +63,22 @@ impl Subject {
     }
 }
 
+/// A request as it came.
+pub(crate) struct Asked<'a> {
+    pub(crate) id: HeaderValue,
+    pub(crate) method: &'a Method,
+    /// What the client says it is.
+    pub(crate) agent: Option<&'a HeaderValue>,
+    /// Who it is, as far as it may be written down.
+    pub(crate) client: Option<LoggedClient>,
+}
+
 /// What is known of a request; dropped, it is written to the log and counted.
 pub(crate) struct Record {
     started: Moment,
-    request_id: u64,
-    client: Option<IpAddr>,
+    id: HeaderValue,
+    client: Option<LoggedClient>,
+    agent: Option<HeaderValue>,
     method: Method,
     status: StatusCode,
     outcome: Outcome,
@@ -69,12 +96,13 @@ fn client_left() -> StatusCode {
 
 impl Record {
     /// Of a request that has just come.
-    pub(crate) fn begin(cx: &Cx, outside: &Outside, method: &Method, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn begin(asked: Asked<'_>, clock: &Arc<dyn Clock>) -> Self {
         Self {
             started: clock.now(),
-            request_id: cx.id,
-            client: outside.client,
-            method: method.clone(),
+            id: asked.id,
+            client: asked.client,
+            agent: asked.agent.cloned(),
+            method: asked.method.clone(),
             status: client_left(),
             outcome: Outcome::new(Done::Abandoned, Why::ClientLeft),
             subject: Subject::default(),
@@ -95,6 +123,10 @@ impl Record {
             }
         };
         (self.status, self.outcome) = (response.status(), outcome);
+        if self.status == StatusCode::UNAUTHORIZED {
+            // The login was not taken: whose it was said to be nobody knows.
+            self.subject.user = None;
+        }
         self.expected_bytes = response.body().length();
         if let (Some(pass), Some(Linked(bytes))) = (&self.subject.pass, response.extensions().get()) {
             pass.sent(*bytes);
@@ -105,12 +137,10 @@ impl Record {
             headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         }
         headers.extend(HeaderValue::try_from(outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
+        headers.insert(X_REQUEST_ID, self.id.clone());
         response.map(|body| match body {
-            Body::Stream(_) | Body::Native(_) => body.observed(self),
-            whole => {
-                self.arrived(whole.length().unwrap_or(0));
-                whole
-            }
+            Body::Empty => body,
+            Body::Full(_) | Body::Stream(_) | Body::Native(_) => body.observed(self),
         })
     }
 }
@@ -148,12 +178,18 @@ impl Drop for Record {
             (false, false) => "client left",
             (false, true) => "complete",
         };
+        let method = shown(self.method.as_str().as_bytes(), METHOD_BYTES);
+        let user = self.subject.user.as_deref().map(|user| shown(user.as_bytes(), USER_BYTES));
+        let agent = self.agent.as_ref().map(|agent| shown(agent.as_bytes(), AGENT_BYTES));
+        let error = self.subject.error.as_deref().map(|error| shown(error.as_bytes(), ERROR_BYTES));
         tracing::info!(
             target: "registry_proxy::request",
             {
-                request.id = self.request_id,
+                request.id = self.id.to_str().unwrap_or_default(),
                 client = self.client.map(tracing::field::display),
-                method = %self.method,
+                user = user.as_deref(),
+                agent = agent.as_deref(),
+                method = &*method,
                 endpoint = self.subject.endpoint,
                 upstream = &*self.subject.upstream,
                 repository = self.subject.repository,
@@ -164,10 +200,10 @@ impl Drop for Record {
                 end = end,
                 size_bytes = self.sent_bytes,
                 duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                error = self.subject.error
+                error = error.as_deref()
             },
             "{} {}",
-            self.method,
+            method,
             self.status.as_u16(),
         );
     }
@@ -176,6 +212,13 @@ impl Drop for Record {
 impl Observe for Record {
     fn arrived(&mut self, bytes: u64) {
         self.sent_bytes += bytes;
+        if let Some(pass) = &self.subject.pass {
+            pass.sent(bytes);
+        }
+    }
+
+    /// The log says what has gone for sure; what may have gone counts for the limit, too.
+    fn unfinished(&mut self, bytes: u64) {
         if let Some(pass) = &self.subject.pass {
             pass.sent(bytes);
         }

@@ -94,13 +94,28 @@ struct Fields<'a> {
 impl Fields<'_> {
     fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let written = match field.name() {
-            "message" => self.writer.write_fmt(value),
+            "message" => fmt::write(&mut OneLine(&mut self.writer), value),
             name => self.writer.write_char(' ').and_then(|()| self.writer.write_str(name)).and_then(|()| {
                 self.writer.write_char('=')?;
                 self.writer.write_fmt(value)
             }),
         };
         self.outcome = self.outcome.and(written);
+    }
+}
+
+/// What is written without quotes: no control character of it reaches the terminal, and no line break.
+struct OneLine<'a, 'b>(&'a mut Writer<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.contains(char::is_control) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|character| match character {
+            control if control.is_control() => write!(self.0, "{}", control.escape_default()),
+            other => self.0.write_char(other),
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Prometheus metrics: recorded through the facade, rendered here.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use http::HeaderMap;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use registry_proxy_core::telemetry;
 
@@ -38,4 +40,78 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
         }
     });
     Ok(handle)
+}
+
+/// Who may read the metrics on the main address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// Whoever reaches it (`metrics.public`).
+    Everybody,
+    /// Who asks from this machine, and not for somebody else.
+    ThisMachine,
+}
+
+/// What servers and proxies add when they pass a request on. `X-Forwarded-*` are all of that beginning.
+const FORWARDING: [&str; 9] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
+
+impl Readers {
+    /// Whether they are among them: from that address, with these headers.
+    pub(crate) fn include(self, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+        let is_passed_on = || {
+            headers
+                .keys()
+                .any(|name| name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str()))
+        };
+        match self {
+            Self::Everybody => true,
+            Self::ThisMachine => peer.is_some_and(|peer| peer.is_loopback()) && !is_passed_on(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn may(readers: Readers, peer: Option<&str>, header: Option<&'static str>) -> bool {
+        let name = |header| (HeaderName::from_static(header), HeaderValue::from_static("192.0.2.1"));
+        let headers = header.map(name).into_iter().chain([name("accept")]).collect();
+        readers.include(peer.map(|peer| peer.parse().unwrap()), &headers)
+    }
+
+    #[test]
+    fn metrics_are_for_this_machine_and_not_for_those_whom_a_proxy_on_it_serves() {
+        for (peer, header, expected) in [
+            (Some("127.0.0.1"), None, true),
+            (Some("127.8.0.1"), None, true),
+            (Some("::1"), None, true),
+            (Some("127.0.0.1"), Some("user-agent"), true),
+            (Some("127.0.0.1"), Some("x-forwarded-for"), false),
+            (Some("127.0.0.1"), Some("x-forwarded-host"), false),
+            (Some("127.0.0.1"), Some("x-forwarded-proto"), false),
+            (Some("::1"), Some("forwarded"), false),
+            (Some("::1"), Some("via"), false),
+            (Some("127.0.0.1"), Some("x-real-ip"), false),
+            (Some("127.0.0.1"), Some("cf-connecting-ip"), false),
+            (Some("192.168.0.7"), None, false),
+            (Some("172.17.0.1"), None, false),
+            (Some("2001:db8::1"), None, false),
+            (None, None, false),
+        ] {
+            assert_eq!(may(Readers::ThisMachine, peer, header), expected, "{peer:?} {header:?}");
+            assert!(may(Readers::Everybody, peer, header), "{peer:?} {header:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -10,10 +11,14 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry_proxy_core::{Body, Config, Cx};
 
-use crate::metrics;
+use crate::metrics::{self, Readers};
 use crate::reload::Reloadable;
 use crate::settings::Settings;
 use crate::store::Credentials;
+
+/// What others are told of `/metrics`.
+const NOT_FOR_YOU: &str = "metrics are for this machine only, and not through a proxy: set metrics.listen to an address \
+                           of its own, or metrics.public = true for everybody\n";
 
 /// What answers requests, on whichever connection.
 pub(crate) struct Service {
@@ -55,11 +60,11 @@ impl Service {
     ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
         cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
         async move {
-            if let Some(response) = self.own(&request) {
-                return response;
-            }
             // The guard is given back before the wait: a reload does not wait for requests.
             let current = arc_swap::Guard::into_inner(self.reloadable.current());
+            if let Some(response) = self.own(&request, cx.peer, &current.config) {
+                return response;
+            }
             if self.is_lent_a_login {
                 Credentials::take(request.headers());
             }
@@ -68,7 +73,7 @@ impl Service {
     }
 
     /// The server's own paths, which no registry has.
-    fn own(&self, request: &Request<Body>) -> Option<Response<Body>> {
+    fn own(&self, request: &Request<Body>, peer: Option<IpAddr>, config: &Config) -> Option<Response<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
@@ -79,7 +84,14 @@ impl Service {
             }
             // No upstream is asked: what can be served without one is served without one.
             "/readyz" => Some(text(StatusCode::OK, "ready\n")),
-            "/metrics" if !self.metrics_apart => Some(self.render_metrics()),
+            "/metrics" if !self.metrics_apart => {
+                let readers = if config.metrics.is_public() { Readers::Everybody } else { Readers::ThisMachine };
+                Some(if readers.include(peer, request.headers()) {
+                    self.render_metrics()
+                } else {
+                    text(StatusCode::FORBIDDEN, NOT_FOR_YOU)
+                })
+            }
             _ => None,
         }
     }

@@ -30,7 +30,7 @@ pub(crate) fn from_native(stream: Readable, length: Option<u64>) -> Body {
 pub(crate) fn into_native(body: Body) -> JsValue {
     match body {
         Body::Empty => JsValue::UNDEFINED,
-        Body::Full(bytes) => Uint8Array::from(&*bytes).into(),
+        Body::Full(whole) => Uint8Array::from(&*whole.take()).into(),
         Body::Native(native) => match native.handle().downcast_ref::<SendWrapper<Handle>>() {
             Some(handle) => {
                 handle.is_claimed.set(true);

@@ -176,9 +176,19 @@ pub const KEYS: &[Key] = &[
     key("log.format", "text", "`text` or `json`; one line a request."),
     key("log.level", "info", "`error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`."),
     key(
+        "log.client",
+        "full",
+        "What a line says of the client's address: `full`, all of it; `network`, the first 24 bits of an IPv4 address and 48 of an IPv6 address; `none`, nothing.",
+    ),
+    key(
         "metrics.listen",
         "the main address",
-        "An address of its own for `/metrics`; then it is not served on the main one.",
+        "An address of its own for `/metrics`, which answers everybody who reaches it; then it is not served on the main one.",
+    ),
+    key(
+        "metrics.public",
+        "false",
+        "Whether `/metrics` on the main address answers everybody. Otherwise it answers only who asks from this machine and not through a proxy, and all others get 403.",
     ),
     key("limits.connections", "4096", "Clients' connections at once; more wait to be accepted."),
     key("limits.waiting", "1024", "Requests at once that wait for an answer's head; more get 429."),
@@ -332,7 +342,7 @@ mod tests {
         config.clients.path_secret_file = text.clone();
         config.clients.path_secret = Some(crate::secret::Secret::new("x"));
         (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
-        config.metrics.listen = text.clone();
+        (config.metrics.listen, config.metrics.public) = (text.clone(), Some(true));
         config.cache.max_unused = Some(crate::config::Span::seconds(1));
         (config.cache.max_size, config.cache.min_free) = (Some(Bytes(1)), Some(Bytes(1)));
         let quota = crate::config::Quota {

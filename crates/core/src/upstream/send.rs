@@ -209,6 +209,10 @@ pub(super) enum SendError {
 struct Progress(Arc<AtomicU64>);
 
 impl Observe for Progress {
+    fn came(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn arrived(&mut self, _bytes: u64) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
 //! A proxy before a registry, set up in one line, and clients that ask it.
 
 mod call;
+mod lines;
 mod troubled;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Use
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
 pub(crate) use self::call::{Call, Seen};
+pub(crate) use self::lines::Lines;
 pub(crate) use self::troubled::{Trouble, TroubledStore, troubled};
 use crate::clock::{TokioClock, TokioTasks};
 

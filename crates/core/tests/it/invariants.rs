@@ -35,6 +35,9 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
     let mut listed = Why::ALL.iter().flat_map(|reason| reason.goes_with().iter().map(|done| (*done, *reason)));
     assert!(listed.any(is_listed), "not in docs/reference/outcomes.md: {why}");
 
+    let id = seen.header("x-request-id");
+    assert!((1..=128).contains(&id.len()) && headers.get_all("x-request-id").iter().count() == 1, "no id: {why}");
+
     challenges(path, host, seen, &why);
     lengths(method, seen, &why);
     if *method == Method::HEAD {
@@ -135,7 +138,8 @@ async fn assert_head_is_like_get(lab: &Fixture, path: &str, headers: &[(&str, &s
             .headers
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .filter(|(name, _)| name != "content-length")
+            // The second is each answer's own.
+            .filter(|(name, _)| name != "content-length" && name != "x-request-id")
             .collect();
         all.sort();
         all

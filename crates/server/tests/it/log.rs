@@ -20,7 +20,8 @@ async fn each_line_is_json_and_each_request_has_one() {
     let upstream = Upstream::of_blob(bytes).await;
     let product = Product::start(&one_upstream("[log]\nformat = 'json'", upstream.address, "")).await;
     let mut client = Client::connect(product.address).await;
-    assert_eq!(client.get(&blob_path()).await.0.status, 200);
+    let (head, _) = client.get_with(&blob_path(), "User-Agent: docker/29.0.1\r\n").await;
+    assert_eq!(head.status, 200);
     assert_eq!(client.get("/v2/").await.0.status, 200);
     assert_eq!(client.get("/v2/nowhere.test/a/b/manifests/x").await.0.status, 404);
     product.wait_for_lines("duration_ms", 3).await;
@@ -40,6 +41,8 @@ async fn each_line_is_json_and_each_request_has_one() {
         ("reference", BLOB.into()),
         ("size_bytes", 5000.into()),
         ("client", "127.0.0.1".into()),
+        ("agent", "docker/29.0.1".into()),
+        ("request.id", head.get("x-request-id").unwrap().into()),
     ] {
         assert_eq!(blob[field], value, "{field} in {blob}");
     }
@@ -118,4 +121,25 @@ async fn no_secret_is_ever_logged() {
         assert_eq!(found, None, "{secret}");
     }
     lines(&product);
+}
+
+#[tokio::test]
+async fn whatever_clients_send_is_one_short_line() {
+    for format in ["text", "json"] {
+        let keys = format!("[log]\nformat = '{format}'\nlevel = 'debug'");
+        let product = Product::start(&one_upstream(&keys, crate::fixture::closed_port(), "")).await;
+        let mut client = Client::connect(product.address).await;
+        // A terminal takes the second for the beginning of a command.
+        let agent = "User-Agent: a\tb \u{9b}31m \u{e9}\r\n";
+        client.ask(&"M".repeat(30_000), "/v2/acme/app/manifests/x", agent).await;
+        let head = client.head().await;
+        let line = product.wait_for_line("MMMM").await;
+        assert!(line.len() < 1000, "{} bytes", line.len());
+        assert!(
+            line.contains(r"agent=a\\tb \\u{9b}31m \\u{e9}") || line.contains(r"agent:a\\tb \\u{9b}31m \\u{e9}"),
+            "{line}"
+        );
+        assert!(line.contains(head.get("x-request-id").unwrap()), "{line}");
+        assert!(!line.contains(char::is_control), "{line}");
+    }
 }

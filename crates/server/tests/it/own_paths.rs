@@ -80,3 +80,20 @@ async fn metrics_on_an_address_of_their_own_are_nowhere_else() {
     assert_eq!(Client::connect(address).await.get("/v2/").await.0.status, 404);
     assert_eq!(Client::connect(product.address).await.get("/metrics").await.0.status, 404);
 }
+
+#[tokio::test]
+async fn metrics_are_refused_to_who_comes_through_a_proxy_until_they_are_public() {
+    let before = crate::fixture::closed_port();
+    let product = Product::start(&one_upstream("", before, "")).await;
+    let mut client = Client::connect(product.address).await;
+    for header in ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https", "Forwarded: for=x", "Via: 1.1 x"] {
+        let (head, body) = client.get_with("/metrics", &format!("{header}\r\n")).await;
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(head.status, 403, "{header}");
+        assert!(text.contains("metrics.public = true") && text.contains("metrics.listen"), "{text}");
+    }
+    assert_eq!(client.get("/metrics").await.0.status, 200);
+    let product = Product::start(&one_upstream("[metrics]\npublic = true", before, "")).await;
+    let mut client = Client::connect(product.address).await;
+    assert_eq!(client.get_with("/metrics", "X-Forwarded-For: 192.0.2.1\r\n").await.0.status, 200);
+}

@@ -36,6 +36,7 @@ impl Config {
             warn(place.into(), what.into());
         }
         secrets(self, warn);
+        metrics(self, warn);
         logins(self, warn);
         for (i, upstream) in self.upstream.iter().enumerate() {
             accounts(self, upstream, &mut |key, what| warn(format!("upstream[{i}].{key}"), what));
@@ -46,8 +47,7 @@ impl Config {
 
 /// Who may use us, and whether the configuration looks as if it were others.
 fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
-    // A function is reached by everybody, wherever it listens.
-    let is_reached = !is_loopback(&config.listen) || config.platform != Profile::Server;
+    let is_reached = is_reached(config);
     let is_open = config.clients.auth == Auth::Open;
     if is_open && config.clients.path_secret.is_none() && is_reached {
         let what = guard::unrestricted(config).unwrap_or(
@@ -59,6 +59,28 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
         let what = "not used: nobody is asked for one of its passwords, unless auth = \"users\"";
         warn("clients.users_file".into(), what.into());
     }
+}
+
+/// Whether others than this machine reach us. A function is reached by everybody, wherever it listens.
+fn is_reached(config: &Config) -> bool {
+    !is_loopback(&config.listen) || config.platform != Profile::Server
+}
+
+/// Who may read the metrics.
+fn metrics(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    let is_apart = config.metrics.listen.is_some();
+    let what = match config.metrics.public {
+        Some(true) if is_apart => "not used: metrics.listen takes /metrics off the main address",
+        Some(true) if is_reached(config) => {
+            "anybody who reaches this address reads which registries are used, and how much: prefer metrics.listen"
+        }
+        // Nobody collects metrics of a function: each instance has its own.
+        None if !is_apart && is_reached(config) && config.platform == Profile::Server => {
+            "not set: /metrics answers this machine only, and others get 403. Set metrics.listen to have them collected from elsewhere, or public = true for everybody, or false if this is meant"
+        }
+        Some(_) | None => return,
+    };
+    warn("metrics.public".into(), what.into());
 }
 
 /// What others must not know.
@@ -166,6 +188,9 @@ mod tests {
     /// A file of this name holds it.
     const KEY: &str = "0123456789abcdef0123456789abcdef";
 
+    /// Others than this machine reach us, and may not read the metrics.
+    const REACHED: &str = "listen='0.0.0.0:80'\nmetrics.public=false";
+
     fn places(text: &str) -> Vec<String> {
         let sources = Sources { text: Some(text), variables: Vec::new(), read: &|path| Ok(path.to_owned()) };
         Config::load(&sources).unwrap().warnings().into_iter().map(|warning| warning.place).collect()
@@ -175,9 +200,9 @@ mod tests {
     fn what_is_dangerous_is_said() {
         let account = "[[upstream]]\nname='x.test'\nurls=['https://x.test']\nusername='u'\npassword='p'\n";
         assert_eq!(places(""), Vec::<String>::new());
-        assert_eq!(places("listen='0.0.0.0:80'"), ["clients.auth"]);
+        assert_eq!(places(REACHED), ["clients.auth"]);
         assert_eq!(
-            places("listen='0.0.0.0:80'\n[clients]\npath_secret_file='long-enough-to-be-a-secret'"),
+            places(&format!("{REACHED}\n[clients]\npath_secret_file='long-enough-to-be-a-secret'")),
             Vec::<String>::new()
         );
         assert_eq!(places(account), ["upstream[0].username"]);
@@ -195,11 +220,31 @@ mod tests {
     fn a_password_file_that_nobody_is_asked_for_is_said() {
         assert_eq!(places("[clients]\nusers_file='u'"), ["clients.users_file"]);
         assert_eq!(
-            places("listen='0.0.0.0:80'\n[clients]\nusers_file='u'"),
+            places(&format!("{REACHED}\n[clients]\nusers_file='u'")),
             ["clients.auth", "clients.users_file"]
         );
         let users = format!("signing_key_file='{KEY}'\n[clients]\nauth='users'\nusers_file='u'");
         assert_eq!(places(&users), Vec::<String>::new());
+    }
+
+    #[test]
+    fn metrics_that_nobody_elsewhere_or_everybody_can_read_are_said() {
+        let secret = "clients.path_secret='long-enough-to-be-a-secret'";
+        for (keys, is_said) in [
+            ("", false),
+            ("metrics.public=true", false),
+            ("listen='0.0.0.0:80'", true),
+            ("listen='0.0.0.0:80'\nmetrics.public=false", false),
+            ("listen='0.0.0.0:80'\nmetrics.public=true", true),
+            ("listen='0.0.0.0:80'\nmetrics.listen='127.0.0.1:9090'", false),
+            ("listen='0.0.0.0:80'\nmetrics={listen='127.0.0.1:9090',public=false}", false),
+            ("listen='0.0.0.0:80'\nmetrics={listen='127.0.0.1:9090',public=true}", true),
+            ("platform='cloud-run'", false),
+            ("platform='cloud-run'\nmetrics.public=true", true),
+        ] {
+            let expected: &[&str] = if is_said { &["metrics.public"] } else { &[] };
+            assert_eq!(places(&format!("{secret}\n{keys}")), expected, "{keys}");
+        }
     }
 
     #[test]
@@ -216,16 +261,16 @@ mod tests {
             places(&format!("signing_key_file='{KEY}'\n{keys}\n[clients]\n{clients}\n{one}"))
         };
         for clients in ["auth='users'\nusers_file='u'", "auth='upstream'"] {
-            assert_eq!(said("listen='0.0.0.0:80'", clients), ["clients.auth"]);
-            assert_eq!(said("listen='0.0.0.0:80'\npublic_url='http://p.example'", clients), ["clients.auth"]);
+            assert_eq!(said(REACHED, clients), ["clients.auth"]);
+            assert_eq!(said(&format!("{REACHED}\npublic_url='http://p.example'"), clients), ["clients.auth"]);
+            assert_eq!(said("listen='[::1]:80'", clients), Vec::<String>::new());
             for keys in [
-                "listen='[::1]:80'",
-                "listen='0.0.0.0:80'\npublic_url='https://p.example'",
-                "listen='0.0.0.0:80'\ntrusted_proxies=['10.0.0.0/8']",
-                "listen='0.0.0.0:80'\ntls={cert_file='c',key_file='k'}",
-                "listen='0.0.0.0:80'\nplatform='cloud-run'",
+                "public_url='https://p.example'",
+                "trusted_proxies=['10.0.0.0/8']",
+                "tls={cert_file='c',key_file='k'}",
+                "platform='cloud-run'",
             ] {
-                assert_eq!(said(keys, clients), Vec::<String>::new(), "{keys}");
+                assert_eq!(said(&format!("{REACHED}\n{keys}"), clients), Vec::<String>::new(), "{keys}");
             }
         }
     }

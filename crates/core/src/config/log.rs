@@ -1,0 +1,118 @@
+//! `[log]` and `[metrics]`: what is told of what happens, and to whom.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// `[log]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// What is written: `error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`.
+    pub level: String,
+    /// What is written of a client's address.
+    pub client: LogClient,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned(), client: LogClient::Full }
+    }
+}
+
+/// Lines for people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is written of a client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogClient {
+    /// All of it.
+    Full,
+    /// The network it is in: 24 bits of an IPv4 address, 48 of an IPv6 address, which many others share.
+    Network,
+    /// Nothing.
+    None,
+}
+
+/// A client's address as it may be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoggedClient {
+    /// The client's own.
+    Address(IpAddr),
+    /// Of all who are near it.
+    Network(IpNet),
+}
+
+impl LogClient {
+    /// The address as it may be written down; `None`: not at all.
+    pub fn shown(self, address: IpAddr) -> Option<LoggedClient> {
+        match self {
+            Self::Full => Some(LoggedClient::Address(address)),
+            Self::Network => {
+                let bits = if address.is_ipv4() { 24 } else { 48 };
+                IpNet::new(address, bits).ok().map(|net| LoggedClient::Network(net.trunc()))
+            }
+            Self::None => None,
+        }
+    }
+}
+
+impl fmt::Display for LoggedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Network(network) => network.fmt(f),
+        }
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// An address of their own; otherwise `/metrics` on the main one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Whether everybody who reaches the main address may read them; otherwise only who asks from this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
+}
+
+impl Metrics {
+    /// Whether everybody who reaches the main address may read them.
+    pub fn is_public(&self) -> bool {
+        self.public == Some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_down_as_far_as_it_is_said() {
+        for (address, network) in [
+            ("192.0.2.77", "192.0.2.0/24"),
+            ("255.255.255.255", "255.255.255.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+            ("::1", "::/48"),
+        ] {
+            let shown = |how: LogClient| how.shown(address.parse().unwrap()).map(|shown| shown.to_string());
+            assert_eq!(shown(LogClient::Full).as_deref(), Some(address));
+            assert_eq!(shown(LogClient::Network).as_deref(), Some(network));
+            assert_eq!(shown(LogClient::None), None);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a request is called, in the log and in its answer, so that who has one finds the other.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use crate::headers::X_REQUEST_ID;
+use crate::platform::Entropy;
+
+/// The longest name that is taken from a proxy; those in use have 16 to 80 characters.
+const MOST_BYTES: usize = 128;
+
+/// Gives names that no other process gives: a random number that this one began with, and one that it counts.
+pub(crate) struct RequestIds {
+    process: u64,
+}
+
+impl RequestIds {
+    pub(crate) fn new(entropy: &Arc<dyn Entropy>) -> Self {
+        let mut random = [0; 8];
+        entropy.fill(&mut random);
+        Self { process: u64::from_le_bytes(random) }
+    }
+
+    /// The name that a trusted proxy has given, or one of ours: `5f0c1e2d3b4a5968-1f`.
+    pub(crate) fn of(&self, told: Option<&HeaderValue>, count: u64) -> HeaderValue {
+        let own = || HeaderValue::from_maybe_shared(Bytes::from(format!("{:016x}-{count:x}", self.process)));
+        told.cloned().or_else(|| own().ok()).unwrap_or_else(|| HeaderValue::from_static("-"))
+    }
+}
+
+/// What a proxy calls a request, where it says so once, and in characters that mean nothing in a log or a shell.
+pub(crate) fn told(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut all = headers.get_all(X_REQUEST_ID).iter();
+    let only = all.next().filter(|_| all.next().is_none())?;
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b);
+    ((1..=MOST_BYTES).contains(&only.len()) && only.as_bytes().iter().all(is_plain)).then_some(only)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told_by(values: &[&[u8]]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(X_REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
+        }
+        told(&headers).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_proxys_name_is_taken_where_it_is_one_and_plain_and_short() {
+        for name in [
+            "7b4f1c1e9a3d4e56b2f0a9c8d7e6f504",
+            "0b0c3c3c-5a3f-4f0e-9d9f-2f3a4b5c6d7e",
+            "Root=1-67891233-abcdef012345678912345678",
+            "dGhlIGlk+/==",
+        ] {
+            assert_eq!(told_by(&[name.as_bytes()]).as_deref(), Some(name));
+        }
+        assert_eq!(told_by(&["a".repeat(128).as_bytes()]), Some("a".repeat(128)));
+        for values in [
+            &[][..],
+            &[b"".as_slice()],
+            &["a".repeat(129).as_bytes()],
+            &[b"one".as_slice(), b"two"],
+            &[b"one two".as_slice()],
+            &[b"one,two".as_slice()],
+            &[b"one\"two".as_slice()],
+            &[b"one\ttwo".as_slice()],
+            &[b"${jndi:x}".as_slice()],
+            &["ä".as_bytes()],
+        ] {
+            assert_eq!(told_by(values), None, "{values:?}");
+        }
+    }
+}
