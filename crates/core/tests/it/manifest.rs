@@ -94,10 +94,15 @@ async fn a_manifest_without_a_digest_header_gets_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sha512_digest_is_answered_in_its_own_algorithm() {
+    use std::fmt::Write as _;
+
     use sha2::Digest as _;
     let lab = Fixture::new("");
     let bytes = manifest_of(7);
-    let hex: String = sha2::Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::new();
+    for byte in sha2::Sha512::digest(&bytes) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
     let digest = format!("sha512:{hex}");
     lab.registry.put_manifest("a/b", &digest, OCI_MANIFEST, bytes.clone());
     let seen = lab.get(&format!("/v2/a/b/manifests/{digest}")).await;
