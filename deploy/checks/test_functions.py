@@ -1,5 +1,6 @@
 """The folders of the functions: aws, aliyun, tencent."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -176,6 +177,99 @@ class Aws(unittest.TestCase):
         ]:
             with self.subTest(new):
                 self.assertNotEqual(sam_rights(broken(text, old, new)), [])
+
+
+COMPONENT = """exports.default = class {
+  async deploy(inputs) {
+    console.log("uploads " + inputs.props.code + " with " + inputs.props.environmentVariables.REGISTRY_PROXY_CLIENTS__PATH_SECRET);
+    return {};
+  }
+};
+"""
+
+
+@unittest.skipUnless("SERVERLESS_DEVS" in os.environ, "`cargo xtask deploy --install` brings Serverless Devs")
+class AliyunTool(unittest.TestCase):
+    """Serverless Devs reads the folder and runs its action. What uploads lies elsewhere, so a component of our own
+    stands in its place, and so does a cargo that builds nothing."""
+
+    def setUp(self):
+        self.clone = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.clone)
+        self.folder = self.clone / "deploy" / "aliyun"
+        ignored = shutil.ignore_patterns("code")
+        shutil.copytree(DEPLOY / "aliyun", self.folder, ignore=ignored)
+        (self.clone / "bin").mkdir()
+        (self.folder / "component").mkdir()
+        (self.folder / "component" / "index.js").write_text(COMPONENT)
+        (self.folder / "component" / "package.json").write_text('{"main": "index.js"}')
+        self.variables = {
+            **os.environ,
+            "HOME": str(self.clone),
+            "PATH": f"{self.clone / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+            "PATH_SECRET": "the-secret",
+        }
+
+    def cargo(self):
+        """In a clone, with Rust."""
+        (self.clone / "xtask").mkdir()
+        (self.clone / "xtask" / "Cargo.toml").write_text("")
+        cargo = self.clone / "bin" / "cargo"
+        cargo.write_text(
+            '#!/bin/sh\npwd > asked; echo "$*" >> asked; mkdir -p dist/aliyun/code\n'
+            "printf built > dist/aliyun/code/registry-proxy\n"
+        )
+        cargo.chmod(0o755)
+
+    def run_tool(self, *arguments, component="./component"):
+        text = broken(read("aliyun/s.yaml"), "component: fc3", f"component: {component}")
+        (self.folder / "s.yaml").write_text(text)
+        program = [os.environ["SERVERLESS_DEVS"], *arguments]
+        done = subprocess.run(program, cwd=self.folder, env=self.variables, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    def test_it_previews_the_file(self):
+        code, said = self.run_tool("preview", component="fc3")
+        self.assertEqual(code, 0, said)
+        for word in ["fc3", "custom.debian12", "the-secret", "sh ./pre-deploy.sh"]:
+            self.assertIn(word, said)
+
+    def test_in_a_clone_the_package_is_built_first(self):
+        self.cargo()
+        code, said = self.run_tool("deploy", "-a", "default")
+        self.assertIn("uploads ./code with the-secret", said)
+        self.assertEqual(code, 0, said)
+        asked = (self.clone / "asked").read_text().splitlines()
+        self.assertEqual(asked, [str(self.clone.resolve()), "xtask package aliyun --install"])
+        self.assertEqual((self.folder / "code" / "registry-proxy").read_text(), "built")
+
+    def test_what_was_downloaded_is_taken_as_it_is(self):
+        (self.folder / "code").mkdir()
+        program = self.folder / "code" / "registry-proxy"
+        program.write_text("downloaded")
+        program.chmod(0o755)
+        code, said = self.run_tool("deploy", "-a", "default")
+        self.assertIn("uploads ./code", said)
+        self.assertEqual((code, program.read_text()), (0, "downloaded"), said)
+
+    def test_nothing_is_uploaded_without_a_secret_or_a_program(self):
+        self.cargo()
+        self.variables["PATH_SECRET"] = ""
+        code, said = self.run_tool("deploy", "-a", "default")
+        self.assertIn("PATH_SECRET is not set", said)
+        self.assertNotIn("uploads", said)
+        self.assertNotEqual(code, 0, said)
+        del self.variables["PATH_SECRET"]
+        code, said = self.run_tool("deploy", "-a", "default")
+        self.assertIn("PATH_SECRET", said)
+        self.assertNotIn("uploads", said)
+        self.assertNotEqual(code, 0, said)
+        self.variables["PATH_SECRET"] = "s"
+        (self.clone / "bin" / "cargo").unlink()
+        code, said = self.run_tool("deploy", "-a", "default")
+        self.assertIn("There is no ./code/registry-proxy", said)
+        self.assertNotIn("uploads", said)
+        self.assertNotEqual(code, 0, said)
 
 
 class Aliyun(unittest.TestCase):

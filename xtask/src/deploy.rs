@@ -38,6 +38,7 @@ pub(crate) fn check(install: bool) -> Result<(), String> {
     Shown::new(&tools.program("python"), &["-m", "unittest", "discover", "-s", CHECKS, "-t", "deploy"])
         // Nothing is left behind in deploy/.
         .variable("PYTHONDONTWRITEBYTECODE", "1")
+        .variable("SERVERLESS_DEVS", &machine::npm::serverless_devs().display().to_string())
         .run()
 }
 

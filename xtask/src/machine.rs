@@ -100,17 +100,22 @@ pub(crate) fn install_for_bench() -> Result<(), String> {
     Needs { tools, targets: vec![WASM, Target::OWN.triple()], npm, emulator: true }.meet(true, "")
 }
 
-/// For the checks of deploy/: Python, and what asks systemd about the unit.
+/// For the checks of deploy/: Python, what asks systemd about the unit, and what deploys to Aliyun.
 pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
-    let mut tools =
-        vec![Tool { name: "python3", package: "python3" }, Tool { name: "systemd-analyze", package: "systemd" }];
+    let mut tools = vec![
+        Tool { name: "python3", package: "python3" },
+        Tool { name: "systemd-analyze", package: "systemd" },
+        Tool { name: "node", package: "nodejs" },
+        Tool { name: "npm", package: "npm" },
+    ];
+    let count = tools.len();
     let asks = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
     if !asks.is_ok_and(|output| output.status.success()) {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new(), npm: &[], emulator: false };
-    if install && needs.tools.len() > 2 {
+    let needs = Needs { tools, targets: Vec::new(), npm: &[npm::SERVERLESS_DEVS], emulator: false };
+    if install && needs.tools.len() > count {
         needs.install()?;
         return prepare_python(false);
     }

