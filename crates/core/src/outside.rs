@@ -67,9 +67,9 @@ impl Windows {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.peer.is_some_and(is_trusted);
         let forwarded = |name: &str| {
-            let value = headers.get(name).filter(|_| behind_proxy)?.to_str().ok()?;
-            // The first of a list is the outermost.
-            Some(value.split(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
+            // The last of a list is what our own peer wrote; what stands before it anybody can write.
+            let value = headers.get_all(name).iter().next_back().filter(|_| behind_proxy)?.to_str().ok()?;
+            Some(value.rsplit(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
         };
         let named = forwarded("x-forwarded-host")
             .or_else(|| uri.authority().map(ToString::to_string))
@@ -141,6 +141,25 @@ mod tests {
         let cx = Cx { peer: peer.parse().ok(), is_tls, id: 0 };
         let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &map);
         (outside.base(), outside.client.unwrap().to_string())
+    }
+
+    #[test]
+    fn of_a_list_what_our_peer_wrote_counts_and_nothing_that_stands_before_it() {
+        for (host, proto, expected) in [
+            (&["proxy.example.com"][..], &["https"][..], "https://proxy.example.com"),
+            (&["evil.example, proxy.example.com"], &["http, https"], "https://proxy.example.com"),
+            (&["evil.example", "proxy.example.com"], &["http", "https"], "https://proxy.example.com"),
+            (&["evil.example,proxy.example.com:8443 "], &["https"], "https://proxy.example.com:8443"),
+            // What our peer wrote cannot be read: nothing before it is taken instead.
+            (&["evil.example, "], &["https, "], "http://inner:3000"),
+            (&["evil.example", "a b"], &["https", "gopher"], "http://localhost"),
+        ] {
+            let mut headers = vec![("host", "inner:3000")];
+            headers.extend(host.iter().map(|value| ("x-forwarded-host", *value)));
+            headers.extend(proto.iter().map(|value| ("x-forwarded-proto", *value)));
+            let (base, _) = look("trusted_proxies = ['10.0.0.0/8']", "10.1.2.3", false, &headers);
+            assert_eq!(base, expected, "{host:?} {proto:?}");
+        }
     }
 
     const FORWARDED: [(&str, &str); 4] = [

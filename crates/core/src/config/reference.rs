@@ -237,7 +237,7 @@ pub const KEYS: &[Key] = &[
     key(
         "upstream[].redirect_hosts",
         "none",
-        "Private hosts it may redirect to. (An upstream that is itself private may redirect to private addresses.)",
+        "Private hosts it may redirect to, with or without a port. An upstream that is itself private may redirect to any private address; it is private if `urls` names a private IP address, or a host without a public suffix (`registry`, `harbor.lan`). What its name resolves to does not count.",
     ),
     key(
         "upstream[].repositories.allow",

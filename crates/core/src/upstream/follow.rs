@@ -69,9 +69,7 @@ pub(super) fn admit(policy: &Policy<'_>, link: Link) -> Result<Hop, Failure> {
         return Err(Failure::Redirect("from https to http"));
     }
     let reach = reach(policy, url, same_origin);
-    let registry_is_private = realm::literal_address(policy.registry).is_some_and(realm::is_private);
-    if reach == Reach::Public && !registry_is_private && realm::literal_address(url).is_some_and(realm::is_private)
-    {
+    if reach == Reach::Public && realm::literal_address(url).is_some_and(realm::is_private) {
         return Err(Failure::Redirect("to a private address"));
     }
     Ok(Hop { link, same_origin, reach })
@@ -85,7 +83,8 @@ pub(super) fn repository(url: &Url) -> Option<RepositoryName> {
     RepositoryName::parse(name).ok()
 }
 
-/// Which addresses may be reached under this name.
+/// Which addresses may be reached under this name: private ones where it is the registry's own, or named by the
+/// configuration, or where the registry itself is private by what the configuration says of it.
 pub(super) fn reach(policy: &Policy<'_>, url: &Url, same_origin: bool) -> Reach {
     let host = url.host_str().unwrap_or_default();
     let with_port = url.port_or_known_default().map(|port| format!("{host}:{port}"));
@@ -93,7 +92,7 @@ pub(super) fn reach(policy: &Policy<'_>, url: &Url, same_origin: bool) -> Reach 
         .trusted_hosts
         .iter()
         .any(|trusted| trusted.eq_ignore_ascii_case(host) || Some(trusted) == with_port.as_ref());
-    match (same_origin, is_trusted) {
+    match (same_origin, is_trusted || realm::is_private_registry(policy.registry)) {
         (true, _) => Reach::Configured,
         (false, true) => Reach::Trusted,
         (false, false) => Reach::Public,
@@ -138,17 +137,21 @@ mod tests {
 
     #[test]
     fn redirects_are_followed_where_it_is_safe() {
-        let public = "https://reg.example";
+        let public = "https://reg.example.com";
         for (registry, location, expected) in [
             (
                 public,
                 "https://cdn.example/x?sig=a%2Fb+'c'%3D",
                 Ok(("https://cdn.example/x?sig=a%2Fb+'c'%3D", false, Reach::Public)),
             ),
-            (public, "/storage/x", Ok(("https://reg.example/storage/x", true, Reach::Configured))),
-            (public, "../up", Ok(("https://reg.example/v2/a/b/up", true, Reach::Configured))),
+            (public, "/storage/x", Ok(("https://reg.example.com/storage/x", true, Reach::Configured))),
+            (public, "../up", Ok(("https://reg.example.com/v2/a/b/up", true, Reach::Configured))),
             (public, "//cdn.example/x", Ok(("https://cdn.example/x", false, Reach::Public))),
-            (public, "https://reg.example:8443/x", Ok(("https://reg.example:8443/x", false, Reach::Public))),
+            (
+                public,
+                "https://reg.example.com:8443/x",
+                Ok(("https://reg.example.com:8443/x", false, Reach::Public)),
+            ),
             (public, "http://cdn.example/x", Err("from https to http")),
             (public, "https://169.254.169.254/latest", Err("to a private address")),
             (public, "https://[::1]/x", Err("to a private address")),
@@ -159,8 +162,11 @@ mod tests {
             (
                 "http://127.0.0.1:5000",
                 "http://127.0.0.2:9000/x",
-                Ok(("http://127.0.0.2:9000/x", false, Reach::Public)),
+                Ok(("http://127.0.0.2:9000/x", false, Reach::Trusted)),
             ),
+            ("http://registry:5000", "http://minio:9000/x", Ok(("http://minio:9000/x", false, Reach::Trusted))),
+            ("http://reg.example.com", "http://minio:9000/x", Ok(("http://minio:9000/x", false, Reach::Public))),
+            ("http://reg.example.com", "http://10.0.0.5/x", Err("to a private address")),
         ] {
             let expected = expected.map(|(url, same, reach): (&str, _, _)| (url.to_owned(), same, reach));
             assert_eq!(follow(registry, &[], 0, location), expected, "{location}");
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_private_host_must_be_named() {
-        let registry = "https://reg.example";
+        let registry = "https://reg.example.com";
         assert_eq!(follow(registry, &["minio.corp"], 0, "https://minio.corp/x").unwrap().2, Reach::Trusted);
         assert_eq!(follow(registry, &["10.0.0.5"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
         assert_eq!(follow(registry, &["10.0.0.5:9000"], 0, "https://10.0.0.5:9000/x").unwrap().2, Reach::Trusted);
@@ -181,11 +187,11 @@ mod tests {
         for (storage, location, expected) in [
             ("http://minio:9000", "http://minio:9000/x", Ok((false, Reach::Trusted))),
             ("https://10.0.0.5", "https://10.0.0.5/x", Ok((false, Reach::Trusted))),
-            ("https://reg.example", "/x", Ok((true, Reach::Configured))),
+            ("https://reg.example.com", "/x", Ok((true, Reach::Configured))),
             ("http://minio:9000", "http://minio/x", Err("from https to http")),
             ("https://10.0.0.5", "https://10.0.0.5:9000/x", Err("to a private address")),
         ] {
-            let hop = follow_with_storage("https://reg.example", Some(storage), &[], 0, location);
+            let hop = follow_with_storage("https://reg.example.com", Some(storage), &[], 0, location);
             assert_eq!(hop.map(|(_, same, reach)| (same, reach)), expected, "{location}");
         }
     }
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_chain_has_an_end() {
-        assert!(follow("https://reg.example", &[], MAX_HOPS - 1, "/x").is_ok());
-        assert_eq!(follow("https://reg.example", &[], MAX_HOPS, "/x"), Err("too many hops"));
+        assert!(follow("https://reg.example.com", &[], MAX_HOPS - 1, "/x").is_ok());
+        assert_eq!(follow("https://reg.example.com", &[], MAX_HOPS, "/x"), Err("too many hops"));
     }
 }

@@ -1,6 +1,6 @@
 //! Where a password may go, and where a redirect may lead: pure decisions about hosts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
@@ -37,6 +37,34 @@ fn registrable_domain(host: &str) -> Option<String> {
         .and_then(|domain| String::from_utf8(domain.as_bytes().to_vec()).ok())
 }
 
+/// The wire server of Azure: it hands out credentials to every machine there, at a public address.
+const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
+/// Networks of IPv6 that are no business of strangers: address, and how many of its bits count (RFC 6890, and the IANA
+/// registry of special-purpose addresses).
+const PRIVATE_V6: [(Ipv6Addr, u32); 14] = [
+    // Unspecified, loopback, and IPv4-compatible addresses, which carry any IPv4 address (RFC 4291 section 2.5.5.1).
+    (Ipv6Addr::UNSPECIFIED, 96),
+    // IPv4-translated (RFC 2765), and NAT64 within a site (RFC 8215).
+    (Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96),
+    (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
+    // Discard only (RFC 6666).
+    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
+    // Teredo, which carries an IPv4 address that is not written plainly (RFC 4380); benchmarking; ORCHID.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48),
+    (Ipv6Addr::new(0x2001, 0x10, 0, 0, 0, 0, 0, 0), 28),
+    (Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 0), 28),
+    // Documentation.
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+    // Unique local, link-local, site-local (RFC 3879), multicast.
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
+];
+
 /// Whether an address is no business of strangers: loopback, private, link-local (where clouds keep their metadata),
 /// shared, multicast, reserved (P-66).
 pub fn is_private(address: IpAddr) -> bool {
@@ -49,6 +77,7 @@ pub fn is_private(address: IpAddr) -> bool {
                 || v4.is_broadcast()
                 || v4.is_documentation()
                 || v4.is_multicast()
+                || v4 == AZURE_WIRE_SERVER
                 || a == 0
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
@@ -56,26 +85,40 @@ pub fn is_private(address: IpAddr) -> bool {
                 || (a == 198 && (b == 18 || b == 19))
         }
         IpAddr::V6(v6) => {
-            let [first, second, ..] = v6.segments();
             if let Some(v4) = v6.to_ipv4_mapped() {
                 return is_private(IpAddr::V4(v4));
             }
-            // NAT64 and 6to4 carry an IPv4 address inside.
+            // NAT64 and 6to4 carry an IPv4 address inside, written plainly.
             let octets = v6.octets();
-            let carried = match (first, second) {
-                (0x64, 0xff9b) => octets.last_chunk::<4>().copied(),
-                (0x2002, _) => octets.get(2..6).and_then(|part| part.try_into().ok()),
+            let carried = match v6.segments() {
+                [0x64, 0xff9b, ..] => octets.last_chunk::<4>().copied(),
+                [0x2002, ..] => octets.get(2..6).and_then(|part| part.try_into().ok()),
                 _ => None,
             };
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || (first & 0xfe00) == 0xfc00
-                || (first & 0xffc0) == 0xfe80
-                || (first == 0x2001 && second == 0xdb8)
-                || carried.is_some_and(|v4: [u8; 4]| is_private(IpAddr::from(v4)))
+            let is_in = |(network, bits): &(Ipv6Addr, u32)| {
+                (v6.to_bits() ^ network.to_bits()).checked_shr(128 - bits) == Some(0)
+            };
+            PRIVATE_V6.iter().any(is_in) || carried.is_some_and(|v4: [u8; 4]| is_private(IpAddr::from(v4)))
         }
     }
+}
+
+/// Whether a registry is private by its configuration: at a private address, or under a name that is nobody's in the public
+/// DNS (`registry`, `harbor.lan`, `localhost`). What a public name leads to says its owner, who is not asked whether the
+/// owner's redirects may go to private addresses (P-66).
+pub(super) fn is_private_registry(registry: &Url) -> bool {
+    match registry.host() {
+        Some(Host::Ipv4(v4)) => is_private(v4.into()),
+        Some(Host::Ipv6(v6)) => is_private(v6.into()),
+        Some(Host::Domain(name)) => !has_public_suffix(name),
+        None => false,
+    }
+}
+
+/// Whether a name ends in a suffix below which people register names.
+fn has_public_suffix(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
 }
 
 /// The address, where a URL names one instead of a host.
@@ -148,12 +191,60 @@ mod tests {
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "fd00:ec2::254",
+            // IPv4-compatible, Teredo, site-local, and Azure's wire server: none has a letter of the above.
+            "::7f00:1",
+            "::a9fe:a9fe",
+            "::8.8.8.8",
+            "2001::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "fec0::1",
+            "feff::1",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::a83f:8110",
+            "64:ff9b:1::808:808",
+            "::ffff:0:7f00:1",
+            "100::1",
+            "3fff::1",
         ] {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }
-        for text in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.169.0.1", "2606:4700::1111", "64:ff9b::101:101"]
-        {
+        for text in [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.169.0.1",
+            "168.63.129.15",
+            "2606:4700::1111",
+            "64:ff9b::101:101",
+            "2001:4860:4860::8888",
+            "2001:1::1",
+            "101::1",
+            "2002:101:101::",
+            "::1:0:0:1",
+        ] {
             assert!(!is_private(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_registry_is_private_by_what_the_configuration_says_and_not_by_dns() {
+        for (url, expected) in [
+            ("http://10.0.0.1:5000", true),
+            ("https://[fd00::1]", true),
+            ("http://[::ffff:127.0.0.1]:5000", true),
+            ("http://localhost:5000", true),
+            ("http://registry:5000", true),
+            ("https://harbor.lan", true),
+            ("https://registry.corp.internal", true),
+            ("https://1.1.1.1", false),
+            ("https://registry-1.docker.io", false),
+            // Whoever owns the name may let it lead to 10.0.0.1.
+            ("https://rebind.example.com", false),
+            ("https://harbor.corp.example.com.", false),
+            ("https://alice.github.io", false),
+        ] {
+            assert_eq!(is_private_registry(&Url::parse(url).unwrap()), expected, "{url}");
         }
     }
 }
