@@ -13,7 +13,7 @@
 //! - `record`: one log line and one count a request
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
-//! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `pattern`
+//! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
 pub mod body;
 pub mod cache;
@@ -36,6 +36,7 @@ pub mod upstream;
 
 mod access;
 mod blob;
+mod coding;
 mod delivery;
 mod evidence;
 mod fill;

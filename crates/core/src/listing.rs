@@ -11,6 +11,7 @@ use url::form_urlencoded;
 
 use crate::body::{Body, BodyError};
 use crate::cache::Listed;
+use crate::coding;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, OCI_FILTERS_APPLIED};
@@ -149,7 +150,11 @@ async fn ask(
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
     match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(visit.bounds.listing.0)).await {
-        Ok(Ok(bytes)) => list.check(&bytes).map(|()| (head.headers, bytes)),
+        Ok(Ok(bytes)) => {
+            let bytes = coding::decoded(&head.headers, bytes, visit.bounds.listing.0);
+            let bytes = bytes.map_err(Negative::Failed)?;
+            list.check(&bytes).map(|()| (head.headers, bytes))
+        }
         Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
         Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
         Err(_) => Err(Negative::Failed(Failure::TimedOut)),

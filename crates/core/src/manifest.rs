@@ -11,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::{Body, BodyError};
+use crate::coding;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::evidence::Claim;
@@ -146,12 +147,15 @@ fn error_of(negative: Negative, reference: &Reference) -> Error {
 /// A manifest by its head alone, if the head says everything.
 fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifest> {
     let headers = response.headers();
+    if coding::is_coded(headers) {
+        // Its length is of other bytes.
+        return None;
+    }
     let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok().filter(|length| *length > 0)?;
     let media_type = media::manifest_type(headers.get(CONTENT_TYPE)?.to_str().ok()?)?;
-    let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
     let digest = match reference {
         Reference::Digest(digest) => Some(digest.clone()),
-        Reference::Tag(_) => named,
+        Reference::Tag(_) => named(headers),
     };
     Some(Manifest { media_type, digest: digest?, length, bytes: None, budget: budget_in(headers) })
 }
@@ -171,7 +175,11 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
             Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
                 failure = Failure::Broken;
             }
-            Ok(Ok(bytes)) => return verified(&head.headers, bytes, reference).map_err(Negative::Failed),
+            Ok(Ok(bytes)) => {
+                let document = coding::decoded(&head.headers, bytes, limit_bytes);
+                let verified = document.and_then(|document| verified(&head.headers, document, reference));
+                return verified.map_err(Negative::Failed);
+            }
             Ok(Err(BodyError::TooLarge { .. })) => return Err(Negative::Failed(Failure::TooLarge)),
             Ok(Err(_)) => failure = Failure::Broken,
             Err(_) => failure = Failure::TimedOut,
@@ -185,8 +193,7 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
 fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
     let media_type = media::of_manifest(&bytes);
     let payload = media_type.filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));
-    let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
-    let digest = match (reference, named) {
+    let digest = match (reference, named(headers)) {
         (Reference::Digest(asked), _) => asked.clone(),
         (Reference::Tag(_), Some(named)) => named,
         (Reference::Tag(_), None) => Digest::sha256(payload.as_deref().unwrap_or(&bytes)),
@@ -197,6 +204,13 @@ fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<
     }
     let media_type = media_type.ok_or(Failure::NoManifest)?;
     Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes), budget: budget_in(headers) })
+}
+
+/// The digest that the registry gives, if it can be held against bytes: of any other nobody could say whether it is theirs,
+/// and we would vouch for it (P-85, P-90).
+fn named(headers: &HeaderMap) -> Option<Digest> {
+    let named = headers.get(DOCKER_CONTENT_DIGEST).and_then(|value| Digest::parse(value.to_str().ok()?).ok());
+    named.filter(Digest::is_computable)
 }
 
 fn budget_in(headers: &HeaderMap) -> HeaderMap {

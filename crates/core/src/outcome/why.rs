@@ -125,7 +125,7 @@ reasons! {
     UpstreamError = "upstream error", [Failed, Stale], "5xx.";
     Broke = "upstream connection broke", [Failed, Stale], "The connection broke.";
     Busy = "max_connections in use", [Failed, Stale], "`max_connections` of the upstream are in use.";
-    Coded = "upstream sent coded bytes", [Failed], "It compresses although asked not to.";
+    Coded = "upstream sent coded bytes", [Failed], "It compresses although asked not to, and we do not decode it.";
     DigestMismatch = "digest mismatch", [Failed], "The bytes do not have their digest.";
     NoManifest = "no manifest", [Failed], "What it sent is no manifest.";
     RedirectRefused = "redirect refused", [Failed], "It redirects where we do not go; the log says where.";

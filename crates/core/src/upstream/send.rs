@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use url::Url;
 
@@ -14,6 +14,7 @@ use super::memory::Health;
 use super::reply::{Failure, Reply, UpstreamText};
 use super::{Address, Upstream};
 use crate::body::{Body, Observe};
+use crate::coding;
 use crate::platform::{Clock, Outgoing, Purpose, Reach, TransportError, within};
 use crate::range::ContentRange;
 use crate::secret::SafeUrl;
@@ -50,7 +51,7 @@ impl Upstream {
         purpose: Purpose,
     ) -> Result<Response<Body>, SendError> {
         let uri = url.parse::<http::Uri>().map_err(|_| SendError::Nonsense("address"))?;
-        // Never decoded on the way, so never coded (P-93).
+        // A blob is never decoded on the way, so it must not be coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
         let patience = Patience::with(&method, &body);
@@ -75,13 +76,13 @@ impl Upstream {
         let status = response.as_ref().ok().map(Response::status);
         crate::telemetry::upstream_answered(self.label(), now.since(started), status);
         let response = response?;
-        let coding = response.headers().get(CONTENT_ENCODING);
-        if response.status().is_success()
-            && coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        {
-            return Err(SendError::Coded);
+        match purpose {
+            Purpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
+                Err(SendError::Coded)
+            }
+            // Whoever reads a document decodes it, or refuses it.
+            Purpose::Api | Purpose::Blob => Ok(response),
         }
-        Ok(response)
     }
 
     /// The answer, if it begins before the deadline.

@@ -6,6 +6,7 @@ mod blob;
 mod budget;
 mod cache;
 mod clock;
+mod coded;
 mod evidence;
 mod explain;
 mod failures;

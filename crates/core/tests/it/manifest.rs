@@ -142,11 +142,20 @@ async fn a_schema_1_manifest_passes_with_the_digest_of_its_payload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_coded_manifest_is_a_failure() {
-    let (lab, _, _) = Fixture::stocked("");
-    let change = |answer: &mut Answer| *answer = answer.clone().header("content-encoding", "gzip");
-    lab.net.fault("GET", "/manifests/", 9, Fault::change(change));
-    assert!(lab.get("/v2/a/b/manifests/v1").await.is(504, "UNAVAILABLE"));
+async fn a_tag_is_not_vouched_for_by_a_digest_that_nobody_here_can_compute() {
+    for lab in [Fixture::new(""), Fixture::caching("")] {
+        let digest = lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
+        let change = |answer: &mut Answer| {
+            let foreign = format!("blake3:{}", "0".repeat(64));
+            answer.headers.insert("docker-content-digest", foreign.parse().expect("a header's value"));
+        };
+        lab.net.fault("*", "/manifests/", 9, Fault::change(change));
+        for call in [lab.head("/v2/a/b/manifests/v1"), lab.get("/v2/a/b/manifests/v1")] {
+            let seen = call.await;
+            assert_eq!((seen.status.as_u16(), seen.header("docker-content-digest")), (200, &*digest));
+            assert_eq!(seen.header("etag"), format!("\"{digest}\""));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,111 @@
+//! Content codings of documents: we ask for none, and some registries code all the same (P-93). Only what is small, held
+//! whole and verified is decoded: a manifest, a list. A blob never is.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+
+use crate::upstream::Failure;
+
+/// The first bytes of everything that gzip has coded (RFC 1952 section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Whether these headers belong to coded bytes.
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The document itself, of at most `limit_bytes`, from the bytes that came with these headers.
+///
+/// # Errors
+///
+/// [`Failure::Coded`]: a coding other than gzip, or several. [`Failure::TooLarge`]: more than the limit once it is
+/// decoded. [`Failure::Nonsense`]: not what its coding says, or cut short.
+pub(crate) fn decoded(headers: &HeaderMap, bytes: Bytes, limit_bytes: u64) -> Result<Bytes, Failure> {
+    if !is_coded(headers) {
+        return Ok(bytes);
+    }
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    let (Some(coding), None) = (codings.next(), codings.next()) else { return Err(Failure::Coded) };
+    if !(coding.as_bytes().eq_ignore_ascii_case(b"gzip") || coding.as_bytes().eq_ignore_ascii_case(b"x-gzip")) {
+        return Err(Failure::Coded);
+    }
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        // Some platforms decode on the way and leave the header as it was. No document begins like gzip.
+        return Ok(bytes);
+    }
+    let mut document = Vec::new();
+    // One byte more tells what is too large from what just fits.
+    let mut decoder = MultiGzDecoder::new(&*bytes).take(limit_bytes.saturating_add(1));
+    decoder.read_to_end(&mut document).map_err(|_| Failure::Nonsense("gzip coding"))?;
+    if document.len() as u64 > limit_bytes {
+        return Err(Failure::TooLarge);
+    }
+    Ok(document.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decode(codings: &[&'static str], bytes: Vec<u8>, limit: u64) -> Result<Bytes, Failure> {
+        let mut headers = HeaderMap::new();
+        for coding in codings {
+            headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        decoded(&headers, bytes.into(), limit)
+    }
+
+    #[test]
+    fn gzip_is_decoded_and_what_is_not_coded_stays() {
+        for coding in ["gzip", "GZIP", "x-gzip"] {
+            assert_eq!(decode(&[coding], gzip(b"{}"), 2).unwrap(), "{}");
+        }
+        for codings in [&[][..], &["identity"], &["Identity"]] {
+            assert_eq!(decode(codings, gzip(b"{}"), 0).unwrap(), gzip(b"{}"), "the bytes are what was asked for");
+        }
+        assert_eq!(decode(&["gzip"], b"{}".to_vec(), 2).unwrap(), "{}", "decoded on the way");
+        let members = [gzip(b"{\"a\":"), gzip(b"1}")].concat();
+        assert_eq!(decode(&["gzip"], members, 7).unwrap(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn no_more_is_decoded_than_the_limit() {
+        let bomb = gzip(&vec![b' '; 64 << 20]);
+        assert!(bomb.len() < 70_000);
+        assert_eq!(decode(&["gzip"], bomb, 4 << 20), Err(Failure::TooLarge));
+        assert_eq!(decode(&["gzip"], gzip(b"123"), 2), Err(Failure::TooLarge));
+        assert_eq!(decode(&["gzip"], gzip(b"123"), 3).unwrap(), "123");
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_a_failure() {
+        for codings in [&["br"][..], &["zstd"], &["deflate"], &["gzip, gzip"], &["gzip", "gzip"], &[""]] {
+            assert_eq!(decode(codings, gzip(b"{}"), 99), Err(Failure::Coded), "{codings:?}");
+        }
+        let whole = gzip(b"{\"schemaVersion\":2}");
+        for end in [2, 9, 15, whole.len() - 1] {
+            let cut = whole[..end].to_vec();
+            assert_eq!(decode(&["gzip"], cut, 99), Err(Failure::Nonsense("gzip coding")), "{end}");
+        }
+        let mut wrong = whole;
+        let crc = wrong.len() - 6;
+        wrong[crc] ^= 1;
+        assert_eq!(decode(&["gzip"], wrong, 99), Err(Failure::Nonsense("gzip coding")));
+    }
+}
