@@ -16,7 +16,7 @@ use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::Redirects;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Absence, Error};
 use crate::headers::{self, describe_blob, describe_content};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Purpose;
@@ -132,7 +132,7 @@ async fn accept(
 
 /// What a 404 means here: the blob is unknown, or the whole repository (P-22).
 fn blob_unknown(text: UpstreamText) -> Error {
-    if text.code() == Some("NAME_UNKNOWN") { Error::NotFound(text) } else { Error::BlobUnknown }
+    if text.code() == Some("NAME_UNKNOWN") { Error::NotFound(text) } else { Error::BlobUnknown(Absence::Upstream) }
 }
 
 /// What an upstream's answer says of its body.
@@ -376,5 +376,5 @@ fn sealed_target(visit: &Visit<'_>) -> Result<Option<Link>, Error> {
     let now = visit.platform.clock.unix_seconds();
     let target = target.filter(|target| target.upstream == visit.upstream.name() && now < target.expires);
     let link = target.and_then(|target| Link::parse(&target.url).ok());
-    link.map(Some).ok_or(Error::BlobUnknown)
+    link.map(Some).ok_or(Error::BlobUnknown(Absence::Link))
 }

@@ -3,14 +3,14 @@
 //! `Display` is what a client may read; the source is what the log gets. Upstream *answers* are values
 //! ([`crate::upstream::Reply`]); they become errors only where nothing else can be made of them.
 
+mod answer;
+mod causes;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use serde_json::json;
+use http::StatusCode;
 
-use crate::body::Body;
+pub use self::causes::{Absence, Challenge, NotStale, Obstacle};
 use crate::digest::InvalidDigest;
 use crate::guard::Exhausted;
 use crate::name::{InvalidName, InvalidReference};
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("incorrect user name or password")]
     WrongLogin,
     /// At the token endpoint: the upstream cannot say now whether the login is right (P-44).
-    #[error("the registry could not be asked whether the login is right")]
+    #[error("the registry could not say whether the login is right: {failure}")]
     LoginUnknown {
         /// What kept it from saying.
         #[source]
@@ -80,15 +80,18 @@ pub enum Error {
     /// The upstream says no.
     #[error("the registry refuses access")]
     Refused(UpstreamText),
-    /// The upstream does not have the manifest.
-    #[error("manifest unknown")]
-    ManifestUnknown,
-    /// The upstream does not have the blob.
-    #[error("blob unknown")]
-    BlobUnknown,
+    /// There is no such manifest.
+    #[error("manifest unknown: {0}")]
+    ManifestUnknown(Absence),
+    /// There is no such blob.
+    #[error("blob unknown: {0}")]
+    BlobUnknown(Absence),
     /// The upstream does not have the repository, or not this part of its API.
     #[error("not found")]
     NotFound(UpstreamText),
+    /// Something else that is not here, where nobody is asked (`cache.offline`).
+    #[error("not found: {}", Absence::Offline)]
+    Offline,
     /// Pushing is off for this upstream, or this addressing cannot push.
     #[error("pushing through this proxy is not enabled for this registry")]
     PushDisabled,
@@ -168,55 +171,17 @@ pub enum Error {
         obstacle: Obstacle,
     },
     /// The upstream could not answer.
-    #[error("the registry could not be asked")]
+    #[error("the registry gave no usable answer: {0}")]
     Upstream(#[source] Failure),
-}
-
-/// Why a blob goes to the client by no link, and what helps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
-    /// There is no store, or one that gives no links.
-    #[error("set cache.store to an object store whose links clients can follow")]
-    NoStore,
-    /// The configuration wants none.
-    #[error("set delivery.links to auto")]
-    LinksOff,
-    /// It is longer than what the platform lets through.
-    #[error(
-        "a link takes {bytes} bytes, and headers may take {limit_bytes}; links signed with keys of their own are \
-         shorter than those with lent ones"
-    )]
-    LinkTooLong {
-        /// Of the header, in bytes.
-        bytes: usize,
-        /// Of all headers, in bytes.
-        limit_bytes: usize,
+    /// The same, and the tag that is here may not be served in its place (P-87).
+    #[error("{error}; the tag is here and is not served stale: {why}")]
+    NotStale {
+        /// What the upstream did instead.
+        error: Box<Error>,
+        /// Why not.
+        #[source]
+        why: NotStale,
     },
-    /// Clients keep their login for the same host and what lies below it, and stores refuse a link that comes with one.
-    #[error("the link's host is this proxy's or lies below it; give the store a host of its own")]
-    LinkBelowUs,
-}
-
-/// The one challenge of a 401 (P-28 … P-37).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
-    /// Absolute address of our token endpoint.
-    pub realm: String,
-    /// Constant per host.
-    pub service: String,
-    /// Scope in the client's own name space; none on the ping.
-    pub scope: Option<String>,
-    /// Why the token presented is not enough.
-    pub error: Option<&'static str>,
-}
-
-impl Challenge {
-    fn to_header(&self) -> HeaderValue {
-        let scope = self.scope.as_ref().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
-        let error = self.error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
-        let text = format!("Bearer realm=\"{}\",service=\"{}\"{scope}{error}", self.realm, self.service);
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
-    }
 }
 
 impl From<InvalidReference> for Error {
@@ -254,11 +219,10 @@ impl Error {
             Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::UnreadableForm)),
             Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused(Why::UnsupportedGrant)),
             Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RefusedUpstream)),
-            Self::ManifestUnknown => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(Why::UnknownUpstream)),
-            Self::BlobUnknown => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused(Why::UnknownUpstream)),
-            Self::NotFound(text) => {
-                (StatusCode::NOT_FOUND, text.code().unwrap_or("NOT_FOUND"), refused(Why::UnknownUpstream))
-            }
+            Self::ManifestUnknown(absence) => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(absence.why())),
+            Self::BlobUnknown(absence) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused(absence.why())),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Why::NotFound)),
+            Self::Offline => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Why::AbsentOffline)),
             Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::PushOff)),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::MethodNotAllowed))
@@ -279,9 +243,7 @@ impl Error {
             }
             Self::Closed => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::Closed)),
             Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::Limited)),
-            Self::Declined(status, text) => {
-                (*status, text.code().unwrap_or("UNSUPPORTED"), refused(Why::Declined))
-            }
+            Self::Declined(status, _) => (*status, "UNSUPPORTED", refused(Why::Declined)),
             Self::NotYet { is_for_docker: true } => {
                 (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::NotYet))
             }
@@ -296,71 +258,15 @@ impl Error {
             Self::Upstream(failure) | Self::LoginUnknown { failure, .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why()))
             }
-        }
-    }
-
-    /// What the upstream itself said, for the `detail` of the answer.
-    fn detail(&self) -> Option<&str> {
-        match self {
-            Self::Refused(text) | Self::NotFound(text) | Self::Declined(_, text) => text.message(),
-            _ => None,
+            Self::NotStale { error, why } => {
+                let (status, code, _) = error.meaning();
+                (status, code, failed(why.why()))
+            }
         }
     }
 
     /// What is said of it in header, log and metrics.
     pub fn outcome(&self) -> Outcome {
         self.meaning().2
-    }
-
-    /// The answer: JSON in the shape of the distribution spec, never empty, never stored (P-21, P-26).
-    pub fn to_response(&self) -> Response<Body> {
-        let (status, code, _) = self.meaning();
-        let mut error = json!({ "code": code, "message": self.to_string() });
-        if let (Some(detail), Some(object)) = (self.detail(), error.as_object_mut()) {
-            object.insert("detail".to_owned(), json!(detail));
-        }
-        let body = Bytes::from(json!({ "errors": [error] }).to_string());
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.add_headers(headers);
-        response
-    }
-
-    fn add_headers(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::Unauthorized(challenge) => {
-                headers.insert(WWW_AUTHENTICATE, challenge.to_header());
-            }
-            Self::Limited { retry_after } | Self::LoginUnknown { retry_after, .. } => {
-                // Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
-                let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
-                headers.insert(
-                    RETRY_AFTER,
-                    HeaderValue::try_from(format!("{seconds:.0}")).unwrap_or(HeaderValue::from_static("1")),
-                );
-            }
-            // The truth, however long: who comes back earlier costs, and gets nothing (P-120).
-            Self::Exhausted(exhausted) => {
-                headers.insert(RETRY_AFTER, exhausted.retry_after().as_secs().into());
-            }
-            Self::Closed => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("3600"));
-            }
-            Self::Overloaded | Self::NotYet { .. } => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Self::RangeNotSatisfiable { total } => {
-                headers.extend(
-                    HeaderValue::try_from(format!("bytes */{total}")).ok().map(|value| (CONTENT_RANGE, value)),
-                );
-            }
-            Self::PushDisabled | Self::MethodNotAllowed => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            }
-            _ => {}
-        }
     }
 }

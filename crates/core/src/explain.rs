@@ -88,7 +88,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         Plan::Hit(why) => ("hit", why.as_str().to_owned()),
         Plan::Ask => ("revalidate", why_asked(&visit, cache, reference).to_owned()),
         Plan::Fetch(why) => ("fill", why.as_str().to_owned()),
-        Plan::Missing(why) => ("refuse", why.to_owned()),
+        Plan::Missing(absence) => ("refuse", absence.why().as_str().to_owned()),
     };
     if let Reference::Tag(tag) = reference {
         explanation.tag = Some(tag_state(&visit, cache, tag.as_str(), &known).await);
@@ -106,7 +106,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
 }
 
 fn refuse(mut explanation: Explanation, error: &Error, advice: Option<String>) -> Explanation {
-    let status = error.to_response().status().as_u16();
+    let status = error.to_response("").status().as_u16();
     explanation.pull = Pull { does: "refuse", why: format!("{error} ({status})"), advice };
     explanation
 }
@@ -181,6 +181,10 @@ async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Kno
     let now = visit.platform.clock.unix_seconds();
     let pointer = known.pointer.as_ref();
     let stale = cache.config().stale_if_error.0.as_secs();
+    let would_be_stale = match (pointer, &known.manifest) {
+        (Some(pointer), Some(manifest)) => Some(manifest::may_be_stale(visit, cache, pointer, manifest).await),
+        _ => None,
+    };
     TagState {
         rule: named.map_or_else(|| "cache.tag_ttl".to_owned(), |rule| format!("cache.tags: {}", rule.pattern)),
         revalidate: rule.to_string(),
@@ -192,10 +196,8 @@ async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Kno
         stale_seconds: pointer
             .filter(|pointer| pointer.may_be_stale(stale, now))
             .map(|pointer| pointer.confirmed.saturating_add(stale).saturating_sub(now)),
-        would_be_stale: match (pointer, &known.manifest) {
-            (Some(pointer), Some(manifest)) => manifest::may_be_stale(visit, cache, pointer, manifest).await,
-            _ => false,
-        },
+        would_be_stale: matches!(would_be_stale, Some(Ok(()))),
+        not_stale: would_be_stale.and_then(Result::err).map(|why| why.to_string()),
     }
 }
 

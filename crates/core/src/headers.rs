@@ -22,7 +22,7 @@ pub const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 pub const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// `OCI-Subject`: without it clients write fallback tags (P-135).
 pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
-/// `OCI-Tag`
+/// `OCI-Tag`: one line for each tag that a push by digest has set.
 pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// `OCI-Chunk-Min-Length`
 pub const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
@@ -56,10 +56,18 @@ pub fn has_passed(incoming: &HeaderMap, name: &str) -> bool {
     all.any(|value| value.split(',').any(|part| part.trim() == name))
 }
 
-/// Copies the named headers.
+/// Copies the named headers, of each its first line: for fields that have one value. Two would contradict each other
+/// (RFC 9110 section 5.3).
 pub fn copy(from: &HeaderMap, into: &mut HeaderMap, names: &[HeaderName]) {
     for name in names {
         into.extend(from.get(name).map(|value| (name.clone(), value.clone())));
+    }
+}
+
+/// Copies every line of the named headers: for fields that are lists.
+pub fn copy_lists(from: &HeaderMap, into: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        into.extend(from.get_all(name).iter().map(|value| (name.clone(), value.clone())));
     }
 }
 
@@ -122,6 +130,20 @@ mod tests {
         assert_eq!(chained, "1.1 registry-proxy-aa, 1.1 registry-proxy-bb");
         headers.insert(VIA, chained);
         assert!(has_passed(&headers, "1.1 registry-proxy-aa") && has_passed(&headers, "1.1 registry-proxy-bb"));
+    }
+
+    #[test]
+    fn a_list_is_copied_with_all_its_lines_and_a_single_value_with_its_first() {
+        let mut from = HeaderMap::new();
+        for (name, value) in [(OCI_TAG, "v1"), (CONTENT_TYPE, "a/b"), (OCI_TAG, "v2"), (CONTENT_TYPE, "c/d")] {
+            from.append(name, HeaderValue::from_static(value));
+        }
+        let mut into = HeaderMap::new();
+        copy_lists(&from, &mut into, &[OCI_TAG, OCI_FILTERS_APPLIED]);
+        copy(&from, &mut into, &[CONTENT_TYPE]);
+        assert_eq!(into.get_all(OCI_TAG).iter().collect::<Vec<_>>(), ["v1", "v2"]);
+        assert_eq!(into.get_all(CONTENT_TYPE).iter().collect::<Vec<_>>(), ["a/b"]);
+        assert_eq!(into.len(), 3);
     }
 
     #[test]

@@ -116,7 +116,7 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
         return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, Why::ListFresh)));
     }
     if visit.is_offline() {
-        return Err(Error::NotFound(UpstreamText::default()));
+        return Err(Error::Offline);
     }
     match ask(visit, list, endpoint, query).await {
         Ok((headers, body)) => {
@@ -174,7 +174,7 @@ fn respond(
     headers.insert(CONTENT_TYPE, media_type);
     headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform"));
-    headers::copy(upstream, headers, &[OCI_FILTERS_APPLIED]);
+    headers::copy_lists(upstream, headers, &[OCI_FILTERS_APPLIED]);
     let next = upstream.get_all(LINK).iter().find_map(|value| next_query(value.to_str().ok()?));
     if let Some(query) = next {
         let query = next_page(visit, endpoint, query);

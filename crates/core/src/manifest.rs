@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::body::{Body, BodyError};
 use crate::coding;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Absence, Error};
 use crate::evidence::Claim;
 use crate::flight::Flights;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
@@ -136,10 +136,10 @@ fn ask_for(visit: &Visit<'_>, method: Method, reference: &Reference, accept: &He
 fn error_of(negative: Negative, reference: &Reference) -> Error {
     let missing = |text: UpstreamText| match text.code() {
         Some("NAME_UNKNOWN") => Error::NotFound(text),
-        _ => Error::ManifestUnknown,
+        _ => Error::ManifestUnknown(Absence::Upstream),
     };
     match negative.into_error(missing) {
-        Error::Refused(_) if reference.is_attachment() => Error::ManifestUnknown,
+        Error::Refused(_) if reference.is_attachment() => Error::ManifestUnknown(Absence::Upstream),
         error => error,
     }
 }

@@ -227,7 +227,8 @@ fn respond(visit: &Visit<'_>, written: Written) -> Result<Answer, Error> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers::copy(&said, headers, &SAID_OF_UPLOADS);
-    headers::copy(&said, headers, &[DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG]);
+    headers::copy(&said, headers, &[DOCKER_CONTENT_DIGEST, OCI_SUBJECT]);
+    headers::copy_lists(&said, headers, &[OCI_TAG]);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status != StatusCode::NO_CONTENT {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -241,7 +242,7 @@ fn respond(visit: &Visit<'_>, written: Written) -> Result<Answer, Error> {
 
 /// A refusal, with what the registry says of where the upload goes on (P-137).
 fn refuse(visit: &Visit<'_>, error: &Error, said: &HeaderMap, asked: Option<&Url>) -> Answer {
-    let mut response = error.to_response();
+    let mut response = error.to_response(visit.upstream.name());
     if matches!(visit.place.endpoint, Endpoint::Uploads | Endpoint::Upload) {
         let headers = response.headers_mut();
         headers::copy(said, headers, &SAID_OF_UPLOADS);

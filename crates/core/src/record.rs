@@ -119,7 +119,7 @@ impl Record {
             Ok(answer) => (answer.response, answer.outcome),
             Err(error) => {
                 self.subject.error = std::error::Error::source(&error).map(ToString::to_string);
-                (error.to_response(), error.outcome())
+                (error.to_response(&self.subject.upstream), error.outcome())
             }
         };
         (self.status, self.outcome) = (response.status(), outcome);

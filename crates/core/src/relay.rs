@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::{ContentRange, RangeSpec};
-use crate::upstream::{Ask, Failure, Link, Reply, Upstream};
+use crate::upstream::{Ask, Failure, Kind, Link, Reply, Upstream};
 
 /// Tries to go on without a single byte in between. Any progress starts the count anew.
 const MAX_TRIES: u32 = 4;
@@ -141,15 +141,18 @@ impl Relay {
             self.state = State::Over;
             return Err(BodyError::Short { missing_bytes });
         }
-        tracing::info!(
-            upstream = self.source.upstream.name(),
-            endpoint = self.source.ask.endpoint,
-            at_bytes = self.position,
-            missing_bytes,
-            why,
-            try_number = self.tries,
-            "the upstream's body broke; going on where it stopped"
-        );
+        if let Some(repeated) = self.source.upstream.report(Kind::Body) {
+            tracing::info!(
+                upstream = self.source.upstream.name(),
+                endpoint = self.source.ask.endpoint,
+                at_bytes = self.position,
+                missing_bytes,
+                why,
+                try_number = self.tries,
+                repeated,
+                "the upstream's body broke; going on where it stopped"
+            );
+        }
         // Waiting, however short, also lets the server send what it has (P-116).
         self.state = State::Waiting(self.source.clock.sleep(wait));
         Ok(())
@@ -285,7 +288,7 @@ impl Source {
         ask.is_continuation = true;
         ask.headers.insert(RANGE, spec.to_header());
         let mut reply = self.read(&ask).await;
-        if matches!(reply, Reply::Failed(Failure::Resting)) {
+        if matches!(reply, Reply::Failed(Failure::Resting(_))) {
             // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
             self.clock.sleep(self.down).await;
             reply = self.read(&ask).await;

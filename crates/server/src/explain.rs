@@ -125,7 +125,8 @@ fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
         (None, _) => "not while the upstream is away".to_owned(),
         (Some(seconds), true) => format!("for {} while the upstream is away", span(seconds)),
         (Some(seconds), false) => {
-            format!("for {} while the upstream is away, but not all of the image is here", span(seconds))
+            let why = tag.not_stale.as_deref().unwrap_or("its manifest is not here");
+            format!("for {} while the upstream is away, but {why}", span(seconds))
         }
     };
     vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", span(ago))), ("stale", stale)]

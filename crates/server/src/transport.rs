@@ -18,13 +18,13 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use registry_proxy_core::config::{ConfigError, Upstream};
-use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError};
+use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError, Unconnected};
 use registry_proxy_core::{Body, Config};
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::dial::{Dialer, InTime};
-use self::guard::{AddressRefused, Guard};
+use self::dial::{Dialer, InTime, NotInTime};
+use self::guard::{AddressRefused, Admits, NotResolved, check_literal};
 use crate::incoming;
 
 /// Idle connections are kept for less time than load balancers keep theirs.
@@ -62,7 +62,6 @@ struct Connections {
     public: Widths,
     /// Where its answers lead, and the configuration agrees.
     trusted: Widths,
-    guard: Guard,
     cap: Option<Cap>,
     patience: Duration,
 }
@@ -108,14 +107,11 @@ impl HyperTransport {
 impl Connections {
     fn new(upstream: &Upstream, config: &Config, cap: Option<Cap>) -> Result<Self, ConfigError> {
         let connect = config.timeouts.connect.0;
-        let guard = Guard::new(upstream);
         let places = cap.as_ref().map(|cap| Arc::clone(&cap.connections));
-        let own = (crate::tls::client(upstream, true)?, Dialer::new(upstream, None, places.clone(), connect)?);
-        let public = (
-            crate::tls::client(upstream, false)?,
-            Dialer::new(upstream, Some(guard.clone()), places.clone(), connect)?,
-        );
-        let trusted = (public.0.clone(), Dialer::new(upstream, None, places.clone(), connect)?);
+        let dialer = |admits| Dialer::new(upstream, admits, places.clone(), connect);
+        let own = (crate::tls::client(upstream, true)?, dialer(Admits::Everything)?);
+        let public = (crate::tls::client(upstream, false)?, dialer(Admits::PublicOnly)?);
+        let trusted = (public.0.clone(), dialer(Admits::Everything)?);
         // Where connections are counted none lies idle while another is waited for, and each carries one request.
         let idle = if cap.is_some() { 0 } else { POOL_PER_HOST };
         let client = |(tls, dialer): &(ClientConfig, Dialer), has_http2: bool, read_bytes: usize| -> HttpClient {
@@ -146,7 +142,6 @@ impl Connections {
             own: widths(&own),
             public: widths(&public),
             trusted: widths(&trusted),
-            guard,
             cap,
             patience: config.timeouts.first_byte.0,
         })
@@ -179,11 +174,11 @@ impl Connections {
 impl Transport for HyperTransport {
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
         let Outgoing { request, upstream, reach, purpose } = outgoing;
-        let unknown = || TransportError::Connect("no such upstream".into());
+        let unknown = || TransportError::Connect { why: Unconnected::Unknown, source: "no such upstream".into() };
         let worker = self.workers.get(crate::workers::current());
         let connections = worker.and_then(|worker| worker.get(upstream)).ok_or_else(unknown)?;
         if reach == Reach::Public {
-            connections.guard.check_literal(request.uri()).await.map_err(refused)?;
+            check_literal(request.uri()).map_err(refused)?;
         }
         let permit = connections.permit().await?;
         let request: Request<Body> = request;
@@ -202,18 +197,50 @@ impl Transport for HyperTransport {
 }
 
 fn classify(error: hyper_util::client::legacy::Error) -> TransportError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if let Some(guarded) = current.downcast_ref::<AddressRefused>() {
-            return refused(guarded.clone());
-        }
-        cause = current.source();
+    if let Some(guarded) = causes(&error).find_map(|cause| cause.downcast_ref::<AddressRefused>()) {
+        return refused(guarded.clone());
     }
     if error.is_connect() {
-        TransportError::Connect(Box::new(error))
+        TransportError::Connect { why: unconnected(&error), source: Box::new(error) }
     } else {
         TransportError::Broken(Box::new(error))
     }
+}
+
+/// An error, what caused it, and so on. An `io::Error` that wraps another stands for it and names that one's own cause:
+/// the one within is looked at too.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let current = next?;
+        let within = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match within {
+            Some(within) => Some(within as &(dyn Error + 'static)),
+            None => current.source(),
+        };
+        Some(current)
+    })
+}
+
+/// Why no connection came about: the first cause that says.
+fn unconnected(error: &(dyn Error + 'static)) -> Unconnected {
+    let why = causes(error).find_map(|cause| {
+        if cause.is::<NotResolved>() {
+            return Some(Unconnected::NotResolved);
+        }
+        if cause.is::<NotInTime>() {
+            return Some(Unconnected::TimedOut);
+        }
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
+            return Some(Unconnected::Certificate);
+        }
+        match cause.downcast_ref::<std::io::Error>()?.kind() {
+            std::io::ErrorKind::ConnectionRefused => Some(Unconnected::Refused),
+            std::io::ErrorKind::TimedOut => Some(Unconnected::TimedOut),
+            _ => None,
+        }
+    });
+    why.unwrap_or(Unconnected::Unknown)
 }
 
 fn refused(AddressRefused { host, address }: AddressRefused) -> TransportError {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use js_sys::Array;
 use js_sys::futures::JsFuture;
 use registry_proxy_core::Body;
-use registry_proxy_core::platform::{Outgoing, Transport, TransportError};
+use registry_proxy_core::platform::{Outgoing, Transport, TransportError, Unconnected};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -34,7 +34,12 @@ async fn send(outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
     let body = body::into_native(body);
     let sent = native::send(&head.uri.to_string(), &method, to_list(&head.headers), body, signal);
     let answered = JsFuture::from(sent).await;
-    let answered = answered.map_err(|error| TransportError::Connect(native::said(&error).into()))?;
+    // `fetch` does not say why.
+    let unconnected = |error: JsValue| TransportError::Connect {
+        why: Unconnected::Unknown,
+        source: native::said(&error).into(),
+    };
+    let answered = answered.map_err(unconnected)?;
     abort.disarm();
     let broken = |what: &'static str| TransportError::Broken(what.into());
     let answered: Array = answered.unchecked_into();

@@ -9,7 +9,7 @@ use super::{Window, answer, blob_unknown, length_of};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Absence, Error};
 use crate::evidence::MayServe;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Found, Part};
@@ -92,8 +92,11 @@ pub(super) async fn ask_length(
 
 /// Whether there is any use in asking the upstream.
 pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
-    if visit.is_offline() || visit.is_absent(cache, digest.as_str()) {
-        return Err(Error::BlobUnknown);
+    if visit.is_offline() {
+        return Err(Error::BlobUnknown(Absence::Offline));
+    }
+    if visit.is_absent(cache, digest.as_str()) {
+        return Err(Error::BlobUnknown(Absence::Remembered));
     }
     Ok(())
 }

@@ -110,6 +110,9 @@ pub struct TagState {
     pub stale_seconds: Option<u64>,
     /// Whether it would be: all of an image that it needs is here, too.
     pub would_be_stale: bool,
+    /// Why it would not be, where its manifest is here: what is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_stale: Option<String>,
 }
 
 /// A manifest, a configuration or a layer.

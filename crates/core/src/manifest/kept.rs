@@ -10,12 +10,12 @@ use super::plan::{Known, Plan, known};
 use super::{Manifest, error_of, fetch, find, look};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, NotStale};
 use crate::evidence::MayServe;
 use crate::name::Reference;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::within;
-use crate::upstream::{Failure, Identity, Negative, UpstreamText};
+use crate::upstream::{Failure, Identity, Negative};
 use crate::visit::Visit;
 
 /// A pull that would have counted, and did not.
@@ -38,16 +38,33 @@ pub(super) async fn find_kept(
     let found = match (known.plan, &known.manifest, reference) {
         (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Done::Hit, why))),
         // Not remembered anew: whoever asks all the time would never have it looked for again.
-        (Plan::Missing(_), ..) => return Err(error_of(Negative::Missing(UpstreamText::default()), reference)),
+        (Plan::Missing(absence), ..) => return Err(Error::ManifestUnknown(absence)),
         (_, kept, Reference::Digest(digest)) => {
-            by_digest(visit, cache, digest, kept.as_ref(), reference, accept).await
+            by_digest(visit, cache, digest, kept.as_ref(), reference, accept).await.map_err(Trouble::from)
         }
         (_, _, Reference::Tag(tag)) => by_tag(visit, cache, tag.as_str(), &known, reference, accept).await,
     };
-    found.map_err(|negative| {
+    found.map_err(|Trouble { negative, not_stale }| {
         visit.denied(cache, &negative, reference.as_str());
-        error_of(negative, reference)
+        let error = error_of(negative, reference);
+        match not_stale {
+            Some(why) => Error::NotStale { error: Box::new(error), why },
+            None => error,
+        }
     })
+}
+
+/// What there was instead of a manifest.
+struct Trouble {
+    negative: Negative,
+    /// Why what is here was not served in its place.
+    not_stale: Option<NotStale>,
+}
+
+impl From<Negative> for Trouble {
+    fn from(negative: Negative) -> Self {
+        Self { negative, not_stale: None }
+    }
 }
 
 async fn by_digest(
@@ -89,7 +106,7 @@ async fn by_tag(
     known: &Known,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Found, Negative> {
+) -> Result<Found, Trouble> {
     let tag = cache.tag(Key::tag(visit.upstream.name(), &visit.place.name, tag));
     let now = visit.platform.clock.unix_seconds();
     let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
@@ -118,17 +135,20 @@ async fn by_tag(
         Ok(found) => return Ok(found),
         Err(negative) => negative,
     };
+    let mut not_stale = None;
     if let Some((pointer, kept)) = kept
         && negative.allows_stale()
         && visit.may_have(cache, &pointer.digest).await
-        && may_be_stale(visit, cache, pointer, kept).await
     {
-        return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative))));
+        match may_be_stale(visit, cache, pointer, kept).await {
+            Ok(()) => return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative)))),
+            Err(why) => not_stale = Some(why),
+        }
     }
     if let Some(pointer) = &known.pointer {
         disown(visit, cache, &tag, pointer, &negative).await;
     }
-    Err(negative)
+    Err(Trouble { negative, not_stale })
 }
 
 /// What an upstream's no means for where a tag pointed: no outage that comes later brings that back.
@@ -242,16 +262,22 @@ fn question(tag: &Tag) -> Box<str> {
     format!("{} {}", tag.key, tag.generation).into()
 }
 
-/// Whether a tag may be served although its upstream has not confirmed it.
+/// Whether a tag may be served although its upstream has not confirmed it, or why not.
 pub(crate) async fn may_be_stale(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
     pointer: &Pointer,
     kept: &StoredManifest,
-) -> bool {
+) -> Result<(), NotStale> {
     let (limit, now) = (cache.config().stale_if_error.0.as_secs(), visit.platform.clock.unix_seconds());
+    if !pointer.may_be_stale(limit, now) {
+        return Err(NotStale::TooOld);
+    }
     // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
-    pointer.may_be_stale(limit, now) && has_blobs(visit, cache, kept).await
+    match missing(visit, cache, kept).await {
+        Some(digest) => Err(NotStale::Incomplete(digest)),
+        None => Ok(()),
+    }
 }
 
 /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
@@ -259,29 +285,31 @@ async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kep
     !visit.wants_it_new()
         && visit.may_have(cache, &pointer.digest).await
         && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
-        && may_be_stale(visit, cache, pointer, kept).await
+        && may_be_stale(visit, cache, pointer, kept).await.is_ok()
 }
 
-/// Whether this client can pull the image from here: its blobs, or those of one of its platforms.
-async fn has_blobs(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> bool {
+/// What this client could not pull of the image from here: one of its blobs; of an index, what is missing of the first
+/// of its platforms that is here at all, unless another one is whole.
+async fn missing(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
     let children = manifest.children();
     for blob in &children.blobs {
         if cache.blob_length(blob).await.is_none() || !visit.may_have(cache, blob).await {
-            return false;
+            return Some(blob.clone());
         }
     }
-    if children.manifests.is_empty() {
-        return true;
-    }
+    let (mut of_a_platform, mut platform) = (None, None);
     for digest in &children.manifests {
-        if let Some(child) = cache.manifest(digest).await
-            && visit.may_have(cache, digest).await
-            && Box::pin(has_blobs(visit, cache, &child)).await
-        {
-            return true;
+        match cache.manifest(digest).await {
+            Some(child) if visit.may_have(cache, digest).await => {
+                match Box::pin(missing(visit, cache, &child)).await {
+                    None => return None,
+                    found => of_a_platform = of_a_platform.or(found),
+                }
+            }
+            Some(_) | None => platform = platform.or_else(|| Some(digest.clone())),
         }
     }
-    false
+    of_a_platform.or(platform)
 }
 
 fn why_stale(negative: &Negative) -> Why {

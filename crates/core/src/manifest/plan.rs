@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::error::Absence;
 use crate::name::Reference;
 use crate::outcome::Why;
 use crate::visit::Visit;
@@ -17,7 +18,7 @@ pub(crate) enum Plan {
     /// It is fetched.
     Fetch(Why),
     /// It is not found, and nobody is asked.
-    Missing(&'static str),
+    Missing(Absence),
 }
 
 /// What is known of a manifest, and what follows.
@@ -33,14 +34,14 @@ pub(crate) struct Known {
 /// Looks.
 pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> Known {
     if visit.is_absent(cache, reference.as_str()) && !visit.wants_it_new() {
-        return Known { pointer: None, manifest: None, plan: Plan::Missing("not found a moment ago") };
+        return Known { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
     }
     match reference {
         Reference::Digest(digest) => {
             let manifest = cache.manifest(digest).await;
             let plan = match &manifest {
                 Some(_) if visit.may_have(cache, digest).await => Plan::Hit(Why::Digest),
-                _ if visit.is_offline() => Plan::Missing("offline"),
+                _ if visit.is_offline() => Plan::Missing(Absence::Offline),
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Why::DigestAbsent),
             };
@@ -64,7 +65,7 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
                         Freshness::Due => Plan::Ask,
                     }
                 }
-                _ if visit.is_offline() => Plan::Missing("offline"),
+                _ if visit.is_offline() => Plan::Missing(Absence::Offline),
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Why::TagAbsent),
             };

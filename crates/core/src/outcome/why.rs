@@ -99,7 +99,10 @@ reasons! {
     UnreadableForm = "unreadable form", [Refused], "The form for a token cannot be read.";
     UnsupportedGrant = "unsupported grant", [Refused], "A kind of token request that is not offered.";
     RefusedUpstream = "refused by the upstream", [Refused], "The upstream says 401 or 403.";
-    UnknownUpstream = "unknown upstream", [Refused], "The upstream does not have it; or nobody is asked, as it said so a moment ago or by `cache.offline`.";
+    NotFound = "not found at the upstream", [Refused], "The upstream says that it does not have it.";
+    NotFoundBefore = "not found a moment ago", [Refused], "The upstream said so within `cache.negative_ttl`, and is not asked again.";
+    AbsentOffline = "offline and not here", [Refused], "`cache.offline`: nobody is asked, and it is not here.";
+    UnknownLink = "unknown link", [Refused], "An address that we are said to have written into a redirect: it is not ours, or too old.";
     PushOff = "push is off", [Refused], "`push` is off for this upstream, or the address cannot push.";
     MethodNotAllowed = "method not allowed", [Refused], "The method means nothing here.";
     UnknownUpload = "unknown upload", [Refused], "An upload session that is not ours, of another repository, or too old.";
@@ -116,6 +119,8 @@ reasons! {
     Undeliverable = "too large for the platform", [Refused], "The platform does not carry an answer so large, and there is no link that the client could be sent to; the answer says why.";
     Loop = "loop", [Refused], "The request has passed through this proxy already.";
 
+    StaleIncomplete = "not stale: incomplete", [Failed], "The upstream gave no usable answer, and the tag is not served stale: of its image not all is here. The message says what is missing, and what is wrong with the upstream.";
+    StaleTooOld = "not stale: too old", [Failed], "The upstream gave no usable answer, and it confirmed the tag too long ago: `cache.stale_if_error`. The message says what is wrong with the upstream.";
     Limited = "limited by the upstream", [Failed], "The upstream answers 429, for every account of ours.";
     NotYet = "on its way into the store", [Failed], "The platform does not carry it, and it is not in our store yet: the next try goes on.";
     HeadTimeout = "timeouts.head passed", [Failed], "Our answer did not begin in time.";

@@ -45,9 +45,10 @@ pub struct Outgoing {
 pub enum Reach {
     /// An address from the configuration: anything.
     Configured,
-    /// A host that an upstream named: public addresses only, unless the upstream itself is at a private one.
+    /// A host that an upstream named: public addresses only.
     Public,
-    /// A host that an upstream named and the configuration trusts: anything.
+    /// A host that an upstream named and the configuration trusts, or any where it says that the upstream is private:
+    /// anything.
     Trusted,
 }
 
@@ -65,8 +66,13 @@ pub enum Purpose {
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// No connection: name resolution, TCP, TLS or an egress proxy failed.
-    #[error("cannot connect")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot connect: {why}")]
+    Connect {
+        /// In which way, as far as the platform knows.
+        why: Unconnected,
+        /// All that it says, for the log alone: addresses stand in it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The address is private and nothing allows it.
     #[error("{host} resolves to the private address {address}, which nothing in the configuration allows")]
     AddressRefused {
@@ -81,6 +87,26 @@ pub enum TransportError {
     /// The connection broke before a response came.
     #[error("the connection broke before a response came")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why there is no connection: what of it concerns whoever pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Unconnected {
+    /// The host's name has no address, or nobody could say.
+    #[error("its host name was not resolved")]
+    NotResolved,
+    /// Nobody listens there, or a firewall says so.
+    #[error("the connection was refused")]
+    Refused,
+    /// No connection came about within `timeouts.connect`.
+    #[error("the connection timed out")]
+    TimedOut,
+    /// TLS: we do not accept its certificate.
+    #[error("its certificate was not accepted")]
+    Certificate,
+    /// Anything else, or nothing is known.
+    #[error("no connection")]
+    Unknown,
 }
 
 /// A point in time on a clock that never goes back; only differences mean something.

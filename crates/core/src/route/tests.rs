@@ -45,7 +45,7 @@ fn show(routes: &Routes, host: &str, target: &str) -> String {
         Ok(Route::Ping(door)) => format!("ping {}", door.prefix),
         Ok(Route::Token(door)) => format!("token {}", door.prefix),
         Ok(other) => format!("{other:?}"),
-        Err(error) => error.to_response().status().as_u16().to_string(),
+        Err(error) => error.to_response("").status().as_u16().to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::body::{Pieces, Step};
 use crate::body::Body;
-use crate::platform::{Clock, Moment, Outgoing, Purpose, Reach, Transport, TransportError};
+use crate::platform::{Clock, Moment, Outgoing, Purpose, Reach, Transport, TransportError, Unconnected};
 use crate::upstream::is_private;
 
 /// No body of a test is larger.
@@ -138,8 +138,10 @@ impl<F: Fn(&Sent) -> Answer + Send + Sync> Server for F {
 /// What goes wrong.
 #[derive(Clone)]
 pub enum Fault {
-    /// No connection comes about.
+    /// No connection comes about: it is refused.
     Refuse,
+    /// No connection comes about, for this reason.
+    Unconnected(Unconnected),
     /// The connection breaks before an answer.
     Drop,
     /// No answer ever begins.
@@ -273,6 +275,10 @@ impl Network {
     }
 }
 
+fn unconnected(why: Unconnected) -> TransportError {
+    TransportError::Connect { why, source: "at 10.0.0.5:443".into() }
+}
+
 #[async_trait]
 impl Transport for Network {
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
@@ -295,13 +301,14 @@ impl Transport for Network {
         }
         let (server, fault) = self.take(&sent);
         match &fault {
-            Some(Fault::Refuse) => return Err(TransportError::Connect("connection refused".into())),
+            Some(Fault::Refuse) => return Err(unconnected(Unconnected::Refused)),
+            Some(Fault::Unconnected(why)) => return Err(unconnected(*why)),
             Some(Fault::Drop) => return Err(TransportError::Broken("connection reset".into())),
             Some(Fault::Silence) => std::future::pending().await,
             Some(Fault::Late(duration) | Fault::SayLate(duration, _)) => self.clock.sleep(*duration).await,
             _ => {}
         }
-        let Some(server) = server else { return Err(TransportError::Connect("no such host".into())) };
+        let Some(server) = server else { return Err(unconnected(Unconnected::NotResolved)) };
         let mut answer = server.answer(&sent);
         match &fault {
             Some(Fault::Say(other) | Fault::SayLate(_, other)) => answer = other.clone(),

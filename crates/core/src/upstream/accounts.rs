@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 
 use super::budget::{Budget, Payer, order};
-use super::memory::Limited;
+use super::limits::Limited;
 use super::{Actions, Address, Ask, Identity, Login, Upstream};
 use crate::evidence::Provenance;
 use crate::name::RepositoryName;
@@ -182,7 +182,7 @@ impl Upstream {
                 let who = payer(address, login.as_ref());
                 let limited =
                     Limited { address: address.index, credential: who.credential, purpose: Purpose::Api };
-                if !self.budgets.is_scarce(&who, now) && self.rate_limits.remaining(&limited, now).is_none() {
+                if !self.budgets.is_scarce(&who, now) && self.rate_limits.remaining(limited, name, now).is_none() {
                     return false;
                 }
             }

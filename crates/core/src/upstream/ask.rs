@@ -10,17 +10,16 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::follow;
+use super::limits::{Leave, Limited, Scope};
 use super::link::Link;
-use super::memory::Limited;
-use super::reply::{Failure, Reply, UpstreamText};
-use super::send::{Way, error_text};
+use super::reply::{Failure, Reply};
+use super::said::UpstreamText;
+use super::send::Way;
 use super::token::NoToken;
-use super::{Address, Ask, Login, Upstream};
+use super::{Address, Ask, Login, NO_ADDRESS, Upstream};
 use crate::body::Body;
 use crate::config::Redirects;
 
-/// A 429 that is over within this long is waited for (P-119).
-const SHORT_WAIT: Duration = Duration::from_secs(3);
 /// Sends to one address before we give up making its login work: without, with, with a new one, and once more
 /// after a change of realm.
 const MAX_SENDS: usize = 4;
@@ -124,11 +123,12 @@ impl Upstream {
 
     /// Asks address by address until one answers.
     async fn ask(&self, ask: &Ask, payload: Payload) -> Result<Answer<'_>, Reply> {
-        let is_read = matches!(ask.method, Method::GET | Method::HEAD);
         let mut payload = Some(payload);
-        let mut worst = Reply::Failed(Failure::Resting);
+        let mut worst = None;
         for address in &self.addresses {
             if !self.may_try(&address.health) {
+                // What another failed by just now says more.
+                worst = worst.or(Some(Reply::Failed(Self::resting(&address.health))));
                 continue;
             }
             // A stream can be sent once: after its first address there is no other.
@@ -146,7 +146,7 @@ impl Upstream {
             };
             let url = url_of(address, ask);
             let mut answer = self.ask_in_turn(address, ask, &url, this).await;
-            let may_repeat = is_read && !ask.is_continuation && self.addresses.len() == 1;
+            let may_repeat = is_read(ask) && !ask.is_continuation && self.addresses.len() == 1;
             if may_repeat && matches!(answer, Err(Reply::Failed(Failure::Broken))) {
                 // A connection that broke under a question says little: once more, on another, where there is no other
                 // address (P-122).
@@ -154,15 +154,15 @@ impl Upstream {
             }
             match answer {
                 Ok(answer) if answer.response.status().is_server_error() => {
-                    worst = Reply::Failed(Failure::Status(answer.response.status()));
+                    worst = Some(Reply::Failed(Failure::Status(answer.response.status())));
                 }
                 // Its token server is left alone: what failed before says more.
-                Err(Reply::Failed(Failure::Resting)) => {}
-                Err(reply @ (Reply::Failed(_) | Reply::Limited { .. })) => worst = reply,
+                Err(reply @ Reply::Failed(Failure::Resting(_))) => worst = worst.or(Some(reply)),
+                Err(reply @ (Reply::Failed(_) | Reply::Limited { .. })) => worst = Some(reply),
                 done => return done,
             }
         }
-        Err(worst)
+        Err(worst.unwrap_or(Reply::Failed(NO_ADDRESS)))
     }
 
     /// Asks where an upload session lives. Credentials go along only to the registry itself.
@@ -172,7 +172,7 @@ impl Upstream {
             return self.ask_in_turn(address, ask, url.as_str(), payload).await;
         }
         // Straight to a storage host (P-139).
-        let address = self.addresses.first().ok_or(Reply::Failed(Failure::Unreachable))?;
+        let address = self.addresses.first().ok_or(Reply::Failed(NO_ADDRESS))?;
         let reach = follow::admit(&self.policy(address), url.clone().into()).map_err(Reply::Failed)?.reach;
         let way = Way { health: &self.elsewhere.health(url), reach };
         let body = payload.into_body();
@@ -227,21 +227,22 @@ impl Upstream {
             credential: login.map_or([0; 16], |login| login.id),
             purpose: ask.purpose,
         };
-        if let Some(retry_after) = self.rate_limits.remaining(&who, self.platform.clock.now()) {
-            return Err(Reply::Limited { retry_after });
-        }
+        let may_wait = self.wait_for_leave(who, ask, may_wait).await?;
         if matches!(payload, Payload::Stream(_)) && address.challenge().is_none() {
             self.learn_challenge(address, ask, url, login).await?;
         }
         let mut payload = Some(payload);
         let mut fresh = false;
-        let mut has_waited = !may_wait;
+        let mut may_wait_for_limit = may_wait;
+        // Where there is another address it is asked instead.
+        let mut may_wait_for_server = is_read(ask) && self.addresses.len() == 1;
         for _ in 0..MAX_SENDS {
             let authorization =
                 self.authorization(address, ask, login, fresh).await.map_err(|none| match none {
                     NoToken::Refused(text) => Reply::Refused(text),
                     NoToken::Limited(retry_after) => {
-                        self.rate_limits.limited(who, self.platform.clock.now(), retry_after);
+                        // Said of the scope, which is the repository's.
+                        self.limited(who, ask, Scope::Repository, retry_after);
                         Reply::Limited { retry_after }
                     }
                     NoToken::Failed(failure) => Reply::Failed(failure),
@@ -277,7 +278,7 @@ impl Upstream {
                     let needs_login = login.is_none() && seen == Some(Challenge::Basic);
                     let hopeless = seen.is_none() || needs_login || (authorization.is_fresh && !changed);
                     if hopeless || !can_repeat {
-                        return Err(Reply::Refused(error_text(&*self.platform.clock, response).await));
+                        return Err(Reply::Refused(self.error_text(response).await));
                     }
                     fresh = authorization.header.is_some();
                 }
@@ -286,15 +287,24 @@ impl Upstream {
                 }
                 StatusCode::TOO_MANY_REQUESTS => {
                     let retry_after = self.retry_after(response.headers());
-                    if can_repeat && !has_waited && retry_after <= SHORT_WAIT {
-                        has_waited = true;
-                        self.platform.clock.sleep(retry_after).await;
+                    let scope = Scope::of(&address.host, ask.purpose, response.headers());
+                    // Known to all at once: whoever comes now waits as long.
+                    self.limited(who, ask, scope, retry_after);
+                    let wait = self.comes_back_soon(response.status(), response.headers());
+                    drop(response);
+                    match wait.filter(|_| can_repeat && may_wait_for_limit) {
+                        Some(wait) => self.platform.clock.sleep(wait).await,
+                        None => return Err(Reply::Limited { retry_after }),
+                    }
+                    may_wait_for_limit = false;
+                }
+                status => {
+                    if may_wait_for_server && let Some(wait) = self.comes_back_soon(status, response.headers()) {
+                        may_wait_for_server = false;
+                        drop(response);
+                        self.platform.clock.sleep(wait).await;
                         continue;
                     }
-                    self.rate_limits.limited(who, self.platform.clock.now(), retry_after);
-                    return Err(Reply::Limited { retry_after });
-                }
-                _ => {
                     return Ok(Answer {
                         response,
                         address,
@@ -305,6 +315,25 @@ impl Upstream {
             }
         }
         Err(Reply::Refused(UpstreamText::default()))
+    }
+
+    /// Waits until a limit is over that is over soon, if `may_wait`; whether there may be another wait then.
+    async fn wait_for_leave(&self, who: Limited, ask: &Ask, may_wait: bool) -> Result<bool, Reply> {
+        let leave = || self.rate_limits.leave(who, &ask.name, self.platform.clock.now());
+        match leave() {
+            Leave::Now => return Ok(may_wait),
+            Leave::Soon(wait) if may_wait => self.platform.clock.sleep(wait).await,
+            Leave::Soon(retry_after) | Leave::Later(retry_after) => return Err(Reply::Limited { retry_after }),
+        }
+        match leave() {
+            Leave::Now => Ok(false),
+            // Somebody has asked meanwhile, and was told to wait again.
+            Leave::Soon(retry_after) | Leave::Later(retry_after) => Err(Reply::Limited { retry_after }),
+        }
+    }
+
+    fn limited(&self, who: Limited, ask: &Ask, scope: Scope, retry_after: Duration) {
+        self.rate_limits.limited(who, &ask.name, scope, self.platform.clock.now(), retry_after);
     }
 
     /// A stream cannot be sent twice, so the challenge must be known before it.
@@ -336,6 +365,10 @@ impl Upstream {
         }
         Ok(())
     }
+}
+
+fn is_read(ask: &Ask) -> bool {
+    matches!(ask.method, Method::GET | Method::HEAD)
 }
 
 /// `base/v2/name/endpoint?query`

@@ -14,9 +14,12 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::follow;
-use super::reply::{Failure, UpstreamText};
+use super::memory::Health;
+use super::reply::{Failure, Trouble};
+use super::reports::Kind;
+use super::said::UpstreamText;
 use super::token::{NoToken, Token, TokenAnswer, TokenKey};
-use super::{Address, Ask, Login, Upstream, header_value, realm};
+use super::{Address, Ask, Login, NO_ADDRESS, Upstream, header_value, realm};
 use crate::body::Body;
 use crate::name::RepositoryName;
 use crate::platform::{Outgoing, Purpose, Reach, TransportError, within};
@@ -99,11 +102,14 @@ impl Upstream {
             return Ok((token, key, false));
         }
         if login.is_some() && !realm::is_trusted(registry, realm, &self.config.realms) {
-            tracing::error!(
-                upstream = self.name(),
-                realm = %SafeUrl(realm),
-                "the upstream names a token server that its password is not sent to; if it is right, add it to upstream.realms"
-            );
+            if let Some(repeated) = self.report(Kind::Realm) {
+                tracing::error!(
+                    upstream = self.name(),
+                    realm = %SafeUrl(realm),
+                    repeated,
+                    "the upstream names a token server that its password is not sent to; if it is right, add it to upstream.realms"
+                );
+            }
             return Err(NoToken::Failed(Failure::RealmNotTrusted));
         }
         let token = self.tokens.fetch(&key, || self.fetch_token(realm, service, login, scope)).await?;
@@ -119,48 +125,26 @@ impl Upstream {
     ) -> Result<Token, NoToken> {
         let health = self.elsewhere.health(realm);
         if !self.may_try(&health) {
-            return Err(NoToken::Failed(Failure::Resting));
+            return Err(NoToken::Failed(Self::resting(&health)));
         }
-        let request = token_request(realm, service, login.map(|login| &login.basic), scope);
-        // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
-        let own = self.addresses.iter().find(|address| address.url.origin() == realm.origin());
-        let Some(address) = own.or(self.addresses.first()) else {
-            return Err(NoToken::Failed(Failure::Unreachable));
-        };
-        let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
-        let reach = match follow::reach(&self.policy(address), realm, own.is_some()) {
-            Reach::Public if is_named => Reach::Trusted,
-            other => other,
-        };
-        let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };
+        let request = || token_request(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
-        let answer = within(&*self.platform.clock, self.timeouts.first_byte.0, async {
-            let response = self.platform.transport.send(outgoing).await.map_err(|error| {
-                tracing::warn!(upstream = self.name(), realm = %SafeUrl(realm), error = %Chain(&error), "token server not reached");
-                failure_of(&error)
-            })?;
-            let (head, body) = response.into_parts();
-            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Broken)?;
-            Ok::<_, Failure>((head, body))
-        })
-        .await;
-        let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
-        match &answer {
-            Ok(Ok(_)) => health.answered(now),
-            Ok(Err(Failure::Unreachable)) => health.failed(now, rest),
-            Ok(Err(_)) => {}
-            Err(_) => health.timed_out(started, now, rest),
+        let mut answer = self.ask_token_server(realm, &health, request()).await;
+        if let Ok((head, _)) = &answer
+            && let Some(wait) = self.comes_back_soon(head.status, &head.headers)
+        {
+            self.platform.clock.sleep(wait).await;
+            answer = self.ask_token_server(realm, &health, request()).await;
         }
         let outcome = match answer {
-            Err(_) => Err(NoToken::Failed(Failure::TimedOut)),
-            Ok(Err(failure)) => Err(NoToken::Failed(failure)),
-            Ok(Ok((head, body))) => match head.status {
+            Err(failure) => Err(NoToken::Failed(failure)),
+            Ok((head, body)) => match head.status {
                 StatusCode::OK => serde_json::from_slice::<TokenAnswer>(&body)
                     .ok()
                     .and_then(|answer| answer.into_token(started))
                     .ok_or(NoToken::Failed(Failure::Nonsense("no token in the token server's answer"))),
                 StatusCode::TOO_MANY_REQUESTS => Err(NoToken::Limited(self.retry_after(&head.headers))),
-                status if status.is_client_error() => Err(NoToken::Refused(UpstreamText::parse(&body))),
+                status if status.is_client_error() => Err(NoToken::Refused(self.said(&body))),
                 status => Err(NoToken::Failed(Failure::Status(status))),
             },
         };
@@ -174,19 +158,61 @@ impl Upstream {
         outcome
     }
 
+    /// One request to a token server; its health is kept.
+    async fn ask_token_server(
+        &self,
+        realm: &Url,
+        health: &Health,
+        request: Request<Body>,
+    ) -> Result<(Pong, Bytes), Failure> {
+        // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
+        let own = self.addresses.iter().find(|address| address.url.origin() == realm.origin());
+        let Some(address) = own.or(self.addresses.first()) else {
+            return Err(NO_ADDRESS);
+        };
+        let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
+        let reach = match follow::reach(&self.policy(address), realm, own.is_some()) {
+            Reach::Public if is_named => Reach::Trusted,
+            other => other,
+        };
+        let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };
+        let started = self.platform.clock.now();
+        let answer = within(&*self.platform.clock, self.timeouts.first_byte.0, async {
+            let response = self.platform.transport.send(outgoing).await.map_err(|error| {
+                if let Some(repeated) = self.report(Kind::TokenServer) {
+                    let (name, error) = (self.name(), Chain(&error));
+                    tracing::warn!(upstream = name, realm = %SafeUrl(realm), %error, repeated, "token server not reached");
+                }
+                failure_of(&error)
+            })?;
+            let (head, body) = response.into_parts();
+            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Broken)?;
+            Ok::<_, Failure>((head, body))
+        })
+        .await;
+        let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
+        match &answer {
+            Ok(Ok(_)) => health.answered(now),
+            Ok(Err(Failure::Unreachable(why))) => health.failed(Trouble::Unconnected(*why), now, rest),
+            Ok(Err(_)) => {}
+            Err(_) => health.timed_out(started, now, rest),
+        }
+        answer.unwrap_or(Err(Failure::TimedOut))
+    }
+
     /// Whether the upstream accepts a client's login, for reading `repository` if one is named.
     pub async fn check_login(&self, login: &Arc<Login>, repository: Option<&RepositoryName>) -> LoginCheck {
         let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
-        let mut unknown = LoginCheck::Failed(Failure::Resting, DEFAULT_RETRY_AFTER);
+        let mut unknown = None;
         for address in &self.addresses {
             match self.check_login_at(address, login, &scope).await {
                 // It is left alone: what failed before says more.
-                LoginCheck::Failed(Failure::Resting, _) => {}
-                failed @ LoginCheck::Failed(..) => unknown = failed,
+                failed @ LoginCheck::Failed(Failure::Resting(_), _) => unknown = unknown.or(Some(failed)),
+                failed @ LoginCheck::Failed(..) => unknown = Some(failed),
                 known => return known,
             }
         }
-        unknown
+        unknown.unwrap_or(LoginCheck::Failed(NO_ADDRESS, DEFAULT_RETRY_AFTER))
     }
 
     async fn check_login_at(&self, address: &Address, login: &Arc<Login>, scope: &str) -> LoginCheck {
@@ -225,7 +251,7 @@ impl Upstream {
     /// Asks `/v2/` of an address that is not resting: a status that says something of a login, or why nothing is known.
     async fn knock(&self, address: &Address, basic: Option<&Basic>) -> Result<StatusCode, LoginCheck> {
         if !self.may_try(&address.health) {
-            return Err(LoginCheck::Failed(Failure::Resting, DEFAULT_RETRY_AFTER));
+            return Err(LoginCheck::Failed(Self::resting(&address.health), DEFAULT_RETRY_AFTER));
         }
         let pong = self.ping(address, basic).await;
         let pong = pong.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
@@ -326,7 +352,7 @@ fn sensitive(text: &str) -> HeaderValue {
 /// What a transport's error means to those who asked.
 pub(super) fn failure_of(error: &TransportError) -> Failure {
     match error {
-        TransportError::Connect(_) => Failure::Unreachable,
+        TransportError::Connect { why, .. } => Failure::Unreachable(*why),
         TransportError::AddressRefused { .. } => Failure::Redirect("to a private address"),
         TransportError::Busy => Failure::Busy,
         TransportError::Broken(_) => Failure::Broken,

@@ -1,15 +1,15 @@
-//! What is remembered after a failure, and for whom: an address that cannot be reached is left alone for seconds, and
-//! so is any other host that an answer led to; a 429 counts for the credential that got it. A 5xx is remembered by
-//! nobody.
+//! What is remembered after a failure of connecting: an address that cannot be reached is left alone for seconds, and so
+//! is any other host that an answer led to. A 5xx is remembered by nobody; a 429 by `limits`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use url::{Origin, Url};
 
-use crate::platform::{Moment, Purpose};
+use super::reply::Trouble;
+use crate::platform::{Moment, Unconnected};
 
 /// Whether an address answers. All in milliseconds on the clock.
 #[derive(Debug, Default)]
@@ -18,7 +18,19 @@ pub(super) struct Health {
     rests_until: AtomicU64,
     /// When it answered last.
     answered: AtomicU64,
+    /// By what it failed last: its place in `TROUBLES`.
+    trouble: AtomicU8,
 }
+
+/// All that an address can fail by.
+const TROUBLES: [Trouble; 6] = [
+    Trouble::Silence,
+    Trouble::Unconnected(Unconnected::NotResolved),
+    Trouble::Unconnected(Unconnected::Refused),
+    Trouble::Unconnected(Unconnected::TimedOut),
+    Trouble::Unconnected(Unconnected::Certificate),
+    Trouble::Unconnected(Unconnected::Unknown),
+];
 
 impl Health {
     /// Whether the address may be tried. When its rest is over one caller gets `true` and tries, while the others
@@ -36,8 +48,10 @@ impl Health {
         self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// It could not be reached: it is left alone for a while.
-    pub(super) fn failed(&self, now: Moment, rest: Duration) {
+    /// It failed by this: it is left alone for a while.
+    pub(super) fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
+        let at = TROUBLES.iter().position(|known| *known == trouble).unwrap_or_default();
+        self.trouble.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
         self.rests_until.store(millis(now.after(rest)).max(1), Ordering::Release);
     }
 
@@ -45,8 +59,13 @@ impl Health {
     /// address.
     pub(super) fn timed_out(&self, sent: Moment, now: Moment, rest: Duration) {
         if self.answered.load(Ordering::Acquire) <= millis(sent) {
-            self.failed(now, rest);
+            self.failed(Trouble::Silence, now, rest);
         }
+    }
+
+    /// By what it failed last.
+    pub(super) fn trouble(&self) -> Trouble {
+        TROUBLES.get(usize::from(self.trouble.load(Ordering::Acquire))).copied().unwrap_or_default()
     }
 
     /// It answered.
@@ -87,50 +106,15 @@ impl Elsewhere {
     }
 }
 
-fn millis(moment: Moment) -> u64 {
+pub(super) fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.0.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Who was limited, at which address, for what.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Limited {
-    /// Which address of the upstream.
-    pub address: usize,
-    /// Whose credential; all zero for none.
-    pub credential: [u8; 16],
-    /// Docker Hub limits manifests and not blobs.
-    pub purpose: Purpose,
-}
-
-/// Remembers 429s until they are over (P-119).
-pub(super) struct RateLimits(Cache<Limited, Moment>);
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self(Cache::new(1024))
-    }
-}
-
-impl RateLimits {
-    /// How long is still to wait; `None`: nothing stands against asking.
-    pub(super) fn remaining(&self, who: &Limited, now: Moment) -> Option<Duration> {
-        let until = self.0.get(who)?;
-        if until <= now {
-            self.0.remove(who);
-            return None;
-        }
-        Some(until.since(now))
-    }
-
-    /// A 429 came.
-    pub(super) fn limited(&self, who: Limited, now: Moment, retry_after: Duration) {
-        self.0.insert(who, now.after(retry_after));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const REFUSED: Trouble = Trouble::Unconnected(Unconnected::Refused);
 
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))
@@ -140,7 +124,7 @@ mod tests {
     fn an_address_rests_after_a_failure_and_then_one_caller_tries() {
         let (health, probe) = (Health::default(), Duration::from_secs(5));
         assert!(health.may_try(at(0), probe));
-        health.failed(at(0), Duration::from_secs(10));
+        health.failed(REFUSED, at(0), Duration::from_secs(10));
         assert!(!health.may_try(at(9), probe));
         assert!(health.is_resting(at(9)));
         assert!(health.may_try(at(10), probe), "the first after the rest tries");
@@ -160,23 +144,25 @@ mod tests {
     }
 
     #[test]
-    fn health_is_kept_for_each_origin() {
-        let elsewhere = Elsewhere::default();
-        let health = |url: &str| elsewhere.health(&Url::parse(url).unwrap());
-        health("https://cdn.example/a?b").failed(at(0), Duration::from_secs(10));
-        assert!(health("https://cdn.example:443/c").is_resting(at(1)));
-        assert!(!health("https://cdn.example:444/a").is_resting(at(1)));
-        assert!(!health("http://cdn.example/a").is_resting(at(1)));
+    fn what_an_address_failed_by_is_remembered() {
+        for trouble in TROUBLES {
+            let health = Health::default();
+            health.failed(trouble, at(0), Duration::from_secs(10));
+            assert_eq!(health.trouble(), trouble);
+        }
+        let health = Health::default();
+        health.failed(REFUSED, at(0), Duration::from_secs(10));
+        health.timed_out(at(11), at(21), Duration::from_secs(10));
+        assert_eq!(health.trouble(), Trouble::Silence, "the last");
     }
 
     #[test]
-    fn a_limit_counts_for_one_credential_until_it_is_over() {
-        let limits = RateLimits::default();
-        let who = Limited { address: 0, credential: [1; 16], purpose: Purpose::Api };
-        limits.limited(who, at(0), Duration::from_secs(3));
-        assert_eq!(limits.remaining(&who, at(1)), Some(Duration::from_secs(2)));
-        assert_eq!(limits.remaining(&Limited { credential: [2; 16], ..who }, at(1)), None);
-        assert_eq!(limits.remaining(&Limited { purpose: Purpose::Blob, ..who }, at(1)), None);
-        assert_eq!(limits.remaining(&who, at(3)), None);
+    fn health_is_kept_for_each_origin() {
+        let elsewhere = Elsewhere::default();
+        let health = |url: &str| elsewhere.health(&Url::parse(url).unwrap());
+        health("https://cdn.example/a?b").failed(REFUSED, at(0), Duration::from_secs(10));
+        assert!(health("https://cdn.example:443/c").is_resting(at(1)));
+        assert!(!health("https://cdn.example:444/a").is_resting(at(1)));
+        assert!(!health("http://cdn.example/a").is_resting(at(1)));
     }
 }

@@ -10,10 +10,13 @@ mod budget;
 pub mod catalogue;
 mod challenge;
 mod follow;
+mod limits;
 mod link;
 mod memory;
 mod realm;
 mod reply;
+mod reports;
+mod said;
 mod send;
 mod token;
 mod walk;
@@ -30,19 +33,26 @@ pub use self::ask::{Payload, Redirected, Written};
 pub use self::authorize::LoginCheck;
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
+use self::limits::RateLimits;
 pub use self::link::Link;
-use self::memory::{Elsewhere, Health, RateLimits};
+use self::memory::{Elsewhere, Health};
 pub use self::realm::is_private;
-pub use self::reply::{Failure, Negative, Reply, UpstreamText};
+pub use self::reply::{Failure, Negative, Reply, Trouble};
+pub(crate) use self::reports::Kind;
+use self::reports::Reports;
+pub use self::said::{SaidError, UpstreamText};
 pub use self::token::Tokens;
 use crate::config::{Config, Redirects, Timeouts};
 use crate::name::RepositoryName;
-use crate::platform::{Platform, Purpose};
+use crate::platform::{Platform, Purpose, Unconnected};
 use crate::seal::Sealer;
 use crate::secret::Basic;
 
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
+
+/// It has none; the configuration does not let that happen.
+const NO_ADDRESS: Failure = Failure::Unreachable(Unconnected::Unknown);
 
 /// A registry, as configured.
 pub struct Upstream {
@@ -59,6 +69,7 @@ pub struct Upstream {
     tokens: Arc<Tokens>,
     rate_limits: RateLimits,
     budgets: Budgets,
+    reports: Reports,
     sealer: Arc<Sealer>,
     platform: Platform,
     timeouts: Timeouts,
@@ -182,6 +193,7 @@ impl Upstream {
             tokens: Arc::clone(tokens),
             rate_limits: RateLimits::default(),
             budgets: Budgets::default(),
+            reports: Reports::default(),
             sealer: Arc::clone(sealer),
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
@@ -226,6 +238,20 @@ impl Upstream {
             .ranges
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
         taken.ok().map(|_| RangePermit(Arc::clone(self)))
+    }
+
+    /// Whether a failure of this kind is written to the log: with how many before it were not.
+    pub(crate) fn report(&self, kind: Kind) -> Option<u64> {
+        self.reports.note(kind, self.platform.clock.now())
+    }
+
+    /// What it said in the body of an error, without its addresses.
+    fn said(&self, body: &[u8]) -> UpstreamText {
+        let hosts = self
+            .addresses
+            .iter()
+            .flat_map(|address| [Some(address.host.as_str()), address.url.host_str()].into_iter().flatten());
+        UpstreamText::parse(body).without_hosts(hosts, self.name())
     }
 
     /// Where its storage is, with `REGISTRY_BACKEND`.

@@ -1,17 +1,16 @@
 //! What an upstream answered, as a value: so that no `?` can turn an outage into a missing image, nor a 429 into
 //! a 404.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
-use serde::Deserialize;
 
+use super::said::UpstreamText;
 use crate::body::Body;
 use crate::error::Error;
 use crate::outcome::Why;
-
-/// Longest text of an upstream that is repeated to a client.
-const MAX_MESSAGE_CHARS: usize = 500;
+use crate::platform::Unconnected;
 
 /// What an upstream answered.
 pub enum Reply {
@@ -37,18 +36,20 @@ pub enum Reply {
     Failed(Failure),
 }
 
-/// Why an upstream gave no usable answer. Cheap to clone: one failure may be the answer to many who wait.
-#[derive(Debug, Clone, thiserror::Error)]
+/// Why an upstream gave no usable answer, in words for whoever pulls: without any address, which may be an internal one.
+/// Cheap to clone: one failure may be the answer to many who wait.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// No connection to any of its addresses.
-    #[error("cannot connect")]
-    Unreachable,
+    #[error("{0}")]
+    Unreachable(Unconnected),
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// All addresses, or a host that they lead to, failed a moment ago and are left alone for a while.
-    #[error("it could not be reached a moment ago")]
-    Resting,
+    /// All addresses, or a host that they lead to, failed a moment ago and are left alone for a while. With what they
+    /// failed by.
+    #[error("{0} a moment ago; it is not asked again for some seconds")]
+    Resting(Trouble),
     /// 5xx.
     #[error("it answered {0}")]
     Status(StatusCode),
@@ -56,9 +57,9 @@ pub enum Failure {
     #[error("the connection broke")]
     Broken,
     /// Its connection cap is reached.
-    #[error("upstream.max_connections are all in use")]
+    #[error("all connections that this proxy may have to it are in use (upstream.max_connections)")]
     Busy,
-    /// It sent coded bytes although asked not to (P-93).
+    /// It sent coded bytes although asked not to, which are not decoded (P-93).
     #[error("it sent compressed content although asked not to")]
     Coded,
     /// The bytes are not those of the digest (P-85).
@@ -81,11 +82,30 @@ pub enum Failure {
     Nonsense(&'static str),
 }
 
+/// What an address failed by, so that it is left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// It gave no answer in time.
+    #[default]
+    Silence,
+    /// There was no connection to it.
+    Unconnected(Unconnected),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("no answer in time"),
+            Self::Unconnected(why) => why.fmt(f),
+        }
+    }
+}
+
 impl Failure {
     /// Whether it could not be asked, or could not answer.
     fn is_silence(&self) -> bool {
         match self {
-            Self::Unreachable | Self::TimedOut | Self::Resting | Self::Broken | Self::Busy => true,
+            Self::Unreachable(_) | Self::TimedOut | Self::Resting(_) | Self::Broken | Self::Busy => true,
             Self::Status(status) => status.is_server_error(),
             Self::Coded
             | Self::DigestMismatch
@@ -100,9 +120,9 @@ impl Failure {
     /// A few words for header, log and metrics.
     pub fn why(&self) -> Why {
         match self {
-            Self::Unreachable => Why::Unreachable,
+            Self::Unreachable(_) => Why::Unreachable,
             Self::TimedOut => Why::TimedOut,
-            Self::Resting => Why::Resting,
+            Self::Resting(_) => Why::Resting,
             Self::Status(_) => Why::UpstreamError,
             Self::Broken => Why::Broke,
             Self::Busy => Why::Busy,
@@ -114,68 +134,6 @@ impl Failure {
             Self::RealmNotTrusted => Why::RealmNotTrusted,
             Self::Nonsense(_) => Why::Unusable,
         }
-    }
-}
-
-/// What an upstream says in the body of an error: hostile text until it is cut to size and stripped.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UpstreamText {
-    code: Option<&'static str>,
-    message: Option<Box<str>>,
-}
-
-/// The codes of the distribution spec; any other word of an upstream is dropped.
-const CODES: [&str; 14] = [
-    "BLOB_UNKNOWN",
-    "BLOB_UPLOAD_INVALID",
-    "BLOB_UPLOAD_UNKNOWN",
-    "DIGEST_INVALID",
-    "MANIFEST_BLOB_UNKNOWN",
-    "MANIFEST_INVALID",
-    "MANIFEST_UNKNOWN",
-    "NAME_INVALID",
-    "NAME_UNKNOWN",
-    "SIZE_INVALID",
-    "UNAUTHORIZED",
-    "DENIED",
-    "UNSUPPORTED",
-    "TOOMANYREQUESTS",
-];
-
-impl UpstreamText {
-    /// Reads `{"errors":[{"code","message"}]}`, or a token server's `{"details"}` / `{"message"}`; anything else says
-    /// nothing.
-    pub fn parse(body: &[u8]) -> Self {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Entry {
-            code: Option<serde_json::Value>,
-            message: Option<String>,
-        }
-        #[derive(Deserialize)]
-        struct Said {
-            #[serde(default)]
-            errors: Vec<Entry>,
-            message: Option<String>,
-            details: Option<String>,
-        }
-        let Ok(said) = serde_json::from_slice::<Said>(body) else { return Self::default() };
-        let first = said.errors.into_iter().next().unwrap_or_default();
-        let code = first.code.as_ref().and_then(serde_json::Value::as_str);
-        let message = first.message.or(said.details).or(said.message).map(|text| {
-            text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect::<String>().into_boxed_str()
-        });
-        Self { code: CODES.into_iter().find(|known| Some(*known) == code), message }
-    }
-
-    /// Its OCI code, if it is one.
-    pub fn code(&self) -> Option<&'static str> {
-        self.code
-    }
-
-    /// Its words.
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
     }
 }
 
@@ -248,34 +206,5 @@ impl Reply {
     /// The response, or the error to answer with where nothing is cached. `missing` is what a 404 means here.
     pub fn or_error(self, missing: impl FnOnce(UpstreamText) -> Error) -> Result<Response<Body>, Error> {
         self.found().map_err(|negative| negative.into_error(missing))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstreams_text_is_cut_to_size_and_stripped() {
-        let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"no\u0007 {}"}}]}}"#, "x".repeat(2000));
-        let text = UpstreamText::parse(body.as_bytes());
-        assert_eq!(text.code(), Some("DENIED"));
-        assert_eq!(text.message().unwrap().len(), MAX_MESSAGE_CHARS);
-        assert!(text.message().unwrap().starts_with("no x"));
-    }
-
-    #[test]
-    fn what_is_not_json_says_nothing() {
-        for body in [&b"<html>"[..], b"", b"[]", b"{}", br#"{"errors":[]}"#, br#"{"errors":[{"code":7}]}"#] {
-            assert_eq!(UpstreamText::parse(body), UpstreamText::default());
-        }
-        assert_eq!(UpstreamText::parse(br#"{"errors":[{"code":"WEIRD"}]}"#).code(), None);
-    }
-
-    #[test]
-    fn a_token_servers_words_are_read_too() {
-        for body in [r#"{"message":"expired"}"#, r#"{"details":"expired"}"#] {
-            assert_eq!(UpstreamText::parse(body.as_bytes()).message(), Some("expired"), "{body}");
-        }
     }
 }

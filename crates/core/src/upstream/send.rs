@@ -10,12 +10,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use url::Url;
 
 use super::authorize::{Chain, failure_of};
+use super::limits::SHORT_WAIT;
 use super::memory::Health;
-use super::reply::{Failure, Reply, UpstreamText};
+use super::reply::{Failure, Reply, Trouble};
+use super::reports::Kind;
+use super::said::UpstreamText;
 use super::{Address, Upstream};
 use crate::body::{Body, Observe};
 use crate::coding;
-use crate::platform::{Clock, Outgoing, Purpose, Reach, TransportError, within};
+use crate::platform::{Moment, Outgoing, Purpose, Reach, TransportError, within};
 use crate::range::ContentRange;
 use crate::secret::SafeUrl;
 
@@ -64,9 +67,12 @@ impl Upstream {
             self.deliver(Outgoing { request, upstream: self.index, reach: way.reach, purpose }, patience).await;
         let now = self.platform.clock.now();
         match &response {
-            Ok(_) => way.health.answered(now),
-            Err(SendError::Transport(TransportError::Connect(_))) => {
-                way.health.failed(now, self.timeouts.down.0);
+            Ok(_) => {
+                way.health.answered(now);
+                self.catch_up(now);
+            }
+            Err(SendError::Transport(TransportError::Connect { why, .. })) => {
+                way.health.failed(Trouble::Unconnected(*why), now, self.timeouts.down.0);
             }
             Err(SendError::TimedOut) if patience != Patience::Work => {
                 way.health.timed_out(started, now, self.timeouts.down.0);
@@ -119,7 +125,24 @@ impl Upstream {
         health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0)
     }
 
-    /// Logs why there is no answer, once, where it is known.
+    /// Why nobody was asked: what the address failed by a moment ago.
+    pub(super) fn resting(health: &Health) -> Failure {
+        Failure::Resting(health.trouble())
+    }
+
+    /// Tells the log of failures that it has not been told of: the upstream answers, and perhaps no other comes.
+    fn catch_up(&self, now: Moment) {
+        for (kind, repeated) in self.reports.overdue(now) {
+            tracing::warn!(
+                upstream = self.name(),
+                kind = kind.as_str(),
+                repeated,
+                "upstream had failed more often"
+            );
+        }
+    }
+
+    /// Logs why there is no answer, where it is known; one line for many of a kind.
     pub(super) fn explain(&self, url: &Url, error: &SendError) -> Failure {
         let failure = match error {
             SendError::TimedOut => Failure::TimedOut,
@@ -127,8 +150,30 @@ impl Upstream {
             SendError::Nonsense(what) => Failure::Nonsense(what),
             SendError::Transport(error) => failure_of(error),
         };
-        tracing::warn!(upstream = self.name(), url = %SafeUrl(url), error = %Chain(error), "upstream gave no answer");
+        if let Some(repeated) = self.report(Kind::of(&failure)) {
+            let error = Chain(error);
+            tracing::warn!(upstream = self.name(), url = %SafeUrl(url), %error, repeated, "upstream gave no answer");
+        }
         failure
+    }
+
+    /// After how long a server that says "not now" is to be asked again, where that is worth waiting for (P-119).
+    pub(super) fn comes_back_soon(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Some(self.retry_after(headers)).filter(|wait| *wait <= SHORT_WAIT)
+            }
+            _ => None,
+        }
+    }
+
+    /// The words of an error's body; a slow, large or coded one says nothing.
+    pub(super) async fn error_text(&self, response: Response<Body>) -> UpstreamText {
+        let body = response.into_body().collect(ERROR_BODY_BYTES);
+        match within(&*self.platform.clock, ERROR_BODY_TIME, body).await {
+            Ok(Ok(body)) => self.said(&body),
+            Ok(Err(_)) | Err(_) => UpstreamText::default(),
+        }
     }
 
     /// What an answer means.
@@ -144,7 +189,7 @@ impl Upstream {
                 },
             },
             _ if status.is_client_error() => {
-                let text = error_text(&*self.platform.clock, response).await;
+                let text = self.error_text(response).await;
                 match status {
                     StatusCode::NOT_FOUND => Reply::Missing(text),
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reply::Refused(text),
@@ -183,14 +228,6 @@ impl Patience {
             (&Method::POST | &Method::DELETE, Body::Empty) => Self::Order,
             _ => Self::Work,
         }
-    }
-}
-
-/// The words of an error's body; a slow or large one says nothing.
-pub(super) async fn error_text(clock: &dyn Clock, response: Response<Body>) -> UpstreamText {
-    match within(clock, ERROR_BODY_TIME, response.into_body().collect(ERROR_BODY_BYTES)).await {
-        Ok(Ok(body)) => UpstreamText::parse(&body),
-        _ => UpstreamText::default(),
     }
 }
 

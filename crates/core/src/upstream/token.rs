@@ -6,7 +6,8 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
-use super::reply::{Failure, UpstreamText};
+use super::reply::Failure;
+use super::said::UpstreamText;
 use crate::flight::Flights;
 use crate::platform::Moment;
 use crate::secret::Secret;

@@ -10,8 +10,9 @@ use super::challenge::Challenge;
 use super::follow::{self, Hop, Policy};
 use super::link::Link;
 use super::reply::{Failure, Reply};
+use super::reports::Kind;
 use super::send::Way;
-use super::{Address, Ask, Upstream};
+use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
 use crate::platform::Reach;
 use crate::range::ContentRange;
@@ -19,7 +20,7 @@ use crate::range::ContentRange;
 impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
     pub async fn fetch_target(&self, link: &Link, ask: &Ask) -> Reply {
-        let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
+        let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
         let fetched = match follow::admit(&self.policy(address), link.clone()) {
             Ok(hop) => self.walk(ask, address, hop, None).await,
             Err(failure) => Err(failure),
@@ -32,7 +33,7 @@ impl Upstream {
 
     /// Fetches from the configured storage, wherever that is: the configuration names it (`DEFAULT_BACKEND_HOST`).
     pub async fn fetch_storage(&self, link: &Link, ask: &Ask) -> Reply {
-        let Some(address) = self.addresses.first() else { return Reply::Failed(Failure::Unreachable) };
+        let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
         let hop = Hop { link: link.clone(), same_origin: false, reach: Reach::Trusted };
         match self.walk(ask, address, hop, None).await {
             Ok(response) => self.classify(response).await,
@@ -58,7 +59,10 @@ impl Upstream {
         match followed {
             Ok(response) => self.classify(response).await,
             Err(failure) => {
-                tracing::warn!(upstream = self.name(), why = %failure, "redirect not followed to its end");
+                if let Some(repeated) = self.report(Kind::Redirect) {
+                    let name = self.name();
+                    tracing::warn!(upstream = name, why = %failure, repeated, "redirect not followed to its end");
+                }
                 Reply::Failed(failure)
             }
         }
@@ -81,6 +85,7 @@ impl Upstream {
         let mut hop = first;
         let mut hops = 1;
         let mut elsewhere: Option<HeaderValue> = None;
+        let mut has_waited = false;
         loop {
             let mut headers = HeaderMap::new();
             for name in [RANGE, ACCEPT, VIA] {
@@ -93,8 +98,8 @@ impl Upstream {
                     .map(|value| (AUTHORIZATION, value.clone())),
             );
             let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
-            if stranger.as_ref().is_some_and(|health| !self.may_try(health)) {
-                return Err(Failure::Resting);
+            if let Some(resting) = stranger.as_ref().filter(|health| !self.may_try(health)) {
+                return Err(Self::resting(resting));
             }
             let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
             let response = self
@@ -102,6 +107,12 @@ impl Upstream {
                 .await;
             let response = response.map_err(|error| self.explain(hop.link.url(), &error))?;
             let status = response.status();
+            if !has_waited && let Some(wait) = self.comes_back_soon(status, response.headers()) {
+                has_waited = true;
+                drop(response);
+                self.platform.clock.sleep(wait).await;
+                continue;
+            }
             if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {
                 // Another registry, which wants a login of its own: as nobody (P-67).
                 let headers = response.into_parts().0.headers;

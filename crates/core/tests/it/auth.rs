@@ -20,7 +20,8 @@ async fn an_open_host_never_says_401_whatever_the_upstream_says() {
         {
             let seen = lab.get(path).await;
             assert!(seen.is(403, "DENIED"), "{path}");
-            assert_eq!(seen.json()["errors"][0]["detail"], "requested access is denied", "{path}");
+            let message = "the registry reg.example refuses access: requested access is denied";
+            assert_eq!(seen.json()["errors"][0]["message"], message, "{path}");
             assert_eq!(lab.head(path).await.status, 403, "{path}");
         }
         for suffix in [".sig", ".att", ".sbom"] {

@@ -71,7 +71,9 @@ async fn what_is_said_is_what_a_pull_then_does() {
     assert_eq!(told(&lab, text, &by_digest).await.pull.does, "hit");
     let before = told(&lab, text, "a/b:v1").await;
     assert_eq!(states_of(&before), [State::Here, State::Here, State::Absent]);
-    assert!(!before.tag.as_ref().expect("a tag").would_be_stale, "its layer is not here");
+    let tag = before.tag.as_ref().expect("a tag");
+    assert!(!tag.would_be_stale, "its layer is not here");
+    assert_eq!(tag.not_stale, Some(format!("{layer} of its image is not here")));
     lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
     lab.wait(11).await;
     let after = told(&lab, text, "a/b:v1").await;

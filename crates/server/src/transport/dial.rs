@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
-use super::guard::{Guard, Resolver};
+use super::guard::{Admits, Resolver};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -26,7 +26,7 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 #[derive(Clone)]
 pub(crate) struct Dialer {
     direct: HttpConnector<Resolver>,
-    /// To the egress proxy itself: it is configured, so no guard stands before it.
+    /// To the egress proxy itself: it is configured, so any address will do.
     to_proxy: HttpsConnector<HttpConnector>,
     to_socks: HttpConnector,
     proxies: Arc<Matcher>,
@@ -37,11 +37,11 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(
         upstream: &Upstream,
-        guard: Option<Guard>,
+        admits: Admits,
         places: Option<Arc<Semaphore>>,
         connect: Duration,
     ) -> Result<Self, ConfigError> {
-        let mut direct = HttpConnector::new_with_resolver(Resolver(guard));
+        let mut direct = HttpConnector::new_with_resolver(Resolver(admits));
         direct.enforce_http(false);
         direct.set_nodelay(true);
         direct.set_connect_timeout(Some(connect));
@@ -198,6 +198,11 @@ impl Write for Dialled {
     }
 }
 
+/// No connection within `timeouts.connect`.
+#[derive(Debug, thiserror::Error)]
+#[error("timeouts.connect passed")]
+pub(crate) struct NotInTime;
+
 /// A connector with a deadline over all it does: name, TCP, egress proxy and TLS.
 #[derive(Clone)]
 pub(crate) struct InTime<C> {
@@ -231,7 +236,7 @@ where
         Box::pin(async move {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err("timeouts.connect passed".into()),
+                Err(_) => Err(NotInTime.into()),
             }
         })
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{
-    Client, Exchange, Product, Request, Upstream, blob_path, closed_port, content, one_upstream, within,
+    Authority, Client, Exchange, Product, Request, Upstream, blob_path, closed_port, content, one_upstream,
+    server_config, within,
 };
 
 const SOON: Duration = Duration::from_millis(100);
@@ -122,6 +123,35 @@ async fn an_upstream_that_hangs_up_without_an_answer_is_504() {
     let product = Product::start(&one_upstream("", upstream.address, "")).await;
     let (head, body) = Client::connect(product.address).await.get(&blob_path()).await;
     assert_is_unavailable(head.status, head.get("content-type"), &body);
+}
+
+#[tokio::test]
+async fn a_504_says_why_there_was_no_connection_and_names_no_address() {
+    let stranger = Upstream::start_tls(
+        server_config(&Authority::new().issue()),
+        |_: Request, exchange: Exchange| async move { Some(exchange) },
+    )
+    .await;
+    // It takes connections, and says nothing in them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (url, why) in [
+        ("https://registry.invalid".to_owned(), "its host name was not resolved"),
+        (format!("http://{}", closed_port()), "the connection was refused"),
+        (format!("https://{}", stranger.address), "its certificate was not accepted"),
+        (format!("https://{}", silent.local_addr().unwrap()), "the connection timed out"),
+    ] {
+        // Plain http is for test registries; a certificate is looked at.
+        let insecure = url.starts_with("http://");
+        let toml = format!(
+            "[timeouts]\nconnect='1s'\n[[upstream]]\nname='up.test'\nurls=['{url}']\ndefault=true\ninsecure={insecure}"
+        );
+        let product = Product::start(&toml).await;
+        let (head, body) = Client::connect(product.address).await.get(&blob_path()).await;
+        assert_is_unavailable(head.status, head.get("content-type"), &body);
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let told = format!("the registry up.test gave no usable answer: {why}");
+        assert_eq!(json["errors"][0]["message"], told, "{}", product.log());
+    }
 }
 
 fn assert_is_unavailable(status: u16, kind: Option<&str>, body: &[u8]) {

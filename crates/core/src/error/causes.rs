@@ -1,0 +1,102 @@
+//! What errors are made of: why something is not there, is not served, cannot be delivered, or needs a login.
+
+use http::HeaderValue;
+
+use crate::digest::Digest;
+use crate::outcome::Why;
+
+/// How we know that something is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    /// The upstream says so.
+    #[error("the registry does not have it")]
+    Upstream,
+    /// It said so a moment ago, and is not asked again (`cache.negative_ttl`).
+    #[error("the registry did not have it a moment ago")]
+    Remembered,
+    /// It is not here, and nobody is asked (`cache.offline`).
+    #[error("it is not here, and this proxy asks no registry (cache.offline)")]
+    Offline,
+    /// It was asked for by an address that is none of ours, or too old.
+    #[error("this address is not valid, or not any more")]
+    Link,
+}
+
+impl Absence {
+    /// For header, log and metrics.
+    pub const fn why(self) -> Why {
+        match self {
+            Self::Upstream => Why::NotFound,
+            Self::Remembered => Why::NotFoundBefore,
+            Self::Offline => Why::AbsentOffline,
+            Self::Link => Why::UnknownLink,
+        }
+    }
+}
+
+/// Why a tag that is here is not served while its upstream cannot answer (P-87, P-91).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotStale {
+    /// The upstream confirmed it too long ago.
+    #[error("the registry has not confirmed it for longer than cache.stale_if_error")]
+    TooOld,
+    /// This blob or manifest of its image is not here, or this client may not have it from here.
+    #[error("{0} of its image is not here")]
+    Incomplete(Digest),
+}
+
+impl NotStale {
+    pub(super) const fn why(&self) -> Why {
+        match self {
+            Self::TooOld => Why::StaleTooOld,
+            Self::Incomplete(_) => Why::StaleIncomplete,
+        }
+    }
+}
+
+/// Why a blob goes to the client by no link, and what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// There is no store, or one that gives no links.
+    #[error("set cache.store to an object store whose links clients can follow")]
+    NoStore,
+    /// The configuration wants none.
+    #[error("set delivery.links to auto")]
+    LinksOff,
+    /// It is longer than what the platform lets through.
+    #[error(
+        "a link takes {bytes} bytes, and headers may take {limit_bytes}; links signed with keys of their own are \
+         shorter than those with lent ones"
+    )]
+    LinkTooLong {
+        /// Of the header, in bytes.
+        bytes: usize,
+        /// Of all headers, in bytes.
+        limit_bytes: usize,
+    },
+    /// Clients keep their login for the same host and what lies below it, and stores refuse a link that comes with one.
+    #[error("the link's host is this proxy's or lies below it; give the store a host of its own")]
+    LinkBelowUs,
+}
+
+/// The one challenge of a 401 (P-28 … P-37).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Absolute address of our token endpoint.
+    pub realm: String,
+    /// Constant per host.
+    pub service: String,
+    /// Scope in the client's own name space; none on the ping.
+    pub scope: Option<String>,
+    /// Why the token presented is not enough.
+    pub error: Option<&'static str>,
+}
+
+impl Challenge {
+    pub(super) fn to_header(&self) -> HeaderValue {
+        let scope = self.scope.as_ref().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
+        let error = self.error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();
+        let text = format!("Bearer realm=\"{}\",service=\"{}\"{scope}{error}", self.realm, self.service);
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+    }
+}
