@@ -201,6 +201,58 @@ async fn html_with_status_200_is_no_manifest() {
     assert!(lab.get("/v2/a/b/manifests/v1").await.is(504, "UNAVAILABLE"));
 }
 
+/// What registries, proxies and networks send in place of a manifest, under a manifest's type.
+const NO_MANIFESTS: [&str; 9] = [
+    "",
+    "<html>Sign in to the network</html>",
+    r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+    r#"{"schemaVersion":2,"config":{},"layers":[{"digest":"sha256:"#,
+    r#"{"schemaVersion":2,"config":{},"layers":[]} and more"#,
+    "{}",
+    "[]",
+    "null",
+    "\u{feff}",
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_manifest_is_neither_served_nor_kept_whatever_its_header_says() {
+    for body in NO_MANIFESTS {
+        for lab in [Fixture::new(""), Fixture::caching("")] {
+            lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
+            let said = Answer::new(200).header("content-type", OCI_MANIFEST).body(body);
+            // By tag without a digest, and by a digest that these bytes have.
+            for reference in ["v1", &sha256(body.as_bytes())] {
+                let path = format!("/v2/a/b/manifests/{reference}");
+                lab.net.fault("*", &path, 1, Fault::Say(said.clone()));
+                let seen = lab.get(&path).await;
+                assert!(seen.is(504, "UNAVAILABLE"), "{body:?}: {seen:?}");
+                assert_eq!(seen.header("x-registry-proxy"), "failed; why=\"no manifest\"", "{body:?}");
+            }
+            let seen = lab.get("/v2/a/b/manifests/v1").await;
+            assert_eq!((seen.status.as_u16(), &seen.body), (200, &manifest_of(100)), "kept for the tag: {body:?}");
+            let seen = lab.get(&format!("/v2/a/b/manifests/{}", sha256(body.as_bytes()))).await;
+            assert_eq!(seen.status, 404, "kept by its digest: {body:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_due_does_not_move_to_what_is_no_manifest() {
+    for body in NO_MANIFESTS {
+        let lab = Fixture::caching("");
+        let digest = lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));
+        assert_eq!(lab.get("/v2/a/b/manifests/v1").await.done(), "filled");
+        lab.wait(61).await;
+        let said = Answer::new(200).header("content-type", OCI_MANIFEST).body(body);
+        lab.net.fault("*", "/manifests/", 99, Fault::Say(said));
+        let seen = lab.get("/v2/a/b/manifests/v1").await;
+        assert!(seen.is(504, "UNAVAILABLE"), "{body:?}: {seen:?}");
+        lab.net.heal();
+        let seen = lab.get("/v2/a/b/manifests/v1").await;
+        assert_eq!((seen.status.as_u16(), seen.header("docker-content-digest")), (200, &*digest), "{body:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_upstream_is_asked_for_every_type_whatever_the_client_lists() {
     let (lab, _, _) = Fixture::stocked("");
