@@ -14,6 +14,12 @@ use crate::service::upstream::{self, Upstream};
 use crate::service::{Service, nginx, node, product, registry};
 use crate::{Error, Result};
 
+/// A system, and where it speaks HTTP/2 with those who know that it does.
+pub(crate) struct OverHttp2 {
+    pub(crate) service: Service,
+    pub(crate) address: SocketAddr,
+}
+
 pub(crate) struct Lab {
     pub(crate) options: Options,
     directory: TempDir,
@@ -27,7 +33,7 @@ impl Lab {
         Ok(Self { options, directory, rooms: Cell::new(0) })
     }
 
-    /// Whether a second nginx stands in for the product.
+    /// Whether what stands beside the product stands in for it.
     pub(crate) fn control(&self) -> bool {
         self.options.subject == Subject::Control
     }
@@ -53,6 +59,36 @@ impl Lab {
             Subject::Product => self.ours(upstream, product::READY),
             Subject::Control => nginx::relay(&self.room("control")?, upstream, log),
         }
+    }
+
+    /// The same with a cache, or in a control run nginx with one.
+    pub(crate) fn subject_caching(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
+        match self.options.subject {
+            Subject::Product => self.ours_caching(&self.room("cache")?, upstream, product::READY),
+            Subject::Control => nginx::cache(&self.room("control")?, upstream, log),
+        }
+    }
+
+    /// The same for clients that speak HTTP/2.
+    pub(crate) fn subject_http2(&self, upstream: SocketAddr) -> Result<OverHttp2> {
+        match self.options.subject {
+            Subject::Product => {
+                let service = self.ours_caching(&self.room("cache")?, upstream, product::READY)?;
+                Ok(OverHttp2 { address: service.address, service })
+            }
+            Subject::Control => self.nginx_http2(upstream),
+        }
+    }
+
+    /// nginx with a cache, for clients that speak HTTP/2.
+    pub(crate) fn nginx_http2(&self, upstream: SocketAddr) -> Result<OverHttp2> {
+        let (service, address) = nginx::cache_http2(&self.room("nginx")?, upstream)?;
+        Ok(OverHttp2 { service, address })
+    }
+
+    /// The ratio of two figures of a control run; of another nothing, where they are not measured in turn.
+    pub(crate) fn control_ratio(&self, ours: f64, theirs: f64) -> String {
+        if self.control() { format!("{:.2}", ours / theirs) } else { String::new() }
     }
 
     /// What it is compared with.

@@ -4,6 +4,7 @@
 //! ratio: both systems stand between the same client and the same upstream, and
 //! are measured in turn. `bench/README.md` says what is measured and why.
 
+mod h2;
 mod http;
 mod lab;
 mod line;

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use crate::lab::Lab;
+use crate::stats::Spread;
 use crate::{Result, machine};
 
 /// Where results are kept, from the root of the sources.
@@ -53,6 +54,8 @@ impl Target {
 /// Everything a run found out.
 pub(crate) struct Report {
     title: String,
+    /// What is measured is not ours, and has nothing to reach.
+    is_control: bool,
     rows: Vec<Row>,
     notes: Vec<String>,
 }
@@ -64,13 +67,14 @@ impl Report {
             title.push_str("; QUICK: loads too small to conclude from");
         }
         if lab.control() {
-            title.push_str("; CONTROL: \"ours\" is a second nginx");
+            title.push_str("; CONTROL: \"ours\" is a second nginx, or a second direct download");
         }
-        Self { title, rows: Vec::new(), notes: Vec::new() }
+        Self { title, is_control: lab.control(), rows: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn row(&mut self, row: Row) {
-        self.rows.push(row);
+        let target = row.target.filter(|_| !self.is_control);
+        self.rows.push(Row { target, ..row });
     }
 
     pub(crate) fn note(&mut self, note: String) {
@@ -134,6 +138,16 @@ impl Report {
 }
 
 impl Row {
+    /// Of two that were measured in turn; where nothing was measured beside, of one.
+    pub(crate) fn in_turn(measure: String, ours: &[f64], nginx: &[f64], decimals: usize) -> Self {
+        let show = |values: &[f64]| Spread::of(values.iter().copied()).show(decimals);
+        let row = Self { measure, ours: show(ours), ..Self::default() };
+        if nginx.is_empty() {
+            return row;
+        }
+        Self { nginx: show(nginx), ratio: Spread::of_ratios(ours, nginx).show(2), ..row }
+    }
+
     fn cells(&self) -> [&str; 8] {
         let (target, met) = self
             .target
@@ -170,12 +184,24 @@ mod tests {
             target: Some(Target::at_least(1.0, 0.5)),
             ..Row::default()
         };
-        let report = Report { title: "here".into(), rows: vec![row], notes: vec!["so".into()] };
+        let mut report =
+            Report { title: "here".into(), is_control: false, rows: vec![], notes: vec!["so".into()] };
+        report.row(row);
         assert_eq!(
             report.text(),
             "here\n\n| measure | ours  | target | met |\n| ------- | ----- | ------ | --- |\n\
              | blob    | 10–20 | ≥ 1.0  | NO  |\n\nso\n"
         );
         assert!(!report.all_met());
+    }
+
+    #[test]
+    fn a_control_has_nothing_to_reach() {
+        let row = || Row { target: Some(Target::at_least(1.0, 0.5)), ..Row::default() };
+        for is_control in [false, true] {
+            let mut report = Report { title: String::new(), is_control, rows: vec![], notes: vec![] };
+            report.row(row());
+            assert_eq!(report.all_met(), is_control);
+        }
     }
 }

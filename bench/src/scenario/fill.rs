@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::lab::Lab;
 use crate::line::{Line, Way};
+use crate::options::Subject;
 use crate::pull::Blob;
 use crate::report::{Report, Row, Target};
 use crate::service::product::READY;
@@ -32,17 +33,25 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Through a cache that has nothing yet, and directly, in turn; the row, and the median of the ratios.
+/// Through a cache that has nothing yet, and directly, in turn; the row, and the median of the ratios. In a control run
+/// directly, twice.
 pub(super) fn compared(lab: &Lab, upstream: &Upstream, address: SocketAddr, what: &str) -> Result<(Row, f64)> {
     let pull = |address| Blob { address, path: &upstream.blob, length: upstream.length }.pull(1);
     let (mut ours, mut direct) = (Vec::new(), Vec::new());
     for _ in 0..lab.options.pairs.min(3) {
-        // Each time a new process and an empty directory, which goes when it is done.
-        let cache = lab.room("cache")?;
-        let product = lab.ours_caching(&cache, address, READY)?;
-        ours.push(pull(product.address)?.as_secs_f64());
-        drop(product);
-        fs::remove_dir_all(cache)?;
+        let took = match lab.options.subject {
+            Subject::Product => {
+                // Each time a new process and an empty directory, which goes when it is done.
+                let cache = lab.room("cache")?;
+                let product = lab.ours_caching(&cache, address, READY)?;
+                let took = pull(product.address)?;
+                drop(product);
+                fs::remove_dir_all(cache)?;
+                took
+            }
+            Subject::Control => pull(address)?,
+        };
+        ours.push(took.as_secs_f64());
         direct.push(pull(address)?.as_secs_f64());
     }
     let ratio = Spread::of_ratios(&ours, &direct);

@@ -9,7 +9,6 @@ use crate::pull::Blob;
 use crate::report::{Report, Row, Target};
 use crate::service::Service;
 use crate::service::nginx::AccessLog;
-use crate::service::product::READY;
 use crate::stats::Spread;
 use crate::{Error, Result};
 
@@ -28,7 +27,7 @@ const LOADS: [(u32, u32); 2] = [(1, 4), (8, 1)];
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let mebibytes = lab.options.either(1024, 128);
     let upstream = lab.upstream(mebibytes)?;
-    let ours = lab.ours_caching(&lab.room("cache")?, upstream.address, READY)?;
+    let ours = lab.subject_caching(upstream.address, AccessLog::Off)?;
     let nginx = lab.nginx_caching(upstream.address, AccessLog::Off)?;
     let registry = lab.registry_caching(upstream.address)?;
     let systems: [&Service; 3] = [&ours, &nginx, &registry];

@@ -5,7 +5,6 @@ use crate::Result;
 use crate::lab::Lab;
 use crate::report::{Report, Row, Target};
 use crate::service::nginx::AccessLog;
-use crate::service::product::READY;
 use crate::service::upstream::MANIFEST;
 use crate::stats::Spread;
 use crate::wrk;
@@ -16,7 +15,7 @@ const TARGET: f64 = 0.7;
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let seconds = lab.options.either(5, 1);
     let upstream = lab.upstream(1)?;
-    let ours = lab.ours_caching(&lab.room("cache")?, upstream.address, READY)?;
+    let ours = lab.subject_caching(upstream.address, AccessLog::File)?;
     let nginx = lab.nginx_caching(upstream.address, AccessLog::File)?;
     let systems = [&ours, &nginx];
     // Once without counting: it is kept afterwards.

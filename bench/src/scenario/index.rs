@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Result;
 use crate::lab::Lab;
+use crate::options::Subject;
 use crate::report::{Report, Row, Target};
-use crate::service::{Service, closed_address, upstream::hex};
+use crate::service::{Service, closed_address, nginx, upstream::hex};
 use crate::stats::Spread;
 
 /// In milliseconds.
@@ -31,29 +32,47 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let digest = fill(&cache, count)?;
     let path = format!("/v2/bench/blobs/sha256:{digest}");
     let runs = lab.options.either(10, 3);
-    let mut times = Vec::new();
-    let mut peaks = Vec::new();
+    // nginx sends the same files, and knows nothing of them.
+    let nginx = || sample(nginx::kept_files(&lab.room("nginx")?, &cache, &path)?);
+    let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        // Nobody is there to ask: an answer comes out of the cache.
-        let service = lab.ours_caching(&cache, closed_address()?, &path)?;
-        times.push(service.started_in.as_secs_f64() * 1000.0);
-        rest(&service)?;
-        peaks.push(service.peak()?);
+        match lab.options.subject {
+            // Nobody is there to ask: an answer comes out of the cache.
+            Subject::Product => ours.push(sample(lab.ours_caching(&cache, closed_address()?, &path)?)?),
+            Subject::Control => {
+                ours.push(nginx()?);
+                beside.push(nginx()?);
+            }
+        }
     }
-    let (times, peaks) = (Spread::of(times), Spread::of(peaks));
-    report.row(Row {
-        measure: format!("start to first kept blob of {count}, ms, {runs} runs"),
-        ours: times.show(1),
-        target: Some(Target::under(TARGET_MILLIS, "ms", times.median)),
-        ..Row::default()
-    });
-    report.row(Row {
-        measure: format!("memory at its peak with {count} kept blobs, MiB"),
-        ours: peaks.show(1),
-        target: Some(Target::under(TARGET_MEMORY, "MiB", peaks.max)),
-        ..Row::default()
-    });
+    let mut row = |measure: String, figure: fn(&Sample) -> f64, target: fn(Spread) -> Target| {
+        let of = |samples: &[Sample]| -> Vec<f64> { samples.iter().map(figure).collect() };
+        let (ours, beside) = (of(&ours), of(&beside));
+        let target = Some(target(Spread::of(ours.iter().copied())));
+        report.row(Row { target, ..Row::in_turn(measure, &ours, &beside, 1) });
+    };
+    row(
+        format!("start to first kept blob of {count}, ms, {runs} runs"),
+        |sample| sample.millis,
+        |times| Target::under(TARGET_MILLIS, "ms", times.median),
+    );
+    row(
+        format!("memory at its peak with {count} kept blobs, MiB"),
+        |sample| sample.peak,
+        |peaks| Target::under(TARGET_MEMORY, "MiB", peaks.max),
+    );
     Ok(())
+}
+
+/// How long it took to start, and mebibytes at the peak.
+struct Sample {
+    millis: f64,
+    peak: f64,
+}
+
+fn sample(service: Service) -> Result<Sample> {
+    rest(&service)?;
+    Ok(Sample { millis: service.started_in.as_secs_f64() * 1000.0, peak: service.peak()? })
 }
 
 /// Writes so many small blobs as they are kept, and that the repository has the last of them, which is named.

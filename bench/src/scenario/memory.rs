@@ -44,6 +44,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
             measure: format!("memory {measure}, MiB"),
             ours: Spread::of(samples.iter().map(figure)).show(1),
             nginx: format!("{:.1}", figure(&nginx)),
+            ratio: lab.control_ratio(Spread::of(samples.iter().map(figure)).median, figure(&nginx)),
             target,
             ..Row::default()
         });

@@ -11,6 +11,7 @@ mod memory;
 mod platforms;
 mod size;
 mod start;
+mod unread;
 
 use std::thread;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub(crate) fn run(scenario: Scenario, lab: &Lab, report: &mut Report) -> Result<
         Scenario::Fill => fill::run(lab, report),
         Scenario::Far => far::run(lab, report),
         Scenario::Index => index::run(lab, report),
+        Scenario::Unread => unread::run(lab, report),
         Scenario::Platforms => platforms::run(lab, report),
     }
 }

@@ -15,6 +15,7 @@ use registry_proxy_outer::worker;
 
 use crate::lab::Lab;
 use crate::report::{Report, Row};
+use crate::service::nginx::AccessLog;
 use crate::service::upstream::Upstream;
 use crate::service::{events, node, product};
 use crate::stats::Spread;
@@ -48,6 +49,9 @@ const TARGETS: [(&Rules, Kept); 5] = [
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     keep_logs_quiet();
     let upstream = lab.upstream(lab.options.either(MEBIBYTES, 32))?;
+    if lab.control() {
+        return control(lab, &upstream, report);
+    }
     node_js(lab, &upstream, report)?;
     let binary = lab.product()?;
     for (rules, kept) in TARGETS {
@@ -78,6 +82,31 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
         function.ledger().expect_no_breach()?;
     }
     workers(lab, &upstream, report)
+}
+
+/// No function, but nginx as a relay, twice: how far cold starts and memory can be trusted here.
+fn control(lab: &Lab, upstream: &Upstream, report: &mut Report) -> Result<()> {
+    let start = || lab.nginx(upstream.address, AccessLog::Off);
+    let (mut ours, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..lab.options.either(20, 5) {
+        for starts in [&mut ours, &mut beside] {
+            starts.push(start()?.started_in.as_secs_f64() * 1000.0);
+        }
+    }
+    let mut row = |what: &str, ours: &[f64], beside: &[f64]| {
+        report.row(Row::in_turn(format!("nginx as a relay: {what}"), ours, beside, 1));
+    };
+    row("exec to first byte, ms", &ours, &beside);
+    let memory = || -> Result<(f64, f64)> {
+        let service = start()?;
+        let rest = service.resident()?;
+        pull_beside(service.address, upstream)?;
+        Ok((rest, service.peak()?))
+    };
+    let (ours, beside) = (memory()?, memory()?);
+    row("memory at rest, MiB", &[ours.0], &[beside.0]);
+    row(&at_the_peak(lab), &[ours.1], &[beside.1]);
+    Ok(())
 }
 
 /// A relay with Fastify. It knows no platform: what it takes is the same everywhere, and where answers are capped it

@@ -58,12 +58,25 @@ server {{
 /// another one.
 pub(crate) fn cache(room: &Path, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
     let address = free_address()?;
+    serve(room, address, &caching(room, upstream, log, &format!("listen {address} backlog=1024;")))
+}
+
+/// The same, and the address at which it speaks HTTP/2 without TLS.
+pub(crate) fn cache_http2(room: &Path, upstream: SocketAddr) -> Result<(Service, SocketAddr)> {
+    let (address, http2) = (free_address()?, free_address()?);
+    let listen = format!(
+        "listen {address} backlog=1024; listen {http2} http2 backlog=2048; http2_max_concurrent_streams 256;"
+    );
+    Ok((serve(room, address, &caching(room, upstream, AccessLog::Off, &listen))?, http2))
+}
+
+fn caching(room: &Path, upstream: SocketAddr, log: AccessLog, listen: &str) -> String {
     let log = match log {
         AccessLog::Off => "off",
         AccessLog::File => "access.log",
     };
     let room_path = room.display();
-    let http = format!(
+    format!(
         "access_log {log};
 proxy_cache_path {room_path}/cache levels=1:2 keys_zone=kept:10m max_size=20g inactive=1d use_temp_path=off;
 open_file_cache max=1000 inactive=1h;
@@ -73,7 +86,7 @@ upstream registry {{
   keepalive 64;
 }}
 server {{
-  listen {address} backlog=1024;
+  {listen}
   location / {{
     proxy_pass http://registry;
     proxy_http_version 1.1;
@@ -85,12 +98,35 @@ server {{
   }}
 }}
 "
+    )
+}
+
+/// nginx with the files of a cache of ours, which it only sends: until one of them is answered with 200.
+pub(crate) fn kept_files(room: &Path, cache: &Path, ready: &str) -> Result<Service> {
+    let address = free_address()?;
+    let blobs = cache.join("v1/blobs/sha256");
+    let http = format!(
+        "access_log off;
+server {{
+  listen {address} backlog=1024;
+  location ~ ^/v2/bench/blobs/sha256:(?<shard>..)(?<rest>.*)$ {{
+    alias {}/$shard/$shard$rest;
+    default_type application/octet-stream;
+  }}
+}}
+",
+        blobs.display()
     );
-    serve(room, address, &http)
+    serve_until(room, address, &http, ready)
 }
 
 /// Starts nginx with the given inside of its `http` block.
 pub(super) fn serve(room: &Path, address: SocketAddr, http: &str) -> Result<Service> {
+    serve_until(room, address, http, "/v2/")
+}
+
+/// The same, until this is answered with 200.
+fn serve_until(room: &Path, address: SocketAddr, http: &str, ready: &str) -> Result<Service> {
     let mut config = String::from(
         "daemon off;
 worker_processes auto;
@@ -122,5 +158,5 @@ uwsgi_temp_path uwsgi;
     fs::write(room.join("nginx.conf"), config)?;
     let mut command = Command::new(program());
     command.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(room);
-    Service::start(command, room, address, "/v2/")
+    Service::start(command, room, address, ready)
 }
