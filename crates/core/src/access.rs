@@ -156,7 +156,7 @@ impl Access {
         }
     }
 
-    /// As whom the upstream is asked for this client, or how the client is to log in first.
+    /// As whom the upstream is asked for this client, and its name, or how the client is to log in first.
     pub(crate) async fn admit(
         &self,
         headers: &HeaderMap,
@@ -164,36 +164,35 @@ impl Access {
         door: &Door,
         outside: &Outside,
         scope: Scope<'_>,
-    ) -> Result<Identity, Error> {
+    ) -> Result<(Identity, Option<Box<str>>), Error> {
         let challenge = |error| Err(Self::challenge(door, outside, Some(scope), error));
+        let ours = |user: Option<String>| Ok((Identity::Ours, user.map(Into::into)));
+        let client = |basic: Option<Basic>| {
+            let user = basic.as_ref().map(|basic| basic.username.as_str().into());
+            let login = basic.map(|basic| Arc::new(Login::new(basic, &self.sealer)));
+            Ok((Identity::Client(login), user))
+        };
         match (self.auth, self.presented(headers)) {
             // What everybody may see needs no scope.
-            (Auth::Upstream, Presented::Note(Note { holder: Holder::Anonymous, .. })) => {
-                Ok(Identity::Client(None))
-            }
+            (Auth::Upstream, Presented::Note(Note { holder: Holder::Anonymous, .. })) => client(None),
             (Auth::Users, Presented::Note(note @ Note { holder: Holder::User { .. }, .. }))
             | (Auth::Upstream, Presented::Note(note @ Note { holder: Holder::Login { .. }, .. }))
                 if !note.covers(scope) =>
             {
                 challenge(Some("insufficient_scope"))
             }
-            (Auth::Open, _) | (Auth::Users, Presented::Note(Note { holder: Holder::User { .. }, .. })) => {
-                Ok(Identity::Ours)
-            }
-            (Auth::Users, Presented::Basic(basic)) if self.is_user(&basic).await => Ok(Identity::Ours),
+            (Auth::Open, _) => ours(None),
+            (Auth::Users, Presented::Note(Note { holder: Holder::User { name }, .. })) => ours(Some(name)),
+            (Auth::Users, Presented::Basic(basic)) if self.is_user(&basic).await => ours(Some(basic.username)),
             (
                 Auth::Upstream,
                 Presented::Note(Note { holder: Holder::Login { upstream: bound, username, password }, .. }),
             ) => {
                 // A login for another registry is nobody's here: it is not shown around.
-                let login = (bound == upstream.name()).then(|| {
-                    Arc::new(Login::new(Basic { username, password: Secret::new(password) }, &self.sealer))
-                });
-                Ok(Identity::Client(login))
+                let is_here = bound == upstream.name();
+                client(is_here.then(|| Basic { username, password: Secret::new(password) }))
             }
-            (Auth::Upstream, Presented::Basic(basic)) => {
-                Ok(Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))))
-            }
+            (Auth::Upstream, Presented::Basic(basic)) => client(Some(basic)),
             (Auth::Users | Auth::Upstream, Presented::Nothing | Presented::Basic(_)) => challenge(None),
             (Auth::Users | Auth::Upstream, Presented::Unusable | Presented::Note(_)) => {
                 challenge(Some("invalid_token"))

@@ -239,7 +239,8 @@ impl Proxy {
         let scope = Scope { name: &place.client_name, action };
         let door = &self.access.door_of(place, upstream);
         let admitted = self.access.admit(&head.headers, upstream, door, outside, scope);
-        let identity = self.in_time(admitted).await?;
+        let (identity, user) = self.in_time(admitted).await?;
+        subject.user = user;
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
         }

@@ -42,7 +42,7 @@ pub(crate) struct Subject {
     repository: String,
     reference: String,
     /// Who has logged in; in mode `upstream` by what the registry took.
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<Box<str>>,
     error: Option<String>,
     /// Where the bytes of the answer count.
     pub(crate) pass: Option<Pass>,

@@ -152,3 +152,37 @@ async fn of_an_answer_that_a_client_gives_up_the_log_says_only_what_has_gone() {
     let line = lines.only();
     assert_eq!((line["end"].as_str(), line["size_bytes"].clone()), ("complete", size.to_string()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_line_says_who_has_logged_in_and_not_who_has_tried_to() {
+    const V1: &str = "/v2/a/b/manifests/v1";
+    let (lines, _guard) = Lines::begin();
+    let user = || lines.only().get("user").cloned().unwrap_or_default();
+    let (lab, _, _) = Fixture::stocked("[clients]\nauth='users'\nusers_file='u'");
+    let token = lab.login("alice", "wonder").await;
+    lines.take();
+    assert_eq!(lab.get(V1).bearer(&token).await.status, 200);
+    assert_eq!(user(), "alice");
+    assert_eq!(lab.get(V1).basic("bob", "builder").await.status, 200);
+    assert_eq!(user(), "bob");
+    assert_eq!(lab.get(V1).basic("alice", "guess").await.status, 401);
+    assert_eq!(user(), "");
+    assert_eq!(lab.get(V1).await.status, 401);
+    assert_eq!(user(), "");
+
+    let (lab, _, _) = Fixture::stocked("[clients]\nauth='upstream'");
+    let lab = lab.with_tokens();
+    lab.registry.add_user("carol", "sesame");
+    let token = lab.login("carol", "sesame").await;
+    lines.take();
+    assert_eq!(lab.get(V1).bearer(&token).await.status, 200);
+    assert_eq!(user(), "carol");
+    let nobody = lab.anonymous().await;
+    lines.take();
+    assert_eq!(lab.get(V1).bearer(&nobody).await.status, 200);
+    assert_eq!(user(), "");
+
+    let (lab, _, _) = Fixture::stocked("");
+    assert_eq!(lab.get(V1).basic("mallory", "hunter2").await.status, 200);
+    assert_eq!(user(), "");
+}
