@@ -121,7 +121,10 @@ fn request(authority: &str, path: &str) -> Result<Vec<u8>> {
 fn most_streams(settings: &[u8]) -> u32 {
     let settings = settings.as_chunks::<6>().0.iter();
     let most = settings.map(|[a, b, value @ ..]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes(*value)));
-    most.filter(|(name, _)| *name == MAX_CONCURRENT_STREAMS).map(|(_, value)| value).last().unwrap_or(u32::MAX)
+    most.filter(|(name, _)| *name == MAX_CONCURRENT_STREAMS)
+        .map(|(_, value)| value)
+        .next_back()
+        .unwrap_or(u32::MAX)
 }
 
 fn said(frame: &Frame) -> Result<Said> {

@@ -12,8 +12,8 @@ from . import DEPLOY, broken, read
 from .test_functions import resources
 
 VARIABLE = "REGISTRY_PROXY_CLIENTS__PATH_SECRET"
-# What each tool fills in when somebody deploys.
-TEMPLATES = (r"\$\{env\('PATH_SECRET'\)\}", r"\$\{env:PATH_SECRET\}", r"var\.path_secret")
+# What each tool fills in when somebody deploys, and instead where there is nothing: that must be no segment of a path.
+TEMPLATES = (r"\$\{env\('PATH_SECRET'(, '[^']* [^']*')?\)\}", r"\$\{env:PATH_SECRET\}")
 
 
 def cloudflare(text):
@@ -135,6 +135,7 @@ class Access(unittest.TestCase):
                 self.assertNotEqual(aws(broken(template, old, new)), [])
         self.assertNotEqual(templated({}), [])
         self.assertNotEqual(templated({VARIABLE: ""}), [])
+        self.assertNotEqual(templated({VARIABLE: "${env('PATH_SECRET', 'changeme')}"}), [])
         main, variables = read("tencent/main.tf"), read("tencent/variables.tf")
         self.assertNotEqual(terraform(broken(main, VARIABLE, "REGISTRY_PROXY_NOTHING"), variables), [])
         self.assertNotEqual(terraform(main, broken(variables, "  sensitive   = true", '  default = ""')), [])

@@ -33,12 +33,12 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let path = format!("/v2/bench/blobs/sha256:{digest}");
     let runs = lab.options.either(10, 3);
     // nginx sends the same files, and knows nothing of them.
-    let nginx = || sample(nginx::kept_files(&lab.room("nginx")?, &cache, &path)?);
+    let nginx = || sample(&nginx::kept_files(&lab.room("nginx")?, &cache, &path)?);
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         match lab.options.subject {
             // Nobody is there to ask: an answer comes out of the cache.
-            Subject::Product => ours.push(sample(lab.ours_caching(&cache, closed_address()?, &path)?)?),
+            Subject::Product => ours.push(sample(&lab.ours_caching(&cache, closed_address()?, &path)?)?),
             Subject::Control => {
                 ours.push(nginx()?);
                 beside.push(nginx()?);
@@ -70,8 +70,8 @@ struct Sample {
     peak: f64,
 }
 
-fn sample(service: Service) -> Result<Sample> {
-    rest(&service)?;
+fn sample(service: &Service) -> Result<Sample> {
+    rest(service)?;
     Ok(Sample { millis: service.started_in.as_secs_f64() * 1000.0, peak: service.peak()? })
 }
 
