@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{Cache, Key};
 use crate::digest::Digest;
 use crate::platform::{Moment, StoreError, When};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Event, Mutex, MutexGuard};
 
 /// How long a lease holds if nobody renews it: as long others wait for one that died.
 const LIFE_SECONDS: u64 = 10;
@@ -82,12 +82,97 @@ impl Rest {
     }
 }
 
+/// A lease on its way from the task that writes it to the request that wants it. Whoever wants it may go away while it is
+/// being written: then it is given up as soon as it is there, and never lies there for nobody.
+#[derive(Default)]
+struct Handover {
+    hand: Mutex<Hand>,
+    changed: Event,
+}
+
+#[derive(Default)]
+enum Hand {
+    /// It is wanted, and not here yet.
+    #[default]
+    Open,
+    Given(Leased),
+    /// Nobody wants it any more.
+    Gone,
+}
+
+/// The one who gives; dropped, it gives the right to fetch without a lease.
+struct Giver(Arc<Handover>);
+
+/// The one who wants.
+struct Taker(Arc<Handover>);
+
+impl Handover {
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, leased: Leased) {
+        let mut hand = self.hand();
+        // What is not taken is dropped outside of the lock.
+        let _refused = match &*hand {
+            Hand::Open => {
+                *hand = Hand::Given(leased);
+                None
+            }
+            Hand::Given(_) | Hand::Gone => Some(leased),
+        };
+        drop(hand);
+        self.changed.notify(usize::MAX);
+    }
+}
+
+impl Drop for Giver {
+    fn drop(&mut self) {
+        self.0.give(Leased::Ours(None));
+    }
+}
+
+impl Taker {
+    async fn take(self) -> Leased {
+        loop {
+            let listener = self.0.changed.listen();
+            let taken = {
+                let mut hand = self.0.hand();
+                matches!(&*hand, Hand::Given(_)).then(|| std::mem::replace(&mut *hand, Hand::Gone))
+            };
+            if let Some(Hand::Given(leased)) = taken {
+                return leased;
+            }
+            listener.await;
+        }
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        let untaken = std::mem::replace(&mut *self.0.hand(), Hand::Gone);
+        drop(untaken);
+    }
+}
+
 impl Cache {
-    /// Asks for the right to fetch a blob.
+    /// Asks for the right to fetch a blob. A task asks, which comes to its end whatever becomes of the request: what was
+    /// written for one who has left is removed.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
         if !self.store.abilities().is_shared || !self.leases_rest.is_over(self.clock.now()) {
             return Leased::Ours(None);
         }
+        let handover = Arc::<Handover>::default();
+        let (giver, taker) = (Giver(Arc::clone(&handover)), Taker(handover));
+        let (cache, digest) = (Arc::clone(self), digest.clone());
+        self.tasks.spawn(Box::pin(async move {
+            let leased = cache.write_lease(&digest).await;
+            giver.0.give(leased);
+        }));
+        taker.take().await
+    }
+
+    async fn write_lease(self: &Arc<Self>, digest: &Digest) -> Leased {
         let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);

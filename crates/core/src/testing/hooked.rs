@@ -23,6 +23,8 @@ pub enum Step {
     Read,
     /// Write a record.
     Write,
+    /// It has written a record, or failed to.
+    Written,
     /// Remove something.
     Remove,
     /// Look at a blob.
@@ -106,7 +108,9 @@ impl<H: Hook + 'static> Store for HookedStore<H> {
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
         self.hook.at(Step::Write, key.as_str()).await?;
-        self.inner.write(key, value, when).await
+        let written = self.inner.write(key, value, when).await;
+        self.hook.at(Step::Written, key.as_str()).await?;
+        written
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
 //! as they hold what private registries gave out.
 
+mod leases;
 mod read;
 mod temp;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 
+use self::leases::Leases;
 pub(crate) use self::read::FileSlice;
 use self::read::Reader;
 use self::temp::Temp;
@@ -47,6 +49,7 @@ const TRIES: usize = 8;
 pub(crate) struct FileStore {
     root: Arc<Root>,
     used: Arc<Used>,
+    leases: Arc<Leases>,
 }
 
 /// The directory itself.
@@ -67,7 +70,7 @@ impl FileStore {
             if is_full(&error) { Ok(()) } else { Err(error) }
         })?;
         drop(probe);
-        Ok(Self { root: Arc::new(root), used: Arc::default() })
+        Ok(Self { root: Arc::new(root), used: Arc::default(), leases: Arc::default() })
     }
 
     /// Does something with the directory on a thread that may wait for a disk.
@@ -98,8 +101,11 @@ impl Store for FileStore {
     }
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        let key = key.clone();
+        let (key, leases) = (key.clone(), Arc::clone(&self.leases));
         self.with_root(move |root| {
+            if leases::is_lease(&key) {
+                return leases.write(root, &key, &value, when);
+            }
             if when == When::Absent && root.path_of(&key).try_exists()? {
                 return Ok(false);
             }
@@ -113,6 +119,7 @@ impl Store for FileStore {
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.used.forget(key);
         let path = self.root.path_of(key);
+        self.leases.let_go(key);
         off_thread(PATIENCE, move || absent_as_none(std::fs::remove_file(path)).map(|_| ())).await
     }
 

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::Step;
 
 use super::{keeping, memory};
@@ -82,4 +86,27 @@ async fn a_store_that_may_not_take_leases_is_left_alone_for_an_hour() {
     lab.wait(60).await;
     fills(&lab, 2000).await;
     assert_eq!(store.hook.count(Step::Write, "v1/leases/"), 2, "and not left alone for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_lease_is_written_leaves_none_behind() {
+    let memory = memory().shared();
+    // A disk goes on with what was begun, whoever waits for it.
+    let slow = |step, key: &str| step == Step::Written && key.starts_with("v1/leases/");
+    let store =
+        troubled(&memory, move |step, key| slow(step, key).then_some(Trouble::Takes(Duration::from_secs(2))));
+    let lab = keeping(&store, "");
+    let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(5000)));
+    for _ in 0..3 {
+        tokio::select! {
+            _ = lab.get(&path).into_future() => panic!("its lease is not written yet"),
+            () = lab.wait(1) => {}
+        }
+        lab.wait(3).await;
+        let key = Key::lease(&Digest::sha256(&noise(5000)), 1);
+        assert_eq!(memory.read(&key).await.expect("it works"), None);
+    }
+    let begun = lab.now();
+    assert_eq!(lab.get(&path).await.done(), "filled");
+    assert!(lab.now().since(begun) <= Duration::from_secs(2), "{:?}", lab.now().since(begun));
 }
