@@ -2,9 +2,12 @@
 //! relayed.
 
 mod capped;
+mod fetched;
 mod inline;
 mod kept;
+mod ranged;
 mod stored;
+mod window;
 
 use std::sync::Arc;
 
@@ -12,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LOCAT
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use self::window::{Window, accept};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::Redirects;
@@ -20,7 +24,7 @@ use crate::error::{Absence, Error};
 use crate::headers::{self, describe_blob, describe_content};
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Purpose;
-use crate::range::{ByteRange, ContentRange, RangeRequest, RangeSpec};
+use crate::range::{ContentRange, RangeRequest};
 use crate::relay::{Relay, Source, begun};
 use crate::route::parameter;
 use crate::seal;
@@ -52,8 +56,9 @@ pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Er
             Some(cache) => kept::length(visit, cache, digest).await?,
             None => (known_length(visit, digest).await?, passed_on(visit)),
         };
+        let is_verified = is_verified(outcome, true);
         let mut response = Response::new(Body::Empty);
-        describe_content(response.headers_mut(), digest, visit.is_open, true);
+        describe_content(response.headers_mut(), digest, visit.is_open, is_verified);
         describe_blob(response.headers_mut(), length);
         let response = if is_known { headers::not_modified(response) } else { response };
         return Ok(Answer { response, outcome });
@@ -108,56 +113,9 @@ fn passed_on(visit: &Visit<'_>) -> Outcome {
     }
 }
 
-/// What a reply gives of the blob.
-async fn accept(
-    visit: &Visit<'_>,
-    digest: &Digest,
-    wanted: Option<RangeSpec>,
-    found: Result<Response<Body>, Negative>,
-) -> Result<(Window, Response<Body>), Error> {
-    let response = match found {
-        Err(Negative::Unsatisfiable { total: None }) => {
-            let total = known_length(visit, digest).await?.unwrap_or(0);
-            return Err(Error::RangeNotSatisfiable { total });
-        }
-        found => found.map_err(|negative| negative.into_error(blob_unknown))?,
-    };
-    let found = Found {
-        status: response.status(),
-        content_range: ContentRange::parse(response.headers().get(CONTENT_RANGE)),
-        length: response.body().length(),
-    };
-    Ok((window_of(visit, digest, wanted, found).await?, response))
-}
-
 /// What a 404 means here: the blob is unknown, or the whole repository (P-22).
 fn blob_unknown(text: UpstreamText) -> Error {
     if text.code() == Some("NAME_UNKNOWN") { Error::NotFound(text) } else { Error::BlobUnknown(Absence::Upstream) }
-}
-
-/// What an upstream's answer says of its body.
-struct Found {
-    status: StatusCode,
-    content_range: Option<ContentRange>,
-    length: Option<u64>,
-}
-
-/// What of the blob goes to the client, and how much of what arrives stands before it.
-struct Window {
-    /// `None`: all of it, of unknown length.
-    range: Option<ByteRange>,
-    is_partial: bool,
-    skip: u64,
-}
-
-impl Window {
-    fn whole(total: u64) -> Self {
-        Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
-    }
-
-    fn part(range: ByteRange) -> Self {
-        Self { range: Some(range), is_partial: true, skip: 0 }
-    }
 }
 
 /// `If-Range` that names another representation turns a range into a request for the whole (P-103).
@@ -204,62 +162,8 @@ async fn known_length(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>,
     length_of(visit, digest).await.map_err(|negative| negative.into_error(blob_unknown))
 }
 
-/// Holds the upstream's answer against what was asked. A 206 goes to the client only if it is the one it asked for;
-/// a 200 where a range was asked becomes a 206 here, since a resuming client takes nothing else (P-98, P-101).
-async fn window_of(
-    visit: &Visit<'_>,
-    digest: &Digest,
-    wanted: Option<RangeSpec>,
-    found: Found,
-) -> Result<Window, Error> {
-    let nonsense = |what| Err(Error::Upstream(Failure::Nonsense(what)));
-    let unsatisfiable = |total| Err(Error::RangeNotSatisfiable { total });
-    match (found.status, wanted, found.content_range) {
-        (StatusCode::OK, None, _) => {
-            let length = found.length;
-            if length == Some(0) && digest.is_of_nothing() == Some(false) {
-                // An empty 200 for a blob that is not empty is a classic (P-108).
-                return Err(Error::Upstream(Failure::DigestMismatch));
-            }
-            Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
-        }
-        (StatusCode::OK, Some(spec), _) => match found.length {
-            // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
-            None => match known_length(visit, digest).await? {
-                Some(total) => match spec.within(total) {
-                    Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
-                    None => unsatisfiable(total),
-                },
-                None => nonsense("a blob of unknown length, and a range of it was asked"),
-            },
-            Some(total) => match spec.within(total) {
-                Some(range) => Ok(Window { range: Some(range), is_partial: true, skip: range.first }),
-                None => unsatisfiable(total),
-            },
-        },
-        (StatusCode::PARTIAL_CONTENT, Some(spec), Some(ContentRange::Bytes { first, total, .. })) => {
-            let total = match total {
-                Some(total) => total,
-                // A total of `*` never goes to a client (P-97).
-                None => match known_length(visit, digest).await? {
-                    Some(total) => total,
-                    None => return nonsense("a range of unknown total length"),
-                },
-            };
-            match spec.within(total) {
-                Some(range) if range.first == first => {
-                    Ok(Window { range: Some(range), is_partial: true, skip: 0 })
-                }
-                Some(_) => nonsense("another range than was asked for"),
-                None => unsatisfiable(total),
-            }
-        }
-        _ => nonsense("status or Content-Range of a blob"),
-    }
-}
-
-/// Where the bytes come from again if they break off.
-fn source_of(visit: &Visit<'_>, ask: Ask) -> Source {
+/// Where the bytes come from again if they break off. `total`: length of the blob, where it is known.
+fn source_of(visit: &Visit<'_>, ask: Ask, total: Option<u64>) -> Source {
     Source {
         upstream: Arc::clone(visit.upstream),
         ask,
@@ -267,6 +171,7 @@ fn source_of(visit: &Visit<'_>, ask: Ask) -> Source {
         idle: visit.timeouts.idle.0,
         down: visit.timeouts.down.0,
         storage: None,
+        total,
     }
 }
 
@@ -284,7 +189,8 @@ async fn relay(
         return deliver(visit, digest, &window, response.into_body(), passed_on(visit)).await;
     }
     let (first, end) = window.range.map_or((0, None), |range| (range.first, Some(range.end)));
-    let relay = Relay::new(source_of(visit, ask), response.into_body(), window.skip, first, end);
+    let source = source_of(visit, ask, window.range.map(|range| range.total));
+    let relay = Relay::new(source, response.into_body(), window.skip, first, end);
     let body = Body::stream(relay, length);
     deliver(visit, digest, &window, body, passed_on(visit)).await
 }
@@ -298,14 +204,30 @@ async fn deliver(
     outcome: Outcome,
 ) -> Result<Answer, Error> {
     let body = begun(&*visit.platform.clock, visit.timeouts.head.0, body).await.map_err(Error::Upstream)?;
+    if body.length() == Some(0) && digest.is_of_nothing() == Some(false) {
+        // Chunked, so that only now it is known that nothing comes (P-108).
+        return Err(Error::Upstream(Failure::DigestMismatch));
+    }
     Ok(answer(visit, digest, window, body, outcome))
+}
+
+/// Whether what the client gets has its digest, or ends short: others may keep it for ever then (P-94). What is passed
+/// on, and parts of what is arriving, nobody has verified; nor what a HEAD says of them.
+fn is_verified(outcome: Outcome, is_part: bool) -> bool {
+    match outcome.done {
+        Done::Hit | Done::Revalidated | Done::Stale => true,
+        Done::Filled | Done::Joined => !is_part,
+        Done::Relayed | Done::Redirected | Done::Answered | Done::Refused | Done::Failed | Done::Abandoned => {
+            false
+        }
+    }
 }
 
 /// The answer with a body whose first bytes are in hand.
 fn answer(visit: &Visit<'_>, digest: &Digest, window: &Window, body: Body, outcome: Outcome) -> Answer {
     let length = body.length();
     let mut response = Response::new(body);
-    describe_content(response.headers_mut(), digest, visit.is_open, true);
+    describe_content(response.headers_mut(), digest, visit.is_open, is_verified(outcome, window.is_partial));
     describe_blob(response.headers_mut(), length);
     if let (true, Some(range)) = (window.is_partial, window.range) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

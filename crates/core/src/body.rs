@@ -95,6 +95,9 @@ pub enum BodyError {
     /// The whole came where a part was asked for, and the part was wanted alone.
     #[error("the upstream gives no parts of a body")]
     Unranged,
+    /// The upstream says another length of the whole than before, or has no more although more was promised.
+    #[error("the upstream says another length than before")]
+    OtherLength,
     /// It is larger than the named limit allows.
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge {

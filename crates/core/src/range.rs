@@ -1,6 +1,6 @@
 //! The algebra of `Range` and `Content-Range` (RFC 9110 section 14): pure, without I/O.
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 /// Most ranges one request may name before it is refused unread (P-102).
 const MAX_RANGES: usize = 100;
@@ -155,6 +155,52 @@ impl ContentRange {
     }
 }
 
+/// What an answer with a body gives of a representation, by its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// All of it.
+    Whole {
+        /// Its length in bytes, where it is known.
+        length: Option<u64>,
+    },
+    /// A part of it.
+    Part {
+        /// Offset of the first byte.
+        first: u64,
+        /// Offset behind the last byte.
+        end: u64,
+        /// Length of the whole representation, where it is known.
+        total: Option<u64>,
+    },
+    /// Its head contradicts itself.
+    Unusable,
+}
+
+impl Given {
+    /// Reads the head of an answer. `length`: bytes of its body, where they are known. A 206 may carry the whole
+    /// (`bytes 0-99/100`), and some send a part with 200 and its `Content-Range` (dragonflyoss/client#1874).
+    pub fn of(status: StatusCode, content_range: Option<&HeaderValue>, length: Option<u64>) -> Self {
+        let is_partial = status == StatusCode::PARTIAL_CONTENT;
+        if !is_partial && status != StatusCode::OK {
+            return Self::Unusable;
+        }
+        match (content_range, ContentRange::parse(content_range)) {
+            (None, _) if !is_partial => Self::Whole { length },
+            (_, Some(ContentRange::Bytes { first, end, total })) => {
+                let is_whole = first == 0 && total == Some(end);
+                match length {
+                    // All of it, and a header that is about something else.
+                    Some(_) if !is_partial && length == total => Self::Whole { length },
+                    Some(length) if length != end - first => Self::Unusable,
+                    _ if is_whole => Self::Whole { length: total },
+                    _ => Self::Part { first, end, total },
+                }
+            }
+            (_, Some(ContentRange::Unsatisfied { .. }) | None) => Self::Unusable,
+        }
+    }
+}
+
 /// Digits and nothing else: `parse` would take a sign, too.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
@@ -223,6 +269,33 @@ mod tests {
             "",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_gives_what_its_head_says_as_a_whole() {
+        let of = |status: u16, range: &str, length| {
+            let header = HeaderValue::from_str(range).unwrap();
+            Given::of(StatusCode::from_u16(status).unwrap(), (!range.is_empty()).then_some(&header), length)
+        };
+        let part = |first, end, total| Given::Part { first, end, total };
+        for (status, range, length, expected, why) in [
+            (200, "", Some(10), Given::Whole { length: Some(10) }, "as usual"),
+            (200, "", None, Given::Whole { length: None }, "chunked"),
+            (206, "bytes 2-5/10", Some(4), part(2, 6, Some(10)), "as usual"),
+            (206, "bytes 2-5/*", None, part(2, 6, None), "of unknown length"),
+            (206, "bytes 0-9/10", Some(10), Given::Whole { length: Some(10) }, "all of it"),
+            (206, "bytes 0-9/10", None, Given::Whole { length: Some(10) }, "all of it, chunked"),
+            (200, "bytes 2-5/10", Some(4), part(2, 6, Some(10)), "a part that says 200"),
+            (200, "bytes 2-5/10", None, part(2, 6, Some(10)), "the same, chunked"),
+            (200, "bytes 2-5/10", Some(10), Given::Whole { length: Some(10) }, "the whole, and a header too many"),
+            (200, "bytes 2-5/10", Some(7), Given::Unusable, "neither"),
+            (206, "bytes 2-5/10", Some(5), Given::Unusable, "longer than it says"),
+            (206, "", Some(4), Given::Unusable, "which part?"),
+            (200, "bytes */10", Some(4), Given::Unusable, "no range at all"),
+            (204, "", Some(0), Given::Unusable, "another status"),
+        ] {
+            assert_eq!(of(status, range, length), expected, "{status} {range} {length:?}: {why}");
         }
     }
 

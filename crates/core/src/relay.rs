@@ -3,6 +3,8 @@
 //!
 //! Bytes are counted, not hashed: clients verify, and hashing halves a relay's throughput (P-107).
 
+mod continued;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::header::{CONTENT_RANGE, RANGE};
-use http::{Response, StatusCode};
+use http::header::RANGE;
 use http_body::{Frame, SizeHint};
 
+pub(crate) use self::continued::Continued;
+use self::continued::{Opened, continuation};
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
-use crate::range::{ContentRange, RangeSpec};
+use crate::range::RangeSpec;
 use crate::upstream::{Ask, Failure, Kind, Link, Reply, Upstream};
 
 /// Tries to go on without a single byte in between. Any progress starts the count anew.
@@ -42,6 +45,8 @@ pub(crate) struct Source {
     pub down: Duration,
     /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
     pub storage: Option<Link>,
+    /// Length of the whole in bytes, as it was said before. Who says another speaks of other bytes.
+    pub total: Option<u64>,
 }
 
 /// The bytes from `position` to `end` of a blob, whatever happens on the way.
@@ -59,6 +64,8 @@ pub(crate) struct Relay {
     /// Whether the whole is no answer where a part is wanted.
     is_part: bool,
     tries: u32,
+    /// Whether the last try ended as if that were all.
+    ended_early: bool,
     /// Since when nothing has arrived.
     quiet_since: Option<Moment>,
     /// Wakes when that may have been for too long. Armed once an interval, not once a frame.
@@ -72,15 +79,6 @@ enum State {
     Over,
 }
 
-/// A body found again.
-struct Opened {
-    body: Body,
-    skip: u64,
-    total: Option<u64>,
-    /// Whether it is all of the blob.
-    is_whole: bool,
-}
-
 /// Why a try to go on failed.
 enum Stop {
     /// Perhaps the next one works.
@@ -89,6 +87,8 @@ enum Stop {
     Then(Duration),
     /// The upstream says no.
     Never,
+    /// The upstream speaks of other bytes.
+    OtherLength,
 }
 
 impl Relay {
@@ -103,6 +103,7 @@ impl Relay {
             skip,
             is_part: false,
             tries: 0,
+            ended_early: false,
             quiet_since: None,
             silence: None,
         }
@@ -123,8 +124,22 @@ impl Relay {
         relay
     }
 
+    /// Asks for all of it itself, without naming a range, until that breaks off.
+    pub(crate) fn anew(source: Source, total: u64) -> Self {
+        let mut relay = Self::new(source, Body::Empty, 0, 0, Some(total));
+        let source = Arc::clone(&relay.source);
+        relay.state = State::Opening(Box::pin(async move { source.open_whole().await }));
+        relay
+    }
+
     fn is_complete(&self) -> bool {
         self.end.is_some_and(|end| self.position >= end)
+    }
+
+    /// It ended as if that were all: the next try, or the end.
+    fn ended(&mut self) -> Result<(), BodyError> {
+        self.ended_early = true;
+        self.broken("it ended short")
     }
 
     /// Something is wrong with the body: the next try, or the end.
@@ -139,7 +154,11 @@ impl Relay {
         let missing_bytes = self.end.map_or(0, |end| end.saturating_sub(self.position));
         if self.tries > MAX_TRIES {
             self.state = State::Over;
-            return Err(BodyError::Short { missing_bytes });
+            return Err(if self.ended_early {
+                BodyError::OtherLength
+            } else {
+                BodyError::Short { missing_bytes }
+            });
         }
         if let Some(repeated) = self.source.upstream.report(Kind::Body) {
             tracing::info!(
@@ -219,10 +238,14 @@ impl http_body::Body for Relay {
                         this.state = State::Over;
                         Ok(())
                     }
-                    Poll::Ready(None) => this.broken("it ended short"),
-                    Poll::Ready(Some(Err(_))) => this.broken("the connection broke"),
+                    Poll::Ready(None) => this.ended(),
+                    Poll::Ready(Some(Err(_))) => {
+                        this.ended_early = false;
+                        this.broken("the connection broke")
+                    }
                     Poll::Pending => {
                         ready!(this.poll_silence(cx));
+                        this.ended_early = false;
                         this.broken("nothing arrived")
                     }
                 },
@@ -244,14 +267,21 @@ impl http_body::Body for Relay {
                         this.state = State::Reading(opened.body);
                         Ok(())
                     }
-                    Err(Stop::Later) => this.broken("it could not be asked again"),
+                    Err(Stop::OtherLength) => {
+                        this.state = State::Over;
+                        Err(BodyError::OtherLength)
+                    }
+                    Err(Stop::Later) => {
+                        this.ended_early = false;
+                        this.broken("it could not be asked again")
+                    }
                     Err(Stop::Then(wait)) if wait <= LONGEST_WAIT && this.tries < MAX_TRIES => {
                         // Twice is enough.
                         this.tries = this.tries.max(MAX_TRIES - 2);
                         this.go_on_after(wait, "it answers too many requests")
                     }
                     Err(Stop::Never | Stop::Then(_)) => {
-                        this.tries = MAX_TRIES;
+                        (this.tries, this.ended_early) = (MAX_TRIES, false);
                         this.broken("the upstream gives no more")
                     }
                 },
@@ -293,33 +323,27 @@ impl Source {
             self.clock.sleep(self.down).await;
             reply = self.read(&ask).await;
         }
+        self.opened(reply, position)
+    }
+
+    /// Asks for all of it.
+    async fn open_whole(&self) -> Result<Opened, Stop> {
+        let mut ask = self.ask.clone();
+        ask.headers.remove(RANGE);
+        let reply = self.read(&ask).await;
+        self.opened(reply, 0)
+    }
+
+    fn opened(&self, reply: Reply, position: u64) -> Result<Opened, Stop> {
         match reply {
-            Reply::Found(response) => continuation(response, position).ok_or(Stop::Never),
+            Reply::Found(response) => continuation(response, position, self.total),
             Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted) => Err(Stop::Never),
             Reply::Failed(_) => Err(Stop::Later),
             Reply::Limited { retry_after } => Err(Stop::Then(retry_after)),
-            Reply::Missing(_) | Reply::Refused(_) | Reply::Unsatisfiable { .. } | Reply::Declined(..) => {
-                Err(Stop::Never)
-            }
+            // There is nothing where more was promised.
+            Reply::Unsatisfiable { .. } => Err(Stop::OtherLength),
+            Reply::Missing(_) | Reply::Refused(_) | Reply::Declined(..) => Err(Stop::Never),
         }
-    }
-}
-
-/// What of an answer continues at `position`: a 206 that begins there, or a 200 of which the beginning is dropped.
-fn continuation(response: Response<Body>, position: u64) -> Option<Opened> {
-    match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
-        (StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { first, total, .. })) if first == position => {
-            Some(Opened { body: response.into_body(), skip: 0, total, is_whole: false })
-        }
-        (StatusCode::OK, _) => {
-            // A shorter blob than what has been sent of it is another one.
-            let total = response.body().length().filter(|total| *total >= position);
-            if total.is_none() && response.body().length().is_some() {
-                return None;
-            }
-            Some(Opened { body: response.into_body(), skip: position, total, is_whole: true })
-        }
-        _ => None,
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) async fn get(
             idle: timeouts.idle.0,
             down: timeouts.down.0,
             storage: Some(link),
+            total: None,
         };
         let relay = Body::stream(Relay::new(source, body, 0, first, end), length);
         begun(&*platform.clock, timeouts.head.0, relay).await.map_err(Error::Upstream)?

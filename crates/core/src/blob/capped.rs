@@ -174,7 +174,7 @@ impl Capped<'_, '_> {
         let ingest = Ingest {
             cache: Arc::clone(cache),
             clock: Arc::clone(&visit.platform.clock),
-            source: source_of(visit, ask),
+            source: source_of(visit, ask, None),
             provenance: visit.provenance(),
             digest: self.digest.clone(),
             total,

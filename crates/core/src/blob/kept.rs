@@ -1,32 +1,29 @@
-//! Blobs with a cache before the upstream: from the store, from what is arriving, or as the one who fetches it.
+//! Blobs with a cache before the upstream: from the store, or as [`Wanted`] of those who fetch: all of it
+//! ([`fetched`](super::fetched)) or a range of it ([`ranged`](super::ranged)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RANGE;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use super::stored::{self, BYPASSED, ask_length, found, not_elsewhere, show};
-use super::{Window, accept, ask_for, blob_unknown, deliver, inline, relay, source_of};
+use super::{Window, accept, ask_for, blob_unknown, deliver, inline, ranged, relay, source_of};
 use crate::body::Body;
-use crate::cache::{Cache, Lease, Leased};
+use crate::cache::{Cache, Lease};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::evidence::MayServe;
-use crate::fill::{Drive, Entry, Keep, Lead, Parts, Phase, Reader, Spool};
+use crate::fill::{Drive, Main, Parts, Phase, Reader, Run, Spool};
 use crate::outcome::{Done, Outcome, Why};
-use crate::platform::within;
+use crate::platform::{Moment, within};
 use crate::range::RangeSpec;
-use crate::relay::{Relay, Source};
-use crate::upstream::Ask;
+use crate::relay::Source;
+use crate::upstream::{Ask, Negative};
 use crate::visit::{Answer, Visit};
 
-/// A range so near to where a fill has got waits for it; one farther away is fetched by itself (P-105).
-const NEAR_BYTES: u64 = 8 << 20;
-
-/// How soon it is looked whether another process has fetched a blob, and how often at most.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
-const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// From what another one fetches.
+pub(super) const ARRIVING: Outcome = Outcome::new(Done::Joined, Why::Arriving);
 
 /// The length of a blob, in bytes.
 pub(super) async fn length(
@@ -40,8 +37,8 @@ pub(super) async fn length(
         if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), stored::HIT));
         }
-        if let Some(spool) = arriving(visit, digest) {
-            return Ok((Some(spool.total()), Outcome::new(Done::Joined, Why::Arriving)));
+        if let Some(spool) = visit.fills.find(digest, visit.upstream.name(), visit.platform.clock.now()) {
+            return Ok((Some(spool.total()), ARRIVING));
         }
     }
     not_elsewhere(visit, cache, digest)?;
@@ -55,32 +52,24 @@ pub(super) async fn length(
     }
 }
 
-/// What is arriving from this very upstream: what it says of a blob's length and parts is not yet verified.
-fn arriving(visit: &Visit<'_>, digest: &Digest) -> Option<Arc<Spool>> {
-    let upstream = visit.upstream.name();
-    let spool = visit.fills.find(digest, upstream, visit.platform.clock.now());
-    spool.filter(|spool| spool.origin() == upstream)
-}
-
 /// All of a blob.
 pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
     if !visit.platform.limits.shares_io {
         return inline::whole(visit, cache, digest).await;
     }
-    let now = visit.platform.clock.now();
+    let wanted = Wanted::new(visit, cache, digest, None);
+    let mut hit = stored::HIT;
     let may_serve = visit.may_serve(cache, digest).await;
     let mut is_admitted = may_serve == MayServe::Yes;
     // What is stored is of no use where the upstream has to give it first.
     let is_usable = may_serve != MayServe::AfterBody;
-    let mut hit = stored::HIT;
-    let under_way = || visit.fills.find(digest, visit.upstream.name(), now);
-    if !is_admitted && (is_usable && cache.blob_length(digest).await.is_some() || under_way().is_some()) {
+    if !is_admitted && (is_usable && cache.blob_length(digest).await.is_some() || wanted.arriving().is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
         show(visit, cache, digest).await?;
         is_admitted = true;
         hit = stored::CONFIRMED;
     }
-    let is_arriving = || under_way().is_some_and(|spool| spool.phase() == Phase::Running);
+    let is_arriving = || wanted.arriving().is_some_and(|spool| spool.phase() == Phase::Running);
     // What is arriving is not stored: no need to look.
     if is_admitted
         && is_usable
@@ -89,163 +78,7 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     {
         return Ok(stored::whole(visit, digest, found, hit));
     }
-    not_elsewhere(visit, cache, digest)?;
-    let ask = ask_for(visit, digest, Method::GET);
-    let lead = match visit.fills.enter(digest, &visit.asker(), now).await {
-        Entry::Lead(lead) => lead,
-        Entry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
-        Entry::Pass => {
-            let response = found(visit, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
-            let passed = pass(visit, digest, ask, response).await?;
-            return Ok(Answer { outcome: BYPASSED, ..passed });
-        }
-        Entry::Open(spool) => {
-            if !is_admitted {
-                show(visit, cache, digest).await?;
-            }
-            return join(visit, cache, digest, &spool).await;
-        }
-    };
-    // Whoever led before may have heard that there is no such thing.
-    not_elsewhere(visit, cache, digest)?;
-    let (lease, is_stored) = if is_usable { lease(visit, cache, digest).await } else { (None, false) };
-    // Another process may have fetched it meanwhile, or somebody between the look and the lead.
-    if is_usable
-        && (is_stored || is_admitted)
-        && visit.may_serve(cache, digest).await != MayServe::AfterBody
-        && (is_admitted || show(visit, cache, digest).await.is_ok())
-        && let Some(found) = cache.blob(digest, None).await
-    {
-        let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
-        return Ok(stored::whole(visit, digest, found, outcome));
-    }
-    fill(visit, cache, digest, ask, lead, lease).await
-}
-
-/// Fetched for everybody who wants it, and kept; or passed on to this client, where that cannot be.
-async fn fill(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    digest: &Digest,
-    ask: Ask,
-    lead: Lead,
-    lease: Option<Lease>,
-) -> Result<Answer, Error> {
-    let response = match found(visit, cache, digest, &ask).await {
-        Ok(response) => response,
-        Err(negative) => {
-            if negative.is_outage() {
-                lead.fail(negative.clone());
-            }
-            return Err(negative.into_error(blob_unknown));
-        }
-    };
-    let total = response.body().length().filter(|total| *total > 0);
-    let (StatusCode::OK, Some(total)) = (response.status(), total) else {
-        lead.pass();
-        return pass(visit, digest, ask, response).await;
-    };
-    let Some(draft) = cache.draft(digest, total).await else {
-        lead.pass();
-        let passed = pass(visit, digest, ask, response).await?;
-        return Ok(Answer { outcome: BYPASSED, ..passed });
-    };
-    let spool = Arc::new(Spool::begun(digest.clone(), total, visit.upstream.name().into(), draft));
-    let source = source_of(visit, ask);
-    let main = Relay::new(source.clone(), response.into_body(), 0, 0, Some(total));
-    let opened = lead.open(&spool, visit.platform.clock.now());
-    // A range may have opened another one meanwhile, and somebody may be at that already.
-    let outcome = if Arc::ptr_eq(&opened, &spool) || opened.begin_run() {
-        drive(visit, cache, &opened, source.clone(), Some(Body::stream(main, Some(total))), lease);
-        Outcome::new(Done::Filled, Why::BlobAbsent)
-    } else {
-        Outcome::new(Done::Joined, Why::Arriving)
-    };
-    read(visit, digest, &opened, source, Window::whole(total), outcome).await
-}
-
-/// As it comes, without keeping it.
-async fn pass(visit: &Visit<'_>, digest: &Digest, ask: Ask, response: Response<Body>) -> Result<Answer, Error> {
-    let (window, response) = accept(visit, digest, None, Ok(response)).await?;
-    relay(visit, digest, ask, window, response).await
-}
-
-/// From what is arriving.
-async fn join(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    digest: &Digest,
-    spool: &Arc<Spool>,
-) -> Result<Answer, Error> {
-    let source = source_of(visit, ask_for(visit, digest, Method::GET));
-    let outcome = if spool.begin_run() {
-        cache.takes(spool.total().saturating_sub(spool.present()));
-        drive(visit, cache, spool, source.clone(), None, None);
-        Outcome::new(Done::Filled, Why::BlobRest)
-    } else {
-        Outcome::new(Done::Joined, Why::Arriving)
-    };
-    read(visit, digest, spool, source, Window::whole(spool.total()), outcome).await
-}
-
-/// The right to fetch; or the word that another process has fetched it meanwhile. Whoever waits in vain fetches for
-/// itself: a lease delays, and never prevents (P-113).
-async fn lease(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> (Option<Lease>, bool) {
-    let clock = &visit.platform.clock;
-    let give_up = clock.now().after(cache.config().fill.wait.0);
-    let mut pause = FIRST_LOOK;
-    loop {
-        match cache.lease(digest).await {
-            Leased::Ours(lease) => {
-                // Between the look at the store and the lease another may have come to its end.
-                let is_stored = lease.is_some() && cache.blob_length(digest).await.is_some();
-                return (lease, is_stored);
-            }
-            Leased::Theirs if clock.now() >= give_up => return (None, false),
-            Leased::Theirs => {}
-        }
-        clock.sleep(pause).await;
-        pause = (pause * 2).min(MOST_BETWEEN_LOOKS);
-        if cache.blob_length(digest).await.is_some() {
-            return (None, true);
-        }
-    }
-}
-
-fn drive(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    spool: &Arc<Spool>,
-    source: Source,
-    main: Option<Body>,
-    lease: Option<Lease>,
-) {
-    let drive = Drive {
-        spool: Arc::clone(spool),
-        fills: Arc::clone(visit.fills),
-        cache: Arc::clone(cache),
-        clock: Arc::clone(&visit.platform.clock),
-        provenance: visit.provenance(),
-        source,
-        parts: Parts::new(&cache.config().fill),
-        idle: visit.timeouts.idle.0,
-        lease,
-    };
-    visit.platform.tasks.spawn(Box::pin(drive.run(main)));
-}
-
-async fn read(
-    visit: &Visit<'_>,
-    digest: &Digest,
-    spool: &Arc<Spool>,
-    source: Source,
-    window: Window,
-    outcome: Outcome,
-) -> Result<Answer, Error> {
-    let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
-    let run = spool.run_of_reader(first > 0 || end < spool.total());
-    let reader = Reader::new(Arc::clone(spool), run, first, end, Some(source));
-    deliver(visit, digest, &window, Body::stream(reader, Some(end - first)), outcome).await
+    wanted.fetch_whole(Admission { is_admitted, is_usable }, hit).await
 }
 
 /// A range of a blob.
@@ -258,10 +91,9 @@ pub(super) async fn range(
     if !visit.platform.limits.shares_io {
         return inline::range(visit, cache, digest, spec).await;
     }
-    let now = visit.platform.clock.now();
-    let within_total = |total| spec.within(total).ok_or(Error::RangeNotSatisfiable { total });
+    let wanted = Wanted::new(visit, cache, digest, Some(spec));
     let stored = cache.blob_length(digest).await;
-    let arriving = arriving(visit, digest);
+    let arriving = wanted.arriving();
     let is_here = stored.is_some() || arriving.is_some();
     let hit = if is_here { stored::admit(visit, cache, digest).await? } else { None };
     if let (None, true) = (hit, arriving.is_some()) {
@@ -272,44 +104,177 @@ pub(super) async fn range(
     {
         return Ok(part);
     }
-    if let Some(spool) = &arriving {
-        let range = within_total(spool.total())?;
-        if spool.is_complete() && spool.begin_run() {
-            // Range by range it has all come: time to verify it.
-            drive(visit, cache, spool, source_of(visit, ask_for(visit, digest, Method::GET)), None, None);
+    match spec {
+        // The beginning of all of it, as whoever fetches in parallel begins (P-106).
+        RangeSpec::From(0) => {
+            let may_serve = visit.may_serve(cache, digest).await;
+            let is_admitted = hit.is_some() || arriving.is_some() || may_serve == MayServe::Yes;
+            let admission = Admission { is_admitted, is_usable: may_serve != MayServe::AfterBody };
+            wanted.fetch_whole(admission, hit.unwrap_or(stored::HIT)).await
         }
-        if spool.has_or_awaits(range.first, range.end, NEAR_BYTES) {
-            let source = source_of(visit, ask_for(visit, digest, Method::GET));
-            let joined = Outcome::new(Done::Joined, Why::RangeArriving);
-            let reading = read(visit, digest, spool, source, Window::part(range), joined);
-            // Bounded: what does not come in time, or breaks off, is fetched by itself (P-105).
-            if let Ok(Ok(answer)) = within(&*visit.platform.clock, cache.config().fill.wait.0, reading).await {
-                return Ok(answer);
-            }
+        RangeSpec::From(_) | RangeSpec::Between(..) | RangeSpec::Last(_) => wanted.fetch_range(spec).await,
+    }
+}
+
+/// What is known of whether a client may have a blob.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admission {
+    /// The upstream has said so, now or before.
+    pub(super) is_admitted: bool,
+    /// It may have what is stored, if the upstream says so: it need not give the bytes first.
+    pub(super) is_usable: bool,
+}
+
+/// What a client wants that is not in the store.
+pub(super) struct Wanted<'a, 'v> {
+    pub(super) visit: &'a Visit<'v>,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) digest: &'a Digest,
+    /// `None`: all of it.
+    pub(super) spec: Option<RangeSpec>,
+    /// Until when it waits for what others are doing.
+    pub(super) until: Moment,
+}
+
+impl<'a, 'v> Wanted<'a, 'v> {
+    fn new(visit: &'a Visit<'v>, cache: &'a Arc<Cache>, digest: &'a Digest, spec: Option<RangeSpec>) -> Self {
+        let most = cache.config().fill.wait.0;
+        let hold = if spec.is_some() { most.min(ranged::HOLD) } else { most };
+        Self { visit, cache, digest, spec, until: visit.platform.clock.now().after(hold) }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.visit.platform.clock.now()
+    }
+
+    /// How long it may still wait for others.
+    pub(super) fn left(&self) -> Duration {
+        self.until.since(self.now())
+    }
+
+    /// The question for all of it.
+    pub(super) fn ask(&self) -> Ask {
+        ask_for(self.visit, self.digest, Method::GET)
+    }
+
+    pub(super) fn source(&self, total: u64) -> Source {
+        source_of(self.visit, self.ask(), Some(total))
+    }
+
+    /// What is arriving from this very upstream.
+    pub(super) fn arriving(&self) -> Option<Arc<Spool>> {
+        self.visit.fills.find(self.digest, self.visit.upstream.name(), self.now())
+    }
+
+    /// What of a blob of this length goes to the client.
+    pub(super) fn window(&self, total: u64) -> Result<Window, Error> {
+        match self.spec {
+            None => Ok(Window::whole(total)),
+            Some(spec) => spec.within(total).map(Window::part).ok_or(Error::RangeNotSatisfiable { total }),
         }
     }
-    not_elsewhere(visit, cache, digest)?;
-    let mut ask = ask_for(visit, digest, Method::GET);
-    ask.headers.insert(RANGE, spec.to_header());
-    let found = found(visit, cache, digest, &ask).await;
-    let (window, response) = accept(visit, digest, Some(spec), found).await?;
-    let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
-    let spool = match arriving {
-        Some(spool) => Some(spool),
-        None => cache.sparse_draft(digest, range.total).await.and_then(|draft| {
-            let spool = Spool::new(digest.clone(), range.total, visit.upstream.name().into(), draft);
-            visit.fills.open(&Arc::new(spool), now)
-        }),
-    };
-    let relayed =
-        Relay::new(source_of(visit, ask), response.into_body(), window.skip, range.first, Some(range.end));
-    let body = Body::stream(relayed, Some(range.length()));
-    let (body, outcome) = match spool.filter(|spool| spool.total() == range.total) {
-        Some(spool) => {
-            let keep = Keep::new(body, spool, range.first, Arc::clone(&visit.platform.tasks));
-            (Body::stream(keep, Some(range.length())), Outcome::new(Done::Relayed, Why::AbsentRange))
+
+    /// From the store.
+    pub(super) async fn stored(&self, outcome: Outcome) -> Result<Option<Answer>, Error> {
+        let Self { visit, cache, digest, .. } = *self;
+        match self.spec {
+            None => Ok(cache.blob(digest, None).await.map(|found| stored::whole(visit, digest, found, outcome))),
+            Some(spec) => match cache.blob_length(digest).await {
+                Some(total) => stored::part(visit, cache, digest, spec, total, outcome).await,
+                None => Ok(None),
+            },
         }
-        None => (body, BYPASSED),
-    };
-    deliver(visit, digest, &window, body, outcome).await
+    }
+
+    /// As it comes, without keeping it.
+    pub(super) async fn pass(
+        &self,
+        found: Result<Response<Body>, Negative>,
+        outcome: Outcome,
+    ) -> Result<Answer, Error> {
+        let Self { visit, digest, .. } = *self;
+        let (window, response) = accept(visit, digest, self.spec, found).await?;
+        let passed = relay(visit, digest, self.ask(), window, response).await?;
+        Ok(Answer { outcome, ..passed })
+    }
+
+    /// For this client alone: what others fetch takes too long, or cannot be shared.
+    pub(super) async fn alone(&self) -> Result<Answer, Error> {
+        let mut ask = self.ask();
+        ask.headers.extend(self.spec.map(|spec| (RANGE, spec.to_header())));
+        let found = found(self.visit, self.cache, self.digest, &ask).await;
+        let outcome = if self.spec.is_some() { ranged::PASSED } else { BYPASSED };
+        self.pass(found, outcome).await
+    }
+
+    pub(super) fn work(&self, spool: &Arc<Spool>, lease: Option<Lease>) -> Drive {
+        let Self { visit, cache, .. } = *self;
+        Drive {
+            spool: Arc::clone(spool),
+            fills: Arc::clone(visit.fills),
+            cache: Arc::clone(cache),
+            clock: Arc::clone(&visit.platform.clock),
+            provenance: visit.provenance(),
+            source: self.source(spool.total()),
+            parts: Parts::new(&cache.config().fill),
+            idle: visit.timeouts.idle.0,
+            lease,
+        }
+    }
+
+    pub(super) fn drive(&self, spool: &Arc<Spool>, run: Run, main: Option<Main>, lease: Option<Lease>) {
+        let work = self.work(spool, lease);
+        self.visit.platform.tasks.spawn(Box::pin(work.run(run, main)));
+    }
+
+    /// From the spool, where others fetch it. A range that has waited too long for its first byte is fetched by itself.
+    pub(super) async fn read(
+        &self,
+        spool: &Arc<Spool>,
+        window: &Window,
+        outcome: Outcome,
+    ) -> Result<Answer, Error> {
+        if self.spec.is_some() {
+            let (run, first, end) = self.place(spool, window);
+            let begins = within(&*self.visit.platform.clock, self.left(), spool.begins(first, end, run)).await;
+            match begins {
+                Ok(true) => {}
+                Ok(false) => return self.alone().await,
+                Err(_) => return self.bridge(spool, window).await,
+            }
+        }
+        self.read_on(spool, window, outcome).await
+    }
+
+    /// From the spool, at the client's own pace.
+    pub(super) async fn read_on(
+        &self,
+        spool: &Arc<Spool>,
+        window: &Window,
+        outcome: Outcome,
+    ) -> Result<Answer, Error> {
+        let reader = self.reader(spool, window);
+        let length = window.range.map(|range| range.length());
+        deliver(self.visit, self.digest, window, Body::stream(reader, length), outcome).await
+    }
+
+    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &Window) -> Reader {
+        let (run, first, end) = self.place(spool, window);
+        Reader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
+    }
+
+    /// The run whose end is withheld from this reader until it is verified, and the bytes that it wants.
+    fn place(&self, spool: &Spool, window: &Window) -> (u64, u64, u64) {
+        let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
+        // Whoever resumes has all of it in the end.
+        let is_rest = matches!(self.spec, Some(RangeSpec::From(_))) && !spool.withholds(first);
+        let run = if (first, end) == (0, spool.total()) {
+            spool.run_of_reader(false)
+        } else if is_rest {
+            spool.run_of_reader(true)
+        } else {
+            0
+        };
+        (run, first, end)
+    }
 }

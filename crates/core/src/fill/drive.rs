@@ -13,14 +13,12 @@ use event_listener::EventListener;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::Fills;
-use super::claims::Claims;
 use super::spool::{Phase, Progress, Spool};
+use super::{Claim, Fills, Parts};
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Lease};
-use crate::config;
 use crate::evidence::Provenance;
-use crate::platform::{Clock, within};
+use crate::platform::{Clock, Draft, StoreError, within};
 use crate::relay::{Relay, Source};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -28,43 +26,8 @@ use crate::telemetry;
 
 /// How often it is judged whether more connections would help.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
-/// Bytes a second of all connections together from which on no more are opened.
-const FAST: u64 = 16 << 20;
-/// With more connections the rest should take about this long.
-const AIM_MILLIS: u64 = 2000;
 /// Times that gaps left by others are gone after.
-const SWEEPS: usize = 3;
-
-/// How ranges are fetched beside each other.
-#[derive(Debug, Clone)]
-pub(crate) struct Parts {
-    count: usize,
-    length: u64,
-    per_upstream: usize,
-}
-
-impl Parts {
-    pub(crate) fn new(config: &config::Fill) -> Self {
-        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        Self {
-            count: count(config.parts),
-            length: config.part_size.0,
-            per_upstream: count(config.parts_per_upstream),
-        }
-    }
-
-    /// Connections that would bring the rest in time, each as fast as those there are.
-    fn wanted(&self, now: usize, got: u64, missing: u64, elapsed: Duration) -> usize {
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = got.saturating_mul(1000) / millis;
-        if rate >= FAST || missing < 2 * self.length {
-            return now;
-        }
-        let left_millis = missing.saturating_mul(1000) / rate.max(1);
-        let factor = usize::try_from(left_millis / AIM_MILLIS).unwrap_or(usize::MAX);
-        now.saturating_mul(factor.max(1)).min(self.count)
-    }
-}
+const SWEEPS: usize = 8;
 
 /// Everything a fill needs.
 pub(crate) struct Drive {
@@ -81,30 +44,62 @@ pub(crate) struct Drive {
     pub(crate) lease: Option<Lease>,
 }
 
-/// Says, where a run was dropped half-way, that it is nobody's any more.
-struct Abandoned(Arc<Spool>);
+/// A body with which a run begins, and what of the blob it is to bring.
+pub(crate) struct Main {
+    pub(crate) claim: Claim,
+    pub(crate) body: Body,
+}
 
-impl Drop for Abandoned {
+/// Somebody has set out to fetch the whole. Dropped half-way, it is nobody's any more, and the next who comes does.
+pub(crate) struct Run {
+    spool: Arc<Spool>,
+    number: u64,
+}
+
+impl Run {
+    /// Sets out to fetch the rest, if nobody does.
+    pub(crate) fn begin(spool: &Arc<Spool>) -> Option<Self> {
+        spool.begin_run().then(|| Self::of(spool))
+    }
+
+    /// The one that the spool was made with.
+    pub(crate) fn of(spool: &Arc<Spool>) -> Self {
+        Self { spool: Arc::clone(spool), number: spool.run_of_reader(false) }
+    }
+}
+
+impl Drop for Run {
     fn drop(&mut self) {
-        if self.0.phase() == Phase::Running {
-            self.0.end_run(Phase::Idle);
-        }
+        self.spool.abandon_run(self.number);
     }
 }
 
 /// Why a fill ended early.
-enum Stop {
+pub(super) enum Stop {
     /// The upstream gives no more.
     Upstream,
     /// It gives the whole where a part is asked for.
     Unranged,
+    /// It says another length than before, so that nobody knows which is right.
+    OtherLength,
     /// The store takes no more.
     Store,
 }
 
+impl From<BodyError> for Stop {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Unranged => Self::Unranged,
+            BodyError::OtherLength => Self::OtherLength,
+            BodyError::Broken(_) | BodyError::Stalled | BodyError::Short { .. } | BodyError::TooLarge { .. } => {
+                Self::Upstream
+            }
+        }
+    }
+}
+
 /// What those share who fetch parts of it.
 struct Work<'a> {
-    claims: Mutex<Claims>,
     /// Bytes that came, of all connections.
     got: AtomicU64,
     progress: &'a Mutex<Progress>,
@@ -136,55 +131,90 @@ impl Work<'_> {
 }
 
 impl Drive {
-    /// Fetches what is missing; `main` is the body of the whole, where it has begun. The spool's run has begun, too.
-    pub(crate) async fn run(self, main: Option<Body>) {
-        // Whatever ends this early, nobody waits for ever.
-        let _abandoned = Abandoned(Arc::clone(&self.spool));
-        let upstream = Arc::clone(self.source.upstream.label());
-        let ended = self.fetch(main).await;
+    /// Fetches what is missing; `main` is what of it has begun to come. What came in parts and is wrong is fetched once
+    /// more, by one connection: some upstreams give right wholes and wrong parts.
+    pub(crate) async fn run(mut self, run: Run, main: Option<Main>) {
+        let mut next = Some((run, main));
+        while let Some((_run, main)) = next.take() {
+            let ended = self.fetch(main).await;
+            next = self.conclude(ended).await.map(|draft| self.begin_anew(draft));
+        }
+    }
+
+    /// The same once more, by one connection.
+    fn begin_anew(&mut self, draft: Arc<dyn Draft>) -> (Run, Option<Main>) {
+        let (now, total) = (self.clock.now(), self.spool.total());
+        self.spool = Arc::new(self.spool.anew(draft));
+        self.fills.replace(&self.spool, now);
+        let body = Body::stream(Relay::anew(self.source.clone(), total), Some(total));
+        (Run::of(&self.spool), Some(Main { claim: self.spool.claim_stream(now), body }))
+    }
+
+    /// Says how it ended; a draft, where it is worth another try.
+    async fn conclude(&mut self, ended: Result<bool, Stop>) -> Option<Arc<dyn Draft>> {
+        let (upstream, spool) = (Arc::clone(self.source.upstream.label()), &self.spool);
+        let digest = spool.digest().as_str();
         let result = match ended {
             Ok(true) => {
                 // Whoever waits for the tail may have it; the store takes its time.
                 let _busy = self.cache.busy();
-                self.spool.end_run(Phase::Whole);
-                match self.spool.commit().await {
-                    Ok(()) => self.cache.committed(&self.provenance, self.spool.digest()).await,
+                spool.end_run(Phase::Whole);
+                match spool.commit().await {
+                    Ok(()) => self.cache.committed(&self.provenance, spool.digest()).await,
                     Err(error) => self.cache.failed("commit", &error),
                 }
-                self.fills.close(&self.spool);
+                self.fills.close(spool);
                 "filled"
             }
             Ok(false) => {
+                let (size_bytes, has_parts) = (spool.total(), spool.has_parts());
                 tracing::error!(
                     upstream = &*upstream,
-                    digest = self.spool.digest().as_str(),
-                    size_bytes = self.spool.total(),
+                    digest,
+                    size_bytes,
+                    has_parts,
                     "what the upstream sent has another digest; it is thrown away"
                 );
-                self.fills.close(&self.spool);
-                self.spool.end_run(Phase::Wrong);
-                "digest mismatch"
+                telemetry::filled(&upstream, "digest mismatch");
+                // Before those who read it hear: whoever comes again finds the next one.
+                let draft = if has_parts { self.cache.draft(spool.digest(), size_bytes).await } else { None };
+                self.fills.close(spool);
+                spool.end_run(Phase::Wrong);
+                return draft;
             }
             Err(Stop::Store) => {
-                self.fills.close(&self.spool);
-                self.spool.end_run(Phase::Lost);
+                self.fills.close(spool);
+                spool.end_run(Phase::Lost);
                 "store failed"
+            }
+            Err(Stop::OtherLength) => {
+                let size_bytes = spool.total();
+                tracing::warn!(
+                    upstream = &*upstream,
+                    digest,
+                    size_bytes,
+                    "the upstream says another length than before, or ends before; what came is thrown away"
+                );
+                self.fills.close(spool);
+                spool.end_run(Phase::Wrong);
+                "another length"
             }
             Err(Stop::Upstream | Stop::Unranged) => {
                 // What is here stays for the next who comes.
-                self.spool.end_run(Phase::Idle);
-                if self.spool.is_dead() {
-                    self.fills.close(&self.spool);
+                spool.end_run(Phase::Idle);
+                if spool.is_dead() {
+                    self.fills.close(spool);
                 }
                 "broken"
             }
         };
-        drop(self.lease);
+        self.lease = None;
         telemetry::filled(&upstream, result);
+        None
     }
 
     /// Whether all of it came and has its digest.
-    async fn fetch(&self, main: Option<Body>) -> Result<bool, Stop> {
+    async fn fetch(&self, main: Option<Main>) -> Result<bool, Stop> {
         let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(Stop::Store)?);
         {
             let hashing = pin!(self.spool.hash_along(&progress));
@@ -202,19 +232,13 @@ impl Drive {
         Ok(progress.is(self.spool.digest()))
     }
 
-    async fn fetch_all(&self, main: Option<Body>, progress: &Mutex<Progress>) -> Result<(), Stop> {
-        let total = self.spool.total();
-        let work = Work {
-            claims: Mutex::new(Claims::new(total, main.is_some())),
-            got: AtomicU64::new(0),
-            progress,
-            failed: AtomicBool::new(false),
-            failure: Event::new(),
-        };
+    async fn fetch_all(&self, main: Option<Main>, progress: &Mutex<Progress>) -> Result<(), Stop> {
+        let work =
+            Work { got: AtomicU64::new(0), progress, failed: AtomicBool::new(false), failure: Event::new() };
         let started = self.clock.now();
         let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
         match main {
-            Some(body) => workers.push(Box::pin(self.follow(body, &work))),
+            Some(main) => workers.push(Box::pin(self.follow(main, &work))),
             None => workers.push(Box::pin(self.take_rest(&work))),
         }
         loop {
@@ -223,18 +247,17 @@ impl Drive {
                 Either::Left((Some(Err(stop)), _)) => return Err(drain(stop, &work, workers).await),
                 Either::Left((None, _)) => break,
                 Either::Right(_) => {
-                    let missing = total.saturating_sub(self.spool.arrived());
+                    let missing = self.spool.total().saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
                     let got = work.got.load(Ordering::Relaxed);
                     let wanted = self.parts.wanted(workers.len(), got, missing, elapsed);
                     for _ in workers.len()..wanted {
-                        if lock(&work.claims).is_closed() {
-                            break;
-                        }
                         let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
                             break;
                         };
-                        lock(&work.claims).split(self.parts.length);
+                        if !self.spool.split(self.parts.length) {
+                            break;
+                        }
                         let work = &work;
                         workers.push(Box::pin(async move {
                             let _permit = permit;
@@ -244,11 +267,17 @@ impl Drive {
                 }
             }
         }
-        for _ in 0..SWEEPS {
-            if within(&*self.clock, self.idle, self.spool.completed()).await.is_ok() {
-                break;
+        let mut sweeps = 0;
+        while !self.spool.is_complete() && sweeps < SWEEPS {
+            let before = self.spool.present();
+            match within(&*self.clock, self.idle, self.spool.settled()).await {
+                Ok(()) => {}
+                // Others bring the rest.
+                Err(_) if self.spool.present() > before => continue,
+                // Somebody who was to bring it did not.
+                Err(_) => self.spool.give_back_all(),
             }
-            // Somebody who was to write the rest did not.
+            sweeps += 1;
             self.take_rest(&work).await?;
         }
         match (self.spool.is_complete(), self.spool.phase()) {
@@ -258,38 +287,26 @@ impl Drive {
         }
     }
 
-    /// The first stream, as far as no parts take over; then what is missing.
-    async fn follow(&self, body: Body, work: &Work<'_>) -> Result<(), Stop> {
-        self.take_stream(body, 0, work).await?;
-        lock(&work.claims).end_stream();
+    /// What has begun, as far as no others take over; then what is missing.
+    async fn follow(&self, main: Main, work: &Work<'_>) -> Result<(), Stop> {
+        let Main { claim, body } = main;
+        self.bring(&claim, body, work).await?;
+        drop(claim);
         self.take_rest(work).await
-    }
-
-    /// A stream of all that lies behind `position`, as far as no parts take over.
-    async fn take_stream(&self, mut body: Body, mut position: u64, work: &Work<'_>) -> Result<(), Stop> {
-        let mut failure = work.failure.listen();
-        while position < lock(&work.claims).stream_end() {
-            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
-            position += self.keep(position, piece.ok(), work).await?;
-            lock(&work.claims).stream_at = position;
-        }
-        Ok(())
     }
 
     /// What is missing, part by part; in one stream where the upstream gives no parts.
     async fn take_rest(&self, work: &Work<'_>) -> Result<(), Stop> {
         while !work.has_failed() {
-            let Some(claim) = lock(&work.claims).next(&self.spool, self.parts.length) else { break };
-            let taken = self.take_part(claim, work).await;
-            lock(&work.claims).give_back(claim);
-            match taken {
+            let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
+            match self.take_part(&claim, work).await {
                 Ok(()) => {}
                 Err(Stop::Unranged) => {
-                    let (first, total) = (claim.0, self.spool.total());
-                    lock(&work.claims).begin_stream(first);
-                    let rest = Relay::resume(self.source.clone(), first, Some(total));
-                    self.take_stream(Body::stream(rest, Some(total - first)), first, work).await?;
-                    lock(&work.claims).end_stream();
+                    self.spool.lack_parts();
+                    let all = self.spool.claim_from(claim.first, self.clock.now());
+                    drop(claim);
+                    let rest = Relay::resume(self.source.clone(), all.first, Some(all.end));
+                    self.bring(&all, Body::stream(rest, Some(all.end - all.first)), work).await?;
                     return Ok(());
                 }
                 Err(stop) => return Err(stop),
@@ -302,15 +319,14 @@ impl Drive {
     /// no parts, or not so many at once.
     async fn help(&self, work: &Work<'_>) -> Result<(), Stop> {
         while !work.has_failed() {
-            let Some(claim) = lock(&work.claims).next(&self.spool, self.parts.length) else { break };
-            let taken = self.take_part(claim, work).await;
-            let mut claims = lock(&work.claims);
-            claims.give_back(claim);
-            match taken {
+            let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
+            match self.take_part(&claim, work).await {
                 Ok(()) => {}
-                Err(Stop::Store) => return Err(Stop::Store),
-                Err(Stop::Upstream | Stop::Unranged) => {
-                    claims.close();
+                Err(stop @ (Stop::Store | Stop::OtherLength)) => return Err(stop),
+                Err(stop @ (Stop::Upstream | Stop::Unranged)) => {
+                    drop(claim);
+                    self.leave(&stop);
+                    self.spool.close_parts();
                     break;
                 }
             }
@@ -318,34 +334,40 @@ impl Drive {
         Ok(())
     }
 
-    async fn take_part(&self, (first, end): (u64, u64), work: &Work<'_>) -> Result<(), Stop> {
+    async fn take_part(&self, claim: &Claim, work: &Work<'_>) -> Result<(), Stop> {
+        let (first, end) = (claim.first, claim.end);
+        let part = if claim.is_part { Relay::part } else { Relay::resume };
+        let body = Body::stream(part(self.source.clone(), first, Some(end)), Some(end - first));
+        let position = self.bring(claim, body, work).await?;
+        if position < claim.reach(position) && !work.has_failed() { Err(Stop::Upstream) } else { Ok(()) }
+    }
+
+    /// What one connection brings, until another takes over; how far it has got.
+    async fn bring(&self, claim: &Claim, mut body: Body, work: &Work<'_>) -> Result<u64, Stop> {
         let mut failure = work.failure.listen();
-        let is_all = (first, end) == (0, self.spool.total());
-        let part = if is_all { Relay::resume } else { Relay::part };
-        let mut body = Body::stream(part(self.source.clone(), first, Some(end)), Some(end - first));
-        let mut position = first;
-        while let Some(piece) = work.piece(&mut body, &mut failure).await {
-            if matches!(piece, Err(BodyError::Unranged)) {
-                return Err(Stop::Unranged);
+        let mut position = claim.first;
+        while position < claim.reach(position) {
+            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
+            let piece = piece?;
+            work.got.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            if self.write(claim, position, &piece).await? {
+                lock(work.progress).take(position, &piece);
             }
-            position += self.keep(position, piece.ok(), work).await?;
-            lock(&work.claims).prove();
+            position += piece.len() as u64;
         }
-        if position < end && !work.has_failed() { Err(Stop::Upstream) } else { Ok(()) }
+        Ok(position)
     }
 
-    /// Writes a piece, and hashes it if it is its turn.
-    async fn keep(&self, position: u64, piece: Option<Bytes>, work: &Work<'_>) -> Result<u64, Stop> {
-        let piece = piece.ok_or(Stop::Upstream)?;
-        let length = piece.len() as u64;
-        work.got.fetch_add(length, Ordering::Relaxed);
-        if self.spool.write(position, &piece).await.map_err(|error| self.lose(&error))? {
-            lock(work.progress).take(position, &piece);
+    /// Writes a piece; whether all of it was new.
+    pub(super) async fn write(&self, claim: &Claim, position: u64, piece: &Bytes) -> Result<bool, Stop> {
+        let is_new = self.spool.write(position, piece).await.map_err(|error| self.lose(&error))?;
+        if claim.is_part {
+            self.spool.prove_parts();
         }
-        Ok(length)
+        Ok(is_new)
     }
 
-    fn lose(&self, error: &crate::platform::StoreError) -> Stop {
+    fn lose(&self, error: &StoreError) -> Stop {
         self.cache.failed("fill", error);
         Stop::Store
     }
@@ -368,25 +390,4 @@ async fn drain(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_connections_are_opened_where_one_is_slow_and_the_way_is_long() {
-        let parts = Parts { count: 8, length: 4 << 20, per_upstream: 32 };
-        let second = Duration::from_secs(1);
-        for (now, got, missing, expected, why) in [
-            (1, 2 << 20, 98 << 20, 8, "2 MiB/s and 98 MiB to go"),
-            (1, 100 << 20, 900 << 20, 1, "fast enough"),
-            (1, 2 << 20, 7 << 20, 1, "not two parts left"),
-            (1, 8 << 20, 40 << 20, 2, "five seconds to go"),
-            (8, 15 << 20, 900 << 20, 8, "no more than allowed"),
-            (1, 0, 98 << 20, 8, "nothing came yet"),
-        ] {
-            assert_eq!(parts.wanted(now, got, missing, second), expected, "{why}");
-        }
-    }
 }

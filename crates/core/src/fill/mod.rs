@@ -1,52 +1,48 @@
-//! Fetching a blob into the cache, once, however many want it.
+//! Fetching a blob into the cache, once, however many want it, or ranges of it.
 //!
 //! - [`spool`]: the blob while it arrives; clients read from it
-//! - [`drive`]: the work that fetches, hashes and commits it, owned by nobody's request
-//! - [`claims`] `o`: who fetches which bytes
+//! - [`drive`]: the work that fetches, hashes and commits it, owned by nobody's request; [`parts`] `o`: how many
+//!   connections that takes
+//! - [`ranges`]: the work that fetches the ranges clients ask for
+//! - [`claims`] `o`: who fetches which bytes; [`claimed`]: held for as long as that takes
 //! - [`reader`]: a client's body, out of the spool
 //! - [`spans`] `o`: which bytes are here
+//! - [`table`]: what is arriving
 //!
-//! One entry per digest: first somebody asks the upstream for it (*opening*), while others who come wait for what it
-//! says; then the spool, until the blob is whole and in the store.
+//! One entry per digest and upstream: first somebody asks the upstream for it (*opening*), while others who come wait for
+//! what it says; then the spool, until the blob is whole and in the store.
 
+mod claimed;
 mod claims;
 mod drive;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod interleavings;
-mod keep;
+mod parts;
+mod ranges;
 mod reader;
 mod spans;
 mod spool;
+mod table;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::Duration;
 
-pub(crate) use self::drive::{Drive, Parts};
-pub(crate) use self::keep::Keep;
+pub(crate) use self::claimed::Claim;
+pub(crate) use self::claims::Patience;
+pub(crate) use self::drive::{Drive, Main, Run};
+pub(crate) use self::parts::Parts;
 pub(crate) use self::reader::Reader;
 pub(crate) use self::spool::{Phase, Spool};
+use self::table::{Slot, Table};
 use crate::digest::Digest;
 use crate::platform::Moment;
 use crate::sync::{Event, Mutex, MutexGuard};
 use crate::upstream::Negative;
 
-/// How long ranges of a blob that nobody fetches whole are kept for the next who wants them.
-const IDLE_LIFE: Duration = Duration::from_mins(10);
-/// Most blobs of which only ranges are kept.
-const MAX_IDLE: usize = 256;
-
-/// Blobs that are arriving, by digest.
+/// Blobs that are arriving, by digest and upstream.
 #[derive(Default)]
 pub(crate) struct Fills {
-    table: Mutex<HashMap<Digest, Slot>>,
-}
-
-enum Slot {
-    Opening(Arc<Opening>),
-    Open { spool: Arc<Spool>, used: Moment },
+    table: Mutex<Table>,
 }
 
 /// Somebody asks the upstream for it.
@@ -64,7 +60,7 @@ enum News {
     Passes,
 }
 
-/// Who wants a blob. Digests are the same everywhere; failures are not, nor is what nobody has verified yet.
+/// Who wants a blob, and of whom. A failure is of those who asked alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asker {
     /// The upstream's name.
@@ -86,10 +82,10 @@ pub(crate) enum Entry {
 }
 
 impl Fills {
-    /// Looks for a blob without asking for it: what is of use to clients of this upstream.
+    /// Looks for a blob that this upstream gives, without asking for it.
     pub(crate) fn find(&self, digest: &Digest, upstream: &str, now: Moment) -> Option<Arc<Spool>> {
-        match self.table().get_mut(digest) {
-            Some(Slot::Open { spool, used }) if spool.serves(upstream) => {
+        match self.table().get(digest, upstream) {
+            Some(Slot::Open { spool, used }) if !spool.is_dead() => {
                 *used = now;
                 Some(Arc::clone(spool))
             }
@@ -97,33 +93,24 @@ impl Fills {
         }
     }
 
+    /// The same of another upstream that gives it to everybody, and is about to give all of it.
+    pub(crate) fn find_elsewhere(&self, digest: &Digest, upstream: &str) -> Option<Arc<Spool>> {
+        self.table().elsewhere(digest, upstream)
+    }
+
     /// Takes the lead, or joins those who have it. Where the leader goes away, or the upstream fails it before the
     /// first byte, one who waits is promoted, once; then all who asked the same hear of the failure.
     pub(crate) async fn enter(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> Entry {
         let mut promotions = 0;
         loop {
-            let opening = match self.table().entry(digest.clone()) {
-                Occupied(mut entry) => match entry.get_mut() {
-                    Slot::Open { spool, used } if spool.serves(&asker.upstream) => {
-                        *used = now;
-                        return Entry::Open(Arc::clone(spool));
-                    }
-                    Slot::Opening(opening) => Arc::clone(opening),
-                    dead @ Slot::Open { .. } => {
-                        let lead = Lead::new(self, digest, asker);
-                        *dead = Slot::Opening(Arc::clone(&lead.opening));
-                        return Entry::Lead(lead);
-                    }
-                },
-                Vacant(entry) => {
-                    let lead = Lead::new(self, digest, asker);
-                    entry.insert(Slot::Opening(Arc::clone(&lead.opening)));
-                    return Entry::Lead(lead);
-                }
+            let opening = match self.open_or_lead(digest, asker, now) {
+                Ok(opening) => opening,
+                Err(entry) => return entry,
             };
             let listener = opening.over.listen();
             let is_under_way = matches!(
-                self.table().get(digest), Some(Slot::Opening(current)) if Arc::ptr_eq(current, &opening)
+                self.table().get(digest, &asker.upstream),
+                Some(Slot::Opening(current)) if Arc::ptr_eq(current, &opening)
             );
             if is_under_way {
                 listener.await;
@@ -141,13 +128,32 @@ impl Fills {
         }
     }
 
-    /// Puts a spool for ranges where there is none of its upstream, and gives the one that is there now; `None`: another
-    /// upstream's blob is arriving there.
-    pub(crate) fn open(&self, spool: &Arc<Spool>, now: Moment) -> Option<Arc<Spool>> {
+    fn open_or_lead(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> Result<Arc<Opening>, Entry> {
         let mut table = self.table();
-        match table.get(spool.digest()) {
-            Some(Slot::Open { spool: other, .. }) if other.serves(spool.origin()) => {
-                return (other.origin() == spool.origin()).then(|| Arc::clone(other));
+        match table.get(digest, &asker.upstream) {
+            Some(Slot::Open { spool, used }) if !spool.is_dead() => {
+                *used = now;
+                Err(Entry::Open(Arc::clone(spool)))
+            }
+            Some(Slot::Opening(opening)) => Ok(Arc::clone(opening)),
+            Some(Slot::Open { .. }) | None => {
+                let opening = Arc::<Opening>::default();
+                table.put(digest, &asker.upstream, Slot::Opening(Arc::clone(&opening)));
+                let (fills, digest, asker) = (Arc::clone(self), digest.clone(), asker.clone());
+                Err(Entry::Lead(Lead { fills, digest, asker, opening }))
+            }
+        }
+    }
+
+    /// Puts a spool for ranges where its upstream has none, and gives the one that is there now. Of one that only has
+    /// ranges, and is of another length, nobody knows which is right: it goes.
+    pub(crate) fn open(&self, spool: &Arc<Spool>, now: Moment) -> Arc<Spool> {
+        let mut table = self.table();
+        match table.get(spool.digest(), spool.origin()) {
+            Some(Slot::Open { spool: other, .. })
+                if !other.is_dead() && (other.total() == spool.total() || other.phase() == Phase::Running) =>
+            {
+                return Arc::clone(other);
             }
             // Whoever is asking for the whole finds this one when it comes back.
             Some(Slot::Opening(opening)) => {
@@ -155,23 +161,29 @@ impl Fills {
             }
             Some(Slot::Open { .. }) | None => {}
         }
-        Self::drop_idle(&mut table, now);
-        table.insert(spool.digest().clone(), Slot::Open { spool: Arc::clone(spool), used: now });
-        Some(Arc::clone(spool))
+        put(&mut table, spool, now);
+        Arc::clone(spool)
+    }
+
+    /// Puts a spool in the place of one that turned out to be wrong.
+    pub(crate) fn replace(&self, spool: &Arc<Spool>, now: Moment) {
+        put(&mut self.table(), spool, now);
     }
 
     /// Forgets a spool: it is in the store, or of no use.
     pub(crate) fn close(&self, spool: &Arc<Spool>) {
         let mut table = self.table();
-        if matches!(table.get(spool.digest()), Some(Slot::Open { spool: current, .. }) if Arc::ptr_eq(current, spool))
-        {
-            table.remove(spool.digest());
+        if matches!(
+            table.get(spool.digest(), spool.origin()),
+            Some(Slot::Open { spool: current, .. }) if Arc::ptr_eq(current, spool)
+        ) {
+            table.remove(spool.digest(), spool.origin());
         }
     }
 
     /// Lets go what nobody has wanted for long.
     pub(crate) fn let_go(&self, now: Moment) {
-        Self::drop_idle(&mut self.table(), now);
+        self.table().drop_idle(now);
     }
 
     /// Lets go ranges that nobody reads or adds to, the longest unused first. `wanted` says how many bytes must go, of so
@@ -180,19 +192,21 @@ impl Fills {
         let mut table = self.table();
         // Nobody but the table has it, and nobody gets it while the table is held.
         let is_unread = |spool: &Arc<Spool>| spool.phase() == Phase::Idle && Arc::strong_count(spool) == 1;
-        let unread = table.iter().filter_map(|(digest, slot)| match slot {
-            Slot::Open { spool, used } if is_unread(spool) => Some((*used, spool.present(), digest.clone())),
+        let unread = table.all().filter_map(|(digest, upstream, slot)| match slot {
+            Slot::Open { spool, used } if is_unread(spool) => {
+                Some((*used, spool.present(), digest.clone(), Arc::clone(upstream)))
+            }
             Slot::Open { .. } | Slot::Opening(_) => None,
         });
-        let mut unread: Vec<(Moment, u64, Digest)> = unread.collect();
+        let mut unread: Vec<(Moment, u64, Digest, Arc<str>)> = unread.collect();
         unread.sort_unstable_by_key(|(used, ..)| *used);
-        let wanted = wanted(unread.iter().map(|(_, bytes, _)| bytes).sum());
+        let wanted = wanted(unread.iter().map(|(_, bytes, ..)| bytes).sum());
         let mut freed = 0;
-        for (_, bytes, digest) in unread {
+        for (_, bytes, digest, upstream) in unread {
             if freed >= wanted {
                 break;
             }
-            table.remove(&digest);
+            table.remove(&digest, &upstream);
             freed += bytes;
         }
         freed
@@ -205,29 +219,18 @@ impl Fills {
             Slot::Open { spool, .. } if spool.phase() == Phase::Idle => spool.present(),
             Slot::Open { spool, .. } => spool.total(),
         };
-        self.table().iter().map(|(digest, slot)| (digest.clone(), bytes(slot))).collect()
+        self.table().all().map(|(digest, _, slot)| (digest.clone(), bytes(slot))).collect()
     }
 
-    fn drop_idle(table: &mut HashMap<Digest, Slot>, now: Moment) {
-        let is_idle = |slot: &Slot| match slot {
-            Slot::Open { spool, used } if spool.phase() == Phase::Idle => Some(*used),
-            Slot::Open { .. } | Slot::Opening(_) => None,
-        };
-        let is_dead = |slot: &Slot| matches!(slot, Slot::Open { spool, .. } if spool.is_dead());
-        table.retain(|_, slot| !is_dead(slot) && is_idle(slot).is_none_or(|used| now.since(used) < IDLE_LIFE));
-        while table.values().filter(|slot| is_idle(slot).is_some()).count() >= MAX_IDLE {
-            let oldest = table
-                .iter()
-                .filter_map(|(digest, slot)| Some((is_idle(slot)?, digest.clone())))
-                .min_by_key(|(used, _)| *used);
-            let Some((_, digest)) = oldest else { return };
-            table.remove(&digest);
-        }
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<Digest, Slot>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn put(table: &mut Table, spool: &Arc<Spool>, now: Moment) {
+    table.drop_idle(now);
+    let slot = Slot::Open { spool: Arc::clone(spool), used: now };
+    table.put(spool.digest(), spool.origin(), slot);
 }
 
 /// Held by the one who asks the upstream for a blob that nobody else is fetching. Dropped without a word, it promotes
@@ -240,23 +243,17 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    fn new(fills: &Arc<Fills>, digest: &Digest, asker: &Asker) -> Self {
-        let (fills, opening) = (Arc::clone(fills), Arc::default());
-        Self { fills, digest: digest.clone(), asker: asker.clone(), opening }
-    }
-
     /// The upstream gave it: from now on it is read from this spool, or from one that a range opened meanwhile.
     pub(crate) fn open(self, spool: &Arc<Spool>, now: Moment) -> Arc<Spool> {
         let mut table = self.fills.table();
-        if let Some(Slot::Open { spool: other, used }) = table.get_mut(&self.digest)
-            && other.serves(spool.origin())
+        if let Some(Slot::Open { spool: other, used }) = table.get(&self.digest, &self.asker.upstream)
+            && !other.is_dead()
             && other.total() == spool.total()
         {
             *used = now;
             return Arc::clone(other);
         }
-        Fills::drop_idle(&mut table, now);
-        table.insert(self.digest.clone(), Slot::Open { spool: Arc::clone(spool), used: now });
+        put(&mut table, spool, now);
         Arc::clone(spool)
     }
 
@@ -274,8 +271,12 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut table = self.fills.table();
-        if matches!(table.get(&self.digest), Some(Slot::Opening(current)) if Arc::ptr_eq(current, &self.opening)) {
-            table.remove(&self.digest);
+        let upstream = &self.asker.upstream;
+        let is_ours = matches!(
+            table.get(&self.digest, upstream), Some(Slot::Opening(current)) if Arc::ptr_eq(current, &self.opening)
+        );
+        if is_ours {
+            table.remove(&self.digest, upstream);
         }
         drop(table);
         self.opening.over.notify(usize::MAX);

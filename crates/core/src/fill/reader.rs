@@ -51,6 +51,13 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The same, of which the first comes from elsewhere.
+    pub(crate) fn behind(self, first: Relay) -> Self {
+        Self { state: State::Relaying(Box::pin(first)), ..self }
+    }
+}
+
 impl http_body::Body for Reader {
     type Data = Bytes;
     type Error = BodyError;
@@ -96,7 +103,17 @@ impl http_body::Body for Reader {
                         }
                     }
                 },
-                State::Relaying(relay) => return relay.as_mut().poll_frame(cx),
+                State::Relaying(relay) => match ready!(relay.as_mut().poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        this.position += frame.data_ref().map_or(0, |data| data.len() as u64);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    Some(Err(error)) => {
+                        this.state = State::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => this.state = State::Idle,
+                },
                 State::Over => return Poll::Ready(None),
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
+use super::claims::Claims;
 use super::spans::Spans;
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Draft, StoreError};
@@ -21,17 +22,19 @@ pub(crate) struct Spool {
     total: u64,
     /// The upstream that says how long it is, and gives it.
     origin: Arc<str>,
+    /// Whether it was asked for without any credential: then it is for the clients of other upstreams as well.
+    is_anonymous: bool,
     draft: Arc<dyn Draft>,
     state: Mutex<State>,
-    changed: Event,
+    pub(super) changed: Event,
 }
 
-#[derive(Debug)]
-struct State {
-    have: Spans,
+pub(super) struct State {
+    pub(super) have: Spans,
+    pub(super) claims: Claims,
     /// Being written just now: no byte is written twice, so that what was hashed is what is committed.
     writing: Vec<(u64, u64)>,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// How many times somebody has set out to fetch the whole.
     run: u64,
 }
@@ -60,10 +63,21 @@ pub(crate) enum Stopped {
     Short,
 }
 
+/// What one finds who wants a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It is here, and so is what lies behind it, up to there.
+    Here(u64),
+    /// Somebody is to bring it.
+    Comes,
+    /// Nobody does.
+    Nobody,
+    Stopped(Stopped),
+}
+
 impl Spool {
     pub(crate) fn new(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>) -> Self {
-        let state = State { have: Spans::default(), writing: Vec::new(), phase: Phase::Idle, run: 0 };
-        Self { digest, total, origin, draft, state: Mutex::new(state), changed: Event::new() }
+        Self::with(digest, total, origin, draft, Claims::default())
     }
 
     /// One that somebody has set out to fetch.
@@ -73,19 +87,39 @@ impl Spool {
         spool
     }
 
+    /// The same blob anew, by one connection: what the upstream gave in parts was wrong.
+    pub(crate) fn anew(&self, draft: Arc<dyn Draft>) -> Self {
+        let (digest, origin) = (self.digest.clone(), Arc::clone(&self.origin));
+        let spool = Self::with(digest, self.total, origin, draft, Claims::single());
+        spool.begin_run();
+        Self { is_anonymous: self.is_anonymous, ..spool }
+    }
+
+    fn with(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>, claims: Claims) -> Self {
+        let state = State { have: Spans::default(), claims, writing: Vec::new(), phase: Phase::Idle, run: 0 };
+        Self { digest, total, origin, is_anonymous: false, draft, state: Mutex::new(state), changed: Event::new() }
+    }
+
+    /// Whether it was asked for without any credential.
+    pub(crate) fn asked_anonymously(self, is_anonymous: bool) -> Self {
+        Self { is_anonymous, ..self }
+    }
+
     /// The upstream that gives it.
-    pub(crate) fn origin(&self) -> &str {
+    pub(crate) fn origin(&self) -> &Arc<str> {
         &self.origin
     }
 
-    /// Whether clients of this upstream have any use of it. What is fetched whole is verified, wherever it comes from;
-    /// ranges are not, and are believed of their own upstream only.
-    pub(crate) fn serves(&self, upstream: &str) -> bool {
-        match self.phase() {
-            Phase::Running | Phase::Whole => true,
-            Phase::Idle => *self.origin == *upstream,
-            Phase::Lost | Phase::Wrong => false,
-        }
+    /// Whether it may serve the clients of another upstream once it is verified: everybody may have it from its own, and
+    /// somebody fetches it.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.is_anonymous && matches!(self.phase(), Phase::Running | Phase::Whole)
+    }
+
+    /// Whether nobody fetches any of it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Idle && state.claims.is_empty()
     }
 
     /// Whether nobody has any use of it.
@@ -113,6 +147,7 @@ impl Spool {
         if begins {
             state.phase = Phase::Running;
             state.run += 1;
+            state.claims.reopen();
         }
         begins
     }
@@ -127,6 +162,16 @@ impl Spool {
         self.changed.notify(usize::MAX);
     }
 
+    /// The one who set out to fetch the whole is gone, if it has not ended before.
+    pub(crate) fn abandon_run(&self, run: u64) {
+        let mut state = self.state();
+        if state.phase == Phase::Running && state.run == run {
+            state.phase = Phase::Idle;
+            drop(state);
+            self.changed.notify(usize::MAX);
+        }
+    }
+
     /// Bytes from the beginning without a gap.
     pub(crate) fn arrived(&self) -> u64 {
         self.state().have.end_from(0)
@@ -137,31 +182,28 @@ impl Spool {
         self.state().have.length()
     }
 
-    /// Which run a reader that begins now belongs to; zero: to none, as it wants no more than a part, and nobody fetches
-    /// the rest.
+    /// Which run a reader that begins now belongs to, and so shares its fate: the end is withheld until all is verified.
+    /// Zero: to none, as it wants no more than a part, or nobody fetches the rest.
     pub(crate) fn run_of_reader(&self, wants_part: bool) -> u64 {
         let state = self.state();
-        if wants_part && state.phase == Phase::Idle { 0 } else { state.run }
+        if wants_part && state.phase != Phase::Running { 0 } else { state.run }
     }
 
-    /// The first gap at or behind `position`.
-    pub(crate) fn gap(&self, position: u64, most: u64) -> Option<(u64, u64)> {
-        self.state().have.gap(position, self.total, most)
+    /// Whether the byte at `position` is withheld until all is verified.
+    pub(crate) fn withholds(&self, position: u64) -> bool {
+        position >= self.total.saturating_sub(TAIL_BYTES)
     }
 
-    /// Whether these bytes are all here, or will be without a new request: near enough to where a fill has got. What is
-    /// withheld until all is verified is not here.
-    pub(crate) fn has_or_awaits(&self, first: u64, end: u64, near: u64) -> bool {
-        let state = self.state();
-        let arrived = state.have.end_from(first);
-        match state.phase {
-            Phase::Whole => true,
-            Phase::Running => {
-                let readable = arrived.min(self.total.saturating_sub(TAIL_BYTES));
-                readable >= end || first <= state.have.end_from(0).saturating_add(near)
+    /// Waits until these bytes begin to be here; `false`: nobody brings them.
+    pub(crate) async fn begins(&self, first: u64, end: u64, run: u64) -> bool {
+        loop {
+            let listener = self.changed.listen();
+            match self.state().look(first, end, run, self.total) {
+                Look::Here(_) => return true,
+                Look::Nobody | Look::Stopped(_) => return false,
+                Look::Comes => {}
             }
-            Phase::Idle => arrived >= end,
-            Phase::Lost | Phase::Wrong => false,
+            listener.await;
         }
     }
 
@@ -196,27 +238,15 @@ impl Spool {
     }
 
     /// Bytes from `position` on: at least one, at most `most`, not beyond `end`. Waits for them while they are being
-    /// fetched. Without a run what is not here never comes.
+    /// fetched. Without a run what nobody fetches is lost to the reader, who may have it elsewhere.
     pub(crate) async fn read(&self, position: u64, end: u64, most: usize, run: u64) -> Result<Bytes, Stopped> {
         let available = loop {
             let listener = self.changed.listen();
-            {
-                let state = self.state();
-                let limit = match state.phase {
-                    // A range of a blob that nobody is fetching: the client verifies, if it can.
-                    Phase::Whole | Phase::Idle => self.total,
-                    Phase::Running if run == 0 => self.total,
-                    Phase::Running => self.total.saturating_sub(TAIL_BYTES),
-                    Phase::Lost => return Err(Stopped::Lost),
-                    Phase::Wrong => return Err(Stopped::Short),
-                };
-                let available = state.have.end_from(position).min(limit).min(end);
-                if available > position && (state.phase != Phase::Idle || run == 0) {
-                    break available - position;
-                }
-                if state.phase == Phase::Idle || state.run != run && run != 0 {
-                    return Err(Stopped::Short);
-                }
+            match self.state().look(position, end, run, self.total) {
+                Look::Here(until) => break until - position,
+                Look::Nobody => return Err(Stopped::Lost),
+                Look::Stopped(stopped) => return Err(stopped),
+                Look::Comes => {}
             }
             listener.await;
         };
@@ -249,12 +279,28 @@ impl Spool {
         }
     }
 
-    /// Waits until all of it is here; others than the one who waits may be writing it.
-    pub(crate) async fn completed(&self) {
+    /// Waits until nobody fetches the whole.
+    pub(crate) async fn run_over(&self) {
         loop {
             let listener = self.changed.listen();
-            if self.is_complete() || matches!(self.phase(), Phase::Lost | Phase::Wrong) {
+            if self.phase() != Phase::Running {
                 return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Waits until all of it is here, or nobody brings what is missing.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let listener = self.changed.listen();
+            {
+                let state = self.state();
+                let is_over = matches!(state.phase, Phase::Lost | Phase::Wrong);
+                let missing = state.have.gap(0, self.total, u64::MAX);
+                if is_over || missing.is_none_or(|(first, _)| !state.is_coming(first)) {
+                    return;
+                }
             }
             listener.await;
         }
@@ -269,12 +315,38 @@ impl Spool {
         self.draft.commit(self.total).await
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// What a reader of this run finds who wants the bytes from `position` to `end`.
+    fn look(&self, position: u64, end: u64, run: u64, total: u64) -> Look {
+        let limit = match self.phase {
+            Phase::Running if run != 0 => total.saturating_sub(TAIL_BYTES),
+            // A range is not verified: the client does that, if it can.
+            Phase::Running | Phase::Idle | Phase::Whole => total,
+            Phase::Lost => return Look::Stopped(Stopped::Lost),
+            Phase::Wrong => return Look::Stopped(Stopped::Short),
+        };
+        let available = self.have.end_from(position).min(limit).min(end);
+        let is_here = available > position;
+        if run != 0 && (self.phase == Phase::Idle || self.run != run) {
+            return Look::Stopped(Stopped::Short);
+        }
+        if is_here {
+            return Look::Here(available);
+        }
+        if run != 0 || self.is_coming(position) { Look::Comes } else { Look::Nobody }
+    }
+
+    /// Whether somebody is to bring this byte.
+    fn is_coming(&self, position: u64) -> bool {
+        let mut writing = self.writing.iter();
+        writing.any(|(first, until)| (*first..*until).contains(&position)) || self.claims.covers(position)
+    }
+
     /// The parts of a span that nobody has written, nor is writing.
     fn reserve(&mut self, first: u64, end: u64) -> Vec<(u64, u64)> {
         if matches!(self.phase, Phase::Whole | Phase::Lost | Phase::Wrong) {

@@ -74,6 +74,7 @@ impl Proxy {
             idle: self.timeouts().idle.0,
             down: self.timeouts().down.0,
             storage: None,
+            total: None,
         };
         let provenance = upstream.provenance(&source.ask.identity, &source.ask.name, cache.generation());
         let ingest = Ingest {

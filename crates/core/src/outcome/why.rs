@@ -71,7 +71,7 @@ reasons! {
     LeftToClient = "redirects are not followed", [Relayed], "`redirects` is `pass` or `rewrite`, and then blobs are not kept.";
     AbsentHead = "head of what is not here", [Relayed], "HEAD of what is not here, or of what may be pushed: the upstream's answer.";
     AbsentRange = "range of what is not here; kept", [Relayed], "A range, fetched for this request; it is kept for the rest to come.";
-    RangePassed = "range of what is not here", [Relayed], "A range; it is not kept, as this platform has no place for a part of a blob.";
+    RangePassed = "range of what is not here", [Relayed], "A range; it is not kept, as this platform has no place for a part of a blob, or as another request fetches the same too slowly.";
     NoRoom = "cache cannot take it", [Relayed], "The store has no room, or fails: it passes by.";
     Unkeepable = "cannot be kept", [Relayed], "The upstream does not say how long it is, or it is empty.";
     NarrowAccept = "as the client's Accept wants it", [Relayed], "The client names its types, and what is here is none of them.";

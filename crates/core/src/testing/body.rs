@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,11 +27,17 @@ pub(super) struct Pieces {
     steps: VecDeque<Step>,
     waiting: Option<Sleep>,
     clock: Arc<dyn Clock>,
+    /// Bytes that went out.
+    taken: Arc<AtomicU64>,
 }
 
 impl Pieces {
-    pub(super) fn new(steps: impl IntoIterator<Item = Step>, clock: Arc<dyn Clock>) -> Self {
-        Self { steps: steps.into_iter().collect(), waiting: None, clock }
+    pub(super) fn new(
+        steps: impl IntoIterator<Item = Step>,
+        clock: Arc<dyn Clock>,
+        taken: Arc<AtomicU64>,
+    ) -> Self {
+        Self { steps: steps.into_iter().collect(), waiting: None, clock, taken }
     }
 
     /// The bytes, cut into pieces.
@@ -56,7 +63,10 @@ impl http_body::Body for Pieces {
             }
             match self.steps.pop_front() {
                 None => return Poll::Ready(None),
-                Some(Step::Piece(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Some(Step::Piece(bytes)) => {
+                    self.taken.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
                 Some(Step::Break) => {
                     self.steps.clear();
                     return Poll::Ready(Some(Err(BodyError::Broken("connection reset".into()))));

@@ -1,5 +1,6 @@
 //! Hosts in memory, reached through `Transport`. What goes wrong on the way is scripted; what was sent is kept.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -162,6 +163,8 @@ pub enum Fault {
     SayLate(Duration, Answer),
     /// The host's answer, changed.
     Change(Arc<dyn Fn(&mut Answer) + Send + Sync>),
+    /// The same, and as `StallAfter` besides.
+    ChangeAndStall(Arc<dyn Fn(&mut Answer) + Send + Sync>, usize, Duration),
 }
 
 impl Fault {
@@ -184,6 +187,8 @@ struct State {
     scripts: Vec<Script>,
     private: Vec<String>,
     log: Vec<Sent>,
+    /// Bytes that went out for an address.
+    taken: Vec<(String, Arc<AtomicU64>)>,
 }
 
 /// Hosts, faults and the log.
@@ -236,9 +241,18 @@ impl Network {
         self.state().log.iter().map(Sent::line).collect()
     }
 
+    /// Bytes of bodies that hosts at addresses that contain this have sent, as far as anybody read them.
+    pub fn delivered(&self, part: &str) -> u64 {
+        let state = self.state();
+        let of = state.taken.iter().filter(|(url, _)| url.contains(part));
+        of.map(|(_, bytes)| bytes.load(Ordering::Relaxed)).sum()
+    }
+
     /// Forgets what was sent.
     pub fn forget(&self) {
-        self.state().log.clear();
+        let mut state = self.state();
+        state.log.clear();
+        state.taken.clear();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -312,21 +326,21 @@ impl Transport for Network {
         let mut answer = server.answer(&sent);
         match &fault {
             Some(Fault::Say(other) | Fault::SayLate(_, other)) => answer = other.clone(),
-            Some(Fault::Change(change)) => change(&mut answer),
+            Some(Fault::Change(change) | Fault::ChangeAndStall(change, ..)) => change(&mut answer),
             _ => {}
         }
-        Ok(self.respond(&sent.method, answer, fault.as_ref()))
+        Ok(self.respond(&sent, answer, fault.as_ref()))
     }
 }
 
 impl Network {
-    fn respond(&self, method: &Method, answer: Answer, fault: Option<&Fault>) -> Response<Body> {
+    fn respond(&self, sent: &Sent, answer: Answer, fault: Option<&Fault>) -> Response<Body> {
         let bytes = answer.body;
         let split = |at: &usize| (bytes.slice(..bytes.len().min(*at)), bytes.slice(bytes.len().min(*at)..));
         let steps: Vec<Step> = match fault {
             Some(Fault::EndAfter(at)) => Pieces::cut(&split(at).0).collect(),
             Some(Fault::BreakAfter(at)) => Pieces::cut(&split(at).0).chain([Step::Break]).collect(),
-            Some(Fault::StallAfter(at, duration)) => {
+            Some(Fault::StallAfter(at, duration) | Fault::ChangeAndStall(_, at, duration)) => {
                 let (before, after) = split(at);
                 Pieces::cut(&before).chain([Step::Wait(*duration)]).chain(Pieces::cut(&after)).collect()
             }
@@ -341,10 +355,12 @@ impl Network {
             }
             _ => Pieces::cut(&bytes).collect(),
         };
-        let body = if method == Method::HEAD {
+        let body = if sent.method == Method::HEAD {
             Body::Empty
         } else {
-            Body::stream(Pieces::new(steps, Arc::clone(&self.clock)), answer.length)
+            let taken = Arc::<AtomicU64>::default();
+            self.state().taken.push((sent.url.clone(), Arc::clone(&taken)));
+            Body::stream(Pieces::new(steps, Arc::clone(&self.clock), taken), answer.length)
         };
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;

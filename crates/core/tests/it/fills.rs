@@ -1,7 +1,9 @@
 //! Blobs that arrive: fetched once, shared while they do, verified before they end.
 
 mod instances;
+mod lies;
 mod ranges;
+mod shared;
 mod upstreams;
 
 use std::sync::Arc;
@@ -151,14 +153,48 @@ async fn what_a_broken_fill_has_brought_is_not_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_blob_passes_and_a_range_of_it_is_416() {
+async fn an_empty_blob_is_kept_like_any_other_and_a_range_of_it_is_416() {
+    for has_length in [true, false] {
+        let lab = Fixture::caching("");
+        let digest = lab.registry.put_blob("a/b", noise(0));
+        let path = format!("/v2/a/b/blobs/{digest}");
+        if !has_length {
+            lab.net.fault("GET", "/blobs/", 1, Fault::Say(Answer::new(200).without_length()));
+        }
+        for done in ["filled", "hit", "hit"] {
+            let seen = lab.get(&path).await;
+            assert_eq!((seen.status.as_u16(), seen.body.len(), seen.done()), (200, 0, done), "{has_length}");
+            lab.wait(1).await;
+            assert_eq!(lab.head(&path).await.header("content-length"), "0");
+            for range in ["bytes=0-", "bytes=0-0", "bytes=-1"] {
+                let seen = lab.get(&path).header("range", range).await;
+                assert_eq!((seen.status.as_u16(), seen.header("content-range")), (416, "bytes */0"), "{range}");
+            }
+        }
+        assert_eq!(gets(&lab), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_verified_may_be_kept_for_ever_by_others() {
     let lab = Fixture::caching("");
-    let digest = lab.registry.put_blob("a/b", noise(0));
-    let path = format!("/v2/a/b/blobs/{digest}");
-    for _ in 0..2 {
-        let seen = lab.get(&path).await;
-        assert_eq!((seen.status.as_u16(), seen.body.len()), (200, 0));
-        assert_eq!(lab.get(&path).header("range", "bytes=0-0").await.status, 416);
+    let path = blob(&lab);
+    let (for_ever, never) = ("max-age=31536000, immutable, no-transform", "private, no-cache, no-transform");
+    assert_eq!(lab.head(&path).await.header("cache-control"), never, "the registry's word for it");
+    lab.net.fault("GET", "/blobs/", 1, Fault::StallAfter(1_000_000, Duration::from_secs(1)));
+    let part = lab.get(&path).header("range", "bytes=0-99").await;
+    assert_eq!(part.header("cache-control"), never, "a range of what is not here");
+    let whole = lab.get(&path).await;
+    assert_eq!(whole.header("cache-control"), for_ever, "it ends only if it is right");
+    lab.wait(1).await;
+    for call in [lab.get(&path), lab.get(&path).header("range", "bytes=0-99"), lab.head(&path)] {
+        let seen = call.await;
+        assert_eq!((seen.done(), seen.header("cache-control")), ("hit", for_ever));
+    }
+    let bare = Fixture::new("");
+    let path = blob(&bare);
+    for call in [bare.get(&path), bare.get(&path).header("range", "bytes=0-99"), bare.head(&path)] {
+        assert_eq!(call.await.header("cache-control"), never, "without a store nobody verifies it");
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::header::RANGE;
+use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Store, Transport};
@@ -120,7 +121,15 @@ impl Fixture {
 
     /// The answer to a GET, of whose body nobody has read anything yet.
     pub(crate) async fn begin(&self, path: &str) -> http::Response<Body> {
+        self.begin_range(path, "").await
+    }
+
+    /// The same of a range.
+    pub(crate) async fn begin_range(&self, path: &str, range: &str) -> http::Response<Body> {
         let mut request = Request::new(Body::Empty);
+        if !range.is_empty() {
+            request.headers_mut().insert(RANGE, HeaderValue::from_str(range).expect("a range"));
+        }
         *request.uri_mut() = path.parse().expect("a path");
         let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), is_tls: true, id: 1 };
         self.proxy.handle(&cx, request).await
@@ -153,6 +162,10 @@ impl Fixture {
 
     pub(crate) async fn wait(&self, seconds: u64) {
         self.clock.sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub(crate) async fn pause(&self, pause: Duration) {
+        self.clock.sleep(pause).await;
     }
 
     pub(crate) fn get(&self, path: &str) -> Call {

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::future::join;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use super::super::spool::{Phase, Progress, Spool};
-use super::super::{Fills, Keep, Reader};
+use super::super::{Claim, Fills, Patience, Reader};
 use super::{CONTENT, CheckedDraft, DIGEST, OPEN, ORIGIN, TOTAL, all, explore};
 use crate::body::Body;
-use crate::platform::{Draft, Tasks};
+use crate::platform::{Draft, Moment};
 use crate::sync::Mutex;
 
 /// Where the pieces of the content begin and end.
@@ -55,11 +54,9 @@ async fn run(spool: Arc<Spool>, fills: Arc<Fills>, content: Bytes, verified: Arc
         let (spool, progress, content) = (Arc::clone(&spool), Arc::clone(&progress), content.clone());
         spawn(async move { write(&spool, &progress, &content, pieces).await })
     });
-    let (written, hashed) = join(all(connections.into()), async {
-        spool.completed().await;
-        if spool.phase() == Phase::Lost { None } else { Some(spool.hash_along(&progress).await) }
-    })
-    .await;
+    let written = all(connections.into()).await;
+    // Others may be at the rest.
+    let hashed = if spool.phase() == Phase::Lost { None } else { Some(spool.hash_along(&progress).await) };
     if !written.iter().all(|is_written| *is_written) || spool.phase() == Phase::Lost {
         fills.close(&spool);
         spool.end_run(Phase::Lost);
@@ -193,32 +190,29 @@ fn a_run_has_one_owner() {
     });
 }
 
-/// Tasks of shuttle's.
-struct ShuttleTasks;
-
-impl Tasks for ShuttleTasks {
-    fn spawn(&self, work: futures_util::future::BoxFuture<'static, ()>) {
-        drop(spawn(work));
+/// Brings what a range has claimed, until another takes over.
+async fn bring(spool: Arc<Spool>, claims: Vec<Claim>) {
+    for claim in claims {
+        let mut position = claim.first;
+        while position < claim.reach(position) {
+            let from = usize::try_from(position).unwrap();
+            let piece = CONTENT.slice(from..TOTAL.min(from + 9000));
+            spool.write(position, &piece).await.expect("the store takes it");
+            position += piece.len() as u64;
+        }
     }
 }
 
 #[test]
-fn ranges_that_are_kept_and_a_run_share_the_work_and_a_client_that_leaves_leaves_no_hole() {
+fn ranges_and_a_run_share_the_work() {
     explore(400, || {
         let draft = CheckedDraft::new();
         let spool = spool(&draft);
-        let range = |spool: &Arc<Spool>, first: usize, end: usize| {
-            let body = Body::from(CONTENT.slice(first..end));
-            Body::stream(Keep::new(body, Arc::clone(spool), first as u64, Arc::new(ShuttleTasks)), None)
-        };
-        let (mut stays, mut leaves) = (range(&spool, 200, 20_000), range(&spool, 100, 50_000));
-        let stays = spawn(async move {
-            let piece = stays.chunk().await.unwrap().unwrap();
-            assert_eq!(piece, CONTENT[200..20_000]);
+        let now = Moment(std::time::Duration::ZERO);
+        let ranges = [(200, 20_000), (100, 50_000)].map(|(first, end)| {
+            let claims = spool.claim_range(first, end, now, Patience::Waits);
+            spawn(bring(Arc::clone(&spool), claims))
         });
-        let leaves = spawn(async move { drop(leaves.chunk().await) });
-        let abort = leaves.abort_handle();
-        let leaving = spawn(async move { abort.abort() });
         assert!(spool.begin_run());
         let reader = {
             let spool = Arc::clone(&spool);
@@ -228,9 +222,34 @@ fn ranges_that_are_kept_and_a_run_share_the_work_and_a_client_that_leaves_leaves
             })
         };
         let running = spawn(run(spool, Arc::default(), CONTENT.clone(), Arc::default()));
-        block_on(all(vec![stays, leaving, reader, running]));
-        drop(leaves);
+        block_on(async { all(ranges.into_iter().chain([reader, running]).collect()).await });
         assert!(draft.is_committed());
+    });
+}
+
+#[test]
+fn ranges_that_wait_for_one_that_leaves_hear_of_it() {
+    explore(500, || {
+        let draft = CheckedDraft::new();
+        let spool = spool(&draft);
+        let now = Moment(std::time::Duration::ZERO);
+        let leaves = spool.claim_range(500, 40_000, now, Patience::Waits);
+        let waits = [500, 30_000].map(|first: usize| {
+            let spool = Arc::clone(&spool);
+            spawn(async move {
+                let claims = spool.claim_range(first as u64, 40_000, now, Patience::Waits);
+                let brings = claims.first().is_some_and(|claim| claim.first == first as u64);
+                bring(Arc::clone(&spool), claims).await;
+                let (bytes, is_right) = read(&spool, 0, first, 40_000).await;
+                assert_eq!(bytes, CONTENT[first..first + bytes.len()]);
+                assert!(is_right || !brings);
+            })
+        });
+        let leaving = spawn(async move {
+            yield_now().await;
+            drop(leaves);
+        });
+        block_on(async { all(waits.into_iter().chain([leaving]).collect()).await });
     });
 }
 

@@ -1,0 +1,280 @@
+//! Ranges of blobs that are not in the store. Each byte that ranges ask for is fetched once, however many want it, and no
+//! other is; a range waits for what another one fetches, but never long (P-104).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::RANGE;
+
+use super::kept::Wanted;
+use super::stored::{BYPASSED, found, not_elsewhere, show};
+use super::window::given;
+use super::{Window, accept, blob_unknown, deliver, relay};
+use crate::body::Body;
+use crate::error::Error;
+use crate::evidence::MayServe;
+use crate::fill::{Claim, Entry, Lead, Main, Patience, Phase, Run, Spool};
+use crate::outcome::{Done, Outcome, Why};
+use crate::platform::within;
+use crate::range::{ByteRange, Given, RangeSpec};
+use crate::relay::{Continued, Relay};
+use crate::upstream::Negative;
+use crate::visit::Answer;
+
+/// How long a range waits for the first of its bytes that another one fetches. With its own question to the upstream its
+/// client has a head within two seconds of what it would take alone: SOCI waits three.
+pub(super) const HOLD: Duration = Duration::from_millis(1500);
+/// What a range that has waited in vain fetches for its client alone.
+const BRIDGE_BYTES: u64 = 64 << 10;
+/// How often what is here of a blob turns out to be of no use before a range goes to the upstream by itself.
+pub(super) const TRIES: usize = 3;
+
+/// Fetched for a range, for whoever wants it later.
+const FETCHED: Outcome = Outcome::new(Done::Relayed, Why::AbsentRange);
+/// For this client alone.
+pub(super) const PASSED: Outcome = Outcome::new(Done::Relayed, Why::RangePassed);
+/// From what is here of the blob, or comes.
+const JOINED: Outcome = Outcome::new(Done::Joined, Why::RangeArriving);
+
+/// What the upstream's answer brings.
+enum Begun {
+    /// What was asked for comes to the spool.
+    Comes,
+    /// The spool is gone: the upstream says another length than before.
+    Gone,
+    /// Nothing of use to the spool.
+    Unusable,
+}
+
+impl Wanted<'_, '_> {
+    /// A range, from what is arriving or from the upstream.
+    pub(super) async fn fetch_range(&self, spec: RangeSpec) -> Result<Answer, Error> {
+        let Self { visit, cache, digest, .. } = *self;
+        not_elsewhere(visit, cache, digest)?;
+        for _ in 0..TRIES {
+            let spool = match self.arriving() {
+                Some(spool) => spool,
+                None => {
+                    let asker = visit.asker();
+                    let entered = visit.fills.enter(digest, &asker, self.now());
+                    match within(&*visit.platform.clock, self.left(), entered).await {
+                        Ok(Entry::Open(spool)) => spool,
+                        Ok(Entry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
+                        Ok(Entry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
+                        Ok(Entry::Pass) => return self.alone().await,
+                        Err(_) => return self.begin_range(spec, None).await,
+                    }
+                }
+            };
+            if visit.may_serve(cache, digest).await != MayServe::Yes {
+                show(visit, cache, digest).await?;
+            }
+            let Some(range) = spec.within(spool.total()) else {
+                // One answer's word for its length is not enough for a 416.
+                return self.begin_range(spec, None).await;
+            };
+            if let Some(answer) = self.share(&spool, range).await? {
+                return Ok(answer);
+            }
+        }
+        self.alone().await
+    }
+
+    /// Of a blob of which something is here or on its way; `None`: that turned out to be of no use.
+    async fn share(&self, spool: &Arc<Spool>, range: ByteRange) -> Result<Option<Answer>, Error> {
+        let Self { visit, .. } = *self;
+        if range == ByteRange::whole(spool.total()) {
+            return self.join(spool).await;
+        }
+        if spool.is_complete()
+            && let Some(run) = Run::begin(spool)
+        {
+            // Range by range it has all come: time to verify it.
+            self.drive(spool, run, None, None);
+        }
+        let window = Window::part(range);
+        let claims = spool.claim_range(range.first, range.end, self.now(), Patience::Waits);
+        if claims.first().is_some_and(|claim| claim.first == range.first) {
+            let begun = self.fetch_claims(spool, claims).await?;
+            return self.read_begun(spool, &window, begun).await;
+        }
+        if !claims.is_empty() {
+            // What comes first is on its way; what lies behind it, nobody fetches yet.
+            if spool.phase() == Phase::Running {
+                visit.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
+            } else {
+                // Where nobody fetches the whole, its length is the word of one answer: the next one says it again.
+                match self.fetch_claims(spool, claims).await? {
+                    Begun::Comes => {}
+                    begun @ (Begun::Gone | Begun::Unusable) => {
+                        return self.read_begun(spool, &window, begun).await;
+                    }
+                }
+            }
+        }
+        match within(&*visit.platform.clock, self.left(), spool.begins(range.first, range.end, 0)).await {
+            Ok(true) => self.read(spool, &window, JOINED).await.map(Some),
+            Ok(false) => Ok(None),
+            Err(_) => {
+                let claims = spool.claim_range(range.first, range.end, self.now(), Patience::IsOver);
+                if claims.first().is_some_and(|claim| claim.first == range.first) {
+                    let begun = self.fetch_claims(spool, claims).await?;
+                    return self.read_begun(spool, &window, begun).await;
+                }
+                self.bridge(spool, &window).await.map(Some)
+            }
+        }
+    }
+
+    /// From the spool, if it comes there; `None`: the spool is gone.
+    async fn read_begun(
+        &self,
+        spool: &Arc<Spool>,
+        window: &Window,
+        begun: Begun,
+    ) -> Result<Option<Answer>, Error> {
+        match begun {
+            Begun::Comes => self.read_on(spool, window, FETCHED).await.map(Some),
+            Begun::Gone => Ok(None),
+            Begun::Unusable => self.alone().await.map(Some),
+        }
+    }
+
+    /// Asks for what nobody else fetches.
+    async fn fetch_claims(&self, spool: &Arc<Spool>, claims: Vec<Claim>) -> Result<Begun, Error> {
+        let Self { visit, cache, digest, .. } = *self;
+        let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else {
+            return Ok(Begun::Comes);
+        };
+        let mut ask = self.ask();
+        ask.headers.insert(RANGE, RangeSpec::Between(first, end.saturating_sub(1)).to_header());
+        let continued = match found(visit, cache, digest, &ask).await {
+            Ok(response) => Continued::of(response, first, Some(spool.total())),
+            Err(Negative::Unsatisfiable { .. }) => Continued::OtherLength,
+            Err(negative) => return Err(negative.into_error(blob_unknown)),
+        };
+        Ok(match continued {
+            Continued::Part(body) => {
+                self.spawn_ranges(spool, claims, body);
+                Begun::Comes
+            }
+            Continued::Whole(body) => {
+                drop(claims);
+                self.begin_whole(spool, body);
+                Begun::Comes
+            }
+            // Whoever fetches the whole finds out by itself which is right.
+            Continued::OtherLength if spool.phase() == Phase::Running => Begun::Unusable,
+            Continued::OtherLength => {
+                visit.fills.close(spool);
+                spool.end_run(Phase::Lost);
+                Begun::Gone
+            }
+            Continued::Unusable => Begun::Unusable,
+        })
+    }
+
+    /// The first of it for this client alone, so that its answer can begin; the rest as it comes to the spool.
+    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &Window) -> Result<Answer, Error> {
+        let Self { visit, cache, digest, .. } = *self;
+        let Some(range) = window.range.filter(|_| !spool.lacks_parts()) else {
+            return self.read_on(spool, window, JOINED).await;
+        };
+        let end = range.end.min(range.first.saturating_add(BRIDGE_BYTES));
+        let mut ask = self.ask();
+        ask.headers.insert(RANGE, RangeSpec::Between(range.first, end.saturating_sub(1)).to_header());
+        let response = found(visit, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
+        match Continued::of(response, range.first, Some(spool.total())) {
+            Continued::Part(body) => {
+                let first = Relay::new(self.source(spool.total()), body, 0, range.first, Some(end));
+                let body = Body::stream(self.reader(spool, window).behind(first), Some(range.length()));
+                deliver(visit, digest, window, body, PASSED).await
+            }
+            Continued::Whole(_) => {
+                spool.lack_parts();
+                self.read_on(spool, window, JOINED).await
+            }
+            Continued::OtherLength | Continued::Unusable => self.alone().await,
+        }
+    }
+
+    /// Of a blob of which nothing is here yet: the upstream's answer to this range says how long it is.
+    async fn begin_range(&self, spec: RangeSpec, lead: Option<Lead>) -> Result<Answer, Error> {
+        let Self { visit, cache, digest, .. } = *self;
+        // Whoever led before may have heard that there is no such thing.
+        not_elsewhere(visit, cache, digest)?;
+        let mut ask = self.ask();
+        ask.headers.insert(RANGE, spec.to_header());
+        let found = found(visit, cache, digest, &ask).await;
+        let lead = match (&found, lead) {
+            (Err(negative), Some(lead)) if negative.is_outage() => {
+                lead.fail(negative.clone());
+                None
+            }
+            (_, lead) => lead,
+        };
+        let is_whole = found.as_ref().is_ok_and(|response| matches!(given(response), Given::Whole { .. }));
+        let (window, response) = accept(visit, digest, Some(spec), found).await?;
+        let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
+        let Some(spool) = self.open(range.total, lead).await.filter(|spool| spool.total() == range.total) else {
+            let passed = relay(visit, digest, ask, window, response).await?;
+            return Ok(Answer { outcome: BYPASSED, ..passed });
+        };
+        let window = Window::part(range);
+        if is_whole {
+            self.begin_whole(&spool, response.into_body());
+            return self.read_on(&spool, &window, FETCHED).await;
+        }
+        let claims = spool.claim_range(range.first, range.end, self.now(), Patience::Waits);
+        if claims.first().is_none_or(|claim| claim.first != range.first) {
+            // Somebody else was faster.
+            drop(response);
+            if !claims.is_empty() {
+                let work = self.work(&spool, None).run_ranges(claims, None);
+                visit.platform.tasks.spawn(Box::pin(work));
+            }
+            return self.read(&spool, &window, JOINED).await;
+        }
+        self.spawn_ranges(&spool, claims, response.into_body());
+        self.read_on(&spool, &window, FETCHED).await
+    }
+
+    /// A spool of this upstream; `None`: there is no room for it.
+    async fn open(&self, total: u64, lead: Option<Lead>) -> Option<Arc<Spool>> {
+        let Self { visit, cache, digest, .. } = *self;
+        let Some(draft) = cache.sparse_draft(digest, total).await else {
+            if let Some(lead) = lead {
+                lead.pass();
+            }
+            return None;
+        };
+        let is_anonymous = visit.upstream.is_asked_anonymously(visit.identity, &visit.place.name);
+        let spool = Spool::new(digest.clone(), total, visit.upstream.name().into(), draft);
+        let spool = Arc::new(spool.asked_anonymously(is_anonymous));
+        Some(match lead {
+            Some(lead) => lead.open(&spool, self.now()),
+            None => visit.fills.open(&spool, self.now()),
+        })
+    }
+
+    /// Fetches what is claimed, of which the first has begun to come.
+    fn spawn_ranges(&self, spool: &Arc<Spool>, claims: Vec<Claim>, body: Body) {
+        let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else { return };
+        let relay = Relay::new(self.source(spool.total()), body, 0, first, Some(end));
+        let body = Body::stream(relay, Some(end.saturating_sub(first)));
+        self.visit.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
+    }
+
+    /// The upstream gives no parts: with this answer it has begun to give all of it, and others want it as well.
+    fn begin_whole(&self, spool: &Arc<Spool>, body: Body) {
+        spool.lack_parts();
+        // Perhaps somebody has begun that already.
+        if let Some(run) = Run::begin(spool) {
+            let total = spool.total();
+            self.cache.takes(total.saturating_sub(spool.present()));
+            let relay = Relay::new(self.source(total), body, 0, 0, Some(total));
+            let main = Main { claim: spool.claim_from(0, self.now()), body: Body::stream(relay, Some(total)) };
+            self.drive(spool, run, Some(main), None);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What of an upstream's answer goes to the client: its head held against what was asked.
+
+use http::Response;
+use http::header::CONTENT_RANGE;
+
+use super::{blob_unknown, known_length};
+use crate::body::Body;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::range::{ByteRange, Given, RangeSpec};
+use crate::upstream::{Failure, Negative};
+use crate::visit::Visit;
+
+/// What of the blob goes to the client, and how much of what arrives stands before it.
+pub(super) struct Window {
+    /// `None`: all of it, of unknown length.
+    pub(super) range: Option<ByteRange>,
+    pub(super) is_partial: bool,
+    pub(super) skip: u64,
+}
+
+impl Window {
+    pub(super) fn whole(total: u64) -> Self {
+        Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
+    }
+
+    pub(super) fn part(range: ByteRange) -> Self {
+        Self { range: Some(range), is_partial: true, skip: 0 }
+    }
+}
+
+/// What of the blob an answer gives, by its head.
+pub(super) fn given(response: &Response<Body>) -> Given {
+    Given::of(response.status(), response.headers().get(CONTENT_RANGE), response.body().length())
+}
+
+/// What a reply gives of the blob.
+pub(super) async fn accept(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+    found: Result<Response<Body>, Negative>,
+) -> Result<(Window, Response<Body>), Error> {
+    let response = match found {
+        Err(Negative::Unsatisfiable { total: None }) => {
+            let total = known_length(visit, digest).await?.unwrap_or(0);
+            return Err(Error::RangeNotSatisfiable { total });
+        }
+        found => found.map_err(|negative| negative.into_error(blob_unknown))?,
+    };
+    Ok((window_of(visit, digest, wanted, given(&response)).await?, response))
+}
+
+/// A part goes to the client only if it is the one it asked for; where the whole comes instead of a range, it becomes a
+/// 206 here, since a resuming client takes nothing else (P-98, P-101).
+async fn window_of(
+    visit: &Visit<'_>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+    given: Given,
+) -> Result<Window, Error> {
+    let nonsense = |what| Err(Error::Upstream(Failure::Nonsense(what)));
+    let known_total = async |total: Option<u64>, unknown| match total {
+        Some(total) => Ok(total),
+        None => known_length(visit, digest).await?.ok_or(Error::Upstream(Failure::Nonsense(unknown))),
+    };
+    match (given, wanted) {
+        // An empty 200 for a blob that is not empty is a classic (P-108).
+        (Given::Whole { length: Some(0) }, _) if digest.is_of_nothing() == Some(false) => {
+            Err(Error::Upstream(Failure::DigestMismatch))
+        }
+        (Given::Whole { length }, None) => {
+            Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
+        }
+        (Given::Whole { length }, Some(spec)) => {
+            // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
+            let total = known_total(length, "a blob of unknown length, and a range of it was asked").await?;
+            let range = spec.within(total).ok_or(Error::RangeNotSatisfiable { total })?;
+            Ok(Window { range: Some(range), is_partial: true, skip: range.first })
+        }
+        (Given::Part { first, total, .. }, Some(spec)) => {
+            // A total of `*` never goes to a client (P-97).
+            let total = known_total(total, "a range of unknown total length").await?;
+            match spec.within(total) {
+                Some(range) if range.first == first => Ok(Window::part(range)),
+                Some(_) => nonsense("another range than was asked for"),
+                None => Err(Error::RangeNotSatisfiable { total }),
+            }
+        }
+        (Given::Part { .. }, None) => nonsense("a part, where the whole was asked for"),
+        (Given::Unusable, _) => nonsense("status or Content-Range of a blob"),
+    }
+}

@@ -1,0 +1,122 @@
+//! Bytes of a spool that one connection is to bring, for as long as it holds the claim.
+
+use std::sync::Arc;
+
+use super::claims::{Patience, Taken};
+use super::spool::{Phase, Spool, State};
+use crate::platform::Moment;
+
+/// Bytes that one connection is to bring. Dropped, what of them has not come is anybody's.
+pub(crate) struct Claim {
+    spool: Arc<Spool>,
+    number: u64,
+    pub(crate) first: u64,
+    pub(crate) end: u64,
+    /// Whether it comes as a part, by an answer that shows that the upstream gives parts.
+    pub(super) is_part: bool,
+}
+
+impl Claim {
+    /// It is asked for now.
+    pub(crate) fn begin(&self, now: Moment) {
+        self.spool.state().claims.begin(self.number, now);
+    }
+
+    /// It has come as far as `position`; where it ends, as far as is known.
+    pub(crate) fn reach(&self, position: u64) -> u64 {
+        self.spool.state().claims.reach(self.number, position)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.spool.state().claims.give_back(self.number);
+        self.spool.changed.notify(usize::MAX);
+    }
+}
+
+impl Spool {
+    /// A stream of the whole begins, as far as nothing of it is here or on its way.
+    pub(crate) fn claim_stream(self: &Arc<Self>, now: Moment) -> Claim {
+        let mut state = self.state();
+        let State { have, claims, .. } = &mut *state;
+        let taken = claims.stream(have, self.total(), now);
+        self.claim(taken, false)
+    }
+
+    /// All from here on, whoever else is at it: the upstream gives no parts.
+    pub(crate) fn claim_from(self: &Arc<Self>, first: u64, now: Moment) -> Claim {
+        let taken = self.state().claims.take(first, self.total(), now);
+        self.claim(taken, false)
+    }
+
+    /// The next part that nobody fetches, of at most so many bytes.
+    pub(crate) fn claim_next(self: &Arc<Self>, most: u64, now: Moment) -> Option<Claim> {
+        let mut state = self.state();
+        let State { have, claims, .. } = &mut *state;
+        claims.next(have, self.total(), most, now).map(|taken| self.claim(taken, true))
+    }
+
+    /// What of a range nobody fetches, or nobody soon. All are to be asked for, one after the other.
+    pub(crate) fn claim_range(
+        self: &Arc<Self>,
+        first: u64,
+        end: u64,
+        now: Moment,
+        patience: Patience,
+    ) -> Vec<Claim> {
+        let mut state = self.state();
+        let State { have, claims, phase, .. } = &mut *state;
+        if matches!(phase, Phase::Lost | Phase::Wrong | Phase::Whole) {
+            return Vec::new();
+        }
+        let taken = claims.range(have, (first, end), now, patience);
+        taken.into_iter().map(|taken| self.claim(taken, true)).collect()
+    }
+
+    fn claim(self: &Arc<Self>, taken: Taken, is_part: bool) -> Claim {
+        let Taken { number, first, end } = taken;
+        let is_part = is_part && (first, end) != (0, self.total());
+        Claim { spool: Arc::clone(self), number, first, end, is_part }
+    }
+
+    /// Room for parts beside the others, where the longest of them goes on for so many bytes. `false`: no more are tried.
+    pub(crate) fn split(&self, bytes: u64) -> bool {
+        let mut state = self.state();
+        let State { have, claims, .. } = &mut *state;
+        if !claims.is_closed() {
+            claims.split(have, self.total(), bytes);
+        }
+        !claims.is_closed()
+    }
+
+    /// Those who fetch have taken too long: what they were to bring is anybody's.
+    pub(crate) fn give_back_all(&self) {
+        self.state().claims.give_back_all();
+        self.changed.notify(usize::MAX);
+    }
+
+    /// A part has come: the upstream gives parts.
+    pub(crate) fn prove_parts(&self) {
+        self.state().claims.prove();
+    }
+
+    /// Whether any of it came as a part.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.state().claims.are_proved()
+    }
+
+    /// A part did not come: no more are tried beside others.
+    pub(crate) fn close_parts(&self) {
+        self.state().claims.close();
+    }
+
+    /// The whole came where a part was asked for: nobody need ask for parts.
+    pub(crate) fn lack_parts(&self) {
+        self.state().claims.lack();
+    }
+
+    pub(crate) fn lacks_parts(&self) -> bool {
+        self.state().claims.lacks_parts()
+    }
+}

@@ -1,0 +1,56 @@
+//! The work that fetches ranges that clients ask for, into the spool. It belongs to no request either: those who want the
+//! same bytes read them from there, and whoever wants the whole later need not fetch them again.
+
+use super::Claim;
+use super::drive::{Drive, Run, Stop};
+use super::spool::Phase;
+use crate::body::Body;
+use crate::relay::Relay;
+
+impl Drive {
+    /// Fetches what a range has claimed, one after the other; `begun`: the first of it, where it has begun to come. Where
+    /// with this all of the blob is here, it is verified and kept.
+    pub(crate) async fn run_ranges(self, claims: Vec<Claim>, mut begun: Option<Body>) {
+        for claim in claims {
+            let body = begun.take().unwrap_or_else(|| {
+                claim.begin(self.clock.now());
+                let part = Relay::part(self.source.clone(), claim.first, Some(claim.end));
+                Body::stream(part, Some(claim.end.saturating_sub(claim.first)))
+            });
+            if let Err(stop) = self.bring_range(&claim, body).await {
+                return self.leave(&stop);
+            }
+        }
+        if self.spool.is_complete()
+            && let Some(run) = Run::begin(&self.spool)
+        {
+            self.run(run, None).await;
+        }
+    }
+
+    async fn bring_range(&self, claim: &Claim, mut body: Body) -> Result<(), Stop> {
+        let mut position = claim.first;
+        while position < claim.reach(position) {
+            let Some(piece) = body.chunk().await else { return Err(Stop::Upstream) };
+            let piece = piece?;
+            self.write(claim, position, &piece).await?;
+            position += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// What is here stays, and those who wait for the rest fetch it for themselves.
+    pub(super) fn leave(&self, stop: &Stop) {
+        match stop {
+            Stop::Upstream => {}
+            Stop::Unranged => self.spool.lack_parts(),
+            Stop::Store => self.fills.close(&self.spool),
+            // Whoever fetches the whole finds out by itself.
+            Stop::OtherLength if self.spool.phase() == Phase::Running => {}
+            Stop::OtherLength => {
+                self.fills.close(&self.spool);
+                self.spool.end_run(Phase::Lost);
+            }
+        }
+    }
+}

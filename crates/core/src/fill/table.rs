@@ -1,0 +1,102 @@
+//! What is arriving, by digest and upstream: what one upstream gives holds nobody who asks another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Opening, Spool};
+use crate::digest::Digest;
+use crate::platform::Moment;
+
+/// How long ranges of a blob that nobody fetches whole are kept for the next who wants them.
+const IDLE_LIFE: Duration = Duration::from_mins(10);
+/// Most blobs of which only ranges are kept.
+const MAX_IDLE: usize = 256;
+
+pub(super) enum Slot {
+    Opening(Arc<Opening>),
+    Open { spool: Arc<Spool>, used: Moment },
+}
+
+impl Slot {
+    /// Since when nobody has wanted it, where nobody fetches any of it.
+    fn idle_since(&self) -> Option<Moment> {
+        match self {
+            Self::Open { spool, used } if spool.is_at_rest() => Some(*used),
+            Self::Open { .. } | Self::Opening(_) => None,
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        matches!(self, Self::Open { spool, .. } if spool.is_dead())
+    }
+}
+
+/// One upstream's.
+struct Named {
+    upstream: Arc<str>,
+    slot: Slot,
+}
+
+/// As many for a digest as there are upstreams of which it is wanted just now.
+#[derive(Default)]
+pub(super) struct Table(HashMap<Digest, Vec<Named>>);
+
+impl Table {
+    pub(super) fn get(&mut self, digest: &Digest, upstream: &str) -> Option<&mut Slot> {
+        let named = self.0.get_mut(digest)?.iter_mut().find(|named| *named.upstream == *upstream);
+        named.map(|named| &mut named.slot)
+    }
+
+    pub(super) fn put(&mut self, digest: &Digest, upstream: &Arc<str>, slot: Slot) {
+        match self.get(digest, upstream) {
+            Some(there) => *there = slot,
+            None => {
+                let named = Named { upstream: Arc::clone(upstream), slot };
+                self.0.entry(digest.clone()).or_default().push(named);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, digest: &Digest, upstream: &str) {
+        if let Some(all) = self.0.get_mut(digest) {
+            all.retain(|named| *named.upstream != *upstream);
+            if all.is_empty() {
+                self.0.remove(digest);
+            }
+        }
+    }
+
+    /// What another upstream gives to everybody.
+    pub(super) fn elsewhere(&self, digest: &Digest, upstream: &str) -> Option<Arc<Spool>> {
+        self.0.get(digest)?.iter().find_map(|named| match &named.slot {
+            Slot::Open { spool, .. } if *named.upstream != *upstream && spool.is_for_all() => {
+                Some(Arc::clone(spool))
+            }
+            Slot::Open { .. } | Slot::Opening(_) => None,
+        })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Digest, &Arc<str>, &Slot)> {
+        self.0.iter().flat_map(|(digest, all)| all.iter().map(move |named| (digest, &named.upstream, &named.slot)))
+    }
+
+    /// Lets go what nobody has wanted for long, and what is of no use.
+    pub(super) fn drop_idle(&mut self, now: Moment) {
+        self.0.retain(|_, all| {
+            all.retain(|Named { slot, .. }| {
+                !slot.is_dead() && slot.idle_since().is_none_or(|used| now.since(used) < IDLE_LIFE)
+            });
+            !all.is_empty()
+        });
+        let idle = self.all().filter_map(|(digest, upstream, slot)| {
+            Some((slot.idle_since()?, digest.clone(), Arc::clone(upstream)))
+        });
+        let mut idle: Vec<_> = idle.collect();
+        let surplus = (idle.len() + 1).saturating_sub(MAX_IDLE);
+        idle.sort_unstable_by_key(|(used, ..)| *used);
+        for (_, digest, upstream) in idle.into_iter().take(surplus) {
+            self.remove(&digest, &upstream);
+        }
+    }
+}
