@@ -116,9 +116,8 @@ impl SaidError {
 }
 
 fn message_in(said: &Map<String, Value>, name: &str) -> Option<Box<str>> {
-    let text = strip(said.get(name)?.as_str()?);
-    Some(text.chars().take(MAX_MESSAGE_CHARS).collect::<String>().into())
-        .filter(|text: &Box<str>| !text.is_empty())
+    let text: String = strip(said.get(name)?.as_str()?).chars().take(MAX_MESSAGE_CHARS).collect();
+    (!text.is_empty()).then(|| text.into())
 }
 
 fn is_code(code: &str) -> bool {
