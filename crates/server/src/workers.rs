@@ -25,6 +25,9 @@ pub(crate) fn current() -> usize {
     CURRENT.get()
 }
 
+/// Threads of each for name resolution and passwords: disks have their own (`store::disk`). What finds none free waits.
+pub(crate) const BLOCKING_THREADS: usize = 16;
+
 /// Takes up a connection, on the thread where it will live.
 type Job = Box<dyn FnOnce(TcpStream) + Send>;
 
@@ -42,7 +45,10 @@ impl Workers {
         (0..count())
             .map(|index| {
                 let (connections, arriving) = unbounded_channel();
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS)
+                    .build()?;
                 std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                     CURRENT.set(index);
                     runtime.block_on(take_up(arriving));

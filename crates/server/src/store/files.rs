@@ -28,13 +28,13 @@ use registry_proxy_core::platform::{
 };
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
-use tokio::task::spawn_blocking;
 
 use self::leases::Leases;
-pub(crate) use self::read::FileSlice;
 use self::read::Reader;
+pub(crate) use self::read::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
 use self::temp::Temp;
 use self::used::Used;
+use crate::store::disk;
 
 /// Where files lie before they have their name.
 const TEMP: &str = "v1/tmp";
@@ -369,7 +369,7 @@ async fn off_thread<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, spawn_blocking(work)).await {
+    match tokio::time::timeout(patience, disk::run(work)).await {
         Ok(Ok(done)) => done.map_err(why),
         Ok(Err(panicked)) => Err(StoreError::failed(panicked)),
         Err(_) => Err(StoreError::TimedOut),

@@ -1,5 +1,6 @@
 //! Where content is kept: the configuration's address becomes a store.
 
+mod disk;
 mod files;
 mod objects;
 
@@ -10,8 +11,8 @@ use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Cache, ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
 
-pub(crate) use self::files::FileSlice;
 use self::files::FileStore;
+pub(crate) use self::files::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
 use crate::runtime::SystemClock;

@@ -11,6 +11,7 @@ use registry_proxy_core::platform::{Entropy as _, When};
 
 use super::{Root, TEMP};
 use crate::runtime::SystemEntropy;
+use crate::store::disk;
 
 /// A file in `v1/tmp`, locked while it is open so that no sweep takes it. It is removed unless it gets its name.
 pub(super) struct Temp {
@@ -64,7 +65,7 @@ impl Drop for Temp {
             let _ = std::fs::remove_file(path);
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Ok(_) => drop(disk::run(remove)),
             Err(_) => remove(),
         }
     }

@@ -302,39 +302,48 @@ fn what_a_disk_says_is_understood() {
     }
 }
 
-/// Permissions do not hold back root, so this thread becomes somebody else.
-#[test]
-fn a_directory_that_may_not_be_written_is_denied_and_can_be_read() {
+#[tokio::test]
+async fn a_directory_that_may_not_be_written_is_denied_and_can_be_read() {
     let (dir, store) = store();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let key = runtime().block_on(put(&store, &content(1, 10)));
-    let lease = Key::lease(&Digest::sha256(b"x"), 1);
-    for path in [TEMP, "v1/blobs/sha256", "v1/blobs", "v1", ""] {
-        std::fs::set_permissions(dir.path().join(path), PermissionsExt::from_mode(0o555)).unwrap();
-    }
-    let blob = store.root.path_of(&key);
-    std::fs::set_permissions(blob.parent().unwrap(), PermissionsExt::from_mode(0o555)).unwrap();
-    std::fs::set_permissions(blob, PermissionsExt::from_mode(0o444)).unwrap();
-    let root = dir.path().to_owned();
-    let nobody = std::thread::spawn(move || {
-        if rustix::process::geteuid().is_root() {
-            rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65534)).unwrap();
-        }
-        runtime().block_on(async {
-            assert!(matches!(store.draft(&key, None).await, Err(StoreError::Denied(_))), "draft");
-            let written = store.write(&lease, Bytes::from_static(b"x"), When::Absent).await;
-            assert!(matches!(written, Err(StoreError::Denied(_))), "write");
-            assert!(matches!(store.remove(&key).await, Err(StoreError::Denied(_))), "remove");
-            let found = store.open(&key, None).await.unwrap().unwrap();
-            assert_eq!(found.body.collect(10).await.unwrap(), content(1, 10));
-            store.used(&key);
-        });
-        FileStore::open(&root, 0).err().expect("nothing can be written there").kind()
-    });
-    assert_eq!(nobody.join().unwrap(), ErrorKind::PermissionDenied);
-    for path in ["", "v1", "v1/blobs", "v1/blobs/sha256"] {
+    let key = put(&store, &content(1, 10)).await;
+    let status = child(dir.path(), "may_read_and_not_write", None).wait().unwrap();
+    let shard = Path::new(key.as_str()).parent().unwrap().to_str().unwrap();
+    for path in ["", TEMP, "v1", "v1/blobs", "v1/blobs/sha256", shard] {
         std::fs::set_permissions(dir.path().join(path), PermissionsExt::from_mode(0o755)).unwrap();
     }
+    assert!(status.success());
+}
+
+/// Permissions do not hold back root, so this thread becomes somebody else, and with it those for disks, which it starts.
+#[test]
+#[ignore = "run by a_directory_that_may_not_be_written_is_denied_and_can_be_read"]
+fn may_read_and_not_write() {
+    let store = of_the_parent();
+    let key = Key::blob(&Digest::sha256(&content(1, 10)));
+    let lease = Key::lease(&Digest::sha256(b"x"), 1);
+    let root = store.root.path.clone();
+    let blob = store.root.path_of(&key);
+    std::fs::set_permissions(&blob, PermissionsExt::from_mode(0o444)).unwrap();
+    let shard = blob.parent().unwrap().to_owned();
+    let places = ["v1/blobs/sha256", "v1/blobs", TEMP, "v1", ""].map(|path| root.join(path));
+    for path in std::iter::once(shard).chain(places) {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o555)).unwrap();
+    }
+    if rustix::process::geteuid().is_root() {
+        rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65534)).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        assert!(matches!(store.draft(&key, None).await, Err(StoreError::Denied(_))), "draft");
+        let written = store.write(&lease, Bytes::from_static(b"x"), When::Absent).await;
+        assert!(matches!(written, Err(StoreError::Denied(_))), "write");
+        assert!(matches!(store.remove(&key).await, Err(StoreError::Denied(_))), "remove");
+        let found = store.open(&key, None).await.unwrap().unwrap();
+        assert_eq!(found.body.collect(10).await.unwrap(), content(1, 10));
+        store.used(&key);
+    });
+    let kind = FileStore::open(&root, 0).err().expect("nothing can be written there").kind();
+    assert_eq!(kind, ErrorKind::PermissionDenied);
 }
 
 /// This test binary again, as another process that writes to the directory. `limit`: the longest file it may write.

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 use super::Root;
 use crate::runtime::SystemClock;
+use crate::store::disk;
 
 /// How old the file's own time may be, in seconds.
 const NOTED_EVERY: u64 = 3600;
@@ -43,7 +44,7 @@ impl Used {
             let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::empty());
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(note)),
+            Ok(_) => drop(disk::run(note)),
             Err(_) => note(),
         }
     }
