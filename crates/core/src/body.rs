@@ -1,14 +1,17 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
 
+mod in_flight;
 mod watch;
 
 use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
+pub use self::in_flight::{Held, InFlight};
 pub use self::watch::Observe;
 use self::watch::Watch;
 
@@ -182,6 +185,17 @@ impl Body {
         }
     }
 
+    /// The same, within the bound on what is held for clients: it waits for room before it reads, and what it gives is
+    /// counted until the last of it is dropped.
+    pub(crate) async fn collect_for_clients(
+        self,
+        limit_bytes: u64,
+        in_flight: &Arc<InFlight>,
+    ) -> Result<Bytes, BodyError> {
+        let held = in_flight.take(self.length().unwrap_or(limit_bytes).min(limit_bytes)).await;
+        Ok(held.hold(self.collect(limit_bytes).await?))
+    }
+
     /// All of it, if it is not longer than `limit_bytes`.
     pub async fn collect(mut self, limit_bytes: u64) -> Result<Bytes, BodyError> {
         if self.length().is_some_and(|length| length > limit_bytes) {
@@ -190,22 +204,21 @@ impl Body {
         if let Self::Full(whole) = self {
             return Ok(whole.take());
         }
-        let mut pieces: Vec<Bytes> = Vec::new();
-        let mut total: u64 = 0;
+        // As long as it says, at once: then no piece of it is in memory twice.
+        let promised = usize::try_from(self.length().unwrap_or(0)).unwrap_or(0);
+        let mut all = BytesMut::new();
         while let Some(piece) = self.chunk().await {
             let piece = piece?;
-            total += piece.len() as u64;
-            if total > limit_bytes {
+            let total = all.len() + piece.len();
+            if total as u64 > limit_bytes {
                 return Err(BodyError::TooLarge { limit_bytes });
             }
-            pieces.push(piece);
-        }
-        if let [only] = pieces.as_slice() {
-            return Ok(only.clone());
-        }
-        let mut all = BytesMut::with_capacity(usize::try_from(total).unwrap_or(0));
-        for piece in &pieces {
-            all.extend_from_slice(piece);
+            if all.is_empty() && piece.len() == promised {
+                all = piece.into();
+                continue;
+            }
+            all.reserve(piece.len().max(promised.saturating_sub(all.len())));
+            all.extend_from_slice(&piece);
         }
         Ok(all.freeze())
     }

@@ -138,7 +138,7 @@ pub enum Auth {
 }
 
 /// `[tls]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// Certificate chain, PEM.
@@ -147,6 +147,24 @@ pub struct Tls {
     /// Its private key, PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<String>,
+    /// How often certificate and key files, ours and those of upstreams, are looked at for a change; 0: never.
+    pub watch_interval: Span,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { cert_file: None, key_file: None, watch_interval: Span::seconds(30) }
+    }
+}
+
+impl Bounds {
+    /// How many connections one address may have at once, of so many that all may have.
+    pub fn per_address(&self, of: usize) -> usize {
+        match self.connections_per_address {
+            0 => (of / 4).max(64),
+            set => set,
+        }
+    }
 }
 
 /// `[limits]`: a named bound for everything that grows.
@@ -155,6 +173,12 @@ pub struct Tls {
 pub struct Bounds {
     /// Connections from clients at once.
     pub connections: usize,
+    /// Of them, those of one address; 0: a quarter of them, and not fewer than 64.
+    pub connections_per_address: usize,
+    /// Answers in memory that clients have not taken yet, all together.
+    pub in_flight: Bytes,
+    /// Of one HTTP/2 connection, what waits in memory for its socket.
+    pub in_flight_per_connection: Bytes,
     /// Requests at once that wait for an answer's head.
     pub waiting: usize,
     /// A request's line and headers.
@@ -173,6 +197,9 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connections: 4096,
+            connections_per_address: 0,
+            in_flight: Bytes(64 << 20),
+            in_flight_per_connection: Bytes(256 << 10),
             waiting: 1024,
             request_head: Bytes(64 << 10),
             form_body: Bytes(64 << 10),
@@ -195,6 +222,8 @@ pub struct Timeouts {
     pub head: Span,
     /// Silence in the middle of an upstream's body, before we resume it (P-114).
     pub idle: Span,
+    /// A new connection, until the first byte of its first request.
+    pub client_first_byte: Span,
     /// A connection that asks nothing (P-123).
     pub client_idle: Span,
     /// A client that takes no bytes.
@@ -212,6 +241,7 @@ impl Default for Timeouts {
             first_byte: Span::seconds(10),
             head: Span::seconds(25),
             idle: Span::seconds(25),
+            client_first_byte: Span::seconds(10),
             client_idle: Span::seconds(120),
             client_stall: Span::seconds(300),
             drain: Span::seconds(30),

@@ -121,7 +121,8 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
     match ask(visit, list, endpoint, query).await {
         Ok((headers, body)) => {
             visit.admitted(cache);
-            let listed = Listed { headers: headers.clone(), body: body.clone(), at: now };
+            // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
+            let listed = Listed { headers: headers.clone(), body: Bytes::copy_from_slice(&body), at: now };
             cache.lists().keep(asked, listed);
             Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
         }
@@ -149,7 +150,8 @@ async fn ask(
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
-    match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(visit.bounds.listing.0)).await {
+    let whole = body.collect_for_clients(visit.bounds.listing.0, visit.in_flight);
+    match within(&*visit.platform.clock, visit.timeouts.idle.0, whole).await {
         Ok(Ok(bytes)) => {
             let bytes = coding::decoded(&head.headers, bytes, visit.bounds.listing.0);
             let bytes = bytes.map_err(Negative::Failed)?;

@@ -170,7 +170,13 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
         }
         let (head, body) = response.into_parts();
         let promised = body.length();
-        match within(&*visit.platform.clock, visit.timeouts.idle.0, body.collect(limit_bytes)).await {
+        match within(
+            &*visit.platform.clock,
+            visit.timeouts.idle.0,
+            body.collect_for_clients(limit_bytes, visit.in_flight),
+        )
+        .await
+        {
             // Short of its length, and yet ended in order: by tag nothing else would tell.
             Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
                 failure = Failure::Broken;

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::access::{Access, Scope};
-use crate::body::Body;
+use crate::body::{Body, InFlight};
 use crate::cache::{Cache, House, Janitor};
 use crate::config::{self, Bounds, Config, LogClient, Timeouts};
 use crate::error::Error;
@@ -51,6 +51,7 @@ pub struct Proxy {
     delivery: config::Delivery,
     invocations: Invocations,
     under_way: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
     waiting: AtomicUsize,
 }
 
@@ -82,6 +83,7 @@ impl Proxy {
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
             under_way: Arc::default(),
+            in_flight: InFlight::new(config.limits.in_flight.0, platform.limits.shares_io),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -91,6 +93,9 @@ impl Proxy {
     #[must_use]
     pub fn after(mut self, previous: &Self) -> Self {
         self.fills = Arc::clone(&previous.fills);
+        if self.bounds.in_flight == previous.bounds.in_flight {
+            self.in_flight = Arc::clone(&previous.in_flight);
+        }
         if let (Some(cache), Some(before)) = (&self.cache, &previous.cache)
             && cache.config() == before.config()
         {
@@ -113,6 +118,11 @@ impl Proxy {
     /// The cache, for those who look after it; `None`: nothing is kept.
     pub fn house(&self) -> Option<House> {
         self.cache.as_ref().map(|cache| House::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
+    }
+
+    /// What answers take of memory until clients have taken them: whoever sends them counts pieces there, too.
+    pub fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
     }
 
     pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
@@ -283,6 +293,7 @@ impl Proxy {
             delivery: &self.delivery,
             guard: &self.guard,
             invocations: &self.invocations,
+            in_flight: &self.in_flight,
             sealer: &self.sealer,
             upstream,
             identity,

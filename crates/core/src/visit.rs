@@ -6,7 +6,7 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
-use crate::body::Body;
+use crate::body::{Body, InFlight};
 use crate::cache::Cache;
 use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
@@ -64,6 +64,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) guard: &'a Guard,
     /// Invocations that were begun lately.
     pub(crate) invocations: &'a Invocations,
+    /// What answers take of memory until clients have taken them.
+    pub(crate) in_flight: &'a Arc<InFlight>,
     /// Headers that every question upstream carries: `Via`.
     pub upstream_headers: HeaderMap,
 }

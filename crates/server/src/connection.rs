@@ -1,68 +1,138 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
+mod head;
+mod http1;
+mod http2;
 mod linger;
 mod patience;
+mod piece;
+mod protocol;
 mod sendfile;
+mod stall;
 
-use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use registry_proxy_core::body::InFlight;
 use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_io_timeout::TimeoutStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use self::linger::Lingering;
-use self::patience::{Activity, Leaving, Streams};
+use self::patience::{Activity, Patience};
+use self::protocol::Protocol;
 use self::sendfile::{Lane, Socket};
-use crate::incoming;
+use self::stall::Stalling;
 use crate::metrics::CONNECTIONS;
+use crate::places::Place;
 use crate::service::{Service, text};
 
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What is buffered for a client at the most, beyond one piece of a body.
-const BUFFER_BYTES: usize = 128 << 10;
-/// HTTP/2 windows: a megabyte a stream, four a connection (P-111).
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What a connection may take of time that has one of the places for health: others want it.
+const HEALTH: Duration = Duration::from_secs(2);
 
 /// What a connection may take.
 #[derive(Clone, Copy)]
 struct Bounds {
     head_bytes: usize,
+    /// From its beginning to its first byte.
+    first_byte: Duration,
     /// Idle, or without a whole head: not sooner than clients close theirs (P-123).
     idle: Duration,
-    /// Taking nothing of what is there for it.
-    stall: Duration,
+    /// Until a request that found no place gets one.
+    place: Duration,
+    /// Bytes that wait for the socket of an HTTP/2 connection.
+    for_socket: usize,
 }
 
 impl Bounds {
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, is_for_health: bool) -> Self {
+        let most = if is_for_health { HEALTH } else { Duration::MAX };
+        let in_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            head_bytes: usize::try_from(config.limits.request_head.0).unwrap_or(usize::MAX),
-            idle: config.timeouts.client_idle.0,
-            stall: config.timeouts.client_stall.0,
+            head_bytes: in_usize(config.limits.request_head.0),
+            first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0).min(most),
+            idle: config.timeouts.client_idle.0.min(most),
+            place: config.timeouts.head.0,
+            for_socket: in_usize(config.limits.in_flight_per_connection.0),
         }
     }
 }
 
+/// What either protocol is told of a connection.
+struct Side {
+    bounds: Bounds,
+    patience: Arc<Patience>,
+}
+
+impl Side {
+    fn new(config: &Config, in_flight: &Arc<InFlight>, is_for_health: bool) -> Self {
+        let patience = Patience::new(config.timeouts.client_stall.0, in_flight);
+        Self { bounds: Bounds::new(config, is_for_health), patience }
+    }
+}
+
+/// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
+trait Answers: Send + Sync {
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>>;
+}
+
+/// The proxy, and the server's own paths.
+struct Everything {
+    service: Arc<Service>,
+    cx: Cx,
+    bounds: Bounds,
+    place: Place,
+}
+
+impl Answers for Everything {
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
+        let (head, body) = request.into_parts();
+        if let Some(fault) = head::fault_of(&head, self.bounds.head_bytes) {
+            return std::future::ready(fault.to_response()).boxed();
+        }
+        let request = Request::from_parts(head, body);
+        if !self.place.is_for_health() || Service::has_own(request.uri().path()) {
+            return self.service.answer(request, self.cx.clone()).boxed();
+        }
+        async move {
+            match self.place.become_ordinary(self.bounds.place).await {
+                Ok(()) => self.service.answer(request, self.cx.clone()).await,
+                Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n"),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// `/metrics` and nothing else.
+struct Metrics(Arc<Service>);
+
+impl Answers for Metrics {
+    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
+        let response = match request.uri().path() {
+            "/metrics" => self.0.render_metrics(),
+            _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
+        };
+        std::future::ready(response).boxed()
+    }
+}
+
 /// Counted while it is open.
-struct Open(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+struct Open;
 
 impl Open {
-    fn new(place: OwnedSemaphorePermit) -> Self {
+    fn new() -> Self {
         metrics::gauge!(CONNECTIONS).increment(1.0);
-        Self(place)
+        Self
     }
 }
 
@@ -73,30 +143,26 @@ impl Drop for Open {
 }
 
 /// Serves a client's connection.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    service: Arc<Service>,
-    drain: watch::Receiver<bool>,
-) {
-    let _open = Open::new(place);
+pub(crate) async fn serve(stream: TcpStream, place: Place, service: Arc<Service>, drain: watch::Receiver<bool>) {
+    let _open = Open::new();
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let bounds = Bounds::new(&current.config);
+    let side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health());
     let tls = current.tls.clone();
     drop(current);
     let socket = Socket::new(stream);
     let lane = tls.is_none().then(|| socket.lane());
-    let mut stream = TimeoutStream::new(Lingering::new(socket));
-    stream.set_write_timeout(Some(bounds.stall));
+    let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
     let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
+    let answers = Arc::new(Everything { service, cx, bounds: side.bounds, place });
     match tls {
-        None => speak(Box::pin(stream), lane, cx, bounds, service, drain).await,
+        None => speak(stream, lane, answers, side, drain).await,
         Some(tls) => {
-            match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(Box::pin(stream))).await {
-                Ok(Ok(stream)) => speak(stream, None, cx, bounds, service, drain).await,
+            let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
+            match timeout(HANDSHAKE.min(side.bounds.idle), accepting).await {
+                Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
             }
@@ -104,53 +170,61 @@ pub(crate) async fn serve(
     }
 }
 
+/// Serves `/metrics` on an address of its own.
+pub(crate) async fn serve_metrics(
+    stream: TcpStream,
+    place: Place,
+    service: Arc<Service>,
+    drain: watch::Receiver<bool>,
+) {
+    let _place = place;
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    let side = Side::new(&current.config, current.proxy.in_flight(), false);
+    drop(current);
+    let stream = Stalling::new(Lingering::new(Socket::new(stream)), Arc::clone(&side.patience));
+    speak(stream, None, Arc::new(Metrics(service)), side, drain).await;
+}
+
+/// Finds out which protocol the client speaks, and speaks it to the end.
 async fn speak<S>(
     stream: S,
     lane: Option<Arc<Lane>>,
-    cx: Cx,
-    bounds: Bounds,
-    service: Arc<Service>,
+    answers: Arc<dyn Answers>,
+    side: Side,
     drain: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_bytes = bounds.head_bytes;
-    let peer = cx.peer;
-    let activity = Activity::new();
-    let asked = Arc::clone(&activity);
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let (service, cx) = (Arc::clone(&service), cx.clone());
-        let under_way = asked.begin();
-        let lane = lane.clone().filter(|_| request.version() < Version::HTTP_2);
-        async move {
-            // HTTP/1 heads are bounded by the read buffer; HTTP/2's by its own setting.
-            let (head, body) = request.into_parts();
-            let size: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-            let response =
-                if size + head.uri.path_and_query().map_or(0, |target| target.as_str().len()) > head_bytes {
-                    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n")
-                } else {
-                    service.answer(Request::from_parts(head, incoming::body(body, ())), cx).await
-                };
-            Ok::<_, Infallible>(response.map(|body| {
-                let body = match &lane {
-                    Some(lane) => lane.take(body),
-                    None => body,
-                };
-                Leaving::new(body, under_way)
-            }))
-        }
-    });
-    let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();
-    let end = attend(connection, auto::Connection::graceful_shutdown, &activity, bounds.idle, drain).await;
-    if let Some(Err(error)) = end {
+    let Some((protocol, stream)) = first_byte(stream, side.bounds, drain.clone()).await else { return };
+    // Each is large: what has said nothing yet takes no room for them.
+    let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
+        Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
+        Protocol::Http2 => Box::pin(http2::serve(stream, answers, side, drain)).await.map_err(Into::into),
+    };
+    if let Err(error) = ended {
         // A client that leaves is its own affair (P-106).
-        tracing::debug!(?peer, error, "connection ended");
+        tracing::debug!(error, "connection ended");
     }
 }
 
-/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for `idle`, also
-/// before its first bytes say whether it is HTTP/1.1 or HTTP/2. `None` where it was asked, and stayed idle as long again.
+/// `None`: nothing came in time, or before we were told to stop.
+async fn first_byte<S>(
+    stream: S,
+    bounds: Bounds,
+    mut drain: watch::Receiver<bool>,
+) -> Option<(Protocol, protocol::Rewound<S>)>
+where
+    S: AsyncRead + Unpin,
+{
+    tokio::select! {
+        biased;
+        told = timeout(bounds.first_byte, protocol::tell(stream)) => told.ok()?.ok()?,
+        _ = drain.wait_for(|drains| *drains) => None,
+    }
+}
+
+/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for `idle`. `None` where
+/// it was asked, and stayed idle as long again.
 async fn attend<C: Future>(
     connection: C,
     close: impl Fn(Pin<&mut C>),
@@ -177,53 +251,4 @@ async fn attend<C: Future>(
             }
         }
     }
-}
-
-/// `/metrics` and nothing else.
-pub(crate) async fn serve_metrics(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    service: Arc<Service>,
-    drain: watch::Receiver<bool>,
-) {
-    let _place = place;
-    let bounds = Bounds::new(&service.reloadable.current().config);
-    let activity = Activity::new();
-    let asked = Arc::clone(&activity);
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let (service, under_way) = (Arc::clone(&service), asked.begin());
-        async move {
-            let response: Response<Body> = match request.uri().path() {
-                "/metrics" => service.render_metrics(),
-                _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
-            };
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, under_way)))
-        }
-    });
-    let connection = builder(bounds).serve_connection(TokioIo::new(stream), answer).into_owned();
-    let end = attend(connection, auto::Connection::graceful_shutdown, &activity, bounds.idle, drain).await;
-    if let Some(Err(error)) = end {
-        tracing::debug!(error, "metrics connection ended");
-    }
-}
-
-fn builder(bounds: Bounds) -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(Streams { stall: bounds.stall });
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.idle)
-        .max_buf_size(bounds.head_bytes.max(BUFFER_BYTES))
-        .max_headers(128);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(256)
-        .max_send_buf_size(BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_mins(1))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use registry_proxy_core::Config;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use crate::places::{Place, Places};
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::workers::Workers;
-use crate::{connection, keeper};
+use crate::{connection, descriptors, keeper};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -24,7 +25,14 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<dyn Error>> {
     let listen = config.listen.clone();
     let metrics_listen = config.metrics.listen.clone();
-    let (connections, drain) = (config.limits.connections, config.timeouts.drain.0);
+    let drain = config.timeouts.drain.0;
+    let connections = descriptors::connections(config.limits.connections, descriptors::raise());
+    if connections < config.limits.connections {
+        tracing::warn!(
+            connections,
+            "the limit of open files (RLIMIT_NOFILE) suffices for fewer connections than limits.connections"
+        );
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -42,13 +50,13 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
 
     // Each connection holds a receiver until it ends.
     let drains = watch::Sender::new(false);
-    let places = Arc::new(Semaphore::new(connections));
+    let places = Places::new(connections);
     let workers = Workers::start()?;
     loop {
         tokio::select! {
             // A place first, then a connection: what does not fit waits in the kernel's queue.
             accepted = accept(&listener, &places) => {
-                if let Some((stream, place)) = accepted {
+                if let Some((stream, place)) = accepted.and_then(|(stream, place)| admit(&service, connections, stream, place)) {
                     let (service, drain) = (Arc::clone(&service), drains.subscribe());
                     let given = workers.give(stream, |stream| connection::serve(stream, place, service, drain));
                     if let Err(error) = given {
@@ -79,11 +87,8 @@ async fn bind(key: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {
     TcpListener::bind(address).await.map_err(|error| format!("{key}: cannot listen on {address}: {error}").into())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, Place)> {
+    let place = places.next().await?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, place)),
         Err(error) => {
@@ -94,9 +99,20 @@ async fn accept(
     }
 }
 
+/// Holds a new connection against what its address may have; a trusted proxy brings everybody's. What is too much is
+/// closed at once.
+fn admit(service: &Service, connections: usize, stream: TcpStream, place: Place) -> Option<(TcpStream, Place)> {
+    let peer = stream.peer_addr().ok()?.ip().to_canonical();
+    let config = &service.reloadable.current().config;
+    if config.trusted_proxies.iter().any(|trusted| trusted.contains(&peer)) {
+        return Some((stream, place));
+    }
+    Some((stream, place.of(peer, config.limits.per_address(connections))?))
+}
+
 /// `/metrics` on an address of its own.
 async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
-    let places = Arc::new(Semaphore::new(16));
+    let places = Places::new(16);
     let drains = watch::Sender::new(false);
     loop {
         if let Some((stream, place)) = accept(&listener, &places).await {

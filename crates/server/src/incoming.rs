@@ -1,9 +1,11 @@
-//! What hyper receives, in the core's terms: what a client sends us, what an upstream answers.
+//! What comes over a connection, from either side, as a body of the core: what a client sends us, what an upstream
+//! answers.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use registry_proxy_core::Body;
@@ -16,6 +18,14 @@ pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Bo
     }
     let length = incoming.size_hint().exact();
     Body::stream(Held { incoming, _held: held }, length)
+}
+
+/// What a client sends on a stream of HTTP/2. `length`: as its head says, which `h2` holds it to.
+pub(crate) fn h2_body(stream: RecvStream, length: Option<u64>) -> Body {
+    if stream.is_end_stream() {
+        return Body::Empty;
+    }
+    Body::stream(Received(stream), length)
 }
 
 struct Held<H> {
@@ -40,5 +50,32 @@ impl<H: Unpin> http_body::Body for Held<H> {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// Opens its window by what has been taken of it.
+struct Received(RecvStream);
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let broken = |error: h2::Error| BodyError::Broken(Box::new(error));
+        Poll::Ready(match ready!(self.0.poll_data(cx)) {
+            Some(Ok(bytes)) => {
+                let opened = self.0.flow_control().release_capacity(bytes.len());
+                Some(opened.map(|()| Frame::data(bytes)).map_err(broken))
+            }
+            Some(Err(error)) => Some(Err(broken(error))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
     }
 }

@@ -6,6 +6,7 @@ mod assemble;
 mod cli;
 mod connection;
 mod credentials;
+mod descriptors;
 mod explain;
 mod http;
 mod human;
@@ -15,6 +16,7 @@ mod lambda;
 mod logging;
 mod metrics;
 mod passwords;
+mod places;
 mod reload;
 mod runtime;
 mod service;
@@ -33,7 +35,7 @@ use crate::settings::Settings;
 
 /// musl's own allocator takes one lock for all threads: a kept manifest cost 98 µs of processor time with it, 37 with this
 /// one, about what it costs with glibc's. Without huge pages (the feature `no_thp`), which would double the memory at rest.
-#[cfg(target_env = "musl")]
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -70,7 +72,10 @@ fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
         return ExitCode::from(WRONG_USAGE);
     }
     // This one accepts, and hears signals; connections live on the workers' own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(workers::BLOCKING_THREADS)
+        .build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         let outcome = match lambda::runtime_api() {
             Some(address) => runtime.block_on(lambda::serve(settings, config, &address)),

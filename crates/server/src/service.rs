@@ -72,6 +72,11 @@ impl Service {
         }
     }
 
+    /// Whether it is a path of the server's own: of whoever asks how we are.
+    pub(crate) fn has_own(path: &str) -> bool {
+        matches!(path, "/healthz" | "/readyz" | "/metrics")
+    }
+
     /// The server's own paths, which no registry has.
     fn own(&self, request: &Request<Body>, peer: Option<IpAddr>, config: &Config) -> Option<Response<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {

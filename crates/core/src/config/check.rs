@@ -86,6 +86,9 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// One piece of a body.
+const LEAST_PER_CONNECTION: u64 = 64 << 10;
+
 fn limits(limits: &Bounds) -> Result<(), ConfigError> {
     if !(1..=MOST_CONNECTIONS).contains(&limits.connections) {
         return refuse("limits.connections", format!("expected 1 to {MOST_CONNECTIONS}"));
@@ -93,13 +96,19 @@ fn limits(limits: &Bounds) -> Result<(), ConfigError> {
     for (name, zero) in [
         ("waiting", limits.waiting == 0),
         ("tokens", limits.tokens == 0),
+        ("in_flight", limits.in_flight.0 == 0),
+        ("in_flight_per_connection", limits.in_flight_per_connection.0 < LEAST_PER_CONNECTION),
         ("request_head", limits.request_head.0 < 8192),
         ("form_body", limits.form_body.0 == 0),
         ("manifest", limits.manifest.0 == 0),
         ("listing", limits.listing.0 == 0),
     ] {
         if zero {
-            let least = if name == "request_head" { "at least 8KiB" } else { "at least 1" };
+            let least = match name {
+                "request_head" => "at least 8KiB",
+                "in_flight_per_connection" => "at least 64KiB",
+                _ => "at least 1",
+            };
             return refuse(format!("limits.{name}"), format!("expected {least}"));
         }
     }
@@ -113,6 +122,7 @@ fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
         ("first_byte", timeouts.first_byte),
         ("head", timeouts.head),
         ("idle", timeouts.idle),
+        ("client_first_byte", timeouts.client_first_byte),
         ("client_idle", timeouts.client_idle),
         ("client_stall", timeouts.client_stall),
     ] {
@@ -281,6 +291,9 @@ mod tests {
             ("[clients]\npath_secret=''".to_owned(), "clients.path_secret_file"),
             ("[clients]\npath_secret_file='a/b'".to_owned(), "clients.path_secret_file"),
             ("[limits]\nconnections=0".to_owned(), "limits.connections"),
+            ("[limits]\nin_flight=0".to_owned(), "limits.in_flight"),
+            ("[limits]\nin_flight_per_connection='63KiB'".to_owned(), "limits.in_flight_per_connection"),
+            ("[timeouts]\nclient_first_byte='0s'".to_owned(), "timeouts.client_first_byte"),
             ("[limits]\nconnections=9000000000000000000".to_owned(), "limits.connections"),
             (upstream("max_connections=9000000000000000000"), "upstream[0].max_connections"),
             ("[[upstream]]\nurls=['https://x.test']".to_owned(), "upstream[0].name"),

@@ -170,9 +170,14 @@ pub const KEYS: &[Key] = &[
     key(
         "tls.cert_file",
         "none",
-        "Certificate chain (PEM), to serve HTTPS and HTTP/2 ourselves. Read again at SIGHUP.",
+        "Certificate chain (PEM), to serve HTTPS and HTTP/2 ourselves. Read again at SIGHUP, and when it has changed.",
     ),
     key("tls.key_file", "none", "Its private key (PEM)."),
+    key(
+        "tls.watch_interval",
+        "30s",
+        "How often certificate and key files, ours and those of upstreams, are looked at: those whose inode, length or time of change is another are read again, without a signal; 0s: never. What cannot be used, such as a certificate whose key has not been written yet, leaves the old in force.",
+    ),
     key("log.format", "text", "`text` or `json`; one line a request."),
     key("log.level", "info", "`error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`."),
     key(
@@ -190,7 +195,26 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether `/metrics` on the main address answers everybody. Otherwise it answers only who asks from this machine and not through a proxy, and all others get 403.",
     ),
-    key("limits.connections", "4096", "Clients' connections at once; more wait to be accepted."),
+    key(
+        "limits.connections",
+        "4096",
+        "Clients' connections at once; requests on more of them wait until one is closed, all but those for `/healthz`, `/readyz` and `/metrics`. Fewer where the process may not open three files for each of them (`RLIMIT_NOFILE`, which is raised to its hard limit at the start).",
+    ),
+    key(
+        "limits.connections_per_address",
+        "a quarter of limits.connections, at least 64",
+        "Of them, those of one IPv4 address or one IPv6 network of 64 bits; more are closed at once. The addresses in `trusted_proxies` may have any number.",
+    ),
+    key(
+        "limits.in_flight",
+        "64MiB",
+        "Bytes of answers in memory that clients have not taken yet, all clients together: manifests and lists on their way, and pieces of blobs. A manifest or list larger than 64KiB waits for room. While there is none, a client that takes nothing for 10s is dropped.",
+    ),
+    key(
+        "limits.in_flight_per_connection",
+        "256KiB",
+        "Of them, what may wait in memory for the socket of one HTTP/2 connection. Cached blobs are read when the client's window is open, and not before.",
+    ),
     key("limits.waiting", "1024", "Requests at once that wait for an answer's head; more get 429."),
     key("limits.request_head", "64KiB", "A request's line and headers; more gets 431."),
     key("limits.form_body", "64KiB", "A form posted to the token endpoint; more gets 413."),
@@ -204,6 +228,11 @@ pub const KEYS: &[Key] = &[
         "timeouts.idle",
         "25s",
         "Silence in the middle of an upstream's body; then it is resumed where it stopped. And of a manifest that a client pushes; then it is refused.",
+    ),
+    key(
+        "timeouts.client_first_byte",
+        "10s",
+        "A client's new connection, until the first byte of its first request.",
     ),
     key(
         "timeouts.client_idle",

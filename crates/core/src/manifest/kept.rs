@@ -233,7 +233,8 @@ async fn fetch_once(
         let found = fetch(visit, reference, accept).await?;
         if let Some(bytes) = &found.bytes
             && found.digest.matches(bytes) == Some(true)
-            && let Some(stored) = StoredManifest::new(found.digest.clone(), bytes.clone())
+            // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
+            && let Some(stored) = StoredManifest::new(found.digest.clone(), bytes::Bytes::copy_from_slice(bytes))
         {
             let confirmed = visit.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));

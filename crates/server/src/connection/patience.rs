@@ -1,19 +1,47 @@
-//! How long a client may ask nothing, and how long it may take nothing of an HTTP/2 body.
+//! How long a client may ask nothing, and how long it may take nothing of what is there for it.
 //!
-//! On HTTP/1.1 a client that takes nothing stops the socket, which has a timeout of its own. On HTTP/2 it can go on
-//! answering pings and never open its window: then only the body shows that nothing is taken.
+//! On HTTP/1.1 a client that takes nothing stops the socket. On HTTP/2 it can go on answering pings and never open its
+//! window: then only the stream shows that nothing is taken.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use registry_proxy_core::Body;
-use registry_proxy_core::body::BodyError;
+use registry_proxy_core::body::InFlight;
 use tokio::time::{Instant, sleep};
+
+/// How long a client may take nothing while memory is scarce, as others wait for what it holds.
+const SCARCE: Duration = Duration::from_secs(10);
+
+/// How long clients may take nothing.
+pub(super) struct Patience {
+    /// `timeouts.client_stall`
+    stall: Duration,
+    in_flight: Arc<InFlight>,
+}
+
+impl Patience {
+    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>) -> Arc<Self> {
+        Arc::new(Self { stall, in_flight: Arc::clone(in_flight) })
+    }
+
+    pub(super) fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
+    /// Whether it has an end for who has taken nothing for so long.
+    pub(super) fn is_over(&self, waited: Duration) -> bool {
+        waited >= self.stall || (waited >= SCARCE && self.in_flight.is_scarce())
+    }
+
+    /// When to look again, if it has none yet.
+    pub(super) fn look_after(&self, waited: Duration) -> Duration {
+        match SCARCE.checked_sub(waited) {
+            Some(left) if !left.is_zero() => left.min(self.stall),
+            _ => self.stall.saturating_sub(waited).min(SCARCE),
+        }
+    }
+}
 
 /// The requests under way on a connection, and when the last one ended.
 pub(super) struct Activity {
@@ -57,97 +85,24 @@ impl Drop for UnderWay {
     }
 }
 
-tokio::task_local! {
-    /// What the body of this HTTP/2 stream waits for.
-    static WAITING: Arc<Stamp>;
-}
-
-/// Runs the streams of an HTTP/2 connection. One whose client takes nothing for too long is dropped, which resets it.
-#[derive(Clone, Copy)]
-pub(super) struct Streams {
-    pub(super) stall: Duration,
-}
-
-impl<F> hyper::rt::Executor<F> for Streams
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, stream: F) {
-        let (waiting, limit) = (Arc::new(Stamp::new()), self.stall);
-        let stream = WAITING.scope(Arc::clone(&waiting), stream);
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = stream => {}
-                () = waiting.older_than(limit) => {
-                    tracing::debug!("a client took nothing of a body for timeouts.client_stall; its stream is reset");
-                }
-            }
-        });
-    }
-}
-
-/// An answer's body on its way to a client.
-pub(super) struct Leaving {
-    body: Body,
-    /// On HTTP/2: since when a piece waits for the client to take it.
-    waiting: Option<Arc<Stamp>>,
-    _under_way: UnderWay,
-}
-
-impl Leaving {
-    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
-        Self { body, waiting: WAITING.try_with(Arc::clone).ok(), _under_way: under_way }
-    }
-}
-
-impl http_body::Body for Leaving {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(waiting) = &self.waiting {
-            // Whoever asks for the next piece has got rid of the last one.
-            match &polled {
-                Poll::Ready(Some(Ok(_))) => waiting.set(),
-                Poll::Pending | Poll::Ready(_) => waiting.clear(),
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// A point in time that several may set and read, or none.
-struct Stamp {
+pub(super) struct Stamp {
     origin: Instant,
     /// Milliseconds since then, and one more; 0 for none.
     millis: AtomicU64,
 }
 
 impl Stamp {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { origin: Instant::now(), millis: AtomicU64::new(0) }
     }
 
-    fn set(&self) {
+    pub(super) fn set(&self) {
         let millis = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.millis.store(millis + 1, Ordering::Relaxed);
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.millis.store(0, Ordering::Relaxed);
     }
 
@@ -157,82 +112,71 @@ impl Stamp {
         Some(self.origin.elapsed().saturating_sub(Duration::from_millis(millis)))
     }
 
-    /// Returns once it is older than that.
-    async fn older_than(&self, limit: Duration) {
-        let mut wait = limit;
-        while !wait.is_zero() {
-            sleep(wait).await;
-            wait = self.age().map_or(limit, |age| limit.saturating_sub(age));
+    /// Returns once it is older than patience allows.
+    pub(super) async fn stalled(&self, patience: &Patience) {
+        let mut look = patience.look_after(Duration::ZERO);
+        loop {
+            sleep(look).await;
+            look = match self.age() {
+                Some(age) if patience.is_over(age) => return,
+                age => patience.look_after(age.unwrap_or_default()),
+            };
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-    use hyper::rt::Executor as _;
-    use registry_proxy_core::platform::Sleep;
-    use tokio::sync::oneshot;
     use tokio::time::timeout;
 
     use super::*;
 
-    const STALL: Duration = Duration::from_secs(10);
+    const STALL: Duration = Duration::from_mins(1);
+    const PIECE_BYTES: u64 = 64 << 10;
 
-    /// Three pieces, each of which takes as long to come.
-    struct Slow(usize, Duration, Option<Sleep>);
-
-    impl http_body::Body for Slow {
-        type Data = Bytes;
-        type Error = BodyError;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-            let pause = self.1;
-            let wait = self.2.get_or_insert_with(|| Box::pin(sleep(pause)));
-            std::task::ready!(wait.as_mut().poll(cx));
-            self.2 = None;
-            self.0 += 1;
-            Poll::Ready((self.0 <= 3).then(|| Ok(Frame::data(Bytes::from_static(b"x")))))
-        }
-    }
-
-    /// Whether a stream comes to its end, whose pieces take so long to come, and so long to go.
-    async fn ends(coming: Duration, going: Duration) -> bool {
-        let (told, end) = oneshot::channel();
-        Streams { stall: STALL }.execute(async move {
-            let mut body = Leaving::new(Body::stream(Slow(0, coming, None), None), Activity::new().begin());
-            while std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some() {
-                sleep(going).await;
-            }
-            let _ = told.send(());
-        });
-        end.await.is_ok()
+    fn patience() -> Arc<Patience> {
+        Patience::new(STALL, &InFlight::new(PIECE_BYTES, true))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_dropped_when_its_client_takes_nothing_and_not_when_nothing_comes() {
-        assert!(ends(STALL * 3, Duration::ZERO).await, "the upstream is slow");
-        assert!(ends(Duration::ZERO, Duration::from_secs(9)).await, "the client is slow");
+    async fn a_stream_is_stalled_when_its_client_takes_nothing_and_not_when_nothing_comes() {
+        let (stamp, patience) = (Stamp::new(), patience());
+        assert!(timeout(STALL * 5, stamp.stalled(&patience)).await.is_err(), "nothing waits for the client");
         let begun = Instant::now();
-        assert!(!ends(Duration::from_secs(7), STALL * 3).await, "the client takes nothing");
-        assert_eq!(begun.elapsed().as_secs(), 17, "from when the piece was there");
+        let later = async {
+            sleep(Duration::from_secs(7)).await;
+            stamp.set();
+        };
+        tokio::join!(stamp.stalled(&patience), later);
+        assert_eq!(begun.elapsed().as_secs(), 67, "from when the piece was there");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_memory_is_scarce_a_client_that_takes_nothing_is_dropped_sooner() {
+        let (stamp, patience) = (Stamp::new(), patience());
+        stamp.set();
+        let begun = Instant::now();
+        let held = patience.in_flight().count(2 * PIECE_BYTES);
+        stamp.stalled(&patience).await;
+        assert_eq!(begun.elapsed().as_secs(), 10);
+        drop(held);
+        stamp.stalled(&patience).await;
+        assert_eq!(begun.elapsed().as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_from_the_end_of_its_last_request() {
+        const IDLE: Duration = Duration::from_secs(10);
         let activity = Activity::new();
         let request = activity.begin();
-        assert!(timeout(STALL * 5, activity.idle(STALL)).await.is_err(), "one is under way");
+        assert!(timeout(IDLE * 5, activity.idle(IDLE)).await.is_err(), "one is under way");
         drop(request);
         let begun = Instant::now();
         let later = async {
             sleep(Duration::from_secs(9)).await;
             drop(activity.begin());
         };
-        tokio::join!(activity.idle(STALL), later);
+        tokio::join!(activity.idle(IDLE), later);
         assert_eq!(begun.elapsed().as_secs(), 19);
     }
 }

@@ -5,23 +5,27 @@
 //! written, it sends what the ticket stands for. hyper queues slices as they are and never copies them while its
 //! socket takes several at once; if it ever did, clients would get zeros, whose digest is none they asked for, and the
 //! test of this module would fail.
+//!
+//! What the kernel has not in memory is brought there first, on a thread that may wait for the disk: `sendfile` would wait
+//! for it here, and with it every connection of this core.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use registry_proxy_core::Body;
 use registry_proxy_core::body::{BodyError, Observe};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::store::FileSlice;
+use crate::store::{self, FileSlice};
 
 /// What one ticket stands for at the most.
 const TICKET_BYTES: usize = 1 << 20;
@@ -40,43 +44,60 @@ pub(super) struct Lane(Mutex<Tickets>);
 
 #[derive(Default)]
 struct Tickets {
-    valid: HashMap<usize, Arc<FileSlice>>,
+    valid: HashMap<usize, Arc<Part>>,
     next: usize,
 }
 
+/// What a ticket stands for.
+struct Part {
+    slice: FileSlice,
+    observer: Option<Observer>,
+}
+
+/// Is told of bytes when the socket has taken them, and not before; dropped with the last ticket.
+type Observer = Arc<Mutex<Box<dyn Observe>>>;
+
+impl Part {
+    fn sent(&self, bytes: usize) {
+        if let Some(observer) = &self.observer {
+            observer.lock().unwrap_or_else(PoisonError::into_inner).arrived(bytes as u64);
+        }
+    }
+}
+
 impl Lane {
-    /// The body as it goes to hyper: of a file, tickets for it.
-    pub(super) fn take(self: &Arc<Self>, body: Body) -> Body {
+    /// The body as it goes to hyper: of a file, tickets for it. And whether it is one.
+    pub(super) fn take(self: &Arc<Self>, body: Body) -> (Body, bool) {
         match body {
             Body::Native(native) if CAN_SEND && native.handle().is::<FileSlice>() => {
                 let (handle, observer) = native.take();
-                let Ok(slice) = handle.downcast::<FileSlice>() else { return Body::Empty };
+                let Ok(slice) = handle.downcast::<FileSlice>() else { return (Body::Empty, false) };
                 let length = slice.end - slice.first;
-                let lane = Arc::clone(self);
-                Body::stream(Direct { lane, next: slice.first, slice: Arc::from(slice), observer }, Some(length))
+                let (lane, observer) = (Arc::clone(self), observer.map(|observer| Arc::new(Mutex::new(observer))));
+                let direct = Direct { lane, next: slice.first, slice: *slice, observer };
+                (Body::stream(direct, Some(length)), true)
             }
-            other => other,
+            other => (other, false),
         }
     }
 
-    fn issue(self: &Arc<Self>, slice: FileSlice) -> Option<Bytes> {
-        let length = usize::try_from(slice.end - slice.first).ok()?.min(TICKET_BYTES);
+    fn issue(self: &Arc<Self>, part: Part) -> Option<Bytes> {
+        let length = usize::try_from(part.slice.end - part.slice.first).ok()?.min(TICKET_BYTES);
         let mut tickets = self.tickets();
         let number =
             (0..TICKETS).map(|step| (tickets.next + step) % TICKETS).find(|n| !tickets.valid.contains_key(n))?;
         tickets.next = number + 1;
-        tickets.valid.insert(number, Arc::new(slice));
+        tickets.valid.insert(number, Arc::new(part));
         Some(Bytes::from_owner(Ticket { lane: Arc::clone(self), number, length }))
     }
 
-    /// What the slice stands for, if it is a ticket: file, offset, bytes.
-    fn stands_for(&self, bytes: &[u8]) -> Option<io::Result<(Arc<FileSlice>, u64)>> {
+    /// What the slice stands for, if it is a ticket, and from which offset.
+    fn stands_for(&self, bytes: &[u8]) -> Option<io::Result<(Arc<Part>, u64)>> {
         let offset = bytes.as_ptr().addr().checked_sub(ROOM.as_ptr().addr()).filter(|at| *at < ROOM.len())?;
-        let slice = self.tickets().valid.get(&(offset / TICKET_BYTES)).map(Arc::clone);
+        let part = self.tickets().valid.get(&(offset / TICKET_BYTES)).map(Arc::clone);
         let within = (offset % TICKET_BYTES) as u64;
         Some(
-            slice
-                .map(|slice| (Arc::clone(&slice), slice.first + within))
+            part.map(|part| (Arc::clone(&part), part.slice.first + within))
                 .ok_or_else(|| io::Error::other("a ticket that nobody has issued")),
         )
     }
@@ -110,9 +131,9 @@ impl Drop for Ticket {
 /// A file's part as tickets.
 struct Direct {
     lane: Arc<Lane>,
-    slice: Arc<FileSlice>,
+    slice: FileSlice,
     next: u64,
-    observer: Option<Box<dyn Observe>>,
+    observer: Option<Observer>,
 }
 
 impl http_body::Body for Direct {
@@ -125,18 +146,18 @@ impl http_body::Body for Direct {
             return Poll::Ready(None);
         }
         let end = this.slice.end.min(this.next + TICKET_BYTES as u64);
-        let part = FileSlice { file: Arc::clone(&this.slice.file), first: this.next, end };
-        let Some(ticket) = this.lane.issue(part) else {
+        let slice = FileSlice { file: Arc::clone(&this.slice.file), first: this.next, end };
+        let Some(ticket) = this.lane.issue(Part { slice, observer: this.observer.clone() }) else {
             let missing_bytes = this.slice.end - this.next;
             this.next = this.slice.end;
-            if let Some(observer) = &mut this.observer {
-                observer.broke();
+            if let Some(observer) = &this.observer {
+                observer.lock().unwrap_or_else(PoisonError::into_inner).broke();
             }
             return Poll::Ready(Some(Err(BodyError::Short { missing_bytes })));
         };
         this.next = end;
-        if let Some(observer) = &mut this.observer {
-            observer.arrived(ticket.len() as u64);
+        if let Some(observer) = &this.observer {
+            observer.lock().unwrap_or_else(PoisonError::into_inner).came();
         }
         Poll::Ready(Some(Ok(Frame::data(ticket))))
     }
@@ -154,31 +175,62 @@ impl http_body::Body for Direct {
 pub(super) struct Socket {
     stream: TcpStream,
     lane: Arc<Lane>,
+    /// What has been seen in the kernel's memory, up to this offset.
+    at_hand: Option<(Weak<Part>, u64)>,
+    /// What is being brought there.
+    coming: Option<BoxFuture<'static, io::Result<()>>>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, lane: Arc::default() }
+        Self { stream, lane: Arc::default(), at_hand: None, coming: None }
     }
 
     pub(super) fn lane(&self) -> Arc<Lane> {
         Arc::clone(&self.lane)
     }
 
+    /// How far it may be sent without waiting for the disk; never nothing.
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>, part: &Arc<Part>, first: u64) -> Poll<io::Result<u64>> {
+        let slice = &part.slice;
+        if let Some((seen, end)) = &self.at_hand
+            && std::ptr::eq(seen.as_ptr(), Arc::as_ptr(part))
+            && first < *end
+        {
+            return Poll::Ready(Ok(*end));
+        }
+        if self.coming.is_none() && !store::is_at_hand(&slice.file, first, slice.end) {
+            self.coming = Some(Box::pin(store::bring_in(Arc::clone(&slice.file), first, slice.end)));
+        }
+        if let Some(coming) = &mut self.coming {
+            let brought = ready!(coming.as_mut().poll(cx));
+            self.coming = None;
+            brought?;
+        }
+        self.at_hand = Some((Arc::downgrade(part), slice.end));
+        Poll::Ready(Ok(slice.end))
+    }
+
     fn poll_send(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
-        slice: &FileSlice,
+        part: &Arc<Part>,
         first: u64,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_io(Interest::WRITABLE, || send(&self.stream, &slice.file, first, most)) {
+            let end = ready!(self.poll_at_hand(cx, part, first))?;
+            let most = usize::try_from(end - first).unwrap_or(most).min(most);
+            match self.stream.try_io(Interest::WRITABLE, || send(&self.stream, &part.slice.file, first, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Shorter than it was: the connection ends short, as any broken body does.
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                done => return Poll::Ready(done),
+                Ok(sent) => {
+                    part.sent(sent);
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -205,8 +257,8 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.lane.stands_for(bytes) {
             Some(found) => {
-                let (slice, first) = found?;
-                self.poll_send(cx, &slice, first, bytes.len())
+                let (part, first) = found?;
+                self.poll_send(cx, &part, first, bytes.len())
             }
             None => Pin::new(&mut self.stream).poll_write(cx, bytes),
         }
@@ -239,5 +291,91 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What it was told.
+    #[derive(Default, Clone)]
+    struct Told(Arc<Mutex<(u64, bool)>>);
+
+    impl Observe for Told {
+        fn arrived(&mut self, bytes: u64) {
+            self.0.lock().unwrap().0 += bytes;
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            // Of the clones, the one that a body has is dropped first.
+            self.0.lock().unwrap().1 = true;
+        }
+    }
+
+    struct Unread;
+
+    impl http_body::Body for Unread {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            panic!("read, and not sent as a file");
+        }
+    }
+
+    async fn pair() -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, Socket::new(listener.accept().await.unwrap().0))
+    }
+
+    #[tokio::test]
+    async fn bytes_count_when_the_socket_has_taken_them_and_the_record_ends_with_the_last() {
+        let content: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let (mut client, mut socket) = pair().await;
+        let told = Told::default();
+        let seen = Arc::clone(&told.0);
+        let slice = FileSlice { file: Arc::new(file), first: 1000, end: content.len() as u64 };
+        let body = Body::native(Unread, slice.end - slice.first, slice).observed(told);
+        let (mut body, is_file) = socket.lane().take(body);
+        assert!(is_file);
+        let (mut sent, mut received) = (0, Vec::new());
+        while let Some(ticket) = body.chunk().await {
+            let mut ticket = ticket.unwrap();
+            assert_eq!(seen.lock().unwrap().0, sent, "a ticket that nothing was sent of");
+            while !ticket.is_empty() {
+                let written = poll_fn(|cx| match Pin::new(&mut socket).poll_write(cx, &ticket) {
+                    Poll::Pending => Poll::Ready(None),
+                    Poll::Ready(done) => Poll::Ready(Some(done.unwrap())),
+                });
+                if let Some(bytes) = written.await {
+                    sent += bytes as u64;
+                    drop(ticket.split_to(bytes));
+                } else {
+                    let mut some = vec![0; 64 << 10];
+                    let read = client.read(&mut some).await.unwrap();
+                    received.extend_from_slice(&some[..read]);
+                }
+                assert_eq!(seen.lock().unwrap().0, sent);
+            }
+        }
+        drop(body);
+        assert!(seen.lock().unwrap().1, "the record ends when the last byte has left");
+        socket.shutdown().await.unwrap();
+        drop(socket);
+        client.read_to_end(&mut received).await.unwrap();
+        assert!(received == content[1000..], "other bytes");
     }
 }

@@ -130,13 +130,15 @@ async fn whatever_clients_send_is_one_short_line() {
         let product = Product::start(&one_upstream(&keys, crate::fixture::closed_port(), "")).await;
         let mut client = Client::connect(product.address).await;
         // A terminal takes the second for the beginning of a command.
-        let agent = "User-Agent: a\tb \u{9b}31m \u{e9}\r\n";
-        client.ask(&"M".repeat(30_000), "/v2/acme/app/manifests/x", agent).await;
+        let agent = format!("User-Agent: a\tb \u{9b}31m \u{e9}{}\r\n", "y".repeat(30_000));
+        // A longer method is refused before anybody answers.
+        client.ask(&"M".repeat(32), "/v2/acme/app/manifests/x", &agent).await;
         let head = client.head().await;
         let line = product.wait_for_line("MMMM").await;
         assert!(line.len() < 1000, "{} bytes", line.len());
         assert!(
-            line.contains(r"agent=a\\tb \\u{9b}31m \\u{e9}") || line.contains(r"agent:a\\tb \\u{9b}31m \\u{e9}"),
+            line.contains(r"agent=a\\tb \\u{9b}31m \\u{e9}yy")
+                || line.contains(r"agent:a\\tb \\u{9b}31m \\u{e9}yy"),
             "{line}"
         );
         assert!(line.contains(head.get("x-request-id").unwrap()), "{line}");

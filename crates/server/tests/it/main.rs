@@ -7,6 +7,8 @@ mod client_gone;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod credentials;
@@ -22,6 +24,8 @@ mod egress;
 mod explain;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod heads;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
@@ -48,5 +52,7 @@ mod room;
 mod shutdown;
 #[cfg(test)]
 mod silence;
+#[cfg(test)]
+mod slow_readers;
 #[cfg(test)]
 mod upstream_tls;

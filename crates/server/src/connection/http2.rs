@@ -1,0 +1,108 @@
+//! HTTP/2: many answers at once, each read no further than its client's window is open.
+//!
+//! hyper takes a piece of a body before it knows whether the client wants any, and keeps it: 256 streams that nobody reads
+//! are 256 pieces in memory. So this speaks with `h2` itself, whose streams say how much may be sent.
+
+mod pulse;
+mod stream;
+
+use std::sync::Arc;
+
+use registry_proxy_core::body::InFlight;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use self::pulse::Pulse;
+use super::patience::{Activity, Patience};
+use super::piece::Piece;
+use super::{Answers, Bounds, Side};
+
+/// Streams of one connection at once: as many as RFC 9113 section 6.5.2 recommends at least. What is asked beyond them
+/// waits with the client.
+const STREAMS: u32 = 100;
+/// Windows for what clients send: a megabyte a stream, four a connection (P-111).
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What one stream may have waiting for the socket, in bytes.
+const STREAM_BUFFER: usize = 128 << 10;
+
+/// What the streams of one connection share.
+struct Shared {
+    answers: Arc<dyn Answers>,
+    activity: Arc<Activity>,
+    patience: Arc<Patience>,
+    /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
+    socket: Arc<Semaphore>,
+    /// For one piece of a body that cannot be read by as much as the window is open: one is always allowed.
+    hand: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn in_flight(&self) -> &Arc<InFlight> {
+        self.patience.in_flight()
+    }
+}
+
+/// Serves it to its end.
+pub(super) async fn serve<S>(
+    stream: S,
+    answers: Arc<dyn Answers>,
+    side: Side,
+    mut drain: watch::Receiver<bool>,
+) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Ok(done) = timeout(side.bounds.idle, builder(side.bounds).handshake::<_, Piece>(stream)).await else {
+        return Ok(());
+    };
+    let mut connection = done?;
+    let mut pulse = Pulse::new(connection.ping_pong());
+    let shared = Arc::new(Shared {
+        answers,
+        activity: Activity::new(),
+        patience: side.patience,
+        socket: Arc::new(Semaphore::new(side.bounds.for_socket)),
+        hand: Arc::new(Semaphore::new(1)),
+    });
+    let (mut is_draining, mut is_closing) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            accepted = connection.accept() => match accepted {
+                Some(asked) => {
+                    let (request, respond) = asked?;
+                    stream::spawn(request, respond, Arc::clone(&shared));
+                }
+                None => return Ok(()),
+            },
+            () = pulse.stopped() => {
+                tracing::debug!("a client's connection answers no ping");
+                return Ok(());
+            }
+            _ = drain.wait_for(|drains| *drains), if !is_draining => {
+                is_draining = true;
+                connection.graceful_shutdown();
+            }
+            () = shared.activity.idle(side.bounds.idle) => {
+                if is_closing {
+                    return Ok(());
+                }
+                is_closing = true;
+                connection.graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn builder(bounds: Bounds) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buffer_size(STREAM_BUFFER)
+        .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX));
+    builder
+}

@@ -1,0 +1,56 @@
+//! Whether the other end of an HTTP/2 connection is still there: it must answer pings.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Between an answer and the next ping.
+const EVERY: Duration = Duration::from_mins(1);
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pings.
+pub(super) struct Pulse {
+    pings: Option<PingPong>,
+    next: Pin<Box<Sleep>>,
+    is_asked: bool,
+}
+
+impl Pulse {
+    pub(super) fn new(pings: Option<PingPong>) -> Self {
+        Self { pings, next: Box::pin(sleep(EVERY)), is_asked: false }
+    }
+
+    /// Returns when a ping has had no answer in time. May be dropped and called again.
+    pub(super) async fn stopped(&mut self) {
+        poll_fn(|cx| {
+            let Some(pings) = &mut self.pings else { return Poll::Pending };
+            loop {
+                if self.is_asked
+                    && let Poll::Ready(answered) = pings.poll_pong(cx)
+                {
+                    if answered.is_err() {
+                        // The connection has ended, which whoever drives it is told.
+                        return Poll::Pending;
+                    }
+                    self.is_asked = false;
+                    self.next.as_mut().reset(Instant::now() + EVERY);
+                }
+                ready!(self.next.as_mut().poll(cx));
+                if self.is_asked {
+                    return Poll::Ready(());
+                }
+                if pings.send_ping(Ping::opaque()).is_err() {
+                    return Poll::Pending;
+                }
+                self.is_asked = true;
+                self.next.as_mut().reset(Instant::now() + PATIENCE);
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,332 @@
+//! One stream: a request, and its answer as the client's window opens.
+//!
+//! A cached blob is read by as much as may be sent, so that an answer nobody reads holds nothing. Any other body gives
+//! pieces of its own size: none is taken before the window is open at all, and what is then in hand is counted.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use registry_proxy_core::Body;
+use registry_proxy_core::body::{Held, Observe};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::super::patience::Stamp;
+use super::super::piece::Piece;
+use super::Shared;
+use crate::incoming;
+use crate::store::{self, FileSlice};
+
+/// What is given to the connection at once, in bytes, and read at once of a file.
+const PIECE_BYTES: usize = store::READ_BYTES;
+/// For room among what all clients have in memory: whoever takes nothing makes some within ten seconds.
+const ROOM_PATIENCE: Duration = Duration::from_mins(1);
+/// Headers that mean a connection, which HTTP/2 has none of (RFC 9113 section 8.2.2).
+const OF_CONNECTIONS: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Why an answer ends before its time.
+enum Cut {
+    /// The client has reset the stream, or the connection has ended.
+    ClientLeft,
+    /// Its body broke.
+    Broken,
+}
+
+/// Answers a request. A stream of which the client takes nothing for too long is dropped, which resets it.
+pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<Piece>, shared: Arc<Shared>) {
+    let under_way = shared.activity.begin();
+    tokio::spawn(async move {
+        let waiting = Stamp::new();
+        tokio::select! {
+            biased;
+            () = serve(request, respond, &shared, &waiting) => {}
+            () = waiting.stalled(&shared.patience) => {
+                tracing::debug!("a client took nothing of a body for too long; its stream is reset");
+            }
+        }
+        drop(under_way);
+    });
+}
+
+async fn serve(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Piece>,
+    shared: &Arc<Shared>,
+    waiting: &Stamp,
+) {
+    let response = {
+        let mut answer = shared.answers.answer(received(request));
+        let left = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        });
+        let Some(response) = left.await else { return };
+        response
+    };
+    let (mut head, body) = response.into_parts();
+    as_of_http2(&mut head.headers, &body);
+    let is_empty = http_body::Body::is_end_stream(&body);
+    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), is_empty) else { return };
+    if is_empty {
+        return;
+    }
+    let mut sending = Sending { stream, shared, waiting };
+    let sent = match body {
+        Body::Native(native) if native.handle().is::<FileSlice>() => {
+            let (handle, observer) = native.take();
+            match handle.downcast::<FileSlice>() {
+                Ok(slice) => sending.file(*slice, observer).await,
+                Err(_) => Err(Cut::Broken),
+            }
+        }
+        whole @ (Body::Empty | Body::Full(_)) => sending.whole(whole).await,
+        passing @ (Body::Stream(_) | Body::Native(_)) => sending.passing(passing).await,
+    };
+    match sent {
+        Ok(()) | Err(Cut::ClientLeft) => {}
+        Err(Cut::Broken) => sending.stream.send_reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// The request in the core's terms. What a GET brings along is nobody's: it is let go of at once, and takes no memory.
+fn received(request: Request<RecvStream>) -> Request<Body> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    request.map(|stream| if is_read { Body::Empty } else { incoming::h2_body(stream, length) })
+}
+
+fn as_of_http2(headers: &mut HeaderMap, body: &Body) {
+    for name in &OF_CONNECTIONS {
+        headers.remove(name);
+    }
+    if !headers.contains_key(CONTENT_LENGTH)
+        && let Some(length @ 1..) = body.length()
+    {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    if !headers.contains_key(DATE)
+        && let Ok(now) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+    {
+        headers.insert(DATE, now);
+    }
+}
+
+/// An answer's body on its way.
+struct Sending<'a> {
+    stream: SendStream<Piece>,
+    shared: &'a Arc<Shared>,
+    /// Set while the client is waited for.
+    waiting: &'a Stamp,
+}
+
+impl Sending<'_> {
+    /// A part of a file, each piece read once it may be sent.
+    async fn file(&mut self, slice: FileSlice, observer: Option<Box<dyn Observe>>) -> Result<(), Cut> {
+        let mut watched = Watched { observer, in_hand: 0 };
+        let mut next = slice.first;
+        while next < slice.end {
+            self.waiting.set();
+            let left = slice.end - next;
+            let window = self.window(usize::try_from(left).unwrap_or(PIECE_BYTES)).await?;
+            let place = self.place(window).await?;
+            self.waiting.clear();
+            watched.gone();
+            if let Some(bytes) = store::at_hand(&slice.file, next, window) {
+                let length = bytes.len() as u64;
+                let held = self.shared.in_flight().count(length);
+                watched.came(length);
+                next += length;
+                self.send(Piece::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
+                continue;
+            }
+            // The disk is waited for without keeping anything of the connection from its other streams.
+            drop(place);
+            self.stream.reserve_capacity(0);
+            let read = store::from_disk(Arc::clone(&slice.file), next, window);
+            let bytes = match self.unless_reset(read).await? {
+                Ok(bytes) if !bytes.is_empty() => bytes,
+                Ok(_) | Err(_) => return Err(watched.broke()),
+            };
+            let length = bytes.len() as u64;
+            let held = self.shared.in_flight().count(length);
+            watched.came(length);
+            next += length;
+            self.piece(bytes, Some(held), next >= slice.end).await?;
+        }
+        watched.gone();
+        Ok(())
+    }
+
+    /// What is here already: others have counted it.
+    async fn whole(&mut self, mut body: Body) -> Result<(), Cut> {
+        while let Some(bytes) = body.chunk().await {
+            let is_last = http_body::Body::is_end_stream(&body);
+            self.piece(bytes.map_err(|_| Cut::Broken)?, None, is_last).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+        self.send(Piece::end(), true)
+    }
+
+    /// What arrives in pieces of its own.
+    async fn passing(&mut self, mut body: Body) -> Result<(), Cut> {
+        loop {
+            self.waiting.set();
+            self.window(1).await?;
+            // Nothing of the connection's window is kept for what may take its time to come.
+            self.stream.reserve_capacity(0);
+            self.waiting.clear();
+            let room = self.room().await?;
+            let next = self.unless_reset(body.chunk()).await?;
+            let is_last = http_body::Body::is_end_stream(&body);
+            match next {
+                Some(Ok(bytes)) => {
+                    let held = self.shared.in_flight().count(bytes.len() as u64);
+                    drop(room.counted);
+                    self.piece(bytes, Some(held), is_last).await?;
+                    drop(room.hand);
+                    if is_last {
+                        return Ok(());
+                    }
+                }
+                Some(Err(_)) => return Err(Cut::Broken),
+                None => return self.send(Piece::end(), true),
+            }
+        }
+    }
+
+    /// One piece, however often the window must open for it.
+    async fn piece(&mut self, mut bytes: Bytes, held: Option<Held>, is_last: bool) -> Result<(), Cut> {
+        if bytes.is_empty() && is_last {
+            return self.send(Piece::end(), true);
+        }
+        let held = held.map(Arc::new);
+        let mut since_stamp = 0;
+        self.waiting.set();
+        while !bytes.is_empty() {
+            let window = self.window(bytes.len()).await?;
+            let place = self.place(window).await?;
+            let part = bytes.split_to(window);
+            // Whoever takes a byte now and then holds the rest of it for ever.
+            since_stamp += window;
+            if since_stamp >= PIECE_BYTES {
+                since_stamp = 0;
+                self.waiting.set();
+            }
+            let is_end = is_last && bytes.is_empty();
+            self.send(Piece::new(part, held.clone(), Some(place)), is_end)?;
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// How much may be sent, once it is anything: at most `wanted`, and one piece.
+    async fn window(&mut self, wanted: usize) -> Result<usize, Cut> {
+        let wanted = wanted.min(PIECE_BYTES);
+        self.stream.reserve_capacity(wanted);
+        poll_fn(|cx| {
+            if self.stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(Cut::ClientLeft));
+            }
+            loop {
+                match self.stream.capacity() {
+                    0 => match std::task::ready!(self.stream.poll_capacity(cx)) {
+                        Some(Ok(_)) => {}
+                        Some(Err(_)) | None => return Poll::Ready(Err(Cut::ClientLeft)),
+                    },
+                    open => return Poll::Ready(Ok(open.min(wanted))),
+                }
+            }
+        })
+        .await
+    }
+
+    /// A place for so many bytes in what waits for the connection's socket.
+    async fn place(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, Cut> {
+        let places = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let free = Arc::clone(&self.shared.socket).acquire_many_owned(places);
+        self.unless_reset(free).await?.map_err(|_| Cut::ClientLeft)
+    }
+
+    /// Room for a piece of unknown length: the connection's own hand, or some of what all share.
+    async fn room(&self) -> Result<Room, Cut> {
+        if let Ok(hand) = Arc::clone(&self.shared.hand).try_acquire_owned() {
+            return Ok(Room { hand: Some(hand), counted: None });
+        }
+        let taken = timeout(ROOM_PATIENCE, self.shared.in_flight().take(PIECE_BYTES as u64)).await;
+        Ok(Room { hand: None, counted: Some(taken.map_err(|_| Cut::Broken)?) })
+    }
+
+    /// Waits for something, unless the client resets the stream first.
+    async fn unless_reset<F: Future>(&mut self, future: F) -> Result<F::Output, Cut> {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.stream.poll_reset(cx).map(|_| Err(Cut::ClientLeft)),
+        })
+        .await
+    }
+
+    fn send(&mut self, piece: Piece, is_end: bool) -> Result<(), Cut> {
+        self.stream.send_data(piece, is_end).map_err(|_| Cut::ClientLeft)
+    }
+}
+
+/// Where a piece may be.
+struct Room {
+    hand: Option<OwnedSemaphorePermit>,
+    counted: Option<Held>,
+}
+
+/// Whoever wants to be told what became of a body: a piece has gone when there is room for the next one, and the last one
+/// when it is handed on.
+struct Watched {
+    observer: Option<Box<dyn Observe>>,
+    in_hand: u64,
+}
+
+impl Watched {
+    fn came(&mut self, bytes: u64) {
+        self.in_hand = bytes;
+        if let Some(observer) = &mut self.observer {
+            observer.came();
+        }
+    }
+
+    fn gone(&mut self) {
+        let bytes = std::mem::take(&mut self.in_hand);
+        if let Some(observer) = self.observer.as_mut().filter(|_| bytes > 0) {
+            observer.arrived(bytes);
+        }
+    }
+
+    fn broke(&mut self) -> Cut {
+        if let Some(observer) = &mut self.observer {
+            observer.broke();
+        }
+        Cut::Broken
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.as_mut().filter(|_| self.in_hand > 0) {
+            observer.unfinished(self.in_hand);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Places for connections: how many there are, how many of them one address may have, and some that are kept for those who
+//! ask whether we are well.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Beyond `limits.connections`: for health, and for finding out what a connection wants.
+const RESERVED: usize = 64;
+/// Connections that wait for a place with a request in hand.
+const QUEUE: usize = 256;
+/// How often it is logged that an address wants more than it may have.
+const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// All places of one listener.
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    queue: Semaphore,
+    addresses: Mutex<Addresses>,
+}
+
+#[derive(Default)]
+struct Addresses {
+    open: HashMap<IpAddr, usize>,
+    warned: Option<Instant>,
+}
+
+impl Places {
+    pub(crate) fn new(connections: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(connections)),
+            reserved: Arc::new(Semaphore::new(RESERVED)),
+            queue: Semaphore::new(QUEUE),
+            addresses: Mutex::default(),
+        })
+    }
+
+    /// The next place for a connection: one of those for everybody, if there is any.
+    pub(crate) async fn next(self: &Arc<Self>) -> Option<Place> {
+        let (permit, is_reserved) = tokio::select! {
+            biased;
+            free = Arc::clone(&self.free).acquire_owned() => (free.ok()?, false),
+            reserved = Arc::clone(&self.reserved).acquire_owned() => (reserved.ok()?, true),
+        };
+        Some(Place {
+            places: Arc::clone(self),
+            permit: Mutex::new(Some(permit)),
+            is_for_health: AtomicBool::new(is_reserved),
+            address: None,
+        })
+    }
+
+    /// Counts a connection of this address; `false`: it has `most` already.
+    fn enter(&self, address: IpAddr, most: usize) -> bool {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = addresses.open.entry(address).or_default();
+        if *open < most {
+            *open += 1;
+            return true;
+        }
+        if addresses.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+            addresses.warned = Some(Instant::now());
+            tracing::warn!(
+                client = %address,
+                "an address has limits.connections_per_address connections open; more of it are closed at once"
+            );
+        }
+        false
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut open) = addresses.open.entry(address) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
+/// Whose connections are counted together: an IPv4 address, or what one customer has of IPv6.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+/// A connection's place, until it is dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    is_for_health: AtomicBool,
+    address: Option<IpAddr>,
+}
+
+/// No place became free in time.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Place {
+    /// The same place for a connection of this address; `None`: the address has `most` already.
+    pub(crate) fn of(mut self, peer: IpAddr, most: usize) -> Option<Self> {
+        let address = counted_as(peer);
+        if !self.places.enter(address, most) {
+            return None;
+        }
+        self.address = Some(address);
+        Some(self)
+    }
+
+    /// Whether it is one of those that are kept for health.
+    pub(crate) fn is_for_health(&self) -> bool {
+        self.is_for_health.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a place of those for everybody, where it is not one. What was kept for health is given back first.
+    pub(crate) async fn become_ordinary(&self, patience: Duration) -> Result<(), Full> {
+        if !self.is_for_health() {
+            return Ok(());
+        }
+        let _queued = self.places.queue.try_acquire().map_err(|_| Full)?;
+        drop(self.put(None));
+        let free = tokio::time::timeout(patience, Arc::clone(&self.places.free).acquire_owned()).await;
+        let permit = free.map_err(|_| Full)?.map_err(|_| Full)?;
+        // Of two requests that waited on one connection the second gives its place back.
+        if self.is_for_health.swap(false, Ordering::Relaxed) {
+            self.put(Some(permit));
+        }
+        Ok(())
+    }
+
+    fn put(&self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
+        std::mem::replace(&mut self.permit.lock().unwrap_or_else(PoisonError::into_inner), permit)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.places.leave(address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_has_so_many_places_and_others_have_theirs() {
+        let places = Places::new(10);
+        let take = async |address| places.next().await.unwrap().of(at(address), 2);
+        let (first, second) = (take("10.0.0.1").await, take("10.0.0.1").await);
+        assert!(first.is_some() && second.is_some());
+        assert!(take("10.0.0.1").await.is_none(), "a third");
+        assert!(take("::ffff:10.0.0.1").await.is_none(), "the same address, as IPv6 writes it");
+        assert!(take("10.0.0.2").await.is_some());
+        drop(first);
+        assert!(take("10.0.0.1").await.is_some());
+        assert_eq!(places.free.available_permits(), 9, "who was refused has given its place back");
+    }
+
+    #[tokio::test]
+    async fn ipv6_counts_by_networks_of_64_bits() {
+        let places = Places::new(10);
+        let take = async |address| places.next().await.unwrap().of(at(address), 1);
+        let one = take("2001:db8:0:1::1").await.unwrap();
+        assert!(take("2001:db8:0:1:ffff::2").await.is_none());
+        assert!(take("2001:db8:0:2::1").await.is_some());
+        drop(one);
+        assert!(places.addresses.lock().unwrap().open.is_empty(), "nobody is remembered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_places_are_taken_health_has_some_and_others_wait_for_one() {
+        let places = Places::new(1);
+        let ordinary = places.next().await.unwrap();
+        assert!(!ordinary.is_for_health());
+        let late = places.next().await.unwrap();
+        assert!(late.is_for_health());
+        assert_eq!(late.become_ordinary(SECOND).await, Err(Full));
+        let waiting = late.become_ordinary(SECOND);
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(places.reserved.available_permits(), RESERVED, "what waits takes none of those for health");
+        drop(ordinary);
+        assert_eq!(waiting.await, Ok(()));
+        assert!(!late.is_for_health());
+        assert_eq!(places.free.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_the_queue_holds() {
+        let places = Places::new(0);
+        let mut late = Vec::new();
+        for _ in 0..=QUEUE {
+            let place = places.next().await.unwrap();
+            drop(place.put(None));
+            late.push(place);
+        }
+        let mut waiting: Vec<_> = late.iter().map(|place| Box::pin(place.become_ordinary(SECOND))).collect();
+        let done: Vec<_> = waiting.iter_mut().map(|waiting| waiting.as_mut().now_or_never()).collect();
+        assert_eq!(done.iter().filter(|done| **done == Some(Err(Full))).count(), 1);
+    }
+}
