@@ -18,6 +18,9 @@ use crate::{connection, descriptors, keeper};
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether files are to be watched, where they are not.
+const WATCH_PAUSE: Duration = Duration::from_mins(1);
+
 /// How long what was served just now may take to reach the store, before we end.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -52,6 +55,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let drains = watch::Sender::new(false);
     let places = Places::new(connections);
     let workers = Workers::start()?;
+    let watching = tokio::spawn(watch_files(Arc::clone(&service)));
     loop {
         tokio::select! {
             // A place first, then a connection: what does not fit waits in the kernel's queue.
@@ -70,6 +74,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         }
     }
     drop(listener);
+    watching.abort();
     service.drain();
     tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
     drains.send_replace(true);
@@ -108,6 +113,19 @@ fn admit(service: &Service, connections: usize, stream: TcpStream, place: Place)
         return Some((stream, place));
     }
     Some((stream, place.of(peer, config.limits.per_address(connections))?))
+}
+
+/// Reads certificate and key files again when they have changed.
+async fn watch_files(service: Arc<Service>) {
+    let mut known = service.reloadable.files();
+    loop {
+        let interval = service.reloadable.current().config.tls.watch_interval.0;
+        // Where it is off, a reload may turn it on.
+        tokio::time::sleep(if interval.is_zero() { WATCH_PAUSE } else { interval }).await;
+        if !interval.is_zero() {
+            known = service.reloadable.refresh(known);
+        }
+    }
 }
 
 /// `/metrics` on an address of its own.

@@ -24,6 +24,7 @@ mod settings;
 mod store;
 mod tls;
 mod transport;
+mod watched;
 mod workers;
 
 use std::process::ExitCode;

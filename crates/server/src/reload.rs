@@ -1,4 +1,5 @@
-//! What SIGHUP replaces: the proxy and our certificate. What is under way goes on with what it began with.
+//! What SIGHUP replaces: the proxy and our certificate. What is under way goes on with what it began with. Certificates and
+//! keys that change are read again without it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
 use crate::settings::Settings;
+use crate::watched::Watched;
 use crate::{assemble, settings, store, tls};
 
 /// Everything that a new configuration changes without a restart.
@@ -51,6 +53,31 @@ impl Reloadable {
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
         self.current.load()
+    }
+
+    /// Certificate and key files as they are now.
+    pub(crate) fn files(&self) -> Watched {
+        Watched::look(&self.current().config)
+    }
+
+    /// Reads certificate and key files again where they are not what is `known`, under the configuration in force. What
+    /// cannot be used, such as half of a renewal, leaves the old in force and is said once.
+    pub(crate) fn refresh(&self, known: Watched) -> Watched {
+        let before = arc_swap::Guard::into_inner(self.current());
+        let now = Watched::look(&before.config);
+        if now == known {
+            return known;
+        }
+        match build(before.config.clone(), &self.process_key, self.store.clone(), Some(&before.proxy)) {
+            Ok(next) => {
+                self.current.store(Arc::new(next));
+                tracing::info!("certificate and key files have changed and were read again");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
+            }
+        }
+        now
     }
 
     /// Reads everything again. What cannot be used leaves the old in force, and says so.

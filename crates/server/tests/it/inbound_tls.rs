@@ -92,6 +92,31 @@ async fn sighup_swaps_the_certificate_and_leaves_open_connections_alone() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_was_renewed_is_shown_without_a_signal_and_half_of_one_is_not() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    let setup = Setup::new();
+    let identity = authority.issue();
+    let cert = setup.file("cert.pem", &identity.certificate);
+    let key = setup.file("key.pem", &identity.key);
+    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'\nwatch_interval = '50ms'");
+    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    let config = client_config(&authority, &["http/1.1"]);
+
+    let next = authority.issue();
+    product.setup.file("cert.pem", &next.certificate);
+    product.wait_for_line("cannot be used yet").await;
+    let half = Client::connect_tls(product.address, config.clone()).await;
+    assert!(half.wire.peer_certificate() == identity.der().to_vec(), "the key is another's");
+
+    product.setup.file("key.pem", &next.key);
+    product.wait_for_line("have changed and were read again").await;
+    let mut new = Client::connect_tls(product.address, config).await;
+    assert!(new.wire.peer_certificate() == next.der().to_vec(), "the old certificate");
+    assert_eq!(new.get(&blob_path()).await.0.status, 200);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_no_tls_is_dropped_and_others_are_served() {
     let authority = Authority::new();
     let upstream = Upstream::of_blob(content(1000)).await;

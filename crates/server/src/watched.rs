@@ -1,0 +1,57 @@
+//! Files whose change is noticed: certificates and keys, which are renewed behind our back.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use registry_proxy_core::Config;
+
+/// The files, each as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Watched(Vec<(String, Option<State>)>);
+
+/// What changes with a file: which one it is, how long, and when it was written (seconds, nanoseconds).
+type State = (u64, u64, i64, i64);
+
+impl Watched {
+    /// Looks at every certificate and key that the configuration names.
+    pub(crate) fn look(config: &Config) -> Self {
+        let upstreams = config.upstream.iter();
+        let theirs = upstreams
+            .flat_map(|upstream| [&upstream.ca_file, &upstream.client_cert_file, &upstream.client_key_file]);
+        let paths = [&config.tls.cert_file, &config.tls.key_file].into_iter().chain(theirs).flatten();
+        Self(paths.map(|path| (path.clone(), state_of(path))).collect())
+    }
+}
+
+/// Links are followed: what Kubernetes mounts is changed by changing a link. `None`: it is not there.
+fn state_of(path: &str) -> Option<State> {
+    let found = std::fs::metadata(crate::settings::expand(path)).ok()?;
+    Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_written_replaced_or_removed_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cert.pem");
+        let mut config = Config::default();
+        config.tls.cert_file = Some(path.to_str().unwrap().to_owned());
+        let mut before = Watched::look(&config);
+        let mut has_changed = |what: &str| {
+            let now = Watched::look(&config);
+            assert_ne!(std::mem::replace(&mut before, now.clone()), now, "{what}");
+            assert_eq!(before, Watched::look(&config), "{what}, and then nothing");
+        };
+        std::fs::write(&path, "first").unwrap();
+        has_changed("written");
+        std::fs::write(&path, "another").unwrap();
+        has_changed("written over");
+        std::fs::write(dir.path().join("next"), "another").unwrap();
+        std::fs::rename(dir.path().join("next"), &path).unwrap();
+        has_changed("replaced");
+        std::fs::remove_file(&path).unwrap();
+        has_changed("removed");
+    }
+}
