@@ -1,7 +1,9 @@
 //! Two registries and one store: what one of them merely claims opens nothing of the other's.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use registry_proxy_core::testing::{Answer, Gate, Registry, Sent, sha256};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, sha256};
 
 use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Seen, noise, upstream};
 
@@ -105,6 +107,27 @@ async fn what_a_registry_merely_claims_opens_nothing_of_another() {
         lab.net.forget();
         assert_eq!(get(&format!("{SECRET}/blobs/{layer}"), &alice).await.status, 200, "{auth}");
         assert!(lab.net.sent("GET", "/blobs/").is_empty(), "{auth}: {:?}", lab.net.lines());
+    }
+}
+
+/// What is arriving for alice is hers as well: nobody joins it by another registry's word.
+#[tokio::test(start_paused = true)]
+async fn what_arrives_for_a_login_of_one_registry_is_joined_by_no_client_of_another() {
+    for range in [None, Some("bytes=0-99"), Some("bytes=0-")] {
+        let (lab, _, layer) = town("");
+        lab.net.fault("GET", "/a/secret/blobs/", 2, Fault::StallAfter(3000, Duration::from_secs(15)));
+        let alice = async { lab.get(&format!("{SECRET}/blobs/{layer}")).await };
+        let liar = async {
+            lab.wait(2).await;
+            let call = lab.get(&format!("/v2/liar.example/x/y/blobs/{layer}"));
+            match range {
+                Some(range) => call.header("range", range).await,
+                None => call.await,
+            }
+        };
+        let (alice, liar) = tokio::join!(alice, liar);
+        assert_eq!((alice.status.as_u16(), &alice.body), (200, &noise(5000)));
+        assert!(!holds(&liar, &alice.body) && !liar.status.is_success(), "{range:?}: {liar:?}");
     }
 }
 
