@@ -85,5 +85,8 @@ pub(crate) fn check(config: &Config) -> ExitCode {
     for warning in config.warnings() {
         complain(&format_args!("warning: {warning}"));
     }
+    if let Some(what) = crate::store::warnings(&config.cache) {
+        complain(&format_args!("warning: cache.store: {what}"));
+    }
     print(&config.to_toml())
 }

@@ -40,6 +40,9 @@ impl Reloadable {
         let process_key = settings::random_key();
         let fixed = fixed(&config);
         let opened = store::open(&config.cache)?;
+        if let Some(what) = store::warnings(&config.cache) {
+            tracing::warn!(key = "cache.store", "{what}");
+        }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
         let current = build(config, &process_key, store.clone(), None)?;
         let current = ArcSwap::from_pointee(current);

@@ -1,4 +1,4 @@
-//! Content in a directory: a key is a path below it.
+//! Content in a directory: a key is a path below it, spelled so that its case survives.
 //!
 //! What is written is whole or absent, for every process that shares the directory: bytes go to a file in `v1/tmp`,
 //! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
@@ -6,6 +6,7 @@
 
 mod leases;
 mod read;
+mod spelling;
 mod temp;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use rustix::io::Errno;
 use self::leases::Leases;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
+use self::spelling::Spelling;
 use self::temp::Temp;
 use self::used::Used;
 use crate::store::disk;
@@ -56,14 +58,16 @@ pub(crate) struct FileStore {
 struct Root {
     path: PathBuf,
     min_free: u64,
+    spelling: Spelling,
 }
 
 impl FileStore {
     /// Takes the directory, which is created where it is missing. Fails where nothing can be written.
     pub(crate) fn open(path: &Path, min_free: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let root = Root { path: path.to_owned(), min_free };
+        let mut root = Root { path: path.to_owned(), min_free, spelling: Spelling::AsIs };
         root.make_dirs(Path::new(TEMP))?;
+        root.spelling = Spelling::probe(&root.path.join(TEMP))?;
         let probe = Temp::new(&root)?;
         probe.file.write_all_at(b"x", 0).or_else(|error| {
             // A disk that is full today may have room tomorrow.
@@ -229,12 +233,15 @@ impl Draft for FileDraft {
 
 impl Root {
     fn path_of(&self, key: &Key) -> PathBuf {
-        self.path.join(key.as_str())
+        self.path.join(&*self.spelling.path_of(key))
     }
 
-    /// Bytes that may still be written.
+    /// Bytes that may still be written: none where the disk can hold no more files. It does not always say how many.
     fn free(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.path)?;
+        if disk.f_files > 0 && disk.f_favail == 0 {
+            return Ok(0);
+        }
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
     }
 
@@ -260,8 +267,9 @@ impl Root {
 
     /// Gives a file its name, and returns whether it did.
     fn rename(&self, from: &Path, key: &Key, when: When) -> io::Result<bool> {
-        let to = self.path_of(key);
-        let parent = Path::new(key.as_str()).parent().unwrap_or(Path::new(""));
+        let below = self.spelling.path_of(key);
+        let to = self.path.join(&*below);
+        let parent = Path::new(&*below).parent().unwrap_or(Path::new(""));
         for _ in 0..TRIES {
             let done = match when {
                 When::Always => std::fs::rename(from, &to),

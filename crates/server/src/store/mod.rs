@@ -4,6 +4,7 @@ mod disk;
 mod files;
 mod objects;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,6 +83,32 @@ pub(crate) fn directory<'path>(cache: &'path Cache, found: Option<&'path Path>) 
         StoreAddress::Auto => found,
         StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
     }
+}
+
+/// What is dangerous about where a cache lies, or would lie: for the log at the start, and for `check`, which creates
+/// nothing.
+pub(crate) fn warnings(cache: &Cache) -> Option<String> {
+    let places = match &cache.store {
+        StoreAddress::File(path) => vec![PathBuf::from(&**path)],
+        StoreAddress::Auto => own_places(),
+        StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => Vec::new(),
+    };
+    let place = places.into_iter().find(|place| place.is_dir())?;
+    let open = [place.clone(), place.join("v1")].into_iter().find_map(|path| {
+        let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+        may_be_written_by_anybody(mode).then_some((path, mode & 0o7777))
+    });
+    open.map(|(path, mode)| {
+        format!(
+            "{} has mode {mode:04o}: every user of this machine may write there, and so say which image a tag means and what clients are let in to; chmod o-w it",
+            path.display()
+        )
+    })
+}
+
+/// Whether others may put their own files in place of ours: in a directory with the sticky bit they may only add some.
+fn may_be_written_by_anybody(mode: u32) -> bool {
+    mode & 0o1002 == 0o002
 }
 
 /// What a person calls the place of a cache.
@@ -171,6 +198,31 @@ mod tests {
         assert!(first_writable(std::slice::from_ref(&below_a_file), 0).is_none());
         assert!(first_writable(&[below_a_file, good.clone()], 0).is_some());
         assert!(good.is_dir());
+    }
+
+    #[test]
+    fn a_directory_that_anybody_may_write_is_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("cache");
+        let cache = cache_at(&format!("file://{}", place.display()));
+        assert_eq!(warnings(&cache), None, "nothing is there, and nothing is made");
+        assert!(!place.exists());
+        std::fs::create_dir_all(place.join("v1")).unwrap();
+        let warning = |below: &str, mode: u32| {
+            let path = place.join(below);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let warning = warnings(&cache);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            warning
+        };
+        for mode in [0o777, 0o702, 0o2777] {
+            let said = warning("", mode).unwrap();
+            assert!(said.starts_with(&format!("{} has mode {mode:04o}: ", place.display())), "{said}");
+        }
+        assert!(warning("v1", 0o777).unwrap().contains("cache/v1 has mode 0777"));
+        for mode in [0o700, 0o755, 0o770, 0o1777] {
+            assert_eq!(warning("", mode), None, "{mode:o}");
+        }
     }
 
     #[test]

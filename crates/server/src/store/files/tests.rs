@@ -63,6 +63,54 @@ async fn files_keep_the_contract() {
     .await;
 }
 
+/// A directory as it would be where case is folded.
+fn folded(path: &Path) -> FileStore {
+    let mut store = FileStore::open(path, 0).unwrap();
+    Arc::get_mut(&mut store.root).unwrap().spelling = Spelling::Folded;
+    store
+}
+
+#[tokio::test]
+async fn files_keep_the_contract_where_case_is_folded() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = std::cell::Cell::new(0);
+    store_contract(|| {
+        number.set(number.get() + 1);
+        Arc::new(folded(&dir.path().join(number.get().to_string())))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tags_that_differ_in_case_are_kept_apart_and_what_was_kept_before_is_still_found() {
+    let (dir, store) = store();
+    let name = RepositoryName::parse("a/b").unwrap();
+    let tag = |tag: &str| Key::tag("up.test", &name, tag);
+    store.write(&tag("latest"), "old".into(), When::Always).await.unwrap();
+    store.write(&tag("Old"), "nobody can tell whose".into(), When::Always).await.unwrap();
+    let blob = put(&store, &content(1, 100)).await;
+    let store = folded(dir.path());
+    for (key, record) in [("RC", "upper"), ("rc", "lower"), ("Rc", "mixed")] {
+        store.write(&tag(key), record.into(), When::Always).await.unwrap();
+    }
+    store.remove(&tag("Rc")).await.unwrap();
+    let mut records = Vec::new();
+    for key in ["latest", "RC", "rc", "Rc", "Old"] {
+        records.push(store.read(&tag(key)).await.unwrap());
+    }
+    assert_eq!(records, [Some("old".into()), Some("upper".into()), Some("lower".into()), None, None]);
+    let mut listed: Vec<Key> = entries(&store).await.into_iter().map(|entry| entry.key).collect();
+    listed.sort();
+    let mut expected = vec![blob, tag("latest"), tag("RC"), tag("rc")];
+    expected.sort();
+    assert_eq!(listed, expected);
+    let folder = dir.path().join("v1/tags/up.test/a/b/_");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().to_ascii_lowercase());
+    let files: Vec<_> = files.collect();
+    let distinct: HashSet<_> = files.iter().collect();
+    assert_eq!(distinct.len(), files.len(), "{files:?}");
+}
+
 #[tokio::test]
 async fn a_directory_of_our_own_making_is_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -31,10 +31,11 @@ pub(super) fn list(
     let stream = futures_util::stream::unfold((start, entries), |(start, mut entries)| async move {
         if let Some((found, root, used, prefix)) = start {
             spawn_blocking(move || {
-                let _ = walk(&root.path, "", &prefix, &mut |key, metadata| {
+                let _ = walk(&root, "", &prefix, &mut |key, metadata| {
                     let noted = u64::try_from(metadata.atime()).unwrap_or(0);
                     let used = noted.max(used.last(&key));
-                    found.blocking_send(Ok(Entry { key, size: metadata.len(), used })).is_ok()
+                    let size = metadata.len();
+                    found.blocking_send(Ok(Entry { key, size, used })).is_ok()
                 })
                 .inspect_err(|error| {
                     let error = io::Error::new(error.kind(), error.to_string());
@@ -49,12 +50,12 @@ pub(super) fn list(
 
 /// Calls `each` until it returns false; returns whether it never did. `place` is the directory, relative to the root.
 fn walk(
-    root: &Path,
+    root: &Root,
     place: &str,
     prefix: &str,
     each: &mut dyn FnMut(Key, &std::fs::Metadata) -> bool,
 ) -> io::Result<bool> {
-    let Some(entries) = absent_as_none(std::fs::read_dir(root.join(place)))? else { return Ok(true) };
+    let Some(entries) = absent_as_none(std::fs::read_dir(root.path.join(place)))? else { return Ok(true) };
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
@@ -68,7 +69,7 @@ fn walk(
                 return Ok(false);
             }
         } else if kind.is_file() && path.starts_with(prefix) {
-            let Some(key) = Key::parse(&path) else { continue };
+            let Some(key) = root.spelling.key_of(&path) else { continue };
             let Some(metadata) = absent_as_none(entry.metadata())? else { continue };
             if !each(key, &metadata) {
                 return Ok(false);

@@ -1,0 +1,147 @@
+//! How a key is spelled as a path. As it is, where the file system tells upper case from lower; elsewhere (macOS, ext4 with
+//! casefold) the tags `V1` and `v1` would be one file, so a part with capitals is spelled in lower case, with their places
+//! behind it: `V1` is `v1!1`. What has no capitals, which is nearly all, is spelled alike everywhere.
+
+use std::borrow::Cow;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use registry_proxy_core::cache::Key;
+
+/// Stands between the letters and the places of capitals: no key has it.
+const MARK: char = '!';
+
+/// How keys are spelled in one directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// As they are.
+    AsIs,
+    /// Without capitals.
+    Folded,
+}
+
+impl Spelling {
+    /// Looks whether this directory, which has a lower-case name, is found by the same name in capitals.
+    pub(super) fn probe(directory: &Path) -> io::Result<Self> {
+        let own = std::fs::metadata(directory)?;
+        let capitals = directory.file_name().map(|name| directory.with_file_name(name.to_ascii_uppercase()));
+        let is_found = capitals
+            .and_then(|path| std::fs::metadata(path).ok())
+            .is_some_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()));
+        Ok(if is_found { Self::Folded } else { Self::AsIs })
+    }
+
+    /// The path of a key.
+    pub(super) fn path_of(self, key: &Key) -> Cow<'_, str> {
+        let text = key.as_str();
+        match self {
+            Self::Folded if has_capitals(text) => text.split('/').map(folded).collect::<Vec<_>>().join("/").into(),
+            Self::AsIs | Self::Folded => text.into(),
+        }
+    }
+
+    /// The key of a path; `None`: it is not ours, or was written before capitals were folded, and nobody can tell whose it
+    /// is.
+    pub(super) fn key_of(self, path: &str) -> Option<Key> {
+        match self {
+            Self::Folded if has_capitals(path) => None,
+            Self::Folded if path.contains(MARK) => {
+                let parts: Option<Vec<String>> = path.split('/').map(unfolded).collect();
+                Key::parse(&parts?.join("/"))
+            }
+            Self::AsIs | Self::Folded => Key::parse(path),
+        }
+    }
+}
+
+fn has_capitals(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// A digit for each four letters: 1, 2, 4 and 8 for those that are capitals. Zeros at the end are left out.
+fn folded(part: &str) -> String {
+    if !has_capitals(part) {
+        return part.to_owned();
+    }
+    let places = part.as_bytes().chunks(4).map(|four| {
+        let digit =
+            four.iter().zip(0..).fold(0, |sum, (byte, at)| sum | u32::from(byte.is_ascii_uppercase()) << at);
+        char::from_digit(digit, 16).unwrap_or('0')
+    });
+    let places: String = places.collect();
+    format!("{}{MARK}{}", part.to_ascii_lowercase(), places.trim_end_matches('0'))
+}
+
+/// `None`: nothing is spelled so.
+fn unfolded(part: &str) -> Option<String> {
+    let Some((letters, places)) = part.split_once(MARK) else { return Some(part.to_owned()) };
+    let digits: Option<Vec<u32>> = places.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits?;
+    let text: String = letters
+        .char_indices()
+        .map(|(at, letter)| {
+            let is_capital = digits.get(at / 4).is_some_and(|digit| digit >> (at % 4) & 1 == 1);
+            if is_capital { letter.to_ascii_uppercase() } else { letter }
+        })
+        .collect();
+    (folded(&text) == part).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_proxy_core::digest::Digest;
+    use registry_proxy_core::name::RepositoryName;
+
+    use super::*;
+
+    fn tag(tag: &str) -> Key {
+        Key::tag("up.test", &RepositoryName::parse("acme/app").unwrap(), tag)
+    }
+
+    #[test]
+    fn tags_that_differ_in_case_alone_are_two_files_where_case_is_folded() {
+        for (name, file) in [
+            ("v1", "v1"),
+            ("V1", "v1!1"),
+            ("RC1", "rc1!3"),
+            ("1.0-Beta", "1.0-beta!01"),
+            ("_-.", "_-."),
+            ("aaaaaaaB", "aaaaaaab!08"),
+            (&"A".repeat(128), &format!("{}!{}", "a".repeat(128), "f".repeat(32))),
+        ] {
+            let path = format!("v1/tags/up.test/acme/app/_/{file}");
+            assert_eq!(Spelling::Folded.path_of(&tag(name)), path);
+            assert_eq!(Spelling::Folded.key_of(&path), Some(tag(name)), "{path}");
+            assert_eq!(Spelling::AsIs.path_of(&tag(name)), tag(name).as_str(), "as every store has it");
+        }
+        let odd = Digest::parse("multihash+base58:QmRZ").unwrap();
+        assert_eq!(Spelling::Folded.path_of(&Key::lease(&odd, 1)), "v1/leases/multihash+base58/qmrz!d/1");
+    }
+
+    #[test]
+    fn what_nothing_is_spelled_like_is_no_key() {
+        for file in ["V1", "v1!", "v1!0", "v1!01", "v1!2", "v1!g", "v1!10", "v1!1!1", "!", "v!f"] {
+            let path = format!("v1/tags/up.test/acme/app/_/{file}");
+            assert_eq!(Spelling::Folded.key_of(&path), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_probed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("tmp");
+        std::fs::create_dir(&place).unwrap();
+        let folds = dir.path().join("TMP").exists();
+        assert_eq!(Spelling::probe(&place).unwrap() == Spelling::Folded, folds);
+        if folds {
+            return;
+        }
+        std::fs::create_dir(dir.path().join("TMP")).unwrap();
+        assert_eq!(Spelling::probe(&place).unwrap(), Spelling::AsIs, "another directory of that name");
+        std::fs::remove_dir(dir.path().join("TMP")).unwrap();
+        // As it looks where case is folded.
+        std::os::unix::fs::symlink(&place, dir.path().join("TMP")).unwrap();
+        assert_eq!(Spelling::probe(&place).unwrap(), Spelling::Folded);
+    }
+}
