@@ -1,17 +1,22 @@
 //! The socket on which a running server is told to look after its cache: a line of JSON for a command, then a line for
 //! each thing it has to tell. For the user who runs it and for root, and never over the network.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use registry_proxy_core::Config;
 use registry_proxy_core::cache::{Command, Event, Tell};
 use registry_proxy_core::config::StoreAddress;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
+use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
@@ -22,6 +27,10 @@ use crate::{settings, store};
 /// A command is short, and comes at once.
 const MAX_COMMAND: u64 = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Lines that wait to be read before a command waits for its reader.
+const MAX_AHEAD: usize = 1024;
+/// How often it is looked whether a client that says no more still listens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After a failure to accept, before the next try.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -139,10 +148,15 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
         Command::Purge { .. } | Command::Verify => tracing::info!(command = text.trim(), "a cache command"),
     }
     let (sender, mut told) = mpsc::unbounded_channel();
-    let working = async move {
+    let ahead = Ahead::default();
+    let working = async {
+        let sender = sender;
         let last = {
-            let tell = |event| drop(sender.send(Line::Told(event)));
-            match house.run(&command, &tell).await {
+            let tell = |event| {
+                ahead.count.fetch_add(1, Ordering::Relaxed);
+                drop(sender.send(Line::Told(event)));
+            };
+            match ahead.paced(house.run(&command, &tell)).await {
                 Ok(()) => Line::Done,
                 Err(error) => Line::Failed(describe(&error)),
             }
@@ -153,11 +167,70 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let telling = async {
         while let Some(line) = told.recv().await {
             put(&mut writing, &line).await?;
+            ahead.told();
         }
         Ok(())
     };
-    // If nobody listens any more, the work ends too.
-    tokio::try_join!(working, telling).map(|_: ((), ())| ())
+    let mut rest = reading.into_inner().into_inner();
+    // If nobody listens any more, the work ends too: also while it has nothing to tell.
+    tokio::select! {
+        done = async { tokio::try_join!(working, telling) } => done.map(|_: ((), ())| ()),
+        error = until_gone(&mut rest) => {
+            tracing::info!(command = text.trim(), "whoever gave a cache command has gone, and it ends");
+            Err(error)
+        }
+    }
+}
+
+/// How many lines a command is ahead of whoever reads them.
+#[derive(Default)]
+struct Ahead {
+    count: AtomicUsize,
+    told: AtomicWaker,
+}
+
+impl Ahead {
+    /// Goes on with the work while that is not too many.
+    async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            if self.count.load(Ordering::Acquire) >= MAX_AHEAD {
+                self.told.register(cx.waker());
+                // It may have been read meanwhile.
+                if self.count.load(Ordering::Acquire) >= MAX_AHEAD {
+                    return Poll::Pending;
+                }
+            }
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// A line has been written.
+    fn told(&self) {
+        let _ = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
+        self.told.wake();
+    }
+}
+
+/// Waits until the other side is gone. One that has only said its last word may still listen.
+async fn until_gone(reading: &mut ReadHalf<'_>) -> io::Error {
+    let mut unasked = [0; 256];
+    loop {
+        match reading.read(&mut unasked).await {
+            Ok(0) => break,
+            // Nobody asked for more than a line.
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    loop {
+        match reading.ready(Interest::WRITABLE).await {
+            Ok(ready) if ready.is_write_closed() => return ErrorKind::BrokenPipe.into(),
+            Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(error) => return error,
+        }
+    }
 }
 
 async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &Line) -> io::Result<()> {
@@ -182,4 +255,49 @@ pub(super) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_
         }
     }
     Err("the server went away before it was done".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_gone_is_noticed_and_one_that_says_no_more_is_not_gone() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"more than a line\n").await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let (mut reading, _) = ours.split();
+        let gone = tokio::time::timeout(PATIENCE, until_gone(&mut reading)).await;
+        assert!(gone.is_err(), "it listens still");
+        drop(theirs);
+        let gone = tokio::time::timeout(PATIENCE, until_gone(&mut reading)).await;
+        assert_eq!(gone.map(|error| error.kind()).ok(), Some(ErrorKind::BrokenPipe));
+    }
+
+    #[tokio::test]
+    async fn a_command_waits_for_whoever_reads_what_it_tells() {
+        let (ahead, told) = (Ahead::default(), AtomicUsize::new(0));
+        let work = async {
+            for _ in 0..3 * MAX_AHEAD {
+                ahead.count.fetch_add(1, Ordering::Relaxed);
+                told.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        };
+        let reading = async {
+            for read in 0..3 * MAX_AHEAD {
+                while told.load(Ordering::Relaxed) <= read {
+                    tokio::task::yield_now().await;
+                }
+                assert!(told.load(Ordering::Relaxed) <= read + MAX_AHEAD, "no farther ahead");
+                // Whoever reads is slower than whoever tells.
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                ahead.told();
+            }
+        };
+        tokio::join!(ahead.paced(work), reading);
+        assert_eq!(told.load(Ordering::Relaxed), 3 * MAX_AHEAD);
+    }
 }
