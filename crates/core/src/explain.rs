@@ -2,18 +2,16 @@
 //! upstream and without serving anything.
 
 mod image;
+mod parts;
 mod said;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Request};
 
 pub use self::said::{Account, Asked, Explanation, Part, Policy, Pull, State, TagState, Way};
-use crate::blob;
-use crate::cache::{Cache, Described, Piece};
+use crate::cache::{Cache, Piece};
 use crate::config::{Auth, Config};
-use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::{self, Known, Plan};
 use crate::name::Reference;
@@ -24,14 +22,15 @@ use crate::secret::SafeUrl;
 use crate::upstream::{Origin, Upstream, catalogue};
 use crate::visit::Visit;
 
-/// How deep indexes may lie in indexes.
-const MAX_DEPTH: usize = 3;
+/// What helps where the path secret is not where it should be.
+const SECRET_MISSING: &str =
+    "a client must name the path secret (clients.path_secret_file) between host and image: host/<secret>/image";
 
 /// Says what a request for this image would meet. Nothing is sent anywhere.
 pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation {
     let wish = image::read(image, config);
     let mut explanation = Explanation {
-        image: image.to_owned(),
+        image: image::masked(image, config),
         pull: Pull { does: "refuse", why: String::new(), advice: None },
         route: None,
         upstream: None,
@@ -50,7 +49,9 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         Ok(Route::Repository(place)) => place,
         Ok(_) => return refuse(explanation, &Error::NoSuchEndpoint, None),
         Err(error) => {
-            let advice = matches!(error, Error::UnknownUpstream).then(|| how_to_add(&wish.first, config));
+            let advice = matches!(error, Error::UnknownUpstream).then(|| {
+                if wish.lacks_secret { SECRET_MISSING.to_owned() } else { how_to_add(&wish.first, config) }
+            });
             return refuse(explanation, &error, advice);
         }
     };
@@ -100,7 +101,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     };
     if let Some(digest) = digest {
         let piece = Piece { digest: digest.clone(), size: None, platform: None };
-        explanation.manifest = Some(manifest_part(&visit, cache, piece, MAX_DEPTH).await);
+        explanation.manifest = Some(parts::tree(&visit, cache, piece).await);
     }
     explanation
 }
@@ -198,67 +199,5 @@ async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Kno
             .map(|pointer| pointer.confirmed.saturating_add(stale).saturating_sub(now)),
         would_be_stale: matches!(would_be_stale, Some(Ok(()))),
         not_stale: would_be_stale.and_then(Result::err).map(|why| why.to_string()),
-    }
-}
-
-fn manifest_part<'a>(
-    visit: &'a Visit<'a>,
-    cache: &'a Arc<Cache>,
-    piece: Piece,
-    depth: usize,
-) -> BoxFuture<'a, Part> {
-    Box::pin(async move {
-        let kept = if depth > 0 { cache.manifest(&piece.digest).await } else { None };
-        let mut part = Part {
-            digest: piece.digest.to_string(),
-            size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
-            platform: piece.platform,
-            state: state_of(visit, cache, &piece.digest, kept.is_some()).await,
-            manifests: Vec::new(),
-            blobs: Vec::new(),
-        };
-        let Some(kept) = kept else { return part };
-        let children = Described::of(&kept.bytes);
-        for child in children.manifests {
-            part.manifests.push(manifest_part(visit, cache, child, depth - 1).await);
-        }
-        for child in children.blobs {
-            part.blobs.push(blob_part(visit, child).await);
-        }
-        part
-    })
-}
-
-async fn blob_part(visit: &Visit<'_>, piece: Piece) -> Part {
-    let (length, state) = match blob::kept_by(visit) {
-        None => (None, State::Absent),
-        Some(cache) => {
-            let length = cache.blob_length(&piece.digest).await;
-            let is_arriving =
-                visit.fills.find(&piece.digest, visit.upstream.name(), visit.platform.clock.now()).is_some();
-            let state = match state_of(visit, cache, &piece.digest, length.is_some()).await {
-                State::Absent if is_arriving => State::Arriving,
-                state => state,
-            };
-            (length, state)
-        }
-    };
-    Part {
-        digest: piece.digest.to_string(),
-        size_bytes: length.or(piece.size),
-        platform: None,
-        state,
-        manifests: Vec::new(),
-        blobs: Vec::new(),
-    }
-}
-
-async fn state_of(visit: &Visit<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
-    if !is_here {
-        State::Absent
-    } else if visit.may_have(cache, digest).await {
-        State::Here
-    } else {
-        State::HereUnproven
     }
 }

@@ -148,4 +148,8 @@ fn tree(text: &mut String, part: &Part, kind: &str, depth: usize) {
     for child in &part.blobs {
         tree(text, child, "blob", depth + 1);
     }
+    if part.unshown > 0 {
+        let _ =
+            writeln!(text, "{:indent$}and {} more, not shown here", "", part.unshown, indent = (depth + 1) * 2);
+    }
 }

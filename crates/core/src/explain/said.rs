@@ -134,6 +134,14 @@ pub struct Part {
     /// The blobs that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<Part>,
+    /// How many more it names: they are shown elsewhere in the tree, or it would have no end.
+    #[serde(skip_serializing_if = "is_none")]
+    pub unshown: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Whether something is here.

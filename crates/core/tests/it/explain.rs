@@ -204,3 +204,32 @@ async fn what_another_repository_has_is_here_and_not_yet_this_ones() {
     assert_eq!(explanation.pull.does, "revalidate");
     assert_eq!(states_of(&explanation), [State::HereUnproven]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn with_a_path_secret_an_address_is_explained_as_it_would_be_answered() {
+    let text = "[clients]\npath_secret_file='f'";
+    // What the fixture's files hold.
+    let secret = "what-is-in-f";
+    let lab = caching(text);
+    image(&lab);
+    for (image, path, does, status) in [
+        (format!("http://{HOST_NAME}/{secret}/a/b:v1"), format!("/v2/{secret}/a/b/manifests/v1"), "fill", 200),
+        (format!("{HOST_NAME}/{secret}/a/b:v1"), format!("/{secret}/v2/a/b/manifests/v1"), "hit", 200),
+        (
+            format!("http://{HOST_NAME}/{secret}/v2/a/b/manifests/v1"),
+            format!("/{secret}/v2/a/b/manifests/v1"),
+            "hit",
+            200,
+        ),
+        ("a/b:v1".to_owned(), format!("/v2/{secret}/a/b/manifests/v1"), "hit", 200),
+        (format!("http://{HOST_NAME}/a/b:v1"), "/v2/a/b/manifests/v1".to_owned(), "refuse", 404),
+        (format!("http://{HOST_NAME}/wrong/a/b:v1"), "/v2/wrong/a/b/manifests/v1".to_owned(), "refuse", 404),
+    ] {
+        let explanation = told(&lab, text, &image).await;
+        assert_eq!(explanation.pull.does, does, "{image}");
+        assert!(!format!("{explanation:?}").contains(secret), "{explanation:?}");
+        let advice = explanation.pull.advice.unwrap_or_default();
+        assert_eq!(advice.contains("host/<secret>/image"), status == 404, "{image}: {advice}");
+        assert_eq!(lab.get(&path).await.status, status, "{path}");
+    }
+}

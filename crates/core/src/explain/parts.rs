@@ -1,0 +1,118 @@
+//! A manifest and all that belongs to it, as a tree. What each manifest consists of is shown once, however many name it, and
+//! a tree has an end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::said::{Part, State};
+use crate::blob;
+use crate::cache::{Cache, Described, Piece};
+use crate::digest::Digest;
+use crate::visit::Visit;
+
+/// How deep indexes may lie in each other.
+const MAX_DEPTH: usize = 8;
+/// Parts that are shown: more than anybody reads.
+const MAX_PARTS: usize = 1000;
+
+/// What a manifest consists of, with what is here of it.
+pub(super) async fn tree(visit: &Visit<'_>, cache: &Arc<Cache>, piece: Piece) -> Part {
+    let mut walk = Walk { visit, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
+    walk.manifest(piece, MAX_DEPTH).await
+}
+
+struct Walk<'a> {
+    visit: &'a Visit<'a>,
+    cache: &'a Arc<Cache>,
+    /// Manifests whose parts are shown.
+    opened: HashSet<Digest>,
+    /// What is known of blobs: the length of those that are here, and their state.
+    blobs: HashMap<Digest, (Option<u64>, State)>,
+    shown: usize,
+}
+
+impl Walk<'_> {
+    /// Whether there is room for one part more.
+    fn takes_one(&mut self) -> bool {
+        self.shown += 1;
+        self.shown <= MAX_PARTS
+    }
+
+    fn manifest(&mut self, piece: Piece, depth: usize) -> BoxFuture<'_, Part> {
+        Box::pin(async move {
+            let kept = self.cache.manifest(&piece.digest).await;
+            let mut part = Part {
+                digest: piece.digest.to_string(),
+                size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
+                platform: piece.platform,
+                state: state_of(self.visit, self.cache, &piece.digest, kept.is_some()).await,
+                manifests: Vec::new(),
+                blobs: Vec::new(),
+                unshown: 0,
+            };
+            let Some(kept) = kept else { return part };
+            let children = Described::of(&kept.bytes);
+            if depth == 0 || !self.opened.insert(piece.digest) {
+                part.unshown = (children.manifests.len() + children.blobs.len()) as u64;
+                return part;
+            }
+            for child in children.manifests {
+                if self.takes_one() {
+                    part.manifests.push(self.manifest(child, depth - 1).await);
+                } else {
+                    part.unshown += 1;
+                }
+            }
+            for child in children.blobs {
+                if self.takes_one() {
+                    part.blobs.push(self.blob(child).await);
+                } else {
+                    part.unshown += 1;
+                }
+            }
+            part
+        })
+    }
+
+    async fn blob(&mut self, piece: Piece) -> Part {
+        let (length, state) = if let Some(known) = self.blobs.get(&piece.digest) {
+            *known
+        } else {
+            let found = find_blob(self.visit, &piece.digest).await;
+            self.blobs.insert(piece.digest.clone(), found);
+            found
+        };
+        Part {
+            digest: piece.digest.to_string(),
+            size_bytes: length.or(piece.size),
+            platform: None,
+            state,
+            manifests: Vec::new(),
+            blobs: Vec::new(),
+            unshown: 0,
+        }
+    }
+}
+
+async fn find_blob(visit: &Visit<'_>, digest: &Digest) -> (Option<u64>, State) {
+    let Some(cache) = blob::kept_by(visit) else { return (None, State::Absent) };
+    let length = cache.blob_length(digest).await;
+    let is_arriving = visit.fills.find(digest, visit.upstream.name(), visit.platform.clock.now()).is_some();
+    let state = match state_of(visit, cache, digest, length.is_some()).await {
+        State::Absent if is_arriving => State::Arriving,
+        state => state,
+    };
+    (length, state)
+}
+
+async fn state_of(visit: &Visit<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
+    if !is_here {
+        State::Absent
+    } else if visit.may_have(cache, digest).await {
+        State::Here
+    } else {
+        State::HereUnproven
+    }
+}
