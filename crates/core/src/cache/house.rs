@@ -39,7 +39,7 @@ impl House {
     }
 
     pub(crate) fn of_cache(cache: Arc<Cache>, fills: Arc<Fills>) -> Self {
-        let (store, clock) = (Arc::clone(&cache.store), Arc::clone(&cache.clock));
+        let (store, clock) = (Arc::clone(&cache.store.inner), Arc::clone(&cache.clock));
         Self { store, clock, inhabited: Some(Inhabited { cache, fills }) }
     }
 

@@ -1,4 +1,4 @@
-//! What is kept, under which name, for how long, and for whom: the typed face of a [`Store`], with a tier in memory
+//! What is kept, under which name, for how long, and for whom: the typed face of a [store](platform::Store), with a tier in memory
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
 mod busy;
@@ -42,6 +42,7 @@ pub(crate) use self::notes::Tag;
 use self::notes::Turns;
 pub(crate) use self::record::{Described, Piece, StoredManifest};
 use self::room::Room;
+use self::store::Watched;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
 pub(crate) use self::usage::usage_failed;
@@ -51,7 +52,7 @@ use crate::config;
 use crate::digest::Digest;
 use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
 use crate::platform::{
-    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, Store, StoreError, Tasks, within,
+    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, StoreError, Tasks, within,
 };
 use crate::telemetry;
 
@@ -67,7 +68,7 @@ const ENTRY_BYTES: u64 = 300;
 
 /// Kept content.
 pub(crate) struct Cache {
-    store: Arc<dyn Store>,
+    store: Watched,
     config: config::Cache,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
@@ -113,7 +114,7 @@ impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
 impl Cache {
     /// `None`: the platform has no store, and nothing is kept.
     pub(crate) fn new(config: &config::Cache, platform: &Platform) -> Option<Self> {
-        let store = Arc::clone(platform.store.as_ref()?);
+        let store = Watched::new(platform.store.as_ref()?);
         let bytes = config.memory.0;
         let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
         Some(Self {

@@ -1,24 +1,114 @@
-//! Asking the store: within a deadline, and not at all for a while where it fails.
+//! Asking the store: within a deadline, and not at all for a while where it does not answer in time, or fails at several
+//! keys. One key that cannot be read says nothing of the others.
 
-use std::sync::atomic::Ordering;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{Cache, DEADLINE, millis};
-use crate::platform::{StoreError, within};
+use bytes::Bytes;
+
+use super::{Cache, DEADLINE, Key, millis};
+use crate::platform::{Draft, Found, Part, Stat, Store, StoreError, When, within};
+use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry;
 
 /// How long a store that failed is left alone.
 const REST: Duration = Duration::from_secs(5);
+/// So many keys that fail, with nothing between them that goes well, are the store's own failure.
+const SEVERAL: usize = 3;
+
+/// A store, and at which keys it has failed since it last did something well.
+pub(super) struct Watched {
+    /// The store itself, for whoever looks after it.
+    pub(super) inner: Arc<dyn Store>,
+    /// At most [`SEVERAL`].
+    failing: Mutex<Vec<Key>>,
+    /// Whether there are any: nobody takes the lock while all is well.
+    is_failing: AtomicBool,
+}
+
+impl Watched {
+    pub(super) fn new(inner: &Arc<dyn Store>) -> Self {
+        Self { inner: Arc::clone(inner), failing: Mutex::default(), is_failing: AtomicBool::new(false) }
+    }
+
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.noted(key, self.inner.read(key).await)
+    }
+
+    pub(super) async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+        self.noted(key, self.inner.write(key, value, when).await)
+    }
+
+    pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        self.noted(key, self.inner.remove(key).await)
+    }
+
+    pub(super) async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.noted(key, self.inner.stat(key).await)
+    }
+
+    pub(super) async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
+        self.noted(key, self.inner.open(key, part).await)
+    }
+
+    pub(super) async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
+        self.noted(key, self.inner.draft(key, length).await)
+    }
+
+    /// Takes down how it went.
+    fn noted<T>(&self, key: &Key, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &done {
+            Ok(_) if self.is_failing.load(Ordering::Relaxed) => {
+                self.failing().clear();
+                self.is_failing.store(false, Ordering::Relaxed);
+            }
+            Err(StoreError::Failed(_)) => {
+                let mut failing = self.failing();
+                if failing.len() < SEVERAL && !failing.contains(key) {
+                    failing.push(key.clone());
+                }
+                self.is_failing.store(true, Ordering::Relaxed);
+            }
+            // Room, or a right, is not the key's.
+            Ok(_) | Err(StoreError::Full | StoreError::Denied(_) | StoreError::TimedOut) => {}
+        }
+        done
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Vec<Key>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the store is left alone after it has failed so.
+    fn is_to_rest(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::TimedOut => true,
+            StoreError::Failed(_) => self.failing().len() >= SEVERAL,
+            // What lacks is room, or a right: reading goes on.
+            StoreError::Full | StoreError::Denied(_) => false,
+        }
+    }
+}
+
+/// For all that is not of one key.
+impl Deref for Watched {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.inner
+    }
+}
 
 impl Cache {
-    /// Says that the store failed, and leaves it alone for a while.
+    /// Says that the store failed, and leaves it alone for a while if it is the store and not one key.
     pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
         telemetry::store_failed(what, error.why());
         if matches!(error, StoreError::Full) {
             self.room.lacks(1);
         }
-        // What lacks is room, or a right: reading goes on.
-        if matches!(error, StoreError::TimedOut | StoreError::Failed(_)) {
+        if self.store.is_to_rest(error) {
             self.rests_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
         }
         tracing::warn!(

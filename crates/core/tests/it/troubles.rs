@@ -54,6 +54,65 @@ async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
     assert_eq!(lab.get(&format!("/v2/a/b/blobs/{other}")).await.done(), "filled");
 }
 
+/// As many blobs in a store as these, and the proxy restarted: what asks for each. The keys that are in `broken` fail.
+async fn with_broken_keys(sizes: std::ops::Range<usize>) -> (Fixture, Arc<TroubledStore>, Vec<String>, Broken) {
+    let memory = memory();
+    let broken = Broken::default();
+    let is_broken = Arc::clone(&broken);
+    let store = troubled(&memory, move |_, key| {
+        is_broken
+            .lock()
+            .expect("keys")
+            .iter()
+            .any(|hex: &String| key.ends_with(hex.as_str()))
+            .then_some(Trouble::Fails)
+    });
+    let mut lab = keeping(&store, "");
+    let mut paths = Vec::new();
+    for size in sizes {
+        let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));
+        assert_eq!(lab.get(&path).await.done(), "filled");
+        paths.push(path);
+    }
+    lab.wait(1).await;
+    lab.restart("");
+    (lab, store, paths, broken)
+}
+
+/// Ends of keys.
+type Broken = Arc<std::sync::Mutex<Vec<String>>>;
+
+fn hex_of(path: &str) -> String {
+    path.rsplit(':').next().expect("a digest").to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_cannot_be_read_costs_no_other_its_hits() {
+    let (lab, _, paths, broken) = with_broken_keys(5000..5002).await;
+    broken.lock().unwrap().push(hex_of(&paths[0]));
+    for time in 0..5 {
+        let seen = lab.get(&paths[0]).await;
+        assert!(seen.status == 200 && seen.body == noise(5000), "{time}: {seen:?}");
+        assert_eq!(lab.get(&paths[1]).await.done(), "hit", "{time}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_at_several_keys_is_left_alone_for_a_while() {
+    let (lab, store, paths, broken) = with_broken_keys(5000..5004).await;
+    broken.lock().unwrap().extend(paths.iter().map(|path| hex_of(path)));
+    for path in &paths {
+        assert_eq!(lab.get(path).await.status, 200, "{path}");
+    }
+    let asked = || store.hook.count(Step::OpenWhole, "v1/") + store.hook.count(Step::Read, "v1/");
+    let before = asked();
+    assert_eq!(lab.get(&paths[0]).await.status, 200);
+    assert_eq!(asked(), before, "it is not even asked");
+    broken.lock().unwrap().clear();
+    lab.wait(5).await;
+    assert_eq!(lab.get(&paths[3]).await.done(), "hit");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_manifest_and_pointer_loses_nothing() {
     for writes in 0..6 {
