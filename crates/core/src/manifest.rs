@@ -3,6 +3,7 @@
 mod kept;
 mod plan;
 mod signed;
+mod whole;
 
 pub(crate) use self::kept::may_be_stale;
 pub(crate) use self::plan::{Known, Plan, known};

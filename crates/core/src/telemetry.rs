@@ -39,7 +39,7 @@ pub const EVICTED: &str = "registry_proxy_cache_evicted_total";
 pub const EVICTED_BYTES: &str = "registry_proxy_cache_evicted_bytes_total";
 /// What was in the cache when it was last looked through, by kind.
 pub const CACHE_ENTRIES: &str = "registry_proxy_cache_entries";
-/// Bytes of blobs and manifests then.
+/// Bytes of all that is there or arriving.
 pub const CACHE_BYTES: &str = "registry_proxy_cache_bytes";
 /// When that was, in seconds since 1970.
 pub const CACHE_LOOKED: &str = "registry_proxy_cache_looked_timestamp_seconds";
@@ -54,7 +54,10 @@ pub const GAUGES: [(&str, &str); 4] = [
         "Pulls left, as the upstream last said, by upstream and credential: anonymous, account (username), docker_config, or the number of an entry of credentials",
     ),
     (CACHE_ENTRIES, "Blobs, manifests and tags in the cache when it was last looked through, by kind"),
-    (CACHE_BYTES, "Bytes of blobs and manifests in the cache when it was last looked through"),
+    (
+        CACHE_BYTES,
+        "Bytes in the cache, records and what is arriving included: as it was looked through, and what has begun to arrive since",
+    ),
     (CACHE_LOOKED, "When the cache was last looked through, in seconds since 1970"),
 ];
 
@@ -128,7 +131,7 @@ pub(crate) fn evicted(cleared: &Cleared) {
     for (kind, count) in [("blob", cleared.blobs), ("manifest", cleared.manifests), ("tag", cleared.tags)] {
         metrics::counter!(EVICTED, "kind" => kind).increment(count);
     }
-    metrics::counter!(EVICTED_BYTES).increment(cleared.bytes);
+    metrics::counter!(EVICTED_BYTES).increment(cleared.taken());
 }
 
 /// The cache was looked through, and perhaps room was made after it.
@@ -141,8 +144,13 @@ pub(crate) fn surveyed(survey: &Survey, cleared: &Cleared, now: u64) {
         let gone = if content == Content::Blob { cleared.blobs } else { cleared.manifests };
         metrics::gauge!(CACHE_ENTRIES, "kind" => content.as_str()).set(count.saturating_sub(gone) as f64);
     }
-    metrics::gauge!(CACHE_BYTES).set(survey.inventory.bytes().saturating_sub(cleared.bytes) as f64);
     metrics::gauge!(CACHE_LOOKED).set(now as f64);
+}
+
+/// So many bytes are in the cache, or on their way into it.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(crate) fn holds(bytes: u64) {
+    metrics::gauge!(CACHE_BYTES).set(bytes as f64);
 }
 
 /// What is known of a request when its answer has been sent.

@@ -150,7 +150,7 @@ impl Store for Bucket {
                         let key = Key::parse(&fact[0].as_string()?)?;
                         let (size, uploaded) = (native::integer(&fact[1])?, native::integer(&fact[2])?);
                         // When it was last read R2 does not know.
-                        Some(Ok(Entry { key, size, used: uploaded / 1000 }))
+                        Some(Ok(Entry { key, size, taken: size, used: uploaded / 1000 }))
                     })
                     .collect();
                 let next = page.get(0);

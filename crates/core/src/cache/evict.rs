@@ -6,14 +6,14 @@
 
 use std::collections::HashSet;
 
-use super::inventory::{IN_USE, Id, Inventory};
+use super::inventory::{IN_USE, Id, Inventory, Item};
 
 /// What must be kept to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// What blobs and manifests may take; where they take more, they go until a tenth of it is free.
+    /// What all of it may take; where it takes more, what is longest unused goes until a tenth of it is free.
     pub(crate) max_bytes: u64,
-    /// Bytes on their way into the store: they count, and cannot go.
+    /// Bytes on their way into the store, or waiting to be: they count, and cannot go.
     pub(crate) arriving: u64,
     /// What somebody needed and did not get; 0: nobody.
     pub(crate) wanted: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// How many of these bytes must go.
+    /// How many of these bytes must go, of all that are stored.
     pub(crate) fn excess(&self, bytes: u64) -> u64 {
         let all = bytes.saturating_add(self.arriving);
         let over = if all > self.max_bytes { all - (self.max_bytes - self.max_bytes / 10) } else { 0 };
@@ -39,15 +39,14 @@ impl Limits {
     }
 }
 
-/// What goes, in order: nothing before what leads to it.
-pub(crate) fn choose(inventory: &Inventory, limits: &Limits) -> Vec<Id> {
-    let mut missing = limits.excess(inventory.bytes());
+/// What goes so that so many bytes do, in order: nothing before what leads to it.
+pub(crate) fn choose(inventory: &Inventory, limits: &Limits, mut missing: u64) -> Vec<Id> {
     let mut gone = Vec::new();
     for (used, id) in order(inventory) {
         if used == IN_USE || (missing == 0 && used >= limits.unused_since) {
             break;
         }
-        missing = missing.saturating_sub(inventory.item(id).map_or(0, |item| item.size));
+        missing = missing.saturating_sub(inventory.item(id).map_or(0, Item::taken));
         gone.push(id);
     }
     gone

@@ -1,6 +1,8 @@
 //! What lies in a store, and what leads to what: pure, and in little memory. A digest is 32 bytes here and not its
 //! text, and an item 64: 200,000 of them take 13 MB.
 
+use std::collections::HashMap;
+
 use crate::digest::Digest;
 
 /// A digest, as many of them are held at once.
@@ -57,6 +59,22 @@ pub(crate) struct Item {
     pub(crate) size: u64,
     /// Seconds since 1970; [`IN_USE`] for what must stay.
     pub(crate) used: u64,
+    /// Bytes of the records that are of use only with it, as far as they are known: links and tags.
+    pub(crate) record_bytes: u32,
+}
+
+impl Item {
+    /// Bytes that are free again when it goes.
+    pub(crate) fn taken(&self) -> u64 {
+        self.size.saturating_add(self.record_bytes.into())
+    }
+}
+
+/// What a manifest names, whether or not that is here: how many distinct digests of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) manifests: u32,
+    pub(crate) blobs: u32,
 }
 
 /// When something was last used that is being used.
@@ -72,6 +90,8 @@ pub(crate) struct Inventory {
     items: Vec<Item>,
     /// From a manifest to what it names, as far as that is here.
     edges: Vec<(Id, Id)>,
+    /// Of each manifest that was read.
+    named: HashMap<Id, Named>,
 }
 
 impl Inventory {
@@ -80,7 +100,7 @@ impl Inventory {
         items.dedup_by(|a, b| (a.content, &a.digest) == (b.content, &b.digest));
         // More than these cannot be told apart by an `Id`, and no machine lists them.
         items.truncate(Id::MAX as usize);
-        Self { items, edges: Vec::new() }
+        Self { items, ..Self::default() }
     }
 
     pub(crate) fn items(&self) -> &[Item] {
@@ -109,6 +129,28 @@ impl Inventory {
     /// Bytes of everything.
     pub(crate) fn bytes(&self) -> u64 {
         self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size))
+    }
+
+    /// Bytes of everything, with the records that lead to it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.taken()))
+    }
+
+    /// A record of so many bytes is of use only with it.
+    pub(crate) fn leads(&mut self, id: Id, bytes: u64) {
+        if let Some(item) = self.items.get_mut(id as usize) {
+            item.record_bytes = item.record_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// A manifest was read.
+    pub(crate) fn describe(&mut self, manifest: Id, named: Named) {
+        self.named.insert(manifest, named);
+    }
+
+    /// What a manifest names; `None`: it was not read, or is none.
+    pub(crate) fn named(&self, id: Id) -> Option<Named> {
+        self.named.get(&id).copied()
     }
 
     /// A manifest names a part that is here.
@@ -173,6 +215,7 @@ mod tests {
             digest: Packed::new(&Digest::sha256(&[byte])),
             size: u64::from(byte),
             used: 0,
+            record_bytes: 0,
         };
         let items = vec![item(Content::Blob, 3), item(Content::Manifest, 1), item(Content::Blob, 1)];
         let mut inventory = Inventory::new(items);
@@ -188,6 +231,13 @@ mod tests {
         inventory.seal();
         assert_eq!(inventory.parts(manifest).collect::<Vec<_>>(), [blob]);
         assert_eq!(inventory.parts(blob).count(), 0);
-        assert_eq!(inventory.bytes(), 5);
+        assert_eq!((inventory.bytes(), inventory.taken()), (5, 5));
+        inventory.leads(blob, 4096);
+        inventory.leads(blob, u64::MAX);
+        assert_eq!(
+            (inventory.bytes(), inventory.taken()),
+            (5, 5 + u64::from(u32::MAX)),
+            "as much as can be noted"
+        );
     }
 }

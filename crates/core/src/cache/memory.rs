@@ -217,8 +217,10 @@ impl Store for MemoryStore {
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let state = self.shelf.state();
         let found = state.items.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
-        let entries = found
-            .map(|(key, item)| Ok(Entry { key: key.clone(), size: item.bytes.len() as u64, used: item.used }));
+        let entries = found.map(|(key, item)| {
+            let size = item.bytes.len() as u64;
+            Ok(Entry { key: key.clone(), size, taken: size, used: item.used })
+        });
         stream::iter(entries.collect::<Vec<_>>()).boxed()
     }
 

@@ -58,6 +58,10 @@ use crate::telemetry;
 
 /// How long a store may take for anything but the bytes themselves.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// How long a blob that arrives waits for room to be made; then it passes by.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// What a small record takes, at most: a block of a disk.
+const RECORD_BYTES: u64 = 4096;
 /// How long a blob that could not be read is left alone.
 const UNREAD: Duration = Duration::from_mins(1);
 /// Tags that were forgotten and are remembered as such: questions that began before are under way no longer than it
@@ -137,7 +141,7 @@ impl Cache {
             grants: Grants::new(entries),
             lists: Lists::new(bytes / 8),
             absences: Absences::new(1000),
-            room: Arc::new(Room::new()),
+            room: Arc::new(Room::new(config.max_size().0)),
             busy: Default::default(),
             rests_until: AtomicU64::new(0),
             leases_rest: lease::Rest::default(),
@@ -247,7 +251,7 @@ impl Cache {
 
     /// Room for a blob that arrives; `None`: it must pass by.
     pub(crate) async fn draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
-        if self.is_too_long(length) {
+        if self.is_too_long(length) || !self.takes_in(length).await {
             return None;
         }
         let key = Key::blob(digest);
@@ -259,9 +263,11 @@ impl Cache {
                 }
             })
         });
-        let draft = draft.await?;
-        self.room.takes(length);
-        Some(draft)
+        let draft = draft.await;
+        if draft.is_none() {
+            self.room.gives_back(length);
+        }
+        draft
     }
 
     /// Whether all the rest together could make room for so many bytes.
@@ -277,6 +283,35 @@ impl Cache {
     /// So many bytes more are on their way into the store.
     pub(crate) fn takes(&self, bytes: u64) {
         self.room.takes(bytes);
+        telemetry::holds(self.room.held());
+    }
+
+    /// The same, unless that is too far beyond what the store may hold; whether they are.
+    fn takes_if_room(&self, bytes: u64) -> bool {
+        let is_in = self.room.takes_in(bytes);
+        telemetry::holds(self.room.held());
+        is_in
+    }
+
+    /// The same, as soon as that is not too far beyond what the store may hold. `false`: it would be, and nobody has made
+    /// room in time.
+    async fn takes_in(&self, bytes: u64) -> bool {
+        let mut is_in = self.room.takes_in(bytes);
+        if !is_in {
+            let _waiting = self.room.wait(bytes);
+            let made = async {
+                loop {
+                    let looked = self.room.looked();
+                    if self.room.takes_in(bytes) {
+                        return;
+                    }
+                    looked.await;
+                }
+            };
+            is_in = within(&*self.clock, ROOM_PATIENCE, made).await.is_ok();
+        }
+        telemetry::holds(self.room.held());
+        is_in
     }
 
     /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use event_listener::Event;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Cache, Key, Pointer, StoredManifest};
+use super::{Cache, Key, Pointer, RECORD_BYTES, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::{Link, Origins};
 use crate::platform::When;
@@ -53,6 +53,13 @@ impl Note {
     /// Where a tag points, if that is known.
     pub(super) fn of(pointer: Option<(Tag, Pointer)>) -> Self {
         Self { word: pointer.map(|(tag, pointer)| Word { tag, pointer: Some(pointer) }), ..Self::default() }
+    }
+
+    /// Bytes that it takes in the store, at most.
+    fn bytes(&self) -> u64 {
+        let manifest = self.manifest.as_ref().map_or(0, |manifest| manifest.bytes.len() as u64);
+        let records = self.links.len() + usize::from(self.origins.is_some()) + usize::from(self.word.is_some());
+        manifest.saturating_add((records as u64).saturating_mul(RECORD_BYTES))
     }
 
     /// Whether it says nothing but where a tag points.
@@ -171,6 +178,7 @@ impl Cache {
     }
 
     async fn write_down(&self, note: Note) {
+        self.takes(note.bytes());
         let is_led_to = self.write_what_is_led_to(&note).await.is_some();
         match note.word {
             Some(Word { tag, pointer: Some(pointer) }) if is_led_to && self.is_current(&tag) => {

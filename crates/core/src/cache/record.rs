@@ -1,5 +1,7 @@
 //! How manifests and links are written down.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::media;
 
-/// Most descriptors of a manifest that are looked at: as many layers as any image has, and some.
+/// Most digests that a manifest names as far as we look: as many layers as any image has, and some.
 const MAX_CHILDREN: usize = 1000;
 
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
@@ -138,10 +140,16 @@ impl Described {
             Some(Piece { digest: Digest::parse(&layer.blob_sum).ok()?, size: None, platform: None })
         });
         Self {
-            manifests: shape.manifests.iter().filter_map(Descriptor::piece).take(MAX_CHILDREN).collect(),
-            blobs: layers.filter_map(Descriptor::piece).chain(old).take(MAX_CHILDREN).collect(),
+            manifests: distinct(shape.manifests.iter().filter_map(Descriptor::piece)),
+            blobs: distinct(layers.filter_map(Descriptor::piece).chain(old)),
         }
     }
+}
+
+/// Each digest once, where it is named first: a manifest may name one as often as its bytes allow.
+fn distinct(pieces: impl Iterator<Item = Piece>) -> Vec<Piece> {
+    let mut seen = HashSet::new();
+    pieces.filter(|piece| seen.insert(piece.digest.clone())).take(MAX_CHILDREN).collect()
 }
 
 #[cfg(test)]
@@ -193,6 +201,16 @@ mod tests {
         for rubbish in [&b""[..], b"[]", b"{\"layers\":7}", b"\xff"] {
             assert_eq!(Children::of(rubbish), Children::default());
         }
+    }
+
+    #[test]
+    fn a_digest_that_is_named_often_is_one_child() {
+        let [often, once] = [b"often", b"once."].map(|text| Digest::sha256(text));
+        let named = |digest: &Digest| format!(r#"{{"digest":"{digest}"}}"#);
+        let all = vec![named(&often); 5000].join(",");
+        let text = format!(r#"{{"manifests":[{all},{}],"layers":[{all},{}]}}"#, named(&once), named(&once));
+        let both = vec![often, once];
+        assert_eq!(Children::of(text.as_bytes()), Children { manifests: both.clone(), blobs: both });
     }
 
     #[test]

@@ -1,25 +1,67 @@
-//! What is known of the room between two looks at the store, and the word that somebody should look.
+//! What is known of the room between two looks at the store, the word that somebody should look, and the bound on what
+//! arrives until somebody has.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_listener::{Event, EventListener};
 
+/// How far the store may be beyond what it may hold, whichever is more: a part of that, or so many bytes.
+const SLACK_PARTS: u64 = 20;
+const SLACK_BYTES: u64 = 64 << 20;
+
 /// Told by those who write, heard by the janitor.
 pub(crate) struct Room {
-    /// Bytes that have begun to arrive since the last look.
+    /// How far it may go beyond.
+    slack: u64,
+    /// What there was when somebody last looked, with what was arriving.
+    held: AtomicU64,
+    /// Bytes that have begun to arrive since then.
     arrived: AtomicU64,
-    /// How many may, before there must be another.
+    /// How many may, before there must be another look.
     allowance: AtomicU64,
-    /// The largest that found no room since then; 0: nothing.
+    /// Bytes that wait for a look before they begin.
+    waiting: AtomicU64,
+    /// The largest that found no room since the last look; 0: nothing.
     wanted: AtomicU64,
     wake: Event,
+    looked: Event,
+}
+
+/// A look at the store that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    /// Bytes that had begun to arrive since the one before.
+    arrived: u64,
+    /// The largest that found no room since then; 0: nothing.
+    pub(crate) wanted: u64,
+}
+
+/// Bytes that wait.
+pub(crate) struct Waiting<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.room.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Room {
-    /// Nobody has looked yet.
-    pub(crate) fn new() -> Self {
+    /// In a store that may hold so many bytes. Nobody has looked yet, and everything may come.
+    pub(crate) fn new(max_bytes: u64) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { arrived: zero(), allowance: AtomicU64::new(u64::MAX), wanted: zero(), wake: Event::new() }
+        Self {
+            slack: SLACK_BYTES.max(max_bytes / SLACK_PARTS),
+            held: zero(),
+            arrived: zero(),
+            allowance: AtomicU64::new(u64::MAX),
+            waiting: zero(),
+            wanted: zero(),
+            wake: Event::new(),
+            looked: Event::new(),
+        }
     }
 
     /// So many bytes are on their way into the store.
@@ -30,28 +72,121 @@ impl Room {
         }
     }
 
+    /// The same, unless that would be too far beyond what the store may hold; whether they are.
+    pub(crate) fn takes_in(&self, bytes: u64) -> bool {
+        let allowance = self.allowance.load(Ordering::Relaxed);
+        let limit = allowance.saturating_add(self.slack);
+        let arrived = self.arrived.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if arrived > allowance {
+            self.wake.notify(usize::MAX);
+        }
+        if arrived > limit {
+            self.gives_back(bytes);
+        }
+        arrived <= limit
+    }
+
+    /// So many bytes do not come after all.
+    pub(crate) fn gives_back(&self, bytes: u64) {
+        let _ = self
+            .arrived
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrived| Some(arrived.saturating_sub(bytes)));
+    }
+
+    /// So many bytes wait until somebody has made room for them.
+    pub(crate) fn wait(&self, bytes: u64) -> Waiting<'_> {
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.wake.notify(usize::MAX);
+        Waiting { room: self, bytes }
+    }
+
+    /// Bytes that wait for room.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Says when somebody has looked.
+    pub(crate) fn looked(&self) -> EventListener {
+        self.looked.listen()
+    }
+
     /// So many bytes found no room.
     pub(crate) fn lacks(&self, bytes: u64) {
         self.wanted.fetch_max(bytes.max(1), Ordering::Relaxed);
         self.wake.notify(usize::MAX);
     }
 
-    /// Somebody looks now: what was wanted until here.
-    pub(crate) fn look(&self) -> u64 {
-        self.arrived.store(0, Ordering::Relaxed);
-        self.wanted.swap(0, Ordering::Relaxed)
+    /// Somebody looks now.
+    pub(crate) fn look(&self) -> Begun {
+        let arrived = self.arrived.swap(0, Ordering::Relaxed);
+        Begun { arrived, wanted: self.wanted.swap(0, Ordering::Relaxed) }
     }
 
-    /// So many bytes may arrive until somebody looks again.
-    pub(crate) fn allow(&self, bytes: u64) {
+    /// The look came to nothing: what was known before it is all that is known.
+    pub(crate) fn failed(&self, begun: Begun) {
+        self.arrived.fetch_add(begun.arrived, Ordering::Relaxed);
+        if begun.wanted > 0 {
+            self.lacks(begun.wanted);
+        }
+    }
+
+    /// Somebody has looked: so many bytes are there or arriving, and so many more may come until somebody looks again.
+    pub(crate) fn allow(&self, held: u64, bytes: u64) {
+        self.held.store(held, Ordering::Relaxed);
         self.allowance.store(bytes, Ordering::Relaxed);
+        self.looked.notify(usize::MAX);
+    }
+
+    /// What is there, or arriving, as far as that is known: never less than what there is.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed).saturating_add(self.arrived.load(Ordering::Relaxed))
     }
 
     /// Whether it is time to look, and if not, who says when.
     pub(crate) fn due(&self) -> Option<EventListener> {
         let listener = self.wake.listen();
         let is_due = self.wanted.load(Ordering::Relaxed) > 0
+            || self.waiting() > 0
             || self.arrived.load(Ordering::Relaxed) > self.allowance.load(Ordering::Relaxed);
         (!is_due).then_some(listener)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_goes_a_little_beyond_and_no_farther() {
+        const MIB: u64 = 1 << 20;
+        for (max, allowed, slack) in [(600 * MIB, 10 * MIB, 64 * MIB), (20 << 30, 10 * MIB, 1 << 30)] {
+            let room = Room::new(max);
+            assert!(room.takes_in(u64::MAX), "nobody has looked yet");
+            room.look();
+            room.allow(max - allowed, allowed);
+            assert!(room.takes_in(allowed) && room.due().is_some(), "as much as there is room for");
+            assert!(room.takes_in(slack) && room.due().is_none(), "a little beyond, and somebody is to look");
+            assert!(!room.takes_in(1), "{max}");
+            assert_eq!(room.held(), max + slack);
+            let begun = room.look();
+            room.failed(begun);
+            assert!(!room.takes_in(1), "a look that comes to nothing makes no room");
+            room.look();
+            room.allow(max / 2, max / 2);
+            assert!(room.takes_in(1), "somebody has looked");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_room_has_somebody_look_until_the_wait_is_over() {
+        let room = Room::new(0);
+        room.look();
+        room.allow(0, 1000);
+        assert!(room.due().is_some());
+        let waiting = room.wait(7);
+        assert!(room.due().is_none());
+        assert_eq!(room.waiting(), 7);
+        drop(waiting);
+        assert!(room.due().is_some());
     }
 }

@@ -2,6 +2,7 @@
 //! and where the store takes no more of it, that is said as well: nobody else would.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,23 +18,35 @@ impl Cache {
             return None;
         }
         let inner = self.ask("draft", self.store.draft(&Key::blob(digest), None)).await?;
-        Some(Arc::new(Sparse { inner, cache: Arc::clone(self) }))
+        Some(Arc::new(Sparse { inner, cache: Arc::clone(self), written: AtomicU64::new(0) }))
     }
 }
 
 struct Sparse {
     inner: Arc<dyn Draft>,
     cache: Arc<Cache>,
+    /// Bytes so far.
+    written: AtomicU64,
 }
 
 #[async_trait]
 impl Draft for Sparse {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let length = bytes.len() as u64;
-        let written = self.inner.write_at(offset, bytes).await;
+        let written = if self.cache.takes_if_room(length) {
+            self.inner.write_at(offset, bytes).await
+        } else {
+            Err(StoreError::Full)
+        };
         match &written {
-            Ok(()) => self.cache.takes(length),
-            Err(error) => self.cache.failed("keep", error),
+            Ok(()) => drop(self.written.fetch_add(length, Ordering::Relaxed)),
+            Err(error) => {
+                // All of it is wanted again, and what is here is not kept.
+                if matches!(error, StoreError::Full) {
+                    self.cache.room.lacks(self.written.load(Ordering::Relaxed).saturating_add(length));
+                }
+                self.cache.failed("keep", error);
+            }
         }
         written
     }

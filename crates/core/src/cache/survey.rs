@@ -1,18 +1,22 @@
 //! Looking through a store: first what is listed, and only where something must go what leads to what, as that means
-//! reading every manifest.
+//! reading every manifest. Each manifest is read once, however many name it.
 
 use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt as _};
 
 use super::house::House;
-use super::inventory::{Content, IN_USE, Id, Inventory, Item, Packed};
-use super::{EVERYTHING, Key, Kind, Pointer, StoredManifest};
+use super::inventory::{Content, IN_USE, Id, Inventory, Item, Named, Packed};
+use super::keys::{CONTENT, RECORDS};
+use super::record::Children;
+use super::{Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
-use crate::platform::StoreError;
+use crate::platform::{Entry, StoreError};
 
 /// Records read at once: an object store answers each after a while.
 const READ_AT_ONCE: usize = 16;
+/// More keys than these that fail one after the other are a sign that the store fails, and not they.
+const MAX_FAILED: usize = 16;
 
 /// Told how much of a long work is done: so many of so many.
 pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
@@ -28,6 +32,10 @@ pub(crate) struct Survey {
     pub(crate) ingests: Vec<(Key, u64)>,
     /// What was used, and on which day.
     pub(crate) usage: Vec<(u64, Key)>,
+    /// Bytes of records that lead to nothing that is here.
+    pub(crate) loose_bytes: u64,
+    /// Those of them that are of use only with a digest, each with when it was written.
+    pub(crate) nowhere: Vec<(u64, u32)>,
 }
 
 /// A tag, and where it leads.
@@ -35,6 +43,8 @@ pub(crate) struct Tag {
     pub(crate) key: Key,
     /// When it was written or used.
     pub(crate) used: u64,
+    /// Bytes that its record takes.
+    pub(crate) size: u64,
     /// What it says; `None`: nothing that can be read, or nobody has looked.
     pub(crate) pointer: Option<(Packed, u64)>,
     /// The manifest, if that is here.
@@ -47,36 +57,146 @@ pub(crate) struct Lease {
     pub(crate) used: u64,
 }
 
+/// Keys that fail one by one, in a work that goes through many: they are passed over, unless it is the store that fails.
+#[derive(Default)]
+pub(crate) struct Failed(usize);
+
+impl Failed {
+    /// What the store said of one of them; `None`: it is passed over.
+    pub(crate) fn pass_over<T>(
+        &mut self,
+        key: &Key,
+        done: Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match done {
+            Ok(done) => {
+                self.0 = 0;
+                Ok(Some(done))
+            }
+            Err(error @ (StoreError::Failed(_) | StoreError::Denied(_))) if self.0 < MAX_FAILED => {
+                self.0 += 1;
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(%key, error = source, "{error} at one key, which is passed over");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Survey {
+    /// Bytes of all that is in the store.
+    pub(crate) fn taken(&self) -> u64 {
+        self.inventory.taken().saturating_add(self.loose_bytes)
+    }
+
+    /// Bytes of records alone.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.taken().saturating_sub(self.inventory.bytes())
+    }
+
+    /// Bytes of records that are about what is not here, and were written before that.
+    pub(crate) fn nowhere_before(&self, moment: u64) -> u64 {
+        let old = self.nowhere.iter().filter(|(used, _)| *used < moment);
+        old.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(u64::from(*bytes)))
+    }
+
+    /// A record of a store.
+    fn record(&mut self, entry: Entry, used: u64) {
+        let size = entry.taken;
+        match entry.key.kind() {
+            Some(Kind::Link { digest, .. }) => {
+                self.links += 1;
+                if self.leads(&digest, size, used) {
+                    return;
+                }
+            }
+            // They go with the content that they are about.
+            Some(Kind::Origins(digest)) => {
+                if self.leads(&digest, size, used) {
+                    return;
+                }
+            }
+            Some(Kind::Tag { .. }) => {
+                self.tags.push(Tag { key: entry.key, used, size, pointer: None, target: None });
+            }
+            Some(Kind::Lease { digest, .. }) => self.leases.push(Lease { digest, key: entry.key, used }),
+            Some(Kind::Ingest(_)) => self.ingests.push((entry.key, used)),
+            Some(Kind::Usage { day, .. }) => self.usage.push((day, entry.key)),
+            // They are listed by prefixes of their own.
+            Some(Kind::Blob(_) | Kind::Manifest(_)) | None => return,
+        }
+        self.loose_bytes = self.loose_bytes.saturating_add(size);
+    }
+
+    /// A record is of use only with this digest; whether that is here.
+    fn leads(&mut self, digest: &Digest, bytes: u64, used: u64) -> bool {
+        let digest = Packed::new(digest);
+        let here = [Content::Blob, Content::Manifest].map(|content| self.inventory.find(content, &digest));
+        let here = here.into_iter().flatten().next();
+        if let Some(id) = here {
+            self.inventory.leads(id, bytes);
+        } else {
+            self.nowhere.push((used, u32::try_from(bytes).unwrap_or(u32::MAX)));
+        }
+        here.is_some()
+    }
+
+    /// Takes down what a manifest names, as far as it is here. The manifests among that.
+    fn describe(&mut self, id: Id, children: &Children) -> Vec<Id> {
+        let count = |digests: &[Digest]| u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        let named = Named { manifests: count(&children.manifests), blobs: count(&children.blobs) };
+        self.inventory.describe(id, named);
+        let find = |content, digests: &[Digest]| -> Vec<Id> {
+            digests.iter().filter_map(|digest| self.inventory.find(content, &Packed::new(digest))).collect()
+        };
+        let manifests = find(Content::Manifest, &children.manifests);
+        let blobs = find(Content::Blob, &children.blobs);
+        for part in manifests.iter().chain(&blobs) {
+            self.inventory.names(id, *part);
+        }
+        manifests
+    }
+}
+
+/// What came of reading some manifests.
+#[derive(Default)]
+struct Read {
+    /// Those of them that name something that is arriving.
+    held: Vec<Id>,
+    /// The manifests that they name, as far as they are here.
+    below: Vec<Id>,
+}
+
 impl House {
     /// What is listed, without reading any of it.
     pub(crate) async fn survey(&self) -> Result<Survey, StoreError> {
         let now = self.clock.unix_seconds();
-        let mut survey = Survey::default();
         let mut items = Vec::new();
-        let mut list = self.store.list(EVERYTHING);
-        while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
-            let entry = entry?;
-            // A time to come is a clock gone wrong, and makes nothing immortal.
-            let used = entry.used.min(now);
-            let item = |content, digest: &Digest| {
-                let digest = Packed::new(digest);
-                Item { content, digest, size: entry.size, used }
-            };
-            match entry.key.kind() {
-                Some(Kind::Blob(digest)) => items.push(item(Content::Blob, &digest)),
-                Some(Kind::Manifest(digest)) => items.push(item(Content::Manifest, &digest)),
-                Some(Kind::Tag { .. }) => {
-                    survey.tags.push(Tag { key: entry.key, used, pointer: None, target: None });
-                }
-                Some(Kind::Link { .. }) => survey.links += 1,
-                Some(Kind::Lease { digest, .. }) => survey.leases.push(Lease { digest, key: entry.key, used }),
-                Some(Kind::Ingest(_)) => survey.ingests.push((entry.key, used)),
-                Some(Kind::Usage { day, .. }) => survey.usage.push((day, entry.key)),
-                // Origins go with the content that they are about.
-                Some(Kind::Origins(_)) | None => {}
+        for prefix in CONTENT {
+            let mut list = self.store.list(prefix);
+            while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
+                let entry = entry?;
+                let (content, digest) = match entry.key.kind() {
+                    Some(Kind::Blob(digest)) => (Content::Blob, digest),
+                    Some(Kind::Manifest(digest)) => (Content::Manifest, digest),
+                    Some(_) | None => continue,
+                };
+                // A time to come is a clock gone wrong, and makes nothing immortal.
+                let used = entry.used.min(now);
+                let digest = Packed::new(&digest);
+                items.push(Item { content, digest, size: entry.size, used, record_bytes: 0 });
             }
         }
-        survey.inventory = Inventory::new(items);
+        let mut survey = Survey { inventory: Inventory::new(items), ..Survey::default() };
+        for prefix in RECORDS {
+            let mut list = self.store.list(prefix);
+            while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
+                let entry = entry?;
+                let used = entry.used.min(now);
+                survey.record(entry, used);
+            }
+        }
         Ok(survey)
     }
 
@@ -88,36 +208,14 @@ impl House {
         progress: Progress<'_>,
     ) -> Result<(), StoreError> {
         self.read_tags(survey).await?;
-        let inventory = &survey.inventory;
-        let manifests: Vec<(Id, Digest)> = inventory
-            .of(Content::Manifest)
-            .filter_map(|(id, manifest)| Some((id, manifest.digest.to_digest()?)))
-            .collect();
-        let (total, mut done) = (manifests.len() as u64, 0);
-        let (mut named, mut held) = (Vec::new(), Vec::new());
-        let reads = manifests.into_iter().map(|(id, digest)| async move {
-            (id, self.read(&Key::manifest(&digest)).await.map(|record| (digest, record)))
-        });
-        let mut reads = stream::iter(reads).buffer_unordered(READ_AT_ONCE);
-        while let Some((id, read)) = reads.next().await {
-            let (digest, record) = read?;
-            done += 1;
-            progress(done, total);
-            let manifest = record.and_then(|record| StoredManifest::from_record(&digest, &record));
-            let Some(children) = manifest.map(|manifest| manifest.children()) else { continue };
-            let manifests = children.manifests.iter().map(|digest| (Content::Manifest, digest));
-            for (content, digest) in manifests.chain(children.blobs.iter().map(|digest| (Content::Blob, digest))) {
-                let packed = Packed::new(digest);
-                named.extend(inventory.find(content, &packed).map(|part| (id, part)));
-                if arriving.contains(&packed) {
-                    held.push(id);
-                }
+        for tag in &survey.tags {
+            if let Some(target) = tag.target {
+                survey.inventory.leads(target, tag.size);
+                survey.loose_bytes = survey.loose_bytes.saturating_sub(tag.size);
             }
         }
-        drop(reads);
-        for (manifest, part) in named {
-            survey.inventory.names(manifest, part);
-        }
+        let manifests: Vec<Id> = survey.inventory.of(Content::Manifest).map(|(id, _)| id).collect();
+        let Read { mut held, .. } = self.read_manifests(survey, &manifests, arriving, progress).await?;
         for packed in arriving {
             held.extend(
                 [Content::Blob, Content::Manifest].iter().filter_map(|c| survey.inventory.find(*c, packed)),
@@ -130,15 +228,66 @@ impl House {
         Ok(())
     }
 
+    /// Reads the manifests that tags lead to, and those that they name.
+    pub(crate) async fn read_below_tags(
+        &self,
+        survey: &mut Survey,
+        progress: Progress<'_>,
+    ) -> Result<(), StoreError> {
+        let targets: HashSet<Id> = survey.tags.iter().filter_map(|tag| tag.target).collect();
+        let mut next: Vec<Id> = targets.into_iter().collect();
+        let mut seen: HashSet<Id> = next.iter().copied().collect();
+        while !next.is_empty() {
+            let read = self.read_manifests(survey, &next, &HashSet::new(), progress).await?;
+            next = read.below.into_iter().filter(|id| seen.insert(*id)).collect();
+        }
+        survey.inventory.seal();
+        Ok(())
+    }
+
+    /// Reads these.
+    async fn read_manifests(
+        &self,
+        survey: &mut Survey,
+        ids: &[Id],
+        arriving: &HashSet<Packed>,
+        progress: Progress<'_>,
+    ) -> Result<Read, StoreError> {
+        let digest = |id: &Id| Some((*id, survey.inventory.item(*id)?.digest.to_digest()?));
+        let manifests: Vec<(Id, Digest)> = ids.iter().filter_map(digest).collect();
+        let (total, mut done) = (manifests.len() as u64, 0);
+        let (mut found, mut failed) = (Read::default(), Failed::default());
+        let reads = manifests.into_iter().map(|(id, digest)| async move {
+            let key = Key::manifest(&digest);
+            let read = self.read(&key).await;
+            (id, digest, key, read)
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(READ_AT_ONCE);
+        while let Some((id, digest, key, read)) = reads.next().await {
+            done += 1;
+            progress(done, total);
+            let record = failed.pass_over(&key, read)?.flatten();
+            let manifest = record.and_then(|record| StoredManifest::from_record(&digest, &record));
+            let Some(children) = manifest.map(|manifest| manifest.children()) else { continue };
+            found.below.extend(survey.describe(id, &children));
+            if !arriving.is_empty() && children.iter().any(|child| arriving.contains(&Packed::new(child))) {
+                found.held.push(id);
+            }
+        }
+        Ok(found)
+    }
+
     /// Where tags lead.
     pub(crate) async fn read_tags(&self, survey: &mut Survey) -> Result<(), StoreError> {
         let now = self.clock.unix_seconds();
         let keys: Vec<Key> = survey.tags.iter().map(|tag| tag.key.clone()).collect();
         let reads = keys.into_iter().enumerate().map(|(at, key)| async move { (at, self.read(&key).await) });
         let mut reads = stream::iter(reads).buffer_unordered(READ_AT_ONCE);
-        while let Some((at, record)) = reads.next().await {
+        let mut failed = Failed::default();
+        while let Some((at, read)) = reads.next().await {
             let Some(tag) = survey.tags.get_mut(at) else { continue };
-            let Some(pointer) = record?.and_then(|record| Pointer::from_record(&record)) else { continue };
+            let record = failed.pass_over(&tag.key, read)?.flatten();
+            let Some(pointer) = record.and_then(|record| Pointer::from_record(&record)) else { continue };
             let (digest, confirmed) = (Packed::new(&pointer.digest), pointer.confirmed.min(now));
             tag.target = survey.inventory.find(Content::Manifest, &digest);
             if let Some(target) = tag.target {

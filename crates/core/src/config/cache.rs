@@ -17,7 +17,7 @@ pub struct Cache {
     /// Where what is on its way into a bucket lies; `None`: where a cache of this machine would.
     #[serde(skip)]
     pub scratch: Option<Box<str>>,
-    /// Bytes that blobs and manifests may take; the longest unused go first. Filled in by where they lie.
+    /// Bytes that all that is kept may take; the longest unused go first. Filled in by where it lies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Bytes>,
     /// Bytes of the disk that stay free, whatever `max_size` says. Filled in by where we run.
@@ -70,7 +70,7 @@ pub(super) const USUAL_SIZE: Bytes = Bytes(20 << 30);
 pub(super) const USUAL_RESERVE: Bytes = Bytes(1 << 30);
 
 impl Cache {
-    /// What blobs and manifests may take.
+    /// What all that is kept may take.
     pub fn max_size(&self) -> Bytes {
         self.max_size.unwrap_or(USUAL_SIZE)
     }

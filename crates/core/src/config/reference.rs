@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     key(
         "cache.max_size",
         "20GiB; 512MiB for `memory:`; 256MiB on a serverless platform, unless it is in a bucket",
-        "What blobs and manifests may take; the longest unused go first.",
+        "What all that is kept may take, small records included; the longest unused go first. While room is made it may be 5 % or 64MiB more, whichever is more.",
     ),
     key(
         "cache.min_free",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 
 use super::plan::{Known, Plan, known};
-use super::{Manifest, error_of, fetch, find, look};
+use super::{Manifest, error_of, fetch, find, look, whole};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::{Error, NotStale};
@@ -275,7 +275,7 @@ pub(crate) async fn may_be_stale(
         return Err(NotStale::TooOld);
     }
     // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
-    match missing(visit, cache, kept).await {
+    match whole::missing(visit, cache, kept).await {
         Some(digest) => Err(NotStale::Incomplete(digest)),
         None => Ok(()),
     }
@@ -287,30 +287,6 @@ async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kep
         && visit.may_have(cache, &pointer.digest).await
         && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
         && may_be_stale(visit, cache, pointer, kept).await.is_ok()
-}
-
-/// What this client could not pull of the image from here: one of its blobs; of an index, what is missing of the first
-/// of its platforms that is here at all, unless another one is whole.
-async fn missing(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
-    let children = manifest.children();
-    for blob in &children.blobs {
-        if cache.blob_length(blob).await.is_none() || !visit.may_have(cache, blob).await {
-            return Some(blob.clone());
-        }
-    }
-    let (mut of_a_platform, mut platform) = (None, None);
-    for digest in &children.manifests {
-        match cache.manifest(digest).await {
-            Some(child) if visit.may_have(cache, digest).await => {
-                match Box::pin(missing(visit, cache, &child)).await {
-                    None => return None,
-                    found => of_a_platform = of_a_platform.or(found),
-                }
-            }
-            Some(_) | None => platform = platform.or_else(|| Some(digest.clone())),
-        }
-    }
-    of_a_platform.or(platform)
 }
 
 fn why_stale(negative: &Negative) -> Why {

@@ -196,6 +196,8 @@ pub struct Entry {
     pub key: Key,
     /// Bytes below it.
     pub size: u64,
+    /// Bytes that it takes: more where a store gives a small record a whole block.
+    pub taken: u64,
     /// When it was last used, in seconds since 1970; as far as the store knows.
     pub used: u64,
 }

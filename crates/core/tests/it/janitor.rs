@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
+use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::platform::{Store, When};
-use registry_proxy_core::testing::Fault;
+use registry_proxy_core::testing::{Fault, Step};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Setup, noise};
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Setup, Trouble, noise, troubled};
 
 const LAYER: usize = 300_000;
 
@@ -208,4 +209,114 @@ async fn a_janitor_ends_with_its_proxy() {
     lab.restart("");
     lab.wait(1000).await;
     assert!(janitor.is_finished());
+}
+
+/// Bytes that fill a store as fast as a fast registry does: 200 MB in a second.
+const PIECE: usize = 2_000_000;
+const PIECE_MILLIS: u64 = 10;
+/// So many are twice what the store may ever have.
+const BLOBS: usize = 100;
+/// What the store may hold, and how far beyond it may be.
+const MAX: u64 = 32 << 20;
+const SLACK: u64 = 64 << 20;
+
+/// Bytes in a store that may have a gigabyte.
+async fn taken(store: &MemoryStore) -> u64 {
+    (1 << 30) - store.free().await.expect("an answer").expect("an end")
+}
+
+/// Pulls as many blobs as make twice what the store may ever have. The most that it had at once, and how many were kept.
+async fn filled_fast(lab: &Fixture, store: &MemoryStore) -> (u64, usize) {
+    let (mut most, mut kept) = (0, 0);
+    for number in 0..BLOBS {
+        let mut bytes = vec![7; PIECE];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        let blob = lab.registry.put_blob("a/0", bytes);
+        let seen = lab.get(&format!("/v2/a/0/blobs/{blob}")).await;
+        assert_eq!((seen.status.as_u16(), seen.body.len()), (200, PIECE));
+        kept += usize::from(seen.done() == "filled");
+        tokio::time::sleep(Duration::from_millis(PIECE_MILLIS)).await;
+        most = most.max(taken(store).await);
+    }
+    (most, kept)
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_fast_a_store_is_filled_it_is_never_far_beyond_its_limit() {
+    let (lab, store) = kept("[cache]\nmax_size='32MiB'", 1 << 30);
+    lab.wait(1).await;
+    let (most, kept) = filled_fast(&lab, &store).await;
+    assert!(most <= MAX + SLACK, "{most} bytes");
+    assert!(kept > 90, "{kept} blobs were kept: room is made while they come");
+    lab.wait(1).await;
+    assert!(taken(&store).await <= MAX, "and soon within it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_can_make_room_blobs_pass_by_and_the_store_stays_near_its_limit() {
+    let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    let lists = std::sync::atomic::AtomicUsize::new(0);
+    let failing = troubled(&store, move |step, prefix| {
+        let is_list = step == Step::List && prefix == "v1/blobs/";
+        (is_list && lists.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0).then_some(Trouble::Fails)
+    });
+    let text = "[cache]\nmax_size='32MiB'";
+    let lab = Fixture::set_up(&Setup { text, store: Some(failing), ..Setup::default() });
+    tokio::spawn(lab.proxy.janitor().expect("a janitor").run());
+    lab.wait(1).await;
+    let (most, _) = filled_fast(&lab, &store).await;
+    assert!(most <= MAX + SLACK, "{most} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_that_cannot_be_read_or_removed_keeps_nothing_else_from_going() {
+    for step in [Step::Read, Step::Remove] {
+        let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+        let broken = Arc::new(std::sync::OnceLock::<String>::new());
+        let is_broken = Arc::clone(&broken);
+        let troubled = troubled(&store, move |asked, key| {
+            (asked == step && is_broken.get().is_some_and(|broken| key.ends_with(broken.as_str())))
+                .then_some(Trouble::Fails)
+        });
+        let text = "[cache]\nmax_size='1100KB'\ntag_ttl='1d'";
+        let lab = Fixture::set_up(&Setup { text, store: Some(troubled), ..Setup::default() });
+        tokio::spawn(lab.proxy.janitor().expect("a janitor").run());
+        let layers: Vec<String> = (0..5).map(|number| image(&lab, number, &[])).collect();
+        let seen = lab.get("/v2/a/0/manifests/v1").await;
+        let digest = if step == Step::Read { seen.header("docker-content-digest") } else { layers[0].as_str() };
+        broken.set(digest.trim_start_matches("sha256:").to_owned()).unwrap();
+        for number in 0..5 {
+            pull(&lab, number, &layers[usize::from(number)]).await;
+            lab.wait(60).await;
+        }
+        let left = here(&store, &layers).await;
+        let expected: &[usize] = if step == Step::Read { &[2, 3, 4] } else { &[0, 3, 4] };
+        assert_eq!(left, expected, "{step:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_records_count_towards_the_limit_and_what_leads_nowhere_goes_first() {
+    let (lab, store) = kept("[cache]\nmax_size='1MB'\ntag_ttl='1d'", 1 << 30);
+    let layers: Vec<String> = (0..2).map(|number| image(&lab, number, &[])).collect();
+    pull(&lab, 0, &layers[0]).await;
+    let name = RepositoryName::parse("a/0").unwrap();
+    let links = |beginning: &str| {
+        let digest = |number: usize| Digest::sha256(format!("{beginning}{number}").as_bytes());
+        (0..500).map(|number| Key::link("reg.example", &name, &digest(number))).collect::<Vec<_>>()
+    };
+    let (old, young) = (links("old"), links("young"));
+    for link in &old {
+        store.write(link, vec![0; 1000].into(), When::Always).await.unwrap();
+    }
+    lab.wait(4000).await;
+    for link in &young {
+        store.write(link, vec![0; 100].into(), When::Always).await.unwrap();
+    }
+    pull(&lab, 1, &layers[1]).await;
+    lab.wait(601).await;
+    let left = keys(&store).await;
+    let of = |links: &[Key]| links.iter().filter(|link| left.contains(link.as_str())).count();
+    assert_eq!((of(&old), of(&young)), (0, 500), "who wrote them lately may be about to write what they lead to");
+    assert_eq!(here(&store, &layers).await, [0, 1], "that was room enough");
 }

@@ -12,6 +12,7 @@ mod explain;
 mod failures;
 mod fills;
 mod fixture;
+mod graphs;
 mod guard;
 mod invariants;
 mod isolate;

@@ -177,7 +177,8 @@ impl Store for ObjectStore {
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
             let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied().unwrap_or(0);
             let used = used.max(u64::try_from(written).unwrap_or(0));
-            Ok(Some(Entry { key, size: metadata.content_length(), used }))
+            let size = metadata.content_length();
+            Ok(Some(Entry { key, size, taken: size, used }))
         });
         ours.boxed()
     }

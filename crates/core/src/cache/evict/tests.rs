@@ -12,6 +12,7 @@ fn inventory(items: &[(Content, u64, u64)], names: &[(usize, usize)]) -> (Invent
         digest: digest(at),
         size: *size,
         used: *used,
+        record_bytes: 0,
     });
     let mut inventory = Inventory::new(listed.collect());
     let ids: Vec<Id> = items
@@ -32,7 +33,7 @@ const NO_LIMITS: Limits = Limits { max_bytes: u64::MAX, arriving: 0, wanted: 0, 
 fn gone(items: &[(Content, u64, u64)], names: &[(usize, usize)], limits: Limits) -> Vec<usize> {
     let (inventory, ids) = inventory(items, names);
     let number = |id: &Id| ids.iter().position(|other| other == id).unwrap();
-    choose(&inventory, &limits).iter().map(number).collect()
+    choose(&inventory, &limits, limits.excess(inventory.taken())).iter().map(number).collect()
 }
 
 use Content::{Blob, Manifest};

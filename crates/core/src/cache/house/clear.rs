@@ -6,13 +6,14 @@ use futures_util::StreamExt as _;
 
 use super::House;
 use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
-use crate::cache::survey::{Survey, Tag};
-use crate::cache::{Key, Kind, LINKS, ORIGINS};
+use crate::cache::keys::OF_A_DIGEST;
+use crate::cache::survey::{Failed, Survey, Tag};
+use crate::cache::{Key, Kind};
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
 /// What was removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cleared {
     pub(crate) blobs: u64,
     pub(crate) manifests: u64,
@@ -20,6 +21,17 @@ pub(crate) struct Cleared {
     pub(crate) links: u64,
     /// Of blobs and manifests.
     pub(crate) bytes: u64,
+    /// Of tags and links.
+    pub(crate) record_bytes: u64,
+    /// Blobs and manifests that could not be.
+    pub(crate) stuck: Vec<Packed>,
+}
+
+impl Cleared {
+    /// Bytes of all of it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.bytes.saturating_add(self.record_bytes)
+    }
 }
 
 /// What is to be removed.
@@ -45,13 +57,14 @@ struct Verdict<'a> {
 impl House {
     /// Removes it, and whatever leads to it.
     pub(crate) async fn clear(&self, survey: &Survey, clearing: &Clearing) -> Result<Cleared, StoreError> {
-        let is_dry = clearing.is_dry;
         let verdict = Verdict::new(&survey.inventory, clearing);
         let mut cleared = Cleared::default();
+        let mut failed = Failed::default();
         for item in clearing.gone.iter().filter_map(|id| survey.inventory.item(*id)) {
             let Some(key) = key_of(item) else { continue };
-            if !is_dry {
-                self.remove(&key).await?;
+            if !self.take_away(&key, clearing, &mut failed).await? {
+                cleared.stuck.push(item.digest.clone());
+                continue;
             }
             match item.content {
                 Content::Blob => cleared.blobs += 1,
@@ -60,32 +73,37 @@ impl House {
             cleared.bytes = cleared.bytes.saturating_add(item.size);
         }
         for tag in survey.tags.iter().filter(|tag| verdict.takes_tag(tag)) {
-            if !is_dry {
-                self.remove(&tag.key).await?;
+            if self.take_away(&tag.key, clearing, &mut failed).await? {
+                cleared.tags += 1;
+                cleared.record_bytes = cleared.record_bytes.saturating_add(tag.size);
             }
-            cleared.tags += 1;
         }
-        cleared.links = self.clear_records(LINKS, &verdict).await?;
-        self.clear_records(ORIGINS, &verdict).await?;
+        // They are many and each is of use only with what it leads to, so they are not held in memory: they are listed
+        // once more.
+        for prefix in OF_A_DIGEST {
+            let mut list = self.store.list(prefix);
+            while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
+                let entry = entry?;
+                let kind = entry.key.kind();
+                let Some(Kind::Link { digest, .. } | Kind::Origins(digest)) = &kind else { continue };
+                if verdict.takes_record_of(digest, entry.used)
+                    && self.take_away(&entry.key, clearing, &mut failed).await?
+                {
+                    cleared.links += u64::from(matches!(kind, Some(Kind::Link { .. })));
+                    cleared.record_bytes = cleared.record_bytes.saturating_add(entry.taken);
+                }
+            }
+        }
         Ok(cleared)
     }
 
-    /// Links and origins are many, and each is of use only with the content that it is about, so they are not held in
-    /// memory: they are listed once more.
-    async fn clear_records(&self, prefix: &str, verdict: &Verdict<'_>) -> Result<u64, StoreError> {
-        let mut count = 0;
-        let mut list = self.store.list(prefix);
-        while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
-            let entry = entry?;
-            let Some(Kind::Link { digest, .. } | Kind::Origins(digest)) = entry.key.kind() else { continue };
-            if verdict.takes_record_of(&digest, entry.used) {
-                if !verdict.clearing.is_dry {
-                    self.remove(&entry.key).await?;
-                }
-                count += 1;
-            }
+    /// Removes it, unless only what would go is asked for; whether it is gone, or would be. What cannot be removed keeps
+    /// nothing else from going.
+    async fn take_away(&self, key: &Key, clearing: &Clearing, failed: &mut Failed) -> Result<bool, StoreError> {
+        if clearing.is_dry {
+            return Ok(true);
         }
-        Ok(count)
+        Ok(failed.pass_over(key, self.remove(key).await)?.is_some())
     }
 }
 

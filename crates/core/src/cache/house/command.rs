@@ -88,6 +88,9 @@ pub struct Stat {
     pub links: u64,
     /// Of blobs and manifests.
     pub bytes: u64,
+    /// Of all records beside them, as the store keeps them: on a disk each takes a block.
+    #[serde(default)]
+    pub record_bytes: u64,
     /// Since the longest unused was used.
     pub oldest_seconds: Option<u64>,
     /// What the store can still take, if it knows.

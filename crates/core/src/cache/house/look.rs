@@ -1,24 +1,26 @@
-//! What is here: in numbers, and image by image.
+//! What is here: in numbers, and image by image. An image is looked at in the inventory alone, where each manifest stands
+//! once, whatever names it.
 
-use std::collections::BTreeSet;
-
-use futures_util::future::BoxFuture;
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use super::House;
 use super::command::{Event, Image, Stat, Tell};
-use crate::cache::inventory::{Content, Id, Packed};
+use crate::cache::evict::from_parents_to_parts;
+use crate::cache::inventory::{Content, Id, Inventory};
 use crate::cache::survey::{Survey, Tag};
-use crate::cache::{Key, Kind, StoredManifest};
+use crate::cache::{Key, Kind};
 use crate::pattern;
 use crate::platform::StoreError;
 
-/// How deep indexes may lie in each other.
-const MAX_DEPTH: u32 = 4;
+/// Manifests and layers of one image that are added up: no image has as many.
+const MAX_PARTS: usize = 10_000;
 
 /// What of an image is here.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Whole {
-    parts: BTreeSet<Id>,
+    bytes: u64,
     layers: u64,
     layers_here: u64,
 }
@@ -34,6 +36,7 @@ impl House {
             tags: survey.tags.len() as u64,
             links: survey.links,
             bytes: survey.inventory.bytes(),
+            record_bytes: survey.record_bytes(),
             oldest_seconds: oldest.map(|used| now.saturating_sub(used)),
             free_bytes: self.in_time(self.store.free()).await?,
             fills: self.inhabited.as_ref().map(|inhabited| inhabited.fills.under_way().len() as u64),
@@ -45,70 +48,91 @@ impl House {
         let mut survey = self.survey().await?;
         survey.tags.retain(|tag| fits(pattern, &tag.key));
         self.read_tags(&mut survey).await?;
+        let progress = |done, total| tell(Event::Progress(done, total));
+        self.read_below_tags(&mut survey, &progress).await?;
         survey.tags.sort_by(|a, b| a.key.cmp(&b.key));
-        let total = survey.tags.len() as u64;
-        for (tag, done) in survey.tags.iter().zip(1..) {
-            tell(Event::Progress(done, total));
-            if let Some(image) = self.image(&survey, tag).await? {
+        self.tell_images(&survey, survey.tags.iter(), tell).await;
+        Ok(survey.tags.len() as u64)
+    }
+
+    /// Tells of the images that tags lead to. Whoever listens has a turn after each, and may have gone.
+    pub(super) async fn tell_images(&self, survey: &Survey, tags: impl Iterator<Item = &Tag>, tell: Tell<'_>) {
+        let complete = complete(&survey.inventory);
+        for tag in tags {
+            if let Some(image) = self.image(survey, &complete, tag) {
                 tell(Event::Image(image));
             }
+            take_turns().await;
         }
-        Ok(total)
     }
 
     /// What is here of what a tag leads to.
-    pub(super) async fn image(&self, survey: &Survey, tag: &Tag) -> Result<Option<Image>, StoreError> {
-        let Some((digest, confirmed)) = &tag.pointer else { return Ok(None) };
-        let (Some(name), Some(text)) = (name_of(&tag.key), digest.to_digest()) else { return Ok(None) };
-        let mut whole = Whole::default();
-        let is_complete = match tag.target {
-            Some(target) => self.follow(survey, target, 0, &mut whole).await?,
-            None => false,
-        };
-        let sizes = whole.parts.iter().filter_map(|id| survey.inventory.item(*id)).map(|item| item.size);
-        Ok(Some(Image {
-            name,
-            digest: text.to_string(),
+    fn image(&self, survey: &Survey, complete: &[bool], tag: &Tag) -> Option<Image> {
+        let (digest, confirmed) = tag.pointer.as_ref()?;
+        let whole = tag.target.map(|target| whole(&survey.inventory, target)).unwrap_or_default();
+        Some(Image {
+            name: name_of(&tag.key)?,
+            digest: digest.to_digest()?.to_string(),
             confirmed_seconds_ago: self.clock.unix_seconds().saturating_sub(*confirmed),
-            bytes: sizes.sum(),
+            bytes: whole.bytes,
             layers: whole.layers,
             layers_here: whole.layers_here,
-            is_complete,
-        }))
-    }
-
-    /// Whether all of it is here, or of one of its platforms.
-    fn follow<'a>(
-        &'a self,
-        survey: &'a Survey,
-        id: Id,
-        depth: u32,
-        whole: &'a mut Whole,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move {
-            let digest = survey.inventory.item(id).and_then(|item| item.digest.to_digest());
-            let Some(digest) = digest.filter(|_| depth <= MAX_DEPTH) else { return Ok(false) };
-            let Some(record) = self.read(&Key::manifest(&digest)).await? else { return Ok(false) };
-            let Some(manifest) = StoredManifest::from_record(&digest, &record) else { return Ok(false) };
-            whole.parts.insert(id);
-            let children = manifest.children();
-            let mut is_complete = true;
-            for blob in &children.blobs {
-                let found = survey.inventory.find(Content::Blob, &Packed::new(blob));
-                whole.layers += 1;
-                whole.layers_here += u64::from(found.is_some());
-                is_complete &= found.is_some();
-                whole.parts.extend(found);
-            }
-            let mut one_is_complete = children.manifests.is_empty();
-            for child in &children.manifests {
-                if let Some(child) = survey.inventory.find(Content::Manifest, &Packed::new(child)) {
-                    one_is_complete |= self.follow(survey, child, depth + 1, whole).await?;
-                }
-            }
-            Ok(is_complete && one_is_complete)
+            is_complete: tag.target.is_some_and(|target| complete.get(target as usize) == Some(&true)),
         })
     }
+}
+
+/// Lets others have their turn.
+async fn take_turns() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Of each item whether all that it names is here, or of an index all of one of its manifests.
+fn complete(inventory: &Inventory) -> Vec<bool> {
+    let mut complete = vec![false; inventory.items().len()];
+    for id in from_parents_to_parts(inventory).into_iter().rev() {
+        let Some(named) = inventory.named(id) else { continue };
+        let (mut blobs, mut has_one) = (0, named.manifests == 0);
+        for part in inventory.parts(id) {
+            match inventory.item(part).map(|item| item.content) {
+                Some(Content::Blob) => blobs += 1,
+                Some(Content::Manifest) => has_one |= complete.get(part as usize) == Some(&true),
+                None => {}
+            }
+        }
+        if let Some(is_complete) = complete.get_mut(id as usize) {
+            *is_complete = has_one && blobs == named.blobs;
+        }
+    }
+    complete
+}
+
+/// What is here of an image, each manifest and layer once.
+fn whole(inventory: &Inventory, target: Id) -> Whole {
+    let mut whole = Whole::default();
+    let (mut next, mut seen) = (vec![target], HashSet::from([target]));
+    while let Some(id) = next.pop() {
+        let Some(item) = inventory.item(id) else { continue };
+        whole.bytes = whole.bytes.saturating_add(item.size);
+        let Some(named) = inventory.named(id) else { continue };
+        whole.layers += u64::from(named.blobs);
+        for part in inventory.parts(id) {
+            let is_blob = inventory.item(part).is_some_and(|part| part.content == Content::Blob);
+            whole.layers_here += u64::from(is_blob);
+            if seen.len() < MAX_PARTS && seen.insert(part) {
+                next.push(part);
+            }
+        }
+    }
+    whole
 }
 
 /// What a person calls a tag: `docker.io/library/alpine:3.20`.
@@ -118,9 +142,9 @@ fn name_of(key: &Key) -> Option<String> {
         Kind::Blob(_)
         | Kind::Manifest(_)
         | Kind::Link { .. }
-        | Kind::Origins(_)
         | Kind::Lease { .. }
         | Kind::Ingest(_)
+        | Kind::Origins(_)
         | Kind::Usage { .. } => None,
     }
 }

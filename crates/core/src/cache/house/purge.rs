@@ -49,15 +49,13 @@ impl House {
         let remembered = self.remembered(what);
         let only_remembered = remembered.iter().filter(|key| !stored.contains(key)).count() as u64;
         clearing.tags.extend(remembered.iter().cloned());
-        for tag in survey.tags.iter().filter(|tag| clearing.tags.contains(&tag.key)) {
-            if let Some(image) = self.image(&survey, tag).await? {
-                tell(Event::Image(image));
-            }
-        }
+        // First what was asked for: whoever is told of it may be slow, or gone.
         let cleared = self.clear(&survey, &clearing).await?;
         if !is_dry {
             self.forget(what, &remembered);
         }
+        let purged = survey.tags.iter().filter(|tag| clearing.tags.contains(&tag.key));
+        self.tell_images(&survey, purged, tell).await;
         Ok(Purged {
             tags: cleared.tags + only_remembered,
             manifests: cleared.manifests,

@@ -4,6 +4,7 @@ use super::House;
 use super::clear::key_of;
 use super::command::{Event, Tell, Verified};
 use crate::cache::inventory::Content;
+use crate::cache::survey::Failed;
 use crate::cache::{Key, StoredManifest};
 use crate::digest::{Digest, Hasher};
 use crate::platform::StoreError;
@@ -30,16 +31,18 @@ impl House {
         let survey = self.survey().await?;
         let (total, mut done) = (survey.inventory.bytes(), 0);
         let mut verified = Verified::default();
+        let mut failed = Failed::default();
         for item in survey.inventory.items() {
             let Some(digest) = item.digest.to_digest() else { continue };
             let Some(key) = key_of(item) else { continue };
             let found = match item.content {
-                Content::Manifest => self.verify_manifest(&key, &digest).await?,
+                Content::Manifest => self.verify_manifest(&key, &digest).await,
                 Content::Blob => {
                     let progress = |read| tell(Event::Progress(done + read, total));
-                    self.verify_blob(&key, &digest, &progress).await?
+                    self.verify_blob(&key, &digest, &progress).await
                 }
             };
+            let found = failed.pass_over(&key, found)?.unwrap_or(Found::Unread);
             done += item.size;
             tell(Event::Progress(done, total));
             match found {

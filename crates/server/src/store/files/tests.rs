@@ -112,6 +112,20 @@ async fn tags_that_differ_in_case_are_kept_apart_and_what_was_kept_before_is_sti
 }
 
 #[tokio::test]
+async fn a_small_record_takes_the_blocks_that_the_disk_gives_it() {
+    let (_dir, store) = store();
+    let digest = Digest::sha256(b"x");
+    let link = Key::link("up.test", &RepositoryName::parse("a/b").unwrap(), &digest);
+    store.write(&link, "shown".into(), When::Always).await.unwrap();
+    put(&store, &content(1, 100)).await;
+    for entry in entries(&store).await {
+        let file = std::fs::metadata(store.root.path_of(&entry.key)).unwrap();
+        let expected = if entry.key == link { (5, (file.blocks() * 512).max(5)) } else { (100, 100) };
+        assert_eq!((entry.size, entry.taken), expected, "{}", entry.key);
+    }
+}
+
+#[tokio::test]
 async fn a_directory_of_our_own_making_is_for_its_owner_alone() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("some/cache");

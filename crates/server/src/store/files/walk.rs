@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::stream::BoxStream;
-use registry_proxy_core::cache::Key;
+use registry_proxy_core::cache::{BLOBS, Key, MANIFESTS};
 use registry_proxy_core::platform::{Entry, StoreError, Swept};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,8 @@ use super::{Root, TEMP, absent_as_none, why};
 
 /// Entries that are found before somebody asks for them.
 const AHEAD: usize = 256;
+/// In which a file system counts what a file takes, whatever its own blocks are (stat(2)).
+const BLOCK_BYTES: u64 = 512;
 
 /// Our files below a prefix. Litter and foreign files are passed over, and so is what vanishes meanwhile.
 pub(super) fn list(
@@ -34,8 +36,8 @@ pub(super) fn list(
                 let _ = walk(&root, "", &prefix, &mut |key, metadata| {
                     let noted = u64::try_from(metadata.atime()).unwrap_or(0);
                     let used = noted.max(used.last(&key));
-                    let size = metadata.len();
-                    found.blocking_send(Ok(Entry { key, size, used })).is_ok()
+                    let (size, taken) = (metadata.len(), taken(&key, metadata));
+                    found.blocking_send(Ok(Entry { key, size, taken, used })).is_ok()
                 })
                 .inspect_err(|error| {
                     let error = io::Error::new(error.kind(), error.to_string());
@@ -46,6 +48,12 @@ pub(super) fn list(
         entries.recv().await.map(|entry| (entry, (None, entries)))
     });
     Box::pin(stream)
+}
+
+/// Bytes that it takes. A small record takes whole blocks, which is more than it is long; of a blob that is nothing.
+fn taken(key: &Key, metadata: &std::fs::Metadata) -> u64 {
+    let is_content = [BLOBS, MANIFESTS].iter().any(|prefix| key.as_str().starts_with(prefix));
+    if is_content { metadata.len() } else { metadata.len().max(metadata.blocks().saturating_mul(BLOCK_BYTES)) }
 }
 
 /// Calls `each` until it returns false; returns whether it never did. `place` is the directory, relative to the root.
