@@ -34,7 +34,7 @@ use self::leases::Leases;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
 use self::spelling::Spelling;
-use self::temp::Temp;
+use self::temp::{Temp, reserve};
 use self::used::Used;
 use crate::store::disk;
 
@@ -326,25 +326,6 @@ fn sync_dir(path: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         done => done,
     }
-}
-
-/// Takes room on the disk without making the file longer.
-#[cfg(target_os = "linux")]
-fn reserve(file: &File, bytes: u64) -> io::Result<()> {
-    if bytes == 0 {
-        return Ok(());
-    }
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes) {
-        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
-        // Not every file system can; then the disk may turn out full later.
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "it has something to say elsewhere")]
-fn reserve(_file: &File, _bytes: u64) -> io::Result<()> {
-    Ok(())
 }
 
 /// What a file says of itself; `None`: it is something else, and not ours.
