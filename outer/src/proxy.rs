@@ -20,6 +20,29 @@ const END_DEADLINE: Duration = Duration::from_secs(10);
 /// Any secret will do; a fixed one keeps the product from warning that it has none.
 const SIGNING_KEY: &str = "only the tests sign with this, 0123456789abcdef";
 
+/// What a proxy keeps content in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Store {
+    /// Nothing: everything is relayed.
+    None,
+    /// Its memory.
+    Memory,
+    /// A folder of its own, as where nobody has said anything: that is what most people run.
+    #[default]
+    File,
+}
+
+impl Store {
+    /// As the configuration calls it, for a proxy whose own folder this is.
+    fn address(self, folder: &Path) -> String {
+        match self {
+            Self::None => "none".to_owned(),
+            Self::Memory => "memory:".to_owned(),
+            Self::File => format!("file://{}", folder.join("kept").display()),
+        }
+    }
+}
+
 /// What a proxy is started with.
 #[derive(Default)]
 pub struct Setup {
@@ -29,7 +52,9 @@ pub struct Setup {
     variables: Vec<(String, String)>,
     port: Option<u16>,
     listens_by_itself: bool,
-    has_cache: bool,
+    store: Store,
+    /// The configuration says what content is kept in.
+    names_its_store: bool,
 }
 
 /// A running proxy.
@@ -82,15 +107,21 @@ impl Setup {
         self
     }
 
+    /// Keeps content in this.
+    pub fn keeping(mut self, store: Store) -> Self {
+        self.store = store;
+        self
+    }
+
     /// Keeps content in this folder, with more `lines` of the section.
     pub fn cache(mut self, folder: &Path, lines: &[&str]) -> Self {
-        self.has_cache = true;
+        self.names_its_store = true;
         self.config(format!("[cache]\nstore = \"file://{}\"\n{}", folder.display(), lines.join("\n")))
     }
 
     /// Keeps content in this store: a URL.
     pub fn store(mut self, url: &str) -> Self {
-        self.has_cache = true;
+        self.names_its_store = true;
         self.config(format!("[cache]\nstore = \"{url}\""))
     }
 
@@ -148,8 +179,8 @@ impl Setup {
             program = program.argument("--config").argument(config_path(folder));
         }
         // The usual place would be one that tests, and whoever runs them, share.
-        if !self.has_cache {
-            program = program.variable("REGISTRY_PROXY_CACHE__STORE", "none");
+        if !self.names_its_store {
+            program = program.variable("REGISTRY_PROXY_CACHE__STORE", self.store.address(folder));
         }
         for (name, value) in self.variables {
             program = program.variable(name, value);

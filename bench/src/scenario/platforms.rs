@@ -10,7 +10,7 @@ use registry_proxy_outer::function::Function;
 use registry_proxy_outer::gateway::rules::{CLOUD_RUN, FC, LAMBDA, Rules, SCF, SERVER};
 use registry_proxy_outer::objects::Objects;
 use registry_proxy_outer::process::keep_logs_quiet;
-use registry_proxy_outer::proxy::Setup;
+use registry_proxy_outer::proxy::{Setup, Store};
 use registry_proxy_outer::worker;
 
 use crate::lab::Lab;
@@ -71,7 +71,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
             let setup = match (kept, &objects) {
                 (Kept::Objects, Some(objects)) => setup.store(&objects.url()),
                 (Kept::Disk, _) => setup.cache(&folder.join("blobs"), &[]),
-                (Kept::Nowhere | Kept::Objects, _) => setup,
+                (Kept::Nowhere | Kept::Objects, _) => setup.keeping(Store::None),
             };
             setup.upstream("bench.test", upstream.address, &["default = true"])
         })?;

@@ -48,6 +48,19 @@ impl Containerd {
             .run(patience(DEADLINE))
     }
 
+    /// Pushes one platform of what was pulled to `ADDRESS/REPOSITORY:TAG`.
+    pub fn push(&self, image: &str, target: &str, options: &[&str]) -> Outcome {
+        Program::tool(Tool::CTR)?
+            .argument("--address")
+            .argument(socket(&self.folder))
+            .arguments(["images", "push", "--plain-http", "--platform", "linux/amd64"])
+            .arguments(options)
+            .arguments([target, image])
+            .run(patience(DEADLINE))?
+            .success()?;
+        Ok(())
+    }
+
     /// Everything in its content store, hashed again.
     pub fn digests(&self) -> Outcome<Digests> {
         let store = self.folder.path().join("root/io.containerd.content.v1.content/blobs/sha256");

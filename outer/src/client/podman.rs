@@ -47,6 +47,16 @@ impl Podman {
             .run(patience(DEADLINE))
     }
 
+    /// Pushes what was pulled to `ADDRESS/REPOSITORY:TAG`.
+    pub fn push(&self, image: &str, target: &str) -> Outcome {
+        self.program()?
+            .arguments(["push", "--quiet", "--tls-verify=false", image])
+            .argument(format!("docker://{target}"))
+            .run(patience(DEADLINE))?
+            .success()?;
+        Ok(())
+    }
+
     /// Logs in; later pulls through this value use the login.
     pub fn login(&self, registry: &str, user: &str, password: &str) -> Outcome<Finished> {
         self.program()?

@@ -91,6 +91,16 @@ impl Skopeo {
         Ok(serde_json::from_str::<Listed>(&output)?.tags)
     }
 
+    /// Deletes what a name leads to; skopeo asks for its digest first, and deletes that.
+    pub fn delete(&self, image: &str) -> Outcome {
+        self.program()?
+            .arguments(["delete", "--tls-verify=false"])
+            .argument(format!("docker://{image}"))
+            .run(DEADLINE)?
+            .success()?;
+        Ok(())
+    }
+
     /// Logs in; later pulls through this value use the login.
     pub fn login(&self, registry: &str, user: &str, password: &str) -> Outcome<Finished> {
         self.program()?

@@ -43,7 +43,7 @@ impl Client {
     pub fn new() -> Outcome<Self> {
         Ok(Self {
             runtime: Builder::new_current_thread().enable_all().build()?,
-            client: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http(),
+            client: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(super::connector()),
         })
     }
 
@@ -61,6 +61,14 @@ impl Client {
 
     pub fn put(&self, url: impl Into<String>) -> Question<'_> {
         self.question(Method::PUT, url)
+    }
+
+    pub fn patch(&self, url: impl Into<String>) -> Question<'_> {
+        self.question(Method::PATCH, url)
+    }
+
+    pub fn delete(&self, url: impl Into<String>) -> Question<'_> {
+        self.question(Method::DELETE, url)
     }
 
     fn question(&self, method: Method, url: impl Into<String>) -> Question<'_> {

@@ -4,10 +4,16 @@ use registry_proxy_outer::Outcome;
 use registry_proxy_outer::client::Skopeo;
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::http::{self, Answer};
-use registry_proxy_outer::proxy::{Proxy, Setup};
+use registry_proxy_outer::proxy::{Proxy, Setup, Store};
 use registry_proxy_outer::registry::{Registry, Seed, StorageFront};
 
-use crate::stage::seed;
+use crate::stage::{seed, with_every_store};
+
+with_every_store! {
+    followed_redirects_stay_invisible,
+    a_head_is_never_redirected,
+    handle_redirect_fetches_from_the_storage_whatever_proxy_redirect_says,
+}
 
 /// The registry, its storage and a proxy in front.
 struct Scene {
@@ -20,14 +26,17 @@ struct Scene {
 }
 
 impl Scene {
-    fn configured(redirects: &str) -> Outcome<Self> {
+    fn configured(redirects: &str, store: Store) -> Outcome<Self> {
         let line = format!("redirects = \"{redirects}\"");
-        Self::with("reg.test/", |front| Setup::new().upstream("reg.test", front.address(), &[&line]))
+        Self::with("reg.test/", |front| {
+            Setup::new().keeping(store).upstream("reg.test", front.address(), &[&line])
+        })
     }
 
-    fn original(variables: &[(&str, &str)]) -> Outcome<Self> {
+    fn original(variables: &[(&str, &str)], store: Store) -> Outcome<Self> {
         Self::with("", |front| {
             let setup = Setup::new()
+                .keeping(store)
                 .variable("REGISTRY_BACKEND", format!("http://{}", front.address()))
                 .variable("DEFAULT_BACKEND_HOST", format!("http://{}", front.storage_address()));
             variables.iter().fold(setup, |setup, (name, value)| setup.variable(name, *value))
@@ -101,31 +110,29 @@ impl Scene {
     }
 }
 
-#[test]
-fn followed_redirects_stay_invisible() -> Outcome {
-    let scene = Scene::configured("follow")?;
+fn followed_redirects_stay_invisible(store: Store) -> Outcome {
+    let scene = Scene::configured("follow", store)?;
     scene.pulls_whole("large")?;
     scene.gives_blobs_itself()
 }
 
 #[test]
 fn passed_redirects_lead_the_client_to_the_storage() -> Outcome {
-    let scene = Scene::configured("pass")?;
+    let scene = Scene::configured("pass", Store::default())?;
     scene.pulls_whole("large")?;
     scene.points_to_the_storage()
 }
 
 #[test]
 fn rewritten_redirects_lead_the_client_back_to_the_proxy() -> Outcome {
-    let scene = Scene::configured("rewrite")?;
+    let scene = Scene::configured("rewrite", Store::default())?;
     scene.pulls_whole("large")?;
     scene.points_to_itself()
 }
 
-#[test]
-fn a_head_is_never_redirected() -> Outcome {
+fn a_head_is_never_redirected(store: Store) -> Outcome {
     for redirects in ["follow", "pass", "rewrite"] {
-        let scene = Scene::configured(redirects)?;
+        let scene = Scene::configured(redirects, store)?;
         let answer = http::Client::new()?.head(scene.blob_url()?).ask()?.expect_status(200)?;
         ensure(!answer.header("content-length").is_empty(), "no Content-Length")?;
     }
@@ -134,23 +141,22 @@ fn a_head_is_never_redirected() -> Outcome {
 
 #[test]
 fn proxy_redirect_true_relays_the_storage_through_the_proxy() -> Outcome {
-    let scene = Scene::original(&[("PROXY_REDIRECT", "true")])?;
+    let scene = Scene::original(&[("PROXY_REDIRECT", "true")], Store::default())?;
     scene.pulls_whole("large")?;
     scene.points_to_itself()
 }
 
 #[test]
 fn proxy_redirect_false_leaves_the_storage_to_the_client() -> Outcome {
-    let scene = Scene::original(&[("PROXY_REDIRECT", "false")])?;
+    let scene = Scene::original(&[("PROXY_REDIRECT", "false")], Store::default())?;
     scene.pulls_whole("sample")?;
     scene.points_to_the_storage()
 }
 
-#[test]
-fn handle_redirect_fetches_from_the_storage_whatever_proxy_redirect_says() -> Outcome {
+fn handle_redirect_fetches_from_the_storage_whatever_proxy_redirect_says(store: Store) -> Outcome {
     for proxy_redirect in ["true", "false"] {
         let variables = [("HANDLE_REDIRECT", "true"), ("PROXY_REDIRECT", proxy_redirect)];
-        let scene = Scene::original(&variables)?;
+        let scene = Scene::original(&variables, store)?;
         scene.pulls_whole("sample")?;
         scene.gives_blobs_itself()?;
     }

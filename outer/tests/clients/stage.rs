@@ -22,6 +22,34 @@ pub(crate) fn seed() -> Outcome<&'static Seed> {
     seed.as_ref().map_err(|message| Failure::new(message.clone()))
 }
 
+/// Makes three tests of each of these: what is pushed, deleted or asked for in part must come out the same whatever the
+/// proxy keeps content in.
+macro_rules! with_every_store {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use registry_proxy_outer::Outcome;
+            use registry_proxy_outer::proxy::Store;
+
+            #[test]
+            fn without_a_store() -> Outcome {
+                super::$test(Store::None)
+            }
+
+            #[test]
+            fn in_memory() -> Outcome {
+                super::$test(Store::Memory)
+            }
+
+            #[test]
+            fn in_files() -> Outcome {
+                super::$test(Store::File)
+            }
+        })+
+    };
+}
+
+pub(crate) use with_every_store;
+
 /// Engines take a machine's whole attention: one of them at a time.
 pub(crate) fn engine_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());

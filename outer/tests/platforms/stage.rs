@@ -9,7 +9,7 @@ use registry_proxy_outer::function::Function;
 use registry_proxy_outer::gateway::rules::{Rules, SECRET};
 use registry_proxy_outer::image::Tiers;
 use registry_proxy_outer::objects::Objects;
-use registry_proxy_outer::proxy::Setup;
+use registry_proxy_outer::proxy::{Setup, Store};
 use registry_proxy_outer::registry::{Registry, StorageFront};
 use registry_proxy_outer::{Failure, Outcome};
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ impl Scene {
             let setup = match (kept, &objects) {
                 (Kept::Objects, Some(objects)) => setup.store(&objects.url()),
                 (Kept::Disk, _) => setup.cache(&folder.path().join("kept"), &[]),
-                (Kept::Nowhere | Kept::Objects, _) => setup,
+                (Kept::Nowhere | Kept::Objects, _) => setup.keeping(Store::None),
             };
             more(setup.upstream("reg.test", front.address(), &["default = true"]))
         })?;
