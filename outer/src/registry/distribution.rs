@@ -26,6 +26,8 @@ pub enum Storage<'a> {
     Shared(&'a Path),
     /// Nothing, and pushes are welcome.
     Fresh,
+    /// The same, in memory: for many small things, each of which would have to be on the disk first.
+    InMemory,
     /// Somebody else's folder, writable.
     At(&'a Path),
     /// What it has fetched from this URL, with these credentials if any.
@@ -86,16 +88,20 @@ pub(crate) fn address_at_start(text: &str) -> Outcome<SocketAddr> {
 }
 
 fn storage_section(storage: &Storage<'_>, folder: &Path) -> String {
-    let (root, read_only): (PathBuf, _) = match storage {
-        Storage::Seeded(seed) => (seed.storage(), true),
-        Storage::Shared(path) => ((*path).to_owned(), true),
-        Storage::At(path) => ((*path).to_owned(), false),
-        Storage::Fresh | Storage::CacheOf(..) => (folder.join("storage"), false),
+    let (root, read_only): (Option<PathBuf>, _) = match storage {
+        Storage::Seeded(seed) => (Some(seed.storage()), true),
+        Storage::Shared(path) => (Some((*path).to_owned()), true),
+        Storage::At(path) => (Some((*path).to_owned()), false),
+        Storage::Fresh | Storage::CacheOf(..) => (Some(folder.join("storage")), false),
+        Storage::InMemory => (None, false),
+    };
+    let driver = match root {
+        Some(root) => format!("filesystem: {{rootdirectory: '{}'}}", root.display()),
+        None => "inmemory: {}".to_owned(),
     };
     let section = format!(
-        "storage:\n  filesystem: {{rootdirectory: '{}'}}\n  delete: {{enabled: {}}}\n  \
+        "storage:\n  {driver}\n  delete: {{enabled: {}}}\n  \
          maintenance:\n    uploadpurging: {{enabled: false}}\n    readonly: {{enabled: {read_only}}}\n",
-        root.display(),
         !read_only,
     );
     section + &cache_section(storage)

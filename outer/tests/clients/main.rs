@@ -17,6 +17,7 @@ mod skopeo;
 mod accounts;
 mod bucket;
 mod cache;
+mod conformance;
 mod crowd;
 mod deletions;
 mod lifecycle;
