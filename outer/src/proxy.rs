@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +51,9 @@ pub struct Setup {
     users: Vec<(&'static str, &'static str)>,
     variables: Vec<(String, String)>,
     port: Option<u16>,
+    listens_on: Option<IpAddr>,
     listens_by_itself: bool,
+    hosts: Option<String>,
     store: Store,
     /// The configuration says what content is kept in.
     names_its_store: bool,
@@ -131,6 +133,18 @@ impl Setup {
         self
     }
 
+    /// Listens on this address.
+    pub fn listens_on(mut self, address: impl Into<IpAddr>) -> Self {
+        self.listens_on = Some(address.into());
+        self
+    }
+
+    /// Finds names by these lines, in the form of `/etc/hosts`, in place of the machine's own.
+    pub fn hosts(mut self, lines: &str) -> Self {
+        self.hosts = Some(format!("{lines}\n"));
+        self
+    }
+
     /// Is not told where to listen.
     pub fn listens_by_itself(mut self) -> Self {
         self.listens_by_itself = true;
@@ -167,8 +181,17 @@ impl Setup {
     }
 
     fn program(self, folder: &Path) -> Outcome<Program> {
-        let listen = format!("127.0.0.1:{}", self.port.unwrap_or(0));
-        let mut program = Program::at("registry-proxy", &self.binary.map_or_else(binary, Ok)?)?;
+        let address = self.listens_on.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let listen = SocketAddr::new(address, self.port.unwrap_or(0)).to_string();
+        let binary = self.binary.map_or_else(binary, Ok)?;
+        let mut program = match &self.hosts {
+            None => Program::at("registry-proxy", &binary)?,
+            Some(lines) => {
+                let hosts = folder.join("hosts");
+                fs::write(&hosts, lines)?;
+                Program::with_hosts("registry-proxy", &binary, &hosts)?
+            }
+        };
         if !self.listens_by_itself {
             program = program.argument("--listen").argument(listen);
         }

@@ -27,13 +27,14 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 15] = [
+const OUTER_TOOLS: [Tool; 17] = [
     Tool { name: "chroot", package: "coreutils" },
     Tool { name: "containerd", package: "containerd" },
     Tool { name: "ctr", package: "containerd" },
     Tool { name: "docker", package: "docker.io" },
     Tool { name: "dockerd", package: "docker.io" },
     Tool { name: "docker-registry", package: "docker-registry" },
+    Tool { name: "mount", package: "mount" },
     Tool { name: "nginx", package: "nginx-light" },
     Tool { name: "npm", package: "npm" },
     Tool { name: "podman", package: "podman" },
@@ -43,6 +44,7 @@ const OUTER_TOOLS: [Tool; 15] = [
     Tool { name: "setpriv", package: "util-linux" },
     Tool { name: "sh", package: "dash" },
     Tool { name: "skopeo", package: "skopeo" },
+    Tool { name: "unshare", package: "util-linux" },
 ];
 
 /// What the benchmark measures with and against.

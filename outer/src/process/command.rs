@@ -39,6 +39,14 @@ impl Program {
         Ok(Self { name: name.to_owned(), words: Vec::new(), command, input: None })
     }
 
+    /// The same, in a world of its own where names are what the file `hosts` says.
+    pub fn with_hosts(name: &str, path: &Path, hosts: &Path) -> Outcome<Self> {
+        const MOUNT_AND_BECOME: &str = "\"$1\" --bind \"$2\" /etc/hosts && shift 2 && exec \"$@\"";
+        let program = Self::at(name, &Tool::UNSHARE.path()?)?.argument("--mount").argument(Tool::SHELL.path()?);
+        let program = program.arguments(["-c", MOUNT_AND_BECOME, "sh"]).argument(Tool::MOUNT.path()?);
+        Ok(program.argument(hosts).argument(path))
+    }
+
     pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
         let argument = argument.as_ref();
         self.words.push(argument.to_string_lossy().into_owned());

@@ -19,6 +19,7 @@ impl Tool {
     pub const DOCKER: Self = Self::new("docker", "docker.io");
     pub const DOCKERD: Self = Self::new("dockerd", "docker.io");
     pub const DOCKER_REGISTRY: Self = Self::new("docker-registry", "docker-registry");
+    pub const MOUNT: Self = Self::new("mount", "mount");
     pub const NGINX: Self = Self::new("nginx", "nginx-light");
     pub const PODMAN: Self = Self::new("podman", "podman");
     pub const PYTHON: Self = Self::new("python3", "python3");
@@ -27,6 +28,7 @@ impl Tool {
     pub const SETPRIV: Self = Self::new("setpriv", "util-linux");
     pub const SHELL: Self = Self::new("sh", "dash");
     pub const SKOPEO: Self = Self::new("skopeo", "skopeo");
+    pub const UNSHARE: Self = Self::new("unshare", "util-linux");
 
     const fn new(name: &'static str, debian_package: &'static str) -> Self {
         Self { name, debian_package }
@@ -46,13 +48,14 @@ impl Tool {
 }
 
 /// All of them, for the test which says what a machine lacks.
-pub const REQUIRED_TOOLS: [Tool; 14] = [
+pub const REQUIRED_TOOLS: [Tool; 16] = [
     Tool::CHROOT,
     Tool::CONTAINERD,
     Tool::CTR,
     Tool::DOCKER,
     Tool::DOCKERD,
     Tool::DOCKER_REGISTRY,
+    Tool::MOUNT,
     Tool::NGINX,
     Tool::PODMAN,
     Tool::PYTHON,
@@ -61,6 +64,7 @@ pub const REQUIRED_TOOLS: [Tool; 14] = [
     Tool::SETPRIV,
     Tool::SHELL,
     Tool::SKOPEO,
+    Tool::UNSHARE,
 ];
 
 /// PATH and the folders for system programs, which are missing from an ordinary user's PATH.

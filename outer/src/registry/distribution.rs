@@ -2,7 +2,7 @@
 //! clients, in front of the product.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -43,12 +43,18 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(storage: &Storage<'_>, access: &Access<'_>) -> Outcome<Self> {
+        Self::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST), storage, access)
+    }
+
+    /// Listens on a free port of this address.
+    pub fn start_on(address: IpAddr, storage: &Storage<'_>, access: &Access<'_>) -> Outcome<Self> {
+        let listen = SocketAddr::new(address, 0);
         let folder = tempfile::tempdir()?;
         let config = folder.path().join("config.yml");
         let text = [
             "version: 0.1\nlog: {level: info}\n".to_owned(),
             storage_section(storage, folder.path()),
-            "http: {addr: '127.0.0.1:0'}\n".to_owned(),
+            format!("http: {{addr: '{listen}'}}\n"),
             access_section(access, folder.path())?,
         ];
         fs::write(&config, text.concat())?;
@@ -83,7 +89,7 @@ impl Registry {
 
 /// The `IP:PORT` a line goes on with.
 pub(crate) fn address_at_start(text: &str) -> Outcome<SocketAddr> {
-    let end = text.find(|character: char| !character.is_ascii_digit() && !".:".contains(character));
+    let end = text.find(|character: char| !character.is_ascii_hexdigit() && !".:[]".contains(character));
     Ok(text[..end.unwrap_or(text.len())].parse()?)
 }
 

@@ -25,3 +25,4 @@ mod original_variables;
 mod pushes;
 mod ranges;
 mod redirects;
+mod v6;
