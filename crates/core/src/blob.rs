@@ -138,23 +138,31 @@ async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Ne
         Reply::Missing(_) | Reply::Refused(_) if !visit.is_head() => None,
         reply => Some(reply.found()?),
     };
-    let length = head.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+    let length = head.filter(|head| head.status() == StatusCode::OK);
+    let length = length.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
     // A length of nothing is believed of the empty blob only (P-108).
-    if length.is_some_and(|length: u64| length > 0 || digest.is_of_nothing() != Some(false)) {
+    let is_believed = |length: u64| length > 0 || digest.is_of_nothing() != Some(false);
+    if length.is_some_and(is_believed) {
         return Ok(length);
     }
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
-    match visit.upstream.read(&ask).await {
-        Reply::Unsatisfiable { total } => Ok(Some(total.unwrap_or(0))),
+    let length = match visit.upstream.read(&ask).await {
+        Reply::Unsatisfiable { total } => Some(total.unwrap_or(0)),
         reply => {
             let response = reply.found()?;
-            Ok(match ContentRange::parse(response.headers().get(CONTENT_RANGE)) {
-                Some(ContentRange::Bytes { total, .. }) => total,
-                _ => response.body().length(),
-            })
+            match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
+                (StatusCode::OK | StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { total, .. })) => total,
+                (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => response.body().length(),
+                // A 304 to a question without a condition shows nothing.
+                _ => return Err(Negative::Failed(Failure::Nonsense("status of a blob"))),
+            }
         }
+    };
+    if length.is_some_and(|length| !is_believed(length)) {
+        return Err(Negative::Failed(Failure::DigestMismatch));
     }
+    Ok(length)
 }
 
 /// The length in bytes, or the error to answer with.
