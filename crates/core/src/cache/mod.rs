@@ -39,7 +39,7 @@ pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::notes::Tag;
-use self::notes::Turns;
+use self::notes::{Turns, Writing};
 pub(crate) use self::record::{Described, Piece, StoredManifest};
 use self::room::Room;
 use self::store::Watched;
@@ -85,6 +85,8 @@ pub(crate) struct Cache {
     links: Memory<Key, Link>,
     origins: Memory<Digest, Arc<Origins>>,
     turns: Turns,
+    /// Links that are being written.
+    writing: Writing,
     /// Tags and links that were forgotten, each with the generation that this began.
     forgotten: Memory<Key, u64>,
     generations: AtomicU64,
@@ -133,6 +135,7 @@ impl Cache {
             links: Memory::new(entries),
             origins: Memory::new(entries),
             turns: Turns::default(),
+            writing: Writing::default(),
             forgotten: Memory::new(MAX_FORGOTTEN),
             generations: AtomicU64::new(0),
             verified: Memory::new(entries),

@@ -114,6 +114,45 @@ impl Turns {
     }
 }
 
+/// Links that are on their way into the store: until they are there, and have been taken back where they were forgotten
+/// meanwhile, the store does not know the last word.
+#[derive(Default)]
+pub(super) struct Writing(Mutex<HashMap<Key, usize>>);
+
+/// One of them.
+struct Written<'a> {
+    writing: &'a Writing,
+    key: &'a Key,
+}
+
+impl Writing {
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many are writing this link.
+    pub(super) fn count(&self, key: &Key) -> usize {
+        self.all().get(key).copied().unwrap_or(0)
+    }
+
+    fn begin<'a>(&'a self, key: &'a Key) -> Written<'a> {
+        *self.all().entry(key.clone()).or_default() += 1;
+        Written { writing: self, key }
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        let mut all = self.writing.all();
+        if let Entry::Occupied(mut entry) = all.entry(self.key.clone()) {
+            *entry.get_mut() = entry.get().saturating_sub(1);
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
 /// Tells when it is dropped.
 #[derive(Default)]
 struct End(Event);
@@ -211,6 +250,7 @@ impl Cache {
     /// write only where nothing is, so this looks first.
     async fn write_link(&self, new: &NewLink) -> Option<()> {
         let NewLink { key, link, since } = new;
+        let _written = self.writing.begin(key);
         if !self.was_kept_since(key, *since) {
             return Some(());
         }
@@ -219,7 +259,10 @@ impl Cache {
             && let Some(stored) = Link::from_record(&record)
             && stored >= *link
         {
-            self.remember_link(key, stored, *since);
+            // What another one is writing may be what was forgotten.
+            if self.writing.count(key) == 1 {
+                self.remember_link(key, stored, *since);
+            }
             return Some(());
         }
         self.ask("write", self.store.write(key, link.to_record(), When::Always)).await?;

@@ -275,10 +275,11 @@ impl Cache {
         if let Some(link) = self.links.get(&key) {
             return Some(link);
         }
-        if self.turns.is_taken(&key) {
+        // In this order: whoever forgets it behind this look makes the record old.
+        let since = self.generation();
+        if self.turns.is_taken(&key) || self.writing.count(&key) > 0 {
             return None;
         }
-        let since = self.generation();
         let record = self.ask("read", self.store.read(&key)).await??;
         let link = Link::from_record(&record)?;
         self.remember_link(&key, link, since);

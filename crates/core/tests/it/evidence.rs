@@ -174,6 +174,39 @@ async fn a_link_that_is_being_written_does_not_come_back_behind_a_deletion() {
     }
 }
 
+/// The link lands in the store behind the deletion, and is taken back only a while later.
+#[tokio::test(start_paused = true)]
+async fn a_link_that_lands_behind_a_deletion_is_believed_by_nobody() {
+    for number in [0, 1] {
+        let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+        // Written from 0 to 4 s, deleted from 1 to 3 s, and taken back from 4 to 6 s.
+        let rule = |step: Step, key: &str| match step {
+            Step::Write if key.starts_with("v1/links/") => Some(Trouble::Takes(Duration::from_secs(4))),
+            Step::Remove if key.starts_with("v1/links/") => Some(Trouble::Takes(Duration::from_secs(2))),
+            _ => None,
+        };
+        let text = pushing("");
+        let store = Some(troubled(&memory, rule) as Arc<dyn Store>);
+        let lab = Fixture::set_up(&Setup { text: &text, store, ..Setup::default() });
+        let (digest, layer) = image(&lab, "a/b", "old");
+        let (path, digest) = match number {
+            0 => (format!("/v2/a/b/manifests/{digest}"), digest),
+            _ => (format!("/v2/a/b/blobs/{layer}"), layer),
+        };
+        assert_eq!(lab.get(&path).await.status, 200);
+        lab.wait(1).await;
+        assert_eq!(lab.delete(&path).await.status, 202);
+        lab.wait(2).await;
+        let digest = Digest::parse(&digest).unwrap();
+        let link = Key::link("reg.example", &RepositoryName::parse("a/b").unwrap(), &digest);
+        assert!(memory.read(&link).await.unwrap().is_some(), "it is there for now");
+        assert_eq!(lab.get(&path).await.status, 404, "{path}");
+        lab.wait(20).await;
+        assert_eq!(memory.read(&link).await.unwrap(), None);
+        assert_eq!(lab.get(&path).await.status, 404, "{path}, later");
+    }
+}
+
 /// public.ecr.aws answers 401 to a HEAD of a blob, Harbor's proxy cache 404 until it has it.
 #[tokio::test(start_paused = true)]
 async fn a_refused_head_proves_nothing_to_a_get() {
