@@ -13,10 +13,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::clients::{Aliases, Client, Clients};
+use self::clients::{Aliases, Clients};
 use self::sharing::Sharing;
 use self::window::{Tally, Usage, What, Window};
 use crate::cache::Cache;
+use crate::client::Client;
 use crate::config::{self, GuardMode, Quota};
 use crate::error::Error;
 use crate::outcome::Why;

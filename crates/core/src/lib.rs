@@ -13,10 +13,11 @@
 //! - `record`: one log line and one count a request
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
-//! - leaves: [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
+//! - leaves: [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
 pub mod body;
 pub mod cache;
+pub mod client;
 pub mod config;
 pub mod digest;
 pub mod error;

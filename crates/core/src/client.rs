@@ -1,0 +1,38 @@
+//! Whom a limit is for: the one place where an address becomes the key of a limit.
+
+use std::net::IpAddr;
+
+/// An IPv4 address, or the network of 64 bits that an IPv6 client has to itself (RFC 4291 section 2.5.1): within it a
+/// client takes as many addresses as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// All 32 bits.
+    V4(u32),
+    /// The first 64 of 128 bits.
+    V6(u64),
+}
+
+impl From<IpAddr> for Client {
+    /// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip.to_bits()),
+            IpAddr::V6(ip) => Self::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_one_client() {
+        let of = |text: &str| Client::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::1"), of("0.0.0.1"));
+    }
+}
