@@ -7,14 +7,15 @@ mod inline;
 mod kept;
 mod ranged;
 mod stored;
+mod target;
 mod window;
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LOCATION, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 
+use self::target::{elsewhere, redirect, sealed_target};
 use self::window::{Window, accept};
 use crate::body::Body;
 use crate::cache::Cache;
@@ -26,31 +27,18 @@ use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Purpose;
 use crate::range::{ContentRange, RangeRequest};
 use crate::relay::{Relay, Source, begun};
-use crate::route::parameter;
-use crate::seal;
-use crate::upstream::{Ask, Failure, Link, Negative, Redirected, Reply, UpstreamText};
+use crate::upstream::{Ask, Failure, Negative, Redirected, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
-
-/// The parameter that carries a sealed redirect.
-const TARGET: &str = "_t";
-/// How long a sealed redirect can be used: longer than any signature inside it lives.
-const TARGET_SECONDS: u64 = 6 * 3600;
-
-/// Where a rewritten redirect leads.
-#[derive(Serialize, Deserialize)]
-struct Target {
-    upstream: String,
-    /// As it was written.
-    url: String,
-    expires: u64,
-}
 
 /// Answers for a blob.
 pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
     let is_known = headers::is_known_to_client(&visit.head.headers, digest);
     // What the client is to fetch from elsewhere is not fetched here, and what cannot be verified is not kept.
-    let target = sealed_target(visit)?;
+    let target = sealed_target(visit, digest)?;
     let cache = kept_by(visit).filter(|_| target.is_none() && digest.is_computable());
+    if cache.is_none() {
+        visit.waiting.begin()?;
+    }
     if visit.is_head() || is_known {
         let (length, outcome) = match cache {
             Some(cache) => kept::length(visit, cache, digest).await?,
@@ -242,69 +230,4 @@ fn answer(visit: &Visit<'_>, digest: &Digest, window: &Window, body: Body, outco
         response.headers_mut().insert(CONTENT_RANGE, range.to_content_range());
     }
     Answer { response, outcome }
-}
-
-/// Sends the client where the bytes are, or back to us for them.
-fn redirect(visit: &Visit<'_>, digest: &Digest, link: &Link) -> Answer {
-    let most = visit.platform.limits.max_target.unwrap_or(usize::MAX);
-    match rewritten(visit, digest, link) {
-        Some((target, why)) if target.len() <= most => {
-            elsewhere(&format!("{}{target}", visit.outside.base()), why)
-        }
-        Some((target, _)) => {
-            // The platform would refuse whoever comes with it. Perhaps the client gets there by itself.
-            let (bytes, limit_bytes) = (target.len(), most);
-            tracing::warn!(
-                bytes,
-                limit_bytes,
-                "a rewritten redirect is longer than the platform takes; it is passed on"
-            );
-            elsewhere(link.as_written(), Why::RedirectsPass)
-        }
-        None => elsewhere(link.as_written(), Why::RedirectsPass),
-    }
-}
-
-/// Path and query of an address of ours that leads there; `None`: the client goes by itself.
-fn rewritten(visit: &Visit<'_>, digest: &Digest, link: &Link) -> Option<(String, Why)> {
-    let url = link.url();
-    let to_storage = visit.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
-    if visit.upstream.redirects() != Redirects::Rewrite || !to_storage {
-        return None;
-    }
-    // A storage that is itself below `/v2/` cannot be told from the registry by its path.
-    // And what is not for everybody is not at an address that anybody may ask.
-    if visit.storage_passes && visit.upstream.storage().is_some() && !url.path().starts_with("/v2/") {
-        // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
-        return Some((link.below(""), Why::StorageHere));
-    }
-    let target = Target {
-        upstream: visit.upstream.name().to_owned(),
-        url: link.to_text(),
-        expires: visit.platform.clock.unix_seconds().saturating_add(TARGET_SECONDS),
-    };
-    let sealed = visit.sealer.seal(seal::Purpose::Redirect, &target);
-    let ns = visit.place.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
-    Some((format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", visit.place.client_path), Why::TargetHere))
-}
-
-/// The client is sent elsewhere for the bytes.
-fn elsewhere(location: &str, why: Why) -> Answer {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-    let headers = response.headers_mut();
-    headers.extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Answer::new(response, Done::Redirected, why)
-}
-
-/// The target of a redirect that we rewrote, if the request carries one.
-fn sealed_target(visit: &Visit<'_>) -> Result<Option<Link>, Error> {
-    let Some(sealed) = parameter(visit.head.uri.query(), TARGET) else { return Ok(None) };
-    let target: Option<Target> = visit.sealer.open(seal::Purpose::Redirect, &sealed);
-    let now = visit.platform.clock.unix_seconds();
-    let target = target.filter(|target| target.upstream == visit.upstream.name() && now < target.expires);
-    let link = target.and_then(|target| Link::parse(&target.url).ok());
-    link.map(Some).ok_or(Error::BlobUnknown(Absence::Link))
 }

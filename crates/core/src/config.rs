@@ -5,6 +5,7 @@
 
 mod cache;
 mod check;
+mod clients;
 mod delivery;
 mod guard;
 mod load;
@@ -21,6 +22,7 @@ use url::Url;
 
 pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
 pub use self::check::Warning;
+pub use self::clients::{Auth, Clients};
 pub use self::delivery::{Delivery, Links, Miss};
 pub use self::guard::{Guard, GuardMode, Quota};
 pub use self::load::{Reader, Sources};
@@ -107,36 +109,6 @@ impl Default for Config {
     }
 }
 
-/// `[clients]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Clients {
-    /// How clients are told apart.
-    pub auth: Auth,
-    /// Password file for `auth = "users"`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub users_file: Option<String>,
-    /// File with a path segment that every request must carry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_secret_file: Option<String>,
-    /// That path segment itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path_secret: Option<Secret>,
-}
-
-/// How clients are told apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
-    /// Anybody, without a login.
-    #[default]
-    Open,
-    /// Users of our own password file.
-    Users,
-    /// Each client's own login, checked by the upstream.
-    Upstream,
-}
-
 /// `[tls]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -179,8 +151,12 @@ pub struct Bounds {
     pub in_flight: Bytes,
     /// Of one HTTP/2 connection, what waits in memory for its socket.
     pub in_flight_per_connection: Bytes,
-    /// Requests at once that wait for an answer's head.
+    /// Requests at once that wait for one upstream.
     pub waiting: usize,
+    /// Logins that are being checked at once.
+    pub logins: usize,
+    /// Wrong logins of one address in a minute; 0: as many as it likes.
+    pub wrong_logins: u32,
     /// A request's line and headers.
     pub request_head: Bytes,
     /// A form posted to the token endpoint.
@@ -191,6 +167,8 @@ pub struct Bounds {
     pub listing: Bytes,
     /// Upstream tokens remembered.
     pub tokens: usize,
+    /// What they take together.
+    pub token_memory: Bytes,
 }
 
 impl Default for Bounds {
@@ -201,11 +179,14 @@ impl Default for Bounds {
             in_flight: Bytes(64 << 20),
             in_flight_per_connection: Bytes(256 << 10),
             waiting: 1024,
+            logins: 128,
+            wrong_logins: 20,
             request_head: Bytes(64 << 10),
             form_body: Bytes(64 << 10),
             manifest: Bytes(4 << 20),
             listing: Bytes(8 << 20),
             tokens: 10_000,
+            token_memory: Bytes(16 << 20),
         }
     }
 }

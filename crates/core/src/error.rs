@@ -60,6 +60,12 @@ pub enum Error {
         /// When to come again.
         retry_after: Duration,
     },
+    /// A login is not checked now: this address was wrong too often, or too many logins are being checked.
+    #[error("too many logins that are wrong or are being checked; try again in {} s", .retry_after.as_secs_f64().ceil())]
+    TooManyLogins {
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// At the token endpoint: scopes of two upstreams at once (P-56).
     #[error("one token cannot be for repositories of two registries")]
     TwoUpstreams,
@@ -77,6 +83,9 @@ pub enum Error {
     /// A refresh token: we never give one, so it is not ours (P-43).
     #[error("unsupported grant: use grant_type=password, or GET with Basic credentials")]
     UnsupportedGrant,
+    /// A rewritten redirect that is over, or is for another login, repository or blob.
+    #[error("this link is over, or is for another login, repository or blob; ask for the blob itself")]
+    LinkOver,
     /// The upstream says no.
     #[error("the registry refuses access")]
     Refused(UpstreamText),
@@ -214,6 +223,11 @@ impl Error {
             Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RepositoryDenied)),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::LoginNeeded)),
             Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::WrongLogin)),
+            Self::TooManyLogins { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::TooManyLogins))
+            }
+            // As storage answers where a signature is over: lazy snapshotters then ask the registry for a new address.
+            Self::LinkOver => (StatusCode::FORBIDDEN, "DENIED", refused(Why::UnknownLink)),
             Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TwoRegistries)),
             Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TokenTooLarge)),
             Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::UnreadableForm)),

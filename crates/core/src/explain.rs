@@ -78,8 +78,8 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     let mut head = Request::new(()).into_parts().0;
     (head.method, head.headers) = (Method::GET, HeaderMap::new());
     let outside = Outside { scheme: "https".to_owned(), host: wish.host.clone(), client: None, request_id: None };
-    let identity = proxy.access.identity_of_nobody();
-    let visit = proxy.visit_of(upstream, &identity, &place, &head, &outside);
+    let nobody = proxy.access.nobody();
+    let visit = proxy.visit_of(upstream, &nobody, &place, &head, &outside);
     let Some(cache) = visit.cache else {
         (explanation.pull.does, explanation.pull.why) = ("relay", "nothing is kept: there is no store".to_owned());
         return explanation;

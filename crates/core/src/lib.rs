@@ -55,6 +55,7 @@ mod relay;
 mod storage;
 mod sync;
 mod visit;
+mod waiting;
 
 #[cfg(feature = "testing")]
 pub mod testing;

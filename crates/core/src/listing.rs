@@ -104,6 +104,7 @@ type Fetched = (HeaderMap, Bytes, Outcome);
 async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let query = asked_page(visit, endpoint)?;
     let Some(cache) = visit.cache else {
+        visit.waiting.begin()?;
         let (headers, body) =
             ask(visit, list, endpoint, query).await.map_err(|no| no.into_error(Error::NotFound))?;
         return Ok((headers, body, Outcome::relayed()));
@@ -118,6 +119,7 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
     if visit.is_offline() {
         return Err(Error::Offline);
     }
+    visit.waiting.begin()?;
     match ask(visit, list, endpoint, query).await {
         Ok((headers, body)) => {
             visit.admitted(cache);

@@ -62,13 +62,17 @@ impl Questions {
 /// Answers for a manifest.
 pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
     let every = accept_everything(&visit.head.headers);
-    let (mut manifest, mut outcome) = match visit.cache {
-        Some(cache) => kept::find_kept(visit, cache, reference, &every).await?,
-        None => (find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?, Outcome::relayed()),
+    let (mut manifest, mut outcome) = if let Some(cache) = visit.cache {
+        kept::find_kept(visit, cache, reference, &every).await?
+    } else {
+        visit.waiting.begin()?;
+        let found = find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?;
+        (found, Outcome::relayed())
     };
     // By tag, a client that names its types and leaves this one out may get another answer (P-82).
     if let (Reference::Tag(_), Some(narrow)) = (reference, narrow_accept(&visit.head.headers, manifest.media_type))
         && !visit.is_offline()
+        && visit.waiting.begin().is_ok()
         && let Ok(other) = find(visit, reference, &narrow).await
     {
         (manifest, outcome) = (other, Outcome::new(Done::Relayed, Why::NarrowAccept));

@@ -1,7 +1,7 @@
 //! The proxy: a request in, a response out, whatever happens in between. Owns the parts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use http::header::{USER_AGENT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
-use crate::access::{Access, Scope};
+use crate::access::{Access, Admitted, Knock, Scope, TokenRequest};
 use crate::body::{Body, InFlight};
 use crate::cache::{Cache, House, Janitor};
 use crate::config::{self, Bounds, Config, LogClient, Timeouts};
@@ -27,8 +27,9 @@ use crate::platform::{Cx, Platform, within};
 use crate::record::{Asked, Record, RequestIds, Subject};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
 use crate::seal::Sealer;
-use crate::upstream::{Identity, Tokens, Upstream};
+use crate::upstream::{Tokens, Upstream};
 use crate::visit::{Answer, Visit};
+use crate::waiting::Waiting;
 use crate::{blob, listing, manifest, push, storage};
 
 /// A proxy for container registries.
@@ -52,14 +53,13 @@ pub struct Proxy {
     invocations: Invocations,
     under_way: Arc<AtomicUsize>,
     in_flight: Arc<InFlight>,
-    waiting: AtomicUsize,
 }
 
 impl Proxy {
     /// Puts the parts together. The configuration has been validated: it is taken at its word.
     pub fn new(config: &Config, platform: &Platform) -> Self {
         let sealer = Arc::new(Sealer::new(config.signing_key.as_ref(), Arc::clone(&platform.entropy)));
-        let tokens = Arc::new(Tokens::new(config.limits.tokens, platform.limits.shares_io));
+        let tokens = Arc::new(Tokens::new(&config.limits, platform.limits.shares_io));
         let upstreams = (0..config.upstream.len())
             .filter_map(|index| Upstream::new(index, config, &tokens, &sealer, platform))
             .map(Arc::new);
@@ -84,7 +84,6 @@ impl Proxy {
             invocations: Invocations::default(),
             under_way: Arc::default(),
             in_flight: InFlight::new(config.limits.in_flight.0, platform.limits.shares_io),
-            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -101,6 +100,7 @@ impl Proxy {
         {
             self.cache = Some(Arc::clone(before));
         }
+        self.access = self.access.after(&previous.access);
         self.guard = Arc::new(self.guard.after(&previous.guard, self.cache.as_ref()));
         self
     }
@@ -152,7 +152,6 @@ impl Proxy {
         let under_way = UnderWay::begin(&self.platform.limits, &self.under_way);
         let (head, body) = request.into_parts();
         let outside = self.windows.look(cx, &head.uri, &head.headers);
-        let waiting = Waiting::enter(&self.waiting);
         let asked = Asked {
             id: self.request_ids.of(outside.request_id.as_ref(), cx.id),
             method: &head.method,
@@ -160,8 +159,7 @@ impl Proxy {
             client: outside.client.and_then(|address| self.log_client.shown(address)),
         };
         let mut record = Record::begin(asked, &self.platform.clock);
-        let result = self.answer(&head, body, &outside, &waiting, &mut record.subject).await;
-        drop(waiting);
+        let result = self.answer(&head, body, &outside, &mut record.subject).await;
         let response = record.finish(result, head.uri.path());
         fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
     }
@@ -171,7 +169,6 @@ impl Proxy {
         head: &Parts,
         body: Body,
         outside: &Outside,
-        waiting: &Waiting<'_>,
         subject: &mut Subject,
     ) -> Result<Answer, Error> {
         if headers::has_passed(&head.headers, &self.via) {
@@ -179,10 +176,6 @@ impl Proxy {
         }
         let target = Target { host: &outside.host, path: head.uri.path(), query: head.uri.query() };
         let route = self.routes.route(target)?;
-        // Who is told 429 for a ping leaves the mirror; and a ping asks nobody (P-17, P-20).
-        if waiting.count > self.bounds.waiting && !matches!(route, Route::Ping(_)) {
-            return Err(Error::Overloaded);
-        }
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         match route {
             Route::Ping(door) if is_read => {
@@ -200,8 +193,14 @@ impl Proxy {
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = head.uri.clone();
                 *request.headers_mut() = head.headers.clone();
-                let token = Box::pin(self.access.token(request, &door, &self.routes, &self.upstreams));
-                let response = self.in_time(token).await?;
+                let asked = TokenRequest {
+                    door: &door,
+                    routes: &self.routes,
+                    upstreams: &self.upstreams,
+                    client: outside.client,
+                    via: &self.upstream_headers(head),
+                };
+                let response = self.in_time(Box::pin(self.access.token(&asked, request))).await?;
                 Ok(Answer::new(response, Done::Answered, Why::Token))
             }
             Route::Catalog if is_read => listing::catalog(),
@@ -214,6 +213,8 @@ impl Proxy {
                 subject.pass = self.guard.admit(outside.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
                 subject.upstream = Arc::clone(upstream.label());
+                let waiting = Waiting::new(upstream.places());
+                waiting.begin()?;
                 self.in_time(Box::pin(storage::get(
                     upstream,
                     head,
@@ -248,14 +249,19 @@ impl Proxy {
         };
         let scope = Scope { name: &place.client_name, action };
         let door = &self.access.door_of(place, upstream);
-        let admitted = self.access.admit(&head.headers, upstream, door, outside, scope);
-        let (identity, user) = self.in_time(admitted).await?;
-        subject.user = user;
+        let admitted = if self.access.is_open() {
+            self.access.nobody()
+        } else {
+            let via = &self.via;
+            let knock = Knock { headers: &head.headers, upstream, place, door, outside, scope, via };
+            self.in_time(Box::pin(self.access.admit(&knock))).await?
+        };
+        subject.user.clone_from(&admitted.user);
         if !upstream.permits(&place.name) {
             return Err(Error::RepositoryDenied);
         }
         subject.pass = self.guard.admit(outside.client).await?;
-        let visit = self.visit_of(upstream, &identity, place, head, outside);
+        let visit = self.visit_of(upstream, &admitted, place, head, outside);
         let result = if is_read {
             // Boxed, each by itself: what is under way for a blob is large, and hyper moves what is not.
             let answer: BoxFuture<'_, Result<Answer, Error>> = match &place.endpoint {
@@ -270,7 +276,8 @@ impl Proxy {
             // However long an upload takes: its own deadline is a standstill.
             Box::pin(push::write(&visit, &self.routes, body)).await
         };
-        let mut answer = result.map_err(|error| Access::refusal(error, &identity, door, outside, scope))?;
+        let mut answer =
+            result.map_err(|error| Access::refusal(error, &admitted.identity, door, outside, scope))?;
         if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
@@ -281,7 +288,7 @@ impl Proxy {
     pub(crate) fn visit_of<'a>(
         &'a self,
         upstream: &'a Arc<Upstream>,
-        identity: &'a Identity,
+        admitted: &'a Admitted,
         place: &'a Place,
         head: &'a Parts,
         outside: &'a Outside,
@@ -296,7 +303,9 @@ impl Proxy {
             in_flight: &self.in_flight,
             sealer: &self.sealer,
             upstream,
-            identity,
+            identity: &admitted.identity,
+            user: admitted.user.as_deref(),
+            waiting: Waiting::new(upstream.places()),
             place,
             head,
             started: self.platform.clock.now(),
@@ -321,23 +330,5 @@ impl Proxy {
         let mut headers = HeaderMap::new();
         headers.insert(VIA, headers::via(&head.headers, &self.via));
         headers
-    }
-}
-
-/// Counts those who wait for an answer's head.
-struct Waiting<'a> {
-    counter: &'a AtomicUsize,
-    count: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(counter: &'a AtomicUsize) -> Self {
-        Self { counter, count: counter.fetch_add(1, Ordering::Relaxed) + 1 }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.counter.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -42,6 +42,7 @@ pub(crate) async fn write(visit: &Visit<'_>, routes: &Routes, body: Body) -> Res
     if !visit.upstream.push_enabled() || visit.place.namespace.is_some() {
         return Err(Error::PushDisabled);
     }
+    visit.waiting.begin()?;
     match (&visit.head.method, &visit.place.endpoint) {
         (&Method::POST, Endpoint::Uploads) => start(visit, routes, body).await,
         (&Method::PATCH | &Method::PUT | &Method::GET | &Method::DELETE, Endpoint::Upload) => {

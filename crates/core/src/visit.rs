@@ -21,6 +21,7 @@ use crate::platform::{Moment, Platform, Purpose};
 use crate::route::{Endpoint, Place};
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
+use crate::waiting::Waiting;
 
 /// One admitted request.
 pub(crate) struct Visit<'a> {
@@ -38,6 +39,10 @@ pub(crate) struct Visit<'a> {
     pub upstream: &'a Arc<Upstream>,
     /// As whom it is asked.
     pub identity: &'a Identity,
+    /// The name under which the client has logged in, if it has.
+    pub(crate) user: Option<&'a str>,
+    /// Its place among those who wait for the upstream: to be taken before anybody is asked.
+    pub(crate) waiting: Waiting<'a>,
     /// The repository and what is wanted there.
     pub place: &'a Place,
     /// The request's head.

@@ -1,20 +1,15 @@
-//! Clients' passwords for `auth = "users"`: bcrypt, off the threads that move bytes, few at a time.
+//! Clients' passwords for `auth = "users"`: bcrypt, off the threads that move bytes, few at a time. How many wait for that,
+//! and which logins need it at all, is the core's affair.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use registry_proxy_core::platform::Passwords;
-use registry_proxy_core::secret::Basic;
-use sha2::{Digest as _, Sha256};
+use registry_proxy_core::secret::{Basic, Secret};
 use tokio::sync::Semaphore;
 
-/// A password that was right is right for this long without another bcrypt.
-const REMEMBERED: Duration = Duration::from_mins(1);
-/// Logins remembered at once.
-const MAX_REMEMBERED: usize = 1024;
 /// Salt and hash that an unknown user's password is compared with.
 const NOBODY: &str = "abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
 /// Rounds of bcrypt, as a power of two. (`htpasswd -B` takes five unless told otherwise.)
@@ -64,52 +59,20 @@ fn cost(hash: &str) -> Option<u32> {
 /// Checks passwords against the file.
 pub(crate) struct Users {
     file: Htpasswd,
-    remembered: Mutex<HashMap<[u8; 32], Instant>>,
-    salt: String,
     turns: Arc<Semaphore>,
 }
 
 impl Users {
     pub(crate) fn new(users: Htpasswd) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self {
-            file: users,
-            remembered: Mutex::default(),
-            salt: crate::settings::random_key().expose().to_owned(),
-            // Half of the cores: the others go on moving bytes.
-            turns: Arc::new(Semaphore::new(cores.div_ceil(2))),
-        }
-    }
-
-    fn mark(&self, login: &Basic) -> [u8; 32] {
-        let text = format!("{}\0{}\0{}", self.salt, login.username, login.password.expose());
-        Sha256::digest(text).into()
-    }
-
-    fn is_remembered(&self, mark: &[u8; 32]) -> bool {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(mark).is_some_and(|until| Instant::now() < *until)
-    }
-
-    fn remember(&self, mark: [u8; 32]) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.retain(|_, until| now < *until);
-        }
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.insert(mark, now + REMEMBERED);
-        }
+        // Half of the cores: the others go on moving bytes.
+        Self { file: users, turns: Arc::new(Semaphore::new(cores.div_ceil(2))) }
     }
 }
 
 #[async_trait]
 impl Passwords for Users {
     async fn verify(&self, login: &Basic) -> bool {
-        let mark = self.mark(login);
-        if self.is_remembered(&mark) {
-            return true;
-        }
         let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else { return false };
         let known = self.file.users.get(&login.username);
         let hash = known.cloned().unwrap_or_else(|| self.file.nobody());
@@ -119,18 +82,16 @@ impl Passwords for Users {
             drop(turn);
             is_right
         });
-        let is_right = checked.await.unwrap_or(false) && known.is_some();
-        if is_right {
-            self.remember(mark);
-        }
-        is_right
+        checked.await.unwrap_or(false) && known.is_some()
+    }
+
+    fn line(&self, username: &str) -> Option<Secret> {
+        self.file.users.get(username).map(|hash| Secret::new(hash.as_str()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use registry_proxy_core::secret::Secret;
-
     use super::*;
 
     const NO_COST: &str = "alice:$2y$99$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
@@ -144,7 +105,8 @@ mod tests {
         let hash = bcrypt::hash("open sesame", 4).unwrap();
         let users = Users::new(Htpasswd::parse(&format!("# people\n\nalice:{hash}\n")).unwrap());
         assert!(users.verify(&basic("alice", "open sesame")).await);
-        assert!(users.verify(&basic("alice", "open sesame")).await, "remembered");
+        assert_eq!(users.line("alice").unwrap().expose(), hash);
+        assert!(users.line("bob").is_none());
         assert!(!users.verify(&basic("alice", "open simsim")).await);
         assert!(!users.verify(&basic("bob", "open sesame")).await);
         assert!(!users.verify(&basic("", "")).await);

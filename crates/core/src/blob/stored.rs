@@ -90,7 +90,7 @@ pub(super) async fn ask_length(
     }
 }
 
-/// Whether there is any use in asking the upstream.
+/// Whether there is any use in asking the upstream, and a place to wait for it.
 pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
     if visit.is_offline() {
         return Err(Error::BlobUnknown(Absence::Offline));
@@ -98,7 +98,7 @@ pub(super) fn not_elsewhere(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -
     if visit.is_absent(cache, digest.as_str()) {
         return Err(Error::BlobUnknown(Absence::Remembered));
     }
-    Ok(())
+    visit.waiting.begin()
 }
 
 /// Asks the upstream for it, and remembers what that says of who may have it.

@@ -3,6 +3,8 @@
 mod warnings;
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use url::Url;
 
@@ -15,6 +17,9 @@ const RESERVED: [&str; 5] = ["v2", "token", "healthz", "readyz", "metrics"];
 
 /// More than any machine has; what counts them cannot count without end.
 const MOST_CONNECTIONS: usize = 1_000_000;
+
+/// From what clients are told, to what a stolen token may be worth.
+const READ_TOKEN_LIFE: RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(24);
 
 fn refuse<T>(place: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(place, what))
@@ -53,6 +58,9 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
                 "expected one lower-case path segment: letters, digits, - _ .",
             );
         }
+    }
+    if !READ_TOKEN_LIFE.contains(&config.clients.read_token_life.0) {
+        return refuse("clients.read_token_life", "expected 5m, which is what clients are told, to 24h");
     }
     limits(&config.limits)?;
     timeouts(&config.timeouts)?;
@@ -95,9 +103,11 @@ fn limits(limits: &Bounds) -> Result<(), ConfigError> {
     }
     for (name, zero) in [
         ("waiting", limits.waiting == 0),
+        ("logins", limits.logins == 0),
         ("tokens", limits.tokens == 0),
         ("in_flight", limits.in_flight.0 == 0),
         ("in_flight_per_connection", limits.in_flight_per_connection.0 < LEAST_PER_CONNECTION),
+        ("token_memory", limits.token_memory.0 < 2 << 20),
         ("request_head", limits.request_head.0 < 8192),
         ("form_body", limits.form_body.0 == 0),
         ("manifest", limits.manifest.0 == 0),
@@ -107,6 +117,7 @@ fn limits(limits: &Bounds) -> Result<(), ConfigError> {
             let least = match name {
                 "request_head" => "at least 8KiB",
                 "in_flight_per_connection" => "at least 64KiB",
+                "token_memory" => "at least 2MiB",
                 _ => "at least 1",
             };
             return refuse(format!("limits.{name}"), format!("expected {least}"));
@@ -294,6 +305,10 @@ mod tests {
             ("[limits]\nin_flight=0".to_owned(), "limits.in_flight"),
             ("[limits]\nin_flight_per_connection='63KiB'".to_owned(), "limits.in_flight_per_connection"),
             ("[timeouts]\nclient_first_byte='0s'".to_owned(), "timeouts.client_first_byte"),
+            ("[limits]\nlogins=0".to_owned(), "limits.logins"),
+            ("[limits]\ntoken_memory='1MiB'".to_owned(), "limits.token_memory"),
+            ("[clients]\nread_token_life='4m'".to_owned(), "clients.read_token_life"),
+            ("[clients]\nread_token_life='25h'".to_owned(), "clients.read_token_life"),
             ("[limits]\nconnections=9000000000000000000".to_owned(), "limits.connections"),
             (upstream("max_connections=9000000000000000000"), "upstream[0].max_connections"),
             ("[[upstream]]\nurls=['https://x.test']".to_owned(), "upstream[0].name"),

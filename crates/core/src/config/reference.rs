@@ -59,6 +59,11 @@ pub const KEYS: &[Key] = &[
         "open",
         "`open`: anybody. `users`: the users of `users_file`. `upstream`: each client's own login, checked by the upstream.",
     ),
+    key(
+        "clients.read_token_life",
+        "1h",
+        "How long a token of ours reads, from 5m to 24h. Clients are told 300 s, and those that do renew; some never do within a pull. It writes for 300 s. A user who is removed or gets another password ends it at once.",
+    ),
     key("clients.users_file", "none", "Lines of `name:bcrypt-hash`, as `htpasswd -B` writes them."),
     key(
         "clients.path_secret_file",
@@ -105,7 +110,11 @@ pub const KEYS: &[Key] = &[
         "auto",
         "When clients are sent to the store by a signed link: `auto`, where the platform does not carry the blob; `always`, whenever it is there; `never`.",
     ),
-    key("delivery.link_life", "15m", "How long a link can be followed; a transfer that has begun goes on."),
+    key(
+        "delivery.link_life",
+        "15m",
+        "How long a link into the store, or a rewritten redirect, can be followed; a transfer that has begun goes on.",
+    ),
     key(
         "delivery.hold",
         "20s",
@@ -215,12 +224,27 @@ pub const KEYS: &[Key] = &[
         "256KiB",
         "Of them, what may wait in memory for the socket of one HTTP/2 connection. Cached blobs are read when the client's window is open, and not before.",
     ),
-    key("limits.waiting", "1024", "Requests at once that wait for an answer's head; more get 429."),
+    key(
+        "limits.waiting",
+        "1024",
+        "Requests at once that wait for one upstream; more get 429. Each upstream has as many. What the cache answers waits for nobody.",
+    ),
+    key(
+        "limits.logins",
+        "128",
+        "Logins that are being checked at once, those of one address a quarter of them; more get 429. A login that was right within the hour goes before them.",
+    ),
+    key(
+        "limits.wrong_logins",
+        "20",
+        "Wrong logins of one address (`trusted_proxies`), or IPv6 network of 64 bits, in a minute; more get 429 before a password is looked at. One name from one address waits longer each time, up to a minute. 0: as many as it likes.",
+    ),
     key("limits.request_head", "64KiB", "A request's line and headers; more gets 431."),
     key("limits.form_body", "64KiB", "A form posted to the token endpoint; more gets 413."),
     key("limits.manifest", "4MiB", "A manifest, in either direction."),
     key("limits.listing", "8MiB", "A list of tags or of referrers."),
     key("limits.tokens", "10000", "Upstream tokens remembered at once."),
+    key("limits.token_memory", "16MiB", "What they take together. One of more than 64 KiB is refused."),
     key("timeouts.connect", "3s", "To connect to an upstream, TLS included."),
     key("timeouts.first_byte", "10s", "Until an upstream's answer begins."),
     key("timeouts.head", "25s", "Until our own answer begins, whatever happens inside; then 504."),
@@ -330,96 +354,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Bytes, Credential, Sources, Upstream};
-
-    fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
-        match value {
-            toml::Value::Table(table) if prefix != "upstream[].credentials" => {
-                for (name, value) in table {
-                    paths(&if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, value, into);
-                }
-            }
-            toml::Value::Array(entries) if prefix == "upstream" => {
-                for entry in entries {
-                    paths("upstream[]", entry, into);
-                }
-            }
-            _ => into.push(prefix.to_owned()),
-        }
-    }
-
-    #[test]
-    fn the_page_is_what_the_code_says() {
-        let page = include_str!("../../../../docs/reference/configuration.md");
-        assert_eq!(page, markdown(), "write it anew with: cargo xtask docs");
-    }
-
-    #[test]
-    fn every_key_is_described_and_every_description_has_its_key() {
-        let text = Some("x".to_owned());
-        let mut config = Config {
-            signing_key_file: text.clone(),
-            signing_key: Some(crate::secret::Secret::new("x")),
-            docker_config: text.clone(),
-            admin_socket: text.clone(),
-            ..Config::default()
-        };
-        config.public_url = "https://p.example".parse().ok();
-        config.clients.users_file = text.clone();
-        config.clients.path_secret_file = text.clone();
-        config.clients.path_secret = Some(crate::secret::Secret::new("x"));
-        (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
-        (config.metrics.listen, config.metrics.public) = (text.clone(), Some(true));
-        config.cache.max_unused = Some(crate::config::Span::seconds(1));
-        (config.cache.max_size, config.cache.min_free) = (Some(Bytes(1)), Some(Bytes(1)));
-        let quota = crate::config::Quota {
-            requests_per_hour: Some(1),
-            requests_per_day: Some(1),
-            bytes_per_hour: Some(Bytes(1)),
-            bytes_per_day: Some(Bytes(1)),
-        };
-        (config.guard.client, config.guard.total) = (quota, quota);
-        config.upstream = vec![Upstream {
-            username: text.clone(),
-            password: Some(crate::secret::Secret::new("x")),
-            password_file: text.clone(),
-            credentials: vec![Credential {
-                prefix: "a".into(),
-                username: "u".into(),
-                password: None,
-                password_file: None,
-            }],
-            ca_file: text.clone(),
-            client_cert_file: text.clone(),
-            client_key_file: text.clone(),
-            proxy: "http://p".parse().ok(),
-            docker_config: text,
-            ..Upstream::default()
-        }];
-        let mut found = Vec::new();
-        paths("", &toml::Value::try_from(&config).unwrap(), &mut found);
-        found.sort();
-        let mut described: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
-        described.sort();
-        assert_eq!(found, described);
-    }
-
-    #[test]
-    fn the_annotated_file_can_be_read_and_has_every_key() {
-        let text = include_str!("../../../../docs/reference/every-key.toml");
-        let read = |_: &str| Ok("what-every-secret-file-holds".to_owned());
-        let loaded = Config::load(&Sources { text: Some(text), variables: vec![], read: &read });
-        assert!(loaded.is_ok(), "{loaded:?}");
-
-        let mut set = Vec::new();
-        paths("", &toml::Value::Table(text.parse().unwrap()), &mut set);
-        for key in KEYS {
-            // A secret beside the file that holds it would be refused.
-            let name = key.path.rsplit('.').next().unwrap_or_default();
-            let is_commented = text.lines().any(|line| line.starts_with(&format!("#{name} = ")));
-            assert!(set.iter().any(|path| path == key.path) || is_commented, "{} is missing", key.path);
-        }
-    }
-}
+mod tests;

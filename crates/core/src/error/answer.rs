@@ -76,7 +76,9 @@ impl Error {
             Self::Unauthorized(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.to_header());
             }
-            Self::Limited { retry_after } | Self::LoginUnknown { retry_after, .. } => {
+            Self::Limited { retry_after }
+            | Self::LoginUnknown { retry_after, .. }
+            | Self::TooManyLogins { retry_after } => {
                 // Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
                 let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
                 headers.insert(

@@ -17,9 +17,6 @@ pub enum Absence {
     /// It is not here, and nobody is asked (`cache.offline`).
     #[error("it is not here, and this proxy asks no registry (cache.offline)")]
     Offline,
-    /// It was asked for by an address that is none of ours, or too old.
-    #[error("this address is not valid, or not any more")]
-    Link,
 }
 
 impl Absence {
@@ -29,7 +26,6 @@ impl Absence {
             Self::Upstream => Why::NotFound,
             Self::Remembered => Why::NotFoundBefore,
             Self::Offline => Why::AbsentOffline,
-            Self::Link => Why::UnknownLink,
         }
     }
 }

@@ -35,6 +35,10 @@ pub(super) async fn find_kept(
     accept: &HeaderValue,
 ) -> Result<Found, Error> {
     let known = known(visit, cache, reference).await;
+    match known.plan {
+        Plan::Hit(_) | Plan::Missing(_) => {}
+        Plan::Ask | Plan::Fetch(_) => visit.waiting.begin()?,
+    }
     let found = match (known.plan, &known.manifest, reference) {
         (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Done::Hit, why))),
         // Not remembered anew: whoever asks all the time would never have it looked for again.

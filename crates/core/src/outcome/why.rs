@@ -94,6 +94,7 @@ reasons! {
     RepositoryDenied = "repository not allowed", [Refused], "`repositories` does not let it through.";
     LoginNeeded = "login needed", [Refused], "The client must log in, or its token is not for this.";
     WrongLogin = "wrong login", [Refused], "Wrong user name or password.";
+    TooManyLogins = "too many logins", [Refused], "This address was wrong about a password too often (`limits.wrong_logins`), or too many logins are being checked (`limits.logins`).";
     TwoRegistries = "two registries in one token", [Refused], "A token was asked for repositories of two registries.";
     TokenTooLarge = "token too large", [Refused], "Login and scopes do not fit into a token.";
     UnreadableForm = "unreadable form", [Refused], "The form for a token cannot be read.";
@@ -102,7 +103,7 @@ reasons! {
     NotFound = "not found at the upstream", [Refused], "The upstream says that it does not have it.";
     NotFoundBefore = "not found a moment ago", [Refused], "The upstream said so within `cache.negative_ttl`, and is not asked again.";
     AbsentOffline = "offline and not here", [Refused], "`cache.offline`: nobody is asked, and it is not here.";
-    UnknownLink = "unknown link", [Refused], "An address that we are said to have written into a redirect: it is not ours, or too old.";
+    UnknownLink = "unknown link", [Refused], "A rewritten redirect that is not ours, or is over (`delivery.link_life`), or is for another login, repository or blob.";
     PushOff = "push is off", [Refused], "`push` is off for this upstream, or the address cannot push.";
     MethodNotAllowed = "method not allowed", [Refused], "The method means nothing here.";
     UnknownUpload = "unknown upload", [Refused], "An upload session that is not ours, of another repository, or too old.";
@@ -111,7 +112,7 @@ reasons! {
     TooLarge = "too large", [Refused, Failed], "Larger than a limit: what the client sent (refused), or the upstream.";
     ManifestTooLarge = "manifest too large", [Refused], "A pushed manifest is larger than `limits.manifest`.";
     RequestBroke = "request broke off", [Refused], "The client's body ended short.";
-    TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for an answer.";
+    TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for this upstream. What is answered without it is not refused.";
     ClientLimit = "guard.client reached", [Refused], "This client has used up what one may have in this hour or day.";
     TotalLimit = "guard.total reached", [Refused], "All clients together have used up what they may have in this hour or day.";
     Closed = "guard is closed", [Refused], "`guard.mode` is `closed`: nobody gets anything.";

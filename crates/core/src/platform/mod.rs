@@ -19,7 +19,7 @@ pub use self::store::{
     Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, Upload, When,
 };
 use crate::body::Body;
-use crate::secret::Basic;
+use crate::secret::{Basic, Secret};
 
 /// One request out, one response back. Redirects are returned, not followed; nothing is decoded.
 #[async_trait]
@@ -164,12 +164,15 @@ pub trait Tasks: Send + Sync {
     fn spawn(&self, work: BoxFuture<'static, ()>);
 }
 
-/// Checks clients' passwords for `clients.auth = "users"`. Slow by design (bcrypt), so the platform decides where it
-/// runs and how many at once.
+/// Clients' passwords for `clients.auth = "users"`.
 #[async_trait]
 pub trait Passwords: Send + Sync {
-    /// Whether this user has this password.
+    /// Whether this user has this password. Slow by design (bcrypt), so the platform decides where it runs and how many
+    /// at once; the caller decides who may ask.
     async fn verify(&self, login: &Basic) -> bool;
+
+    /// What the password file has for a user: other text, once the password is another. `None`: no such user.
+    fn line(&self, username: &str) -> Option<Secret>;
 }
 
 /// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).

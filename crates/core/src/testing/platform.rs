@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::platform::{Entropy, Passwords};
-use crate::secret::Basic;
+use crate::secret::{Basic, Secret};
 
 /// Bytes that differ from call to call and are the same in every run. Two that start alike give the same bytes.
 pub struct CountingEntropy(AtomicU64);
@@ -33,6 +33,10 @@ pub struct Users(pub Vec<(&'static str, &'static str)>);
 impl Passwords for Users {
     async fn verify(&self, login: &Basic) -> bool {
         self.0.contains(&(login.username.as_str(), login.password.expose()))
+    }
+
+    fn line(&self, username: &str) -> Option<Secret> {
+        self.0.iter().find(|(name, _)| *name == username).map(|(_, password)| Secret::new(*password))
     }
 }
 

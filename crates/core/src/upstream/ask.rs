@@ -344,7 +344,7 @@ impl Upstream {
         url: &str,
         login: Option<&Arc<Login>>,
     ) -> Result<(), Reply> {
-        let pong = self.ping(address, None).await.map_err(Reply::Failed)?;
+        let pong = self.ping(address).await.map_err(Reply::Failed)?;
         match pong.status {
             StatusCode::TOO_MANY_REQUESTS => {
                 return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });

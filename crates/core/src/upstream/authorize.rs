@@ -17,16 +17,14 @@ use super::follow;
 use super::memory::Health;
 use super::reply::{Failure, Trouble};
 use super::reports::Kind;
-use super::said::UpstreamText;
-use super::token::{NoToken, Token, TokenAnswer, TokenKey};
+use super::token::{MAX_TOKEN_BYTES, NoToken, Token, TokenAnswer, TokenKey};
 use super::{Address, Ask, Login, NO_ADDRESS, Upstream, header_value, realm};
-use crate::body::Body;
-use crate::name::RepositoryName;
+use crate::body::{Body, BodyError};
 use crate::platform::{Outgoing, Purpose, Reach, TransportError, within};
 use crate::secret::{Basic, SafeUrl};
 
-/// Largest answer of a token server we read.
-const TOKEN_ANSWER_BYTES: u64 = 1 << 20;
+/// Largest answer of a token server we read: its token may stand there twice (P-64).
+const TOKEN_ANSWER_BYTES: u64 = 3 * MAX_TOKEN_BYTES as u64;
 /// Docker's mark for an identity token in place of a user name.
 const IDENTITY_TOKEN_USER: &str = "<token>";
 /// How long a 429 counts that does not say.
@@ -41,18 +39,6 @@ pub(super) struct Authorization {
     pub(super) key: Option<TokenKey>,
     /// Fetched just now: if it is refused, another would be too.
     pub(super) is_fresh: bool,
-}
-
-/// What an upstream says of a client's login.
-pub enum LoginCheck {
-    /// It is right, or the upstream asks nobody for a login.
-    Accepted,
-    /// It is wrong.
-    Refused(UpstreamText),
-    /// Not now.
-    Limited(Duration),
-    /// The upstream cannot be asked, or cannot say.
-    Failed(Failure, Duration),
 }
 
 impl Upstream {
@@ -139,10 +125,10 @@ impl Upstream {
         let outcome = match answer {
             Err(failure) => Err(NoToken::Failed(failure)),
             Ok((head, body)) => match head.status {
-                StatusCode::OK => serde_json::from_slice::<TokenAnswer>(&body)
-                    .ok()
-                    .and_then(|answer| answer.into_token(started))
-                    .ok_or(NoToken::Failed(Failure::Nonsense("no token in the token server's answer"))),
+                StatusCode::OK => match serde_json::from_slice::<TokenAnswer>(&body) {
+                    Ok(answer) => answer.into_token(started).map_err(NoToken::Failed),
+                    Err(_) => Err(NoToken::Failed(Failure::Nonsense("no token in the token server's answer"))),
+                },
                 StatusCode::TOO_MANY_REQUESTS => Err(NoToken::Limited(self.retry_after(&head.headers))),
                 status if status.is_client_error() => Err(NoToken::Refused(self.said(&body))),
                 status => Err(NoToken::Failed(Failure::Status(status))),
@@ -186,7 +172,10 @@ impl Upstream {
                 failure_of(&error)
             })?;
             let (head, body) = response.into_parts();
-            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|_| Failure::Broken)?;
+            let body = body.collect(TOKEN_ANSWER_BYTES).await.map_err(|error| match error {
+                BodyError::TooLarge { .. } => Failure::TooLarge,
+                _ => Failure::Broken,
+            })?;
             Ok::<_, Failure>((head, body))
         })
         .await;
@@ -200,77 +189,12 @@ impl Upstream {
         answer.unwrap_or(Err(Failure::TimedOut))
     }
 
-    /// Whether the upstream accepts a client's login, for reading `repository` if one is named.
-    pub async fn check_login(&self, login: &Arc<Login>, repository: Option<&RepositoryName>) -> LoginCheck {
-        let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
-        let mut unknown = None;
-        for address in &self.addresses {
-            match self.check_login_at(address, login, &scope).await {
-                // It is left alone: what failed before says more.
-                failed @ LoginCheck::Failed(Failure::Resting(_), _) => unknown = unknown.or(Some(failed)),
-                failed @ LoginCheck::Failed(..) => unknown = Some(failed),
-                known => return known,
-            }
-        }
-        unknown.unwrap_or(LoginCheck::Failed(NO_ADDRESS, DEFAULT_RETRY_AFTER))
-    }
-
-    async fn check_login_at(&self, address: &Address, login: &Arc<Login>, scope: &str) -> LoginCheck {
-        if address.challenge().is_none() {
-            match self.knock(address, None).await {
-                // It wants a login, and not one that we know how to check.
-                Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) if address.challenge().is_none() => {
-                    return LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER);
-                }
-                Ok(_) => {}
-                Err(unknown) => return unknown,
-            }
-        }
-        match address.challenge() {
-            // Nobody asks for a login here, so none can be checked.
-            None => LoginCheck::Accepted,
-            Some(Challenge::Basic) => match self.knock(address, Some(&login.basic)).await {
-                Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    LoginCheck::Refused(UpstreamText::default())
-                }
-                Ok(_) => LoginCheck::Accepted,
-                Err(unknown) => unknown,
-            },
-            Some(Challenge::Bearer { realm, service }) => {
-                let token = self.token(&address.url, &realm, service.as_deref(), Some(login), scope, false);
-                match token.await {
-                    Ok(_) => LoginCheck::Accepted,
-                    Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
-                    Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
-                    Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
-                }
-            }
-        }
-    }
-
-    /// Asks `/v2/` of an address that is not resting: a status that says something of a login, or why nothing is known.
-    async fn knock(&self, address: &Address, basic: Option<&Basic>) -> Result<StatusCode, LoginCheck> {
-        if !self.may_try(&address.health) {
-            return Err(LoginCheck::Failed(Self::resting(&address.health), DEFAULT_RETRY_AFTER));
-        }
-        let pong = self.ping(address, basic).await;
-        let pong = pong.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
-        match pong.status {
-            StatusCode::TOO_MANY_REQUESTS => Err(LoginCheck::Limited(self.retry_after(&pong.headers))),
-            status if status.is_server_error() => {
-                Err(LoginCheck::Failed(Failure::Status(status), self.retry_after(&pong.headers)))
-            }
-            status => Ok(status),
-        }
-    }
-
     /// Asks `/v2/`, to learn how this address wants to be asked.
-    pub(super) async fn ping(&self, address: &Address, basic: Option<&Basic>) -> Result<Pong, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
+    pub(super) async fn ping(&self, address: &Address) -> Result<Pong, Failure> {
         let url = format!("{}/v2/", address.base);
-        let response = self.send_once(address, Method::GET, &url, headers, Body::Empty, Purpose::Api).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && basic.is_none() {
+        let response =
+            self.send_once(address, Method::GET, &url, HeaderMap::new(), Body::Empty, Purpose::Api).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
             address.learn(Challenge::choose(response.headers(), &address.url));
         }
         Ok(response.into_parts().0)
@@ -334,7 +258,7 @@ fn token_request(realm: &Url, service: Option<&str>, login: Option<&Basic>, scop
     request
 }
 
-fn basic_header(basic: &Basic) -> HeaderValue {
+pub(super) fn basic_header(basic: &Basic) -> HeaderValue {
     let pair = format!("{}:{}", basic.username, basic.password.expose());
     sensitive(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
 }

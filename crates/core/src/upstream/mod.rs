@@ -12,6 +12,7 @@ mod challenge;
 mod follow;
 mod limits;
 mod link;
+mod login;
 mod memory;
 mod realm;
 mod reply;
@@ -21,7 +22,7 @@ mod send;
 mod token;
 mod walk;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Method};
@@ -30,11 +31,11 @@ use url::Url;
 pub use self::accounts::Origin;
 use self::accounts::{Account, configured};
 pub use self::ask::{Payload, Redirected, Written};
-pub use self::authorize::LoginCheck;
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
 use self::limits::RateLimits;
 pub use self::link::Link;
+pub use self::login::LoginCheck;
 use self::memory::{Elsewhere, Health};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Negative, Reply, Trouble};
@@ -47,6 +48,7 @@ use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose, Unconnected};
 use crate::seal::Sealer;
 use crate::secret::Basic;
+use crate::waiting::Places;
 
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
@@ -75,6 +77,8 @@ pub struct Upstream {
     timeouts: Timeouts,
     /// Ranges of blobs that are being fetched beside their first connection.
     ranges: AtomicUsize,
+    /// For requests that wait for it.
+    places: Places,
 }
 
 /// A range that is being fetched beside others.
@@ -96,6 +100,8 @@ struct Address {
     /// `host`, or `host:port` where a port is written.
     host: String,
     challenge: Mutex<Option<Challenge>>,
+    /// Whether its `/v2/` has turned away somebody without a login.
+    is_door_closed: AtomicBool,
     health: Health,
 }
 
@@ -181,6 +187,7 @@ impl Upstream {
             base: url.as_str().trim_end_matches('/').to_owned(),
             host: url.authority().to_owned(),
             challenge: Mutex::new(None),
+            is_door_closed: AtomicBool::new(false),
             health: Health::default(),
         });
         Some(Self {
@@ -198,6 +205,7 @@ impl Upstream {
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
             ranges: AtomicUsize::new(0),
+            places: Places::new(config.limits.waiting),
             config: upstream,
         })
     }
@@ -230,6 +238,11 @@ impl Upstream {
     /// What becomes of its redirects of blobs.
     pub fn redirects(&self) -> Redirects {
         self.config.redirects
+    }
+
+    /// Places for requests that wait for it.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Leave to fetch one more range beside others, of which there may be `most`.

@@ -1,19 +1,27 @@
 //! Tokens of upstreams: fetched once however many ask (P-64), kept in memory only, each for one credential at one
-//! address and one scope, never longer than it lives.
+//! address and one scope, never longer than it lives. They are weighed, as an upstream decides how long its tokens are.
 
 use std::time::Duration;
 
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use serde::Deserialize;
 
 use super::reply::Failure;
 use super::said::UpstreamText;
+use crate::config::Bounds;
 use crate::flight::Flights;
 use crate::platform::Moment;
 use crate::secret::Secret;
 
 /// Where the spec leaves the life of a token open, it is a minute (P-64).
 const DEFAULT_LIFE_SECONDS: u64 = 60;
+/// The longest token that is taken. Those of clouds have a few KiB, and servers take no header of more than this.
+pub(super) const MAX_TOKEN_BYTES: usize = 64 << 10;
+/// What an entry of the table takes besides its texts, about.
+const ENTRY_BYTES: usize = 300;
+/// In so many parts at the most, or the longest token would not fit into one of them.
+const SHARDS: usize = 16;
 /// No token is trusted longer than a day, whatever it says.
 const MAX_LIFE_SECONDS: u64 = 86_400;
 
@@ -60,26 +68,58 @@ pub(super) struct TokenAnswer {
 
 impl TokenAnswer {
     /// The token, its life counted from its receipt less a tenth: the server's own clock is not asked (P-58, P-64).
-    pub(super) fn into_token(self, received: Moment) -> Option<Token> {
-        let bearer = self.token.or(self.access_token).filter(|text| !text.expose().is_empty())?;
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is longer than 64 KiB.
+    pub(super) fn into_token(self, received: Moment) -> Result<Token, Failure> {
+        let bearer = self.token.or(self.access_token).filter(|text| !text.expose().is_empty());
+        let bearer = bearer.ok_or(Failure::Nonsense("no token in the token server's answer"))?;
+        if bearer.expose().len() > MAX_TOKEN_BYTES {
+            return Err(Failure::TooLarge);
+        }
         let seconds =
             self.expires_in.filter(|life| *life > 0).unwrap_or(DEFAULT_LIFE_SECONDS).min(MAX_LIFE_SECONDS);
-        Some(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)) })
+        Ok(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)) })
     }
 }
 
 type Outcome = Result<Token, NoToken>;
 
+/// Weighs a token with its key. Each weighs at least its share of the memory, so that the number is bounded, too.
+#[derive(Clone)]
+struct TokenBytes {
+    least: u64,
+}
+
+impl Weighter<TokenKey, Token> for TokenBytes {
+    fn weight(&self, key: &TokenKey, token: &Token) -> u64 {
+        let bytes = token.bearer.expose().len() + key.realm.len() + key.scope.len() + ENTRY_BYTES;
+        self.least.max(bytes as u64)
+    }
+}
+
 /// All tokens of all upstreams.
 pub struct Tokens {
-    kept: Cache<TokenKey, Token>,
+    kept: Cache<TokenKey, Token, TokenBytes>,
     fetches: Flights<TokenKey, Outcome>,
 }
 
 impl Tokens {
-    /// At most `capacity` tokens. Where requests may not wait for each other each fetches its own.
-    pub fn new(capacity: usize, shares_io: bool) -> Self {
-        Self { kept: Cache::new(capacity), fetches: Flights::new(shares_io) }
+    /// At most `limits.tokens` tokens, of `limits.token_memory` bytes together. Where requests may not wait for each other
+    /// each fetches its own.
+    pub fn new(bounds: &Bounds, shares_io: bool) -> Self {
+        let (number, bytes) = (bounds.tokens, bounds.token_memory.0);
+        let weighter = TokenBytes { least: bytes / u64::try_from(number).unwrap_or(u64::MAX).max(1) };
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(number).weight_capacity(bytes).shards(SHARDS);
+        let kept = match options.build() {
+            Ok(options) => {
+                Cache::with_options(options, weighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
+            }
+            Err(_) => Cache::with_weighter(number, bytes, weighter),
+        };
+        Self { kept, fetches: Flights::new(shares_io) }
     }
 
     /// The token, if it is here and still good.
@@ -121,13 +161,17 @@ mod tests {
         TokenKey { upstream: 0, realm: "r".into(), credential: [0; 16], scope: scope.into() }
     }
 
+    fn tokens() -> Tokens {
+        Tokens::new(&Bounds::default(), true)
+    }
+
     fn token(text: &str) -> Token {
         Token { bearer: Secret::new(text), expires: Moment(Duration::from_secs(9)) }
     }
 
     #[tokio::test]
     async fn a_hundred_who_ask_at_once_make_one_fetch() {
-        let tokens = Tokens::new(10, true);
+        let tokens = tokens();
         let fetches = AtomicUsize::new(0);
         let wanted = key("a");
         let one = || {
@@ -146,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_hear_of_the_failure_too() {
-        let tokens = Tokens::new(10, true);
+        let tokens = tokens();
         let fetches = AtomicUsize::new(0);
         let key = key("a");
         let one = || {
@@ -163,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_leader_who_goes_away_is_replaced() {
-        let tokens = Tokens::new(10, true);
+        let tokens = tokens();
         let key = key("a");
         let mut leader = Box::pin(tokens.fetch(&key, pending::<Outcome>));
         assert!((&mut leader).now_or_never().is_none());
@@ -177,7 +221,7 @@ mod tests {
     fn lives_are_read_with_care() {
         let life = |text: &str| {
             let answer: TokenAnswer = serde_json::from_str(text).unwrap();
-            answer.into_token(Moment::default()).map(|token| token.expires.0.as_millis())
+            answer.into_token(Moment::default()).ok().map(|token| token.expires.0.as_millis())
         };
         assert_eq!(life(r#"{"token":"t","expires_in":300}"#), Some(270_000));
         assert_eq!(life(r#"{"access_token":"t"}"#), Some(54_000));
@@ -185,5 +229,30 @@ mod tests {
         assert_eq!(life(r#"{"token":"t","expires_in":99999999999}"#), Some(77_760_000));
         assert_eq!(life(r#"{"token":""}"#), None);
         assert_eq!(life("{}"), None);
+    }
+
+    #[tokio::test]
+    async fn tokens_are_weighed_and_so_many_of_them_are_kept_at_the_most() {
+        let bounds = Bounds { tokens: 1000, token_memory: crate::config::Bytes(16 << 20), ..Bounds::default() };
+        for (length, most) in [(64 << 10, 255), (900, 1000)] {
+            let tokens = Tokens::new(&bounds, true);
+            for number in 0..3000 {
+                let key = key(&format!("repository:{number}:pull"));
+                tokens.fetch(&key, || async { Ok(token(&"x".repeat(length))) }).await.unwrap();
+            }
+            assert!(tokens.kept.weight() <= 16 << 20, "{length}: {}", tokens.kept.weight());
+            assert!((most / 2..=most).contains(&tokens.kept.len()), "{length}: {}", tokens.kept.len());
+        }
+    }
+
+    #[test]
+    fn a_token_over_64_kib_is_refused() {
+        for (length, is_taken) in [(65_536, true), (65_537, false)] {
+            for name in ["token", "access_token"] {
+                let text = format!(r#"{{"{name}":"{}"}}"#, "x".repeat(length));
+                let answer: TokenAnswer = serde_json::from_str(&text).unwrap();
+                assert_eq!(answer.into_token(Moment::default()).is_ok(), is_taken, "{name} of {length}");
+            }
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! Who may use this proxy: open hosts, and hosts with users of their own.
 
-use registry_proxy_core::testing::{Answer, Fault};
+use std::sync::Arc;
 
-use crate::fixture::{Fixture, OCI_MANIFEST, manifest_of};
+use registry_proxy_core::seal::{Purpose, Sealer};
+use registry_proxy_core::secret::Secret;
+use registry_proxy_core::testing::{Answer, CountingEntropy, Fault, Users};
+
+use crate::fixture::{Call, Fixture, OCI_MANIFEST, manifest_of};
 
 const USERS: &str = "[clients]\nauth='users'\nusers_file='u'";
 const V1: &str = "/v2/a/b/manifests/v1";
@@ -114,6 +118,8 @@ async fn a_wrong_password_is_401_everywhere() {
         assert!(lab.get("/token").basic(user, password).await.is(401, "UNAUTHORIZED"), "{user}");
         assert_eq!(lab.get("/v2/").basic(user, password).await.status, 401, "{user}");
         assert_eq!(lab.get(V1).basic(user, password).await.status, 401, "{user}");
+        // Three wrong ones of a name, and it has to wait.
+        lab.wait(60).await;
     }
     assert!(lab.get("/token").await.is(401, "UNAUTHORIZED"));
     assert!(lab.get("/token").header("authorization", "Basic Og==").await.is(401, "UNAUTHORIZED"));
@@ -169,13 +175,96 @@ async fn what_is_not_supported_at_the_token_endpoint_is_404() {
 async fn tokens_end_and_clients_are_told_that_it_was_the_token() {
     let (lab, _, _) = Fixture::stocked(USERS);
     let token = lab.login("alice", "wonder").await;
-    lab.wait(299).await;
+    lab.wait(3599).await;
     assert_eq!(lab.get(V1).bearer(&token).await.status, 200);
     lab.wait(1).await;
     let seen = lab.get(V1).bearer(&token).await;
     assert_eq!(seen.status, 401);
     assert!(seen.header("www-authenticate").ends_with(",error=\"invalid_token\""), "{seen:?}");
     assert!(lab.get("/v2/").bearer(&token).await.header("www-authenticate").ends_with(",error=\"invalid_token\""));
+}
+
+/// containerd 1.6 takes one token for a whole pull, however long its layers take.
+#[tokio::test(start_paused = true)]
+async fn a_token_reads_for_longer_than_clients_are_told_and_writes_no_longer() {
+    let keys = crate::fixture::upstream("push=true");
+    for (life, reads) in [("", 3600), ("read_token_life='10m'", 600), ("read_token_life='5m'", 300)] {
+        let (lab, _, blob) = Fixture::stocked(&format!("{USERS}\n{life}\n{keys}"));
+        let seen = lab.get("/token?scope=repository:a/b:pull,push,delete").basic("alice", "wonder").await;
+        assert_eq!(seen.json()["expires_in"], 300, "others renew");
+        let token = seen.json()["token"].as_str().unwrap().to_owned();
+        let (uploads, blob) = ("/v2/a/b/blobs/uploads/", format!("/v2/a/b/blobs/{blob}"));
+        lab.wait(299).await;
+        assert_eq!(lab.post(uploads).bearer(&token).await.status, 202);
+        lab.wait(1).await;
+        for seen in [
+            lab.post(uploads).bearer(&token).await,
+            lab.put(V1).bearer(&token).await,
+            lab.delete(&blob).bearer(&token).await,
+            lab.get("/v2/a/b/blobs/uploads/session?_s=x").bearer(&token).await,
+        ] {
+            assert!(seen.is(401, "UNAUTHORIZED"), "{seen:?}");
+            assert!(seen.header("www-authenticate").ends_with(",error=\"invalid_token\""), "{seen:?}");
+        }
+        assert!(lab.registry.deleted().is_empty());
+        if reads > 300 {
+            lab.wait(reads - 301).await;
+            for path in ["/v2/", V1, &blob, "/v2/a/b/tags/list"] {
+                assert_eq!(lab.get(path).bearer(&token).await.status, 200, "{path} {life}");
+            }
+            lab.wait(1).await;
+        }
+        assert_eq!(lab.get(V1).bearer(&token).await.status, 401, "{life}");
+    }
+}
+
+/// The password file as it is after a change: what `bob` had stays.
+fn without_alice() -> Users {
+    Users(vec![("bob", "builder")])
+}
+
+fn with_another_alice() -> Users {
+    Users(vec![("alice", "looking-glass"), ("bob", "builder")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_users_token_ends_with_the_user_and_with_the_password() {
+    let text = format!("signing_key_file='k'\n{USERS}");
+    for change in [without_alice, with_another_alice] {
+        let (mut lab, _, layer) = Fixture::stocked(&text);
+        let layer = format!("/v2/a/b/blobs/{layer}");
+        let (alice, bob) = (lab.login("alice", "wonder").await, lab.login("bob", "builder").await);
+        assert_eq!(lab.get(V1).bearer(&alice).await.status, 200);
+        lab.reload(&text);
+        assert_eq!(lab.get(V1).bearer(&alice).await.status, 200, "nothing has changed for alice");
+        lab.platform.passwords = Some(Arc::new(change()));
+        // Another replica that has read the new file, and this one after a signal.
+        let replica = lab.beside(&text, lab.net.clone(), 99);
+        let call = |path: &str| Call::new(&replica, http::Method::GET, path);
+        assert_eq!(call(V1).bearer(&bob).await.status, 200);
+        assert_eq!(call(V1).bearer(&alice).await.status, 401);
+        lab.reload(&text);
+        for path in [V1, &layer, "/v2/"] {
+            let seen = lab.get(path).bearer(&alice).await;
+            assert!(seen.header("www-authenticate").ends_with(",error=\"invalid_token\""), "{path} {seen:?}");
+            assert_eq!(lab.get(path).bearer(&bob).await.status, 200, "{path}");
+            assert_eq!(lab.get(path).basic("alice", "wonder").await.status, 401, "{path}: not remembered either");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_the_version_before_is_refused_with_the_ordinary_challenge() {
+    let (lab, _, _) = Fixture::stocked(&format!("signing_key_file='k'\n{USERS}"));
+    let key = Secret::new("what-is-in-k");
+    let sealer = Sealer::new(Some(&key), Arc::new(CountingEntropy::new(7)));
+    let holder = serde_json::json!({ "User": { "name": "alice" } });
+    let scopes = ["repository:a/b:pull"];
+    let note = serde_json::json!({ "holder": holder, "scopes": scopes, "expires": crate::clock::EPOCH + 300 });
+    let seen = lab.get(V1).bearer(&sealer.seal(Purpose::Token, &note)).await;
+    assert!(seen.is(401, "UNAUTHORIZED"));
+    let challenge = seen.header("www-authenticate");
+    assert!(challenge.ends_with("scope=\"repository:a/b:pull\",error=\"invalid_token\""), "{challenge}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 mod call;
 mod lines;
 mod troubled;
+mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Store, Transport};
-use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, Users, stored_nowhere};
+use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
 pub(crate) use self::call::{Call, Seen};
 pub(crate) use self::lines::Lines;
 pub(crate) use self::troubled::{Trouble, TroubledStore, troubled};
+pub(crate) use self::users::{SlowUsers, alice_and_bob};
 use crate::clock::{TokioClock, TokioTasks};
 
 /// The host that clients speak to.
@@ -91,7 +93,7 @@ impl Fixture {
             transport: net.clone(),
             clock: clock.clone(),
             entropy: Arc::new(CountingEntropy::new(1)),
-            passwords: Some(Arc::new(Users(vec![("alice", "wonder"), ("bob", "builder")]))),
+            passwords: Some(Arc::new(alice_and_bob())),
             credentials: None,
             store: setup.store.clone(),
             invoker: None,

@@ -1,6 +1,10 @@
 //! `clients.auth = "upstream"`: each client with its own login, and nobody with another's.
 
-use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent};
+use std::sync::Arc;
+
+use registry_proxy_core::seal::{Purpose, Sealer};
+use registry_proxy_core::secret::Secret;
+use registry_proxy_core::testing::{Answer, CountingEntropy, Fault, Gate, Registry, Sent, Server as _};
 
 use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, REALM, manifest_of, noise, upstream};
 
@@ -218,7 +222,9 @@ async fn a_registry_that_cannot_say_how_it_checks_logins_has_not_accepted_one() 
         (Answer::new(403), 504, "5"),
     ] {
         let (lab, _) = town();
-        lab.net.fault("GET", ORIGIN, 1, Fault::Say(answer.clone()));
+        // A refusal without a usable challenge is asked about twice: `/v2/`, and the repository.
+        let times = if answer.status.is_client_error() && status == 504 { 2 } else { 1 };
+        lab.net.fault("GET", ORIGIN, times, Fault::Say(answer.clone()));
         let seen = lab.get(&format!("/token?scope={SECRET}")).basic("alice", "wrong").await;
         assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (status, retry_after), "{answer:?}");
         let seen = lab.get(&format!("/token?scope={SECRET}")).basic("alice", "wrong").await;
@@ -254,12 +260,97 @@ async fn a_login_at_a_registry_with_basic_is_checked_there() {
     assert_eq!(lab.get("/v2/a/b/manifests/v1").bearer(&lab.anonymous().await).await.status, 401);
 }
 
+/// A registry with Basic where each repository has users of its own: nobody is let in at `/v2/`.
+#[tokio::test(start_paused = true)]
+async fn where_nobody_is_let_in_at_the_door_the_repository_says_whether_a_login_is_right() {
+    let lab = Fixture::new(MODE);
+    lab.registry.guard(Gate::Basic);
+    lab.registry.make_private("", &[]);
+    for (name, password, repository) in [("alice", "wonder", "a/secret"), ("bob", "builder", "b/secret")] {
+        lab.registry.add_user(name, password);
+        lab.registry.make_private(repository, &[name]);
+        lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest_of(10));
+    }
+    let token = |name: &str, password: &str, scope: &str| {
+        lab.get(&format!("/token?scope=repository:{scope}:pull")).basic(name, password)
+    };
+    let alice = token("alice", "wonder", "a/secret").await.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(lab.get("/v2/a/secret/manifests/v1").bearer(&alice).await.status, 200);
+    assert_eq!(lab.get("/v2/a/secret/manifests/v1").basic("alice", "wonder").await.status, 200);
+    for (name, password, scope) in [
+        ("alice", "wrong", "a/secret"),
+        ("bob", "builder", "a/secret"),
+        ("mallory", "wonder", "a/secret"),
+        ("bob", "wonder", "b/secret"),
+    ] {
+        assert!(token(name, password, scope).await.is(401, "UNAUTHORIZED"), "{name} {password} {scope}");
+    }
+    assert!(lab.get("/token").basic("alice", "wonder").await.is(401, "UNAUTHORIZED"), "as at the registry itself");
+}
+
+/// A registry with Basic that lets whoever comes in at `/v2/`, and not to its repositories.
+#[tokio::test(start_paused = true)]
+async fn where_everybody_is_let_in_at_the_door_the_repository_says_whether_a_login_is_right() {
+    let lab = Fixture::new(MODE);
+    let registry = lab.registry.clone();
+    registry.guard(Gate::Basic);
+    registry.add_user("alice", "wonder");
+    registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    let door = format!("{ORIGIN}/v2/");
+    lab.net.serve(&door.clone(), move |sent: &Sent| {
+        if sent.url == door { Answer::new(200).body("{}") } else { registry.answer(sent) }
+    });
+    let path = "/token?scope=repository:a/b:pull";
+    for _ in 0..2 {
+        assert!(lab.get(path).basic("alice", "wrong").await.is(401, "UNAUTHORIZED"));
+        assert_eq!(lab.get(path).basic("alice", "wonder").await.status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_login_that_may_not_read_this_repository_is_right_all_the_same() {
+    let lab = Fixture::new(MODE);
+    lab.registry.guard(Gate::Basic);
+    lab.registry.add_user("alice", "wonder");
+    lab.registry.make_private("b/secret", &["bob"]);
+    lab.registry.put_manifest("b/secret", "v1", OCI_MANIFEST, manifest_of(10));
+    let alice = lab.login_for("alice", "wonder", "repository:b/secret:pull").await;
+    assert!(lab.get("/v2/b/secret/manifests/v1").bearer(&alice).await.is(403, "DENIED"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_this_proxy_again_is_seen_when_a_login_is_checked() {
+    let lab = Fixture::new(MODE);
+    lab.registry.guard(Gate::Basic);
+    lab.registry.make_private("", &[]);
+    lab.get("/token?scope=repository:a/b:pull").basic("alice", "wonder").await;
+    assert!(!lab.net.log().is_empty());
+    assert!(lab.net.log().iter().all(|sent| !sent.header("via").is_empty()), "P-127");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_the_version_before_still_reads_in_mode_upstream() {
+    let lab = Fixture::new(&format!("signing_key_file='k'\n{MODE}"));
+    lab.registry.guard(Gate::Basic);
+    lab.registry.add_user("alice", "wonder");
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    let sealer = Sealer::new(Some(&Secret::new("what-is-in-k")), Arc::new(CountingEntropy::new(7)));
+    let login = serde_json::json!({ "upstream": "reg.example", "username": "alice", "password": "wonder" });
+    let note = serde_json::json!({
+        "holder": { "Login": login },
+        "scopes": ["repository:a/b:pull"],
+        "expires": crate::clock::EPOCH + 300
+    });
+    let token = sealer.seal(Purpose::Token, &note);
+    assert_eq!(lab.get("/v2/a/b/manifests/v1").bearer(&token).await.status, 200);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clients_token_holds_no_readable_password() {
     let (lab, _) = town();
     let alice = lab.login_for("alice", "wonder", SECRET).await;
     assert!(!alice.contains("wonder") && alice.len() < 4096);
-    lab.wait(300).await;
+    lab.wait(3600).await;
     let seen = lab.get("/v2/a/public/manifests/v1").bearer(&alice).await;
     assert!(seen.header("www-authenticate").ends_with("error=\"invalid_token\""));
     assert!(lab.net.sent("*", ORIGIN).iter().all(|sent| !sent.header("authorization").contains(&alice)));

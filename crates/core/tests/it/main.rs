@@ -14,6 +14,7 @@ mod fills;
 mod fixture;
 mod graphs;
 mod guard;
+mod guesses;
 mod hostile;
 mod invariants;
 mod isolate;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use registry_proxy_core::platform::CredentialStore;
 use registry_proxy_core::secret::{Basic, Secret};
-use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, Server as _};
 
 use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, REALM, Setup, manifest_of, upstream};
 
@@ -130,6 +130,29 @@ async fn a_token_without_a_life_is_used_for_less_than_a_minute() {
     lab.wait(25).await;
     assert_eq!(lab.get(V1).await.status, 200);
     assert_eq!(lab.net.sent("*", REALM).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_too_long_to_be_one_is_not_taken() {
+    for (length, status) in [(65_536, 200), (65_537, 504), (900_000, 504)] {
+        let (lab, _, _) = Fixture::stocked("");
+        let lab = lab.with_tokens();
+        let registry = lab.registry.clone();
+        let long = "t".repeat(length);
+        let answer = format!(r#"{{"token":"{long}","access_token":"{long}","expires_in":300}}"#);
+        lab.net.serve(REALM, move |_: &Sent| Answer::new(200).body(answer.clone()));
+        lab.net.serve(ORIGIN, move |sent: &Sent| {
+            let mut sent = sent.clone();
+            if sent.header("authorization").len() == "Bearer ".len() + long.len() {
+                sent.headers.remove("authorization");
+                registry.guard(Gate::Open);
+            }
+            registry.answer(&sent)
+        });
+        let seen = lab.get(V1).await;
+        assert_eq!(seen.status, status, "{length}");
+        assert!(status == 200 || seen.header("x-registry-proxy").contains("too large"), "{length} {seen:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

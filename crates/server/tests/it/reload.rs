@@ -35,6 +35,38 @@ async fn sighup_reads_the_password_file_again() {
     assert_eq!(ping_as(&product, "alice", "first-password").await, 401, "remembered from before");
 }
 
+/// The status of a ping with this token.
+async fn ping_with(product: &Product, token: &str) -> u16 {
+    let header = format!("Authorization: Bearer {token}\r\n");
+    Client::connect(product.address).await.get_with("/v2/", &header).await.0.status
+}
+
+#[tokio::test]
+async fn the_token_of_a_user_who_is_gone_or_has_another_password_ends_at_sighup() {
+    let upstream = Upstream::of_blob(content(10)).await;
+    let setup = Setup::new();
+    let (alice, bob) = (users("alice", "first-password"), users("bob", "his-password"));
+    let file = setup.file("users", &format!("{alice}{bob}"));
+    let keys = format!("[clients]\nauth = 'users'\nusers_file = '{file}'");
+    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    let token = |name: &'static str, password: &'static str| async move {
+        let header = format!("Authorization: {}\r\n", basic(name, password));
+        let (head, body) = Client::connect(product.address).await.get_with("/token", &header).await;
+        assert_eq!(head.status, 200);
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    };
+    let (alices, bobs) = (token("alice", "first-password").await, token("bob", "his-password").await);
+    for change in [users("alice", "second-password"), String::new()] {
+        assert_eq!((ping_with(&product, &alices).await, ping_with(&product, &bobs).await), (200, 200));
+        product.setup.file("users", &format!("{change}{bob}"));
+        product.reload().await;
+        assert_eq!((ping_with(&product, &alices).await, ping_with(&product, &bobs).await), (401, 200));
+        product.setup.file("users", &format!("{alice}{bob}"));
+        product.reload().await;
+    }
+}
+
 #[tokio::test]
 async fn sighup_forgives_nobody_what_they_have_used() {
     let upstream = Upstream::of_blob(content(10)).await;

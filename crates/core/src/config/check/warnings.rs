@@ -116,6 +116,10 @@ fn logins(config: &Config, warn: &mut dyn FnMut(String, String)) {
             "clients send their passwords in the clear: set tls.cert_file, or put a server with HTTPS in front and say so by public_url or trusted_proxies".into(),
         );
     }
+    if config.clients.auth != Auth::Open && config.limits.wrong_logins == 0 {
+        let what = "0: whoever reaches this address may guess passwords without end; in mode upstream each guess goes on to the registry";
+        warn("limits.wrong_logins".into(), what.into());
+    }
     let shared = config.upstream.iter().filter(|upstream| upstream.hosts.is_empty()).count();
     if is_upstream && shared > 1 {
         warn(
@@ -214,6 +218,9 @@ mod tests {
         );
         assert_eq!(places("[clients]\nauth='users'\nusers_file='u'"), ["signing_key_file"]);
         assert_eq!(places("[clients]\nauth='upstream'"), ["signing_key_file", "clients.auth"]);
+        let guesses =
+            format!("signing_key_file='{KEY}'\n[limits]\nwrong_logins=0\n[clients]\nauth='users'\nusers_file='u'");
+        assert_eq!(places(&guesses), ["limits.wrong_logins"]);
     }
 
     #[test]

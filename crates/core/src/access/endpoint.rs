@@ -1,0 +1,175 @@
+//! The token endpoint: GET with Basic, or POST with a form (P-38 … P-47).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use serde_json::json;
+
+use super::Access;
+use super::logins::Verdict;
+use super::note::{Holder, Note, TOKEN_SECONDS};
+use super::presented::{login_in, nonempty};
+use crate::body::{Body, BodyError};
+use crate::config::Auth;
+use crate::error::Error;
+use crate::name::RepositoryName;
+use crate::route::{Door, Routes};
+use crate::seal::Purpose;
+use crate::secret::{Basic, Secret};
+use crate::upstream::{Login, Upstream};
+
+/// A token's length, below which every client and every proxy on the way takes it (P-47).
+const TOKEN_BYTES: usize = 4096;
+
+/// Where and from whom a token is asked for.
+pub(crate) struct TokenRequest<'a> {
+    /// The way in, which may say the registry.
+    pub(crate) door: &'a Door,
+    /// What scopes name is found by these.
+    pub(crate) routes: &'a Routes,
+    /// All registries.
+    pub(crate) upstreams: &'a [Arc<Upstream>],
+    /// The client's address.
+    pub(crate) client: Option<IpAddr>,
+    /// What a question to an upstream carries: `Via`.
+    pub(crate) via: &'a HeaderMap,
+}
+
+impl Access {
+    /// Gives a token, or says why not.
+    pub(crate) async fn token(
+        &self,
+        asked: &TokenRequest<'_>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Error> {
+        let wish = Wish::read(request, self.form_bytes).await?;
+        let holder = self.holder(asked, &wish).await?;
+        let basis = self.basis_of(&holder);
+        let note = Note::new(holder, wish.scopes, basis, self.platform.clock.unix_seconds());
+        let token = self.sealer.seal(Purpose::Token, &note);
+        if token.len() >= TOKEN_BYTES {
+            return Err(Error::TokenTooLarge { limit_bytes: TOKEN_BYTES });
+        }
+        let answer = json!({ "token": token, "access_token": token, "expires_in": TOKEN_SECONDS });
+        let mut response = Response::new(Body::from(Bytes::from(answer.to_string())));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// Whose token it will be.
+    async fn holder(&self, asked: &TokenRequest<'_>, wish: &Wish) -> Result<Holder, Error> {
+        match (self.auth, &wish.login) {
+            // Uninvited credentials on a host that needs none are not looked at (P-46).
+            (Auth::Open, _) | (Auth::Upstream, None) => Ok(Holder::Anonymous),
+            (Auth::Users, None) => Err(Error::WrongLogin),
+            (Auth::Users, Some(basic)) => match self.logins.check_user(basic, asked.client).await {
+                Verdict::Right => Ok(Holder::User { name: basic.username.clone() }),
+                verdict => Err(error_of(verdict)),
+            },
+            (Auth::Upstream, Some(basic)) => {
+                let (upstream, repository) = whose(&wish.scopes, asked)?;
+                let login = Arc::new(Login::new(basic.clone(), &self.sealer));
+                let checked =
+                    self.logins.check_login(upstream, &login, repository.as_ref(), asked.client, asked.via);
+                match checked.await {
+                    Verdict::Right => Ok(Holder::Login {
+                        upstream: upstream.name().to_owned(),
+                        username: basic.username.clone(),
+                        password: basic.password.expose().into(),
+                    }),
+                    verdict => Err(error_of(verdict)),
+                }
+            }
+        }
+    }
+}
+
+/// What anything but a right login is here.
+fn error_of(verdict: Verdict) -> Error {
+    match verdict {
+        Verdict::Right | Verdict::Wrong(_) => Error::WrongLogin,
+        Verdict::TooMany(retry_after) => Error::TooManyLogins { retry_after },
+        Verdict::Limited(retry_after) => Error::Limited { retry_after },
+        Verdict::Unknown(failure, retry_after) => Error::LoginUnknown { failure, retry_after },
+    }
+}
+
+/// What a client wants of the token endpoint.
+struct Wish {
+    login: Option<Basic>,
+    scopes: Vec<String>,
+}
+
+impl Wish {
+    async fn read(request: Request<Body>, form_bytes: u64) -> Result<Self, Error> {
+        let (head, body) = request.into_parts();
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        let mut wish = Self { login: login_in(&head.headers), scopes: Vec::new() };
+        match head.method {
+            Method::GET => wish.add_pairs(query),
+            Method::POST => {
+                let form = body.collect(form_bytes).await.map_err(|error| match error {
+                    BodyError::TooLarge { limit_bytes } => Error::TooLarge { limit_bytes },
+                    _ => Error::ClientBody,
+                })?;
+                let text = std::str::from_utf8(&form).map_err(|_| Error::UnreadableForm)?;
+                wish.add_pairs(query);
+                wish.add_pairs(&form);
+                let field = |name: &str| crate::route::parameter(Some(text), name);
+                if field("grant_type").as_deref() == Some("refresh_token") {
+                    return Err(Error::UnsupportedGrant);
+                }
+                if let (Some(username), Some(password)) = (field("username"), field("password")) {
+                    wish.login = nonempty(Basic { username, password: Secret::new(password) });
+                }
+            }
+            // The one status that makes every client try another way (P-39).
+            _ => return Err(Error::NoSuchEndpoint),
+        }
+        Ok(wish)
+    }
+
+    /// `scope` may come once, several times, or several in one (P-41).
+    fn add_pairs(&mut self, text: &[u8]) {
+        for (name, value) in url::form_urlencoded::parse(text) {
+            if name == "scope" {
+                self.scopes.extend(value.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned));
+            }
+        }
+    }
+}
+
+/// The one upstream that a client's login is for, and the repository it wants first. Unknown scopes are dropped.
+fn whose<'a>(
+    scopes: &[String],
+    asked: &TokenRequest<'a>,
+) -> Result<(&'a Arc<Upstream>, Option<RepositoryName>), Error> {
+    let TokenRequest { door, routes, upstreams, .. } = asked;
+    let mut found: Option<(usize, RepositoryName)> = None;
+    for scope in scopes {
+        let Some((kind, rest)) = scope.split_once(':') else { continue };
+        let Some((name, _actions)) = rest.rsplit_once(':').filter(|_| kind.starts_with("repository")) else {
+            continue;
+        };
+        let Some((upstream, name)) = routes.identify_scope(door, name) else { continue };
+        match &found {
+            Some((other, _)) if *other != upstream => return Err(Error::TwoUpstreams),
+            Some(_) => {}
+            None => found = Some((upstream, name)),
+        }
+    }
+    // A repository that we do not serve is nobody's: its login does not go to the default instead.
+    if found.is_none() && scopes.iter().any(|scope| scope.starts_with("repository")) {
+        return Err(Error::UnknownUpstream);
+    }
+    let only = (upstreams.len() == 1).then_some(0);
+    let index =
+        found.as_ref().map(|(upstream, _)| *upstream).or(door.upstream).or(routes.default_upstream()).or(only);
+    let upstream = index.and_then(|index| upstreams.get(index)).ok_or(Error::UnknownUpstream)?;
+    Ok((upstream, found.map(|(_, name)| name)))
+}

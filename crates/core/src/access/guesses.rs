@@ -1,0 +1,307 @@
+//! How often one may be wrong about a password. Asked before a password is hashed or sent to a registry: a guess that is
+//! refused here costs a look at a table.
+//!
+//! Three limits, and none of them is for a user name alone, or a stranger could lock out whomever they can name. Wrong
+//! logins of one address in a minute; a pause that doubles for an address that is wrong about one name again and again;
+//! and the logins that are being checked at once, of which one address has a part. What is refused here does not count
+//! as wrong, so a client that repeats an old password does not use up what its neighbours behind one address have.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+use crate::client::Client;
+use crate::platform::Moment;
+
+/// Addresses, and pairs of address and name, that are remembered; the longest unused are forgotten first.
+const MAX_REMEMBERED: usize = 10_000;
+/// What the wrong logins of an address are counted over.
+const MINUTE: Duration = Duration::from_mins(1);
+/// Wrong logins of one pair before there is a pause.
+const FREE_TRIES: u32 = 3;
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A pair that was not wrong for so long begins anew.
+const FORGIVEN: Duration = Duration::from_mins(10);
+/// One address has this part of the places for logins that are being checked.
+const PART_OF_ONE: usize = 4;
+/// The first pause.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// When to come again where all places are taken.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How far it goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GuessLimits {
+    /// Logins that are being checked at once.
+    pub(super) at_once: usize,
+    /// Wrong logins of one address in a minute; 0: as many as one likes.
+    pub(super) wrong_in_a_minute: u32,
+}
+
+/// Who tries to log in: the address, where it is known, and the mark of the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Pair {
+    pub(super) client: Option<Client>,
+    pub(super) name: [u8; 16],
+}
+
+/// What is known of those who were wrong.
+pub(super) struct Guesses {
+    checking: AtomicUsize,
+    addresses: Cache<Option<Client>, Arc<Mutex<Address>>>,
+    pairs: Cache<Pair, Arc<Mutex<Wrongs>>>,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self {
+            checking: AtomicUsize::new(0),
+            addresses: Cache::new(MAX_REMEMBERED),
+            pairs: Cache::new(MAX_REMEMBERED),
+        }
+    }
+}
+
+impl Guesses {
+    /// Leave to check a login, or when to come again.
+    pub(super) fn begin(&self, who: Pair, limits: GuessLimits, now: Moment) -> Result<Check<'_>, Duration> {
+        if let Some(wrongs) = self.pairs.get(&who)
+            && let Some(pause) = lock(&wrongs).pause(now)
+        {
+            return Err(pause);
+        }
+        let address = entry(&self.addresses, who.client);
+        let mut known = lock(&address);
+        if let Some(pause) = known.wrong.pause(limits.wrong_in_a_minute, now) {
+            return Err(pause);
+        }
+        if known.checking >= limits.at_once.div_ceil(PART_OF_ONE) {
+            return Err(SOON);
+        }
+        let take = |count: usize| (count < limits.at_once).then_some(count + 1);
+        if self.checking.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            return Err(SOON);
+        }
+        known.checking += 1;
+        drop(known);
+        Ok(Check { guesses: self, address, who, limits, began: now, is_over: false })
+    }
+}
+
+/// A login that is being checked. Whoever goes away before that is over has tried: what was sent to a registry is sent.
+pub(super) struct Check<'a> {
+    guesses: &'a Guesses,
+    address: Arc<Mutex<Address>>,
+    who: Pair,
+    limits: GuessLimits,
+    began: Moment,
+    is_over: bool,
+}
+
+impl Check<'_> {
+    /// The login is right: this name has had no wrong ones.
+    pub(super) fn right(mut self) {
+        self.is_over = true;
+        self.guesses.pairs.remove(&self.who);
+    }
+
+    /// It is wrong.
+    pub(super) fn wrong(mut self, now: Moment) {
+        self.is_over = true;
+        lock(&self.address).wrong.add(self.limits.wrong_in_a_minute, now);
+        lock(&entry(&self.guesses.pairs, self.who)).add(now);
+    }
+
+    /// Nobody could say; a guess has told nothing.
+    pub(super) fn unknown(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Check<'_> {
+    fn drop(&mut self) {
+        let mut address = lock(&self.address);
+        address.checking = address.checking.saturating_sub(1);
+        if !self.is_over {
+            address.wrong.add(self.limits.wrong_in_a_minute, self.began);
+        }
+        self.guesses.checking.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is known of an address.
+#[derive(Default)]
+struct Address {
+    wrong: Leak,
+    /// Its logins that are being checked.
+    checking: usize,
+}
+
+/// Counts what drains away evenly: it is full with a minute's worth.
+#[derive(Debug, Default, Clone, Copy)]
+struct Leak {
+    /// When it will be empty.
+    empty_at: Moment,
+}
+
+impl Leak {
+    /// How long until it takes one more; `None`: it does now.
+    fn pause(self, in_a_minute: u32, now: Moment) -> Option<Duration> {
+        let one = MINUTE.checked_div(in_a_minute)?;
+        let pause = (self.empty_at.since(now) + one).saturating_sub(MINUTE);
+        (!pause.is_zero()).then_some(pause)
+    }
+
+    fn add(&mut self, in_a_minute: u32, now: Moment) {
+        let Some(one) = MINUTE.checked_div(in_a_minute) else { return };
+        self.empty_at = self.empty_at.max(now).after(one);
+    }
+}
+
+/// How often a pair was wrong lately.
+#[derive(Debug, Default)]
+struct Wrongs {
+    count: u32,
+    last: Moment,
+}
+
+impl Wrongs {
+    fn pause(&self, now: Moment) -> Option<Duration> {
+        let doublings = self.count.checked_sub(FREE_TRIES)?;
+        let pause =
+            1_u32.checked_shl(doublings).map_or(LONGEST_PAUSE, |factor| FIRST_PAUSE.saturating_mul(factor));
+        let left = self.last.after(pause.min(LONGEST_PAUSE)).since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn add(&mut self, now: Moment) {
+        let is_forgiven = now.since(self.last) >= FORGIVEN;
+        self.count = if is_forgiven { 1 } else { self.count.saturating_add(1) };
+        self.last = now;
+    }
+}
+
+fn entry<K: Eq + std::hash::Hash + Copy, V: Default>(table: &Cache<K, Arc<Mutex<V>>>, key: K) -> Arc<Mutex<V>> {
+    table.get(&key).unwrap_or_else(|| {
+        let new = Arc::<Mutex<V>>::default();
+        table.insert(key, Arc::clone(&new));
+        new
+    })
+}
+
+fn lock<V>(entry: &Mutex<V>) -> MutexGuard<'_, V> {
+    entry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: GuessLimits = GuessLimits { at_once: 8, wrong_in_a_minute: 6 };
+
+    fn at(millis: u64) -> Moment {
+        Moment(Duration::from_millis(millis))
+    }
+
+    fn pair(address: u8, name: u8) -> Pair {
+        Pair { client: Some(Client::V4(address.into())), name: [name; 16] }
+    }
+
+    /// Is wrong, where it may be; else when to come again, in milliseconds.
+    fn guess(guesses: &Guesses, who: Pair, now: Moment) -> Result<(), u128> {
+        guesses.begin(who, LIMITS, now).map(|check| check.wrong(now)).map_err(|pause| pause.as_millis())
+    }
+
+    #[test]
+    fn an_address_has_so_many_wrong_logins_in_a_minute_whatever_the_names() {
+        let guesses = Guesses::default();
+        for name in 0..6 {
+            assert_eq!(guess(&guesses, pair(1, name), at(0)), Ok(()), "{name}");
+        }
+        assert_eq!(guess(&guesses, pair(1, 6), at(0)), Err(10_000));
+        assert_eq!(guess(&guesses, pair(2, 6), at(0)), Ok(()), "another address");
+        assert_eq!(guess(&guesses, pair(1, 6), at(10_000)), Ok(()), "one drains away in ten seconds");
+        assert_eq!(guess(&guesses, pair(1, 7), at(10_001)), Err(9_999));
+    }
+
+    #[test]
+    fn one_name_from_one_address_is_wrong_ever_more_slowly() {
+        let guesses = Guesses::default();
+        let free = GuessLimits { wrong_in_a_minute: 0, ..LIMITS };
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            let pause = match guesses.begin(pair(1, 1), free, now) {
+                Ok(check) => {
+                    check.wrong(now);
+                    Duration::ZERO
+                }
+                Err(pause) => {
+                    now = now.after(pause);
+                    guesses.begin(pair(1, 1), free, now).expect("the pause is over").wrong(now);
+                    pause
+                }
+            };
+            pauses.push(pause.as_secs());
+        }
+        assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(guesses.begin(pair(2, 1), free, now).is_ok(), "the same name from elsewhere");
+        assert!(guesses.begin(pair(1, 2), free, now).is_ok(), "another name from there");
+        let later = now.after(FORGIVEN);
+        assert!(
+            guess(&guesses, pair(1, 1), later).is_ok() && guess(&guesses, pair(1, 1), later).is_ok(),
+            "forgiven"
+        );
+    }
+
+    #[test]
+    fn a_right_login_ends_the_pauses_of_its_name() {
+        let guesses = Guesses::default();
+        for _ in 0..3 {
+            assert_eq!(guess(&guesses, pair(1, 1), at(0)), Ok(()));
+        }
+        guesses.begin(pair(1, 1), LIMITS, at(1000)).expect("a second later").right();
+        assert_eq!(guess(&guesses, pair(1, 1), at(1000)), Ok(()));
+        assert_eq!(guess(&guesses, pair(1, 1), at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_refused_here_is_not_counted_as_wrong() {
+        let guesses = Guesses::default();
+        for _ in 0..100 {
+            let _ = guess(&guesses, pair(1, 1), at(0));
+        }
+        for name in 2..5 {
+            assert_eq!(guess(&guesses, pair(1, name), at(0)), Ok(()), "three of six are left for other names");
+        }
+    }
+
+    #[test]
+    fn one_address_has_a_quarter_of_the_places_and_all_together_have_them_all() {
+        let guesses = Guesses::default();
+        let begin = |address: u8, name: u8| guesses.begin(pair(address, name), LIMITS, at(0));
+        let mut all: Vec<Check<'_>> = (0..2).map(|name| begin(1, name).unwrap()).collect();
+        assert_eq!(begin(1, 9).err(), Some(SOON));
+        for address in 2..5 {
+            all.extend((0..2).map(|name| begin(address, name).unwrap()));
+        }
+        assert_eq!(begin(5, 0).err(), Some(SOON), "eight are being checked");
+        all.pop().unwrap().unknown();
+        assert!(begin(5, 0).is_ok(), "a place is free");
+    }
+
+    #[test]
+    fn whoever_goes_away_has_tried_and_what_nobody_could_say_is_no_try() {
+        let guesses = Guesses::default();
+        for _ in 0..20 {
+            guesses.begin(pair(1, 1), LIMITS, at(0)).expect("nothing is counted").unknown();
+        }
+        for _ in 0..6 {
+            drop(guesses.begin(pair(1, 1), LIMITS, at(0)).expect("one of six"));
+        }
+        assert_eq!(guesses.begin(pair(1, 1), LIMITS, at(0)).err(), Some(Duration::from_secs(10)));
+    }
+}

@@ -1,0 +1,176 @@
+//! Whether a user name goes with a password: our password file says it, or the upstream. Both are slow, and strangers may
+//! ask, so a login that was right lately goes first, the same login is checked once however many bring it at a time, and
+//! guesses have limits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use quick_cache::sync::Cache;
+
+use super::guesses::{GuessLimits, Guesses, Pair};
+use crate::client::Client;
+use crate::config::Bounds;
+use crate::flight::Flights;
+use crate::name::RepositoryName;
+use crate::platform::{Moment, Platform};
+use crate::seal::Sealer;
+use crate::secret::{Basic, Secret};
+use crate::upstream::{Failure, Login, LoginCheck, Upstream, UpstreamText};
+
+/// Logins of which it is remembered that they were right.
+const MAX_REMEMBERED: usize = 4096;
+/// For how long that is no guess any more. A line of the password file is part of what is remembered, so a login that was
+/// right is right until then.
+const RIGHT_LIFE: Duration = Duration::from_hours(1);
+/// For how long an upstream is not asked again about a login that is sent along with each request: as long as a grant.
+const ACCEPTED_LIFE: Duration = Duration::from_mins(1);
+
+/// What is said of a login.
+#[derive(Debug, Clone)]
+pub(super) enum Verdict {
+    /// It is right.
+    Right,
+    /// It is wrong.
+    Wrong(UpstreamText),
+    /// Nobody was asked: there were too many wrong ones, or too many are being checked. When to come again.
+    TooMany(Duration),
+    /// The upstream limits how often it is asked.
+    Limited(Duration),
+    /// The upstream cannot be asked, or cannot say.
+    Unknown(Failure, Duration),
+}
+
+impl From<LoginCheck> for Verdict {
+    fn from(check: LoginCheck) -> Self {
+        match check {
+            LoginCheck::Accepted => Self::Right,
+            LoginCheck::Refused(text) => Self::Wrong(text),
+            LoginCheck::Limited(retry_after) => Self::Limited(retry_after),
+            LoginCheck::Failed(failure, retry_after) => Self::Unknown(failure, retry_after),
+        }
+    }
+}
+
+/// The same login, from the same address, asked about the same repository.
+type Question = (Pair, [u8; 16], Option<RepositoryName>);
+
+/// What is known of logins: the same for every configuration that a process has one after the other.
+struct Known {
+    right: Cache<[u8; 16], Moment>,
+    under_way: Flights<Question, Verdict>,
+    guesses: Guesses,
+}
+
+/// Checks logins.
+pub(super) struct Logins {
+    known: Arc<Known>,
+    limits: GuessLimits,
+    sealer: Arc<Sealer>,
+    platform: Platform,
+}
+
+impl Logins {
+    pub(super) fn new(bounds: &Bounds, sealer: &Arc<Sealer>, platform: &Platform) -> Self {
+        let known = Known {
+            right: Cache::new(MAX_REMEMBERED),
+            under_way: Flights::new(platform.limits.shares_io),
+            guesses: Guesses::default(),
+        };
+        let limits = GuessLimits { at_once: bounds.logins, wrong_in_a_minute: bounds.wrong_logins };
+        Self { known: Arc::new(known), limits, sealer: Arc::clone(sealer), platform: platform.clone() }
+    }
+
+    /// With what another one knows.
+    pub(super) fn after(&mut self, previous: &Self) {
+        self.known = Arc::clone(&previous.known);
+    }
+
+    /// What the password file has for a user, if it knows one of that name.
+    pub(super) fn line_of(&self, username: &str) -> Option<Secret> {
+        self.platform.passwords.as_ref()?.line(username)
+    }
+
+    /// Whether our password file has this login.
+    pub(super) async fn check_user(&self, basic: &Basic, client: Option<IpAddr>) -> Verdict {
+        let Some(passwords) = &self.platform.passwords else { return Verdict::Wrong(UpstreamText::default()) };
+        let line = passwords.line(&basic.username);
+        let line = line.as_ref().map_or("", Secret::expose);
+        let mark = self.sealer.fingerprint(&["user", &basic.username, basic.password.expose(), line]);
+        if self.was_right(&mark, RIGHT_LIFE) {
+            return Verdict::Right;
+        }
+        let work = || async {
+            if passwords.verify(basic).await { Verdict::Right } else { Verdict::Wrong(UpstreamText::default()) }
+        };
+        self.check((self.pair(basic, client), mark, None), work).await
+    }
+
+    /// Whether this upstream accepts a login, for reading `repository` if one is named. It is asked in any case: a login
+    /// that was right lately only goes before the others. `via` is what every question of ours carries.
+    pub(super) async fn check_login(
+        &self,
+        upstream: &Upstream,
+        login: &Arc<Login>,
+        repository: Option<&RepositoryName>,
+        client: Option<IpAddr>,
+        via: &HeaderMap,
+    ) -> Verdict {
+        let mark = self.mark_at(upstream, login);
+        let work = || async { Verdict::from(upstream.check_login(login, repository, via).await) };
+        self.check((self.pair(&login.basic, client), mark, repository.cloned()), work).await
+    }
+
+    /// Whether this upstream has accepted a login so lately that it need not be asked again.
+    pub(super) fn is_accepted(&self, upstream: &Upstream, login: &Login) -> bool {
+        self.was_right(&self.mark_at(upstream, login), ACCEPTED_LIFE)
+    }
+
+    async fn check<F: Future<Output = Verdict>>(&self, question: Question, work: impl Fn() -> F) -> Verdict {
+        let (pair, mark, _) = &question;
+        let one = || async {
+            // Right a while ago, it is nobody's guess; and refused now, it may be so for this repository only.
+            if self.was_right(mark, RIGHT_LIFE) {
+                let verdict = work().await;
+                if matches!(verdict, Verdict::Right) {
+                    self.known.right.insert(*mark, self.now());
+                }
+                return verdict;
+            }
+            let check = match self.known.guesses.begin(*pair, self.limits, self.now()) {
+                Ok(check) => check,
+                Err(pause) => return Verdict::TooMany(pause),
+            };
+            let verdict = work().await;
+            match &verdict {
+                Verdict::Right => {
+                    self.known.right.insert(*mark, self.now());
+                    check.right();
+                }
+                Verdict::Wrong(_) => check.wrong(self.now()),
+                // A registry that limits us has been asked too often: whoever goes on asking is counted.
+                Verdict::Limited(_) => drop(check),
+                Verdict::Unknown(..) | Verdict::TooMany(_) => check.unknown(),
+            }
+            verdict
+        };
+        self.known.under_way.join(&question, one).await
+    }
+
+    fn was_right(&self, mark: &[u8; 16], life: Duration) -> bool {
+        self.known.right.get(mark).is_some_and(|when| self.now().since(when) < life)
+    }
+
+    fn mark_at(&self, upstream: &Upstream, login: &Login) -> [u8; 16] {
+        self.sealer.fingerprint(&["login", upstream.name(), &login.basic.username, login.basic.password.expose()])
+    }
+
+    fn pair(&self, basic: &Basic, client: Option<IpAddr>) -> Pair {
+        Pair { client: client.map(Client::from), name: self.sealer.fingerprint(&["name", &basic.username]) }
+    }
+
+    fn now(&self) -> Moment {
+        self.platform.clock.now()
+    }
+}

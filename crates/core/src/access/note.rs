@@ -1,0 +1,136 @@
+//! What a token of ours says: whose it is, for what, until when, and on what it rests. It is a sealed note that the client
+//! carries, so any replica with the same key can read it, and nobody has to remember it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scope, Use};
+
+/// `expires_in` of our tokens, in seconds, and how long they write: what clients expect, and what Docker Hub gives (P-42).
+pub(super) const TOKEN_SECONDS: u64 = 300;
+
+/// Scopes kept in one token: more than any client asks for at once.
+const MAX_SCOPES: usize = 32;
+
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Note {
+    /// Whose it is.
+    pub(super) holder: Holder,
+    /// `repository:<the client's name>:<actions>`, as it was asked for.
+    scopes: Vec<String>,
+    /// Until when it writes, in seconds since 1970. It reads for longer.
+    expires: u64,
+    /// The mark of what it rests on, as that was when the token was given. Older versions wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    basis: Option<String>,
+}
+
+/// Whose token it is.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Holder {
+    /// A user of our password file.
+    User { name: String },
+    /// Nobody in particular.
+    Anonymous,
+    /// A login that this upstream has accepted.
+    Login { upstream: String, username: String, password: Box<str> },
+}
+
+/// What a token rests on, as it is now: once that is gone or another, the token is over, on every replica that sees so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// On nothing that is kept here: anybody may have it, or somebody else is asked each time.
+    Nothing,
+    /// On something with this mark.
+    Mark(String),
+    /// On something that is there no more.
+    Gone,
+}
+
+impl Note {
+    /// A token that is given now. Scopes of a client without a login are left out: what everybody may see needs none.
+    pub(super) fn new(holder: Holder, mut scopes: Vec<String>, basis: Basis, now: u64) -> Self {
+        scopes.retain(|scope| scope.starts_with("repository") && !matches!(holder, Holder::Anonymous));
+        scopes.truncate(MAX_SCOPES);
+        let basis = match basis {
+            Basis::Mark(mark) => Some(mark),
+            Basis::Nothing | Basis::Gone => None,
+        };
+        Self { holder, scopes, expires: now.saturating_add(TOKEN_SECONDS), basis }
+    }
+
+    /// Whether it is good now for this use, where tokens read for `read_life` seconds and it rests on `basis`.
+    pub(super) fn is_good(&self, wanted: Use, read_life: u64, basis: &Basis, now: u64) -> bool {
+        let end = match wanted {
+            Use::Write => self.expires,
+            Use::Read => self.expires.saturating_sub(TOKEN_SECONDS).saturating_add(read_life),
+        };
+        let stands = match basis {
+            Basis::Nothing => true,
+            Basis::Mark(mark) => self.basis.as_ref() == Some(mark),
+            Basis::Gone => false,
+        };
+        stands && now < end
+    }
+
+    /// Whether it was asked for this repository and action; a broader one does too (P-48).
+    pub(super) fn covers(&self, wanted: Scope<'_>) -> bool {
+        self.scopes.iter().any(|scope| {
+            let Some((name, actions)) = scope.split_once(':').and_then(|(_, rest)| rest.rsplit_once(':')) else {
+                return false;
+            };
+            name == wanted.name && actions.split(',').any(|action| action == wanted.action || action == "*")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(basis: Basis) -> Note {
+        Note::new(Holder::User { name: "alice".into() }, Vec::new(), basis, 1000)
+    }
+
+    #[test]
+    fn a_token_writes_for_five_minutes_and_reads_for_longer() {
+        let note = note(Basis::Nothing);
+        for (wanted, now, is_good) in [
+            (Use::Write, 1299, true),
+            (Use::Write, 1300, false),
+            (Use::Read, 1300, true),
+            (Use::Read, 4599, true),
+            (Use::Read, 4600, false),
+        ] {
+            assert_eq!(note.is_good(wanted, 3600, &Basis::Nothing, now), is_good, "{wanted:?} {now}");
+        }
+        assert!(
+            !note.is_good(Use::Read, 600, &Basis::Nothing, 1600),
+            "a shorter life counts for what was given before"
+        );
+    }
+
+    #[test]
+    fn a_token_ends_with_what_it_rests_on() {
+        let mark = |text: &str| Basis::Mark(text.to_owned());
+        for (given, now, is_good) in [
+            (mark("a"), mark("a"), true),
+            (mark("a"), mark("b"), false),
+            (mark("a"), Basis::Gone, false),
+            (Basis::Nothing, mark("a"), false),
+            (Basis::Nothing, Basis::Nothing, true),
+        ] {
+            assert_eq!(note(given).is_good(Use::Read, 3600, &now, 1000), is_good, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_version_before_is_read_and_rests_on_nothing() {
+        let text = r#"{"holder":{"User":{"name":"alice"}},"scopes":["repository:a/b:pull"],"expires":1300}"#;
+        let old: Note = serde_json::from_str(text).unwrap();
+        assert!(old.covers(Scope { name: "a/b", action: "pull" }));
+        assert!(!old.is_good(Use::Read, 3600, &Basis::Mark("a".into()), 1000));
+        let new = serde_json::to_string(&note(Basis::Nothing)).unwrap();
+        assert_eq!(new, r#"{"holder":{"User":{"name":"alice"}},"scopes":[],"expires":1300}"#, "and it reads ours");
+    }
+}

@@ -1,0 +1,50 @@
+//! `[clients]`: who may use us, and how they are told apart.
+
+use serde::{Deserialize, Serialize};
+
+use super::units::Span;
+use crate::secret::Secret;
+
+/// `[clients]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// How clients are told apart.
+    pub auth: Auth,
+    /// How long a token of ours reads; it writes for `expires_in` (P-42).
+    pub read_token_life: Span,
+    /// Password file for `auth = "users"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users_file: Option<String>,
+    /// File with a path segment that every request must carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_secret_file: Option<String>,
+    /// That path segment itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_secret: Option<Secret>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            auth: Auth::default(),
+            read_token_life: Span::seconds(3600),
+            users_file: None,
+            path_secret_file: None,
+            path_secret: None,
+        }
+    }
+}
+
+/// How clients are told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Anybody, without a login.
+    #[default]
+    Open,
+    /// Users of our own password file.
+    Users,
+    /// Each client's own login, checked by the upstream.
+    Upstream,
+}

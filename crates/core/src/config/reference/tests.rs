@@ -1,0 +1,93 @@
+//! The reference against the structures, and the pages that are made from it.
+
+use super::*;
+use crate::config::{Bytes, Credential, Sources, Upstream};
+
+fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) if prefix != "upstream[].credentials" => {
+            for (name, value) in table {
+                paths(&if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, value, into);
+            }
+        }
+        toml::Value::Array(entries) if prefix == "upstream" => {
+            for entry in entries {
+                paths("upstream[]", entry, into);
+            }
+        }
+        _ => into.push(prefix.to_owned()),
+    }
+}
+
+#[test]
+fn the_page_is_what_the_code_says() {
+    let page = include_str!("../../../../../docs/reference/configuration.md");
+    assert_eq!(page, markdown(), "write it anew with: cargo xtask docs");
+}
+
+#[test]
+fn every_key_is_described_and_every_description_has_its_key() {
+    let text = Some("x".to_owned());
+    let mut config = Config {
+        signing_key_file: text.clone(),
+        signing_key: Some(crate::secret::Secret::new("x")),
+        docker_config: text.clone(),
+        admin_socket: text.clone(),
+        ..Config::default()
+    };
+    config.public_url = "https://p.example".parse().ok();
+    config.clients.users_file = text.clone();
+    config.clients.path_secret_file = text.clone();
+    config.clients.path_secret = Some(crate::secret::Secret::new("x"));
+    (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
+    (config.metrics.listen, config.metrics.public) = (text.clone(), Some(true));
+    config.cache.max_unused = Some(crate::config::Span::seconds(1));
+    (config.cache.max_size, config.cache.min_free) = (Some(Bytes(1)), Some(Bytes(1)));
+    let quota = crate::config::Quota {
+        requests_per_hour: Some(1),
+        requests_per_day: Some(1),
+        bytes_per_hour: Some(Bytes(1)),
+        bytes_per_day: Some(Bytes(1)),
+    };
+    (config.guard.client, config.guard.total) = (quota, quota);
+    config.upstream = vec![Upstream {
+        username: text.clone(),
+        password: Some(crate::secret::Secret::new("x")),
+        password_file: text.clone(),
+        credentials: vec![Credential {
+            prefix: "a".into(),
+            username: "u".into(),
+            password: None,
+            password_file: None,
+        }],
+        ca_file: text.clone(),
+        client_cert_file: text.clone(),
+        client_key_file: text.clone(),
+        proxy: "http://p".parse().ok(),
+        docker_config: text,
+        ..Upstream::default()
+    }];
+    let mut found = Vec::new();
+    paths("", &toml::Value::try_from(&config).unwrap(), &mut found);
+    found.sort();
+    let mut described: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+    described.sort();
+    assert_eq!(found, described);
+}
+
+#[test]
+fn the_annotated_file_can_be_read_and_has_every_key() {
+    let text = include_str!("../../../../../docs/reference/every-key.toml");
+    let read = |_: &str| Ok("what-every-secret-file-holds".to_owned());
+    let loaded = Config::load(&Sources { text: Some(text), variables: vec![], read: &read });
+    assert!(loaded.is_ok(), "{loaded:?}");
+
+    let mut set = Vec::new();
+    paths("", &toml::Value::Table(text.parse().unwrap()), &mut set);
+    for key in KEYS {
+        // A secret beside the file that holds it would be refused.
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        let is_commented = text.lines().any(|line| line.starts_with(&format!("#{name} = ")));
+        assert!(set.iter().any(|path| path == key.path) || is_commented, "{} is missing", key.path);
+    }
+}

@@ -1,0 +1,182 @@
+//! Whether a registry accepts a client's login: its token server says it, or where it wants Basic, the registry itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode};
+
+use super::authorize::{DEFAULT_RETRY_AFTER, basic_header};
+use super::challenge::Challenge;
+use super::reply::Failure;
+use super::said::UpstreamText;
+use super::token::NoToken;
+use super::{Address, Login, NO_ADDRESS, Upstream};
+use crate::body::Body;
+use crate::name::RepositoryName;
+use crate::platform::Purpose;
+use crate::secret::Basic;
+
+/// What an upstream says of a client's login.
+pub enum LoginCheck {
+    /// It is right, or the upstream asks nobody for a login.
+    Accepted,
+    /// It is wrong.
+    Refused(UpstreamText),
+    /// Not now.
+    Limited(Duration),
+    /// The upstream cannot be asked, or cannot say.
+    Failed(Failure, Duration),
+}
+
+/// A login on its way to one address.
+struct Question<'a> {
+    address: &'a Address,
+    login: &'a Arc<Login>,
+    repository: Option<&'a RepositoryName>,
+    via: &'a HeaderMap,
+}
+
+/// What of a registry is asked.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// `/v2/`
+    Door,
+    /// The tags of a repository: whoever may read it gets them, or hears that there are none.
+    Repository(&'a RepositoryName),
+}
+
+/// Whether a status turns away whoever asked.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+impl Upstream {
+    /// Whether the upstream accepts a client's login, for reading `repository` if one is named. `via` goes along with
+    /// each question to the registry, so that a loop is seen (P-127).
+    pub async fn check_login(
+        &self,
+        login: &Arc<Login>,
+        repository: Option<&RepositoryName>,
+        via: &HeaderMap,
+    ) -> LoginCheck {
+        let mut unknown = None;
+        for address in &self.addresses {
+            match self.check_login_at(&Question { address, login, repository, via }).await {
+                // It is left alone: what failed before says more.
+                failed @ LoginCheck::Failed(Failure::Resting(_), _) => unknown = unknown.or(Some(failed)),
+                failed @ LoginCheck::Failed(..) => unknown = Some(failed),
+                known => return known,
+            }
+        }
+        unknown.unwrap_or(LoginCheck::Failed(NO_ADDRESS, DEFAULT_RETRY_AFTER))
+    }
+
+    async fn check_login_at(&self, question: &Question<'_>) -> LoginCheck {
+        let Question { address, login, repository, .. } = question;
+        if let Err(unknown) = self.learn_how(question).await {
+            return unknown;
+        }
+        match address.challenge() {
+            // Nobody asks for a login here, so none can be checked.
+            None => LoginCheck::Accepted,
+            Some(Challenge::Basic) => self.check_basic(question).await.unwrap_or_else(|unknown| unknown),
+            Some(Challenge::Bearer { realm, service }) => {
+                let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
+                let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
+                match token.await {
+                    Ok(_) => LoginCheck::Accepted,
+                    Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
+                    Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
+                    Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
+                }
+            }
+        }
+    }
+
+    /// Hears how this address wants to be asked. `/v2/` says it, or the repository where that stands open to everybody or
+    /// is closed without a word.
+    async fn learn_how(&self, question: &Question<'_>) -> Result<(), LoginCheck> {
+        let Question { address, repository, .. } = question;
+        let mut refused = false;
+        for asked in [Some(Asked::Door), repository.map(Asked::Repository)].into_iter().flatten() {
+            if address.challenge().is_some() {
+                return Ok(());
+            }
+            refused = is_refusal(self.knock(question, asked, None).await?);
+        }
+        if refused && address.challenge().is_none() {
+            // It wants a login, and not one that we know how to check.
+            return Err(LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER));
+        }
+        Ok(())
+    }
+
+    /// Shows the login to the registry itself: to `/v2/`, unless that says nothing. Some registries close it to everybody,
+    /// as each repository has users of its own, and others open it to everybody; then the repository is asked.
+    async fn check_basic(&self, question: &Question<'_>) -> Result<LoginCheck, LoginCheck> {
+        let basic = Some(&question.login.basic);
+        let refused = || LoginCheck::Refused(UpstreamText::default());
+        let is_turned_away = is_refusal(self.knock(question, Asked::Door, basic).await?);
+        if !is_turned_away && self.is_door_closed(question).await? {
+            return Ok(LoginCheck::Accepted);
+        }
+        let Some(name) = question.repository else {
+            return Ok(if is_turned_away { refused() } else { LoginCheck::Accepted });
+        };
+        if is_refusal(self.knock(question, Asked::Repository(name), basic).await?) {
+            return Ok(refused());
+        }
+        // A repository that everybody may read says nothing for a login that `/v2/` has turned away.
+        let says_nothing =
+            is_turned_away && !is_refusal(self.knock(question, Asked::Repository(name), None).await?);
+        Ok(if says_nothing { refused() } else { LoginCheck::Accepted })
+    }
+
+    /// Whether `/v2/` turns away whoever brings no login; asked until it has done so once.
+    async fn is_door_closed(&self, question: &Question<'_>) -> Result<bool, LoginCheck> {
+        if !question.address.is_door_closed.load(Ordering::Relaxed) {
+            self.knock(question, Asked::Door, None).await?;
+        }
+        Ok(question.address.is_door_closed.load(Ordering::Relaxed))
+    }
+
+    /// Asks an address that is not resting, and learns its challenge if it says one to nobody in particular: a status that
+    /// says something of a login, or why nothing is known.
+    async fn knock(
+        &self,
+        question: &Question<'_>,
+        asked: Asked<'_>,
+        basic: Option<&Basic>,
+    ) -> Result<StatusCode, LoginCheck> {
+        let Question { address, via, .. } = question;
+        if !self.may_try(&address.health) {
+            return Err(LoginCheck::Failed(Self::resting(&address.health), DEFAULT_RETRY_AFTER));
+        }
+        let url = match asked {
+            Asked::Door => format!("{}/v2/", address.base),
+            Asked::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),
+        };
+        let mut headers = (*via).clone();
+        headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
+        let sent = self.send_once(address, Method::GET, &url, headers, Body::Empty, Purpose::Api).await;
+        let response = sent.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
+        let (status, headers) = (response.status(), response.headers());
+        if basic.is_none() && is_refusal(status) {
+            if let Some(challenge) = Challenge::choose(headers, &address.url) {
+                address.learn(Some(challenge));
+            }
+            if matches!(asked, Asked::Door) {
+                address.is_door_closed.store(true, Ordering::Relaxed);
+            }
+        }
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Err(LoginCheck::Limited(self.retry_after(headers))),
+            status if status.is_server_error() => {
+                Err(LoginCheck::Failed(Failure::Status(status), self.retry_after(headers)))
+            }
+            status => Ok(status),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Places for requests that wait for an upstream. Each upstream has `limits.waiting` of its own, so one that is slow leaves
+//! the others theirs; and a request takes a place only when it has to wait, so what is answered from the cache, a ping and a
+//! login are never refused for it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::error::Error;
+
+/// The places of one upstream.
+pub(crate) struct Places {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Places {
+    /// So many.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    fn take(&self) -> Result<(), Error> {
+        let one_more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.map(drop).map_err(|_| Error::Overloaded)
+    }
+}
+
+/// One request's place, from when it first has to wait until its answer begins.
+pub(crate) struct Waiting<'a> {
+    places: &'a Places,
+    has_place: AtomicBool,
+}
+
+impl<'a> Waiting<'a> {
+    /// Of a request that has not waited yet.
+    pub(crate) fn new(places: &'a Places) -> Self {
+        Self { places, has_place: AtomicBool::new(false) }
+    }
+
+    /// Takes a place, unless this request has one.
+    ///
+    /// # Errors
+    ///
+    /// `limits.waiting` requests wait for this upstream.
+    pub(crate) fn begin(&self) -> Result<(), Error> {
+        if self.has_place.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.places.take()?;
+        self.has_place.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if *self.has_place.get_mut() {
+            self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_one_place_however_often_it_waits_and_gives_it_back() {
+        let places = Places::new(2);
+        let (first, second, third) = (Waiting::new(&places), Waiting::new(&places), Waiting::new(&places));
+        assert!(first.begin().is_ok() && first.begin().is_ok() && second.begin().is_ok());
+        assert!(third.begin().is_err());
+        drop(first);
+        assert!(third.begin().is_ok());
+        drop((second, third));
+        assert_eq!(places.taken.load(Ordering::Relaxed), 0);
+    }
+}
