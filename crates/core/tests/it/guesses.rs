@@ -223,7 +223,7 @@ async fn a_basic_login_at_a_repository_is_checked_once_a_minute() {
 async fn a_registry_that_cannot_say_makes_no_guess_of_a_login_and_one_that_limits_us_does() {
     for (fault, status, left) in [
         (Fault::Say(Answer::new(500)), 504, 401),
-        (Fault::Say(Answer::new(429).header("retry-after", "2")), 429, 429),
+        (Fault::Say(Answer::new(429).header("retry-after", "9")), 429, 429),
     ] {
         let lab = upstream_mode(Gate::Bearer { realm: REALM.to_owned(), service: None });
         lab.net.fault("*", REALM, 9, fault);
