@@ -184,18 +184,26 @@ async fn revalidate(
 ) -> Result<Found, Negative> {
     let asked =
         visit.questions.looks.join(&(visit.claim(), question(tag)), || look(visit, reference, accept)).await;
-    let is_silent = matches!(asked, Ok(None));
-    let looked = final_for(visit, asked)?;
+    let (looked, refusal) = match asked {
+        Ok(looked) => (looked, None),
+        // Proves nothing yet (see `final_for`), and is the last word where nothing more can be asked.
+        Err(refusal @ (Negative::Missing(_) | Negative::Refused(_))) if !visit.is_head() => (None, Some(refusal)),
+        Err(negative) => return Err(negative),
+    };
     let confirmed = visit.platform.clock.unix_seconds();
     let Some(looked) = looked else {
-        if is_silent {
+        if refusal.is_none() {
             visit.admitted(cache);
             if is_spared(visit, cache, pointer, kept).await {
                 return Ok((of_kept(kept), SPARED));
             }
         }
         // The registry knows no HEAD that says enough.
-        let found = fetch_once(visit, cache, reference, accept, Some(tag)).await?;
+        let found = fetch_once(visit, cache, reference, accept, Some(tag)).await;
+        let found = found.map_err(|negative| match refusal {
+            Some(refusal) if matches!(negative, Negative::Failed(Failure::Resting(_))) => refusal,
+            Some(_) | None => negative,
+        })?;
         let outcome = if found.digest == pointer.digest {
             Outcome::new(Done::Revalidated, Why::TagUnchanged)
         } else {

@@ -14,7 +14,7 @@ use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::{Answer, Fault, Step, sha256};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, OCI_MANIFEST, Setup, Trouble, image, noise, troubled, upstream};
+use crate::fixture::{Fixture, OCI_MANIFEST, REALM, Setup, Trouble, image, noise, troubled, upstream};
 
 const CONTENT: &[u8] = b"{\"architecture\":\"amd64\"}";
 
@@ -245,6 +245,30 @@ async fn a_tag_that_head_does_not_know_is_asked_for_by_get() {
     lab.wait(60).await;
     lab.net.fault("HEAD", "/manifests/", 1, Fault::Say(Answer::new(404).body("{}")));
     assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200);
+}
+
+/// The registry is left alone after its silence, and its token server says no before it can be asked again.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_the_last_word_where_nothing_more_can_be_asked() {
+    let lab = Fixture::caching("[cache]\ntag_ttl='60s'\nstale_if_error='1h'").with_tokens();
+    let (_, layer) = image(&lab, "a/b", "1");
+    let v1 = "/v2/a/b/manifests/v1";
+    for path in [v1, &format!("/v2/a/b/blobs/{layer}")] {
+        assert_eq!(lab.get(path).await.status, 200);
+    }
+    lab.wait(61).await;
+    lab.net.fault("HEAD", "/manifests/", 99, Fault::Say(Answer::new(503)));
+    assert_eq!(lab.get(v1).await.done(), "stale");
+    lab.wait(1).await;
+    lab.net.heal();
+    lab.net.fault("HEAD", "/manifests/", 99, Fault::Silence);
+    assert_eq!(lab.get(v1).await.done(), "stale");
+    lab.wait(400).await;
+    lab.net.heal();
+    lab.registry.revoke_tokens();
+    lab.net.fault("*", REALM, 99, Fault::Say(Answer::new(401)));
+    let seen = lab.get(v1).await;
+    assert_eq!((seen.status.as_u16(), seen.done()), (403, "refused"), "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
