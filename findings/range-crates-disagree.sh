@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # Expected: a last position beyond the end means "to the end" however large it is (RFC 9110, 14.1.2; the grammar does not
-# bound the digits), whitespace may stand around the list's commas only (5.6.1), and names of range units do not depend on
-# case (14.1).
-# Seen: http-range 0.1.6 refuses a last position beyond 64 bits, which http-range-header 1.0.0 reads as "to the end"; it
-# takes "bytes=" for a good range with no parts, and spaces inside a range. http-content-range 0.2.5 does not know
-# "Bytes 0-3/100", though both others take "Bytes=0-3".
+# bound the digits), and names of range units do not depend on case (14.1).
+# Seen: http-range 0.1.6 refuses a last position beyond 64 bits, which http-range-header 1.0.0 reads as "to the end".
+# http-content-range 0.2.5 does not know "Bytes 0-3/100", though both others take "Bytes=0-3".
 # Matters to a proxy: which of them stands behind a server decides between 206, 416 and 200 for one header; where a range
 # is passed on, the upstream's parser decides, not the proxy's.
 . "$(dirname "$0")/lib/common.sh"
@@ -13,7 +11,7 @@ echo "from crates.io: http-range 0.1.6, http-range-header 1.0.0, http-content-ra
 seen=$(
   rust_run 'http-range = "=0.1.6"' 'http-range-header = "=1.0.0"' 'http-content-range = "=0.2.5"' <<'RS'
 fn main() {
-    for header in ["bytes=0-99999999999999999999", "bytes=", "bytes=0 - 3", "Bytes=0-3"] {
+    for header in ["bytes=0-99999999999999999999", "Bytes=0-3"] {
         let one = http_range::HttpRange::parse(header, 100)
             .map(|ranges| ranges.iter().map(|r| (r.start, r.start + r.length - 1)).collect::<Vec<_>>());
         let two = http_range_header::parse_range_header(header)
@@ -30,8 +28,6 @@ RS
 )
 expect "$seen" <<'WAS'
 bytes=0-99999999999999999999: http-range refused, http-range-header [(0, 99)]
-bytes=: http-range [], http-range-header refused
-bytes=0 - 3: http-range [(0, 3)], http-range-header refused
 Bytes=0-3: http-range [(0, 3)], http-range-header [(0, 3)]
 bytes 0-3/100: http-content-range true
 Bytes 0-3/100: http-content-range false
