@@ -337,12 +337,14 @@ impl Source {
     fn opened(&self, reply: Reply, position: u64) -> Result<Opened, Stop> {
         match reply {
             Reply::Found(response) => continuation(response, position, self.total),
-            Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted) => Err(Stop::Never),
+            Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted)
+            | Reply::Missing(_)
+            | Reply::Refused(_)
+            | Reply::Declined(..) => Err(Stop::Never),
             Reply::Failed(_) => Err(Stop::Later),
             Reply::Limited { retry_after } => Err(Stop::Then(retry_after)),
             // There is nothing where more was promised.
             Reply::Unsatisfiable { .. } => Err(Stop::OtherLength),
-            Reply::Missing(_) | Reply::Refused(_) | Reply::Declined(..) => Err(Stop::Never),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Wanted<'_, '_> {
         let Admission { mut is_admitted, is_usable } = admission;
         not_elsewhere(visit, cache, digest)?;
         if self.arriving().is_none()
-            && let Some(answer) = self.from_elsewhere().await?
+            && let Some(answer) = self.given_elsewhere().await?
         {
             return Ok(answer);
         }
@@ -184,7 +184,7 @@ impl Wanted<'_, '_> {
 
     /// What another upstream gives to everybody, once all of it is verified: until then nothing of it goes to clients of
     /// this one. Only where this one has it, too, and of the same length; and only while it comes fast enough.
-    async fn from_elsewhere(&self) -> Result<Option<Answer>, Error> {
+    async fn given_elsewhere(&self) -> Result<Option<Answer>, Error> {
         let Self { visit, digest, .. } = *self;
         let Some(spool) = visit.fills.find_elsewhere(digest, visit.upstream.name()) else { return Ok(None) };
         if length_of(visit, digest).await.ok().flatten() != Some(spool.total()) {

@@ -52,18 +52,17 @@ impl Wanted<'_, '_> {
         let Self { visit, cache, digest, .. } = *self;
         not_elsewhere(visit, cache, digest)?;
         for _ in 0..TRIES {
-            let spool = match self.arriving() {
-                Some(spool) => spool,
-                None => {
-                    let asker = visit.asker();
-                    let entered = visit.fills.enter(digest, &asker, self.now());
-                    match within(&*visit.platform.clock, self.left(), entered).await {
-                        Ok(Entry::Open(spool)) => spool,
-                        Ok(Entry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
-                        Ok(Entry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
-                        Ok(Entry::Pass) => return self.alone().await,
-                        Err(_) => return self.begin_range(spec, None).await,
-                    }
+            let spool = if let Some(spool) = self.arriving() {
+                spool
+            } else {
+                let asker = visit.asker();
+                let entered = visit.fills.enter(digest, &asker, self.now());
+                match within(&*visit.platform.clock, self.left(), entered).await {
+                    Ok(Entry::Open(spool)) => spool,
+                    Ok(Entry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
+                    Ok(Entry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
+                    Ok(Entry::Pass) => return self.alone().await,
+                    Err(_) => return self.begin_range(spec, None).await,
                 }
             };
             if visit.may_serve(cache, digest).await != MayServe::Yes {

@@ -135,13 +135,12 @@ pub struct Part {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<Part>,
     /// How many more it names: they are shown elsewhere in the tree, or it would have no end.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub unshown: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Whether something is here.

@@ -246,13 +246,12 @@ impl Claims {
         let mut position = from;
         loop {
             let (first, end) = have.gap(position, total, most)?;
-            match self.fetches.iter().find(|fetch| (fetch.at..fetch.cut_end()).contains(&first)) {
-                Some(fetch) => position = fetch.cut_end(),
-                None => {
-                    let others = self.fetches.iter().map(|fetch| fetch.at).filter(|at| *at > first);
-                    return Some((first, others.fold(end, u64::min)));
-                }
-            }
+            let taken = self.fetches.iter().find(|fetch| (fetch.at..fetch.cut_end()).contains(&first));
+            let Some(taken) = taken else {
+                let others = self.fetches.iter().map(|fetch| fetch.at).filter(|at| *at > first);
+                return Some((first, others.fold(end, u64::min)));
+            };
+            position = taken.cut_end();
         }
     }
 }

@@ -49,13 +49,12 @@ impl Table {
     }
 
     pub(super) fn put(&mut self, digest: &Digest, upstream: &Arc<str>, slot: Slot) {
-        match self.get(digest, upstream) {
-            Some(there) => *there = slot,
-            None => {
-                let named = Named { upstream: Arc::clone(upstream), slot };
-                self.0.entry(digest.clone()).or_default().push(named);
-            }
+        if let Some(there) = self.get(digest, upstream) {
+            *there = slot;
+            return;
         }
+        let named = Named { upstream: Arc::clone(upstream), slot };
+        self.0.entry(digest.clone()).or_default().push(named);
     }
 
     pub(super) fn remove(&mut self, digest: &Digest, upstream: &str) {

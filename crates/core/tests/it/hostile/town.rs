@@ -119,18 +119,18 @@ impl fmt::Debug for Town {
 }
 
 impl Town {
-    pub(super) fn new(mode: Mode, way: Way, more: &str) -> Self {
+    pub(super) fn new(mode: Mode, way: Way, extra: &str) -> Self {
         let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
-        let (store, more): (Arc<dyn Store>, _) = match way {
-            Way::Usual => (Arc::new(memory), more.to_owned()),
-            Way::Isolated => (Arc::new(PassingStore::new(memory)), more.to_owned()),
+        let (store, extra): (Arc<dyn Store>, _) = match way {
+            Way::Usual => (Arc::new(memory), extra.to_owned()),
+            Way::Isolated => (Arc::new(PassingStore::new(memory)), extra.to_owned()),
             Way::Links => {
                 let bucket = memory.shared().in_parts_of(1 << 20);
                 let bucket = bucket.linking(LINKS.parse().expect("an address"));
-                (Arc::new(bucket), format!("{more}\n[delivery]\nlinks='always'"))
+                (Arc::new(bucket), format!("{extra}\n[delivery]\nlinks='always'"))
             }
         };
-        let text = mode.text(&more);
+        let text = mode.text(&extra);
         let is_isolated = way == Way::Isolated;
         let profile = if is_isolated { Profile::CloudflareWorkers } else { Profile::default() };
         let setup = Setup { text: &text, isolated: is_isolated, profile, store: Some(store), ..Setup::default() };
@@ -240,7 +240,7 @@ impl Cases {
 
     pub(super) fn end(self) {
         let Self { checked, failed } = self;
-        let shown = failed.iter().take(2000).map(|line| format!("\n  {line}")).collect::<String>();
-        assert!(failed.is_empty() && checked > 0, "{} of {checked}:{shown}", failed.len());
+        let shown = failed.iter().take(2000).cloned().collect::<Vec<_>>().join("\n  ");
+        assert!(failed.is_empty() && checked > 0, "{} of {checked}:\n  {shown}", failed.len());
     }
 }

@@ -122,8 +122,8 @@ const NO_MANIFESTS: [&str; 8] = [
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_manifest_is_served_as_none_and_not_kept_for_the_tag() {
-    let mut cases = Cases::default();
     const RIGHT: &str = BODIES[0].0;
+    let mut cases = Cases::default();
     for (number, body) in NO_MANIFESTS.into_iter().enumerate() {
         for name in [OCI_MANIFEST, OCI_INDEX, "text/html", "image/svg+xml"] {
             for has_digest in [false, true] {
