@@ -1,6 +1,7 @@
 //! Whom a limit is for: the one place where an address becomes the key of a limit.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the network of 64 bits that an IPv6 client has to itself (RFC 4291 section 2.5.1): within it a
 /// client takes as many addresses as it likes.
@@ -22,6 +23,16 @@ impl From<IpAddr> for Client {
     }
 }
 
+impl fmt::Display for Client {
+    /// `192.0.2.1`, or `2001:db8:1:2::/64`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(bits) => Ipv4Addr::from_bits(*bits).fmt(f),
+            Self::V6(bits) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*bits) << 64)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +45,16 @@ mod tests {
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("::1"), of("0.0.0.1"));
+    }
+
+    #[test]
+    fn a_client_is_written_as_its_address_or_network() {
+        for (address, expected) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ] {
+            assert_eq!(Client::from(address.parse::<IpAddr>().unwrap()).to_string(), expected);
+        }
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use registry_proxy_core::client::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Beyond `limits.connections`: for health, and for finding out what a connection wants.
@@ -27,7 +28,7 @@ pub(crate) struct Places {
 
 #[derive(Default)]
 struct Addresses {
-    open: HashMap<IpAddr, usize>,
+    open: HashMap<Client, usize>,
     warned: Option<Instant>,
 }
 
@@ -52,14 +53,14 @@ impl Places {
             places: Arc::clone(self),
             permit: Mutex::new(Some(permit)),
             is_for_health: AtomicBool::new(is_reserved),
-            address: None,
+            client: None,
         })
     }
 
-    /// Counts a connection of this address; `false`: it has `most` already.
-    fn enter(&self, address: IpAddr, most: usize) -> bool {
+    /// Counts a connection of this client; `false`: it has `most` already.
+    fn enter(&self, client: Client, most: usize) -> bool {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = addresses.open.entry(address).or_default();
+        let open = addresses.open.entry(client).or_default();
         if *open < most {
             *open += 1;
             return true;
@@ -67,16 +68,16 @@ impl Places {
         if addresses.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             addresses.warned = Some(Instant::now());
             tracing::warn!(
-                client = %address,
+                %client,
                 "an address has limits.connections_per_address connections open; more of it are closed at once"
             );
         }
         false
     }
 
-    fn leave(&self, address: IpAddr) {
+    fn leave(&self, client: Client) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut open) = addresses.open.entry(address) {
+        if let Entry::Occupied(mut open) = addresses.open.entry(client) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
                 open.remove();
@@ -85,20 +86,12 @@ impl Places {
     }
 }
 
-/// Whose connections are counted together: an IPv4 address, or what one customer has of IPv6.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-    }
-}
-
 /// A connection's place, until it is dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     is_for_health: AtomicBool,
-    address: Option<IpAddr>,
+    client: Option<Client>,
 }
 
 /// No place became free in time.
@@ -108,11 +101,11 @@ pub(crate) struct Full;
 impl Place {
     /// The same place for a connection of this address; `None`: the address has `most` already.
     pub(crate) fn of(mut self, peer: IpAddr, most: usize) -> Option<Self> {
-        let address = counted_as(peer);
-        if !self.places.enter(address, most) {
+        let client = Client::from(peer);
+        if !self.places.enter(client, most) {
             return None;
         }
-        self.address = Some(address);
+        self.client = Some(client);
         Some(self)
     }
 
@@ -144,8 +137,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
-            self.places.leave(address);
+        if let Some(client) = self.client {
+            self.places.leave(client);
         }
     }
 }
