@@ -108,11 +108,11 @@ impl Check<'_> {
         self.guesses.pairs.remove(&self.who);
     }
 
-    /// It is wrong.
-    pub(super) fn wrong(mut self, now: Moment) {
+    /// It is wrong; `login` is the mark of name and password.
+    pub(super) fn wrong(mut self, login: [u8; 16], now: Moment) {
         self.is_over = true;
         lock(&self.address).wrong.add(self.limits.wrong_in_a_minute, now);
-        lock(&entry(&self.guesses.pairs, self.who)).add(now);
+        lock(&entry(&self.guesses.pairs, self.who)).add(login, now);
     }
 
     /// Nobody could say; a guess has told nothing.
@@ -166,6 +166,8 @@ impl Leak {
 struct Wrongs {
     count: u32,
     last: Moment,
+    /// The mark of the last login that was wrong.
+    login: [u8; 16],
 }
 
 impl Wrongs {
@@ -177,10 +179,16 @@ impl Wrongs {
         (!left.is_zero()).then_some(left)
     }
 
-    fn add(&mut self, now: Moment) {
-        let is_forgiven = now.since(self.last) >= FORGIVEN;
-        self.count = if is_forgiven { 1 } else { self.count.saturating_add(1) };
-        self.last = now;
+    /// The same wrong password again is no new guess: clients send one several times before they give up (skopeo five
+    /// times), and a person who mistyped it must not wait for that.
+    fn add(&mut self, login: [u8; 16], now: Moment) {
+        if now.since(self.last) >= FORGIVEN {
+            self.count = 0;
+        }
+        if self.count == 0 || self.login != login {
+            self.count = self.count.saturating_add(1);
+        }
+        (self.login, self.last) = (login, now);
     }
 }
 
@@ -210,9 +218,18 @@ mod tests {
         Pair { client: Some(Client::V4(address.into())), name: [name; 16] }
     }
 
+    /// Another password each time.
+    fn password() -> [u8; 16] {
+        static COUNT: AtomicUsize = AtomicUsize::new(1);
+        (COUNT.fetch_add(1, Ordering::Relaxed) as u128).to_ne_bytes()
+    }
+
     /// Is wrong, where it may be; else when to come again, in milliseconds.
     fn guess(guesses: &Guesses, who: Pair, now: Moment) -> Result<(), u128> {
-        guesses.begin(who, LIMITS, now).map(|check| check.wrong(now)).map_err(|pause| pause.as_millis())
+        guesses
+            .begin(who, LIMITS, now)
+            .map(|check| check.wrong(password(), now))
+            .map_err(|pause| pause.as_millis())
     }
 
     #[test]
@@ -236,12 +253,12 @@ mod tests {
         for _ in 0..11 {
             let pause = match guesses.begin(pair(1, 1), free, now) {
                 Ok(check) => {
-                    check.wrong(now);
+                    check.wrong(password(), now);
                     Duration::ZERO
                 }
                 Err(pause) => {
                     now = now.after(pause);
-                    guesses.begin(pair(1, 1), free, now).expect("the pause is over").wrong(now);
+                    guesses.begin(pair(1, 1), free, now).expect("the pause is over").wrong(password(), now);
                     pause
                 }
             };
@@ -255,6 +272,19 @@ mod tests {
             guess(&guesses, pair(1, 1), later).is_ok() && guess(&guesses, pair(1, 1), later).is_ok(),
             "forgiven"
         );
+    }
+
+    #[test]
+    fn the_same_wrong_password_again_is_no_new_guess() {
+        let guesses = Guesses::default();
+        let free = GuessLimits { wrong_in_a_minute: 0, ..LIMITS };
+        for _ in 0..20 {
+            guesses.begin(pair(1, 1), free, at(0)).expect("no pause").wrong([7; 16], at(0));
+        }
+        for _ in 0..2 {
+            guesses.begin(pair(1, 1), free, at(0)).expect("two more are free").wrong(password(), at(0));
+        }
+        assert_eq!(guesses.begin(pair(1, 1), free, at(0)).err(), Some(FIRST_PAUSE));
     }
 
     #[test]

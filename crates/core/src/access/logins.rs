@@ -148,7 +148,7 @@ impl Logins {
                     self.known.right.insert(*mark, self.now());
                     check.right();
                 }
-                Verdict::Wrong(_) => check.wrong(self.now()),
+                Verdict::Wrong(_) => check.wrong(*mark, self.now()),
                 // A registry that limits us has been asked too often: whoever goes on asking is counted.
                 Verdict::Limited(_) => drop(check),
                 Verdict::Unknown(..) | Verdict::TooMany(_) => check.unknown(),
