@@ -83,6 +83,7 @@ impl Fixture {
     }
 
     pub(crate) fn set_up(setup: &Setup<'_>) -> Self {
+        lines::listen();
         let clock = Arc::new(TokioClock::start());
         let net = Arc::new(Network::new(clock.clone()));
         let registry = Registry::default();

@@ -52,7 +52,7 @@ async fn a_request_whose_client_leaves_before_the_answer_begins_is_counted_once_
 
 #[tokio::test(start_paused = true)]
 async fn each_answer_has_an_id_of_its_own_and_so_has_its_line() {
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     let (lab, manifest, blob) = Fixture::stocked("");
     let replica = lab.beside("", lab.net.clone(), 77);
     let mut ids = Vec::new();
@@ -80,7 +80,7 @@ async fn each_answer_has_an_id_of_its_own_and_so_has_its_line() {
 
 #[tokio::test(start_paused = true)]
 async fn a_trusted_proxy_names_a_request_and_nobody_else_does() {
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     let lab = Fixture::new("trusted_proxies = ['10.0.0.0/8']");
     let ask = async |peer: &str, id: &str| {
         let seen = lab.get("/v2/").from(peer).header("x-request-id", id).await;
@@ -96,7 +96,7 @@ async fn a_trusted_proxy_names_a_request_and_nobody_else_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_line_says_of_the_clients_address_what_the_operator_wants() {
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     for (client, v4, v6) in [
         ("", "198.51.100.9", "2001:db8:7:8::9"),
         ("log.client = 'full'", "198.51.100.9", "2001:db8:7:8::9"),
@@ -113,7 +113,7 @@ async fn a_line_says_of_the_clients_address_what_the_operator_wants() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_client_says_of_itself_is_one_short_line() {
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     let lab = Fixture::new("");
     lab.get("/v2/").header("user-agent", "containerd/v2.1.4").await;
     assert_eq!(lines.only()["agent"], "containerd/v2.1.4");
@@ -134,7 +134,7 @@ async fn what_a_client_says_of_itself_is_one_short_line() {
 
 #[tokio::test(start_paused = true)]
 async fn of_an_answer_that_a_client_gives_up_the_log_says_only_what_has_gone() {
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     let lab = Fixture::new("");
     let size = manifest_of(200_000).len();
     lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(200_000));
@@ -156,7 +156,7 @@ async fn of_an_answer_that_a_client_gives_up_the_log_says_only_what_has_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_line_says_who_has_logged_in_and_not_who_has_tried_to() {
     const V1: &str = "/v2/a/b/manifests/v1";
-    let (lines, _guard) = Lines::begin();
+    let lines = Lines::of_requests();
     let user = || lines.only().get("user").cloned().unwrap_or_default();
     let (lab, _, _) = Fixture::stocked("[clients]\nauth='users'\nusers_file='u'");
     let token = lab.login("alice", "wonder").await;

@@ -1,16 +1,10 @@
 //! What those are told who pull while a registry fails, and what the log is.
 
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use registry_proxy_core::platform::Unconnected;
 use registry_proxy_core::testing::{Answer, Fault};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::V1;
-use crate::fixture::{Fixture, REALM, Seen, image};
+use crate::fixture::{Fixture, Lines, REALM, Seen, image};
 
 fn message(seen: &Seen) -> String {
     seen.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned()
@@ -96,72 +90,25 @@ async fn the_reason_of_a_404_tells_who_says_so() {
     assert_eq!(seen.header("x-registry-proxy"), "refused; why=\"registry not served\"");
 }
 
-/// Lines of the log that warn, with their fields.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 = format!("{} {field}={value:?}", self.0);
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_upstream_whose_connections_break_has_one_line_with_a_count() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
+    let lines = Lines::of_warnings();
     let (lab, _, blob) = Fixture::stocked("");
     lab.net.fault("*", "", usize::MAX, Fault::Drop);
     let blob = format!("/v2/a/b/blobs/{blob}");
     for _ in 0..100 {
         assert_eq!((lab.get(V1).await.status.as_u16(), lab.get(&blob).await.status.as_u16()), (504, 504));
     }
-    let first = lines.take();
-    assert_eq!(first.len(), 1, "{first:#?}");
-    assert!(first[0].contains("upstream gave no answer") && first[0].contains("repeated=0"), "{first:?}");
+    let first = lines.only();
+    assert_eq!((first["message"].as_str(), first["repeated"].as_str()), ("upstream gave no answer", "0"));
     lab.wait(30).await;
     lab.get(V1).await;
     let asked = lab.net.log().len();
-    let next = lines.take();
-    assert_eq!(next.len(), 1, "{next:#?}");
     // The first has its own line, and the last is one of two tries.
-    assert!(next[0].contains(&format!("repeated={}", asked - 3)), "{next:?}, {asked}");
+    assert_eq!(lines.only()["repeated"], (asked - 3).to_string());
     // And what came last is told once the upstream answers, though nothing more of it comes.
     lab.wait(30).await;
     lab.net.heal();
     assert_eq!(lab.get(V1).await.status, 200);
-    let last = lines.take();
-    assert!(last.len() == 1 && last[0].contains("repeated=1"), "{last:?}");
+    assert_eq!(lines.only()["repeated"], "1");
 }
