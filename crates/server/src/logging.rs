@@ -11,11 +11,13 @@ use std::time::Duration;
 use registry_proxy_core::config::{ConfigError, Log, LogFormat};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How long a line may wait.
 const LINGER: Duration = Duration::from_millis(50);
@@ -27,11 +29,15 @@ static WRITING: Mutex<()> = Mutex::new(());
 
 /// Starts it.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)?).with_writer(Gather);
+    let subscriber = tracing_subscriber::registry().with(filter(log)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Gather);
     match log.format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).event_format(Plain).init(),
+        LogFormat::Text => {
+            subscriber.with(lines.with_ansi(io::stderr().is_terminal()).event_format(Plain)).init();
+        }
         LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            subscriber.with(lines).init();
         }
     }
     let flusher = std::thread::Builder::new().name("log".to_owned()).spawn(|| {
@@ -43,12 +49,15 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     flusher.map(drop).map_err(|error| ConfigError { place: "log".to_owned(), what: error.to_string() })
 }
 
-/// What is written at this level.
-pub(crate) fn filter(log: &Log) -> Result<EnvFilter, ConfigError> {
-    EnvFilter::try_new(&log.level).map_err(|error| ConfigError {
-        place: "log.level".to_owned(),
-        what: format!("{error}; expected error, warn, info or debug"),
-    })
+/// What is written at this level: `info`, or `info,hyper=debug` with one for a part of the program.
+pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
+    let refuse = |what: String| ConfigError { place: "log.level".to_owned(), what };
+    // `inof` would be a part of the program, and nothing but its lines would be written.
+    let misspelt = log.level.split(',').find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err());
+    if let Some(part) = misspelt {
+        return Err(refuse(format!("`{part}` is no level; expected error, warn, info or debug")));
+    }
+    log.level.parse().map_err(|error| refuse(format!("{error}; expected a filter such as `info,hyper=debug`")))
 }
 
 /// Writes what waits. Called once more when the process ends.
@@ -178,5 +187,36 @@ impl Write for Line {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter_of(level: &str) -> Result<Targets, String> {
+        filter(&Log { level: level.to_owned(), ..Log::default() }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_level_may_be_another_for_a_part_of_the_program() {
+        let filter = filter_of("info,hyper=debug").expect("a filter");
+        assert!(
+            filter.would_enable("registry_proxy", &Level::INFO) && filter.would_enable("hyper", &Level::DEBUG)
+        );
+        assert!(
+            !filter.would_enable("registry_proxy", &Level::DEBUG) && !filter.would_enable("hyper", &Level::TRACE)
+        );
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_rather_than_silent() {
+        assert_eq!(
+            filter_of("inof").unwrap_err(),
+            "log.level: `inof` is no level; expected error, warn, info or debug"
+        );
+        assert!(
+            filter_of("info,hyper=loud").unwrap_err().contains("expected a filter such as `info,hyper=debug`")
+        );
     }
 }
