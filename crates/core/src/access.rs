@@ -156,25 +156,30 @@ impl Access {
         }
     }
 
-    /// Lets a client ping, or tells it how to log in (P-17, P-18).
-    pub(crate) async fn ping(&self, headers: &HeaderMap, door: &Door, outside: &Outside) -> Result<(), Error> {
+    /// Lets a client ping, or tells it how to log in (P-17, P-18). Gives the name of one who has logged in.
+    pub(crate) async fn ping(
+        &self,
+        headers: &HeaderMap,
+        door: &Door,
+        outside: &Outside,
+    ) -> Result<Option<Box<str>>, Error> {
         let challenge = |error| Err(Self::challenge(door, outside, None, error));
         if self.is_open() {
-            return Ok(());
+            return Ok(None);
         }
         let is_of_this_mode = |holder: &Holder| match holder {
             Holder::User { .. } => self.auth == Auth::Users,
             Holder::Anonymous | Holder::Login { .. } => self.auth == Auth::Upstream,
         };
         match self.presented(headers, Use::Read) {
-            Presented::Note(note) if is_of_this_mode(&note.holder) => Ok(()),
+            Presented::Note(note) if is_of_this_mode(&note.holder) => Ok(note.holder.name()),
             Presented::Nothing => challenge(None),
             Presented::Unusable | Presented::Note(_) => challenge(Some("invalid_token")),
             Presented::Basic(basic) => match self.auth {
-                // A ping asks nobody (P-20).
-                Auth::Open | Auth::Upstream => Ok(()),
+                // A ping asks nobody (P-20): whose login it is has not been shown.
+                Auth::Open | Auth::Upstream => Ok(None),
                 Auth::Users => match self.logins.check_user(&basic, outside.client).await {
-                    Verdict::Right => Ok(()),
+                    Verdict::Right => Ok(Some(basic.username.into())),
                     // It is answered 200 or 401, and nothing else (P-17): the token endpoint says what it is.
                     Verdict::Wrong(_) | Verdict::TooMany(_) | Verdict::Limited(_) | Verdict::Unknown(..) => {
                         challenge(None)

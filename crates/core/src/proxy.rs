@@ -180,7 +180,8 @@ impl Proxy {
         match route {
             Route::Ping(door) if is_read => {
                 subject.endpoint = "ping";
-                self.in_time(Box::pin(self.access.ping(&head.headers, &door, outside))).await?;
+                subject.user =
+                    self.in_time(Box::pin(self.access.ping(&head.headers, &door, outside))).await?;
                 let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
                 response
                     .headers_mut()
@@ -200,7 +201,8 @@ impl Proxy {
                     client: outside.client,
                     via: &self.upstream_headers(head),
                 };
-                let response = self.in_time(Box::pin(self.access.token(&asked, request))).await?;
+                let (response, user) = self.in_time(Box::pin(self.access.token(&asked, request))).await?;
+                subject.user = user;
                 Ok(Answer::new(response, Done::Answered, Why::Token))
             }
             Route::Catalog if is_read => listing::catalog(),

@@ -39,15 +39,15 @@ pub(crate) struct TokenRequest<'a> {
 }
 
 impl Access {
-    /// Gives a token, or says why not.
+    /// Gives a token, and the name of whose it is, or says why not.
     pub(crate) async fn token(
         &self,
         asked: &TokenRequest<'_>,
         request: Request<Body>,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<(Response<Body>, Option<Box<str>>), Error> {
         let wish = Wish::read(request, self.form_bytes).await?;
         let holder = self.holder(asked, &wish).await?;
-        let basis = self.basis_of(&holder);
+        let (user, basis) = (holder.name(), self.basis_of(&holder));
         let note = Note::new(holder, wish.scopes, basis, self.platform.clock.unix_seconds());
         let token = self.sealer.seal(Purpose::Token, &note);
         if token.len() >= TOKEN_BYTES {
@@ -58,7 +58,7 @@ impl Access {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+        Ok((response, user))
     }
 
     /// Whose token it will be.

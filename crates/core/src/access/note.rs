@@ -36,6 +36,16 @@ pub(super) enum Holder {
     Login { upstream: String, username: String, password: Box<str> },
 }
 
+impl Holder {
+    /// The name under which they have logged in, if they have.
+    pub(super) fn name(&self) -> Option<Box<str>> {
+        match self {
+            Self::User { name } | Self::Login { username: name, .. } => Some(name.as_str().into()),
+            Self::Anonymous => None,
+        }
+    }
+}
+
 /// What a token rests on, as it is now: once that is gone or another, the token is over, on every replica that sees so.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Basis {

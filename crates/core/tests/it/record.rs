@@ -160,9 +160,15 @@ async fn a_line_says_who_has_logged_in_and_not_who_has_tried_to() {
     let user = || lines.only().get("user").cloned().unwrap_or_default();
     let (lab, _, _) = Fixture::stocked("[clients]\nauth='users'\nusers_file='u'");
     let token = lab.login("alice", "wonder").await;
-    lines.take();
-    assert_eq!(lab.get(V1).bearer(&token).await.status, 200);
-    assert_eq!(user(), "alice");
+    assert_eq!(user(), "alice", "who is given a token");
+    for path in ["/v2/", V1] {
+        assert_eq!(lab.get(path).bearer(&token).await.status, 200);
+        assert_eq!(user(), "alice", "{path}");
+    }
+    for path in ["/v2/", "/token"] {
+        assert_eq!(lab.get(path).basic("alice", "guess").await.status, 401);
+        assert_eq!(user(), "", "{path}");
+    }
     assert_eq!(lab.get(V1).basic("bob", "builder").await.status, 200);
     assert_eq!(user(), "bob");
     assert_eq!(lab.get(V1).basic("alice", "guess").await.status, 401);
@@ -174,7 +180,9 @@ async fn a_line_says_who_has_logged_in_and_not_who_has_tried_to() {
     let lab = lab.with_tokens();
     lab.registry.add_user("carol", "sesame");
     let token = lab.login("carol", "sesame").await;
-    lines.take();
+    assert_eq!(user(), "carol", "who is given a token");
+    assert_eq!(lab.get("/v2/").basic("carol", "sesame").await.status, 200);
+    assert_eq!(user(), "", "a ping asks nobody whether it is carol");
     assert_eq!(lab.get(V1).bearer(&token).await.status, 200);
     assert_eq!(user(), "carol");
     let nobody = lab.anonymous().await;
