@@ -180,8 +180,7 @@ impl Proxy {
         match route {
             Route::Ping(door) if is_read => {
                 subject.endpoint = "ping";
-                subject.user =
-                    self.in_time(Box::pin(self.access.ping(&head.headers, &door, outside))).await?;
+                subject.user = self.in_time(Box::pin(self.access.ping(&head.headers, &door, outside))).await?;
                 let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
                 response
                     .headers_mut()

@@ -151,6 +151,7 @@ pub(crate) async fn serve(stream: TcpStream, place: Place, service: Arc<Service>
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health());
     let tls = current.tls.clone();
+    let shown = peer.and_then(|address| current.config.log.client.shown(address));
     drop(current);
     let socket = Socket::new(stream);
     let lane = tls.is_none().then(|| socket.lane());
@@ -163,8 +164,10 @@ pub(crate) async fn serve(stream: TcpStream, place: Place, service: Arc<Service>
             let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
             match timeout(HANDSHAKE.min(side.bounds.idle), accepting).await {
                 Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
-                Ok(Err(error)) => tracing::debug!(?peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(?peer, "TLS handshake took too long"),
+                Ok(Err(error)) => {
+                    tracing::debug!(client = shown.map(display), %error, "TLS handshake failed");
+                }
+                Err(_) => tracing::debug!(client = shown.map(display), "TLS handshake took too long"),
             }
         }
     }

@@ -11,11 +11,16 @@ use crate::fixture::{
 
 /// The product with a certificate of this authority.
 async fn secure(authority: &Authority, upstream: &Upstream) -> (Product, Vec<u8>) {
+    secure_with("", authority, upstream).await
+}
+
+/// The same with more keys.
+async fn secure_with(keys: &str, authority: &Authority, upstream: &Upstream) -> (Product, Vec<u8>) {
     let setup = Setup::new();
     let identity = authority.issue();
     let cert = setup.file("cert.pem", &identity.certificate);
     let key = setup.file("key.pem", &identity.key);
-    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'");
+    let keys = format!("{keys}\n[tls]\ncert_file = '{cert}'\nkey_file = '{key}'");
     let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
     (product, identity.der().to_vec())
 }
@@ -48,6 +53,22 @@ async fn https_serves_http1_and_http2_as_alpn_says() {
     // Without ALPN it is HTTP/1.1.
     let mut client = Client::connect_tls(product.address, client_config(&authority, &[])).await;
     assert_eq!(client.get("/v2/").await.0.status, 200);
+}
+
+#[tokio::test]
+async fn a_failed_handshake_leaves_no_more_of_an_address_in_the_log_than_a_request() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    for (choice, shown) in [("full", "client=127.0.0.1"), ("network", "client=127.0.0.0/24"), ("none", "")] {
+        let keys = format!("[log]\nlevel='debug'\nclient='{choice}'");
+        let (product, _) = secure_with(&keys, &authority, &upstream).await;
+        let mut client = Client::connect(product.address).await;
+        client.send(b"GET /v2/ HTTP/1.1\r\n\r\n").await;
+        let line = product.wait_for_lines("TLS handshake failed", 1).await.remove(0);
+        let told = line.split(' ').find(|part| part.starts_with("client=")).unwrap_or_default();
+        assert_eq!(told, shown, "{line}");
+        assert_eq!(line.contains("127.0.0"), choice != "none", "{line}");
+    }
 }
 
 #[tokio::test]
