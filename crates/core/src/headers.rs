@@ -90,6 +90,16 @@ pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool,
     );
 }
 
+/// What caches on the way may do with an answer that does not say so itself: nothing. What they kept of one client they would
+/// give to the next. Where a login decides what is answered the answer says so, for those that keep it all the same (RFC 9111
+/// sections 3.5 and 4.1).
+pub fn limit_caches(headers: &mut HeaderMap, login_decides: bool) {
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if login_decides {
+        headers.entry(VARY).or_insert(HeaderValue::from_static("Authorization"));
+    }
+}
+
 /// What a blob carries besides.
 pub fn describe_blob(headers: &mut HeaderMap, length: Option<u64>) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::OCTET_STREAM));

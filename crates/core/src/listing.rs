@@ -177,7 +177,7 @@ fn respond(
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, media_type);
     headers.insert(CONTENT_LENGTH, length.into());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers::copy_lists(upstream, headers, &[OCI_FILTERS_APPLIED]);
     let next = upstream.get_all(LINK).iter().find_map(|value| next_query(value.to_str().ok()?));
     if let Some(query) = next {

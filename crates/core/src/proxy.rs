@@ -160,7 +160,8 @@ impl Proxy {
         };
         let mut record = Record::begin(asked, &self.platform.clock);
         let result = self.answer(&head, body, &outside, &mut record.subject).await;
-        let response = record.finish(result, head.uri.path());
+        let mut response = record.finish(result, head.uri.path());
+        headers::limit_caches(response.headers_mut(), !self.access.is_open());
         fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
     }
 

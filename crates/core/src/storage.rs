@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE,
+};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::body::Body;
 use crate::config::Timeouts;
@@ -69,5 +71,7 @@ pub(crate) async fn get(
     *response.status_mut() = found_head.status;
     let names = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, ACCEPT_RANGES];
     headers::copy(&found_head.headers, response.headers_mut(), &names);
+    // Whoever has the address may have it for as long as it is signed, and nobody for longer.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     Ok(Answer::relayed(response))
 }

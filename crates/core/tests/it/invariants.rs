@@ -1,6 +1,6 @@
 //! What every answer keeps, whatever was asked (T-06).
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use registry_proxy_core::outcome::{Done, Outcome, Why};
 use registry_proxy_core::testing::sha256;
@@ -38,6 +38,7 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
     let id = seen.header("x-request-id");
     assert!((1..=128).contains(&id.len()) && headers.get_all("x-request-id").iter().count() == 1, "no id: {why}");
 
+    caches(seen, &why);
     challenges(path, host, seen, &why);
     lengths(method, seen, &why);
     if *method == Method::HEAD {
@@ -68,6 +69,15 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
         let most = if outcome.contains("guard") { 86_400 } else { 60 };
         assert!((1..=most).contains(&seconds), "P-120: {why}");
     }
+}
+
+/// Content with a digest says how long it may be kept, and everything else that it may not be kept at all: what a cache in
+/// front keeps of one client is given to the next (P-94).
+fn caches(seen: &Seen, why: &str) {
+    let rules = seen.header("cache-control");
+    let is_content = seen.headers.contains_key(ETAG) && rules.contains("no-transform");
+    let is_kept_by_right = is_content && (rules.contains("immutable") || rules.contains("private"));
+    assert!(is_kept_by_right || rules.contains("no-store"), "P-94: {why}");
 }
 
 fn challenges(path: &str, host: &str, seen: &Seen, why: &str) {
@@ -203,6 +213,33 @@ async fn head_has_the_headers_of_get_where_a_login_is_missing() {
     for path in ["/v2/", "/v2/a/b/manifests/v1"] {
         assert_head_is_like_get(&lab, path, &[]).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_login_decides_caches_are_told_that_it_does() {
+    let lab = Fixture::new("[clients]\nauth='users'\nusers_file='u'");
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    let token = lab.login("alice", "wonder").await;
+    for path in ["/v2/", "/", "/v2/a/b/tags/list", "/v2/a/b/manifests/v1", "/v2/a/b/manifests/nothing", "/nowhere"]
+    {
+        for call in [lab.get(path), lab.get(path).bearer(&token), lab.head(path).bearer(&token)] {
+            let seen = call.await;
+            let varies = seen.header("vary").split(", ").any(|name| name == "Authorization");
+            assert!(varies, "{path}: {} {:?}", seen.status, seen.headers);
+            assert!(!seen.header("cache-control").contains("immutable"), "{path}: {:?}", seen.headers);
+        }
+    }
+    let ping = lab.get("/v2/").bearer(&token).await;
+    assert_eq!((ping.status.as_u16(), ping.header("cache-control")), (200, "no-store"));
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "P-94")]
+async fn the_invariant_of_caches_can_fail() {
+    let lab = Fixture::new("");
+    let mut seen = lab.get("/v2/").await;
+    seen.headers.remove("cache-control");
+    hold(&Method::GET, "/v2/", HOST_NAME, &seen);
 }
 
 #[tokio::test(start_paused = true)]

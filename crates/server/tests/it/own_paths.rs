@@ -9,6 +9,8 @@ async fn health_and_readiness_are_told_without_an_upstream() {
     for (path, text) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
         let (head, body) = client.get(path).await;
         assert_eq!((head.status, body.as_slice()), (200, text.as_bytes()));
+        // A cache in front would go on telling it of a process that has ended.
+        assert_eq!(head.get("cache-control"), Some("no-store"), "{path}");
         client.ask("HEAD", path, "").await;
         assert_eq!(client.head().await.status, 200);
     }
@@ -29,6 +31,7 @@ async fn metrics_count_what_was_done() {
     product.wait_for_lines("endpoint=blob", 3).await;
     let (head, body) = client.get("/metrics").await;
     assert_eq!((head.status, head.get("content-type")), (200, Some("text/plain; version=0.0.4; charset=utf-8")));
+    assert_eq!(head.get("cache-control"), Some("no-store"));
     let text = String::from_utf8(body).unwrap();
     let value = |beginning: &str, part: &str| {
         let line = text.lines().find(|line| line.starts_with(beginning) && line.contains(part));
@@ -89,7 +92,7 @@ async fn metrics_are_refused_to_who_comes_through_a_proxy_until_they_are_public(
     for header in ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https", "Forwarded: for=x", "Via: 1.1 x"] {
         let (head, body) = client.get_with("/metrics", &format!("{header}\r\n")).await;
         let text = String::from_utf8(body).unwrap();
-        assert_eq!(head.status, 403, "{header}");
+        assert_eq!((head.status, head.get("cache-control")), (403, Some("no-store")), "{header}");
         assert!(text.contains("metrics.public = true") && text.contains("metrics.listen"), "{text}");
     }
     assert_eq!(client.get("/metrics").await.0.status, 200);
