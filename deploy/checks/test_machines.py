@@ -45,6 +45,30 @@ def open_doors(report):
     return [row["name"] for row in json.loads(report) if not row["set"]] if report.startswith("[") else []
 
 
+def impatience(text):
+    """Which ends of nginx give up on a client or on the proxy sooner than the proxy would (timeouts.client_stall)."""
+    page = (DEPLOY.parent / "docs/reference/configuration.md").read_text()
+    minutes = re.search(r"^\| `timeouts\.client_stall` \| (\d+)m \|", page, re.MULTILINE)
+    least = int(minutes[1]) * 60
+    found = []
+    for name in ("client_body_timeout", "send_timeout", "proxy_read_timeout", "proxy_send_timeout"):
+        set_to = re.findall(rf"^\s*{name} (\d+)s;", text, re.MULTILINE)
+        if not set_to or min(map(int, set_to)) < least:
+            found.append(f"{name}: {set_to}, not {least}s")
+    return found
+
+
+class Nginx(unittest.TestCase):
+    def test_it_is_as_patient_as_the_proxy(self):
+        self.assertEqual(impatience(read("nginx/registry-proxy.conf")), [])
+
+    def test_a_wrong_one_is_found(self):
+        text = read("nginx/registry-proxy.conf")
+        for old, new in [("client_body_timeout 300s;", ""), (" send_timeout 300s;", " send_timeout 60s;")]:
+            with self.subTest(new):
+                self.assertNotEqual(impatience(broken(text, old, new)), [])
+
+
 class Container(unittest.TestCase):
     def test_the_compose_files_are_right(self):
         for name in ("compose.yaml", "compose.both-ends.yaml"):

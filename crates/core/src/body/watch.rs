@@ -13,6 +13,10 @@ use super::BodyError;
 pub trait Observe: Send + Unpin {
     /// A piece is there, and is handed on.
     fn came(&mut self) {}
+    /// The next piece is wanted, and is not there yet.
+    fn awaited(&mut self) {}
+    /// There is no other piece.
+    fn ended(&mut self) {}
     /// So many bytes have gone.
     fn arrived(&mut self, bytes: u64);
     /// The body was given up, and nobody knows how many of these bytes, handed on last, have gone.
@@ -24,6 +28,12 @@ pub trait Observe: Send + Unpin {
 impl<O: Observe + ?Sized> Observe for Box<O> {
     fn came(&mut self) {
         (**self).came();
+    }
+    fn awaited(&mut self) {
+        (**self).awaited();
+    }
+    fn ended(&mut self) {
+        (**self).ended();
     }
     fn arrived(&mut self, bytes: u64) {
         (**self).arrived(bytes);
@@ -77,7 +87,8 @@ impl<O: Observe> Watch<O> {
                 }
             }
             Poll::Ready(Some(Err(_))) => observer.broke(),
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(None) => observer.ended(),
+            Poll::Pending => observer.awaited(),
         }
     }
 }

@@ -266,7 +266,7 @@ pub const KEYS: &[Key] = &[
     key(
         "timeouts.client_stall",
         "5m",
-        "A client that takes no bytes; then its connection is closed. On HTTP/2 a body of which it takes nothing; then that stream is reset.",
+        "A client that takes no bytes; then its connection is closed. On HTTP/2 a body of which it takes nothing; then that stream is reset. A push of which nothing comes, or which the upstream does not take; then it is given up.",
     ),
     key("timeouts.drain", "30s", "How long transfers under way may go on after SIGTERM."),
     key("timeouts.down", "10s", "How long an address that could not be reached is left alone."),

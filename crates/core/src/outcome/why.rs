@@ -111,7 +111,7 @@ reasons! {
     SeveralRanges = "several ranges", [Refused], "Several ranges in one request.";
     TooLarge = "too large", [Refused, Failed], "Larger than a limit: what the client sent (refused), or the upstream.";
     ManifestTooLarge = "manifest too large", [Refused], "A pushed manifest is larger than `limits.manifest`.";
-    RequestBroke = "request broke off", [Refused], "The client's body ended short.";
+    RequestBroke = "request broke off", [Refused], "The client's body ended short, or stood still for longer than `timeouts.client_stall`. The upstream has not failed.";
     TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for this upstream. What is answered without it is not refused.";
     ClientLimit = "guard.client reached", [Refused], "This client has used up what one may have in this hour or day.";
     TotalLimit = "guard.total reached", [Refused], "All clients together have used up what they may have in this hour or day.";

@@ -80,6 +80,9 @@ pub enum Failure {
     /// Its answer makes no sense.
     #[error("its answer makes no sense: {0}")]
     Nonsense(&'static str),
+    /// Not its failure: what the client was sending to it broke off, or stood still.
+    #[error("the request's body broke off")]
+    ClientBody,
 }
 
 /// What an address failed by, so that it is left alone.
@@ -113,7 +116,8 @@ impl Failure {
             | Self::TooLarge
             | Self::Redirect(_)
             | Self::RealmNotTrusted
-            | Self::Nonsense(_) => false,
+            | Self::Nonsense(_)
+            | Self::ClientBody => false,
         }
     }
 
@@ -133,6 +137,7 @@ impl Failure {
             Self::Redirect(_) => Why::RedirectRefused,
             Self::RealmNotTrusted => Why::RealmNotTrusted,
             Self::Nonsense(_) => Why::Unusable,
+            Self::ClientBody => Why::RequestBroke,
         }
     }
 }
@@ -184,6 +189,7 @@ impl Negative {
             Self::Limited { retry_after } => Error::Limited { retry_after },
             Self::Unsatisfiable { total } => Error::RangeNotSatisfiable { total: total.unwrap_or(0) },
             Self::Declined(status, text) => Error::Declined(status, text),
+            Self::Failed(Failure::ClientBody) => Error::ClientBody,
             Self::Failed(failure) => Error::Upstream(failure),
         }
     }

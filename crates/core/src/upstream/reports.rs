@@ -47,9 +47,9 @@ impl Kind {
         Self::Body,
     ];
 
-    /// Of a request that failed so.
-    pub(super) fn of(failure: &Failure) -> Self {
-        match failure {
+    /// Of a request that failed so. `None`: it is not the upstream that failed.
+    pub(super) fn of(failure: &Failure) -> Option<Self> {
+        Some(match failure {
             Failure::Unreachable(_) | Failure::Resting(_) => Self::Connection,
             Failure::TimedOut => Self::Silence,
             Failure::Broken => Self::Break,
@@ -62,7 +62,8 @@ impl Kind {
             | Failure::NoManifest
             | Failure::TooLarge
             | Failure::Nonsense(_) => Self::Answer,
-        }
+            Failure::ClientBody => return None,
+        })
     }
 
     /// For the log.

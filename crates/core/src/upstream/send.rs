@@ -1,7 +1,7 @@
 //! One request out: its deadline, its standstill, what kept an answer from coming, and what an answer means.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -79,8 +79,10 @@ impl Upstream {
             }
             Err(_) => {}
         }
-        let status = response.as_ref().ok().map(Response::status);
-        crate::telemetry::upstream_answered(self.label(), now.since(started), status);
+        if !matches!(response, Err(SendError::ClientBody)) {
+            let status = response.as_ref().ok().map(Response::status);
+            crate::telemetry::upstream_answered(self.label(), now.since(started), status);
+        }
         let response = response?;
         match purpose {
             Purpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
@@ -105,17 +107,17 @@ impl Upstream {
             return answer.map_err(|_| SendError::TimedOut)?.map_err(SendError::Transport);
         }
         // The answer comes when the last byte is there, however long that takes; but bytes must move.
-        let progress = Arc::new(AtomicU64::new(0));
-        outgoing.request = outgoing.request.map(|body| body.observed(Progress(Arc::clone(&progress))));
+        let upload = Arc::new(Upload::default());
+        outgoing.request = outgoing.request.map(|body| body.observed(Watching(Arc::clone(&upload))));
         let mut sending = self.platform.transport.send(outgoing);
         loop {
-            let before = progress.load(Ordering::Relaxed);
+            let before = upload.moves();
             match select(sending, clock.sleep(stall)).await {
-                Either::Left((response, _)) => return response.map_err(SendError::Transport),
-                Either::Right(((), unfinished)) if progress.load(Ordering::Relaxed) != before => {
-                    sending = unfinished;
+                Either::Left((response, _)) => {
+                    return response.map_err(|error| upload.explain(SendError::Transport(error)));
                 }
-                Either::Right(_) => return Err(SendError::TimedOut),
+                Either::Right(((), unfinished)) if upload.moves() != before => sending = unfinished,
+                Either::Right(_) => return Err(upload.explain(SendError::TimedOut)),
             }
         }
     }
@@ -149,8 +151,9 @@ impl Upstream {
             SendError::Coded => Failure::Coded,
             SendError::Nonsense(what) => Failure::Nonsense(what),
             SendError::Transport(error) => failure_of(error),
+            SendError::ClientBody => Failure::ClientBody,
         };
-        if let Some(repeated) = self.report(Kind::of(&failure)) {
+        if let Some(repeated) = Kind::of(&failure).and_then(|kind| self.report(kind)) {
             let error = Chain(error);
             tracing::warn!(upstream = self.name(), url = %SafeUrl(url), %error, repeated, "upstream gave no answer");
         }
@@ -239,19 +242,65 @@ pub(super) enum SendError {
     Coded,
     #[error("{0} makes no sense")]
     Nonsense(&'static str),
+    /// Not the upstream's doing: what the client was sending broke off, or stood still.
+    #[error("the client's body broke off")]
+    ClientBody,
     #[error(transparent)]
     Transport(TransportError),
 }
 
-/// Counts what passes, so that a standstill can be told from a long way.
-struct Progress(Arc<AtomicU64>);
+/// A client's body on its way to the upstream: whether it moves, and whose fault it is where it does not.
+#[derive(Default)]
+struct Upload {
+    moves: AtomicU64,
+    /// The upstream has taken all there is, and waits for the client.
+    is_awaited: AtomicBool,
+    is_broken: AtomicBool,
+}
 
-impl Observe for Progress {
+impl Upload {
+    /// A number that is another one where bytes have moved.
+    fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    fn moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What an error is whose cause may be the client: a transport tells of a body that broke as of any other failure.
+    fn explain(&self, error: SendError) -> SendError {
+        let is_clients = match &error {
+            SendError::TimedOut => self.is_awaited.load(Ordering::Relaxed),
+            SendError::Transport(_) => self.is_broken.load(Ordering::Relaxed),
+            SendError::Coded | SendError::Nonsense(_) | SendError::ClientBody => false,
+        };
+        if is_clients { SendError::ClientBody } else { error }
+    }
+}
+
+/// Tells an [`Upload`] what its body does.
+struct Watching(Arc<Upload>);
+
+impl Observe for Watching {
     fn came(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.is_awaited.store(false, Ordering::Relaxed);
+        self.0.moved();
+    }
+
+    fn awaited(&mut self) {
+        self.0.is_awaited.store(true, Ordering::Relaxed);
+    }
+
+    fn ended(&mut self) {
+        self.0.is_awaited.store(false, Ordering::Relaxed);
     }
 
     fn arrived(&mut self, _bytes: u64) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.moved();
+    }
+
+    fn broke(&mut self) {
+        self.0.is_broken.store(true, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, sha256};
 
-use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, REALM, manifest_of, upstream};
+use crate::fixture::{Fixture, Lines, OCI_MANIFEST, ORIGIN, REALM, manifest_of, upstream};
 
 const UPLOADS: &str = "/v2/a/b/blobs/uploads/";
 
@@ -323,6 +323,27 @@ async fn a_registry_may_take_minutes_to_put_a_layer_in_its_place() {
         // A slow write says nothing of the address.
         assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200, "{seconds} s");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_its_client_cuts_or_lets_stand_is_not_blamed_on_the_registry() {
+    const PAST_PATIENCE: Duration = Duration::from_secs(301);
+    let lab = pushable();
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    let warnings = Lines::of_warnings();
+    let location = begin(&lab).await;
+    for call in [lab.patch(&location).cut(b"0123456789"), lab.patch(&location).slow(b"0123456789", PAST_PATIENCE)]
+    {
+        let seen = call.await;
+        assert!(seen.is(400, "UNKNOWN"), "{seen:?}");
+        assert_eq!(seen.header("x-registry-proxy"), "refused; why=\"request broke off\"");
+        assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200, "the address is not left alone");
+    }
+    assert_eq!(warnings.take(), []);
+    // Where all has come it is the registry that is awaited.
+    lab.net.fault("PATCH", "", 1, Fault::Silence);
+    assert!(lab.patch(&location).streamed(b"0123456789").await.is(504, "UNAVAILABLE"));
+    assert!(warnings.only()["message"].contains("upstream gave no answer"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,6 +149,27 @@ async fn a_client_that_leaves_in_an_upload_ends_it_at_the_upstream_unfinished() 
 }
 
 #[tokio::test]
+async fn a_push_that_is_cut_in_front_of_us_is_not_blamed_on_the_registry() {
+    let (gate, taken) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    gate.open();
+    let upstream = registry(&gate, &taken).await;
+    let product = Product::start(&one_upstream("", upstream.address, "push = true")).await;
+    let mut client = Client::connect(product.address).await;
+    let path = begin(&mut client).await;
+    // As nginx does behind its client_body_timeout: it ends its own side, and reads on.
+    client.ask("PATCH", &path, "Content-Length: 1000000\r\n").await;
+    client.send(vec![7; 1000]).await;
+    upstream.wait_for_requests(3).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut client.wire).await.unwrap();
+    let line = product.wait_for_line("method=PATCH").await;
+    let status = |status: &str| line.contains(&format!("status={status} "));
+    assert!(status("400") || status("499"), "{line}");
+    assert!(!product.log().contains("upstream gave no answer"), "{}", product.log());
+    assert_eq!(product.metric("registry_proxy_requests_total", "status=\"5").await, 0);
+    assert_eq!(product.metric("registry_proxy_upstream_seconds_count", "status=\"none\"").await, 0);
+}
+
+#[tokio::test]
 async fn where_push_is_off_an_upload_is_405_and_no_byte_of_it_is_wanted() {
     let upstream = Upstream::of_blob(Vec::new()).await;
     let product = Product::start(&one_upstream("", upstream.address, "")).await;
