@@ -16,6 +16,8 @@ mod platform;
 pub mod reference;
 mod units;
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -47,6 +49,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// Whose `X-Forwarded-*` headers count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether they begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// File with the key that seals tokens and upload sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_key_file: Option<String>,
@@ -90,6 +94,7 @@ impl Default for Config {
             listen: DEFAULT_LISTEN.to_owned(),
             public_url: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             signing_key_file: None,
             signing_key: None,
             docker_config: None,
@@ -106,6 +111,13 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             upstream: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Whether this address is one of `trusted_proxies`.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|trusted| trusted.contains(&address))
     }
 }
 

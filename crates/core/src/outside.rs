@@ -76,7 +76,8 @@ impl Windows {
             .or_else(|| headers.get(http::header::HOST)?.to_str().ok().map(str::to_owned))
             .filter(|host| is_authority(host))
             .map(|host| host.to_ascii_lowercase());
-        let scheme = match (&self.public_url, forwarded("x-forwarded-proto").as_deref(), cx.is_tls) {
+        let told = forwarded("x-forwarded-proto").map(|scheme| scheme.to_ascii_lowercase());
+        let scheme = match (&self.public_url, told.as_deref(), cx.is_tls) {
             (Some((scheme, _)), _, _) => scheme.clone(),
             (None, Some("https"), _) | (None, None, true) => "https".to_owned(),
             (None, Some("http"), _) => "http".to_owned(),
@@ -147,6 +148,8 @@ mod tests {
     fn of_a_list_what_our_peer_wrote_counts_and_nothing_that_stands_before_it() {
         for (host, proto, expected) in [
             (&["proxy.example.com"][..], &["https"][..], "https://proxy.example.com"),
+            (&["proxy.example.com"][..], &["HTTPS"][..], "https://proxy.example.com"),
+            (&["proxy.example.com"][..], &["https, Http"][..], "http://proxy.example.com"),
             (&["evil.example, proxy.example.com"], &["http, https"], "https://proxy.example.com"),
             (&["evil.example", "proxy.example.com"], &["http", "https"], "https://proxy.example.com"),
             (&["evil.example,proxy.example.com:8443 "], &["https"], "https://proxy.example.com:8443"),

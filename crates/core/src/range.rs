@@ -43,11 +43,12 @@ pub struct ByteRange {
 impl RangeRequest {
     /// Reads the header.
     pub fn parse(header: Option<&HeaderValue>) -> Self {
-        let Some(set) =
-            header.and_then(|value| value.to_str().ok()).and_then(|text| text.trim().strip_prefix("bytes="))
-        else {
-            return Self::Whole;
-        };
+        let text = header.and_then(|value| value.to_str().ok());
+        // Names of units have no case (RFC 9110 section 14.1).
+        let set = text
+            .and_then(|text| text.trim().split_once('='))
+            .filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+        let Some((_, set)) = set else { return Self::Whole };
         let specs: Vec<&str> = set.split(',').map(str::trim).filter(|spec| !spec.is_empty()).collect();
         match specs.as_slice() {
             [one] => parse_spec(one),
@@ -140,7 +141,10 @@ pub enum ContentRange {
 impl ContentRange {
     /// Reads the header; `None` where it is missing or makes no sense.
     pub fn parse(header: Option<&HeaderValue>) -> Option<Self> {
-        let text = header?.to_str().ok()?.trim().strip_prefix("bytes")?.trim_start();
+        let text = header?.to_str().ok()?.trim();
+        let (_, text) =
+            text.split_at_checked("bytes".len()).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"))?;
+        let text = text.trim_start();
         let (range, total) = text.split_once('/')?;
         let total = match total.trim() {
             "*" => None,
@@ -221,6 +225,8 @@ mod tests {
         use RangeRequest::{Inverted, Many, One, Whole};
         for (text, expected) in [
             ("bytes=0-9", One(RangeSpec::Between(0, 9))),
+            ("Bytes=0-9", One(RangeSpec::Between(0, 9))),
+            ("items=0-9", Whole),
             ("bytes=0-", One(RangeSpec::From(0))),
             ("bytes=-500", One(RangeSpec::Last(500))),
             ("bytes=0-9,20-29", Many),
@@ -258,6 +264,7 @@ mod tests {
         let parse = |text: &str| ContentRange::parse(Some(&HeaderValue::from_str(text).unwrap()));
         assert_eq!(parse("bytes 0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
         assert_eq!(parse("bytes 0-9/*"), Some(ContentRange::Bytes { first: 0, end: 10, total: None }));
+        assert_eq!(parse("Bytes 0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
         assert_eq!(parse("bytes */100"), Some(ContentRange::Unsatisfied { total: 100 }));
         for text in [
             "bytes 9-0/100",

@@ -3,6 +3,7 @@
 mod head;
 mod http1;
 mod http2;
+mod introduced;
 mod linger;
 mod patience;
 mod piece;
@@ -10,6 +11,7 @@ mod protocol;
 mod sendfile;
 mod stall;
 
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +21,13 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use registry_proxy_core::body::InFlight;
 use registry_proxy_core::{Body, Config, Cx};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use self::introduced::Introduced;
 use self::linger::Lingering;
 use self::patience::{Activity, Patience};
 use self::protocol::Protocol;
@@ -71,12 +74,14 @@ impl Bounds {
 struct Side {
     bounds: Bounds,
     patience: Arc<Patience>,
+    /// Who is at its other end: perhaps a reverse proxy.
+    peer: Option<IpAddr>,
 }
 
 impl Side {
-    fn new(config: &Config, in_flight: &Arc<InFlight>, is_for_health: bool) -> Self {
+    fn new(config: &Config, in_flight: &Arc<InFlight>, is_for_health: bool, peer: Option<IpAddr>) -> Self {
         let patience = Patience::new(config.timeouts.client_stall.0, in_flight);
-        Self { bounds: Bounds::new(config, is_for_health), patience }
+        Self { bounds: Bounds::new(config, is_for_health), patience, peer }
     }
 }
 
@@ -143,20 +148,47 @@ impl Drop for Open {
 }
 
 /// Serves a client's connection.
-pub(crate) async fn serve(stream: TcpStream, place: Place, service: Arc<Service>, drain: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    mut stream: TcpStream,
+    place: Place,
+    service: Arc<Service>,
+    mut drain: watch::Receiver<bool>,
+) {
     let _open = Open::new();
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health());
+    let side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health(), peer);
+    let (client, place) =
+        if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
+            let introduced = tokio::select! {
+                introduced = introduced::take(&mut stream, side.bounds.first_byte, peer) => introduced,
+                _ = drain.wait_for(|drains| *drains) => None,
+            };
+            match introduced {
+                None => return,
+                Some(Introduced::Itself) => (peer, place),
+                // Nobody is served more by coming through a proxy.
+                Some(Introduced::Client(client)) => match place.counted(client, &current.config) {
+                    None => return,
+                    Some(place) => (Some(client), place),
+                },
+            }
+        } else {
+            (peer, place)
+        };
     let tls = current.tls.clone();
     let shown = peer.and_then(|address| current.config.log.client.shown(address));
     drop(current);
+    if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.bounds.idle)).await {
+        introduced::warn_of_unexpected(peer);
+        return;
+    }
     let socket = Socket::new(stream);
     let lane = tls.is_none().then(|| socket.lane());
     let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
-    let cx = Cx { peer, is_tls: tls.is_some(), id: 0 };
+    let cx = Cx { peer: client, is_tls: tls.is_some(), id: 0 };
     let answers = Arc::new(Everything { service, cx, bounds: side.bounds, place });
     match tls {
         None => speak(stream, lane, answers, side, drain).await,
@@ -182,7 +214,8 @@ pub(crate) async fn serve_metrics(
 ) {
     let _place = place;
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let side = Side::new(&current.config, current.proxy.in_flight(), false);
+    let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
+    let side = Side::new(&current.config, current.proxy.in_flight(), false, peer);
     drop(current);
     let stream = Stalling::new(Lingering::new(Socket::new(stream)), Arc::clone(&side.patience));
     speak(stream, None, Arc::new(Metrics(service)), side, drain).await;
@@ -198,11 +231,15 @@ async fn speak<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some((protocol, stream)) = first_byte(stream, side.bounds, drain.clone()).await else { return };
+    let Some((protocol, mut stream)) = first_byte(stream, side.bounds, drain.clone()).await else { return };
     // Each is large: what has said nothing yet takes no room for them.
     let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
         Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
         Protocol::Http2 => Box::pin(http2::serve(stream, answers, side, drain)).await.map_err(Into::into),
+        Protocol::Introduction => {
+            introduced::warn_of_unexpected(side.peer);
+            stream.write_all(introduced::REFUSAL.as_bytes()).await.and(stream.shutdown().await).map_err(Into::into)
+        }
     };
     if let Err(error) = ended {
         // A client that leaves is its own affair (P-106).

@@ -60,7 +60,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
         tokio::select! {
             // A place first, then a connection: what does not fit waits in the kernel's queue.
             accepted = accept(&listener, &places) => {
-                if let Some((stream, place)) = accepted.and_then(|(stream, place)| admit(&service, connections, stream, place)) {
+                if let Some((stream, place)) = accepted.and_then(|(stream, place)| admit(&service, stream, place)) {
                     let (service, drain) = (Arc::clone(&service), drains.subscribe());
                     let given = workers.give(stream, |stream| connection::serve(stream, place, service, drain));
                     if let Err(error) = given {
@@ -106,13 +106,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStre
 
 /// Holds a new connection against what its address may have; a trusted proxy brings everybody's. What is too much is
 /// closed at once.
-fn admit(service: &Service, connections: usize, stream: TcpStream, place: Place) -> Option<(TcpStream, Place)> {
+fn admit(service: &Service, stream: TcpStream, place: Place) -> Option<(TcpStream, Place)> {
     let peer = stream.peer_addr().ok()?.ip().to_canonical();
-    let config = &service.reloadable.current().config;
-    if config.trusted_proxies.iter().any(|trusted| trusted.contains(&peer)) {
-        return Some((stream, place));
-    }
-    Some((stream, place.of(peer, config.limits.per_address(connections))?))
+    let place = place.counted(peer, &service.reloadable.current().config)?;
+    Some((stream, place))
 }
 
 /// Reads certificate and key files again when they have changed.

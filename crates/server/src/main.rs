@@ -19,6 +19,7 @@ mod passwords;
 mod places;
 mod reload;
 mod runtime;
+mod seldom;
 mod service;
 mod settings;
 mod store;

@@ -6,30 +6,28 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use registry_proxy_core::Config;
 use registry_proxy_core::client::Client;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::seldom::Seldom;
 
 /// Beyond `limits.connections`: for health, and for finding out what a connection wants.
 const RESERVED: usize = 64;
 /// Connections that wait for a place with a request in hand.
 const QUEUE: usize = 256;
-/// How often it is logged that an address wants more than it may have.
-const WARN_EVERY: Duration = Duration::from_mins(1);
 
 /// All places of one listener.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
     queue: Semaphore,
-    addresses: Mutex<Addresses>,
-}
-
-#[derive(Default)]
-struct Addresses {
-    open: HashMap<Client, usize>,
-    warned: Option<Instant>,
+    /// How many connections each address has.
+    addresses: Mutex<HashMap<Client, usize>>,
+    too_many: Seldom,
+    connections: usize,
 }
 
 impl Places {
@@ -39,6 +37,8 @@ impl Places {
             reserved: Arc::new(Semaphore::new(RESERVED)),
             queue: Semaphore::new(QUEUE),
             addresses: Mutex::default(),
+            too_many: Seldom::new(),
+            connections,
         })
     }
 
@@ -60,13 +60,12 @@ impl Places {
     /// Counts a connection of this client; `false`: it has `most` already.
     fn enter(&self, client: Client, most: usize) -> bool {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = addresses.open.entry(client).or_default();
+        let open = addresses.entry(client).or_default();
         if *open < most {
             *open += 1;
             return true;
         }
-        if addresses.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-            addresses.warned = Some(Instant::now());
+        if self.too_many.is_due() {
             tracing::warn!(
                 %client,
                 "an address has limits.connections_per_address connections open; more of it are closed at once"
@@ -77,7 +76,7 @@ impl Places {
 
     fn leave(&self, client: Client) {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut open) = addresses.open.entry(client) {
+        if let Entry::Occupied(mut open) = addresses.entry(client) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
                 open.remove();
@@ -100,13 +99,22 @@ pub(crate) struct Full;
 
 impl Place {
     /// The same place for a connection of this address; `None`: the address has `most` already.
-    pub(crate) fn of(mut self, peer: IpAddr, most: usize) -> Option<Self> {
+    fn of(mut self, peer: IpAddr, most: usize) -> Option<Self> {
         let client = Client::from(peer);
         if !self.places.enter(client, most) {
             return None;
         }
         self.client = Some(client);
         Some(self)
+    }
+
+    /// The same place, held against what this address may have: a trusted proxy brings everybody's connections.
+    pub(crate) fn counted(self, peer: IpAddr, config: &Config) -> Option<Self> {
+        if config.is_trusted(peer) {
+            return Some(self);
+        }
+        let most = config.limits.per_address(self.places.connections);
+        self.of(peer, most)
     }
 
     /// Whether it is one of those that are kept for health.
@@ -177,7 +185,7 @@ mod tests {
         assert!(take("2001:db8:0:1:ffff::2").await.is_none());
         assert!(take("2001:db8:0:2::1").await.is_some());
         drop(one);
-        assert!(places.addresses.lock().unwrap().open.is_empty(), "nobody is remembered");
+        assert!(places.addresses.lock().unwrap().is_empty(), "nobody is remembered");
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,6 +34,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("trusted_proxies", "none", "Networks whose `X-Forwarded-For`, `-Host` and `-Proto` headers are believed."),
     key(
+        "proxy_protocol",
+        "false",
+        "Each connection from `trusted_proxies` begins with a header of the PROXY protocol, version 1 or 2, and is closed where it does not; the client is whom that names. Connections from elsewhere begin without one.",
+    ),
+    key(
         "signing_key_file",
         "random key",
         "File with the key that seals tokens and upload sessions: any text, at least 32 random characters. Replicas share it. Without it logins end with the process.",

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
+use super::introduced;
+
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the first bytes say.
@@ -14,10 +16,15 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) enum Protocol {
     Http1,
     Http2,
+    /// None yet: a proxy says whose connection it is, and nobody expects it to.
+    Introduction,
 }
 
 /// By the bytes that have come; `None`: more must come first.
 fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
+    if introduced::begins(bytes)? {
+        return Some(Protocol::Introduction);
+    }
     if !PREFACE.starts_with(bytes) {
         return Some(Protocol::Http1);
     }
@@ -105,6 +112,7 @@ mod tests {
             assert_eq!(protocol_of(undecided.as_bytes()), None, "{undecided:?}");
         }
         assert_eq!(protocol_of(b"PUT /"), Some(Protocol::Http1));
+        assert_eq!(protocol_of(b"PROXY TCP4 "), Some(Protocol::Introduction));
         assert_eq!(protocol_of(b"PRI * HTTP/1.1\r\n"), Some(Protocol::Http1));
     }
 

@@ -31,6 +31,8 @@ mod http2;
 #[cfg(test)]
 mod inbound_tls;
 #[cfg(test)]
+mod introduced;
+#[cfg(test)]
 mod ipv6;
 #[cfg(test)]
 mod keep_alive;

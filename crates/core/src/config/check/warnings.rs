@@ -32,6 +32,7 @@ impl Config {
         let mut warnings = Vec::new();
         let warn = &mut |place: String, what: String| warnings.push(Warning { place, what });
         access(self, warn);
+        introductions(self, warn);
         for (place, what) in self.guard.warnings() {
             warn(place.into(), what.into());
         }
@@ -58,6 +59,17 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.clients.users_file.is_some() && config.clients.auth != Auth::Users {
         let what = "not used: nobody is asked for one of its passwords, unless auth = \"users\"";
         warn("clients.users_file".into(), what.into());
+    }
+}
+
+/// Who says on whose behalf.
+fn introductions(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    if config.proxy_protocol && config.trusted_proxies.is_empty() {
+        let what = "not used: it is believed from trusted_proxies only, and there are none";
+        warn("proxy_protocol".into(), what.into());
+    } else if config.proxy_protocol && config.platform != Profile::Server {
+        let what = "connections come from the platform, which sends no such header: they are closed if it is one of trusted_proxies";
+        warn("proxy_protocol".into(), what.into());
     }
 }
 
@@ -252,6 +264,12 @@ mod tests {
             let expected: &[&str] = if is_said { &["metrics.public"] } else { &[] };
             assert_eq!(places(&format!("{secret}\n{keys}")), expected, "{keys}");
         }
+    }
+
+    #[test]
+    fn a_proxy_protocol_that_nobody_may_speak_is_said() {
+        assert_eq!(places("proxy_protocol=true"), ["proxy_protocol"]);
+        assert_eq!(places("proxy_protocol=true\ntrusted_proxies=['10.0.0.0/8']"), Vec::<String>::new());
     }
 
     #[test]

@@ -1,0 +1,305 @@
+//! The PROXY protocol, versions 1 and 2: before the first byte of a client a proxy in front says whose connection it is
+//! (<https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt>).
+//!
+//! Whether there is such a header is never guessed (section 2 of that document): a client could write one. From the addresses in
+//! `trusted_proxies`, where `proxy_protocol = true`, there must be one; elsewhere there must be none, and one that comes all the
+//! same is named.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::seldom::Seldom;
+
+const V1: &[u8; 6] = b"PROXY ";
+/// Of version 1, its end included (section 2.1).
+const V1_BYTES: usize = 107;
+const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Of version 2, addresses and what else a proxy has to say: an address of a socket takes 216, and clouds add a hundred.
+const V2_BYTES: usize = 4096;
+
+/// What a connection gets that begins with a header of the PROXY protocol, where none is taken.
+pub(super) const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+     Content-Length: 78\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
+     the PROXY protocol is taken from trusted_proxies where proxy_protocol is true\n";
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Introduced {
+    /// The connection is this client's.
+    Client(IpAddr),
+    /// It is the proxy's own, as its health checks are, or the client has no address.
+    Itself,
+}
+
+/// There is no header that can be read.
+#[derive(Debug, thiserror::Error)]
+enum NotIntroduced {
+    #[error("it begins without a PROXY protocol header")]
+    Absent,
+    #[error("its PROXY protocol header cannot be read")]
+    Malformed,
+    #[error("it ended before a PROXY protocol header")]
+    Ended(#[from] io::Error),
+}
+
+/// Whether these bytes are the beginning of a header; `None`: more must come first.
+pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
+    let of = |signature: &[u8]| match bytes.len() < signature.len() {
+        true if signature.starts_with(bytes) => None,
+        true => Some(false),
+        false => Some(bytes.starts_with(signature)),
+    };
+    match (of(V1), of(V2)) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        (None, _) | (_, None) => None,
+    }
+}
+
+/// Whom a trusted proxy names as its client. `None`: nobody, so that the connection ends.
+pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<IpAddr>) -> Option<Introduced> {
+    static WARNED: Seldom = Seldom::new();
+    let error = match timeout(limit, read(stream)).await {
+        Ok(Ok(introduced)) => return Some(introduced),
+        Ok(Err(NotIntroduced::Ended(error))) => {
+            // As health checks do that only connect.
+            tracing::debug!(?peer, %error, "a connection ended before its PROXY protocol header");
+            return None;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "its PROXY protocol header did not come in time".to_owned(),
+    };
+    if WARNED.is_due() {
+        tracing::warn!(
+            peer = peer.map(tracing::field::display),
+            error,
+            "a connection of a trusted proxy is closed: proxy_protocol is true, so each of them must begin with that header"
+        );
+    }
+    None
+}
+
+/// Whether it begins with a header of the PROXY protocol, where a TLS handshake should: of that nothing would be left but
+/// a handshake that failed.
+pub(super) async fn is_next(stream: &TcpStream, limit: Duration) -> bool {
+    let mut start = [0; 12];
+    let seen = timeout(limit, stream.peek(&mut start)).await;
+    let seen = seen.ok().and_then(Result::ok).and_then(|length| start.get(..length));
+    seen.is_some_and(|seen| begins(seen) == Some(true))
+}
+
+/// Names in the log what is missing for a header of the PROXY protocol to be taken.
+pub(super) fn warn_of_unexpected(peer: Option<IpAddr>) {
+    static WARNED: Seldom = Seldom::new();
+    if WARNED.is_due() {
+        tracing::warn!(
+            peer = peer.map(tracing::field::display),
+            "a connection begins with a PROXY protocol header and is closed: set proxy_protocol = true and name its address in trusted_proxies, or let the proxy there send none"
+        );
+    }
+}
+
+/// Takes the header off the stream, and no byte behind it.
+async fn read(stream: &mut TcpStream) -> Result<Introduced, NotIntroduced> {
+    // No header is shorter: `PROXY UNKNOWN` and its line's end have 15 bytes.
+    let mut start = [0; V2.len()];
+    stream.read_exact(&mut start).await?;
+    if start == *V2 {
+        let mut fixed = [0; 4];
+        stream.read_exact(&mut fixed).await?;
+        let [command, family, high, low] = fixed;
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > V2_BYTES {
+            return Err(NotIntroduced::Malformed);
+        }
+        let mut rest = vec![0; length];
+        stream.read_exact(&mut rest).await?;
+        return version_2(command, family, &rest).ok_or(NotIntroduced::Malformed);
+    }
+    if !start.starts_with(V1) {
+        return Err(NotIntroduced::Absent);
+    }
+    let mut line = start.to_vec();
+    while line.len() < V1_BYTES {
+        let mut ahead = [0; V1_BYTES];
+        let free = ahead.get_mut(..V1_BYTES - line.len()).unwrap_or_default();
+        let seen = stream.peek(free).await?;
+        let seen = free.get(..seen).unwrap_or_default();
+        if seen.is_empty() {
+            return Err(NotIntroduced::Ended(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let end = seen.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let mut taken = vec![0; end.unwrap_or(seen.len())];
+        stream.read_exact(&mut taken).await?;
+        line.extend_from_slice(&taken);
+        if end.is_some() {
+            return version_1(&line).ok_or(NotIntroduced::Malformed);
+        }
+    }
+    Err(NotIntroduced::Malformed)
+}
+
+/// `PROXY TCP4 192.0.2.1 10.0.0.1 56324 443`
+fn version_1(line: &[u8]) -> Option<Introduced> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    let mut words = line.split(' ').skip(1);
+    let (source, target): (IpAddr, IpAddr) = match words.next()? {
+        // What stands behind it says nothing.
+        "UNKNOWN" => return Some(Introduced::Itself),
+        "TCP4" => (IpAddr::V4(words.next()?.parse().ok()?), IpAddr::V4(words.next()?.parse().ok()?)),
+        "TCP6" => (IpAddr::V6(words.next()?.parse().ok()?), IpAddr::V6(words.next()?.parse().ok()?)),
+        _ => return None,
+    };
+    let mut port = || words.next()?.parse::<u16>().ok();
+    (port()?, port()?);
+    let is_whole = words.next().is_none() && source.is_ipv4() == target.is_ipv4();
+    is_whole.then(|| Introduced::Client(source.to_canonical()))
+}
+
+/// Version and command, family and protocol, and what stands behind the length (section 2.2).
+fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Introduced> {
+    match (command, family) {
+        (0x20, _) => Some(Introduced::Itself),
+        (0x21, 0x11) => {
+            let source: [u8; 4] = rest.get(..12)?.get(..4)?.try_into().ok()?;
+            Some(Introduced::Client(Ipv4Addr::from(source).into()))
+        }
+        (0x21, 0x21) => {
+            let source: [u8; 16] = rest.get(..36)?.get(..16)?.try_into().ok()?;
+            Some(Introduced::Client(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
+        }
+        // Datagrams, sockets with names, and what nobody knows: whose it is is not said.
+        (0x21, _) => Some(Introduced::Itself),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What a header of version 2 is read as.
+    fn second(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [&V2[..], &[command, family], &length, rest].concat()
+    }
+
+    fn client(text: &str) -> Introduced {
+        Introduced::Client(text.parse().unwrap())
+    }
+
+    /// What is read of this, in pieces of so many bytes, and what is left of it for whoever reads on.
+    async fn read_of(bytes: &[u8], piece: usize) -> (Result<Introduced, NotIntroduced>, Vec<u8>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut writer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        writer.set_nodelay(true).unwrap();
+        let (mut reader, _) = listener.accept().await.unwrap();
+        let bytes = bytes.to_vec();
+        let writing = async move {
+            for piece in bytes.chunks(piece) {
+                // Whoever reads may have seen enough.
+                let _ = writer.write_all(piece).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let reading = async {
+            let read = read(&mut reader).await;
+            let mut rest = Vec::new();
+            let _ = reader.read_to_end(&mut rest).await;
+            (read, rest)
+        };
+        tokio::join!(writing, reading).1
+    }
+
+    #[tokio::test]
+    async fn both_versions_say_who_the_client_is_and_leave_what_stands_behind_them() {
+        let v4 = [192, 0, 2, 1, 10, 0, 0, 1, 0xdc, 4, 1, 187];
+        let v6 = [
+            &"2001:db8::1".parse::<Ipv6Addr>().unwrap().octets()[..],
+            &Ipv6Addr::LOCALHOST.octets(),
+            &[0xdc, 4, 1, 187],
+        ]
+        .concat();
+        let mapped = ["::ffff:192.0.2.1", "::1"].map(|text| text.parse::<Ipv6Addr>().unwrap().octets()).concat();
+        for (header, expected) in [
+            (b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 443\r\n".to_vec(), client("192.0.2.1")),
+            (b"PROXY TCP6 2001:db8::1 ::1 56324 443\r\n".to_vec(), client("2001:db8::1")),
+            (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 56324 443\r\n".to_vec(), client("192.0.2.1")),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Introduced::Itself),
+            (b"PROXY UNKNOWN ffff:: ffff:: 65535 65535\r\n".to_vec(), Introduced::Itself),
+            (second(0x21, 0x11, &v4), client("192.0.2.1")),
+            // What a cloud adds behind the addresses is no matter.
+            (second(0x21, 0x11, &[&v4[..], &[0xea, 0, 2, 1, 2]].concat()), client("192.0.2.1")),
+            (second(0x21, 0x21, &v6), client("2001:db8::1")),
+            (second(0x21, 0x21, &[mapped, vec![0; 4]].concat()), client("192.0.2.1")),
+            (second(0x20, 0x00, &[]), Introduced::Itself),
+            (second(0x20, 0x11, &v4), Introduced::Itself),
+            (second(0x21, 0x31, &[0; 216]), Introduced::Itself),
+        ] {
+            for piece in [1, 7, 1000] {
+                let sent = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
+                let (read, rest) = read_of(&sent, piece).await;
+                assert_eq!(read.unwrap(), expected, "{header:?}");
+                assert_eq!(rest, b"GET / HTTP/1.1\r\n", "{header:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_header_introduces_nobody() {
+        let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(V1_BYTES));
+        for sent in [
+            &b"PROXY TCP4 192.0.2.1 10.0.0.1 56324\r\n"[..],
+            b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 443 1\r\n",
+            b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 99999\r\n",
+            b"PROXY TCP4 2001:db8::1 ::1 56324 443\r\n",
+            b"PROXY TCP6 192.0.2.1 10.0.0.1 56324 443\r\n",
+            b"PROXY UDP4 192.0.2.1 10.0.0.1 56324 443\r\n",
+            b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 443\n",
+            long.as_bytes(),
+            &second(0x11, 0x11, &[0; 12]),
+            &second(0x22, 0x11, &[0; 12]),
+            &second(0x21, 0x11, &[0; 11]),
+            &second(0x21, 0x21, &[0; 35]),
+            &[&V2[..], &[0x21, 0x11, 0xff, 0xff]].concat(),
+        ] {
+            let (read, _) = read_of(sent, 1000).await;
+            assert!(matches!(read, Err(NotIntroduced::Malformed)), "{read:?}: {}", String::from_utf8_lossy(sent));
+        }
+        for sent in [&b"GET /v2/ HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00"] {
+            assert!(matches!(read_of(sent, 1000).await.0, Err(NotIntroduced::Absent)), "{sent:?}");
+        }
+        for sent in [&b""[..], b"PROX", b"PROXY TCP4 192.0.2.1", &V2[..], &second(0x21, 0x11, &[0; 12])[..20]] {
+            assert!(matches!(read_of(sent, 1000).await.0, Err(NotIntroduced::Ended(_))), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_tell_whether_a_header_begins() {
+        for (bytes, expected) in [
+            (&b""[..], None),
+            (b"P", None),
+            (b"PROXY", None),
+            (b"PROXY ", Some(true)),
+            (b"PROXY TCP4 ", Some(true)),
+            (b"PRI * HTTP/2.0", Some(false)),
+            (b"PUT /", Some(false)),
+            (b"GET", Some(false)),
+            (b"\r\n", None),
+            (b"\r\nGET / HTTP/1.1", Some(false)),
+            (&V2[..11], None),
+            (&V2[..], Some(true)),
+            (&second(0x20, 0, &[]), Some(true)),
+        ] {
+            assert_eq!(begins(bytes), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A warning that could come with each connection comes once a minute.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The shortest time between two of them.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// When it came last.
+#[derive(Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Whether it is time for one; then this is it.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= EVERY);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_at_once_one_is_due() {
+        let warning = Seldom::new();
+        assert!(warning.is_due());
+        assert!(!warning.is_due() && !warning.is_due());
+        let long_ago = Instant::now().checked_sub(EVERY);
+        *warning.0.lock().unwrap() = long_ago;
+        assert!(long_ago.is_none() || warning.is_due());
+    }
+}
