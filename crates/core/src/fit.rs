@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Response;
-use http::header::{CONTENT_LENGTH, ETAG};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
 
 use crate::body::{Body, BodyError};
@@ -61,6 +61,11 @@ pub(crate) async fn fit(
         // either they ask by GET (P-78).
         response.headers_mut().remove(DOCKER_CONTENT_DIGEST);
     }
+    if !is_head && !limits.passes_empty && lacks_bytes(&response) {
+        response.headers_mut().insert(CONTENT_LENGTH, FEW_BYTES.len().into());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response = response.map(|_| Body::from(Bytes::from_static(FEW_BYTES)));
+    }
     if !is_head && goes_unmeasured(limits, length) {
         response.headers_mut().remove(CONTENT_LENGTH);
         response = response.map(|body| Body::stream(body, None));
@@ -75,6 +80,17 @@ pub(crate) async fn fit(
         (Some(cache), Some(under_way)) => settled(response, cache, under_way).await,
         _ => response,
     }
+}
+
+/// A body for those that have none and may have one. What matters of them is in their head.
+const FEW_BYTES: &[u8] = b"see the headers\n";
+
+/// Whether it is a redirect, or what a push is answered with, without a byte. Content is left as it is: the empty blob has none.
+fn lacks_bytes(response: &Response<Body>) -> bool {
+    let status = response.status();
+    let may_have_some = status.is_redirection() && status != StatusCode::NOT_MODIFIED
+        || matches!(status, StatusCode::CREATED | StatusCode::ACCEPTED);
+    may_have_some && matches!(response.body(), Body::Empty)
 }
 
 /// What the server and the platform add of their own, in bytes, generously.

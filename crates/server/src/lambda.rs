@@ -72,18 +72,17 @@ pub(crate) async fn serve(settings: Settings, config: Config, address: &str) -> 
 
 /// One event, to the last byte of its answer.
 async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
-    let id = &invocation.id;
     let told = match Event::parse(&invocation.event) {
         Ok(Event::Http { request, peer }) => {
             // Function URLs speak HTTPS only.
             let cx = Cx { peer, is_tls: true, id: 0 };
-            api.respond(id, service.answer(*request, cx).await).await
+            api.respond(&invocation, service.answer(*request, cx).await).await
         }
         Ok(Event::Other) => match event(service, &invocation).await {
-            Ok(answer) => api.answer(id, &answer).await,
-            Err(what) => api.fail(id, "EventFailed", &what).await,
+            Ok(answer) => api.answer(&invocation, &answer).await,
+            Err(what) => api.fail(&invocation, "EventFailed", &what).await,
         },
-        Err(what) => api.fail(id, "WrongEvent", &what).await,
+        Err(what) => api.fail(&invocation, "WrongEvent", &what).await,
     };
     if let Err(error) = told {
         // A client that leaves is its own affair (P-106).

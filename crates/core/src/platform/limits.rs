@@ -51,6 +51,9 @@ pub struct Limits {
     pub streams_need_chunked: bool,
     /// Whether the Content-Length of a HEAD reaches the client as it is.
     pub head_length_reliable: bool,
+    /// Whether an answer without a byte of a body is known to reach the client. Where it is a stream that ends before it
+    /// began, others have waited for ever (awslabs/aws-lambda-web-adapter#499, nitrojs/nitro#4417).
+    pub passes_empty: bool,
     /// Whether `WWW-Authenticate` reaches the client under its name.
     pub can_challenge: bool,
     /// Whether work goes on once an answer has been sent.
@@ -158,6 +161,7 @@ impl Profile {
             max_response_headers: 64 << 10,
             streams_need_chunked: false,
             head_length_reliable: true,
+            passes_empty: true,
             can_challenge: true,
             outlives_response: true,
             max_scratch: None,
@@ -181,6 +185,7 @@ impl Profile {
                 max_streamed_body: Some(200 << 20),
                 streams_need_chunked: true,
                 head_length_reliable: false,
+                passes_empty: false,
                 can_challenge: false,
                 outlives_response: false,
                 ingest: Ingest::SelfInvoke,

@@ -30,6 +30,9 @@ const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 const SEPARATOR: Bytes = Bytes::from_static(&[0; 8]);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+/// Of this try at an event, of which another may have the same number: an answer that comes too late is told by it from
+/// one that is due (aws/aws-lambda-rust-runtime#1159).
+const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
 const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
 const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
@@ -38,9 +41,11 @@ const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-
 /// Why the runtime API was of no help.
 type Trouble = String;
 
-/// An event and its number.
+/// An event and what it is called.
 pub(super) struct Invocation {
-    pub(super) id: String,
+    id: String,
+    /// Said again with the answer, where it was said with the event.
+    invocation_id: Option<HeaderValue>,
     /// When the platform ends it, since 1970.
     pub(super) deadline: Duration,
     pub(super) event: Bytes,
@@ -76,19 +81,20 @@ impl RuntimeApi {
         let response = self.ask(request, Full::default()).await?;
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = id.ok_or("an event without a number")?.to_owned();
+        let invocation_id = response.headers().get(INVOCATION_ID).cloned();
         let deadline = response.headers().get(DEADLINE).and_then(|at| at.to_str().ok()?.parse().ok());
         let deadline = Duration::from_millis(deadline.unwrap_or(0));
         let body = Limited::new(response.into_body(), MAX_EVENT_BYTES).collect().await;
         let event = body.map_err(|error| format!("an event was not received: {error}"))?.to_bytes();
-        Ok(Invocation { id, deadline, event })
+        Ok(Invocation { id, invocation_id, deadline, event })
     }
 
     /// Answers an event with a response, piece by piece. It is over when the last piece has gone.
-    pub(super) async fn respond(&self, id: &str, response: Response<Body>) -> Result<(), Trouble> {
+    pub(super) async fn respond(&self, invocation: &Invocation, response: Response<Body>) -> Result<(), Trouble> {
         let (head, body) = response.into_parts();
         let prelude = Bytes::from(prelude(head.status.as_u16(), &head.headers).to_string());
         let request = self
-            .request(Method::POST, &format!("{id}/response"))
+            .reply(invocation, "response")
             .header(RESPONSE_MODE, "streaming")
             .header(TRANSFER_ENCODING, "chunked")
             .header(CONTENT_TYPE, INTEGRATION)
@@ -103,18 +109,26 @@ impl RuntimeApi {
     }
 
     /// Answers an event at once.
-    pub(super) async fn answer(&self, id: &str, value: &Value) -> Result<(), Trouble> {
-        let request = self.request(Method::POST, &format!("{id}/response"));
+    pub(super) async fn answer(&self, invocation: &Invocation, value: &Value) -> Result<(), Trouble> {
+        let request = self.reply(invocation, "response");
         let request = request.header(CONTENT_TYPE, "application/json");
         self.ask(request, Full::from(value.to_string())).await.map(drop)
     }
 
     /// Says that an event came to nothing.
-    pub(super) async fn fail(&self, id: &str, kind: &str, what: &str) -> Result<(), Trouble> {
+    pub(super) async fn fail(&self, invocation: &Invocation, kind: &str, what: &str) -> Result<(), Trouble> {
         tracing::error!(kind, error = what, "an event came to nothing");
-        let request = self.request(Method::POST, &format!("{id}/error")).header(ERROR_TYPE, kind);
+        let request = self.reply(invocation, "error").header(ERROR_TYPE, kind);
         let error = json!({ "errorType": kind, "errorMessage": what, "stackTrace": [] });
         self.ask(request, Full::from(error.to_string())).await.map(drop)
+    }
+
+    fn reply(&self, invocation: &Invocation, what: &str) -> http::request::Builder {
+        let request = self.request(Method::POST, &format!("{}/{what}", invocation.id));
+        match &invocation.invocation_id {
+            Some(id) => request.header(INVOCATION_ID, id),
+            None => request,
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -225,4 +239,66 @@ fn trailers(what: &str) -> HeaderMap {
         trailers.insert(ERROR_BODY, body);
     }
     trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A platform that gives one event after the other, some with such an id; what is said with each answer.
+    async fn platform(ids: Vec<Option<&'static str>>) -> (RuntimeApi, Arc<Mutex<Vec<(String, Option<String>)>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = RuntimeApi::at(&listener.local_addr().unwrap().to_string()).unwrap();
+        let said = Arc::<Mutex<Vec<_>>>::default();
+        let (ids, log) = (Arc::new(Mutex::new(ids.into_iter())), Arc::clone(&said));
+        let serving = async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let (ids, log) = (Arc::clone(&ids), Arc::clone(&log));
+                async move {
+                    let mut response = Response::builder();
+                    if request.method() == Method::GET {
+                        response = response.header(REQUEST_ID, "r1");
+                        if let Some(id) = ids.lock().await.next().flatten() {
+                            response = response.header(INVOCATION_ID, id);
+                        }
+                    } else {
+                        let id = request.headers().get(INVOCATION_ID);
+                        let id = id.map(|id| id.to_str().unwrap().to_owned());
+                        log.lock().await.push((request.uri().path().to_owned(), id));
+                        request.into_body().collect().await.unwrap();
+                    }
+                    Ok::<_, Infallible>(response.body(Full::new(Bytes::from_static(b"{}"))).unwrap())
+                }
+            });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+        };
+        tokio::spawn(serving);
+        (api, said)
+    }
+
+    #[tokio::test]
+    async fn the_id_of_an_invocation_is_said_again_with_whatever_becomes_of_it() {
+        let (api, said) = platform(vec![Some("i1"), Some("i2"), Some("i3"), None]).await;
+        api.respond(&api.next().await.unwrap(), Response::new(Body::Empty)).await.unwrap();
+        api.answer(&api.next().await.unwrap(), &Value::Null).await.unwrap();
+        api.fail(&api.next().await.unwrap(), "Broken", "it broke").await.unwrap();
+        // Older platforms say none, and want none.
+        api.respond(&api.next().await.unwrap(), Response::new(Body::Empty)).await.unwrap();
+        let path = |what: &str| format!("/2018-06-01/runtime/invocation/r1/{what}");
+        let id = |id: &str| Some(id.to_owned());
+        let expected = [
+            (path("response"), id("i1")),
+            (path("response"), id("i2")),
+            (path("error"), id("i3")),
+            (path("response"), None),
+        ];
+        assert_eq!(*said.lock().await, expected);
+    }
 }
