@@ -23,11 +23,11 @@ use crate::ingest::Invocations;
 use crate::manifest::Questions;
 use crate::outcome::{Done, Why};
 use crate::outside::{Outside, Windows};
-use crate::platform::{Cx, Platform, within};
+use crate::platform::{Cx, Limits, Platform, within};
 use crate::record::{Asked, Record, RequestIds, Subject};
 use crate::route::{Endpoint, Place, Route, Routes, Target};
 use crate::seal::Sealer;
-use crate::upstream::{Tokens, Upstream};
+use crate::upstream::{Failure, Tokens, Upstream};
 use crate::visit::{Answer, Visit};
 use crate::waiting::Waiting;
 use crate::{blob, listing, manifest, push, storage};
@@ -160,6 +160,7 @@ impl Proxy {
         };
         let mut record = Record::begin(asked, &self.platform.clock);
         let result = self.answer(&head, body, &outside, &mut record.subject).await;
+        let result = result.and_then(|answer| can_be_seen_whole(&self.platform.limits, answer));
         let mut response = record.finish(result, head.uri.path());
         headers::limit_caches(response.headers_mut(), !self.access.is_open());
         fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
@@ -333,4 +334,12 @@ impl Proxy {
         headers.insert(VIA, headers::via(&head.headers, &self.via));
         headers
     }
+}
+
+/// The answer, if its client will see whether all of it has come.
+fn can_be_seen_whole(limits: &Limits, answer: Answer) -> Result<Answer, Error> {
+    if !limits.breaks_chunked && answer.response.body().length().is_none() {
+        return Err(Error::Upstream(Failure::Nonsense("a body of unknown length")));
+    }
+    Ok(answer)
 }

@@ -4,6 +4,7 @@
 //! bucket's. What the Worker itself takes is seen where there is no bucket, and on hits.
 
 mod blobs;
+mod broken;
 mod deploy;
 mod images;
 mod stage;

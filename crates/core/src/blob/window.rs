@@ -69,6 +69,10 @@ async fn window_of(
         (Given::Whole { length: Some(0) }, _) if digest.is_of_nothing() == Some(false) => {
             Err(Error::Upstream(Failure::DigestMismatch))
         }
+        // Where nothing else would show that it broke off, the client must be told how long it is.
+        (Given::Whole { length: None }, None) if !visit.platform.limits.breaks_chunked => {
+            known_total(None, "a blob of unknown length").await.map(Window::whole)
+        }
         (Given::Whole { length }, None) => {
             Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
         }

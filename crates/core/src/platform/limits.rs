@@ -54,6 +54,9 @@ pub struct Limits {
     /// Whether an answer without a byte of a body is known to reach the client. Where it is a stream that ends before it
     /// began, others have waited for ever (awslabs/aws-lambda-web-adapter#499, nitrojs/nitro#4417).
     pub passes_empty: bool,
+    /// Whether bodies that break off look broken to the client without a Content-Length: workerd ends a chunked one with
+    /// a proper last chunk, whatever became of it.
+    pub breaks_chunked: bool,
     /// Whether `WWW-Authenticate` reaches the client under its name.
     pub can_challenge: bool,
     /// Whether work goes on once an answer has been sent.
@@ -162,6 +165,7 @@ impl Profile {
             streams_need_chunked: false,
             head_length_reliable: true,
             passes_empty: true,
+            breaks_chunked: true,
             can_challenge: true,
             outlives_response: true,
             max_scratch: None,
@@ -211,7 +215,9 @@ impl Profile {
                 max_scratch: Some(64 << 20),
                 ..none
             },
-            Self::CloudflareWorkers => Limits { shares_io: false, max_response_headers: 128 << 10, ..none },
+            Self::CloudflareWorkers => {
+                Limits { shares_io: false, max_response_headers: 128 << 10, breaks_chunked: false, ..none }
+            }
         }
     }
 }

@@ -9,11 +9,11 @@ use http::{HeaderValue, Request};
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Profile, Store};
-use registry_proxy_core::testing::{Fault, NativeBodies, PassingStore};
+use registry_proxy_core::testing::{Answer, Fault, NativeBodies, PassingStore, Sent};
 use registry_proxy_core::{Body, Cx};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, Setup, noise};
+use crate::fixture::{Fixture, OCI_MANIFEST, ORIGIN, STORAGE, Setup, manifest_of, noise};
 
 const SIZE: usize = 300_000;
 
@@ -204,4 +204,74 @@ async fn bytes_are_shared_and_access_is_not() {
     let ranges: Vec<_> =
         it.lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.header("range").to_owned()).collect();
     assert_eq!(ranges, ["", "bytes=0-0"]);
+}
+
+/// Without a length, as chunked answers come. workerd ends each of those properly, even where the upstream broke off.
+fn chunked() -> Fault {
+    Fault::change(|answer| answer.length = None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_of_unknown_length_is_measured_before_it_leaves() {
+    // What is kept, and what passes by.
+    for text in ["", "[cache]\nmax_size = '100KB'"] {
+        for says_nothing in [false, true] {
+            let it = Isolate::new(text);
+            it.lab.net.fault("GET", "/blobs/", 1, chunked());
+            if says_nothing {
+                it.lab.net.fault("HEAD", "/blobs/", 1, chunked());
+            }
+            let seen = it.lab.get(&it.path).await;
+            assert_eq!((seen.status.as_u16(), seen.length), (200, Some(SIZE as u64)), "{seen:?}");
+            assert_eq!(seen.header("content-length"), SIZE.to_string(), "{seen:?}");
+            assert!(seen.end.is_ok() && seen.body == content());
+            let asked: Vec<_> =
+                it.lab.net.sent("*", "/blobs/").iter().map(|sent| sent.method.to_string()).collect();
+            let expected: &[&str] = if says_nothing { &["GET", "HEAD", "GET"] } else { &["GET", "HEAD"] };
+            assert_eq!(asked, expected, "by HEAD, and else by the first byte");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_whose_length_nobody_says_is_refused() {
+    for text in ["", "[cache]\nmax_size = '100KB'"] {
+        let it = Isolate::new(text);
+        let whole = content();
+        it.lab.net.fault(
+            "*",
+            "/blobs/",
+            99,
+            Fault::change(move |answer| {
+                *answer = Answer::new(200).body(whole.clone()).without_length();
+            }),
+        );
+        let seen = it.lab.get(&it.path).await;
+        assert!(seen.is(504, "UNAVAILABLE"), "{seen:?}");
+        assert!(seen.json()["errors"][0]["message"].as_str().unwrap().contains("unknown length"), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manifest_of_unknown_length_has_one_when_it_leaves() {
+    let it = Isolate::new("");
+    it.lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    it.lab.net.fault("GET", "/manifests/", 1, chunked());
+    let seen = it.lab.get("/v2/a/b/manifests/v1").await;
+    assert_eq!((seen.status.as_u16(), &seen.body), (200, &manifest_of(10)));
+    assert_eq!(seen.length, Some(manifest_of(10).len() as u64));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storages_answer_of_unknown_length_is_refused() {
+    let setup = Setup {
+        profile: Profile::CloudflareWorkers,
+        variables: &[("REGISTRY_BACKEND", ORIGIN), ("DEFAULT_BACKEND_HOST", "https://cdn.up.example.com")],
+        ..Setup::default()
+    };
+    let lab = Fixture::set_up(&setup);
+    lab.net.serve(STORAGE, |_: &Sent| Answer::new(200).body("bytes").without_length());
+    let seen = lab.get("/store/blob?sig=1").await;
+    assert!(seen.is(504, "UNAVAILABLE"), "{seen:?}");
+    assert!(seen.json()["errors"][0]["message"].as_str().unwrap().contains("unknown length"), "{seen:?}");
 }
