@@ -3,13 +3,15 @@
 //! Read in this order. [`process`] starts and ends programs. [`image`] makes the images.
 //! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
 //! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
-//! between as a serverless platform does, [`function`] is the product behind that, and [`cutter`] is a way that breaks. Nothing here knows how the product works inside, and
+//! between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
+//! [`front`] and [`way_out`] are other people's proxies on either side. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod client;
 pub mod cutter;
 pub mod digest;
 pub mod failure;
+pub mod front;
 pub mod function;
 pub mod gateway;
 pub mod http;
@@ -19,6 +21,7 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod users;
+pub mod way_out;
 pub mod worker;
 
 pub use failure::{Context, Failure, Outcome};

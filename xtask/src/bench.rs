@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the benchmarks, on the binary that is passed on.
 
 use crate::machine::target::Target;
-use crate::machine::{self, emulator, npm};
+use crate::machine::{self, npm, pypi};
 use crate::run::cargo;
 use crate::{package, test, worker};
 
@@ -34,8 +34,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), String>
                 command = command.variable(name, &path.display().to_string());
             }
         }
-        if emulator::is_there() {
-            command = command.variable(emulator::VARIABLE, &emulator::path().display().to_string());
+        if pypi::CARGO_LAMBDA.is_there() {
+            command =
+                command.variable(pypi::CARGO_LAMBDA.variable, &pypi::CARGO_LAMBDA.path().display().to_string());
         }
     }
     command.arguments(arguments).run()

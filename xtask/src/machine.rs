@@ -1,8 +1,8 @@
 //! What a machine must have, and how it gets it.
 
-pub(crate) mod emulator;
 pub(crate) mod npm;
 mod packages;
+pub(crate) mod pypi;
 pub(crate) mod target;
 
 use std::env;
@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use self::npm::Npm;
+use self::pypi::PyPi;
 use self::target::Target;
 use crate::arguments::Test;
 use crate::run::Shown;
@@ -27,13 +28,14 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 17] = [
+const OUTER_TOOLS: [Tool; 21] = [
     Tool { name: "chroot", package: "coreutils" },
     Tool { name: "containerd", package: "containerd" },
     Tool { name: "ctr", package: "containerd" },
     Tool { name: "docker", package: "docker.io" },
     Tool { name: "dockerd", package: "docker.io" },
     Tool { name: "docker-registry", package: "docker-registry" },
+    Tool { name: "haproxy", package: "haproxy" },
     Tool { name: "mount", package: "mount" },
     Tool { name: "nginx", package: "nginx-light" },
     Tool { name: "npm", package: "npm" },
@@ -44,7 +46,10 @@ const OUTER_TOOLS: [Tool; 17] = [
     Tool { name: "setpriv", package: "util-linux" },
     Tool { name: "sh", package: "dash" },
     Tool { name: "skopeo", package: "skopeo" },
+    Tool { name: "squid", package: "squid" },
+    Tool { name: "tinyproxy", package: "tinyproxy" },
     Tool { name: "unshare", package: "util-linux" },
+    Tool { name: "varnishd", package: "varnish" },
 ];
 
 /// What the benchmark measures with and against.
@@ -61,17 +66,17 @@ struct Needs {
     tools: Vec<Tool>,
     targets: Vec<&'static str>,
     npm: &'static [Npm],
-    /// The emulator of AWS Lambda.
-    emulator: bool,
+    pypi: &'static [PyPi],
 }
 
 /// Fails with the names of what the tests lack, unless it may be and has been installed.
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
     let tools = INNER_TOOLS.into_iter().chain(outer).collect();
-    let mut needs = Needs { tools, targets: vec![WASM], npm: &[], emulator: arguments.outer };
+    let mut needs = Needs { tools, targets: vec![WASM], npm: &[], pypi: &[] };
     if arguments.outer {
         needs.npm = &[npm::WORKERS];
+        needs.pypi = pypi::OUTER;
         // What users run is what the outer tests run.
         needs.targets.push(Target::OWN.triple());
     }
@@ -80,7 +85,7 @@ pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
 
 /// The same for what is compiled for [`WASM`] alone.
 pub(crate) fn prepare_wasm(install: bool) -> Result<(), String> {
-    let needs = Needs { tools: Vec::new(), targets: vec![WASM], npm: &[], emulator: false };
+    let needs = Needs { tools: Vec::new(), targets: vec![WASM], npm: &[], pypi: &[] };
     needs.meet(install, "`cargo xtask purity --install` installs it.")
 }
 
@@ -90,7 +95,7 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
         tools: targets.iter().flat_map(|target| target.tools()).collect(),
         targets: targets.iter().map(|target| target.triple()).collect(),
         npm: &[],
-        emulator: false,
+        pypi: &[],
     };
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
 }
@@ -99,7 +104,7 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
 pub(crate) fn install_for_bench() -> Result<(), String> {
     let tools = INNER_TOOLS.into_iter().chain(BENCH_TOOLS).collect();
     let npm = &[npm::WORKERS, npm::FASTIFY];
-    Needs { tools, targets: vec![WASM, Target::OWN.triple()], npm, emulator: true }.meet(true, "")
+    Needs { tools, targets: vec![WASM, Target::OWN.triple()], npm, pypi: pypi::BENCH }.meet(true, "")
 }
 
 /// For the checks of deploy/: Python, what asks systemd about the unit, and what deploys to Aliyun.
@@ -116,7 +121,7 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new(), npm: &[npm::SERVERLESS_DEVS], emulator: false };
+    let needs = Needs { tools, targets: Vec::new(), npm: &[npm::SERVERLESS_DEVS], pypi: &[] };
     if install && needs.tools.len() > count {
         needs.install()?;
         return prepare_python(false);
@@ -133,8 +138,8 @@ impl Needs {
         let tools = tools.iter().map(|tool| format!("  {:<16} Debian package {}", tool.name, tool.package));
         let targets = targets.iter().map(|target| format!("  {target}: rustup target add {target}"));
         let npm = self.missing_npm().map(|npm| format!("  from npm, in {npm}"));
-        let emulator = self.lacks_emulator().then(|| format!("  cargo-lambda: {}", emulator::path().display()));
-        let lines: Vec<String> = tools.chain(targets).chain(npm).chain(emulator).collect();
+        let pypi = self.missing_pypi().map(|pypi| format!("  from PyPI, {pypi}"));
+        let lines: Vec<String> = tools.chain(targets).chain(npm).chain(pypi).collect();
         if lines.is_empty() {
             return Ok(());
         }
@@ -155,18 +160,15 @@ impl Needs {
             Shown::new("rustup", &["target", "add", target]).run()?;
         }
         self.missing_npm().try_for_each(Npm::install)?;
-        if self.lacks_emulator() {
-            emulator::install()?;
-        }
-        Ok(())
+        self.missing_pypi().try_for_each(PyPi::install)
     }
 
     fn missing_npm(&self) -> impl Iterator<Item = &'static Npm> {
         self.npm.iter().filter(|npm| !npm.is_there())
     }
 
-    fn lacks_emulator(&self) -> bool {
-        self.emulator && !emulator::is_there()
+    fn missing_pypi(&self) -> impl Iterator<Item = &'static PyPi> {
+        self.pypi.iter().filter(|pypi| !pypi.is_there())
     }
 
     fn missing(&self) -> (Vec<&Tool>, Vec<&'static str>) {

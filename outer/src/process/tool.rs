@@ -19,6 +19,7 @@ impl Tool {
     pub const DOCKER: Self = Self::new("docker", "docker.io");
     pub const DOCKERD: Self = Self::new("dockerd", "docker.io");
     pub const DOCKER_REGISTRY: Self = Self::new("docker-registry", "docker-registry");
+    pub const HAPROXY: Self = Self::new("haproxy", "haproxy");
     pub const MOUNT: Self = Self::new("mount", "mount");
     pub const NGINX: Self = Self::new("nginx", "nginx-light");
     pub const PODMAN: Self = Self::new("podman", "podman");
@@ -28,7 +29,10 @@ impl Tool {
     pub const SETPRIV: Self = Self::new("setpriv", "util-linux");
     pub const SHELL: Self = Self::new("sh", "dash");
     pub const SKOPEO: Self = Self::new("skopeo", "skopeo");
+    pub const SQUID: Self = Self::new("squid", "squid");
+    pub const TINYPROXY: Self = Self::new("tinyproxy", "tinyproxy");
     pub const UNSHARE: Self = Self::new("unshare", "util-linux");
+    pub const VARNISHD: Self = Self::new("varnishd", "varnish");
 
     const fn new(name: &'static str, debian_package: &'static str) -> Self {
         Self { name, debian_package }
@@ -48,13 +52,14 @@ impl Tool {
 }
 
 /// All of them, for the test which says what a machine lacks.
-pub const REQUIRED_TOOLS: [Tool; 16] = [
+pub const REQUIRED_TOOLS: [Tool; 20] = [
     Tool::CHROOT,
     Tool::CONTAINERD,
     Tool::CTR,
     Tool::DOCKER,
     Tool::DOCKERD,
     Tool::DOCKER_REGISTRY,
+    Tool::HAPROXY,
     Tool::MOUNT,
     Tool::NGINX,
     Tool::PODMAN,
@@ -64,7 +69,10 @@ pub const REQUIRED_TOOLS: [Tool; 16] = [
     Tool::SETPRIV,
     Tool::SHELL,
     Tool::SKOPEO,
+    Tool::SQUID,
+    Tool::TINYPROXY,
     Tool::UNSHARE,
+    Tool::VARNISHD,
 ];
 
 /// PATH and the folders for system programs, which are missing from an ordinary user's PATH.

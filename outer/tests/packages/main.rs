@@ -1,9 +1,9 @@
-//! What is passed on, where it is to run: in nothing at all, in the zips, in engines, behind nginx.
+//! What is passed on, where it is to run: in nothing at all, in the zips, in engines, between other people's proxies.
 //!
 //! `PACKAGES_UNDER_TEST` names the folder that `cargo xtask package` filled; `cargo xtask test` does that.
 
+mod fronts;
 mod image;
-mod nginx;
 mod zips;
 
 use std::env;
