@@ -17,7 +17,7 @@ use crate::failure::ensure;
 use crate::process::{Program, Service, wait_until};
 use crate::{Context, Outcome};
 
-pub use self::nginx::Nginx;
+pub use self::nginx::{Alone, Nginx};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 /// The page with their configurations.

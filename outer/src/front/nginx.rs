@@ -87,3 +87,37 @@ pub(super) fn program(folder: &Path, site: &str) -> Outcome<Program> {
     said.success()?;
     Ok(Program::tool(Tool::NGINX)?.arguments(options))
 }
+
+/// nginx alone before a registry, without the product: the other file of that folder.
+pub struct Alone<'a> {
+    /// `http://IP:PORT`
+    pub registry: String,
+    /// What its challenges name.
+    pub realm: String,
+    /// Where it may be sent for blobs: an address, and what stands before it.
+    pub storage: &'a str,
+}
+
+impl Alone<'_> {
+    /// Starts it on this port of this machine.
+    pub fn start(&self, port: u16) -> Outcome<Running> {
+        let folder = tempfile::tempdir()?;
+        let (certificate, key) = certificate(folder.path())?;
+        let as_pattern = |text: &str| text.replace('.', "\\.");
+        let site = adapted(
+            &file("nginx-only.conf")?,
+            [
+                ("    listen [::]:443 ssl http2;\n", String::new()),
+                ("listen 443 ssl", format!("listen 127.0.0.1:{port} ssl")),
+                ("/etc/ssl/proxy/fullchain.pem", certificate.display().to_string()),
+                ("/etc/ssl/proxy/key.pem", key.display().to_string()),
+                ("https://auth\\.docker\\.io/token", as_pattern(&self.realm)),
+                ("https://auth.docker.io/token", self.realm.clone()),
+                ("https://registry-1.docker.io", self.registry.clone()),
+                ("https://([a-z0-9-]+\\.)*(docker\\.com|r2\\.cloudflarestorage\\.com)", as_pattern(self.storage)),
+            ],
+        )?;
+        let program = program(folder.path(), &site)?;
+        Running::start(program, folder, Front::Nginx.base(port), port)
+    }
+}

@@ -57,17 +57,22 @@ struct Shelf {
 
 impl StorageFront {
     pub fn start(registry: &Registry) -> Outcome<Self> {
-        Self::with(registry, None)
+        Self::with(registry, registry, None)
+    }
+
+    /// A registry that wants logins; its storage wants none, and has what `objects` has.
+    pub fn with_logins(registry: &Registry, objects: &Registry) -> Outcome<Self> {
+        Self::with(registry, objects, None)
     }
 
     /// All that the storage sends has this rate together.
     pub fn slow(registry: &Registry, bytes_per_second: u64) -> Outcome<Self> {
-        Self::with(registry, Some(Pace::new(bytes_per_second)))
+        Self::with(registry, registry, Some(Pace::new(bytes_per_second)))
     }
 
-    fn with(registry: &Registry, pace: Option<Pace>) -> Outcome<Self> {
+    fn with(registry: &Registry, objects: &Registry, pace: Option<Pace>) -> Outcome<Self> {
         let shelf = Arc::new(Shelf {
-            registry: Backend::new(registry.address()),
+            registry: Backend::new(objects.address()),
             pace: pace.map(Arc::new),
             served: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -213,7 +218,7 @@ impl Backend {
         let mut asked = Request::new(Empty::new());
         *asked.method_mut() = parts.method;
         *asked.uri_mut() = target.parse::<Uri>()?;
-        for name in [header::ACCEPT, header::RANGE] {
+        for name in [header::ACCEPT, header::AUTHORIZATION, header::RANGE] {
             for value in parts.headers.get_all(&name) {
                 asked.headers_mut().append(&name, value.clone());
             }

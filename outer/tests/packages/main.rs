@@ -4,6 +4,7 @@
 
 mod fronts;
 mod image;
+mod nginx_only;
 mod zips;
 
 use std::env;
