@@ -13,9 +13,24 @@ use crate::upstream::Failure;
 /// The first bytes of everything that gzip has coded (RFC 1952 section 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// What codes nothing: an empty element of a list (RFC 9110 section 5.6.1), `identity` (section 8.4.1), and the framing of
+/// an upload, which object stores give back with the object although its bytes are stored without it
+/// (aws/aws-sdk#498, versity/versitygw#2398, rustfs/rustfs#2009).
+const NOT_CODED: [&[u8]; 3] = [b"", b"identity", b"aws-chunked"];
+
+/// The codings that were applied to the bytes of these headers, in all lines and lists of them.
+fn codings(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !NOT_CODED.iter().any(|nothing| coding.eq_ignore_ascii_case(nothing)))
+}
+
 /// Whether these headers belong to coded bytes.
-pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+pub fn is_coded(headers: &HeaderMap) -> bool {
+    codings(headers).next().is_some()
 }
 
 /// The document itself, of at most `limit_bytes`, from the bytes that came with these headers.
@@ -25,12 +40,13 @@ pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
 /// [`Failure::Coded`]: a coding other than gzip, or several. [`Failure::TooLarge`]: more than the limit once it is
 /// decoded. [`Failure::Nonsense`]: not what its coding says, or cut short.
 pub(crate) fn decoded(headers: &HeaderMap, bytes: Bytes, limit_bytes: u64) -> Result<Bytes, Failure> {
-    if !is_coded(headers) {
-        return Ok(bytes);
-    }
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    let (Some(coding), None) = (codings.next(), codings.next()) else { return Err(Failure::Coded) };
-    if !(coding.as_bytes().eq_ignore_ascii_case(b"gzip") || coding.as_bytes().eq_ignore_ascii_case(b"x-gzip")) {
+    let mut codings = codings(headers);
+    let coding = match (codings.next(), codings.next()) {
+        (None, _) => return Ok(bytes),
+        (Some(coding), None) => coding,
+        (Some(_), Some(_)) => return Err(Failure::Coded),
+    };
+    if !(coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip")) {
         return Err(Failure::Coded);
     }
     if !bytes.starts_with(&GZIP_MAGIC) {
@@ -76,10 +92,22 @@ mod tests {
         for coding in ["gzip", "GZIP", "x-gzip"] {
             assert_eq!(decode(&[coding], gzip(b"{}"), 2).unwrap(), "{}");
         }
-        for codings in [&[][..], &["identity"], &["Identity"]] {
+        for codings in [
+            &[][..],
+            &["identity"],
+            &["Identity"],
+            &[""],
+            &[" , "],
+            &["aws-chunked"],
+            &["AWS-Chunked,identity"],
+            &["", "identity"],
+        ] {
             assert_eq!(decode(codings, gzip(b"{}"), 0).unwrap(), gzip(b"{}"), "the bytes are what was asked for");
         }
         assert_eq!(decode(&["gzip"], b"{}".to_vec(), 2).unwrap(), "{}", "decoded on the way");
+        for codings in [&["identity, gzip"][..], &["gzip,"], &["aws-chunked,gzip"], &["", "gzip"]] {
+            assert_eq!(decode(codings, gzip(b"{}"), 2).unwrap(), "{}", "{codings:?}");
+        }
         let members = [gzip(b"{\"a\":"), gzip(b"1}")].concat();
         assert_eq!(decode(&["gzip"], members, 7).unwrap(), "{\"a\":1}");
     }
@@ -95,7 +123,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_a_failure() {
-        for codings in [&["br"][..], &["zstd"], &["deflate"], &["gzip, gzip"], &["gzip", "gzip"], &[""]] {
+        for codings in
+            [&["br"][..], &["zstd"], &["deflate"], &["gzip, gzip"], &["gzip", "gzip"], &["aws-chunked, br"]]
+        {
             assert_eq!(decode(codings, gzip(b"{}"), 99), Err(Failure::Coded), "{codings:?}");
         }
         let whole = gzip(b"{\"schemaVersion\":2}");

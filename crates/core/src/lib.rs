@@ -18,6 +18,7 @@
 pub mod body;
 pub mod cache;
 pub mod client;
+pub mod coding;
 pub mod config;
 pub mod digest;
 pub mod error;
@@ -37,7 +38,6 @@ pub mod upstream;
 
 mod access;
 mod blob;
-mod coding;
 mod delivery;
 mod evidence;
 mod fill;

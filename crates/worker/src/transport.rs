@@ -4,12 +4,12 @@
 //! `fetch` comes out of Cloudflare's edge, from which no private network of ours is reachable.
 
 use async_trait::async_trait;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use js_sys::Array;
 use js_sys::futures::JsFuture;
-use registry_proxy_core::Body;
 use registry_proxy_core::platform::{Outgoing, Transport, TransportError, Unconnected};
+use registry_proxy_core::{Body, coding};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -60,7 +60,7 @@ async fn send(outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
 
 /// Of the bytes that come, which is not what a header says of coded ones.
 pub(crate) fn length_of(headers: &HeaderMap) -> Option<u64> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if coding::is_coded(headers) {
         return None;
     }
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

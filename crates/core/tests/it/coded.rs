@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use registry_proxy_core::testing::{Answer, Fault};
 
-use crate::fixture::{Fixture, OCI_MANIFEST, manifest_of};
+use crate::fixture::{Fixture, OCI_MANIFEST, manifest_of, noise};
 
 const V1: &str = "/v2/a/b/manifests/v1";
 
@@ -77,7 +77,7 @@ async fn what_a_coded_manifest_holds_must_be_right_and_not_too_large() {
 
 #[tokio::test(start_paused = true)]
 async fn a_manifest_in_another_coding_is_a_failure() {
-    for coding in ["br", "zstd", "deflate", "gzip, gzip"] {
+    for coding in ["br", "zstd", "deflate", "gzip, gzip", "identity, br"] {
         let (lab, digest, _) = Fixture::stocked("");
         let change = move |answer: &mut Answer| *answer = answer.clone().header("content-encoding", coding);
         lab.net.fault("GET", "/manifests/", 9, Fault::change(change));
@@ -108,5 +108,28 @@ async fn a_coded_blob_is_never_decoded() {
         let blob = lab.registry.put_blob("a/b", manifest_of(3000));
         code_all(&lab, "/blobs/");
         assert!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.is(504, "UNAVAILABLE"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_codes_nothing_is_no_coding() {
+    // Object stores give back what an upload's header said (aws/aws-sdk#498, versitygw#2398, rustfs#2009).
+    for coding in ["", "identity", "Identity, ", "aws-chunked", "aws-chunked,identity"] {
+        for lab in [Fixture::new(""), Fixture::caching("")] {
+            let manifest = lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(3000));
+            let blob = lab.registry.put_blob("a/b", noise(5000));
+            let change = move |answer: &mut Answer| *answer = answer.clone().header("content-encoding", coding);
+            lab.net.fault("*", "", 99, Fault::change(change));
+            for path in [V1.to_owned(), format!("/v2/a/b/manifests/{manifest}"), format!("/v2/a/b/blobs/{blob}")] {
+                let (head, seen) = (lab.head(&path).await, lab.get(&path).await);
+                assert_eq!(
+                    (head.status.as_u16(), seen.status.as_u16()),
+                    (200, 200),
+                    "{coding:?} {path}: {seen:?}"
+                );
+                assert_eq!(head.header("content-length"), seen.body.len().to_string(), "{coding:?} {path}");
+            }
+            assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.body, noise(5000), "{coding:?}");
+        }
     }
 }
