@@ -2,6 +2,7 @@
 //! relayed.
 
 mod capped;
+mod chunked;
 mod fetched;
 mod inline;
 mod kept;

@@ -8,7 +8,7 @@ use http::header::RANGE;
 use super::kept::{ARRIVING, Admission, Wanted};
 use super::stored::{BYPASSED, found, not_elsewhere, show};
 use super::window::given;
-use super::{blob_unknown, length_of, passed_on, ranged};
+use super::{blob_unknown, chunked, length_of, passed_on, ranged};
 use crate::body::Body;
 use crate::cache::{Lease, Leased};
 use crate::error::Error;
@@ -102,7 +102,9 @@ impl Wanted<'_, '_> {
         };
         let is_empty = digest.is_of_nothing() == Some(true);
         let total = match given(&response) {
-            Given::Whole { length } => length.or(is_empty.then_some(0)).filter(|total| *total > 0 || is_empty),
+            Given::Whole { length: Some(length) } => Some(length).filter(|total| *total > 0 || is_empty),
+            Given::Whole { length: None } if is_empty => Some(0),
+            Given::Whole { length: None } => chunked::length(visit, cache, digest).await,
             Given::Part { .. } | Given::Unusable => None,
         };
         let Some(total) = total else {

@@ -7,12 +7,12 @@ use http::header::RANGE;
 use http::{Method, Response};
 
 use super::stored::{self, BYPASSED, found, not_elsewhere};
-use super::{accept, ask_for, deliver, relay};
+use super::{accept, ask_for, chunked, deliver, relay};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Done, Outcome, Why};
-use crate::range::RangeSpec;
+use crate::range::{ByteRange, RangeSpec};
 use crate::visit::{Answer, Visit};
 
 /// All of a blob.
@@ -27,7 +27,10 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
     let ask = ask_for(visit, digest, Method::GET);
     not_elsewhere(visit, cache, digest)?;
     let found = found(visit, cache, digest, &ask).await;
-    let (window, response) = accept(visit, digest, None, found).await?;
+    let (mut window, response) = accept(visit, digest, None, found).await?;
+    if window.range.is_none() {
+        window.range = chunked::length(visit, cache, digest).await.map(ByteRange::whole);
+    }
     let Some(range) = window.range.filter(|range| range.total > 0) else {
         return relay(visit, digest, ask, window, response).await;
     };

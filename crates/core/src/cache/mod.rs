@@ -67,6 +67,8 @@ const UNREAD: Duration = Duration::from_mins(1);
 /// Tags that were forgotten and are remembered as such: questions that began before are under way no longer than it
 /// takes to forget so many others.
 const MAX_FORGOTTEN: usize = 1000;
+/// Blobs whose length is remembered by the word of a manifest: it is wanted soon after, while the image is pulled.
+const MAX_LENGTHS: usize = 10_000;
 /// What an entry of a small table takes, about, with its key.
 const ENTRY_BYTES: u64 = 300;
 
@@ -83,6 +85,8 @@ pub(crate) struct Cache {
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     pointers: Memory<Key, Pointer>,
     links: Memory<Key, Link>,
+    /// How long blobs are by the manifests that name them, under the key of their link.
+    lengths: Memory<Key, u64>,
     origins: Memory<Digest, Arc<Origins>>,
     turns: Turns,
     /// Links that are being written.
@@ -133,6 +137,7 @@ impl Cache {
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
             pointers: Memory::new(entries),
             links: Memory::new(entries),
+            lengths: Memory::new(MAX_LENGTHS),
             origins: Memory::new(entries),
             turns: Turns::default(),
             writing: Writing::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::notes::{NewLink, Note, Tag, Word};
-use super::{Cache, Key, Kind, Pointer, StoredManifest};
+use super::{Cache, Described, Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::{Asked, Claim, Grants, Link, Origin, Origins, Provenance, link_of_claim};
 use crate::name::RepositoryName;
@@ -89,15 +89,26 @@ impl Cache {
         }));
     }
 
-    /// The links that a manifest's word adds to what memory knows.
+    /// The links that a manifest's word adds to what memory knows. What it says of their lengths is remembered beside.
     fn name_children(&self, provenance: &Provenance, manifest: &StoredManifest) -> Vec<NewLink> {
-        let children = manifest.children();
-        children.iter().filter_map(|child| self.new_link(provenance, child, Link::Named)).collect()
+        let Described { manifests, blobs } = Described::of(&manifest.bytes);
+        for blob in &blobs {
+            if let Some(length) = blob.size {
+                self.lengths.insert(key_of_link(provenance, &blob.digest), length);
+            }
+        }
+        let children = manifests.iter().chain(&blobs);
+        children.filter_map(|child| self.new_link(provenance, &child.digest, Link::Named)).collect()
+    }
+
+    /// How long a blob is by a manifest of this repository: a word that its bytes need not keep.
+    pub(crate) fn described_length(&self, provenance: &Provenance, digest: &Digest) -> Option<u64> {
+        self.lengths.get(&key_of_link(provenance, digest)).filter(|length| *length > 0)
     }
 
     /// A link, if it is news to memory, which has it from now on.
     fn new_link(&self, provenance: &Provenance, digest: &Digest, link: Link) -> Option<NewLink> {
-        let key = Key::link(&provenance.upstream, &provenance.repository, digest);
+        let key = key_of_link(provenance, digest);
         let is_new = digest.is_computable() && self.remember_link(&key, link, provenance.since);
         is_new.then_some(NewLink { key, link, since: provenance.since })
     }
@@ -295,6 +306,7 @@ impl Cache {
     pub(super) fn forget_records(&self) {
         self.pointers.clear();
         self.links.clear();
+        self.lengths.clear();
         self.origins.clear();
         self.manifests.clear();
     }
@@ -310,4 +322,8 @@ impl Cache {
             Some(Kind::Lease { .. } | Kind::Ingest(_) | Kind::Usage { .. }) | None => {}
         }
     }
+}
+
+fn key_of_link(provenance: &Provenance, digest: &Digest) -> Key {
+    Key::link(&provenance.upstream, &provenance.repository, digest)
 }

@@ -248,8 +248,10 @@ async fn what_is_never_kept_does_not_say_that_there_is_no_store() {
 #[tokio::test(start_paused = true)]
 async fn a_blob_of_unknown_length_passes_by_and_says_so() {
     let lab = Fixture::caching("");
-    let (_, layer) = image(&lab, "1");
-    lab.net.fault("GET", "/blobs/", 1, Fault::change(|answer| answer.length = None));
+    let layer = lab.registry.put_blob("a/b", noise(5000));
+    // Neither a HEAD nor a range says it.
+    let whole = Answer::new(200).body(noise(5000)).without_length();
+    lab.net.fault("*", "/blobs/", 99, Fault::Say(whole));
     let seen = lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
     assert_eq!((seen.status.as_u16(), seen.header("x-registry-proxy")), (200, "relayed; why=\"cannot be kept\""));
 }

@@ -1,5 +1,6 @@
 //! Blobs that arrive: fetched once, shared while they do, verified before they end.
 
+mod chunked;
 mod instances;
 mod lies;
 mod ranges;
