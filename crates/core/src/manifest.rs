@@ -1,10 +1,13 @@
 //! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
 
+mod accept;
 mod kept;
 mod plan;
 mod signed;
 mod whole;
 
+pub(crate) use self::accept::own_types;
+use self::accept::{accept_with, narrow_accept};
 pub(crate) use self::kept::may_be_stale;
 pub(crate) use self::plan::{Known, Plan, known};
 use bytes::Bytes;
@@ -61,7 +64,7 @@ impl Questions {
 
 /// Answers for a manifest.
 pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
-    let every = accept_everything(&visit.head.headers);
+    let every = accept_with(&visit.head.headers);
     let (mut manifest, mut outcome) = if let Some(cache) = visit.cache {
         kept::find_kept(visit, cache, reference, &every).await?
     } else {
@@ -228,34 +231,4 @@ fn budget_in(headers: &HeaderMap) -> HeaderMap {
     let mut budget = HeaderMap::new();
     headers::copy(headers, &mut budget, &headers::RATE_LIMITS);
     budget
-}
-
-/// All types, whatever the client's list; its wildcard goes along if it has one (P-81).
-fn accept_everything(client: &HeaderMap) -> HeaderValue {
-    if accepts(client, "*/*") {
-        const WITH_WILDCARD: &str = ", */*;q=0.1";
-        HeaderValue::try_from(format!("{}{WITH_WILDCARD}", media::ACCEPT_EVERY_MANIFEST))
-            .unwrap_or(HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST))
-    } else {
-        HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST)
-    }
-}
-
-/// The client's own list, merged into one line, where it names manifest types and this is none of them.
-fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
-    let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let excludes = !lines.is_empty()
-        && !accepts(client, "*/*")
-        && !accepts(client, "application/*")
-        && !accepts(client, found);
-    excludes.then(|| HeaderValue::try_from(lines.join(", ")).ok()).flatten()
-}
-
-/// Whether any `Accept` line names exactly this (P-83).
-fn accepts(client: &HeaderMap, media_type: &str) -> bool {
-    let mut lines = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    lines.any(|line| {
-        line.split(',')
-            .any(|entry| entry.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type))
-    })
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// The whole list of manifest types, asked of every upstream whatever the client's own list, so that one tag has
-/// one answer: Quay and GHCR answer 404 or schema 1 to a narrow one (P-81).
+/// The types of today's images, asked of every upstream whatever the client's own list, so that one tag has one answer:
+/// Quay and GHCR answer 404 or schema 1 to a narrow one (P-81).
 pub const ACCEPT_EVERY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \
@@ -37,6 +37,11 @@ const MANIFESTS: [&str; 8] = [
 pub fn manifest_type(text: &str) -> Option<&'static str> {
     let essence = essence(text);
     MANIFESTS.into_iter().find(|known| essence.eq_ignore_ascii_case(known))
+}
+
+/// Whether every upstream is asked for this type anyway.
+pub(crate) fn is_asked_of_everybody(media_type: &str) -> bool {
+    ACCEPT_EVERY_MANIFEST.split(", ").any(|asked| asked.eq_ignore_ascii_case(media_type))
 }
 
 /// A type that says nothing of what a manifest is (P-80).

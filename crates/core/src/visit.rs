@@ -229,16 +229,19 @@ impl Visit<'_> {
         self.upstream.push_enabled() && self.place.namespace.is_none()
     }
 
-    /// What was not found: a digest that is no manifest here may be a blob (P-89).
+    /// What was not found: a digest that is no manifest here may be a blob (P-89), and a manifest of a type that others do
+    /// not name may be there for this client (P-81).
     fn absent(&self, reference: &str) -> String {
-        let kind = match self.place.endpoint {
-            Endpoint::Manifest(_) => "manifests",
+        match self.place.endpoint {
+            Endpoint::Manifest(_) => match crate::manifest::own_types(&self.head.headers).as_slice() {
+                [] => format!("manifests/{reference}"),
+                own => format!("manifests/{reference} {}", own.join(",")),
+            },
             // Nobody asks whether a list is absent.
             Endpoint::Blob(_) | Endpoint::Uploads | Endpoint::Upload | Endpoint::Referrers(_) | Endpoint::Tags => {
-                "blobs"
+                format!("blobs/{reference}")
             }
-        };
-        format!("{kind}/{reference}")
+        }
     }
 
     /// Whether the client will not have what is remembered.

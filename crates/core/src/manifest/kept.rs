@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 
+use super::accept::own_types;
 use super::plan::{Known, Plan, known};
 use super::{Manifest, error_of, fetch, find, look, whole};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
@@ -182,8 +183,11 @@ async fn revalidate(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let asked =
-        visit.questions.looks.join(&(visit.claim(), question(tag)), || look(visit, reference, accept)).await;
+    let asked = visit
+        .questions
+        .looks
+        .join(&(visit.claim(), question(visit, tag)), || look(visit, reference, accept))
+        .await;
     let (looked, refusal) = match asked {
         Ok(looked) => (looked, None),
         // Proves nothing yet (see `final_for`), and is the last word where nothing more can be asked.
@@ -255,7 +259,10 @@ async fn fetch_once(
         Ok(found)
     };
     // Two tags of one digest are two questions: each is written down with its manifest.
-    let wanted = tag.map_or_else(|| format!("{} {}", reference.as_str(), visit.since).into(), question);
+    let wanted = match tag {
+        None => format!("{} {}", reference.as_str(), visit.since).into(),
+        Some(tag) => question(visit, tag),
+    };
     let found = visit.questions.fetches.join(&(visit.claim(), wanted), work).await?;
     visit.admitted(cache);
     Ok(found)
@@ -270,9 +277,9 @@ fn final_for<T>(visit: &Visit<'_>, looked: Result<Option<T>, Negative>) -> Resul
     }
 }
 
-/// Who asks about a tag after it was forgotten is not given what was asked before.
-fn question(tag: &Tag) -> Box<str> {
-    format!("{} {}", tag.key, tag.generation).into()
+/// Who asks about a tag after it was forgotten is not given what was asked before, nor who names other types of manifests.
+fn question(visit: &Visit<'_>, tag: &Tag) -> Box<str> {
+    format!("{} {} {}", tag.key, tag.generation, own_types(&visit.head.headers).join(",")).into()
 }
 
 /// Whether a tag may be served although its upstream has not confirmed it, or why not.

@@ -1,6 +1,7 @@
 //! The core as its users see it: requests into `Proxy::handle`, answers out, on fakes and a virtual clock. Every
 //! answer of every test is held against the invariants.
 
+mod accept;
 mod auth;
 mod blob;
 mod budget;
