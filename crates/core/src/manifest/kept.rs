@@ -123,14 +123,15 @@ async fn by_tag(
             let asked = within(&*visit.platform.clock, limit, Box::pin(asked)).await;
             asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut)))
         }
-        None if visit.is_head() => {
-            let found = find(visit, reference, accept).await;
-            found.map(|found| {
-                visit.admitted(cache);
-                cache.point(&tag, Pointer { digest: found.digest.clone(), confirmed: now });
-                (found, Outcome::new(Done::Relayed, Why::AbsentHead))
-            })
-        }
+        None if visit.is_head() => match find(visit, reference, accept).await {
+            Ok(found) => {
+                visit.claimed(cache, &found.digest).await;
+                let pointer = Pointer { digest: found.digest.clone(), confirmed: now };
+                point_at(visit, cache, &tag, pointer).await;
+                Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)))
+            }
+            Err(negative) => Err(negative),
+        },
         None => {
             let found = fetch_once(visit, cache, reference, accept, Some(&tag)).await;
             found.map(|found| (found, Outcome::new(Done::Filled, Why::TagAbsent)))
@@ -145,6 +146,8 @@ async fn by_tag(
         && negative.allows_stale()
         && visit.may_have(cache, &pointer.digest).await
     {
+        // It may have come through another repository since a HEAD has said that it is this one's.
+        cache.link_manifest(&visit.provenance(), kept, None);
         match may_be_stale(visit, cache, pointer, kept).await {
             Ok(()) => return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative)))),
             Err(why) => not_stale = Some(why),
@@ -154,6 +157,17 @@ async fn by_tag(
         disown(visit, cache, &tag, pointer, &negative).await;
     }
     Err(Trouble { negative, not_stale })
+}
+
+/// A HEAD has said where a tag points. What is here of that, perhaps through another repository, is this one's from now on,
+/// with all that it names.
+async fn point_at(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: Pointer) {
+    match cache.manifest(&pointer.digest).await {
+        Some(kept) if visit.may_have(cache, &pointer.digest).await => {
+            cache.link_manifest(&visit.provenance(), &kept, Some((tag.clone(), pointer)));
+        }
+        Some(_) | None => cache.point(tag, pointer),
+    }
 }
 
 /// What an upstream's no means for where a tag pointed: no outage that comes later brings that back.
@@ -219,15 +233,15 @@ async fn revalidate(
     visit.claimed(cache, &digest).await;
     // A word of this upstream is not enough for what another one gave.
     let may_have = visit.may_have(cache, &digest).await;
-    if may_have && digest == pointer.digest {
-        cache.point(tag, Pointer { digest, confirmed });
-        return Ok((of_kept(kept), Outcome::new(Done::Revalidated, Why::TagUnchanged)));
-    }
-    let other = cache.manifest(&digest).await;
+    let (why, other) = if digest == pointer.digest {
+        (Why::TagUnchanged, Some(Arc::clone(kept)))
+    } else {
+        (Why::TagKnown, cache.manifest(&digest).await)
+    };
     if may_have && let Some(other) = &other {
         let pointer = Pointer { digest, confirmed };
         cache.link_manifest(&visit.provenance(), other, Some((tag.clone(), pointer)));
-        return Ok((of_kept(other), Outcome::new(Done::Revalidated, Why::TagKnown)));
+        return Ok((of_kept(other), Outcome::new(Done::Revalidated, why)));
     }
     if is_spared(visit, cache, pointer, kept).await {
         return Ok((of_kept(kept), SPARED));

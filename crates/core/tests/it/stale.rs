@@ -1,5 +1,7 @@
 //! What is served while an upstream cannot say: what it said last, for a while, and never against its word.
 
+mod heads;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use registry_proxy_core::cache::{Key, MemoryStore};
