@@ -27,6 +27,8 @@ const MAX_TRIES: u32 = 4;
 /// Wait before the first try to go on; each further one waits four times as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// How soon an address that is being left alone is looked at again.
+const SHORTEST_REST: Duration = Duration::from_millis(100);
 /// The longest that an upstream which answers 429 is waited for, in the middle of a body.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
@@ -41,7 +43,7 @@ pub(crate) struct Source {
     pub clock: Arc<dyn Clock>,
     /// Silence that counts as a break.
     pub idle: Duration,
-    /// How long an address rests after a failure.
+    /// How long an address rests after failures, at most.
     pub down: Duration,
     /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
     pub storage: Option<Link>,
@@ -317,13 +319,16 @@ impl Source {
         let mut ask = self.ask.clone();
         ask.is_continuation = true;
         ask.headers.insert(RANGE, spec.to_header());
-        let mut reply = self.read(&ask).await;
-        if matches!(reply, Reply::Failed(Failure::Resting(_))) {
-            // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
-            self.clock.sleep(self.down).await;
-            reply = self.read(&ask).await;
+        let until = self.clock.now().after(self.down);
+        loop {
+            match self.read(&ask).await {
+                // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
+                Reply::Failed(Failure::Resting { left, .. }) if self.clock.now() < until => {
+                    self.clock.sleep(left.min(self.down).max(SHORTEST_REST)).await;
+                }
+                reply => return self.opened(reply, position),
+            }
         }
-        self.opened(reply, position)
     }
 
     /// Asks for all of it.

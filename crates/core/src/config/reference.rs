@@ -274,7 +274,11 @@ pub const KEYS: &[Key] = &[
         "A client that takes no bytes; then its connection is closed. On HTTP/2 a body of which it takes nothing; then that stream is reset. A push of which nothing comes, or which the upstream does not take; then it is given up.",
     ),
     key("timeouts.drain", "30s", "How long transfers under way may go on after SIGTERM."),
-    key("timeouts.down", "10s", "How long an address that could not be reached is left alone."),
+    key(
+        "timeouts.down",
+        "10s",
+        "How long an address that could not be reached is left alone, at most: half a second after the first failure, and twice as long after each that follows.",
+    ),
     key("upstream[].name", "required", "Path prefix and `ns` value, such as `ghcr.io`."),
     key("upstream[].urls", "from the catalogue", "Addresses, tried in order. A path in one stands before `/v2/`."),
     key("upstream[].default", "false", "Serves names that say no registry."),

@@ -1,5 +1,7 @@
 //! An error as a client gets it. Of where an upstream is, the client is told the configured name and nothing else.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
@@ -78,13 +80,11 @@ impl Error {
             }
             Self::Limited { retry_after }
             | Self::LoginUnknown { retry_after, .. }
-            | Self::TooManyLogins { retry_after } => {
-                // Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
-                let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
-                headers.insert(
-                    RETRY_AFTER,
-                    HeaderValue::try_from(format!("{seconds:.0}")).unwrap_or(HeaderValue::from_static("1")),
-                );
+            | Self::TooManyLogins { retry_after } => come_after(headers, *retry_after),
+            Self::Upstream(failure) => {
+                if let Some(retry_after) = failure.retry_after() {
+                    come_after(headers, retry_after);
+                }
             }
             // The truth, however long: who comes back earlier costs, and gets nothing (P-120).
             Self::Exhausted(exhausted) => {
@@ -107,4 +107,11 @@ impl Error {
             _ => {}
         }
     }
+}
+
+/// Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
+fn come_after(headers: &mut HeaderMap, retry_after: Duration) {
+    let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
+    let text = HeaderValue::try_from(format!("{seconds:.0}"));
+    headers.insert(RETRY_AFTER, text.unwrap_or(HeaderValue::from_static("1")));
 }

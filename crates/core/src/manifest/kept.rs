@@ -219,7 +219,7 @@ async fn revalidate(
         // The registry knows no HEAD that says enough.
         let found = fetch_once(visit, cache, reference, accept, Some(tag)).await;
         let found = found.map_err(|negative| match refusal {
-            Some(refusal) if matches!(negative, Negative::Failed(Failure::Resting(_))) => refusal,
+            Some(refusal) if matches!(negative, Negative::Failed(Failure::Resting { .. })) => refusal,
             Some(_) | None => negative,
         })?;
         let outcome = if found.digest == pointer.digest {

@@ -128,7 +128,7 @@ impl Upstream {
         for address in &self.addresses {
             if !self.may_try(&address.health) {
                 // What another failed by just now says more.
-                worst = worst.or(Some(Reply::Failed(Self::resting(&address.health))));
+                worst = worst.or(Some(Reply::Failed(self.resting(&address.health))));
                 continue;
             }
             // A stream can be sent once: after its first address there is no other.
@@ -157,7 +157,7 @@ impl Upstream {
                     worst = Some(Reply::Failed(Failure::Status(answer.response.status())));
                 }
                 // Its token server is left alone: what failed before says more.
-                Err(reply @ Reply::Failed(Failure::Resting(_))) => worst = worst.or(Some(reply)),
+                Err(reply @ Reply::Failed(Failure::Resting { .. })) => worst = worst.or(Some(reply)),
                 Err(reply @ (Reply::Failed(_) | Reply::Limited { .. })) => worst = Some(reply),
                 done => return done,
             }

@@ -111,7 +111,7 @@ impl Upstream {
     ) -> Result<Token, NoToken> {
         let health = self.elsewhere.health(realm);
         if !self.may_try(&health) {
-            return Err(NoToken::Failed(Self::resting(&health)));
+            return Err(NoToken::Failed(self.resting(&health)));
         }
         let request = || token_request(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
@@ -182,7 +182,7 @@ impl Upstream {
         let (now, rest) = (self.platform.clock.now(), self.timeouts.down.0);
         match &answer {
             Ok(Ok(_)) => health.answered(now),
-            Ok(Err(Failure::Unreachable(why))) => health.failed(Trouble::Unconnected(*why), now, rest),
+            Ok(Err(Failure::Unreachable(why))) => health.unconnected(Trouble::Unconnected(*why), started, now, rest),
             Ok(Err(_)) => {}
             Err(_) => health.timed_out(started, now, rest),
         }

@@ -65,7 +65,7 @@ impl Upstream {
         for address in &self.addresses {
             match self.check_login_at(&Question { address, login, repository, via }).await {
                 // It is left alone: what failed before says more.
-                failed @ LoginCheck::Failed(Failure::Resting(_), _) => unknown = unknown.or(Some(failed)),
+                failed @ LoginCheck::Failed(Failure::Resting { .. }, _) => unknown = unknown.or(Some(failed)),
                 failed @ LoginCheck::Failed(..) => unknown = Some(failed),
                 known => return known,
             }
@@ -152,7 +152,7 @@ impl Upstream {
     ) -> Result<StatusCode, LoginCheck> {
         let Question { address, via, .. } = question;
         if !self.may_try(&address.health) {
-            return Err(LoginCheck::Failed(Self::resting(&address.health), DEFAULT_RETRY_AFTER));
+            return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
         }
         let url = match asked {
             Asked::Door => format!("{}/v2/", address.base),

@@ -1,8 +1,9 @@
-//! What is remembered after a failure of connecting: an address that cannot be reached is left alone for seconds, and so
-//! is any other host that an answer led to. A 5xx is remembered by nobody; a 429 by `limits`.
+//! What is remembered after a failure of connecting: an address that cannot be reached is left alone for a while, and so
+//! is any other host that an answer led to. One failure may be anything, so the first rest is short; each that follows is
+//! twice as long. A 5xx is remembered by nobody; a 429 by `limits`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -11,7 +12,10 @@ use url::{Origin, Url};
 use super::reply::Trouble;
 use crate::platform::{Moment, Unconnected};
 
-/// Whether an address answers. All in milliseconds on the clock.
+/// The rest after a failed connection. Each one that follows is twice as long, up to `timeouts.down`.
+pub(super) const FIRST_REST: Duration = Duration::from_millis(500);
+
+/// Whether an address answers. All times in milliseconds on the clock.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     /// Until when it is left alone; 0: it answers.
@@ -20,6 +24,10 @@ pub(super) struct Health {
     answered: AtomicU64,
     /// By what it failed last: its place in `TROUBLES`.
     trouble: AtomicU8,
+    /// When the connection failed with which this rest began, and one more; 0: none since it answered.
+    refused: AtomicU64,
+    /// Rests after failed connections since it answered.
+    rests: AtomicU32,
 }
 
 /// All that an address can fail by.
@@ -49,7 +57,21 @@ impl Health {
     }
 
     /// It failed by this: it is left alone for a while.
-    pub(super) fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
+    /// No connection came about for what was sent at `sent`: it is left alone, the longer the more often that has been so.
+    /// All that was under way when the first of them failed is one failure.
+    pub(super) fn unconnected(&self, trouble: Trouble, sent: Moment, now: Moment, most: Duration) {
+        let before = self.refused.load(Ordering::Acquire);
+        let is_known = before != 0 && millis(sent) < before;
+        let noted = millis(now).saturating_add(1);
+        if is_known || self.refused.compare_exchange(before, noted, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        let doublings = self.rests.fetch_add(1, Ordering::AcqRel);
+        let rest = FIRST_REST.saturating_mul(2_u32.saturating_pow(doublings)).min(most);
+        self.failed(trouble, now, rest);
+    }
+
+    fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
         let at = TROUBLES.iter().position(|known| *known == trouble).unwrap_or_default();
         self.trouble.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
         self.rests_until.store(millis(now.after(rest)).max(1), Ordering::Release);
@@ -73,10 +95,17 @@ impl Health {
         self.answered.fetch_max(millis(now), Ordering::AcqRel);
         if self.rests_until.load(Ordering::Acquire) != 0 {
             self.rests_until.store(0, Ordering::Release);
+            self.refused.store(0, Ordering::Release);
+            self.rests.store(0, Ordering::Release);
         }
     }
 
     /// Whether it is being left alone.
+    /// For how long it is left alone from now on.
+    pub(super) fn left(&self, now: Moment) -> Duration {
+        Duration::from_millis(self.rests_until.load(Ordering::Acquire).saturating_sub(millis(now)))
+    }
+
     pub(super) fn is_resting(&self, now: Moment) -> bool {
         millis(now) < self.rests_until.load(Ordering::Acquire)
     }
@@ -134,6 +163,28 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn rests_after_failed_connections_grow_and_what_failed_together_counts_once() {
+        let ms = |ms| Moment(Duration::from_millis(ms));
+        let (health, most) = (Health::default(), Duration::from_secs(10));
+        let mut now = 0;
+        for rest in [500, 1000, 2000, 4000, 8000, 10_000, 10_000] {
+            // Three that were sent at once; the last of them fails later.
+            for failed in [now, now, now + 3] {
+                health.unconnected(REFUSED, ms(now), ms(failed), most);
+            }
+            assert_eq!(health.left(ms(now)), Duration::from_millis(rest));
+            now += rest;
+            assert!(health.may_try(ms(now), Duration::from_secs(5)), "a probe after {rest} ms");
+        }
+        health.answered(ms(now));
+        health.unconnected(REFUSED, ms(now + 1), ms(now + 1), most);
+        assert_eq!(health.left(ms(now + 1)), FIRST_REST, "anew");
+        let impatient = Health::default();
+        impatient.unconnected(REFUSED, ms(0), ms(0), Duration::from_millis(200));
+        assert_eq!(impatient.left(ms(0)), Duration::from_millis(200), "never longer than timeouts.down");
+    }
+
     fn a_question_without_an_answer_counts_unless_others_were_answered_meanwhile() {
         for (answered, rests) in [(0, true), (5, true), (6, false)] {
             let health = Health::default();

@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::outcome::Why;
 use crate::platform::Unconnected;
 
+/// When it is worth while to come again after a failure that may be over by then.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What an upstream answered.
 pub enum Reply {
     /// 2xx, or a 3xx that is to be passed on.
@@ -48,8 +51,13 @@ pub enum Failure {
     TimedOut,
     /// All addresses, or a host that they lead to, failed a moment ago and are left alone for a while. With what they
     /// failed by.
-    #[error("{0} a moment ago; it is not asked again for some seconds")]
-    Resting(Trouble),
+    #[error("{trouble} a moment ago; it is not asked again for some seconds")]
+    Resting {
+        /// By what they failed.
+        trouble: Trouble,
+        /// For how long they are still left alone.
+        left: Duration,
+    },
     /// 5xx.
     #[error("it answered {0}")]
     Status(StatusCode),
@@ -108,7 +116,7 @@ impl Failure {
     /// Whether it could not be asked, or could not answer.
     fn is_silence(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut | Self::Resting(_) | Self::Broken | Self::Busy => true,
+            Self::Unreachable(_) | Self::TimedOut | Self::Resting { .. } | Self::Broken | Self::Busy => true,
             Self::Status(status) => status.is_server_error(),
             Self::Coded
             | Self::DigestMismatch
@@ -121,12 +129,20 @@ impl Failure {
         }
     }
 
+    /// When to come again, where that may help: it could not be asked or could not answer.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Resting { left, .. } => Some(*left),
+            failure => failure.is_silence().then_some(SOON),
+        }
+    }
+
     /// A few words for header, log and metrics.
     pub fn why(&self) -> Why {
         match self {
             Self::Unreachable(_) => Why::Unreachable,
             Self::TimedOut => Why::TimedOut,
-            Self::Resting(_) => Why::Resting,
+            Self::Resting { .. } => Why::Resting,
             Self::Status(_) => Why::UpstreamError,
             Self::Broken => Why::Broke,
             Self::Busy => Why::Busy,

@@ -50,7 +50,7 @@ impl Kind {
     /// Of a request that failed so. `None`: it is not the upstream that failed.
     pub(super) fn of(failure: &Failure) -> Option<Self> {
         Some(match failure {
-            Failure::Unreachable(_) | Failure::Resting(_) => Self::Connection,
+            Failure::Unreachable(_) | Failure::Resting { .. } => Self::Connection,
             Failure::TimedOut => Self::Silence,
             Failure::Broken => Self::Break,
             Failure::Busy => Self::Busy,

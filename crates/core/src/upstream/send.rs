@@ -72,7 +72,7 @@ impl Upstream {
                 self.catch_up(now);
             }
             Err(SendError::Transport(TransportError::Connect { why, .. })) => {
-                way.health.failed(Trouble::Unconnected(*why), now, self.timeouts.down.0);
+                way.health.unconnected(Trouble::Unconnected(*why), started, now, self.timeouts.down.0);
             }
             Err(SendError::TimedOut) if patience != Patience::Work => {
                 way.health.timed_out(started, now, self.timeouts.down.0);
@@ -128,8 +128,8 @@ impl Upstream {
     }
 
     /// Why nobody was asked: what the address failed by a moment ago.
-    pub(super) fn resting(health: &Health) -> Failure {
-        Failure::Resting(health.trouble())
+    pub(super) fn resting(&self, health: &Health) -> Failure {
+        Failure::Resting { trouble: health.trouble(), left: health.left(self.platform.clock.now()) }
     }
 
     /// Tells the log of failures that it has not been told of: the upstream answers, and perhaps no other comes.

@@ -99,7 +99,7 @@ impl Upstream {
             );
             let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
             if let Some(resting) = stranger.as_ref().filter(|health| !self.may_try(health)) {
-                return Err(Self::resting(resting));
+                return Err(self.resting(resting));
             }
             let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
             let response = self

@@ -101,3 +101,56 @@ async fn a_slow_question_does_not_rest_an_address_that_answers_others() {
     assert_eq!((slow.status.as_u16(), other.status.as_u16()), (504, 200));
     assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.status, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_connect_costs_half_a_second() {
+    let (lab, _, _) = Fixture::stocked("");
+    lab.net.fault("*", "", 1, Fault::Refuse);
+    assert_eq!(lab.get(V1).await.status, 504);
+    lab.pause(Duration::from_millis(490)).await;
+    let seen = lab.get(V1).await;
+    assert_eq!((seen.status.as_u16(), lab.net.log().len()), (504, 1), "it is left alone");
+    lab.pause(Duration::from_millis(10)).await;
+    assert_eq!(lab.get(V1).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_an_address_grows_to_timeouts_down_and_begins_anew_once_it_answers() {
+    for (text, expected) in
+        [("", &[0, 5, 15, 35, 75, 155, 255, 355][..]), ("[timeouts]\ndown='1s'", &[0, 5, 15, 25, 35])]
+    {
+        let (lab, _, _) = Fixture::stocked(text);
+        for _ in 0..2 {
+            lab.net.forget();
+            let last = *expected.last().unwrap_or(&0);
+            lab.net.fault("*", "", 99, Fault::Refuse);
+            let begun = lab.now();
+            for _ in 0..=last {
+                // Many at once are one failure.
+                let all = futures_util::future::join_all((0..9).map(|_| async { lab.get(V1).await })).await;
+                assert!(all.iter().all(|seen| seen.status == 504));
+                lab.pause(Duration::from_millis(100)).await;
+            }
+            let mut at: Vec<u128> =
+                lab.net.log().iter().map(|sent| sent.at.since(begun).as_millis() / 100).collect();
+            // Before the first failure was known all of them went out.
+            at.dedup();
+            assert_eq!(at, expected.iter().map(|at| u128::from(*at as u32)).collect::<Vec<_>>(), "{text}");
+            assert!(lab.net.log().len() <= 9 + expected.len(), "one probe at a time: {:?}", lab.net.log().len());
+            lab.net.heal();
+            lab.wait(10).await;
+            assert_eq!(lab.get(V1).await.status, 200);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_broke_goes_on_as_soon_as_its_address_may_be_asked() {
+    let (lab, _, blob) = Fixture::stocked("");
+    lab.net.fault("*", "/blobs/", 1, Fault::BreakAfter(1000));
+    lab.net.fault("*", "/blobs/", 1, Fault::Refuse);
+    let begun = lab.now();
+    let seen = lab.get(&format!("/v2/a/b/blobs/{blob}")).await;
+    assert!(seen.end.is_ok() && seen.body == noise(5000), "{:?}", seen.end);
+    assert!(lab.now().since(begun) < Duration::from_secs(3), "{:?}", lab.now().since(begun));
+}

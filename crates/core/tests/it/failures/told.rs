@@ -112,3 +112,25 @@ async fn an_upstream_whose_connections_break_has_one_line_with_a_count() {
     assert_eq!(lab.get(V1).await.status, 200);
     assert_eq!(lines.only()["repeated"], "1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_504_says_when_to_come_again() {
+    for fault in [REFUSED, Fault::Drop, Fault::Silence, Fault::Say(Answer::new(502))] {
+        let (lab, _, _) = Fixture::stocked("");
+        lab.net.fault("*", "", 99, fault.clone());
+        assert_eq!(lab.get(V1).await.header("retry-after"), "1");
+    }
+    // While it is left alone, for as long as it is.
+    let (lab, _, _) = Fixture::stocked("");
+    lab.net.fault("*", "", 99, Fault::Silence);
+    for expected in ["1", "10"] {
+        assert_eq!(lab.get(V1).await.header("retry-after"), expected);
+    }
+    lab.wait(4).await;
+    assert_eq!(lab.get(V1).await.header("retry-after"), "6");
+    // What it says is no matter of time.
+    let (lab, digest, _) = Fixture::stocked("");
+    lab.net.fault("*", "", 99, Fault::Say(Answer::new(200).body("<html>")));
+    let seen = lab.get(&format!("/v2/a/b/manifests/{digest}")).await;
+    assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (504, ""));
+}
