@@ -85,6 +85,12 @@ pub(crate) fn check(config: &Config) -> ExitCode {
     for warning in config.warnings() {
         complain(&format_args!("warning: {warning}"));
     }
+    // What stands there was read when the configuration was: this says what of it counts.
+    if let Ok(Some(credentials)) = crate::credentials::DockerCredentials::load(config) {
+        for line in credentials.found(config) {
+            complain(&line);
+        }
+    }
     if let Some(what) = crate::store::warnings(&config.cache) {
         complain(&format_args!("warning: cache.store: {what}"));
     }

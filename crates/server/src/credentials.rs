@@ -1,22 +1,22 @@
 //! Credentials that Docker's own configuration holds (`docker_config`): stored ones, and those of credential helpers.
 
 mod helpers;
+mod lookup;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::Config;
 use registry_proxy_core::config::ConfigError;
+use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::platform::CredentialStore;
 use registry_proxy_core::secret::{Basic, Secret};
 use serde::Deserialize;
 
 use self::helpers::Helpers;
-
-/// What Docker calls Docker Hub in its files.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+use self::lookup::Fit;
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
@@ -69,25 +69,92 @@ impl DockerCredentials {
     }
 }
 
-#[async_trait]
-impl CredentialStore for DockerCredentials {
-    async fn find(&self, upstream: usize, host: &str) -> Option<Basic> {
-        let file = self.parsed.get(self.files.get(upstream)?.as_ref()?)?;
-        let names: Vec<String> = if host == "docker.io" || host == "registry-1.docker.io" {
-            vec![DOCKER_HUB.to_owned(), "docker.io".to_owned(), "registry-1.docker.io".to_owned()]
-        } else {
-            vec![host.to_owned(), format!("https://{host}"), format!("https://{host}/"), format!("http://{host}")]
-        };
-        for name in &names {
-            if let Some(helper) = file.cred_helpers.get(name) {
-                return self.helpers.login(helper, name).await;
+/// Where a login comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source<'a> {
+    /// It is stored under this key.
+    Stored(&'a str, Basic),
+    /// This helper is asked for this server.
+    Helper(&'a str, &'a str),
+}
+
+impl DockerConfig {
+    /// What this file has for a repository of a host, the most specific first; at the same place a helper before what is
+    /// stored, as with docker.
+    fn find<'a>(&'a self, host: &'a str, repository: &str) -> Option<Source<'a>> {
+        let keys: HashSet<&String> = self.auths.keys().chain(self.cred_helpers.keys()).collect();
+        let mut fitting = lookup::fitting(keys.into_iter(), host, repository);
+        // A store answers for the host: what is stored for another repository is worth less than that.
+        fitting.retain(|(fit, _)| *fit != Fit::OtherPath || self.creds_store.is_none());
+        for (_, key) in &fitting {
+            if let Some(helper) = self.cred_helpers.get(*key) {
+                return Some(Source::Helper(helper, key));
             }
-            if let Some(basic) = file.auths.get(name).and_then(Stored::basic) {
-                return Some(basic);
+            if let Some(basic) = self.auths.get(*key).and_then(Stored::basic) {
+                return Some(Source::Stored(key, basic));
             }
         }
-        let helper = file.creds_store.as_ref()?;
-        self.helpers.login(helper, names.first()?).await
+        // Docker leaves an empty entry for what it has given to the store.
+        let server = fitting.first().map_or(lookup::server_of(host), |(_, key)| key.as_str());
+        self.creds_store.as_ref().map(|helper| Source::Helper(helper, server))
+    }
+}
+
+impl DockerCredentials {
+    /// Which logins the files have for which upstream, for `check`.
+    pub(crate) fn found(&self, config: &Config) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (index, upstream) in config.upstream.iter().enumerate() {
+            let Some(file) = self.files.get(index).and_then(|path| self.parsed.get(path.as_ref()?)) else {
+                continue;
+            };
+            let own = upstream.urls.iter().map(|url| url.authority().to_owned());
+            let hosts: Vec<String> = std::iter::once(upstream.name.clone()).chain(own).collect();
+            let found = file.described(&hosts);
+            let is_own = upstream.docker_config.is_some();
+            if found.is_empty() && is_own {
+                lines.push(format!("{}: docker_config has no login for {}", upstream.name, hosts.join(" or ")));
+            }
+            lines.extend(found.into_iter().map(|what| format!("{}: docker_config has {what}", upstream.name)));
+        }
+        lines
+    }
+}
+
+impl DockerConfig {
+    /// What there is for these hosts, whatever the repository.
+    fn described(&self, hosts: &[String]) -> Vec<String> {
+        let is_meant = |key: &&String| hosts.iter().any(|host| lookup::fit(key, host, "").is_some());
+        let mut stored: Vec<&String> = self
+            .auths
+            .iter()
+            .filter(|(_, stored)| stored.basic().is_some())
+            .map(|(key, _)| key)
+            .filter(is_meant)
+            .collect();
+        let mut helped: Vec<&String> = self.cred_helpers.keys().filter(is_meant).collect();
+        stored.sort();
+        helped.sort();
+        let user = |key: &String| self.auths.get(key).and_then(Stored::basic).map(|basic| basic.username);
+        let stored = stored.into_iter().map(|key| match user(key) {
+            Some(user) => format!("a login of {user} under {key}"),
+            None => format!("a login under {key}"),
+        });
+        let helper = |key: &String| self.cred_helpers.get(key).cloned().unwrap_or_default();
+        let helped = helped.into_iter().map(|key| format!("the credential helper {} for {key}", helper(key)));
+        let store = self.creds_store.iter().map(|store| format!("the credential store {store} for the rest"));
+        stored.chain(helped).chain(store).collect()
+    }
+}
+
+#[async_trait]
+impl CredentialStore for DockerCredentials {
+    async fn find(&self, upstream: usize, host: &str, repository: &RepositoryName) -> Option<Basic> {
+        let file = self.parsed.get(self.files.get(upstream)?.as_ref()?)?;
+        match file.find(host, repository.as_str())? {
+            Source::Stored(_, basic) => Some(basic),
+            Source::Helper(helper, server) => self.helpers.login(helper, server).await,
+        }
     }
 
     fn refused(&self, login: &Basic) {
@@ -127,5 +194,53 @@ mod tests {
         assert_eq!(basic(r#"{"auth":"","identitytoken":"tok"}"#), pair("<token>", "tok"));
         assert_eq!(basic("{}"), None);
         assert_eq!(basic(r#"{"auth":"%%%"}"#), None);
+    }
+
+    fn config(json: &str) -> DockerConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// What is found, in short.
+    fn found(config: &DockerConfig, host: &str, repository: &str) -> String {
+        match config.find(host, repository) {
+            Some(Source::Stored(key, basic)) => format!("{key} {}", basic.username),
+            Some(Source::Helper(helper, server)) => format!("{helper}({server})"),
+            None => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_of_logins_and_helpers_is_found() {
+        let config = config(
+            r#"{"auths":{"h.test/r":{"username":"path","password":"p"},"https://h.test/v1/":{"username":"host","password":"p"},
+                         "empty.test":{},"https://store.test/v1/":{}},
+                "credHelpers":{"helped.test":"gcloud"},"credsStore":"desktop"}"#,
+        );
+        for (host, repository, expected) in [
+            ("h.test", "r/a", "h.test/r path"),
+            ("h.test", "z", "https://h.test/v1/ host"),
+            ("helped.test", "a", "gcloud(helped.test)"),
+            ("empty.test", "a", "desktop(empty.test)"),
+            ("store.test", "a", "desktop(https://store.test/v1/)"),
+            ("docker.io", "a/b", "desktop(https://index.docker.io/v1/)"),
+            ("other.test", "a", "desktop(other.test)"),
+        ] {
+            assert_eq!(found(&config, host, repository), expected, "{host}/{repository}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_said_without_a_password() {
+        let config = config(
+            r#"{"auths":{"https://h.test/v1/":{"username":"alice","password":"hunter2"},"h.test/r":{"auth":"Ym9iOmh1bnRlcjI="},
+                         "other.test":{"auth":"Ym9iOmh1bnRlcjI="}},"credHelpers":{"h.test":"ecr-login"}}"#,
+        );
+        let expected = [
+            "a login of bob under h.test/r",
+            "a login of alice under https://h.test/v1/",
+            "the credential helper ecr-login for h.test",
+        ];
+        assert_eq!(config.described(&["h.test".to_owned()]), expected);
+        assert!(config.described(&["else.test".to_owned()]).is_empty());
     }
 }

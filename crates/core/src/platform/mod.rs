@@ -19,6 +19,7 @@ pub use self::store::{
     Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, Upload, When,
 };
 use crate::body::Body;
+use crate::name::RepositoryName;
 use crate::secret::{Basic, Secret};
 
 /// One request out, one response back. Redirects are returned, not followed; nothing is decoded.
@@ -178,8 +179,9 @@ pub trait Passwords: Send + Sync {
 /// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
-    /// What is stored for this host (`ghcr.io`, `registry.example:5000`); `None`: nothing is.
-    async fn find(&self, upstream: usize, host: &str) -> Option<Basic>;
+    /// What is stored for this repository of this host (`ghcr.io`, `registry.example:5000`), or for the host; `None`:
+    /// nothing is.
+    async fn find(&self, upstream: usize, host: &str, repository: &RepositoryName) -> Option<Basic>;
 
     /// A registry did not take this login. What is stored may be another one by now.
     fn refused(&self, login: &Basic);

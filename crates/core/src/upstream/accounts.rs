@@ -66,7 +66,7 @@ impl Upstream {
             return vec![login.clone()];
         }
         let pool: Vec<_> = self.pool(name).map(|login| Some(Arc::clone(login))).collect();
-        if pool.is_empty() { vec![self.stored_login(address).await] } else { pool }
+        if pool.is_empty() { vec![self.stored_login(address, name).await] } else { pool }
     }
 
     /// Our accounts for the longest prefix of this repository's name.
@@ -102,14 +102,14 @@ impl Upstream {
 
     /// Under the upstream's name for its first address; and under an address as `docker login` there would store it.
     /// What is stored for one address goes to no other.
-    async fn stored_login(&self, address: &Address) -> Option<Arc<Login>> {
+    async fn stored_login(&self, address: &Address, name: &RepositoryName) -> Option<Arc<Login>> {
         let store = self.platform.credentials.as_ref()?;
         let mut basic = match address.index {
-            0 => store.find(self.index, &self.config.name).await,
+            0 => store.find(self.index, &self.config.name, name).await,
             _ => None,
         };
         if basic.is_none() {
-            basic = store.find(self.index, &address.host).await;
+            basic = store.find(self.index, &address.host, name).await;
         }
         Some(Arc::new(Login { origin: Origin::DockerConfig, ..Login::new(basic?, &self.sealer) }))
     }

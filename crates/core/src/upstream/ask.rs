@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, VIA};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
@@ -233,6 +233,7 @@ impl Upstream {
         }
         let mut payload = Some(payload);
         let mut fresh = false;
+        let mut has_pinged = false;
         let mut may_wait_for_limit = may_wait;
         // Where there is another address it is asked instead.
         let mut may_wait_for_server = is_read(ask) && self.addresses.len() == 1;
@@ -274,11 +275,18 @@ impl Upstream {
                     let seen = Challenge::choose(response.headers(), &address.url);
                     // Another realm than before: asked again without, to hear the true one (P-62).
                     let changed = authorization.header.is_some() && seen.is_some() && seen != known;
-                    address.learn(if changed { None } else { seen.clone().or(known) });
-                    let needs_login = login.is_none() && seen == Some(Challenge::Basic);
-                    let hopeless = seen.is_none() || needs_login || (authorization.is_fresh && !changed);
-                    if hopeless || !can_repeat {
-                        return Err(Reply::Refused(self.error_text(response).await));
+                    // A 401 without a challenge takes nothing back.
+                    let wanted = seen.or(known);
+                    let is_unknown = wanted.is_none();
+                    address.learn(if changed { None } else { wanted.clone() });
+                    let needs_login = login.is_none() && wanted == Some(Challenge::Basic);
+                    let hopeless = needs_login || (authorization.is_fresh && !changed);
+                    if hopeless || is_unknown || !can_repeat {
+                        let text = self.error_text(response).await;
+                        let may_ask_ping = is_unknown && can_repeat && !std::mem::replace(&mut has_pinged, true);
+                        if !may_ask_ping || !self.is_told_by_ping(address, login).await {
+                            return Err(Reply::Refused(text));
+                        }
                     }
                     fresh = authorization.header.is_some();
                 }
@@ -334,36 +342,6 @@ impl Upstream {
 
     fn limited(&self, who: Limited, ask: &Ask, scope: Scope, retry_after: Duration) {
         self.rate_limits.limited(who, &ask.name, scope, self.platform.clock.now(), retry_after);
-    }
-
-    /// A stream cannot be sent twice, so the challenge must be known before it.
-    async fn learn_challenge(
-        &self,
-        address: &Address,
-        ask: &Ask,
-        url: &str,
-        login: Option<&Arc<Login>>,
-    ) -> Result<(), Reply> {
-        let pong = self.ping(address).await.map_err(Reply::Failed)?;
-        match pong.status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });
-            }
-            status if status.is_server_error() => return Err(Reply::Failed(Failure::Status(status))),
-            _ => {}
-        }
-        let is_session = matches!(ask.method, Method::PATCH | Method::PUT);
-        if is_session && login.is_some() && address.challenge().is_none() {
-            // Its door stands open and its repositories do not: the upload itself says which login it wants.
-            let mut headers = HeaderMap::new();
-            headers.extend(ask.headers.get(VIA).map(|value| (VIA, value.clone())));
-            let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;
-            let response = asked.map_err(Reply::Failed)?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                address.learn(Challenge::choose(response.headers(), &address.url));
-            }
-        }
-        Ok(())
     }
 }
 

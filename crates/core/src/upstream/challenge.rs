@@ -24,8 +24,8 @@ impl Challenge {
     pub(crate) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
         let mut basic = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
-            let Ok(text) = value.to_str() else { continue };
-            for (scheme, parameters) in split(text) {
+            // A description in the language of its people is no reason to overlook the realm (RFC 9110 section 5.5).
+            for (scheme, parameters) in split(&String::from_utf8_lossy(value.as_bytes())) {
                 if scheme.eq_ignore_ascii_case("basic") {
                     basic = Some(Self::Basic);
                 } else if scheme.eq_ignore_ascii_case("bearer") {

@@ -14,12 +14,14 @@ mod limits;
 mod link;
 mod login;
 mod memory;
+mod ping;
 mod realm;
 mod reply;
 mod reports;
 mod said;
 mod send;
 mod token;
+mod token_server;
 mod walk;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -63,7 +63,7 @@ pub enum NoToken {
 pub(super) struct TokenAnswer {
     token: Option<Secret>,
     access_token: Option<Secret>,
-    expires_in: Option<u64>,
+    expires_in: Option<serde_json::Value>,
 }
 
 impl TokenAnswer {
@@ -73,15 +73,22 @@ impl TokenAnswer {
     ///
     /// There is none, or it is longer than 64 KiB.
     pub(super) fn into_token(self, received: Moment) -> Result<Token, Failure> {
-        let bearer = self.token.or(self.access_token).filter(|text| !text.expose().is_empty());
+        let given = |text: &Secret| !text.expose().is_empty();
+        let bearer = self.token.filter(given).or(self.access_token.filter(given));
         let bearer = bearer.ok_or(Failure::Nonsense("no token in the token server's answer"))?;
         if bearer.expose().len() > MAX_TOKEN_BYTES {
             return Err(Failure::TooLarge);
         }
-        let seconds =
-            self.expires_in.filter(|life| *life > 0).unwrap_or(DEFAULT_LIFE_SECONDS).min(MAX_LIFE_SECONDS);
+        let said = self.expires_in.as_ref().and_then(whole_seconds).filter(|life| *life > 0);
+        let seconds = said.unwrap_or(DEFAULT_LIFE_SECONDS).min(MAX_LIFE_SECONDS);
         Ok(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)) })
     }
+}
+
+/// A number of seconds, which some servers write as a text or with a fraction.
+fn whole_seconds(value: &serde_json::Value) -> Option<u64> {
+    let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    Duration::try_from_secs_f64(seconds).ok().map(|life| life.as_secs())
 }
 
 type Outcome = Result<Token, NoToken>;

@@ -62,6 +62,44 @@ async fn a_login_stored_for_an_upstreams_address_reaches_it_whatever_its_name() 
 }
 
 #[tokio::test]
+async fn check_names_what_a_docker_configuration_has_for_an_upstream() {
+    let setup = Setup::new();
+    let stored = basic("alice", "stored-password").replace("Basic ", "");
+    let config = format!(
+        r#"{{"auths":{{"https://up.test/v1/":{{"auth":"{stored}"}},"else.test/r":{{"auth":"{stored}"}}}}}}"#
+    );
+    let file = setup.file("config.json", &config);
+    for (name, expected) in [
+        ("up.test", "up.test: docker_config has a login of alice under https://up.test/v1/"),
+        ("nobody.test", "nobody.test: docker_config has no login for nobody.test or registry.test:5000"),
+    ] {
+        let toml = format!(
+            "[[upstream]]\nname='{name}'\nurls=['https://registry.test:5000']\ndefault=true\ndocker_config='{file}'"
+        );
+        let path = setup.file("proxy.toml", &toml);
+        let output = setup.run(&["--config", &path, "check"]).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(expected) && !said.contains("stored-password"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_stored_for_a_path_of_the_host_reaches_the_repositories_below_it() {
+    let upstream = protected("alice", "stored-password").await;
+    let setup = Setup::new();
+    let login = |name: &str, password: &str| basic(name, password).replace("Basic ", "");
+    let (right, wrong) = (login("alice", "stored-password"), login("bob", "another"));
+    let config = format!(
+        r#"{{"auths":{{"http://{0}/":{{"auth":"{wrong}"}},"{0}/ac":{{"auth":"{wrong}"}},"{0}/acme":{{"auth":"{right}"}}}}}}"#,
+        upstream.address
+    );
+    let file = setup.file("config.json", &config);
+    let toml = one_upstream(&format!("docker_config = '{file}'"), upstream.address, "");
+    assert_eq!(blob_status(setup, &toml).await, 200);
+}
+
+#[tokio::test]
 async fn without_the_login_the_upstream_refuses() {
     let upstream = protected("alice", "stored-password").await;
     let toml = one_upstream("", upstream.address, "");
