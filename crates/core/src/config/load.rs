@@ -47,6 +47,7 @@ impl Config {
         config.suit_platform(&sources.variables);
         config.measure_room();
         original::apply(&mut config, &sources.variables)?;
+        config.upstream.iter_mut().flat_map(|upstream| &mut upstream.urls).for_each(without_api);
         config.add_catalogue();
         config.read_secrets(sources.read)?;
         check::validate(&config).map_err(|error| located(&error.place, &error.what, &overlays))?;
@@ -105,6 +106,14 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// An address is that of the host: whoever copies it with the `/v2/` of the registry API means the same.
+fn without_api(url: &mut Url) {
+    let path = url.path().trim_end_matches('/');
+    if let Some(base) = path.strip_suffix("/v2").map(ToOwned::to_owned) {
+        url.set_path(&base);
     }
 }
 
@@ -239,6 +248,22 @@ mod tests {
         assert!(!shown.contains("s3cr3t"), "{shown}");
         assert_eq!(error("signing_key_file='empty'", &[]), "signing_key_file: empty is empty");
         assert!(error("signing_key_file='missing'", &[]).starts_with("signing_key_file: cannot read missing"));
+    }
+
+    #[test]
+    fn an_address_may_end_in_that_of_the_registry_api() {
+        for (given, meant) in [
+            ("https://x.test/v2/", "https://x.test/"),
+            ("https://x.test:5000/v2", "https://x.test:5000/"),
+            ("https://x.test/harbor/v2//", "https://x.test/harbor"),
+            ("https://x.test/v2/team", "https://x.test/v2/team"),
+            ("https://x.test/rev2/", "https://x.test/rev2/"),
+        ] {
+            let config = load(&format!("[[upstream]]\nname='x.test'\nurls=['{given}']"), &[]).unwrap();
+            assert_eq!(config.upstream[0].urls[0].as_str(), meant);
+            let original = load("", &[("REGISTRY_BACKEND", given)]).unwrap();
+            assert_eq!(original.upstream[0].urls[0].as_str(), meant);
+        }
     }
 
     #[test]

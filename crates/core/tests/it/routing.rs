@@ -98,3 +98,14 @@ async fn methods_that_mean_nothing_are_refused() {
         assert_eq!(call.await.status, 405);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_with_the_path_of_the_registry_api_is_asked_below_it_once() {
+    for url in ["https://other.test/v2/", "https://other.test/v2"] {
+        let lab = Fixture::new(&format!("[[upstream]]\nname='other.example'\nurls=['{url}']\ndefault=true"));
+        lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+        lab.net.serve("https://other.test", lab.registry.clone());
+        assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200);
+        assert_eq!(lab.net.lines(), ["GET https://other.test/v2/a/b/manifests/v1"]);
+    }
+}
