@@ -7,6 +7,7 @@ mod cache;
 mod check;
 mod clients;
 mod delivery;
+mod egress;
 mod guard;
 mod load;
 mod log;
@@ -26,6 +27,7 @@ pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagR
 pub use self::check::Warning;
 pub use self::clients::{Auth, Clients};
 pub use self::delivery::{Delivery, Links, Miss};
+pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
 pub use self::guard::{Guard, GuardMode, Quota};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
@@ -287,9 +289,9 @@ pub struct Upstream {
     pub client_key_file: Option<String>,
     /// Permits plain HTTP, and certificates nobody signed: for a test registry.
     pub insecure: bool,
-    /// The way out: `http://`, `https://` or `socks5://`; otherwise `HTTPS_PROXY` and `NO_PROXY` decide.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
-    pub proxy: Option<Url>,
+    /// The way out: `http://`, `https://`, `socks5://`, or `none`; otherwise `HTTPS_PROXY` and `NO_PROXY` decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Egress>,
     /// Connections to it at once.
     pub max_connections: usize,
     /// Docker configuration to take credentials from.
@@ -298,15 +300,6 @@ pub struct Upstream {
     /// Set by `REGISTRY_BACKEND` only: this is all there is, and names are never read as hosts.
     #[serde(skip)]
     pub backend: Option<Backend>,
-}
-
-/// An address in which a password may stand.
-#[expect(clippy::ref_option, reason = "the signature is serde's")]
-fn masked<S: serde::Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
-    match url {
-        Some(url) => serializer.collect_str(&crate::secret::SafeUrl(url)),
-        None => serializer.serialize_none(),
-    }
 }
 
 /// What `REGISTRY_BACKEND` adds to an upstream.

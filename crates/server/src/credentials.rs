@@ -125,7 +125,7 @@ impl DockerConfig {
     /// What there is for these hosts, whatever the repository.
     fn described(&self, hosts: &[String]) -> Vec<String> {
         let is_meant = |key: &&String| hosts.iter().any(|host| lookup::fit(key, host, "").is_some());
-        let mut stored: Vec<&String> = self
+        let mut logins: Vec<&String> = self
             .auths
             .iter()
             .filter(|(_, stored)| stored.basic().is_some())
@@ -133,17 +133,17 @@ impl DockerConfig {
             .filter(is_meant)
             .collect();
         let mut helped: Vec<&String> = self.cred_helpers.keys().filter(is_meant).collect();
-        stored.sort();
+        logins.sort();
         helped.sort();
         let user = |key: &String| self.auths.get(key).and_then(Stored::basic).map(|basic| basic.username);
-        let stored = stored.into_iter().map(|key| match user(key) {
+        let logins = logins.into_iter().map(|key| match user(key) {
             Some(user) => format!("a login of {user} under {key}"),
             None => format!("a login under {key}"),
         });
         let helper = |key: &String| self.cred_helpers.get(key).cloned().unwrap_or_default();
         let helped = helped.into_iter().map(|key| format!("the credential helper {} for {key}", helper(key)));
         let store = self.creds_store.iter().map(|store| format!("the credential store {store} for the rest"));
-        stored.chain(helped).chain(store).collect()
+        logins.chain(helped).chain(store).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod cli;
 mod connection;
 mod credentials;
 mod descriptors;
+mod egress;
 mod explain;
 mod http;
 mod human;

@@ -55,6 +55,7 @@ impl Settings {
             Htpasswd::parse(&text).map_err(|what| at("clients.users_file", format!("{path}: {what}")))?;
         }
         crate::tls::check(&config)?;
+        crate::egress::check()?;
         crate::credentials::DockerCredentials::load(&config)?;
         crate::logging::filter(&config.log)?;
         Ok(config)

@@ -4,8 +4,9 @@
 //! take HTTP/2 where it is offered. What a redirect leads to is reached by a connector that judges the address after
 //! the name is resolved.
 
-mod dial;
-mod guard;
+pub(crate) mod dial;
+pub(crate) mod guard;
+mod tunnel;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Request, Response, Uri};
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -25,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::dial::{Dialer, InTime, NotInTime};
 use self::guard::{AddressRefused, Admits, NotResolved, check_literal};
+use self::tunnel::NoWay;
 use crate::incoming;
 
 /// Idle connections are kept for less time than load balancers keep theirs.
@@ -64,6 +67,8 @@ struct Connections {
     trusted: Widths,
     cap: Option<Cap>,
     patience: Duration,
+    /// The ways out, which all of them have.
+    ways: Dialer,
 }
 
 /// `max_connections`, on all workers together. A request waits for its turn with patience; the connection then made
@@ -144,6 +149,7 @@ impl Connections {
             trusted: widths(&trusted),
             cap,
             patience: config.timeouts.first_byte.0,
+            ways: own.1,
         })
     }
 
@@ -181,16 +187,23 @@ impl Transport for HyperTransport {
             check_literal(request.uri()).map_err(refused)?;
         }
         let permit = connections.permit().await?;
-        let request: Request<Body> = request;
+        let mut request: Request<Body> = request;
+        let uri = request.uri().clone();
+        request.headers_mut().extend(connections.ways.login_for(&uri).map(|login| (PROXY_AUTHORIZATION, login)));
         let wide = Some(purpose).filter(|purpose| *purpose == Purpose::Blob).and_then(|_| Wide::take(&self.wide));
-        let host: Option<Uri> = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().clone());
         let client = connections.client(reach, purpose, wide.as_ref());
         let response = client.request(request).await.map_err(|error| {
-            if let Some(uri) = host {
-                tracing::debug!(host = uri.host(), ?error, "no response");
-            }
+            tracing::debug!(host = uri.host(), ?error, "no response");
             classify(error)
         })?;
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            && let Some(proxy) = connections.ways.forwarder_of(&uri)
+        {
+            // Nobody but the proxy says so (RFC 9110 section 15.5.8).
+            let to = format!("a request for {}", uri.host().unwrap_or_default()).into();
+            let refused = NoWay::Refused { proxy, status: response.status(), to };
+            return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });
+        }
         // It holds its places until it ends.
         Ok(response.map(|body| incoming::body(body, (permit, wide))))
     }
@@ -227,6 +240,9 @@ fn unconnected(error: &(dyn Error + 'static)) -> Unconnected {
     let why = causes(error).find_map(|cause| {
         if cause.is::<NotResolved>() {
             return Some(Unconnected::NotResolved);
+        }
+        if cause.is::<NoWay>() {
+            return Some(Unconnected::Proxy);
         }
         if cause.is::<NotInTime>() {
             return Some(Unconnected::TimedOut);

@@ -212,11 +212,6 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
     if upstream.max_connections > MOST_CONNECTIONS {
         return refuse(at("max_connections"), format!("expected 0 to {MOST_CONNECTIONS}; 0 is no cap"));
     }
-    if let Some(proxy) = &upstream.proxy
-        && !(matches!(proxy.scheme(), "http" | "https" | "socks5" | "socks5h") && proxy.host_str().is_some())
-    {
-        return refuse(at("proxy"), "expected http://host:port, https://… or socks5://…");
-    }
     Ok(())
 }
 
@@ -335,6 +330,7 @@ mod tests {
             ),
             (upstream("client_cert_file='c'"), "upstream[0].client_cert_file"),
             (upstream("proxy='ftp://p'"), "upstream[0].proxy"),
+            (upstream("proxy='proxy.corp:3128'"), "upstream[0].proxy"),
             (upstream("realms=['http://r.test']"), "upstream[0].realms[0]"),
             // A password for an https registry goes over https only, insecure or not.
             (upstream("insecure=true\nrealms=['http://r.test']"), "upstream[0].realms[0]"),

@@ -271,8 +271,10 @@ mod tests {
         let text =
             "[[upstream]]\nname='x.test'\nurls=['https://x.test']\nproxy='http://me:hunter2@corp.test:3128'";
         let config = load(text, &[]).unwrap();
-        assert_eq!(config.upstream[0].proxy.as_ref().unwrap().password(), Some("hunter2"));
-        assert!(!config.to_toml().contains("hunter2"), "{}", config.to_toml());
+        let proxy = Url::parse("http://me:hunter2@corp.test:3128").unwrap();
+        assert_eq!(config.upstream[0].proxy, Some(super::super::Egress::Proxy(proxy)));
+        let shown = format!("{config:?}{}", config.to_toml());
+        assert!(!shown.contains("hunter2"), "{shown}");
         let list = " [{name='x.test',urls=['nonsense'],username='u',password='hunter2'}]";
         assert!(!error("", &[("REGISTRY_PROXY_UPSTREAM", list)]).contains("hunter2"));
     }
@@ -289,7 +291,11 @@ mod tests {
             // As `docker run --env-file` leaves quotes where they stand.
             ("REGISTRY_PROXY_UPSTREAM", "'[{name=\"x.test\",password=\"hunter2\"}]'", "expected a sequence"),
             ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',password=8675309867530986}]", "in quotes"),
-            ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',proxy='http://u:hun/ter2@h'}]", "invalid port number"),
+            (
+                "REGISTRY_PROXY_UPSTREAM",
+                "[{name='x.test',proxy='http://u:hun/ter2@h'}]",
+                "socks5h://host:port, or none",
+            ),
             ("REGISTRY_PROXY_PUBLIC_URL", "https://u:hun/ter2@h", "invalid port number"),
             ("REGISTRY_PROXY_PASSWORD", "hunter2", "unknown field `password`"),
             ("REGISTRY_PROXY_CLIENTS__PATHSECRET", "hunter2", "unknown field `pathsecret`"),

@@ -324,7 +324,7 @@ pub const KEYS: &[Key] = &[
     key(
         "upstream[].proxy",
         "from the environment",
-        "The way out: `http://`, `https://` or `socks5://`. Otherwise `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.",
+        "The way out: `http://`, `https://`, `socks5://`, `socks5h://`, or `none` for no proxy. Otherwise `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` decide.",
     ),
     key(
         "upstream[].max_connections",

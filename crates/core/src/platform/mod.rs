@@ -105,6 +105,9 @@ pub enum Unconnected {
     /// TLS: we do not accept its certificate.
     #[error("its certificate was not accepted")]
     Certificate,
+    /// The proxy on the way out was not reached, or does not let it through.
+    #[error("the proxy on the way out gave no connection")]
+    Proxy,
     /// Anything else, or nothing is known.
     #[error("no connection")]
     Unknown,

@@ -31,12 +31,13 @@ pub(super) struct Health {
 }
 
 /// All that an address can fail by.
-const TROUBLES: [Trouble; 6] = [
+const TROUBLES: [Trouble; 7] = [
     Trouble::Silence,
     Trouble::Unconnected(Unconnected::NotResolved),
     Trouble::Unconnected(Unconnected::Refused),
     Trouble::Unconnected(Unconnected::TimedOut),
     Trouble::Unconnected(Unconnected::Certificate),
+    Trouble::Unconnected(Unconnected::Proxy),
     Trouble::Unconnected(Unconnected::Unknown),
 ];
 
@@ -56,7 +57,6 @@ impl Health {
         self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// It failed by this: it is left alone for a while.
     /// No connection came about for what was sent at `sent`: it is left alone, the longer the more often that has been so.
     /// All that was under way when the first of them failed is one failure.
     pub(super) fn unconnected(&self, trouble: Trouble, sent: Moment, now: Moment, most: Duration) {
@@ -71,6 +71,7 @@ impl Health {
         self.failed(trouble, now, rest);
     }
 
+    /// It failed by this: it is left alone for a while.
     fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
         let at = TROUBLES.iter().position(|known| *known == trouble).unwrap_or_default();
         self.trouble.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
@@ -94,18 +95,18 @@ impl Health {
     pub(super) fn answered(&self, now: Moment) {
         self.answered.fetch_max(millis(now), Ordering::AcqRel);
         if self.rests_until.load(Ordering::Acquire) != 0 {
-            self.rests_until.store(0, Ordering::Release);
             self.refused.store(0, Ordering::Release);
             self.rests.store(0, Ordering::Release);
+            self.rests_until.store(0, Ordering::Release);
         }
     }
 
-    /// Whether it is being left alone.
     /// For how long it is left alone from now on.
     pub(super) fn left(&self, now: Moment) -> Duration {
         Duration::from_millis(self.rests_until.load(Ordering::Acquire).saturating_sub(millis(now)))
     }
 
+    /// Whether it is being left alone.
     pub(super) fn is_resting(&self, now: Moment) -> bool {
         millis(now) < self.rests_until.load(Ordering::Acquire)
     }
@@ -163,7 +164,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn rests_after_failed_connections_grow_and_what_failed_together_counts_once() {
         let ms = |ms| Moment(Duration::from_millis(ms));
         let (health, most) = (Health::default(), Duration::from_secs(10));
@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(impatient.left(ms(0)), Duration::from_millis(200), "never longer than timeouts.down");
     }
 
+    #[test]
     fn a_question_without_an_answer_counts_unless_others_were_answered_meanwhile() {
         for (answered, rests) in [(0, true), (5, true), (6, false)] {
             let health = Health::default();

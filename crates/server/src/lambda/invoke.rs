@@ -1,12 +1,13 @@
 //! Invocations of this very function: what an answer may not wait for.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use registry_proxy_core::config::{ConfigError, Upstream};
 use registry_proxy_core::digest::Digest;
@@ -14,11 +15,17 @@ use registry_proxy_core::platform::{Invoke, InvokeError};
 use reqsign_aws_v4::{Credential, EnvCredentialProvider, RequestSigner};
 use reqsign_core::{Context, OsEnv, Signer};
 
+use crate::transport::dial::Dialer;
+use crate::transport::guard::Admits;
+
+/// How long a connection to the API may take to be made.
+const CONNECT: Duration = Duration::from_secs(3);
+
 /// Asks the Lambda API for asynchronous invocations, with the function's own role.
 pub(crate) struct SelfInvoker {
     address: String,
     signer: Signer<Credential>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<Dialer>, Full<Bytes>>,
 }
 
 impl SelfInvoker {
@@ -33,11 +40,12 @@ impl SelfInvoker {
         let base = base.trim_end_matches('/');
         let context = Context::new().with_env(OsEnv);
         let tls = crate::tls::client(&Upstream::default(), false)?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let dialer = Dialer::new(&Upstream::default(), Admits::Everything, None, CONNECT)?;
         Ok(Some(Self {
             address: format!("{base}/2015-03-31/functions/{name}/invocations"),
             signer: Signer::new(context, EnvCredentialProvider::new(), RequestSigner::new("lambda", &region)),
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: Client::builder(TokioExecutor::new()).build(connector.wrap_connector(dialer)),
         }))
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use registry_proxy_core::config::{ConfigError, Upstream};
 use tokio::net::TcpStream;
@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
 use super::guard::{Admits, Resolver};
+use super::tunnel::{self, NoWay};
+use crate::egress::{Ways, is_forwarded};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -29,7 +31,7 @@ pub(crate) struct Dialer {
     /// To the egress proxy itself: it is configured, so any address will do.
     to_proxy: HttpsConnector<HttpConnector>,
     to_socks: HttpConnector,
-    proxies: Arc<Matcher>,
+    ways: Arc<Ways>,
     /// Connections there may be at once, idle ones and those about to close included.
     places: Option<Arc<Semaphore>>,
 }
@@ -54,11 +56,19 @@ impl Dialer {
             .https_or_http()
             .enable_http1()
             .wrap_connector(plain.clone());
-        let proxies = match &upstream.proxy {
-            Some(url) => Matcher::builder().all(url.as_str().trim_end_matches('/').to_owned()).build(),
-            None => Matcher::from_env(),
-        };
-        Ok(Self { direct, to_proxy, to_socks: plain, proxies: proxies.into(), places })
+        let ways = Ways::new(upstream.proxy.as_ref()).into();
+        Ok(Self { direct, to_proxy, to_socks: plain, ways, places })
+    }
+
+    /// The login of the proxy to which a request for this address is itself sent.
+    pub(crate) fn login_for(&self, uri: &Uri) -> Option<HeaderValue> {
+        self.ways.login_for(uri)
+    }
+
+    /// The proxy to which a request for this address is itself sent: host and port.
+    pub(crate) fn forwarder_of(&self, uri: &Uri) -> Option<Box<str>> {
+        let proxy = self.ways.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
+        with_port(proxy.uri().clone()).ok()?.authority().map(|authority| authority.as_str().into())
     }
 }
 
@@ -78,7 +88,7 @@ impl Service<Uri> for Dialer {
                 Some(places) => Some(Arc::clone(places).acquire_owned().await?),
                 None => None,
             };
-            let wire = match this.proxies.intercept(&uri) {
+            let wire = match this.ways.proxy_to(&uri) {
                 None => Wire::Direct(this.direct.call(uri).await?),
                 Some(proxy) => this.through(&proxy, with_port(uri)?).await?,
             };
@@ -89,20 +99,28 @@ impl Service<Uri> for Dialer {
 
 impl Dialer {
     async fn through(self, proxy: &Intercept, uri: Uri) -> Result<Wire, BoxError> {
-        let address = proxy.uri().clone();
+        let is_forwarded = is_forwarded(&uri, proxy);
+        let target = with_port(uri)?;
+        let address = with_port(proxy.uri().clone())?;
+        let name = address.authority().map(ToString::to_string).unwrap_or_default();
         if matches!(address.scheme_str(), Some("socks5" | "socks5h")) {
             // The proxy resolves names, for socks5:// too: to do it here would block the thread.
-            let mut socks = SocksV5::new(with_port(address)?, self.to_socks).local_dns(false);
+            let mut socks = SocksV5::new(address, self.to_socks).local_dns(false);
             if let Some((username, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(username.to_owned(), password.to_owned());
             }
-            return Ok(Wire::Through(Box::new(socks.call(uri).await?)));
+            let stream = socks.call(target).await.map_err(|error| NoWay::broken(&name, error))?;
+            return Ok(Wire::Through(Box::new(stream)));
         }
-        let mut tunnel = Tunnel::new(address, self.to_proxy);
-        if let Some(auth) = proxy.basic_auth() {
-            tunnel = tunnel.with_auth(auth.clone());
+        let mut to_proxy = self.to_proxy;
+        let stream = to_proxy.call(address).await.map_err(|error| NoWay::broken(&name, error))?;
+        if is_forwarded {
+            return Ok(Wire::Forwarded(Box::new(stream)));
         }
-        Ok(Wire::Through(Box::new(tunnel.call(uri).await?)))
+        let mut stream = TokioIo::new(stream);
+        let target = target.authority().map(ToString::to_string).unwrap_or_default();
+        tunnel::open(&mut stream, &name, &target, proxy.basic_auth()).await?;
+        Ok(Wire::Through(Box::new(stream.into_inner())))
     }
 }
 
@@ -131,7 +149,10 @@ pub(crate) struct Dialled {
 /// As it was made. The direct one is not boxed: all bytes pass through it.
 enum Wire {
     Direct(TokioIo<TcpStream>),
+    /// Through a tunnel.
     Through(Box<dyn Transit>),
+    /// To the proxy itself, which is sent the requests.
+    Forwarded(Box<dyn Transit>),
 }
 
 /// What a connection through a proxy can do.
@@ -144,6 +165,7 @@ impl Connection for Dialled {
         match &self.wire {
             Wire::Direct(stream) => stream.connected(),
             Wire::Through(_) => Connected::new(),
+            Wire::Forwarded(_) => Connected::new().proxy(true),
         }
     }
 }
@@ -152,7 +174,7 @@ impl Read for Dialled {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
         match &mut self.get_mut().wire {
             Wire::Direct(stream) => Pin::new(stream).poll_read(cx, buf),
-            Wire::Through(stream) => Pin::new(stream).poll_read(cx, buf),
+            Wire::Through(stream) | Wire::Forwarded(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -161,28 +183,28 @@ impl Write for Dialled {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         match &mut self.get_mut().wire {
             Wire::Direct(stream) => Pin::new(stream).poll_write(cx, buf),
-            Wire::Through(stream) => Pin::new(stream).poll_write(cx, buf),
+            Wire::Through(stream) | Wire::Forwarded(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         match &mut self.get_mut().wire {
             Wire::Direct(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Through(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Through(stream) | Wire::Forwarded(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         match &mut self.get_mut().wire {
             Wire::Direct(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Through(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Through(stream) | Wire::Forwarded(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.wire {
             Wire::Direct(stream) => stream.is_write_vectored(),
-            Wire::Through(stream) => stream.is_write_vectored(),
+            Wire::Through(stream) | Wire::Forwarded(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -193,7 +215,7 @@ impl Write for Dialled {
     ) -> Poll<std::io::Result<usize>> {
         match &mut self.get_mut().wire {
             Wire::Direct(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Wire::Through(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Wire::Through(stream) | Wire::Forwarded(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 }

@@ -63,7 +63,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
         ca_file: text.clone(),
         client_cert_file: text.clone(),
         client_key_file: text.clone(),
-        proxy: "http://p".parse().ok(),
+        proxy: crate::config::Egress::parse("http://p"),
         docker_config: text,
         ..Upstream::default()
     }];

@@ -19,6 +19,7 @@ async fn a_504_names_the_registry_and_the_kind_of_failure_and_no_address() {
         (REFUSED, "the connection was refused"),
         (Fault::Unconnected(Unconnected::TimedOut), "the connection timed out"),
         (Fault::Unconnected(Unconnected::Certificate), "its certificate was not accepted"),
+        (Fault::Unconnected(Unconnected::Proxy), "the proxy on the way out gave no connection"),
         (Fault::Unconnected(Unconnected::Unknown), "no connection"),
         (Fault::Silence, "no answer in time"),
         (Fault::Drop, "the connection broke"),

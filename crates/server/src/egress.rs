@@ -1,0 +1,158 @@
+//! The way out to an address: directly, or through the proxy that configuration or environment name. Whoever connects
+//! asks here; nothing is connected.
+
+mod exceptions;
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use registry_proxy_core::config::{ALLOWED_EGRESS, ConfigError, Egress};
+
+use self::exceptions::Exceptions;
+
+/// Variables that name a proxy. Each counts in either case; in capitals first.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// The ways out.
+pub(crate) struct Ways {
+    proxies: Matcher,
+    /// What is reached directly, where the environment names the proxies.
+    exceptions: Exceptions,
+}
+
+impl Ways {
+    /// To an upstream with this `proxy`.
+    pub(crate) fn new(configured: Option<&Egress>) -> Self {
+        match configured {
+            None => Self::of_environment(),
+            Some(Egress::Direct) => {
+                Self { proxies: Matcher::builder().build(), exceptions: Exceptions::default() }
+            }
+            Some(Egress::Proxy(url)) => {
+                let all = Matcher::builder().all(url.as_str().trim_end_matches('/').to_owned());
+                Self { proxies: all.build(), exceptions: Exceptions::default() }
+            }
+        }
+    }
+
+    /// Where the configuration says nothing.
+    pub(crate) fn of_environment() -> Self {
+        Self::of(|name| std::env::var(name).ok())
+    }
+
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let [http, https, all] = PROXIES.map(|name| find(&variable, name).unwrap_or_default());
+        // A CGI server makes HTTP_PROXY of a client's header `Proxy`.
+        let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { http };
+        Self {
+            proxies: Matcher::builder().http(http).https(https).all(all).build(),
+            exceptions: Exceptions::parse(&find(&variable, "NO_PROXY").unwrap_or_default()),
+        }
+    }
+
+    /// The proxy through which an address is reached.
+    pub(crate) fn proxy_to(&self, uri: &Uri) -> Option<Intercept> {
+        self.proxies.intercept(uri).filter(|_| !self.exceptions.include(uri))
+    }
+
+    /// The login for the proxy to which a request for this address is itself sent: plain HTTP through an HTTP proxy.
+    pub(crate) fn login_for(&self, uri: &Uri) -> Option<HeaderValue> {
+        let proxy = self.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
+        proxy.basic_auth().cloned()
+    }
+}
+
+/// Whether an HTTP proxy is sent the request itself, in absolute form (RFC 9112 section 3.2.2), and not asked for a
+/// tunnel: it sees all of plain HTTP anyway, and proxies allow CONNECT to port 443 alone, squid and tinyproxy among them.
+pub(crate) fn is_forwarded(uri: &Uri, proxy: &Intercept) -> bool {
+    uri.scheme_str() == Some("http") && matches!(proxy.uri().scheme_str(), Some("http" | "https"))
+}
+
+/// Refuses variables that name no proxy: going around one that is meant would be worse.
+pub(crate) fn check() -> Result<(), ConfigError> {
+    check_variables(|name| std::env::var(name).ok())
+}
+
+fn check_variables(variable: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+    for name in PROXIES {
+        let Some(value) = find(&variable, name) else { continue };
+        // Without a scheme it is an HTTP proxy, as curl and Go read it.
+        let url = if value.contains("://") { value } else { format!("http://{value}") };
+        if !matches!(Egress::parse(&url), Some(Egress::Proxy(_))) {
+            // A password may stand in it.
+            return Err(ConfigError {
+                place: name.to_owned(),
+                what: ALLOWED_EGRESS.replace(", or none", ", or nothing"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn find(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    let value =
+        variable(name).filter(|value| !value.is_empty()).or_else(|| variable(&name.to_ascii_lowercase()))?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    fn ways(variables: &'static [(&str, &str)]) -> Ways {
+        Ways::of(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    fn proxy(ways: &Ways, uri: &str) -> Option<String> {
+        ways.proxy_to(&uri.parse().unwrap()).map(|proxy| proxy.uri().to_string())
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_for_each_scheme() {
+        let ways =
+            ways(&[("HTTPS_PROXY", "p.test:1"), ("http_proxy", "http://p.test:2"), ("no_proxy", "direct.test")]);
+        assert_eq!(proxy(&ways, "https://r.test/v2/").as_deref(), Some("http://p.test:1/"));
+        assert_eq!(proxy(&ways, "http://r.test/v2/").as_deref(), Some("http://p.test:2/"));
+        assert_eq!(proxy(&ways, "https://direct.test/"), None);
+    }
+
+    #[test]
+    fn what_is_configured_stands_above_the_environment() {
+        assert_eq!(proxy(&Ways::new(Some(&Egress::Direct)), "https://r.test/"), None);
+        let own = Ways::new(Some(&Egress::Proxy(Url::parse("http://own.test:3").unwrap())));
+        for uri in ["https://r.test/", "http://127.0.0.1:5000/"] {
+            assert_eq!(proxy(&own, uri).as_deref(), Some("http://own.test:3/"), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_a_cgi_server_names_no_proxy() {
+        let ways = ways(&[("HTTP_PROXY", "http://evil.test"), ("REQUEST_METHOD", "GET")]);
+        assert_eq!(proxy(&ways, "http://r.test/"), None);
+    }
+
+    #[test]
+    fn a_variable_that_names_no_proxy_is_refused_without_its_value() {
+        let check = |name: &'static str, value: &'static str| {
+            check_variables(|asked| (asked == name).then(|| value.to_owned()))
+        };
+        for value in ["proxy.corp:3128", "http://me:secret@p:1", "socks5h://p", ""] {
+            assert_eq!(check("HTTPS_PROXY", value), Ok(()), "{value}");
+        }
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            let error = check(name, "ftp://me:secret@p").unwrap_err();
+            assert_eq!(error.place, name);
+            assert!(error.what.contains("socks5://") && !error.what.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_login_goes_along_where_the_proxy_gets_the_request_itself() {
+        let own = Ways::new(Some(&Egress::Proxy(Url::parse("http://bob:pro%40xy@p.test:3").unwrap())));
+        let login = own.login_for(&"http://r.test/v2/".parse().unwrap()).unwrap();
+        assert_eq!(login, "Basic Ym9iOnByb0B4eQ==");
+        assert_eq!(own.login_for(&"https://r.test/v2/".parse().unwrap()), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! `NO_PROXY`, as Go's clients read it (golang.org/x/net/http/httpproxy), and so docker, containerd and podman: what is
+//! reached without the environment's proxies.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use ipnet::IpNet;
+
+/// What is reached directly.
+#[derive(Debug, Default)]
+pub(super) struct Exceptions {
+    /// `*`
+    everything: bool,
+    rules: Vec<Rule>,
+    /// This machine, which no proxy of the network reaches: where a list is read at all.
+    this_machine: bool,
+}
+
+#[derive(Debug)]
+enum Rule {
+    /// `10.0.0.0/8`
+    Network(IpNet),
+    /// `10.0.0.5` or `10.0.0.5:5000`
+    Address(IpAddr, Option<u16>),
+    /// `example.com`, which stands for the names below it, too; `.example.com` and `*.example.com`, which stand for those
+    /// alone. With a port, for that one.
+    Domain { below: String, and_itself: bool, port: Option<u16> },
+}
+
+impl Exceptions {
+    /// Reads the list. What cannot be read stands for nothing, as with Go.
+    pub(super) fn parse(list: &str) -> Self {
+        let words =
+            || list.split(',').map(|word| word.trim().to_ascii_lowercase()).filter(|word| !word.is_empty());
+        Self {
+            everything: words().any(|word| word == "*"),
+            rules: words().filter_map(|word| Rule::parse(&word)).collect(),
+            this_machine: true,
+        }
+    }
+
+    /// Whether an address is reached directly.
+    pub(super) fn include(&self, uri: &Uri) -> bool {
+        let host =
+            uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        let address = host.parse::<IpAddr>().ok();
+        let is_here =
+            self.this_machine && (host == "localhost" || address.is_some_and(|address| is_near(&address)));
+        self.everything || is_here || self.rules.iter().any(|rule| rule.includes(&host, address, port))
+    }
+}
+
+/// Of this machine alone, or of its link, where clouds keep what is meant for one machine: a proxy would ask for its own.
+fn is_near(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}
+
+impl Rule {
+    fn parse(word: &str) -> Option<Self> {
+        if let Ok(network) = word.parse() {
+            return Some(Self::Network(network));
+        }
+        let (host, port) = match word.rsplit_once(':') {
+            // An IPv6 address without a port has colons, too.
+            Some((host, port)) if word.parse::<IpAddr>().is_err() => (host, Some(port.parse().ok()?)),
+            Some(_) | None => (word, None),
+        };
+        if let Ok(address) = host.trim_matches(['[', ']']).parse() {
+            return Some(Self::Address(address, port));
+        }
+        let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+        let (below, and_itself) = match host.strip_prefix('.') {
+            Some(_) => (host.to_owned(), false),
+            None => (format!(".{host}"), true),
+        };
+        (below.len() > 1).then_some(Self::Domain { below, and_itself, port })
+    }
+
+    fn includes(&self, host: &str, address: Option<IpAddr>, port: u16) -> bool {
+        match self {
+            Self::Network(network) => address.is_some_and(|address| network.contains(&address)),
+            Self::Address(own, of) => address == Some(*own) && of.is_none_or(|of| of == port),
+            Self::Domain { below, and_itself, port: of } => {
+                let is_meant = host.ends_with(below.as_str()) || *and_itself && below.get(1..) == Some(host);
+                is_meant && of.is_none_or(|of| of == port)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exceptions_are_read_as_go_reads_them() {
+        let list = "example.com, .below.test,*.star.test,port.test:5000,10.0.0.0/8,192.0.2.7,192.0.2.8:5000,\
+                    fd00::/8,2001:db8::7,[2001:db8::8]:5000,CAPS.test,bad/99,x:y";
+        let direct = Exceptions::parse(list);
+        for (uri, expected) in [
+            ("https://example.com/", true),
+            ("https://EXAMPLE.com./", true),
+            ("https://a.b.example.com/", true),
+            ("https://notexample.com/", false),
+            ("https://a.below.test/", true),
+            ("https://below.test/", false),
+            ("https://a.star.test/", true),
+            ("https://star.test/", false),
+            ("http://port.test:5000/", true),
+            ("http://a.port.test:5000/", true),
+            ("http://port.test/", false),
+            ("http://10.1.2.3:5000/", true),
+            ("http://11.1.2.3/", false),
+            ("https://192.0.2.7/", true),
+            ("https://192.0.2.8/", false),
+            ("https://192.0.2.8:5000/", true),
+            ("https://[fd00::1]/", true),
+            ("https://[2001:db8::7]:9/", true),
+            ("https://[2001:db8::8]:5000/", true),
+            ("https://[2001:db8::8]/", false),
+            ("https://caps.test/", true),
+            ("https://other.test/", false),
+            // By themselves.
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1:5000/", true),
+            ("http://127.9.9.9/", true),
+            ("http://[::1]:5000/", true),
+            ("http://169.254.169.254/latest", true),
+        ] {
+            assert_eq!(direct.include(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_written_is_that_of_the_scheme() {
+        let direct = Exceptions::parse("a.test:443,b.test:80");
+        for (uri, expected) in [
+            ("https://a.test/", true),
+            ("http://a.test/", false),
+            ("http://b.test/", true),
+            ("https://b.test/", false),
+        ] {
+            assert_eq!(direct.include(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_everything_and_nothing_for_nothing_but_this_machine() {
+        assert!(Exceptions::parse("a.test, *").include(&"https://b.test/".parse().unwrap()));
+        assert!(!Exceptions::parse("").include(&"https://b.test/".parse().unwrap()));
+        assert!(Exceptions::parse("").include(&"http://localhost/".parse().unwrap()));
+        assert!(
+            !Exceptions::default().include(&"http://localhost/".parse().unwrap()),
+            "a proxy that is configured"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6), and what the proxy says against it.
+
+use http::{HeaderValue, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// The longest head of a proxy's answer.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// Why a proxy gave no way.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoWay {
+    /// It says no: to its client, to this destination, or that it does not reach it.
+    #[error("the proxy {proxy} answered {status} to {to}")]
+    Refused {
+        /// Its host and port.
+        proxy: Box<str>,
+        /// What it answered.
+        status: StatusCode,
+        /// What it was asked: `CONNECT host:443`, or the address of a request.
+        to: Box<str>,
+    },
+    /// It was not reached, or broke off.
+    #[error("through the proxy {proxy}")]
+    Broken {
+        /// Its host and port.
+        proxy: Box<str>,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl NoWay {
+    pub(super) fn broken(proxy: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Broken { proxy: proxy.into(), source: error.into() }
+    }
+}
+
+/// Asks a proxy, on a connection to it, for a tunnel to `target`, a host with its port.
+pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    proxy: &str,
+    target: &str,
+    login: Option<&HeaderValue>,
+) -> Result<(), NoWay> {
+    let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    if let Some(login) = login {
+        head.extend([b"Proxy-Authorization: ", login.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    let said = ask(stream, &head).await.map_err(|error| NoWay::broken(proxy, error))?;
+    let status = status_of(&said).ok_or_else(|| NoWay::broken(proxy, "its answer to CONNECT is none"))?;
+    // Any 2xx, and no other, means that the tunnel is there.
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(NoWay::Refused { proxy: proxy.into(), status, to: format!("CONNECT {target}").into() })
+}
+
+/// The head of the answer. Nobody speaks in a tunnel before its client, so that nothing comes behind it.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, head: &[u8]) -> std::io::Result<Vec<u8>> {
+    stream.write_all(head).await?;
+    stream.flush().await?;
+    let mut said = Vec::new();
+    // Byte by byte is slow, and once for each connection: nothing that belongs to the tunnel is read with it.
+    while !said.ends_with(b"\r\n\r\n") {
+        if said.len() == MAX_HEAD_BYTES {
+            return Err(std::io::Error::other("the head of its answer is too long"));
+        }
+        said.push(stream.read_u8().await?);
+    }
+    Ok(said)
+}
+
+/// `HTTP/1.1 200 Connection established`
+fn status_of(head: &[u8]) -> Option<StatusCode> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    words.next().filter(|version| version.starts_with(b"HTTP/1."))?;
+    StatusCode::from_bytes(words.next()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a proxy's answer, and what it was asked.
+    async fn answered(said: &'static str, login: Option<&str>) -> (Result<(), String>, String) {
+        let (mut ours, mut theirs) = tokio::io::duplex(64 << 10);
+        let proxy = tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(theirs.read_u8().await.unwrap());
+            }
+            theirs.write_all(said.as_bytes()).await.unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        let login = login.map(|login| HeaderValue::from_str(login).unwrap());
+        let opened = open(&mut ours, "proxy.test:3128", "up.test:443", login.as_ref()).await;
+        (opened.map_err(|error| error.to_string()), proxy.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn any_2xx_opens_the_tunnel() {
+        for said in [
+            "HTTP/1.1 200 Connection established\r\n\r\n",
+            "HTTP/1.0 204  \r\nVia: x\r\n\r\n",
+            "HTTP/1.1 201\r\n\r\n",
+        ] {
+            let (opened, asked) = answered(said, None).await;
+            assert_eq!(
+                (opened, &*asked),
+                (Ok(()), "CONNECT up.test:443 HTTP/1.1\r\nHost: up.test:443\r\n\r\n"),
+                "{said}"
+            );
+        }
+        let (_, asked) = answered("HTTP/1.1 200 OK\r\n\r\n", Some("Basic eA==")).await;
+        assert!(asked.ends_with("\r\nProxy-Authorization: Basic eA==\r\n\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_proxy_and_its_status() {
+        for (said, expected) in [
+            (
+                "HTTP/1.1 403 Forbidden\r\n\r\n<html>",
+                "the proxy proxy.test:3128 answered 403 Forbidden to CONNECT up.test:443",
+            ),
+            (
+                "HTTP/1.1 407 x\r\n\r\n",
+                "the proxy proxy.test:3128 answered 407 Proxy Authentication Required to CONNECT up.test:443",
+            ),
+            ("HTTP/1.1 302 Found\r\n\r\n", "the proxy proxy.test:3128 answered 302 Found to CONNECT up.test:443"),
+            ("SSH-2.0-OpenSSH\r\n\r\n", "through the proxy proxy.test:3128"),
+            ("HTTP/1.1 2", "through the proxy proxy.test:3128"),
+        ] {
+            assert_eq!(answered(said, None).await.0, Err(expected.to_owned()), "{said}");
+        }
+    }
+}
