@@ -55,6 +55,11 @@ impl Note {
         Self { word: pointer.map(|(tag, pointer)| Word { tag, pointer: Some(pointer) }), ..Self::default() }
     }
 
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.manifest.is_none() && self.origins.is_none() && self.links.is_empty() && self.word.is_none()
+    }
+
     /// Bytes that it takes in the store, at most.
     fn bytes(&self) -> u64 {
         let manifest = self.manifest.as_ref().map_or(0, |manifest| manifest.bytes.len() as u64);

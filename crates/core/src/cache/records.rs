@@ -69,6 +69,9 @@ impl Cache {
         }
         let is_news = !named.is_empty();
         note.links.extend(named);
+        if note.is_empty() {
+            return;
+        }
         self.write_soon(note);
         let children = manifest.children().manifests;
         if !is_news || children.is_empty() {
