@@ -97,10 +97,16 @@ mod tests {
     use super::*;
     use crate::platform::Profile;
 
-    const NOTHING: Abilities =
-        Abilities { links: false, uploads: false, stages: false, vouches: false, is_shared: false };
+    const NOTHING: Abilities = Abilities {
+        links: false,
+        uploads: false,
+        stages: false,
+        vouches: false,
+        reads_back: false,
+        is_shared: false,
+    };
     const BUCKET: Abilities =
-        Abilities { links: true, uploads: true, stages: true, vouches: true, is_shared: true };
+        Abilities { links: true, uploads: true, stages: true, vouches: false, reads_back: true, is_shared: true };
 
     fn wish(links: Links, miss: Miss) -> config::Delivery {
         config::Delivery { links, miss, ..config::Delivery::default() }

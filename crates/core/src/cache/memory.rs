@@ -147,7 +147,14 @@ impl Store for MemoryStore {
     fn abilities(&self) -> Abilities {
         // With links it stands for a bucket.
         let is_bucket = self.links.is_some();
-        Abilities { links: is_bucket, uploads: true, stages: is_bucket, vouches: false, is_shared: self.is_shared }
+        Abilities {
+            links: is_bucket,
+            uploads: true,
+            stages: is_bucket,
+            vouches: false,
+            reads_back: is_bucket,
+            is_shared: self.is_shared,
+        }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

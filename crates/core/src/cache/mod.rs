@@ -1,4 +1,4 @@
-//! What is kept, under which name, for how long, and for whom: the typed face of a [store](platform::Store), with a tier in memory
+//! What is kept, under which name, for how long, and for whom: the typed face of a [store](crate::platform::Store), with a tier in memory
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
 mod busy;
@@ -8,6 +8,7 @@ mod inventory;
 mod janitor;
 mod keys;
 mod lease;
+mod lengths;
 mod lists;
 mod memory;
 mod notes;
@@ -18,6 +19,7 @@ mod sparse;
 mod store;
 mod survey;
 mod tag;
+mod trust;
 mod uploads;
 mod usage;
 mod verify;
@@ -37,6 +39,7 @@ pub use self::memory::MemoryStore;
 pub(crate) use self::house::Cleared;
 pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
+use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::notes::Tag;
 use self::notes::{Turns, Writing};
@@ -45,15 +48,14 @@ use self::room::Room;
 use self::store::Watched;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
+use self::trust::Proof;
 pub(crate) use self::usage::usage_failed;
 use self::verify::UnderWay;
 use crate::body::Body;
 use crate::config;
 use crate::digest::Digest;
 use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
-use crate::platform::{
-    self, Clock, Draft, Found, Kept, Mark, Moment, Part, Passing, Platform, StoreError, Tasks, within,
-};
+use crate::platform::{Clock, Draft, Kept, Mark, Moment, Passing, Platform, StoreError, Tasks, within};
 use crate::telemetry;
 
 /// How long a store may take for anything but the bytes themselves.
@@ -62,13 +64,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 /// What a small record takes, at most: a block of a disk.
 const RECORD_BYTES: u64 = 4096;
-/// How long a blob that could not be read is left alone.
-const UNREAD: Duration = Duration::from_mins(1);
 /// Tags that were forgotten and are remembered as such: questions that began before are under way no longer than it
 /// takes to forget so many others.
 const MAX_FORGOTTEN: usize = 1000;
 /// Blobs whose length is remembered by the word of a manifest: it is wanted soon after, while the image is pulled.
-const MAX_LENGTHS: usize = 10_000;
+const MAX_DESCRIBED: usize = 10_000;
 /// What an entry of a small table takes, about, with its key.
 const ENTRY_BYTES: u64 = 300;
 
@@ -86,7 +86,7 @@ pub(crate) struct Cache {
     pointers: Memory<Key, Pointer>,
     links: Memory<Key, Link>,
     /// How long blobs are by the manifests that name them, under the key of their link.
-    lengths: Memory<Key, u64>,
+    described: Memory<Key, u64>,
     origins: Memory<Digest, Arc<Origins>>,
     turns: Turns,
     /// Links that are being written.
@@ -94,8 +94,10 @@ pub(crate) struct Cache {
     /// Tags and links that were forgotten, each with the generation that this began.
     forgotten: Memory<Key, u64>,
     generations: AtomicU64,
-    /// Blobs whose bytes have been held against their digest, in the state in which they were.
-    verified: Memory<Digest, Mark>,
+    /// Blobs that are known to have their digest, in the state in which they were, and from what.
+    verified: Memory<Digest, (Mark, Proof)>,
+    /// How long blobs are, from their registries and from manifests.
+    lengths: Lengths,
     /// Blobs that are not served in that state until then: they do not have their digest and are on their way out, or
     /// could not be read.
     distrusted: Memory<Digest, (Mark, Moment)>,
@@ -137,13 +139,14 @@ impl Cache {
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
             pointers: Memory::new(entries),
             links: Memory::new(entries),
-            lengths: Memory::new(MAX_LENGTHS),
+            described: Memory::new(MAX_DESCRIBED),
             origins: Memory::new(entries),
             turns: Turns::default(),
             writing: Writing::default(),
             forgotten: Memory::new(MAX_FORGOTTEN),
             generations: AtomicU64::new(0),
             verified: Memory::new(entries),
+            lengths: Lengths::new(entries),
             distrusted: Memory::new(1000),
             verifying: UnderWay::default(),
             grants: Grants::new(entries),
@@ -164,97 +167,6 @@ impl Cache {
     /// What upstreams listed lately.
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
-    }
-
-    /// A blob's length, if it is here.
-    pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
-        let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        (!self.is_distrusted(digest, &stat)).then_some(stat.length)
-    }
-
-    /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
-    pub(crate) async fn right_length(self: &Arc<Self>, digest: &Digest) -> Option<u64> {
-        let stat: platform::Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        if !self.trusts(digest, &stat.mark) {
-            if self.is_distrusted(digest, &stat) {
-                return None;
-            }
-            self.verify_in_time(digest).await;
-        }
-        self.trusts(digest, &stat.mark).then_some(stat.length)
-    }
-
-    /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
-    /// way: then the last of them are withheld.
-    pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
-        let Found { stat, body } = self.right_blob(digest, part).await?;
-        // Until its first bytes are in hand it can still be had elsewhere.
-        if let Ok(Ok(body)) = within(&*self.clock, DEADLINE, body.begun()).await {
-            return Some(Found { stat, body });
-        }
-        if !self.is_distrusted(digest, &stat) {
-            self.unread(digest, stat.mark);
-        }
-        None
-    }
-
-    async fn right_blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
-        let key = Key::blob(digest);
-        let found = self.ask("open", self.store.open(&key, part)).await??;
-        if self.trusts(digest, &found.stat.mark) {
-            self.store.used(&key);
-            return Some(found);
-        }
-        if self.is_distrusted(digest, &found.stat) {
-            return None;
-        }
-        if part.is_none() {
-            let Found { stat, body } = found;
-            let verifying = verify::Verifying::new(Arc::clone(self), digest, &stat, body)?;
-            return Some(Found { body: Body::stream(verifying, Some(stat.length)), stat });
-        }
-        drop(found);
-        self.verify_in_time(digest).await;
-        let found = self.ask("open", self.store.open(&key, part)).await??;
-        // Otherwise, whatever it is now: it is not what was verified.
-        self.trusts(digest, &found.stat.mark).then_some(found)
-    }
-
-    /// Whether a stored blob is known to have its digest.
-    fn trusts(&self, digest: &Digest, mark: &Mark) -> bool {
-        self.store.abilities().vouches || self.verified.get(digest).as_ref() == Some(mark)
-    }
-
-    /// A stored blob has its digest.
-    fn trust(&self, digest: &Digest, mark: Mark) {
-        self.verified.insert(digest.clone(), mark);
-        self.store.used(&Key::blob(digest));
-    }
-
-    fn is_distrusted(&self, digest: &Digest, stat: &platform::Stat) -> bool {
-        let distrusted = self.distrusted.get(digest);
-        distrusted.is_some_and(|(mark, until)| mark == stat.mark && self.clock.now() < until)
-    }
-
-    /// A stored blob does not have its digest any more.
-    fn distrust(self: &Arc<Self>, digest: &Digest, mark: Mark) {
-        let key = Key::blob(digest);
-        tracing::error!(%key, "a stored blob does not have its digest any more; it is thrown away");
-        telemetry::corrupt("blob");
-        self.verified.remove(digest);
-        // It takes a moment to remove it, and nobody is to be served from it meanwhile.
-        self.distrusted.insert(digest.clone(), (mark, Moment(Duration::MAX)));
-        let cache = Arc::clone(self);
-        self.tasks.spawn(Box::pin(async move {
-            cache.ask("remove", cache.store.remove(&key)).await;
-        }));
-    }
-
-    /// A stored blob cannot be read: it may be whole all the same, and stays. Meanwhile it is served from elsewhere.
-    fn unread(&self, digest: &Digest, mark: Mark) {
-        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is left alone for a while");
-        telemetry::store_failed("read", "unreadable");
-        self.distrusted.insert(digest.clone(), (mark, self.clock.now().after(UNREAD)));
     }
 
     /// Room for a blob that arrives; `None`: it must pass by.
@@ -338,7 +250,7 @@ impl Cache {
         self.tasks.spawn(Box::pin(async move {
             let _busy = busy;
             match kept.await {
-                Ok(Kept::Whole) => cache.committed(&provenance, &digest).await,
+                Ok(Kept::Whole) => cache.committed(&provenance, &digest, length).await,
                 Ok(Kept::OtherDigest) => {
                     tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
                     telemetry::corrupt("blob");
@@ -353,14 +265,6 @@ impl Cache {
             }
         }));
         Ok(body)
-    }
-
-    /// A blob that an upstream gave, whole and verified, has been put into the store.
-    pub(crate) async fn committed(self: &Arc<Self>, provenance: &Provenance, digest: &Digest) {
-        self.given(provenance, digest);
-        if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
-            self.trust(digest, stat.mark);
-        }
     }
 }
 

@@ -29,6 +29,7 @@ impl Cache {
             self.ask("remove", self.store.remove(&key)).await;
             return None;
         };
+        self.lengths.learn(&manifest.bytes);
         self.manifests.insert(digest.clone(), Arc::clone(&manifest));
         Some(manifest)
     }
@@ -41,6 +42,7 @@ impl Cache {
         manifest: &Arc<StoredManifest>,
         pointer: Option<(Tag, Pointer)>,
     ) {
+        self.lengths.learn(&manifest.bytes);
         self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
         let note = Note {
             manifest: Some(Arc::clone(manifest)),
@@ -97,7 +99,7 @@ impl Cache {
         let Described { manifests, blobs } = Described::of(&manifest.bytes);
         for blob in &blobs {
             if let Some(length) = blob.size {
-                self.lengths.insert(key_of_link(provenance, &blob.digest), length);
+                self.described.insert(key_of_link(provenance, &blob.digest), length);
             }
         }
         let children = manifests.iter().chain(&blobs);
@@ -106,7 +108,7 @@ impl Cache {
 
     /// How long a blob is by a manifest of this repository: a word that its bytes need not keep.
     pub(crate) fn described_length(&self, provenance: &Provenance, digest: &Digest) -> Option<u64> {
-        self.lengths.get(&key_of_link(provenance, digest)).filter(|length| *length > 0)
+        self.described.get(&key_of_link(provenance, digest)).filter(|length| *length > 0)
     }
 
     /// A link, if it is news to memory, which has it from now on.
@@ -309,7 +311,7 @@ impl Cache {
     pub(super) fn forget_records(&self) {
         self.pointers.clear();
         self.links.clear();
-        self.lengths.clear();
+        self.described.clear();
         self.origins.clear();
         self.manifests.clear();
     }

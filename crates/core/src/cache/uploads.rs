@@ -84,11 +84,12 @@ impl Cache {
         self: &Arc<Self>,
         provenance: &Provenance,
         digest: &Digest,
+        length: u64,
         upload: Box<dyn Upload>,
     ) -> bool {
         let is_there = self.ask_slowly("commit", upload.commit()).await.is_some();
         if is_there {
-            self.committed(provenance, digest).await;
+            self.committed(provenance, digest, length).await;
             self.forget_parked(digest).await;
         }
         // Otherwise the record stays: nothing else leads to its parts, if those are still there.

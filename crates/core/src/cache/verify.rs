@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{Cache, DEADLINE, Key};
+use super::{Cache, DEADLINE, Key, Proof};
 use crate::body::{Body, BodyError};
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Elapsed, Found, Mark, Stat, within};
@@ -179,7 +179,7 @@ impl http_body::Body for Verifying {
                         this.cache.distrust(&this.digest, this.mark.clone());
                         return this.end();
                     }
-                    this.cache.trust(&this.digest, this.mark.clone());
+                    this.cache.trust(&this.digest, this.mark.clone(), Proof::Read);
                     return Poll::Ready(this.held.take().map(|last| Ok(Frame::data(last))));
                 }
                 // Of a disk or of a connection: the bytes may be right all the same.

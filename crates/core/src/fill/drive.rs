@@ -160,7 +160,7 @@ impl Drive {
                 let _busy = self.cache.busy();
                 spool.end_run(Phase::Whole);
                 match spool.commit().await {
-                    Ok(()) => self.cache.committed(&self.provenance, spool.digest()).await,
+                    Ok(()) => self.cache.committed(&self.provenance, spool.digest(), spool.total()).await,
                     Err(error) => self.cache.failed("commit", &error),
                 }
                 self.fills.close(spool);

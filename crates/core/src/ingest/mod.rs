@@ -249,7 +249,7 @@ impl Ingest {
         if !last.is_empty() && !self.cache.send_part(&mut *run.upload, last).await {
             return Slice::Failed;
         }
-        if self.cache.commit_upload(&self.provenance, &self.digest, run.upload).await {
+        if self.cache.commit_upload(&self.provenance, &self.digest, self.total, run.upload).await {
             Slice::Whole
         } else {
             Slice::Failed

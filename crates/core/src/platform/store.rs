@@ -89,6 +89,9 @@ pub struct Abilities {
     /// What is here was held against its digest by the store itself when it came, and cannot have changed since: then
     /// nobody reads it a second time.
     pub vouches: bool,
+    /// It lies on machines of others, whose yes to a commit says that the bytes came and not what they give back: then all
+    /// of a blob is held against its digest when it is first read.
+    pub reads_back: bool,
     /// Other processes may share it: then fills are agreed upon by leases.
     pub is_shared: bool,
 }

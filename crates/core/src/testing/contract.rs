@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 
-pub use self::uploads::upload_contract;
+pub use self::uploads::{upload_contract, upload_contract_but};
 use crate::cache::{BLOBS, Key, LEASES};
 use crate::digest::Digest;
 use crate::name::RepositoryName;

@@ -2,6 +2,7 @@
 
 mod endings;
 mod leases;
+mod stored;
 mod verifying;
 
 use std::sync::Arc;

@@ -90,7 +90,7 @@ impl FileStore {
 #[async_trait]
 impl Store for FileStore {
     fn abilities(&self) -> Abilities {
-        Abilities { links: false, uploads: false, stages: false, vouches: false, is_shared: true }
+        Abilities { is_shared: true, ..Abilities::default() }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {

@@ -7,7 +7,7 @@ use crate::cache::inventory::Content;
 use crate::cache::survey::Failed;
 use crate::cache::{Key, StoredManifest};
 use crate::digest::{Digest, Hasher};
-use crate::platform::StoreError;
+use crate::platform::{Part, StoreError};
 use crate::telemetry;
 
 /// How often it is said how far a blob is read.
@@ -87,8 +87,27 @@ impl House {
         let Some(mut hasher) = Hasher::new(digest) else { return Ok(Found::Unknown) };
         let Some(mut found) = self.in_time(self.store.open(key, None)).await? else { return Ok(Found::Gone) };
         let (mut read, mut told) = (0, 0);
+        let mut broke_at = None;
         while let Some(piece) = self.in_time(async { Ok(found.body.chunk().await) }).await? {
-            let Ok(piece) = piece else { return Ok(Found::Unread) };
+            let Ok(piece) = piece else {
+                // A disk may give it the next time. What a store elsewhere does not give twice from the same byte on is
+                // not there, and is fetched again sooner than its clients are cut off there.
+                if !self.store.abilities().reads_back {
+                    return Ok(Found::Unread);
+                }
+                if broke_at == Some(read) {
+                    break;
+                }
+                broke_at = Some(read);
+                let rest = Part { first: read, end: found.stat.length };
+                match self.in_time(self.store.open(key, Some(rest))).await {
+                    Ok(Some(again)) if again.stat.mark == found.stat.mark => found = again,
+                    Ok(_) => return Ok(Found::Gone),
+                    // Whether the store answers at all is asked next.
+                    Err(_) => break,
+                }
+                continue;
+            };
             hasher.update(&piece);
             read += piece.len() as u64;
             if read - told >= TELL_EVERY {

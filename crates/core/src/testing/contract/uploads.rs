@@ -36,7 +36,19 @@ const CHECKS: [Check; 9] = [
 ///
 /// Where a promise is broken, with its name.
 pub async fn upload_contract(make: impl Fn() -> [Arc<dyn Store>; 2]) {
-    for (name, check) in CHECKS {
+    upload_contract_but(&[], make).await;
+}
+
+/// The same but for some promises, which the server behind the store is known to make impossible.
+///
+/// # Panics
+///
+/// Where any other is broken, and where one of these does not exist.
+pub async fn upload_contract_but(passed_over: &[&str], make: impl Fn() -> [Arc<dyn Store>; 2]) {
+    for name in passed_over {
+        assert!(CHECKS.iter().any(|(known, _)| known == name), "{name}: there is no such promise");
+    }
+    for (name, check) in CHECKS.iter().filter(|(name, _)| !passed_over.contains(name)) {
         hold(name, check(make())).await;
     }
 }
