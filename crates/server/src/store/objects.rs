@@ -77,8 +77,9 @@ impl ObjectStore {
 }
 
 fn stat(found: &Metadata) -> Stat {
-    let changed = || found.last_modified().map(|time| time.to_string()).unwrap_or_default();
-    let mark = found.etag().map_or_else(changed, str::to_owned);
+    // Both: the same bytes sent again have the same entity tag, and what was wrong before may be right now.
+    let changed = found.last_modified().map(|time| time.to_string()).unwrap_or_default();
+    let mark = format!("{changed} {}", found.etag().unwrap_or_default());
     Stat { length: found.content_length(), mark: Mark(mark.into()) }
 }
 
@@ -90,9 +91,9 @@ impl Store for ObjectStore {
             // The others have no uploads in parts of this form.
             uploads: self.bucket.signing.is_some(),
             stages: true,
-            // What is there was committed with its digest, whole or not at all, and the store checks what it keeps. To
-            // read gigabytes again at the first use of each process would cost more than it could find: clients verify.
-            vouches: true,
+            // A store may give back other bytes than it took, or fewer, and says the same of itself as before.
+            vouches: false,
+            reads_back: true,
             // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
             // itself.
             is_shared: self.bucket.place.cloud != Cloud::Obs,

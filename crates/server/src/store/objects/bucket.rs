@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::layers::RetryLayer;
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::digest::Digest;
@@ -18,8 +18,6 @@ use super::credentials::Credentials;
 use super::draft::TURNS;
 use super::sign::Signing;
 
-/// How long one request may take until its answer begins, and one piece of a body to arrive.
-pub(super) const REQUEST: Duration = Duration::from_secs(10);
 /// How long a question may take with all its repetitions.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often what failed for the moment is tried again.
@@ -49,12 +47,11 @@ impl Bucket {
             Some(signing) => client::signed(transport, Arc::clone(signing)),
             None => transport,
         };
-        let timeout = TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST);
         let retry =
             RetryLayer::new().with_max_times(RETRIES).with_min_delay(Duration::from_millis(200)).with_jitter();
         let finish = |operator: Operator| {
             let context = OperationContext::new().with_http_transport(transport.clone());
-            operator.with_context(context).layer(timeout.clone()).layer(retry.clone())
+            operator.with_context(context).layer(retry.clone())
         };
         let operator = finish(place.operator()?);
         let public = place.public().map(|place| place.operator()).transpose()?.map(finish);
@@ -81,6 +78,21 @@ impl Bucket {
             path.pop_if_empty().push("");
         }
         Ok((place.to_string(), root))
+    }
+
+    /// Whether an object that was just written is here in this length. A bucket that says yes has been seen to have less.
+    pub(super) async fn look(&self, key: &Key, bytes: u64) -> Result<(), StoreError> {
+        let found = absent_as_none(within(PATIENCE, self.operator.stat(key.as_str())).await?)?;
+        let length = found.map(|found| found.content_length());
+        if length == Some(bytes) {
+            return Ok(());
+        }
+        if length.is_some() {
+            // It is of no use to anybody, and nobody else's.
+            let _ = within(PATIENCE, self.operator.delete(key.as_str())).await;
+        }
+        let kept = length.map_or("nothing".to_owned(), |length| format!("{length} bytes"));
+        Err(StoreError::failed(format!("the bucket took {bytes} bytes and has {kept}")))
     }
 
     /// Whether it has addresses that work without a login.

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendal::options::WriteOptions;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Draft, StoreError};
 
 use super::bucket::{Bucket, why};
-use super::multipart::{MAX_PARTS, PART_BYTES};
+use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal};
 
-/// How long the upload of a blob may take, and how long it may wait for its turn.
-const UPLOAD: Duration = Duration::from_hours(1);
-/// Blobs that are uploaded at once. Each has up to three parts in memory: one that is being read, one that `OpenDAL`
-/// holds, and a copy of that on its way.
+/// How long a blob may wait for its turn.
+const TURN: Duration = Duration::from_hours(1);
+/// Bytes a second, at least, beside as much time as waiting for a turn may take: a line on which less moves is given up.
+const LEAST_RATE: u64 = 32 << 10;
+/// Blobs that are uploaded at once. Each has a part in memory, and a second one while the next is read; through `OpenDAL`
+/// a third.
 pub(super) const TURNS: usize = 2;
 
 /// A blob that is arriving on this machine's disk.
@@ -43,29 +45,101 @@ impl ObjectDraft {
 
     /// Sends all of it when it is its turn; the object appears when the last part is confirmed.
     async fn upload(&self, length: u64) -> Result<(), StoreError> {
-        let turn = tokio::time::timeout(UPLOAD, self.bucket.turns.acquire()).await;
+        let turn = tokio::time::timeout(TURN, self.bucket.turns.acquire()).await;
         let _turn = turn.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::failed)?;
-        let options = WriteOptions { chunk: Some(part_bytes(length)), ..WriteOptions::default() };
-        let mut writer = self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(why)?;
-        let sent = tokio::time::timeout(UPLOAD, self.send(&mut writer, length)).await;
-        let sent = sent.unwrap_or(Err(StoreError::TimedOut));
-        if sent.is_err() {
-            // What cannot be taken back now is left to the bucket.
-            let _ = writer.abort().await;
+        if length <= PART_BYTES as u64 {
+            let bytes = if length == 0 { Bytes::new() } else { self.piece(0, length).await? };
+            let written = self.bucket.operator.write(self.key.as_str(), bytes).await;
+            return match written {
+                Ok(_) => self.bucket.look(&self.key, length).await,
+                Err(error) => Err(why(error)),
+            };
         }
-        sent
+        // What can be signed for is sent in the one way that knows how to end an upload.
+        if self.bucket.signing.is_some() {
+            self.send_in_parts(length).await
+        } else {
+            self.send_through(length).await
+        }
     }
 
-    async fn send(&self, writer: &mut opendal::Writer, length: u64) -> Result<(), StoreError> {
-        let mut offset = 0;
-        while offset < length {
-            let most = usize::try_from(length - offset).map_or(PART_BYTES, |left| left.min(PART_BYTES));
-            let piece = self.scratch.read_at(offset, most).await?;
-            offset += piece.len() as u64;
-            writer.write(piece).await.map_err(why)?;
+    async fn send_in_parts(&self, length: u64) -> Result<(), StoreError> {
+        let multipart = Multipart { bucket: &self.bucket, key: &self.key };
+        let id = multipart.create().await?;
+        let sent = tokio::time::timeout(allowance(length), self.send_parts(multipart, &id, length)).await;
+        let done = match sent.unwrap_or(Err(StoreError::TimedOut)) {
+            Ok(tags) => multipart.finish(&id, &tags, length).await,
+            Err(error) => Err(Refusal::Never(error)),
+        };
+        if let Err(Refusal::Never(_)) = &done {
+            // What cannot be taken back now is left to the sweep. Where nobody knows whether an object came of it, the
+            // store may still be at it.
+            let _ = multipart.abort(&id).await;
         }
-        writer.close().await.map(|_| ()).map_err(why)
+        done.map_err(Refusal::into_error)
     }
+
+    async fn send_parts(
+        &self,
+        multipart: Multipart<'_>,
+        id: &str,
+        length: u64,
+    ) -> Result<Vec<String>, StoreError> {
+        let (mut offset, mut tags) = (0, Vec::new());
+        let part = part_bytes(length) as u64;
+        while offset < length {
+            let piece = self.piece(offset, part.min(length - offset)).await?;
+            offset += piece.len() as u64;
+            tags.push(multipart.part(id, tags.len() + 1, piece).await?);
+        }
+        Ok(tags)
+    }
+
+    /// As `OpenDAL` does it, where it signs by itself.
+    async fn send_through(&self, length: u64) -> Result<(), StoreError> {
+        let options = WriteOptions { chunk: Some(part_bytes(length)), ..WriteOptions::default() };
+        let mut writer = self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(why)?;
+        let writing = async {
+            let mut offset = 0;
+            while offset < length {
+                let piece = self.piece(offset, (PART_BYTES as u64).min(length - offset)).await?;
+                offset += piece.len() as u64;
+                writer.write(piece).await.map_err(why)?;
+            }
+            Ok(())
+        };
+        let sent = tokio::time::timeout(allowance(length), writing).await;
+        if let Err(error) = sent.unwrap_or(Err(StoreError::TimedOut)) {
+            let _ = writer.abort().await;
+            return Err(error);
+        }
+        let closed = writer.close().await.map_err(why);
+        match (closed, self.bucket.look(&self.key, length).await) {
+            (_, Ok(())) => Ok(()),
+            (Ok(_), Err(error)) | (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// So many bytes from an offset.
+    async fn piece(&self, offset: u64, length: u64) -> Result<Bytes, StoreError> {
+        let length = usize::try_from(length).map_err(StoreError::failed)?;
+        let mut piece = self.scratch.read_at(offset, length).await?;
+        if piece.len() < length {
+            let mut whole = BytesMut::with_capacity(length);
+            while piece.len() < length - whole.len() {
+                whole.extend_from_slice(&piece);
+                piece = self.scratch.read_at(offset + whole.len() as u64, length - whole.len()).await?;
+            }
+            whole.extend_from_slice(&piece);
+            piece = whole.freeze();
+        }
+        Ok(piece)
+    }
+}
+
+/// How long the parts of a blob of this length may be on their way, as long as they move at all.
+fn allowance(length: u64) -> Duration {
+    TURN + Duration::from_secs(length / LEAST_RATE)
 }
 
 /// Bytes of each part of a blob of this length: more than usual where it would have too many.

@@ -12,17 +12,13 @@ use registry_proxy_core::cache::{BLOBS, Key};
 use registry_proxy_core::platform::StoreError;
 use url::form_urlencoded::byte_serialize;
 
-use super::bucket::{Bucket, PATIENCE, REQUEST, RETRIES, why};
+use super::bucket::{Bucket, RETRIES, why};
 
 /// Bytes of a part: between 5 MiB, the least that S3 takes, and what a small function has memory for. Blobs of up to
 /// 78 GiB have room in parts of that.
 pub(super) const PART_BYTES: usize = 8 << 20;
 /// Parts of one upload that S3 takes.
 pub(super) const MAX_PARTS: usize = 10_000;
-/// How long sending a part may take, each time it is tried.
-const PART: Duration = Duration::from_mins(1);
-/// How long a store may put parts together.
-const COMPLETE: Duration = Duration::from_mins(5);
 /// Pause before the first repetition; each is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Longest answer that is looked at.
@@ -51,13 +47,12 @@ struct Ask<'a> {
     method: Method,
     query: &'a str,
     body: Bytes,
-    patience: Duration,
 }
 
 impl Multipart<'_> {
     /// Begins an upload, and returns its id.
     pub(super) async fn create(self) -> Result<String, StoreError> {
-        let ask = Ask { method: Method::POST, query: "uploads", body: Bytes::new(), patience: REQUEST };
+        let ask = Ask { method: Method::POST, query: "uploads", body: Bytes::new() };
         let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
         let id = text_of(answer.body(), "UploadId").unwrap_or_default();
         is_word(&id).then_some(id).ok_or_else(|| StoreError::failed("the answer to a new upload has no id"))
@@ -66,7 +61,7 @@ impl Multipart<'_> {
     /// Sends a part; the first is number 1. Returns its entity tag, without quotes.
     pub(super) async fn part(self, id: &str, number: usize, bytes: Bytes) -> Result<String, StoreError> {
         let query = format!("partNumber={number}&{}", upload(id));
-        let ask = Ask { method: Method::PUT, query: &query, body: bytes, patience: PART };
+        let ask = Ask { method: Method::PUT, query: &query, body: bytes };
         let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
         let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
         let tag = tag.trim_matches('"');
@@ -76,7 +71,7 @@ impl Multipart<'_> {
     /// Whether an upload is there. A store that does not let us see is believed to have it.
     pub(super) async fn is_there(self, id: &str) -> Result<bool, StoreError> {
         let query = format!("max-parts=1&{}", upload(id));
-        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new(), patience: REQUEST };
+        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new() };
         match self.ask(ask).await {
             Ok(_) | Err(Refusal::NotNow(StoreError::Denied(_))) => Ok(true),
             Err(Refusal::Gone) => Ok(false),
@@ -94,7 +89,7 @@ impl Multipart<'_> {
             let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag></Part>");
         }
         xml.push_str("</CompleteMultipartUpload>");
-        let ask = Ask { method: Method::POST, query: &upload(id), body: xml.into(), patience: COMPLETE };
+        let ask = Ask { method: Method::POST, query: &upload(id), body: xml.into() };
         let answer = self.ask(ask).await?;
         if text_of(answer.body(), "ETag").is_some() {
             return Ok(());
@@ -102,9 +97,23 @@ impl Multipart<'_> {
         Err(Refusal::NotNow(StoreError::failed("the answer to a finished upload says nothing of an object")))
     }
 
+    /// Puts them together, and looks at what came of it: a store may have done it when its answer was lost, and may have said
+    /// yes to less than was sent. Where nobody knows, the parts stay.
+    pub(super) async fn finish(self, id: &str, tags: &[String], bytes: u64) -> Result<(), Refusal> {
+        let completed = match self.complete(id, tags).await {
+            Err(refusal @ (Refusal::Never(_) | Refusal::NotNow(StoreError::Denied(_)))) => return Err(refusal),
+            completed @ (Ok(()) | Err(Refusal::Gone | Refusal::NotNow(_))) => completed,
+        };
+        match (completed, self.bucket.look(self.key, bytes).await) {
+            (Ok(()), looked) => looked.map_err(Refusal::NotNow),
+            (Err(_), Ok(())) => Ok(()),
+            (Err(refusal), Err(_)) => Err(refusal),
+        }
+    }
+
     /// Takes it back.
     pub(super) async fn abort(self, id: &str) -> Result<(), StoreError> {
-        let ask = Ask { method: Method::DELETE, query: &upload(id), body: Bytes::new(), patience: REQUEST };
+        let ask = Ask { method: Method::DELETE, query: &upload(id), body: Bytes::new() };
         match self.ask(ask).await {
             Ok(_) | Err(Refusal::Gone) => Ok(()),
             Err(refusal) => Err(refusal.into_error()),
@@ -131,7 +140,7 @@ impl Bucket {
         let (place, root) = self.itself().await?;
         let prefix: String = byte_serialize(format!("{root}{BLOBS}").as_bytes()).collect();
         let query = format!("uploads&prefix={prefix}");
-        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new(), patience: REQUEST };
+        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new() };
         let answer = self.ask(&place, ask).await.map_err(Refusal::into_error)?;
         Ok(begun(answer.body(), &root))
     }
@@ -165,13 +174,10 @@ impl Bucket {
             request = request.header(CONTENT_TYPE, "application/xml");
         }
         let request = request.body(Buffer::from(ask.body.clone())).map_err(fatal)?;
-        // Credentials may have to be fetched first.
-        let patience = ask.patience.max(PATIENCE);
-        let answer = match tokio::time::timeout(patience, self.transport.send(request)).await {
-            Err(_) => return Err(Trial::Temporary(StoreError::TimedOut)),
-            Ok(Err(error)) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
-            Ok(Err(error)) => return Err(Trial::Final(Refusal::NotNow(why(error)))),
-            Ok(Ok(answer)) => answer.map(|body| body.to_bytes()),
+        let answer = match self.transport.send(request).await {
+            Err(error) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
+            Err(error) => return Err(Trial::Final(Refusal::NotNow(why(error)))),
+            Ok(answer) => answer.map(|body| body.to_bytes()),
         };
         judge(answer)
     }

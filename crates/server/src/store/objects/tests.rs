@@ -1,10 +1,13 @@
 //! The object store against a server that checks signatures.
 
 mod dialects;
+mod others;
 mod places;
+mod slow;
 mod strict;
 mod unfinished;
 mod verify;
+mod wrong;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use registry_proxy_core::digest::Digest;
-use registry_proxy_core::testing::contract::{content, store_contract, upload_contract};
+use registry_proxy_core::testing::contract::{content, store_contract, upload_contract, upload_contract_but};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
@@ -27,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use self::strict::{Strict, Uploads};
-use super::bucket::REQUEST;
+use super::client::SILENCE;
 use super::credentials::Login;
 use super::multipart::PART_BYTES;
 use super::*;
@@ -43,6 +46,20 @@ struct Server {
     /// Objects and parts that were on their way to it at once, at most.
     most_arriving: Arc<AtomicUsize>,
     unfinished: Uploads,
+    manner: Arc<Mutex<Manner>>,
+}
+
+/// How it does what it is asked.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Manner {
+    #[default]
+    Usual,
+    /// It takes so long to put parts together.
+    CompletesIn(Duration),
+    /// Nobody hears that it has put parts together, whether or not it has.
+    LosesCompletions { is_done: bool },
+    /// It says yes to an object, and has half of it.
+    Cuts,
 }
 
 impl Server {
@@ -62,22 +79,44 @@ impl Server {
         let noted = Arc::clone(&asked);
         let (arriving, most_arriving) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let most = Arc::clone(&most_arriving);
+        let manner = Arc::<Mutex<Manner>>::default();
+        let (mannered, objects) = (Arc::clone(&manner), dir.path().join("objects"));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (service, turn, noted) = (service.clone(), Arc::clone(&turn), Arc::clone(&noted));
                 let (arriving, most) = (Arc::clone(&arriving), Arc::clone(&most));
+                let (mannered, objects) = (Arc::clone(&mannered), objects.clone());
                 let serve = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let (service, turn) = (service.clone(), Arc::clone(&turn));
                     let (arriving, most) = (Arc::clone(&arriving), Arc::clone(&most));
                     noted.lock().unwrap().push(request.method().to_string());
+                    let manner = *mannered.lock().unwrap();
+                    let query = request.uri().query().unwrap_or_default();
+                    let completes = request.method() == Method::POST && query.contains("uploadId=");
+                    let makes_one = completes || request.method() == Method::PUT && !query.contains("uploadId=");
+                    let file = objects.join(request.uri().path().trim_start_matches('/'));
                     async move {
+                        match manner {
+                            Manner::CompletesIn(time) if completes => tokio::time::sleep(time).await,
+                            Manner::LosesCompletions { is_done: false } if completes => return Err("lost".into()),
+                            _ => {}
+                        }
                         let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
                         let _turn = if is_conditional { Some(turn.lock().await) } else { None };
                         let bodies = usize::from(request.method() == Method::PUT);
                         most.fetch_max(arriving.fetch_add(bodies, Ordering::Relaxed) + bodies, Ordering::Relaxed);
                         let answer = hyper::service::Service::call(&service, request).await;
                         arriving.fetch_sub(bodies, Ordering::Relaxed);
-                        answer
+                        if manner == Manner::Cuts && makes_one {
+                            let length = std::fs::metadata(&file).unwrap().len();
+                            std::fs::File::options().write(true).open(&file).unwrap().set_len(length / 2).unwrap();
+                        }
+                        match (manner, answer) {
+                            (Manner::LosesCompletions { .. }, _) if completes => Err("lost".into()),
+                            (_, answer) => {
+                                answer.map_err(|_| Box::<dyn std::error::Error + Send + Sync>::from("it failed"))
+                            }
+                        }
                     }
                 });
                 tokio::spawn(
@@ -85,7 +124,7 @@ impl Server {
                 );
             }
         });
-        Self { address, dir, asked, most_arriving, unfinished }
+        Self { address, dir, asked, most_arriving, unfinished, manner }
     }
 
     fn url(&self, prefix: &str) -> Url {
@@ -222,7 +261,7 @@ async fn a_server_that_is_down_is_an_error_soon() {
     let store = open(&url, SECRET_KEY, scratch.path()).unwrap();
     let begun = Instant::now();
     assert!(store.read(&Key::lease(&Digest::sha256(b"x"), 1)).await.is_err());
-    assert!(begun.elapsed() < PATIENCE + REQUEST, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE + SILENCE, "{:?}", begun.elapsed());
 }
 
 /// Time jumps to the next timer here, as nothing else happens.

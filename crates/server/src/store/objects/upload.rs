@@ -8,7 +8,7 @@ use bytes::Bytes;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
-use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
+use super::bucket::{Bucket, PATIENCE, why, within};
 use super::multipart::{Begun, MAX_PARTS, Multipart, PART_BYTES, Refusal, is_word};
 use super::parked;
 
@@ -53,16 +53,7 @@ impl ObjectUpload {
             let _ = self.multipart().abort(&self.id).await;
             return written.and_then(|written| written.map(drop).map_err(why)).map_err(Refusal::NotNow);
         }
-        match self.multipart().complete(&self.id, &self.tags).await {
-            // It may have been done when the answer was lost, and was asked for again.
-            Err(Refusal::Gone) if self.is_done().await.map_err(Refusal::NotNow)? => Ok(()),
-            answer => answer,
-        }
-    }
-
-    async fn is_done(&self) -> Result<bool, StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(self.key.as_str())).await?)?;
-        Ok(found.is_some_and(|found| found.content_length() == self.bytes))
+        self.multipart().finish(&self.id, &self.tags, self.bytes).await
     }
 }
 

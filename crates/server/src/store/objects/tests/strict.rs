@@ -9,6 +9,8 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
+use super::verify::hex;
+
 pub(super) struct Strict {
     files: FileSystem,
     uploads: Uploads,
@@ -40,6 +42,12 @@ impl Strict {
             Err(s3_error!(NoSuchUpload))
         }
     }
+}
+
+/// What is in base64, in hex.
+fn hex_of(base64: &str) -> String {
+    use base64::Engine as _;
+    hex(&base64::prelude::BASE64_STANDARD.decode(base64).unwrap_or_default())
 }
 
 #[async_trait::async_trait]
@@ -79,7 +87,13 @@ impl S3 for Strict {
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         let (id, number) = (req.input.upload_id.clone(), req.input.part_number);
         self.check(&id, &req.input.key)?;
+        let promised = req.input.content_md5.clone();
         let answer = self.files.upload_part(req).await?;
+        // Of a part it does not look at this by itself. The tag of what it wrote is the MD5.
+        let written = answer.output.e_tag.as_ref().map(|tag| tag.value().to_owned());
+        if promised.is_some_and(|promised| Some(hex_of(&promised)) != written) {
+            return Err(s3_error!(BadDigest));
+        }
         if let (Some(tag), Some(sent)) = (answer.output.e_tag.clone(), self.uploads().get_mut(&id)) {
             sent.tags.insert(number, tag);
         }
