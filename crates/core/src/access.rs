@@ -181,9 +181,11 @@ impl Access {
                 Auth::Users => match self.logins.check_user(&basic, outside.client).await {
                     Verdict::Right => Ok(Some(basic.username.into())),
                     // It is answered 200 or 401, and nothing else (P-17): the token endpoint says what it is.
-                    Verdict::Wrong(_) | Verdict::TooMany(_) | Verdict::Limited(_) | Verdict::Unknown(..) => {
-                        challenge(None)
-                    }
+                    Verdict::Unchecked
+                    | Verdict::Wrong(_)
+                    | Verdict::TooMany(_)
+                    | Verdict::Limited(_)
+                    | Verdict::Unknown(..) => challenge(None),
                 },
             },
         }
@@ -207,7 +209,9 @@ impl Access {
                 return match self.logins.check_user(&basic, knock.outside.client).await {
                     Verdict::Right => admitted(basic.username),
                     Verdict::TooMany(retry_after) => Err(Error::TooManyLogins { retry_after }),
-                    Verdict::Wrong(_) | Verdict::Limited(_) | Verdict::Unknown(..) => knock.challenge(None),
+                    Verdict::Unchecked | Verdict::Wrong(_) | Verdict::Limited(_) | Verdict::Unknown(..) => {
+                        knock.challenge(None)
+                    }
                 };
             }
             Presented::Nothing => return knock.challenge(None),
@@ -238,7 +242,8 @@ impl Access {
             // A login for another registry is nobody's here: it is not shown around.
             Holder::Login { upstream, .. } if upstream != knock.upstream.name() => Ok(self.nobody()),
             Holder::Login { username, password, .. } => {
-                Ok(self.admitted(Basic { username, password: Secret::new(password) }))
+                let admitted = self.admitted(Basic { username, password: Secret::new(password) });
+                self.unless_too_many(knock, admitted)
             }
         }
     }
@@ -249,12 +254,12 @@ impl Access {
         let admitted = self.admitted(basic);
         let Identity::Client(Some(login)) = &admitted.identity else { return Ok(admitted) };
         let Knock { upstream, place, outside, .. } = knock;
-        if self.logins.is_accepted(upstream, login) {
-            return Ok(admitted);
+        if self.logins.is_known(upstream, login) {
+            return self.unless_too_many(knock, admitted);
         }
         let via = HeaderMap::from_iter([(VIA, headers::via(knock.headers, knock.via))]);
         match self.logins.check_login(upstream, login, Some(&place.name), outside.client, &via).await {
-            Verdict::Right => Ok(admitted),
+            Verdict::Right | Verdict::Unchecked => Ok(admitted),
             Verdict::Wrong(text) => Err(Error::Refused(text)),
             Verdict::TooMany(retry_after) => Err(Error::TooManyLogins { retry_after }),
             Verdict::Limited(retry_after) => Err(Error::Limited { retry_after }),
@@ -262,22 +267,31 @@ impl Access {
         }
     }
 
+    /// With a login that goes on to the registry unchecked, unless too many of this client's were wrong: where nobody could
+    /// check it, what the registry says of it may tell a guess.
+    fn unless_too_many(&self, knock: &Knock<'_>, admitted: Admitted) -> Result<Admitted, Error> {
+        let pause = match &admitted.identity {
+            Identity::Client(Some(login)) => self.logins.pause(knock.upstream, login, knock.outside.client),
+            Identity::Client(None) | Identity::Ours => None,
+        };
+        pause.map_or(Ok(admitted), |retry_after| Err(Error::TooManyLogins { retry_after }))
+    }
+
     fn admitted(&self, basic: Basic) -> Admitted {
         let user = Some(basic.username.as_str().into());
         Admitted { identity: Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))), user }
     }
 
-    /// What a refusal of the upstream is to this client: one who has not said who they are may say it now (P-36).
-    pub(crate) fn refusal(
-        error: Error,
-        identity: &Identity,
-        door: &Door,
-        outside: &Outside,
-        scope: Scope<'_>,
-    ) -> Error {
+    /// What a refusal of the upstream is to this client: one who has not said who they are may say it now (P-36), and who
+    /// has said it, and was never said to be right, has guessed.
+    pub(crate) fn refusal(&self, error: Error, identity: &Identity, knock: &Knock<'_>) -> Error {
         match (error, identity) {
             (Error::Refused(_), Identity::Client(None)) => {
-                Self::challenge(door, outside, Some(scope), Some("insufficient_scope"))
+                Self::challenge(knock.door, knock.outside, Some(knock.scope), Some("insufficient_scope"))
+            }
+            (Error::Refused(text), Identity::Client(Some(login))) => {
+                self.logins.refused(knock.upstream, login, knock.outside.client);
+                Error::Refused(text)
             }
             (error, _) => error,
         }

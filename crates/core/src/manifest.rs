@@ -46,12 +46,32 @@ pub(crate) struct Manifest {
     budget: HeaderMap,
 }
 
+/// What a HEAD comes to.
+#[derive(Clone)]
+enum Look {
+    /// All there is to know but the bytes.
+    Described(Manifest),
+    /// The manifest is there, and this client may have it; the head says too little of it.
+    Found,
+    /// The registry, or something before it, takes no HEAD, which says nothing of the manifest or of who asks.
+    Declined,
+}
+
+impl Look {
+    fn described(self) -> Option<Manifest> {
+        match self {
+            Self::Described(manifest) => Some(manifest),
+            Self::Found | Self::Declined => None,
+        }
+    }
+}
+
 /// A question that many may have at once: who asks where, and for what.
 type Question = (Claim, Box<str>);
 
 /// Questions under way.
 pub(crate) struct Questions {
-    looks: Flights<Question, Result<Option<Manifest>, Negative>>,
+    looks: Flights<Question, Result<Look, Negative>>,
     fetches: Flights<Question, Result<Manifest, Negative>>,
 }
 
@@ -107,7 +127,7 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
 /// Asks the upstream.
 async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
     if visit.is_head()
-        && let Some(manifest) = look(visit, reference, accept).await?
+        && let Look::Described(manifest) = look(visit, reference, accept).await?
     {
         return Ok(manifest);
     }
@@ -116,15 +136,11 @@ async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) ->
 
 /// Asks for the head alone. What a HEAD must say and some registries do not is taken from a GET: a client that misses
 /// it would GET by itself, or fail (P-78). The same goes for registries that know no HEAD (P-25): then `None`.
-async fn look(
-    visit: &Visit<'_>,
-    reference: &Reference,
-    accept: &HeaderValue,
-) -> Result<Option<Manifest>, Negative> {
+async fn look(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Look, Negative> {
     match visit.upstream.read(&ask_for(visit, Method::HEAD, reference, accept)).await {
-        Reply::Found(response) => Ok(described(&response, reference)),
-        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => Ok(None),
-        reply => reply.found().map(|_| None),
+        Reply::Found(response) => Ok(described(&response, reference).map_or(Look::Found, Look::Described)),
+        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => Ok(Look::Declined),
+        reply => reply.found().map(|_| Look::Found),
     }
 }
 

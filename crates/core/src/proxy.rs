@@ -252,11 +252,10 @@ impl Proxy {
         };
         let scope = Scope { name: &place.client_name, action };
         let door = &self.access.door_of(place, upstream);
+        let knock = Knock { headers: &head.headers, upstream, place, door, outside, scope, via: &self.via };
         let admitted = if self.access.is_open() {
             self.access.nobody()
         } else {
-            let via = &self.via;
-            let knock = Knock { headers: &head.headers, upstream, place, door, outside, scope, via };
             self.in_time(Box::pin(self.access.admit(&knock))).await?
         };
         subject.user.clone_from(&admitted.user);
@@ -279,8 +278,7 @@ impl Proxy {
             // However long an upload takes: its own deadline is a standstill.
             Box::pin(push::write(&visit, &self.routes, body)).await
         };
-        let mut answer =
-            result.map_err(|error| Access::refusal(error, &admitted.identity, door, outside, scope))?;
+        let mut answer = result.map_err(|error| self.access.refusal(error, &admitted.identity, &knock))?;
         if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }

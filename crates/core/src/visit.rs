@@ -224,9 +224,10 @@ impl Visit<'_> {
         if self.is_head() { Asked::Head } else { Asked::Get }
     }
 
-    /// Whether this may be a pusher's question, what of an image has arrived: only the registry itself can tell.
+    /// Whether this may be a pusher's question, what of an image has arrived: it asks by HEAD, and only the registry itself
+    /// can tell.
     pub(crate) fn may_push(&self) -> bool {
-        self.upstream.push_enabled() && self.place.namespace.is_none()
+        self.is_head() && self.upstream.push_enabled() && self.place.namespace.is_none()
     }
 
     /// What was not found: a digest that is no manifest here may be a blob (P-89), and a manifest of a type that others do

@@ -77,7 +77,7 @@ impl Access {
                 let checked =
                     self.logins.check_login(upstream, &login, repository.as_ref(), asked.client, asked.via);
                 match checked.await {
-                    Verdict::Right => Ok(Holder::Login {
+                    Verdict::Right | Verdict::Unchecked => Ok(Holder::Login {
                         upstream: upstream.name().to_owned(),
                         username: basic.username.clone(),
                         password: basic.password.expose().into(),
@@ -92,7 +92,7 @@ impl Access {
 /// What anything but a right login is here.
 fn error_of(verdict: Verdict) -> Error {
     match verdict {
-        Verdict::Right | Verdict::Wrong(_) => Error::WrongLogin,
+        Verdict::Right | Verdict::Unchecked | Verdict::Wrong(_) => Error::WrongLogin,
         Verdict::TooMany(retry_after) => Error::TooManyLogins { retry_after },
         Verdict::Limited(retry_after) => Error::Limited { retry_after },
         Verdict::Unknown(failure, retry_after) => Error::LoginUnknown { failure, retry_after },

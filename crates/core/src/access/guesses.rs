@@ -3,8 +3,9 @@
 //!
 //! Three limits, and none of them is for a user name alone, or a stranger could lock out whomever they can name. Wrong
 //! logins of one address in a minute; a pause that doubles for an address that is wrong about one name again and again;
-//! and the logins that are being checked at once, of which one address has a part. What is refused here does not count
-//! as wrong, so a client that repeats an old password does not use up what its neighbours behind one address have.
+//! and the logins that are being checked at once, of which one address has a part. Neither what is refused here counts
+//! as wrong, nor the same wrong login again: a client that repeats an old password leaves its neighbours behind one
+//! address what they have.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,9 +69,7 @@ impl Default for Guesses {
 impl Guesses {
     /// Leave to check a login, or when to come again.
     pub(super) fn begin(&self, who: Pair, limits: GuessLimits, now: Moment) -> Result<Check<'_>, Duration> {
-        if let Some(wrongs) = self.pairs.get(&who)
-            && let Some(pause) = lock(&wrongs).pause(now)
-        {
+        if let Some(pause) = self.pause_of_pair(who, now) {
             return Err(pause);
         }
         let address = entry(&self.addresses, who.client);
@@ -88,6 +87,28 @@ impl Guesses {
         known.checking += 1;
         drop(known);
         Ok(Check { guesses: self, address, who, limits, began: now, is_over: false })
+    }
+
+    /// When to come again with a login that is not checked here.
+    pub(super) fn pause(&self, who: Pair, limits: GuessLimits, now: Moment) -> Option<Duration> {
+        self.pause_of_pair(who, now).or_else(|| {
+            let address = self.addresses.get(&who.client)?;
+            let wrong = lock(&address).wrong;
+            wrong.pause(limits.wrong_in_a_minute, now)
+        })
+    }
+
+    fn pause_of_pair(&self, who: Pair, now: Moment) -> Option<Duration> {
+        let wrongs = self.pairs.get(&who)?;
+        lock(&wrongs).pause(now)
+    }
+
+    /// A login was wrong; `login` is the mark of name and password.
+    pub(super) fn wrong(&self, who: Pair, login: [u8; 16], limits: GuessLimits, now: Moment) {
+        let is_new = lock(&entry(&self.pairs, who)).add(login, now);
+        if is_new {
+            lock(&entry(&self.addresses, who.client)).wrong.add(limits.wrong_in_a_minute, now);
+        }
     }
 }
 
@@ -111,8 +132,7 @@ impl Check<'_> {
     /// It is wrong; `login` is the mark of name and password.
     pub(super) fn wrong(mut self, login: [u8; 16], now: Moment) {
         self.is_over = true;
-        lock(&self.address).wrong.add(self.limits.wrong_in_a_minute, now);
-        lock(&entry(&self.guesses.pairs, self.who)).add(login, now);
+        self.guesses.wrong(self.who, login, self.limits, now);
     }
 
     /// Nobody could say; a guess has told nothing.
@@ -179,16 +199,18 @@ impl Wrongs {
         (!left.is_zero()).then_some(left)
     }
 
-    /// The same wrong password again is no new guess: clients send one several times before they give up (skopeo five
-    /// times), and a person who mistyped it must not wait for that.
-    fn add(&mut self, login: [u8; 16], now: Moment) {
+    /// Whether it is a new guess. The same wrong password again is none: clients send one several times before they give up
+    /// (skopeo five times), and a person who mistyped it must not wait for that.
+    fn add(&mut self, login: [u8; 16], now: Moment) -> bool {
         if now.since(self.last) >= FORGIVEN {
             self.count = 0;
         }
-        if self.count == 0 || self.login != login {
+        let is_new = self.count == 0 || self.login != login;
+        if is_new {
             self.count = self.count.saturating_add(1);
         }
         (self.login, self.last) = (login, now);
+        is_new
     }
 }
 
@@ -285,6 +307,18 @@ mod tests {
             guesses.begin(pair(1, 1), free, at(0)).expect("two more are free").wrong(password(), at(0));
         }
         assert_eq!(guesses.begin(pair(1, 1), free, at(0)).err(), Some(FIRST_PAUSE));
+    }
+
+    #[test]
+    fn an_old_password_that_is_repeated_leaves_its_neighbours_their_guesses() {
+        let guesses = Guesses::default();
+        for _ in 0..20 {
+            guesses.begin(pair(1, 1), LIMITS, at(0)).expect("no pause").wrong([7; 16], at(0));
+        }
+        for name in 2..7 {
+            assert_eq!(guess(&guesses, pair(1, name), at(0)), Ok(()), "five of six are left");
+        }
+        assert_eq!(guess(&guesses, pair(1, 7), at(0)), Err(10_000));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::seal::Sealer;
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Failure, Login, LoginCheck, Upstream, UpstreamText};
 
-/// Logins of which it is remembered that they were right.
+/// Logins of which it is remembered what was said of them.
 const MAX_REMEMBERED: usize = 4096;
 /// For how long that is no guess any more. A line of the password file is part of what is remembered, so a login that was
 /// right is right until then.
@@ -32,6 +32,8 @@ const ACCEPTED_LIFE: Duration = Duration::from_mins(1);
 pub(super) enum Verdict {
     /// It is right.
     Right,
+    /// The registry takes any login, at least where it was asked: it will be seen when the login is used.
+    Unchecked,
     /// It is wrong.
     Wrong(UpstreamText),
     /// Nobody was asked: there were too many wrong ones, or too many are being checked. When to come again.
@@ -46,6 +48,7 @@ impl From<LoginCheck> for Verdict {
     fn from(check: LoginCheck) -> Self {
         match check {
             LoginCheck::Accepted => Self::Right,
+            LoginCheck::Unchecked => Self::Unchecked,
             LoginCheck::Refused(text) => Self::Wrong(text),
             LoginCheck::Limited(retry_after) => Self::Limited(retry_after),
             LoginCheck::Failed(failure, retry_after) => Self::Unknown(failure, retry_after),
@@ -56,9 +59,17 @@ impl From<LoginCheck> for Verdict {
 /// The same login, from the same address, asked about the same repository.
 type Question = (Pair, [u8; 16], Option<RepositoryName>);
 
+/// What was said of a login that was not refused.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    when: Moment,
+    /// Whether it was said to be right; else nobody could say.
+    is_right: bool,
+}
+
 /// What is known of logins: the same for every configuration that a process has one after the other.
 struct Known {
-    right: Cache<[u8; 16], Moment>,
+    heard: Cache<[u8; 16], Heard>,
     under_way: Flights<Question, Verdict>,
     guesses: Guesses,
 }
@@ -74,7 +85,7 @@ pub(super) struct Logins {
 impl Logins {
     pub(super) fn new(bounds: &Bounds, sealer: &Arc<Sealer>, platform: &Platform) -> Self {
         let known = Known {
-            right: Cache::new(MAX_REMEMBERED),
+            heard: Cache::new(MAX_REMEMBERED),
             under_way: Flights::new(platform.limits.shares_io),
             guesses: Guesses::default(),
         };
@@ -98,7 +109,7 @@ impl Logins {
         let line = passwords.line(&basic.username);
         let line = line.as_ref().map_or("", Secret::expose);
         let mark = self.sealer.fingerprint(&["user", &basic.username, basic.password.expose(), line]);
-        if self.was_right(&mark, RIGHT_LIFE) {
+        if self.was_right(&mark) {
             return Verdict::Right;
         }
         let work = || async {
@@ -122,19 +133,35 @@ impl Logins {
         self.check((self.pair(&login.basic, client), mark, repository.cloned()), work).await
     }
 
-    /// Whether this upstream has accepted a login so lately that it need not be asked again.
-    pub(super) fn is_accepted(&self, upstream: &Upstream, login: &Login) -> bool {
-        self.was_right(&self.mark_at(upstream, login), ACCEPTED_LIFE)
+    /// Whether this upstream has accepted a login, or could not say, so lately that it need not be asked again.
+    pub(super) fn is_known(&self, upstream: &Upstream, login: &Login) -> bool {
+        self.heard_lately(&self.mark_at(upstream, login), ACCEPTED_LIFE).is_some()
+    }
+
+    /// When to come again with a login that nobody has said to be right, where too many such ones were wrong.
+    pub(super) fn pause(&self, upstream: &Upstream, login: &Login, client: Option<IpAddr>) -> Option<Duration> {
+        if self.was_right(&self.mark_at(upstream, login)) {
+            return None;
+        }
+        self.known.guesses.pause(self.pair(&login.basic, client), self.limits, self.now())
+    }
+
+    /// The registry has refused a login at the repository. One that was never said to be right was a guess.
+    pub(super) fn refused(&self, upstream: &Upstream, login: &Login, client: Option<IpAddr>) {
+        let mark = self.mark_at(upstream, login);
+        if !self.was_right(&mark) {
+            self.known.guesses.wrong(self.pair(&login.basic, client), mark, self.limits, self.now());
+        }
     }
 
     async fn check<F: Future<Output = Verdict>>(&self, question: Question, work: impl Fn() -> F) -> Verdict {
         let (pair, mark, _) = &question;
         let one = || async {
             // Right a while ago, it is nobody's guess; and refused now, it may be so for this repository only.
-            if self.was_right(mark, RIGHT_LIFE) {
+            if self.was_right(mark) {
                 let verdict = work().await;
                 if matches!(verdict, Verdict::Right) {
-                    self.known.right.insert(*mark, self.now());
+                    self.hear(*mark, true);
                 }
                 return verdict;
             }
@@ -145,8 +172,12 @@ impl Logins {
             let verdict = work().await;
             match &verdict {
                 Verdict::Right => {
-                    self.known.right.insert(*mark, self.now());
+                    self.hear(*mark, true);
                     check.right();
+                }
+                Verdict::Unchecked => {
+                    self.hear(*mark, false);
+                    check.unknown();
                 }
                 Verdict::Wrong(_) => check.wrong(*mark, self.now()),
                 // A registry that limits us has been asked too often: whoever goes on asking is counted.
@@ -158,8 +189,16 @@ impl Logins {
         self.known.under_way.join(&question, one).await
     }
 
-    fn was_right(&self, mark: &[u8; 16], life: Duration) -> bool {
-        self.known.right.get(mark).is_some_and(|when| self.now().since(when) < life)
+    fn hear(&self, mark: [u8; 16], is_right: bool) {
+        self.known.heard.insert(mark, Heard { when: self.now(), is_right });
+    }
+
+    fn heard_lately(&self, mark: &[u8; 16], life: Duration) -> Option<Heard> {
+        self.known.heard.get(mark).filter(|heard| self.now().since(heard.when) < life)
+    }
+
+    fn was_right(&self, mark: &[u8; 16]) -> bool {
+        self.heard_lately(mark, RIGHT_LIFE).is_some_and(|heard| heard.is_right)
     }
 
     fn mark_at(&self, upstream: &Upstream, login: &Login) -> [u8; 16] {

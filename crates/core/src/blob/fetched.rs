@@ -152,7 +152,6 @@ impl Wanted<'_, '_> {
     async fn fetch_rest(&self, spool: &Arc<Spool>, run: Run) -> Result<bool, Error> {
         let Self { visit, cache, digest, .. } = *self;
         let total = spool.total();
-        cache.takes(total.saturating_sub(spool.present()));
         let Some(mut claim) = spool.claim_next(cache.config().fill.part_size.0, self.now()) else {
             self.drive(spool, run, None, None);
             return Ok(true);
@@ -180,6 +179,7 @@ impl Wanted<'_, '_> {
         };
         let relay = Relay::new(self.source(total), body, skip, claim.first, Some(claim.end));
         let body = Body::stream(relay, Some(claim.end.saturating_sub(claim.first)));
+        cache.takes(total.saturating_sub(spool.present()));
         self.drive(spool, run, Some(Main { claim, body }), None);
         Ok(true)
     }

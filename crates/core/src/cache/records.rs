@@ -114,7 +114,9 @@ impl Cache {
     /// A link, if it is news to memory, which has it from now on.
     fn new_link(&self, provenance: &Provenance, digest: &Digest, link: Link) -> Option<NewLink> {
         let key = key_of_link(provenance, digest);
-        let is_new = digest.is_computable() && self.remember_link(&key, link, provenance.since);
+        // What was deleted comes back by a word of the registry's own, and not by that of a manifest that still names it.
+        let is_gone = link == Link::Named && self.forgotten.get(&key).is_some();
+        let is_new = digest.is_computable() && !is_gone && self.remember_link(&key, link, provenance.since);
         is_new.then_some(NewLink { key, link, since: provenance.since })
     }
 
@@ -212,9 +214,14 @@ impl Cache {
     /// An upstream that was asked in this generation has answered 404.
     pub(crate) fn absent(&self, claim: Claim, reference: Box<str>, asked: Asked, since: u64) {
         let life = self.config.negative_ttl.0;
-        // What was pushed meanwhile may be this.
-        if !life.is_zero() && since == self.generation() {
-            self.absences.note(claim, reference, asked, self.clock.now().after(life));
+        if life.is_zero() || since != self.generation() {
+            return;
+        }
+        let now = self.clock.now();
+        self.absences.note(claim, reference, asked, now, now.after(life));
+        // What is pushed meanwhile may be this. In this order: whoever pushes it now finds it here.
+        if since != self.generation() {
+            self.absences.clear();
         }
     }
 

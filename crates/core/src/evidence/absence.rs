@@ -30,11 +30,12 @@ impl Absences {
         Self(Cache::new(capacity))
     }
 
-    /// The upstream has answered 404.
-    pub(crate) fn note(&self, claim: Claim, reference: Box<str>, by: Asked, until: Moment) {
+    /// The upstream has answered 404, `now`.
+    pub(crate) fn note(&self, claim: Claim, reference: Box<str>, by: Asked, now: Moment, until: Moment) {
         let key = (claim, reference);
         // What a GET has found out is worth more than what a HEAD says after it.
-        let is_weaker = by == Asked::Head && self.0.get(&key).is_some_and(|known| known.by == Asked::Get);
+        let by_get = |known: Absence| known.by == Asked::Get && now < known.until;
+        let is_weaker = by == Asked::Head && self.0.get(&key).is_some_and(by_get);
         if !is_weaker {
             self.0.insert(key, Absence { until, by });
         }
@@ -61,5 +62,30 @@ impl Absences {
     /// Something was pushed or deleted: none of it is sure any more.
     pub(crate) fn clear(&self) {
         self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::name::RepositoryName;
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_404_that_is_over_keeps_no_later_one_from_being_remembered() {
+        let absences = Absences::new(10);
+        let name = RepositoryName::parse("a/b").expect("a name");
+        let claim = Claim::new("up.test", &name, [0; 16]);
+        let is_absent = |now| absences.answers(&claim, "manifests/v1", Asked::Head, false, at(now));
+        absences.note(claim.clone(), "manifests/v1".into(), Asked::Get, at(0), at(10));
+        absences.note(claim.clone(), "manifests/v1".into(), Asked::Head, at(5), at(15));
+        assert!(is_absent(9) && !is_absent(12), "a GET says more, while it lasts");
+        absences.note(claim.clone(), "manifests/v1".into(), Asked::Head, at(12), at(22));
+        assert!(is_absent(21));
     }
 }

@@ -96,7 +96,7 @@ fn a_404_answers_only_what_was_asked_and_no_pusher() {
         (Asked::Get, Asked::Get, true, true),
     ] {
         let absences = Absences::new(10);
-        absences.note(claim(1), "blobs/x".into(), heard, at(5));
+        absences.note(claim(1), "blobs/x".into(), heard, at(0), at(5));
         let answers = |who, what, now| absences.answers(&claim(who), what, asks, takes_pushes, at(now));
         assert_eq!(answers(1, "blobs/x", 4), expected, "{heard:?}, {asks:?}, {takes_pushes}");
         assert!(!answers(1, "blobs/x", 5), "it has an end");
@@ -112,7 +112,7 @@ fn a_head_takes_nothing_from_what_a_get_found_out() {
     let claim = Claim { upstream: "a.test".into(), repository: "a/b".into(), credential: [0; 16] };
     let absences = Absences::new(10);
     for asked in [Asked::Get, Asked::Head] {
-        absences.note(claim.clone(), "blobs/x".into(), asked, Moment(Duration::from_secs(5)));
+        absences.note(claim.clone(), "blobs/x".into(), asked, Moment::default(), Moment(Duration::from_secs(5)));
     }
     assert!(absences.answers(&claim, "blobs/x", Asked::Get, false, Moment::default()));
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::accept::own_types;
 use super::plan::{Known, Plan, known};
-use super::{Manifest, error_of, fetch, find, look, whole};
+use super::{Look, Manifest, error_of, fetch, find, look, whole};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::{Error, NotStale};
@@ -84,7 +84,7 @@ async fn by_digest(
     let may_serve = visit.may_serve(cache, digest).await;
     if let Some(kept) = kept
         && may_serve == MayServe::AfterClaim
-        && final_for(visit, look(visit, reference, accept).await)?.is_some()
+        && final_for(visit, look(visit, reference, accept).await)?.described().is_some()
     {
         visit.claimed(cache, digest).await;
         cache.link_manifest(&visit.provenance(), kept, None);
@@ -205,13 +205,17 @@ async fn revalidate(
     let (looked, refusal) = match asked {
         Ok(looked) => (looked, None),
         // Proves nothing yet (see `final_for`), and is the last word where nothing more can be asked.
-        Err(refusal @ (Negative::Missing(_) | Negative::Refused(_))) if !visit.is_head() => (None, Some(refusal)),
+        Err(refusal @ (Negative::Missing(_) | Negative::Refused(_))) if !visit.is_head() => {
+            (Look::Declined, Some(refusal))
+        }
         Err(negative) => return Err(negative),
     };
     let confirmed = visit.platform.clock.unix_seconds();
-    let Some(looked) = looked else {
+    if let Look::Found = looked {
+        visit.admitted(cache);
+    }
+    let Some(looked) = looked.described() else {
         if refusal.is_none() {
-            visit.admitted(cache);
             if is_spared(visit, cache, pointer, kept).await {
                 return Ok((of_kept(kept), SPARED));
             }
@@ -284,9 +288,9 @@ async fn fetch_once(
 
 /// What a HEAD means for this request. A refusal of HEAD proves nothing to a client that asks with GET: some registries
 /// refuse it for what they give (aws/containers-roadmap#2671, goharbor/harbor#22609).
-fn final_for<T>(visit: &Visit<'_>, looked: Result<Option<T>, Negative>) -> Result<Option<T>, Negative> {
+fn final_for(visit: &Visit<'_>, looked: Result<Look, Negative>) -> Result<Look, Negative> {
     match looked {
-        Err(Negative::Missing(_) | Negative::Refused(_)) if !visit.is_head() => Ok(None),
+        Err(Negative::Missing(_) | Negative::Refused(_)) if !visit.is_head() => Ok(Look::Declined),
         looked => looked,
     }
 }

@@ -20,8 +20,10 @@ use crate::secret::Basic;
 
 /// What an upstream says of a client's login.
 pub enum LoginCheck {
-    /// It is right, or the upstream asks nobody for a login.
+    /// It is right.
     Accepted,
+    /// The upstream asked nobody for a login here, or takes any: what it refuses later may still be a guess.
+    Unchecked,
     /// It is wrong.
     Refused(UpstreamText),
     /// Not now.
@@ -80,7 +82,7 @@ impl Upstream {
         }
         match address.challenge() {
             // Nobody asks for a login here, so none can be checked.
-            None => LoginCheck::Accepted,
+            None => LoginCheck::Unchecked,
             Some(Challenge::Basic) => self.check_basic(question).await.unwrap_or_else(|unknown| unknown),
             Some(Challenge::Bearer { realm, service }) => {
                 let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
@@ -123,15 +125,18 @@ impl Upstream {
             return Ok(LoginCheck::Accepted);
         }
         let Some(name) = question.repository else {
-            return Ok(if is_turned_away { refused() } else { LoginCheck::Accepted });
+            return Ok(if is_turned_away { refused() } else { LoginCheck::Unchecked });
         };
         if is_refusal(self.knock(question, Asked::Repository(name), basic).await?) {
             return Ok(refused());
         }
-        // A repository that everybody may read says nothing for a login that `/v2/` has turned away.
-        let says_nothing =
-            is_turned_away && !is_refusal(self.knock(question, Asked::Repository(name), None).await?);
-        Ok(if says_nothing { refused() } else { LoginCheck::Accepted })
+        // A repository that everybody may read says nothing of a login, and `/v2/` may have turned this one away.
+        let is_closed = is_refusal(self.knock(question, Asked::Repository(name), None).await?);
+        Ok(match (is_closed, is_turned_away) {
+            (true, _) => LoginCheck::Accepted,
+            (false, true) => refused(),
+            (false, false) => LoginCheck::Unchecked,
+        })
     }
 
     /// Whether `/v2/` turns away whoever brings no login; asked until it has done so once.

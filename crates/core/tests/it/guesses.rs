@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use registry_proxy_core::testing::{Answer, Fault, Gate};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Sent, Server as _};
 
 use crate::fixture::{Call, Fixture, OCI_MANIFEST, ORIGIN, REALM, Seen, SlowUsers, manifest_of};
 
@@ -241,4 +241,37 @@ async fn a_registry_that_cannot_say_makes_no_guess_of_a_login_and_one_that_limit
         assert_eq!(seen.status, left);
         assert_eq!(lab.net.sent("*", REALM).is_empty() && lab.net.sent("*", ORIGIN).is_empty(), left == 429);
     }
+}
+
+/// A registry with Basic whose `/v2/` is open to everybody: a login without a repository cannot be checked there.
+#[tokio::test(start_paused = true)]
+async fn what_a_registry_refuses_of_logins_that_nobody_could_check_are_guesses() {
+    for has_token in [true, false] {
+        let lab = upstream_mode(Gate::Basic);
+        let (registry, door) = (lab.registry.clone(), format!("{ORIGIN}/v2/"));
+        lab.net.serve(&door.clone(), move |sent: &Sent| {
+            if sent.url == door { Answer::new(200).body("{}") } else { registry.answer(sent) }
+        });
+        let login = |number: usize| (format!("user{number}"), format!("guess{number}"));
+        for (name, guess) in (0..40).map(login).filter(|_| has_token) {
+            assert_eq!(lab.get("/token").basic(&name, &guess).await.status, 200, "nobody can say");
+        }
+        for number in 0..40 {
+            let (name, guess) = login(number);
+            let seen = lab.get(V1).basic(&name, &guess).await;
+            assert_eq!(is_refused(&seen), number >= 6, "{has_token} {number} {seen:?}");
+            assert!(number >= 6 || seen.is(403, "DENIED"), "{seen:?}");
+        }
+        assert_eq!(lab.get(V1).basic("alice", "wonder").from("198.51.100.1").await.status, 200, "from elsewhere");
+    }
+}
+
+/// One machine behind an address goes on sending what was right once.
+#[tokio::test(start_paused = true)]
+async fn an_old_password_that_is_sent_again_and_again_shuts_nobody_out() {
+    let (lab, _) = users("[limits]\nwrong_logins=3");
+    for _ in 0..30 {
+        assert_eq!(lab.get(V1).basic("alice", "expired").await.status, 401);
+    }
+    assert_eq!(lab.get("/token").basic("bob", "builder").await.status, 200);
 }

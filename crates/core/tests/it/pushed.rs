@@ -9,7 +9,7 @@ use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::{Answer, Fault, Step};
 
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, OCI_MANIFEST, Setup, Trouble, image, manifest_of, troubled, upstream};
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Setup, Trouble, image, manifest_of, troubled, upstream};
 
 const V1: &str = "/v2/a/b/manifests/v1";
 
@@ -138,4 +138,41 @@ async fn what_was_asked_before_a_push_is_not_kept_behind_it() {
         lab.wait(5).await;
         assert_ne!(lab.get(V1).await.header("docker-content-digest"), old, "{method}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_does_not_come_back_by_the_word_of_another_tags_index() {
+    let lab = Fixture::caching(&upstream("push=true"));
+    let child = lab.registry.put_manifest("a/b", "child", OCI_MANIFEST, manifest_of(50));
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{{"digest":"{child}"}}]}}"#);
+    for tag in ["one", "two"] {
+        lab.registry.put_manifest("a/b", tag, OCI_INDEX, index.clone());
+    }
+    let path = format!("/v2/a/b/manifests/{child}");
+    for path in ["/v2/a/b/manifests/one", path.as_str()] {
+        assert_eq!(lab.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(lab.delete(&path).await.status, 202);
+    assert_eq!(lab.get(&path).await.status, 404);
+    assert_eq!(lab.get("/v2/a/b/manifests/two").await.status, 200);
+    lab.wait(30).await;
+    assert_eq!(lab.get(&path).await.status, 404, "an index that names it has been read since");
+    lab.registry.put_manifest("a/b", "child", OCI_MANIFEST, manifest_of(50));
+    lab.wait(30).await;
+    assert_eq!(lab.get(&path).await.status, 200, "the registry has it again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_asks_on_a_condition_is_no_pushers_question() {
+    let lab = Fixture::caching(&upstream("push=true"));
+    let (_, layer) = image(&lab, "a/b", "old");
+    let path = format!("/v2/a/b/blobs/{layer}");
+    lab.get(&path).await;
+    lab.wait(1).await;
+    lab.net.forget();
+    let seen = lab.get(&path).header("if-none-match", &format!("\"{layer}\"")).await;
+    assert_eq!((seen.status.as_u16(), seen.done()), (304, "hit"));
+    assert_eq!(lab.net.lines(), Vec::<String>::new(), "it is here");
+    assert_eq!(lab.head(&path).await.status, 200);
+    assert_eq!(lab.net.lines().len(), 1, "a pusher asks by HEAD whether it has arrived");
 }
