@@ -126,11 +126,11 @@ impl Upstream {
         let mut payload = Some(payload);
         let mut worst = None;
         for address in &self.addresses {
-            if !self.may_try(&address.health) {
+            let Some(_turn) = self.turn(&address.health) else {
                 // What another failed by just now says more.
                 worst = worst.or(Some(Reply::Failed(self.resting(&address.health))));
                 continue;
-            }
+            };
             // A stream can be sent once: after its first address there is no other.
             let this = match payload.take() {
                 None => break,

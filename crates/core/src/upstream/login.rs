@@ -156,9 +156,9 @@ impl Upstream {
         basic: Option<&Basic>,
     ) -> Result<StatusCode, LoginCheck> {
         let Question { address, via, .. } = question;
-        if !self.may_try(&address.health) {
+        let Some(_turn) = self.turn(&address.health) else {
             return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
-        }
+        };
         let url = match asked {
             Asked::Door => format!("{}/v2/", address.base),
             Asked::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),

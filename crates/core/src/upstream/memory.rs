@@ -28,6 +28,8 @@ pub(super) struct Health {
     refused: AtomicU64,
     /// Rests after failed connections since it answered.
     rests: AtomicU32,
+    /// Of who tries whether it is back: until when the others wait for that. 0: nobody tries, or it is decided.
+    probe: AtomicU64,
 }
 
 /// All that an address can fail by.
@@ -42,19 +44,21 @@ const TROUBLES: [Trouble; 7] = [
 ];
 
 impl Health {
-    /// Whether the address may be tried. When its rest is over one caller gets `true` and tries, while the others
-    /// are told to wait for what it finds.
-    pub(super) fn may_try(&self, now: Moment, probe: Duration) -> bool {
+    /// Leave to try the address; `None`: it is left alone. When its rest is over one caller gets leave and tries, while the
+    /// others are told to wait for what it finds.
+    pub(super) fn turn(&self, now: Moment, probe: Duration) -> Option<Turn<'_>> {
         let until = self.rests_until.load(Ordering::Acquire);
         let now_ms = millis(now);
         if until == 0 {
-            return true;
+            return Some(Turn { health: self, probe: None });
         }
         if now_ms < until {
-            return false;
+            return None;
         }
         let next = now_ms.saturating_add(u64::try_from(probe.as_millis()).unwrap_or(u64::MAX));
-        self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        self.probe.store(next, Ordering::Release);
+        Some(Turn { health: self, probe: Some(next) })
     }
 
     /// No connection came about for what was sent at `sent`: it is left alone, the longer the more often that has been so.
@@ -75,6 +79,7 @@ impl Health {
     fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
         let at = TROUBLES.iter().position(|known| *known == trouble).unwrap_or_default();
         self.trouble.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
+        self.probe.store(0, Ordering::Release);
         self.rests_until.store(millis(now.after(rest)).max(1), Ordering::Release);
     }
 
@@ -97,6 +102,7 @@ impl Health {
         if self.rests_until.load(Ordering::Acquire) != 0 {
             self.refused.store(0, Ordering::Release);
             self.rests.store(0, Ordering::Release);
+            self.probe.store(0, Ordering::Release);
             self.rests_until.store(0, Ordering::Release);
         }
     }
@@ -109,6 +115,23 @@ impl Health {
     /// Whether it is being left alone.
     pub(super) fn is_resting(&self, now: Moment) -> bool {
         millis(now) < self.rests_until.load(Ordering::Acquire)
+    }
+}
+
+/// Leave to try an address, for as long as that takes.
+pub(super) struct Turn<'a> {
+    health: &'a Health,
+    /// Of who tries whether it is back: the mark of that try.
+    probe: Option<u64>,
+}
+
+impl Drop for Turn<'_> {
+    /// A try that has decided nothing, as its client went away or it never came to be sent, is left to the next.
+    fn drop(&mut self) {
+        let Some(mark) = self.probe else { return };
+        if self.health.probe.compare_exchange(mark, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.health.rests_until.store(1, Ordering::Release);
+        }
     }
 }
 
@@ -153,14 +176,32 @@ mod tests {
     #[test]
     fn an_address_rests_after_a_failure_and_then_one_caller_tries() {
         let (health, probe) = (Health::default(), Duration::from_secs(5));
-        assert!(health.may_try(at(0), probe));
+        assert!(health.turn(at(0), probe).is_some());
         health.failed(REFUSED, at(0), Duration::from_secs(10));
-        assert!(!health.may_try(at(9), probe));
+        assert!(health.turn(at(9), probe).is_none());
         assert!(health.is_resting(at(9)));
-        assert!(health.may_try(at(10), probe), "the first after the rest tries");
-        assert!(!health.may_try(at(10), probe), "the second does not");
+        let tries = health.turn(at(10), probe);
+        assert!(tries.is_some(), "the first after the rest tries");
+        assert!(health.turn(at(10), probe).is_none(), "the second does not");
+        drop(tries);
+        let tries = health.turn(at(10), probe);
+        assert!(tries.is_some(), "unless the first goes away");
         health.answered(at(11));
-        assert!(health.may_try(at(11), probe));
+        drop(tries);
+        assert!(
+            health.turn(at(11), probe).is_some() && health.turn(at(11), probe).is_some(),
+            "and then everybody"
+        );
+    }
+
+    #[test]
+    fn a_rest_as_long_as_a_try_may_take_is_not_over_when_the_try_is() {
+        let (health, span) = (Health::default(), Duration::from_secs(10));
+        health.failed(REFUSED, at(0), Duration::from_secs(1));
+        let tries = health.turn(at(1), span);
+        health.failed(REFUSED, at(1), span);
+        drop(tries);
+        assert!(health.is_resting(at(10)));
     }
 
     #[test]
@@ -175,7 +216,7 @@ mod tests {
             }
             assert_eq!(health.left(ms(now)), Duration::from_millis(rest));
             now += rest;
-            assert!(health.may_try(ms(now), Duration::from_secs(5)), "a probe after {rest} ms");
+            assert!(health.turn(ms(now), Duration::from_secs(5)).is_some(), "a probe after {rest} ms");
         }
         health.answered(ms(now));
         health.unconnected(REFUSED, ms(now + 1), ms(now + 1), most);

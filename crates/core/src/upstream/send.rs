@@ -11,7 +11,7 @@ use url::Url;
 
 use super::authorize::{Chain, failure_of};
 use super::limits::SHORT_WAIT;
-use super::memory::Health;
+use super::memory::{Health, Turn};
 use super::reply::{Failure, Reply, Trouble};
 use super::reports::Kind;
 use super::said::UpstreamText;
@@ -122,9 +122,9 @@ impl Upstream {
         }
     }
 
-    /// Whether somebody may be asked, or is being left alone after a failure.
-    pub(super) fn may_try(&self, health: &Health) -> bool {
-        health.may_try(self.platform.clock.now(), self.timeouts.first_byte.0)
+    /// Leave to ask somebody; `None`: who failed is being left alone.
+    pub(super) fn turn<'a>(&self, health: &'a Health) -> Option<Turn<'a>> {
+        health.turn(self.platform.clock.now(), self.timeouts.first_byte.0)
     }
 
     /// Why nobody was asked: what the address failed by a moment ago.

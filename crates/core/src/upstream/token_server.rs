@@ -171,9 +171,9 @@ impl Upstream {
         let mut question = first;
         for hops in 0.. {
             let health = self.elsewhere.health(&question.url);
-            if !self.may_try(&health) {
+            let Some(_turn) = self.turn(&health) else {
                 return Err(Unanswered::Resting(self.resting(&health)));
-            }
+            };
             let (head, body) = self.ask_token_server(&question, &health).await?;
             if !follow::is_redirect(head.status) {
                 return Ok((head, body));

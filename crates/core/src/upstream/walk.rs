@@ -98,9 +98,8 @@ impl Upstream {
                     .map(|value| (AUTHORIZATION, value.clone())),
             );
             let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
-            if let Some(resting) = stranger.as_ref().filter(|health| !self.may_try(health)) {
-                return Err(self.resting(resting));
-            }
+            let turn = stranger.as_deref().map(|health| self.turn(health).ok_or_else(|| self.resting(health)));
+            let _turn = turn.transpose()?;
             let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
             let response = self
                 .send_to(way, ask.method.clone(), &hop.link.to_text(), headers, Body::Empty, ask.purpose)

@@ -154,3 +154,22 @@ async fn a_body_that_broke_goes_on_as_soon_as_its_address_may_be_asked() {
     assert!(seen.end.is_ok() && seen.body == noise(5000), "{:?}", seen.end);
     assert!(lab.now().since(begun) < Duration::from_secs(3), "{:?}", lab.now().since(begun));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_decides_nothing_leaves_the_address_to_the_next() {
+    // Who tries goes away; or the connection breaks, twice, as it is tried again.
+    for (fault, times, leaves) in [(Fault::Silence, 1, true), (Fault::Drop, 2, false)] {
+        for through in [ORIGIN, REALM] {
+            let (lab, _, _) = Fixture::stocked("");
+            let lab = if through == REALM { lab.with_tokens() } else { lab };
+            lab.net.fault("*", through, 1, Fault::Refuse);
+            assert_eq!(lab.get(V1).await.status, 504);
+            lab.pause(Duration::from_millis(500)).await;
+            lab.net.fault("*", through, times, fault.clone());
+            let probe = tokio::time::timeout(Duration::from_secs(1), async { lab.get(V1).await });
+            assert_eq!(probe.await.is_err(), leaves, "{through}");
+            lab.net.heal();
+            assert_eq!(lab.get(V1).await.status, 200, "{through}, {leaves}");
+        }
+    }
+}
