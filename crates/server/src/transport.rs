@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::PROXY_AUTHORIZATION;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -196,12 +196,7 @@ impl Transport for HyperTransport {
             tracing::debug!(host = uri.host(), ?error, "no response");
             classify(error)
         })?;
-        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-            && let Some(proxy) = connections.ways.forwarder_of(&uri)
-        {
-            // Nobody but the proxy says so (RFC 9110 section 15.5.8).
-            let to = format!("a request for {}", uri.host().unwrap_or_default()).into();
-            let refused = NoWay::Refused { proxy, status: response.status(), to };
+        if let Some(refused) = connections.ways.refusal(&uri, response.status(), response.headers()) {
             return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });
         }
         // It holds its places until it ends.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::proxy::SocksV5;
@@ -65,10 +65,15 @@ impl Dialer {
         self.ways.login_for(uri)
     }
 
-    /// The proxy to which a request for this address is itself sent: host and port.
-    pub(crate) fn forwarder_of(&self, uri: &Uri) -> Option<Box<str>> {
+    /// That an answer is no word of this address, but the refusal of the proxy to which the request itself was sent.
+    pub(crate) fn refusal(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<NoWay> {
+        if !tunnel::is_of_proxy(status, headers) {
+            return None;
+        }
         let proxy = self.ways.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
-        with_port(proxy.uri().clone()).ok()?.authority().map(|authority| authority.as_str().into())
+        let proxy = with_port(proxy.uri().clone()).ok()?.authority()?.as_str().into();
+        let to = format!("a request for {}", uri.host().unwrap_or_default()).into();
+        Some(NoWay::Refused { proxy, status, to })
     }
 }
 

@@ -1,6 +1,8 @@
-//! A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6), and what the proxy says against it.
+//! A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6), and what a proxy says against it, or against a request
+//! that it is sent itself.
 
-use http::{HeaderValue, StatusCode};
+use http::header::SERVER;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The longest head of a proxy's answer.
@@ -8,7 +10,7 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// Why a proxy gave no way.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoWay {
+pub(crate) enum NoWay {
     /// It says no: to its client, to this destination, or that it does not reach it.
     #[error("the proxy {proxy} answered {status} to {to}")]
     Refused {
@@ -33,6 +35,19 @@ impl NoWay {
     pub(super) fn broken(proxy: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Broken { proxy: proxy.into(), source: error.into() }
     }
+}
+
+/// Whether an answer that came through a proxy is the proxy's own refusal, and not the word of whom it was to ask: by its
+/// status alone (RFC 9110 section 15.5.8), by `Proxy-Status` (RFC 9209), or as squid and tinyproxy mark their errors.
+pub(super) fn is_of_proxy(status: StatusCode, headers: &HeaderMap) -> bool {
+    let has = |name: &str, part: &str| {
+        let mut lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lines.any(|line| line.to_ascii_lowercase().contains(part))
+    };
+    let is_error = status.is_client_error() || status.is_server_error();
+    let is_tinyproxy = headers.get(SERVER).is_some_and(|server| server.as_bytes().starts_with(b"tinyproxy"));
+    status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        || is_error && (is_tinyproxy || headers.contains_key("x-squid-error") || has("proxy-status", "error="))
 }
 
 /// Asks a proxy, on a connection to it, for a tunnel to `target`, a host with its port.
@@ -97,6 +112,27 @@ mod tests {
         let login = login.map(|login| HeaderValue::from_str(login).unwrap());
         let opened = open(&mut ours, "proxy.test:3128", "up.test:443", login.as_ref()).await;
         (opened.map_err(|error| error.to_string()), proxy.await.unwrap())
+    }
+
+    #[test]
+    fn a_refusal_of_a_proxy_is_told_from_that_of_a_registry() {
+        for (status, name, value, expected) in [
+            (407, "via", "1.1 x", true),
+            (403, "x-squid-error", "ERR_ACCESS_DENIED 0", true),
+            (503, "x-squid-error", "ERR_CONNECT_FAIL 111", true),
+            (403, "server", "tinyproxy/1.11.1", true),
+            (502, "proxy-status", "egress; error=connection_refused", true),
+            // What it passes on.
+            (403, "via", "1.1 squid (squid/5.7)", false),
+            (403, "server", "nginx", false),
+            (404, "proxy-status", "egress; received-status=404", false),
+            (200, "server", "tinyproxy/1.11.1", false),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static(value))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_of_proxy(status, &headers), expected, "{status} {name}: {value}");
+        }
     }
 
     #[tokio::test]

@@ -91,8 +91,11 @@ async fn a_proxy_that_refuses_is_named_with_its_status_and_the_504_says_when_to_
         ("https", "403 Forbidden", "CONNECT registry.invalid:443"),
         ("https", "407 Proxy Authentication Required", "CONNECT registry.invalid:443"),
         ("http", "407 Proxy Authentication Required", "a request for registry.invalid"),
+        ("http", "403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", "a request for registry.invalid"),
+        ("http", "403 Access denied\r\nServer: tinyproxy/1.11.1", "a request for registry.invalid"),
     ] {
         let (proxy, _) = refusing_proxy(status).await;
+        let status = if status.starts_with("403") { "403 Forbidden" } else { status };
         let product = Setup::new().start(&named(scheme, &format!("proxy='http://bob:hunter2@{proxy}'"))).await;
         let (head, body) = Client::connect(product.address).await.get(&blob_path()).await;
         assert_eq!((head.status, head.get("retry-after")), (504, Some("1")), "{scheme} {status}");
@@ -105,6 +108,12 @@ async fn a_proxy_that_refuses_is_named_with_its_status_and_the_504_says_when_to_
         assert!(line.contains(&format!("the proxy {proxy} answered {status} to {asked_for}")), "{line}");
         assert!(!line.contains("hunter2"), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_that_a_proxy_passes_on_is_the_registrys() {
+    let (proxy, _) = refusing_proxy("403 Forbidden\r\nVia: 1.1 squid (squid/5.7)").await;
+    assert_eq!(status(Setup::new(), &named("http", &format!("proxy='http://{proxy}'"))).await, 403);
 }
 
 #[tokio::test]

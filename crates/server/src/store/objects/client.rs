@@ -124,7 +124,8 @@ struct Hyper {
 impl HttpTransport for Hyper {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (mut parts, body) = request.into_parts();
-        let login = self.ways.login_for(&parts.uri);
+        let uri = parts.uri.clone();
+        let login = self.ways.login_for(&uri);
         parts.headers.extend(login.map(|login| (PROXY_AUTHORIZATION, login)));
         let patience = patience(&parts, body.len());
         let progress = Arc::new(Progress::new(body.is_empty()));
@@ -138,6 +139,9 @@ impl HttpTransport for Hyper {
                 Err(_) => return Err(silent()),
             }
         };
+        if let Some(refused) = self.ways.refusal(&uri, response.status(), response.headers()) {
+            return Err(failed(refused));
+        }
         let length = http_body::Body::size_hint(response.body()).exact();
         Ok(response.map(|body| {
             let pieces = futures_util::stream::unfold(Some(BodyDataStream::new(body)), |pieces| async move {
