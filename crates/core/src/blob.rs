@@ -28,7 +28,7 @@ use crate::outcome::{Done, Outcome, Why};
 use crate::platform::Purpose;
 use crate::range::{ContentRange, RangeRequest};
 use crate::relay::{Relay, Source, begun};
-use crate::upstream::{Ask, Failure, Negative, Redirected, Reply, UpstreamText};
+use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, Redirected, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// Answers for a blob.
@@ -118,22 +118,45 @@ fn ask_for(visit: &Visit<'_>, digest: &Digest, method: Method) -> Ask {
     visit.ask(method, format!("blobs/{digest}"), Purpose::Blob)
 }
 
-/// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96).
+/// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96). What HEAD refuses, GET may
+/// give: only its refusal is believed (P-146).
 async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
-    let head = match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
-        // Some registries know no HEAD; none knows no GET.
-        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => None,
-        // And some refuse it for what they give (aws/containers-roadmap#2671, goharbor/harbor#22609).
-        Reply::Missing(_) | Reply::Refused(_) if !visit.is_head() => None,
-        reply => Some(reply.found()?),
-    };
-    let length = head.filter(|head| head.status() == StatusCode::OK);
-    let length = length.and_then(|head| head.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
-    // A length of nothing is believed of the empty blob only (P-108).
-    let is_believed = |length: u64| length > 0 || digest.is_of_nothing() != Some(false);
-    if length.is_some_and(is_believed) {
-        return Ok(length);
+    let (heads, now) = (visit.upstream.heads(), || visit.platform.clock.now());
+    let mut refused = None;
+    if heads.ask_first(HeadOf::Blob, now()) == AskFirst::Head {
+        let head = heads.asked(HeadOf::Blob);
+        match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
+            // Some registries know no HEAD; none knows no GET.
+            Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {}
+            Reply::Missing(_) | Reply::Refused(_) => refused = Some(head),
+            reply => {
+                let response = reply.found()?;
+                heads.answered(HeadOf::Blob);
+                if let Some(length) = length_in(&response, digest) {
+                    return Ok(Some(length));
+                }
+            }
+        }
     }
+    let length = length_by_first_byte(visit, digest).await?;
+    if let Some(head) = refused {
+        heads.contradicted(HeadOf::Blob, head, now());
+    }
+    Ok(length)
+}
+
+/// The length that the answer to a HEAD says, if it can be believed.
+fn length_in(head: &Response<Body>, digest: &Digest) -> Option<u64> {
+    let length = head.headers().get(CONTENT_LENGTH).filter(|_| head.status() == StatusCode::OK)?;
+    length.to_str().ok()?.parse().ok().filter(|length| may_have_length(digest, *length))
+}
+
+/// A length of nothing is believed of the empty blob only (P-108).
+fn may_have_length(digest: &Digest, length: u64) -> bool {
+    length > 0 || digest.is_of_nothing() != Some(false)
+}
+
+async fn length_by_first_byte(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
     let mut ask = ask_for(visit, digest, Method::GET);
     ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     let length = match visit.upstream.read(&ask).await {
@@ -148,7 +171,7 @@ async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Ne
             }
         }
     };
-    if length.is_some_and(|length| !is_believed(length)) {
+    if length.is_some_and(|length| !may_have_length(digest, length)) {
         return Err(Negative::Failed(Failure::DigestMismatch));
     }
     Ok(length)

@@ -3,6 +3,7 @@
 mod accept;
 mod kept;
 mod plan;
+mod revalidate;
 mod signed;
 mod whole;
 
@@ -25,7 +26,7 @@ use crate::media;
 use crate::name::Reference;
 use crate::outcome::{Done, Outcome, Why};
 use crate::platform::{Purpose, within};
-use crate::upstream::{Ask, Failure, Identity, Negative, Reply, UpstreamText};
+use crate::upstream::{Ask, AskFirst, Failure, HeadId, HeadOf, Identity, Negative, Reply, UpstreamText};
 use crate::visit::{Answer, Visit};
 
 /// A body that breaks is asked for once more.
@@ -46,22 +47,26 @@ pub(crate) struct Manifest {
     budget: HeaderMap,
 }
 
-/// What a HEAD comes to.
+/// What a HEAD comes to. What it does not say is taken from a GET: a client that misses it would GET by itself, or fail
+/// (P-78).
 #[derive(Clone)]
 enum Look {
     /// All there is to know but the bytes.
     Described(Manifest),
     /// The manifest is there, and this client may have it; the head says too little of it.
     Found,
-    /// The registry, or something before it, takes no HEAD, which says nothing of the manifest or of who asks.
+    /// The registry, or something before it, takes no HEAD, which says nothing of the manifest or of who asks (P-25).
     Declined,
+    /// Nothing that can be believed before a GET was asked: it was refused; or HEAD was not asked, as this registry
+    /// refuses what it gives (P-146).
+    Unproven(Option<(HeadId, Negative)>),
 }
 
 impl Look {
-    fn described(self) -> Option<Manifest> {
-        match self {
-            Self::Described(manifest) => Some(manifest),
-            Self::Found | Self::Declined => None,
+    /// GET has given the manifest.
+    fn is_contradicted(&self, visit: &Visit<'_>) {
+        if let Self::Unproven(Some((head, _))) = self {
+            visit.upstream.heads().contradicted(HeadOf::Manifest, *head, visit.platform.clock.now());
         }
     }
 }
@@ -126,21 +131,38 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
 
 /// Asks the upstream.
 async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
-    if visit.is_head()
-        && let Look::Described(manifest) = look(visit, reference, accept).await?
-    {
-        return Ok(manifest);
+    if !visit.is_head() {
+        return fetch(visit, reference, accept).await;
     }
-    fetch(visit, reference, accept).await
+    match look(visit, reference, accept).await? {
+        Look::Described(manifest) => Ok(manifest),
+        look @ (Look::Found | Look::Declined | Look::Unproven(_)) => {
+            let found = fetch(visit, reference, accept).await?;
+            look.is_contradicted(visit);
+            Ok(found)
+        }
+    }
 }
 
-/// Asks for the head alone. What a HEAD must say and some registries do not is taken from a GET: a client that misses
-/// it would GET by itself, or fail (P-78). The same goes for registries that know no HEAD (P-25): then `None`.
+/// Asks for the head alone, where this registry's answers to that are worth something.
 async fn look(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Look, Negative> {
+    let heads = visit.upstream.heads();
+    match heads.ask_first(HeadOf::Manifest, visit.platform.clock.now()) {
+        AskFirst::Get => return Ok(Look::Unproven(None)),
+        AskFirst::Head => {}
+    }
+    let head = heads.asked(HeadOf::Manifest);
     match visit.upstream.read(&ask_for(visit, Method::HEAD, reference, accept)).await {
-        Reply::Found(response) => Ok(described(&response, reference).map_or(Look::Found, Look::Described)),
+        Reply::Found(response) => {
+            heads.answered(HeadOf::Manifest);
+            Ok(described(&response, reference).map_or(Look::Found, Look::Described))
+        }
         Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => Ok(Look::Declined),
-        reply => reply.found().map(|_| Look::Found),
+        reply => match reply.found() {
+            Ok(_) => Ok(Look::Found),
+            Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(Look::Unproven(Some((head, no)))),
+            Err(negative) => Err(negative),
+        },
     }
 }
 

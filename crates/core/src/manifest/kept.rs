@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue};
 
 use super::accept::own_types;
 use super::plan::{Known, Plan, known};
-use super::{Look, Manifest, error_of, fetch, find, look, whole};
+use super::revalidate::Due;
+use super::{Look, Manifest, error_of, fetch, look, whole};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::{Error, NotStale};
@@ -19,14 +20,11 @@ use crate::platform::within;
 use crate::upstream::{Failure, Identity, Negative};
 use crate::visit::Visit;
 
-/// A pull that would have counted, and did not.
-const SPARED: Outcome = Outcome::new(Done::Stale, Why::BudgetSpared);
-
 /// It was here, and the upstream says that this client may have it.
 const CONFIRMED: Outcome = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
 
 /// What is found, and what was done for it.
-type Found = (Manifest, Outcome);
+pub(super) type Found = (Manifest, Outcome);
 
 /// A manifest from the cache or from the upstream.
 pub(super) async fn find_kept(
@@ -49,8 +47,11 @@ pub(super) async fn find_kept(
         }
         (_, _, Reference::Tag(tag)) => by_tag(visit, cache, tag.as_str(), &known, reference, accept).await,
     };
-    found.map_err(|Trouble { negative, not_stale }| {
-        visit.denied(cache, &negative, reference.as_str());
+    found.map_err(|Trouble { negative, said_to, not_stale }| {
+        match said_to {
+            SaidTo::Get => visit.denied(cache, &negative, reference.as_str()),
+            SaidTo::Head => {}
+        }
         let error = error_of(negative, reference);
         match not_stale {
             Some(why) => Error::NotStale { error: Box::new(error), why },
@@ -60,15 +61,25 @@ pub(super) async fn find_kept(
 }
 
 /// What there was instead of a manifest.
-struct Trouble {
-    negative: Negative,
+pub(super) struct Trouble {
+    pub(super) negative: Negative,
+    pub(super) said_to: SaidTo,
     /// Why what is here was not served in its place.
-    not_stale: Option<NotStale>,
+    pub(super) not_stale: Option<NotStale>,
+}
+
+/// To which question a registry's no was said.
+#[derive(Clone, Copy)]
+pub(super) enum SaidTo {
+    /// HEAD, and nothing more could be asked. It is the answer, and takes nobody's grant.
+    Head,
+    /// GET.
+    Get,
 }
 
 impl From<Negative> for Trouble {
     fn from(negative: Negative) -> Self {
-        Self { negative, not_stale: None }
+        Self { negative, said_to: SaidTo::Get, not_stale: None }
     }
 }
 
@@ -82,20 +93,24 @@ async fn by_digest(
 ) -> Result<Found, Negative> {
     // It is here, and it may not be for this client: the upstream says.
     let may_serve = visit.may_serve(cache, digest).await;
-    if let Some(kept) = kept
-        && may_serve == MayServe::AfterClaim
-        && final_for(visit, look(visit, reference, accept).await)?.described().is_some()
-    {
+    let confirms = kept.filter(|_| may_serve == MayServe::AfterClaim);
+    let looked = if confirms.is_some() || visit.is_head() {
+        look(visit, reference, accept).await?
+    } else {
+        Look::Unproven(None)
+    };
+    if let Look::Described(found) = looked {
         visit.claimed(cache, digest).await;
-        cache.link_manifest(&visit.provenance(), kept, None);
-        return Ok((of_kept(kept), CONFIRMED));
-    }
-    if visit.is_head() {
-        let found = find(visit, reference, accept).await?;
-        visit.claimed(cache, digest).await;
-        return Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)));
+        return Ok(match confirms {
+            Some(kept) => {
+                cache.link_manifest(&visit.provenance(), kept, None);
+                (of_kept(kept), CONFIRMED)
+            }
+            None => (found, Outcome::new(Done::Relayed, Why::AbsentHead)),
+        });
     }
     let found = fetch_once(visit, cache, reference, accept, None).await?;
+    looked.is_contradicted(visit);
     let outcome = match (kept, may_serve) {
         (None, _) => Outcome::new(Done::Filled, Why::DigestAbsent),
         (Some(_), MayServe::AfterBody) => Outcome::new(Done::Filled, Why::NotGivenYet),
@@ -113,33 +128,20 @@ async fn by_tag(
     accept: &HeaderValue,
 ) -> Result<Found, Trouble> {
     let tag = cache.tag(Key::tag(visit.upstream.name(), &visit.place.name, tag));
-    let now = visit.platform.clock.unix_seconds();
     let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
     let asked = match kept {
         Some((pointer, kept)) => {
-            let asked = revalidate(visit, cache, &tag, pointer, kept, reference, accept);
+            let due = Due { visit, cache, tag: &tag, pointer, kept, reference, accept };
             // However many steps it takes: there must be time left to serve what is here.
             let limit = visit.timeouts.first_byte.0;
-            let asked = within(&*visit.platform.clock, limit, Box::pin(asked)).await;
-            asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut)))
+            let asked = within(&*visit.platform.clock, limit, Box::pin(due.revalidate())).await;
+            asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut).into()))
         }
-        None if visit.is_head() => match find(visit, reference, accept).await {
-            Ok(found) => {
-                visit.claimed(cache, &found.digest).await;
-                let pointer = Pointer { digest: found.digest.clone(), confirmed: now };
-                point_at(visit, cache, &tag, pointer).await;
-                Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)))
-            }
-            Err(negative) => Err(negative),
-        },
-        None => {
-            let found = fetch_once(visit, cache, reference, accept, Some(&tag)).await;
-            found.map(|found| (found, Outcome::new(Done::Filled, Why::TagAbsent)))
-        }
+        None => first(visit, cache, &tag, reference, accept).await.map_err(Trouble::from),
     };
-    let negative = match asked {
+    let Trouble { negative, said_to, .. } = match asked {
         Ok(found) => return Ok(found),
-        Err(negative) => negative,
+        Err(trouble) => trouble,
     };
     let mut not_stale = None;
     if let Some((pointer, kept)) = kept
@@ -156,7 +158,27 @@ async fn by_tag(
     if let Some(pointer) = &known.pointer {
         disown(visit, cache, &tag, pointer, &negative).await;
     }
-    Err(Trouble { negative, not_stale })
+    Err(Trouble { negative, said_to, not_stale })
+}
+
+/// Of a tag of which nothing is here.
+async fn first(
+    visit: &Visit<'_>,
+    cache: &Arc<Cache>,
+    tag: &Tag,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Found, Negative> {
+    let looked = if visit.is_head() { look(visit, reference, accept).await? } else { Look::Unproven(None) };
+    if let Look::Described(found) = looked {
+        visit.claimed(cache, &found.digest).await;
+        let confirmed = visit.platform.clock.unix_seconds();
+        point_at(visit, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
+        return Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)));
+    }
+    let found = fetch_once(visit, cache, reference, accept, Some(tag)).await?;
+    looked.is_contradicted(visit);
+    Ok((found, Outcome::new(Done::Filled, Why::TagAbsent)))
 }
 
 /// A HEAD has said where a tag points. What is here of that, perhaps through another repository, is this one's from now on,
@@ -187,76 +209,8 @@ async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: &Poin
     }
 }
 
-/// Asks where the tag points, by HEAD; once however many ask.
-async fn revalidate(
-    visit: &Visit<'_>,
-    cache: &Arc<Cache>,
-    tag: &Tag,
-    pointer: &Pointer,
-    kept: &Arc<StoredManifest>,
-    reference: &Reference,
-    accept: &HeaderValue,
-) -> Result<Found, Negative> {
-    let asked = visit
-        .questions
-        .looks
-        .join(&(visit.claim(), question(visit, tag)), || look(visit, reference, accept))
-        .await;
-    let (looked, refusal) = match asked {
-        Ok(looked) => (looked, None),
-        // Proves nothing yet (see `final_for`), and is the last word where nothing more can be asked.
-        Err(refusal @ (Negative::Missing(_) | Negative::Refused(_))) if !visit.is_head() => {
-            (Look::Declined, Some(refusal))
-        }
-        Err(negative) => return Err(negative),
-    };
-    let confirmed = visit.platform.clock.unix_seconds();
-    if let Look::Found = looked {
-        visit.admitted(cache);
-    }
-    let Some(looked) = looked.described() else {
-        if refusal.is_none() {
-            if is_spared(visit, cache, pointer, kept).await {
-                return Ok((of_kept(kept), SPARED));
-            }
-        }
-        // The registry knows no HEAD that says enough.
-        let found = fetch_once(visit, cache, reference, accept, Some(tag)).await;
-        let found = found.map_err(|negative| match refusal {
-            Some(refusal) if matches!(negative, Negative::Failed(Failure::Resting { .. })) => refusal,
-            Some(_) | None => negative,
-        })?;
-        let outcome = if found.digest == pointer.digest {
-            Outcome::new(Done::Revalidated, Why::TagUnchanged)
-        } else {
-            Outcome::new(Done::Filled, Why::TagChanged)
-        };
-        return Ok((found, outcome));
-    };
-    let digest = looked.digest;
-    visit.claimed(cache, &digest).await;
-    // A word of this upstream is not enough for what another one gave.
-    let may_have = visit.may_have(cache, &digest).await;
-    let (why, other) = if digest == pointer.digest {
-        (Why::TagUnchanged, Some(Arc::clone(kept)))
-    } else {
-        (Why::TagKnown, cache.manifest(&digest).await)
-    };
-    if may_have && let Some(other) = &other {
-        let pointer = Pointer { digest, confirmed };
-        cache.link_manifest(&visit.provenance(), other, Some((tag.clone(), pointer)));
-        return Ok((of_kept(other), Outcome::new(Done::Revalidated, why)));
-    }
-    if is_spared(visit, cache, pointer, kept).await {
-        return Ok((of_kept(kept), SPARED));
-    }
-    let why = if other.is_some() { Why::NotGivenYet } else { Why::TagChanged };
-    let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
-    Ok((found, Outcome::new(Done::Filled, why)))
-}
-
 /// Fetches and keeps, with where the tag points by which it is wanted; once however many ask.
-async fn fetch_once(
+pub(super) async fn fetch_once(
     visit: &Visit<'_>,
     cache: &Arc<Cache>,
     reference: &Reference,
@@ -286,17 +240,8 @@ async fn fetch_once(
     Ok(found)
 }
 
-/// What a HEAD means for this request. A refusal of HEAD proves nothing to a client that asks with GET: some registries
-/// refuse it for what they give (aws/containers-roadmap#2671, goharbor/harbor#22609).
-fn final_for(visit: &Visit<'_>, looked: Result<Look, Negative>) -> Result<Look, Negative> {
-    match looked {
-        Err(Negative::Missing(_) | Negative::Refused(_)) if !visit.is_head() => Ok(Look::Declined),
-        looked => looked,
-    }
-}
-
 /// Who asks about a tag after it was forgotten is not given what was asked before, nor who names other types of manifests.
-fn question(visit: &Visit<'_>, tag: &Tag) -> Box<str> {
+pub(super) fn question(visit: &Visit<'_>, tag: &Tag) -> Box<str> {
     format!("{} {} {}", tag.key, tag.generation, own_types(&visit.head.headers).join(",")).into()
 }
 
@@ -318,14 +263,6 @@ pub(crate) async fn may_be_stale(
     }
 }
 
-/// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
-async fn is_spared(visit: &Visit<'_>, cache: &Arc<Cache>, pointer: &Pointer, kept: &StoredManifest) -> bool {
-    !visit.wants_it_new()
-        && visit.may_have(cache, &pointer.digest).await
-        && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
-        && may_be_stale(visit, cache, pointer, kept).await.is_ok()
-}
-
 fn why_stale(negative: &Negative) -> Why {
     match negative {
         Negative::Limited { .. } => Why::LimitsRate,
@@ -334,7 +271,7 @@ fn why_stale(negative: &Negative) -> Why {
     }
 }
 
-fn of_kept(kept: &StoredManifest) -> Manifest {
+pub(super) fn of_kept(kept: &StoredManifest) -> Manifest {
     Manifest {
         media_type: kept.media_type,
         digest: kept.digest.clone(),

@@ -10,6 +10,7 @@ mod budget;
 pub mod catalogue;
 mod challenge;
 mod follow;
+mod heads;
 mod limits;
 mod link;
 mod login;
@@ -35,6 +36,8 @@ use self::accounts::{Account, configured};
 pub use self::ask::{Payload, Redirected, Written};
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
+use self::heads::Heads;
+pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
 use self::limits::RateLimits;
 pub use self::link::Link;
 pub use self::login::LoginCheck;
@@ -73,6 +76,7 @@ pub struct Upstream {
     tokens: Arc<Tokens>,
     rate_limits: RateLimits,
     budgets: Budgets,
+    heads: Heads,
     reports: Reports,
     sealer: Arc<Sealer>,
     platform: Platform,
@@ -202,6 +206,7 @@ impl Upstream {
             tokens: Arc::clone(tokens),
             rate_limits: RateLimits::default(),
             budgets: Budgets::default(),
+            heads: Heads::default(),
             reports: Reports::default(),
             sealer: Arc::clone(sealer),
             platform: platform.clone(),
@@ -240,6 +245,11 @@ impl Upstream {
     /// What becomes of its redirects of blobs.
     pub fn redirects(&self) -> Redirects {
         self.config.redirects
+    }
+
+    /// What its answers to HEAD are worth.
+    pub(crate) fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// Places for requests that wait for it.

@@ -1,6 +1,7 @@
 //! What is concluded from what was heard, of whom: pushes, deletions, refusals of HEAD, and registries that claim.
 
 mod claims;
+mod heads;
 mod lattice;
 
 use std::sync::Arc;

@@ -1,0 +1,110 @@
+//! A tag that is here and due: its upstream is asked where it points, by HEAD, which Docker Hub does not count (P-86), or
+//! where HEAD says too little, by GET.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::kept::{Found, SaidTo, Trouble, fetch_once, may_be_stale, of_kept, question};
+use super::{Look, Manifest, look};
+use crate::cache::{Cache, Pointer, StoredManifest, Tag};
+use crate::name::Reference;
+use crate::outcome::{Done, Outcome, Why};
+use crate::upstream::{Failure, Negative};
+use crate::visit::Visit;
+
+/// A pull that would have counted, and did not.
+const SPARED: Outcome = Outcome::new(Done::Stale, Why::BudgetSpared);
+
+/// A tag that is due.
+pub(super) struct Due<'a, 'v> {
+    pub(super) visit: &'a Visit<'v>,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) tag: &'a Tag,
+    /// Where it pointed.
+    pub(super) pointer: &'a Pointer,
+    /// What it pointed to.
+    pub(super) kept: &'a Arc<StoredManifest>,
+    pub(super) reference: &'a Reference,
+    pub(super) accept: &'a HeaderValue,
+}
+
+impl Due<'_, '_> {
+    /// Asks where the tag points; once however many ask.
+    pub(super) async fn revalidate(&self) -> Result<Found, Trouble> {
+        let Self { visit, reference, accept, .. } = *self;
+        let question = (visit.claim(), question(visit, self.tag));
+        let looks = &visit.questions.looks;
+        match looks.join(&question, || look(visit, reference, accept)).await? {
+            Look::Described(manifest) => self.points_to(manifest).await.map_err(Trouble::from),
+            look @ (Look::Found | Look::Declined | Look::Unproven(_)) => self.by_get(look).await,
+        }
+    }
+
+    /// The upstream says by HEAD where it points.
+    async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<Found, Negative> {
+        let Self { visit, cache, tag, pointer, kept, accept, .. } = *self;
+        let confirmed = visit.platform.clock.unix_seconds();
+        visit.claimed(cache, &digest).await;
+        // A word of this upstream is not enough for what another one gave.
+        let may_have = visit.may_have(cache, &digest).await;
+        let (why, other) = if digest == pointer.digest {
+            (Why::TagUnchanged, Some(Arc::clone(kept)))
+        } else {
+            (Why::TagKnown, cache.manifest(&digest).await)
+        };
+        if may_have && let Some(other) = &other {
+            let pointer = Pointer { digest, confirmed };
+            cache.link_manifest(&visit.provenance(), other, Some((tag.clone(), pointer)));
+            return Ok((of_kept(other), Outcome::new(Done::Revalidated, why)));
+        }
+        if self.is_spared().await {
+            return Ok((of_kept(kept), SPARED));
+        }
+        let why = if other.is_some() { Why::NotGivenYet } else { Why::TagChanged };
+        let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
+        Ok((found, Outcome::new(Done::Filled, why)))
+    }
+
+    /// HEAD has said too little.
+    async fn by_get(&self, looked: Look) -> Result<Found, Trouble> {
+        let Self { visit, cache, tag, pointer, kept, reference, accept } = *self;
+        let may_be_spared = match looked {
+            Look::Found => {
+                visit.admitted(cache);
+                true
+            }
+            Look::Described(_) | Look::Declined => true,
+            Look::Unproven(_) => false,
+        };
+        if may_be_spared && self.is_spared().await {
+            return Ok((of_kept(kept), SPARED));
+        }
+        let found = match (fetch_once(visit, cache, reference, accept, Some(tag)).await, looked) {
+            (Ok(found), looked) => {
+                looked.is_contradicted(visit);
+                found
+            }
+            // Nobody could be asked: then the refusal of HEAD is the last word.
+            (Err(Negative::Failed(Failure::Resting { .. })), Look::Unproven(Some((_, negative)))) => {
+                return Err(Trouble { negative, said_to: SaidTo::Head, not_stale: None });
+            }
+            (Err(negative), _) => return Err(negative.into()),
+        };
+        let outcome = if found.digest == pointer.digest {
+            Outcome::new(Done::Revalidated, Why::TagUnchanged)
+        } else {
+            Outcome::new(Done::Filled, Why::TagChanged)
+        };
+        Ok((found, outcome))
+    }
+
+    /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
+    async fn is_spared(&self) -> bool {
+        let Self { visit, cache, pointer, kept, .. } = *self;
+        !visit.wants_it_new()
+            && visit.may_have(cache, &pointer.digest).await
+            && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
+            && may_be_stale(visit, cache, pointer, kept).await.is_ok()
+    }
+}
