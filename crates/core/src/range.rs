@@ -142,9 +142,9 @@ impl ContentRange {
     /// Reads the header; `None` where it is missing or makes no sense.
     pub fn parse(header: Option<&HeaderValue>) -> Option<Self> {
         let text = header?.to_str().ok()?.trim();
-        let (_, text) =
-            text.split_at_checked("bytes".len()).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"))?;
-        let text = text.trim_start();
+        let unit = text.split_at_checked("bytes".len()).filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"));
+        // Nexus leaves the unit out (sonatype/nexus-public#24), and nobody asks for another one.
+        let text = unit.map_or(text, |(_, rest)| rest).trim_start();
         let (range, total) = text.split_once('/')?;
         let total = match total.trim() {
             "*" => None,
@@ -266,6 +266,7 @@ mod tests {
         assert_eq!(parse("bytes 0-9/*"), Some(ContentRange::Bytes { first: 0, end: 10, total: None }));
         assert_eq!(parse("Bytes 0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
         assert_eq!(parse("bytes */100"), Some(ContentRange::Unsatisfied { total: 100 }));
+        assert_eq!(parse("0-9/100"), Some(ContentRange::Bytes { first: 0, end: 10, total: Some(100) }));
         for text in [
             "bytes 9-0/100",
             "bytes 0-100/100",

@@ -268,7 +268,9 @@ impl Upstream {
             self.note_budget(address, ask, login, response.headers());
             match response.status() {
                 StatusCode::UNAUTHORIZED => {
-                    if let Some(key) = &authorization.key {
+                    // Some refuse HEAD whatever token comes with it (P-146): one that is new is good for the GET.
+                    let is_heads = ask.method == Method::HEAD && authorization.is_fresh;
+                    if let Some(key) = authorization.key.as_ref().filter(|_| !is_heads) {
                         self.tokens.forget(key);
                     }
                     let known = address.challenge();

@@ -14,7 +14,7 @@ use super::reports::Kind;
 use super::send::Way;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
-use crate::platform::Reach;
+use crate::platform::{Purpose, Reach};
 use crate::range::ContentRange;
 
 impl Upstream {
@@ -51,8 +51,11 @@ impl Upstream {
         let headers = response.into_parts().0.headers;
         let next = asked.and_then(|asked| follow::next(&self.policy(address), &asked, 0, &headers));
         let followed = match next {
-            // The target of a HEAD is signed for GET only: its size is asked for instead (P-68).
-            Ok(hop) if ask.method == Method::HEAD => self.size_of(ask, address, hop, authorization).await,
+            // The target of a blob is signed for GET only: its size is asked for instead (P-68). That of a manifest is
+            // another registry, as registry.k8s.io has it.
+            Ok(hop) if ask.method == Method::HEAD && ask.purpose == Purpose::Blob => {
+                self.size_of(ask, address, hop, authorization).await
+            }
             Ok(hop) => self.walk(ask, address, hop, authorization).await,
             Err(failure) => Err(failure),
         };
