@@ -4,13 +4,19 @@ use std::fs;
 
 use crate::run::cargo;
 
-/// What prints a page, and where it belongs.
-const PAGES: [(&str, &str); 2] =
-    [("reference", "docs/reference/configuration.md"), ("outcomes", "docs/reference/outcomes.md")];
+/// What prints a page, as arguments of `cargo run`, and where it belongs.
+const PAGES: [(&[&str], &str); 3] = [
+    (&["-p", "registry-proxy", "--", "reference"], "docs/reference/configuration.md"),
+    (&["-p", "registry-proxy", "--", "outcomes"], "docs/reference/outcomes.md"),
+    (
+        &["-p", "registry-proxy-core", "--features", "testing", "--example", "registries"],
+        "docs/reference/registries.md",
+    ),
+];
 
 pub(crate) fn run() -> Result<(), String> {
-    for (command, path) in PAGES {
-        let page = cargo(&["run", "--quiet", "-p", "registry-proxy", "--", command]).output()?;
+    for (printer, path) in PAGES {
+        let page = cargo(&[&["run", "--quiet"], printer].concat()).output()?;
         fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;
         eprintln!("wrote {path}");
     }

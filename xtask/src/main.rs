@@ -43,7 +43,8 @@ Usage: cargo xtask <task> [options]
         --install, that Rust target is installed where it is missing.
 
   docs
-        Writes the pages that are made from the code: docs/reference/configuration.md.
+        Writes the pages that are made from the code: docs/reference/configuration.md, outcomes.md and
+        registries.md.
 
   package <linux | aws | aliyun | tencent | container> [--arch x86_64 | arm64] [--out FOLDER] [--install]
         Makes in dist/<platform> what the platform takes: a static binary, in a zip, a folder or

@@ -6,6 +6,7 @@
 //! - [`CountingEntropy`], [`Users`]: the rest of a platform
 //! - [`HookedStore`]: a store that takes its time, counts or fails, as a test wants it
 //! - [`contract`]: what every store promises
+//! - [`zoo`]: registries as they are reported to be, and what is expected of each
 
 mod body;
 pub mod contract;
@@ -16,6 +17,7 @@ mod network;
 mod passing;
 mod platform;
 mod registry;
+pub mod zoo;
 
 pub use self::hooked::{Hook, HookedStore, Pause, Pauses, Step};
 pub use self::network::{Answer, Fault, Network, Sent, Server};

@@ -143,6 +143,17 @@ impl Registry {
         location.clone_into(&mut self.shelves().upload_location);
     }
 
+    /// Whether a path names something that is here.
+    pub fn has(&self, path: &str) -> bool {
+        let shelves = self.shelves();
+        let there = |kind: &str| {
+            let (name, reference) = path.strip_prefix("/v2/")?.split_once(kind)?;
+            Some((name.to_owned(), reference.to_owned()))
+        };
+        there("/manifests/").is_some_and(|key| shelves.manifests.contains_key(&key))
+            || there("/blobs/").is_some_and(|key| shelves.blobs.contains_key(&key))
+    }
+
     /// What was deleted: `<repository> <reference>`.
     pub fn deleted(&self) -> Vec<String> {
         self.shelves().deleted.clone()

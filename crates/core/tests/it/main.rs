@@ -37,3 +37,4 @@ mod stale;
 mod stores;
 mod tokens;
 mod troubles;
+mod zoo;

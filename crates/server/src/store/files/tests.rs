@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod zoo;
+
 /// Tells a child of a test which directory it writes to.
 const CHILD: &str = "REGISTRY_PROXY_TEST_STORE";
 
