@@ -3,7 +3,7 @@
 
 mod exceptions;
 
-use http::{HeaderValue, Uri};
+use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use registry_proxy_core::config::{ALLOWED_EGRESS, ConfigError, Egress};
 
@@ -52,12 +52,6 @@ impl Ways {
     /// The proxy through which an address is reached.
     pub(crate) fn proxy_to(&self, uri: &Uri) -> Option<Intercept> {
         self.proxies.intercept(uri).filter(|_| !self.exceptions.include(uri))
-    }
-
-    /// The login for the proxy to which a request for this address is itself sent: plain HTTP through an HTTP proxy.
-    pub(crate) fn login_for(&self, uri: &Uri) -> Option<HeaderValue> {
-        let proxy = self.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
-        proxy.basic_auth().cloned()
     }
 }
 
@@ -146,13 +140,5 @@ mod tests {
             assert_eq!(error.place, name);
             assert!(error.what.contains("socks5://") && !error.what.contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_login_goes_along_where_the_proxy_gets_the_request_itself() {
-        let own = Ways::new(Some(&Egress::Proxy(Url::parse("http://bob:pro%40xy@p.test:3").unwrap())));
-        let login = own.login_for(&"http://r.test/v2/".parse().unwrap()).unwrap();
-        assert_eq!(login, "Basic Ym9iOnByb0B4eQ==");
-        assert_eq!(own.login_for(&"https://r.test/v2/".parse().unwrap()), None);
     }
 }

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -189,7 +188,7 @@ impl Transport for HyperTransport {
         let permit = connections.permit().await?;
         let mut request: Request<Body> = request;
         let uri = request.uri().clone();
-        request.headers_mut().extend(connections.ways.login_for(&uri).map(|login| (PROXY_AUTHORIZATION, login)));
+        connections.ways.suit_proxy(&uri, request.headers_mut());
         let wide = Some(purpose).filter(|purpose| *purpose == Purpose::Blob).and_then(|_| Wide::take(&self.wide));
         let client = connections.client(reach, purpose, wide.as_ref());
         let response = client.request(request).await.map_err(|error| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::{CONNECTION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -60,9 +61,14 @@ impl Dialer {
         Ok(Self { direct, to_proxy, to_socks: plain, ways, places })
     }
 
-    /// The login of the proxy to which a request for this address is itself sent.
-    pub(crate) fn login_for(&self, uri: &Uri) -> Option<HeaderValue> {
-        self.ways.login_for(uri)
+    /// Adds what a proxy wants to read to which a request for this address is itself sent: its login, and that the
+    /// connection is for this request alone. tinyproxy closes it behind each answer without a word, and the next request on
+    /// it would break.
+    pub(crate) fn suit_proxy(&self, uri: &Uri, headers: &mut HeaderMap) {
+        if let Some(proxy) = self.ways.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy)) {
+            headers.extend(proxy.basic_auth().map(|login| (PROXY_AUTHORIZATION, login.clone())));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 
     /// That an answer is no word of this address, but the refusal of the proxy to which the request itself was sent.

@@ -57,10 +57,9 @@ async fn a_plain_http_upstream_is_asked_of_the_proxy_itself() {
     assert_eq!(blob_status(Setup::new(), &named("http", &format!("proxy='http://{proxy}'"))).await, 200);
     let asked = asked.lock().unwrap();
     let line = format!("GET http://registry.invalid{} HTTP/1.1\r\n", blob_path());
-    assert!(
-        asked[0].starts_with(&line) && asked[0].to_lowercase().contains("host: registry.invalid\r\n"),
-        "{asked:?}"
-    );
+    let head = asked[0].to_lowercase();
+    assert!(asked[0].starts_with(&line) && head.contains("host: registry.invalid\r\n"), "{asked:?}");
+    assert!(head.contains("\r\nconnection: close\r\n"), "tinyproxy closes it without a word: {asked:?}");
 }
 
 #[tokio::test]

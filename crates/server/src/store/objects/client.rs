@@ -13,7 +13,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyDataStream;
@@ -125,8 +124,7 @@ impl HttpTransport for Hyper {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (mut parts, body) = request.into_parts();
         let uri = parts.uri.clone();
-        let login = self.ways.login_for(&uri);
-        parts.headers.extend(login.map(|login| (PROXY_AUTHORIZATION, login)));
+        self.ways.suit_proxy(&uri, &mut parts.headers);
         let patience = patience(&parts, body.len());
         let progress = Arc::new(Progress::new(body.is_empty()));
         let body = Outgoing { rest: body.to_bytes(), progress: Arc::clone(&progress) };
