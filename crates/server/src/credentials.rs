@@ -140,8 +140,8 @@ impl DockerConfig {
             Some(user) => format!("a login of {user} under {key}"),
             None => format!("a login under {key}"),
         });
-        let helper = |key: &String| self.cred_helpers.get(key).cloned().unwrap_or_default();
-        let helped = helped.into_iter().map(|key| format!("the credential helper {} for {key}", helper(key)));
+        let program = |key: &String| self.cred_helpers.get(key).cloned().unwrap_or_default();
+        let helped = helped.into_iter().map(|key| format!("the credential helper {} for {key}", program(key)));
         let store = self.creds_store.iter().map(|store| format!("the credential store {store} for the rest"));
         logins.chain(helped).chain(store).collect()
     }

@@ -1,4 +1,4 @@
-//! Caddy, from PyPI.
+//! Caddy, from `PyPI`.
 
 use std::env;
 use std::fs;

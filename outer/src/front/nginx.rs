@@ -24,8 +24,8 @@ pub struct Nginx {
 impl Nginx {
     /// It keeps every 200 for ten minutes, as many caches are told to.
     pub fn that_keeps_what_it_sees(mut self) -> Self {
-        self.http = "proxy_cache_path cache keys_zone=all:1m;\n".to_owned();
-        self.location = "proxy_cache all; proxy_cache_valid 200 10m; proxy_buffering on;\n".to_owned();
+        "proxy_cache_path cache keys_zone=all:1m;\n".clone_into(&mut self.http);
+        "proxy_cache all; proxy_cache_valid 200 10m; proxy_buffering on;\n".clone_into(&mut self.location);
         self
     }
 

@@ -27,6 +27,12 @@ const RIGHT_LIFE: Duration = Duration::from_hours(1);
 /// For how long an upstream is not asked again about a login that is sent along with each request: as long as a grant.
 const ACCEPTED_LIFE: Duration = Duration::from_mins(1);
 
+/// For how long a refused login is refused again without a look at it: at first, doubled each time, and at most.
+const FIRST_REFUSED: Duration = Duration::from_secs(1);
+const LONGEST_REFUSED: Duration = Duration::from_mins(1);
+/// One that was not refused for so long begins anew.
+const FORGOTTEN: Duration = Duration::from_mins(10);
+
 /// What is said of a login.
 #[derive(Debug, Clone)]
 pub(super) enum Verdict {
@@ -67,9 +73,29 @@ struct Heard {
     is_right: bool,
 }
 
+/// A login that was refused.
+#[derive(Debug, Clone)]
+struct Refused {
+    text: UpstreamText,
+    when: Moment,
+    /// For how long it is not looked at again.
+    life: Duration,
+}
+
+impl Refused {
+    /// Refused now, and perhaps before.
+    fn again(before: Option<&Self>, text: UpstreamText, now: Moment) -> Self {
+        let before = before.filter(|before| now.since(before.when) < FORGOTTEN);
+        let life = before.map_or(FIRST_REFUSED, |before| before.life.saturating_mul(2).min(LONGEST_REFUSED));
+        Self { text, when: now, life }
+    }
+}
+
 /// What is known of logins: the same for every configuration that a process has one after the other.
 struct Known {
     heard: Cache<[u8; 16], Heard>,
+    /// By the whole question: what one repository refuses, another one may take.
+    refused: Cache<Question, Refused>,
     under_way: Flights<Question, Verdict>,
     guesses: Guesses,
 }
@@ -86,6 +112,7 @@ impl Logins {
     pub(super) fn new(bounds: &Bounds, sealer: &Arc<Sealer>, platform: &Platform) -> Self {
         let known = Known {
             heard: Cache::new(MAX_REMEMBERED),
+            refused: Cache::new(MAX_REMEMBERED),
             under_way: Flights::new(platform.limits.shares_io),
             guesses: Guesses::default(),
         };
@@ -165,6 +192,13 @@ impl Logins {
                 }
                 return verdict;
             }
+            // The same wrong login again, as a machine sends it that was not told of a new one, costs nobody a look.
+            let before = self.known.refused.get(&question);
+            if let Some(before) = &before
+                && self.now().since(before.when) < before.life
+            {
+                return Verdict::Wrong(before.text.clone());
+            }
             let check = match self.known.guesses.begin(*pair, self.limits, self.now()) {
                 Ok(check) => check,
                 Err(pause) => return Verdict::TooMany(pause),
@@ -179,7 +213,11 @@ impl Logins {
                     self.hear(*mark, false);
                     check.unknown();
                 }
-                Verdict::Wrong(_) => check.wrong(*mark, self.now()),
+                Verdict::Wrong(text) => {
+                    let refused = Refused::again(before.as_ref(), text.clone(), self.now());
+                    self.known.refused.insert(question.clone(), refused);
+                    check.wrong(*mark, self.now());
+                }
                 // A registry that limits us has been asked too often: whoever goes on asking is counted.
                 Verdict::Limited(_) => drop(check),
                 Verdict::Unknown(..) | Verdict::TooMany(_) => check.unknown(),

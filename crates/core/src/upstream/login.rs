@@ -88,7 +88,9 @@ impl Upstream {
                 let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
                 let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
                 match token.await {
-                    Ok(_) => LoginCheck::Accepted,
+                    Ok((token, ..)) if token.knows_login => LoginCheck::Accepted,
+                    // A redirect led where the login is not sent.
+                    Ok(_) => LoginCheck::Unchecked,
                     Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
                     Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
                     Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),

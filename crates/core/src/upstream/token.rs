@@ -45,6 +45,8 @@ pub struct Token {
     pub bearer: Secret,
     /// Until when it is used.
     pub expires: Moment,
+    /// Whether whoever gave it was shown the login; not so behind a redirect that leads elsewhere.
+    pub knows_login: bool,
 }
 
 /// Why there is no token. Cheap to clone: it is the answer to all who waited for it.
@@ -72,7 +74,7 @@ impl TokenAnswer {
     /// # Errors
     ///
     /// There is none, or it is longer than 64 KiB.
-    pub(super) fn into_token(self, received: Moment) -> Result<Token, Failure> {
+    pub(super) fn into_token(self, received: Moment, knows_login: bool) -> Result<Token, Failure> {
         let given = |text: &Secret| !text.expose().is_empty();
         let bearer = self.token.filter(given).or(self.access_token.filter(given));
         let bearer = bearer.ok_or(Failure::Nonsense("no token in the token server's answer"))?;
@@ -81,7 +83,7 @@ impl TokenAnswer {
         }
         let said = self.expires_in.as_ref().and_then(whole_seconds).filter(|life| *life > 0);
         let seconds = said.unwrap_or(DEFAULT_LIFE_SECONDS).min(MAX_LIFE_SECONDS);
-        Ok(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)) })
+        Ok(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)), knows_login })
     }
 }
 
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn token(text: &str) -> Token {
-        Token { bearer: Secret::new(text), expires: Moment(Duration::from_secs(9)) }
+        Token { bearer: Secret::new(text), expires: Moment(Duration::from_secs(9)), knows_login: false }
     }
 
     #[tokio::test]
@@ -228,7 +230,7 @@ mod tests {
     fn lives_are_read_with_care() {
         let life = |text: &str| {
             let answer: TokenAnswer = serde_json::from_str(text).unwrap();
-            answer.into_token(Moment::default()).ok().map(|token| token.expires.0.as_millis())
+            answer.into_token(Moment::default(), false).ok().map(|token| token.expires.0.as_millis())
         };
         assert_eq!(life(r#"{"token":"t","expires_in":300}"#), Some(270_000));
         assert_eq!(life(r#"{"access_token":"t"}"#), Some(54_000));
@@ -258,7 +260,7 @@ mod tests {
             for name in ["token", "access_token"] {
                 let text = format!(r#"{{"{name}":"{}"}}"#, "x".repeat(length));
                 let answer: TokenAnswer = serde_json::from_str(&text).unwrap();
-                assert_eq!(answer.into_token(Moment::default()).is_ok(), is_taken, "{name} of {length}");
+                assert_eq!(answer.into_token(Moment::default(), false).is_ok(), is_taken, "{name} of {length}");
             }
         }
     }

@@ -63,6 +63,11 @@ impl Question {
         Self { url: target, authorization: self.authorization.filter(|_| has_login), form }
     }
 
+    /// Whether the login stands in it.
+    fn has_login(&self) -> bool {
+        self.authorization.is_some() || self.form.is_some()
+    }
+
     fn to_request(&self) -> Request<Body> {
         let mut request = Request::new(Body::Empty);
         if let Some(form) = &self.form {
@@ -119,7 +124,7 @@ impl Upstream {
         let question = Question::new(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
         let mut answer = self.ask_along(question.clone()).await;
-        if let Ok((head, _)) = &answer
+        if let Ok((head, _, _)) = &answer
             && let Some(wait) = self.comes_back_soon(head.status, &head.headers)
         {
             self.platform.clock.sleep(wait).await;
@@ -127,10 +132,10 @@ impl Upstream {
         }
         let outcome = match answer {
             Err(unanswered) => Err(unanswered),
-            Ok((head, body)) => match head.status {
+            Ok((head, body, last)) => match head.status {
                 // Some servers create a token (RFC 9110 section 15.3.2).
                 status if status.is_success() => match serde_json::from_slice::<TokenAnswer>(&body) {
-                    Ok(answer) => answer.into_token(started).map_err(Unanswered::Failed).map(Ok),
+                    Ok(answer) => answer.into_token(started, last.has_login()).map_err(Unanswered::Failed).map(Ok),
                     Err(_) => Err(NO_TOKEN.into()),
                 },
                 StatusCode::TOO_MANY_REQUESTS => Ok(Err(NoToken::Limited(self.retry_after(&head.headers)))),
@@ -166,8 +171,8 @@ impl Upstream {
         }
     }
 
-    /// Asks, and goes along redirects to the answer.
-    async fn ask_along(&self, first: Question) -> Result<(Pong, Bytes), Unanswered> {
+    /// Asks, and goes along redirects to the answer, and the question that it is the answer to.
+    async fn ask_along(&self, first: Question) -> Result<(Pong, Bytes, Question), Unanswered> {
         let mut question = first;
         for hops in 0.. {
             let health = self.elsewhere.health(&question.url);
@@ -176,7 +181,7 @@ impl Upstream {
             };
             let (head, body) = self.ask_token_server(&question, &health).await?;
             if !follow::is_redirect(head.status) {
-                return Ok((head, body));
+                return Ok((head, body, question));
             }
             if hops == MAX_HOPS {
                 break;

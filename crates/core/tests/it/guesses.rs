@@ -114,7 +114,7 @@ async fn one_name_waits_ever_longer_at_one_address_and_nowhere_else() {
         }
     }
     assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16]);
-    assert_eq!(users.asked(), 5 + 8);
+    assert_eq!(users.asked(), 8, "and the same one again costs no look");
     assert!(is_refused(&lab.get("/token").basic("alice", "wonder").await));
     assert_eq!(lab.get("/token").basic("bob", "builder").await.status, 200, "another name there");
     assert_eq!(
@@ -269,9 +269,31 @@ async fn what_a_registry_refuses_of_logins_that_nobody_could_check_are_guesses()
 /// One machine behind an address goes on sending what was right once.
 #[tokio::test(start_paused = true)]
 async fn an_old_password_that_is_sent_again_and_again_shuts_nobody_out() {
-    let (lab, _) = users("[limits]\nwrong_logins=3");
+    let (lab, users) = users("[limits]\nwrong_logins=3");
     for _ in 0..30 {
         assert_eq!(lab.get(V1).basic("alice", "expired").await.status, 401);
     }
+    assert_eq!(users.asked(), 1, "nor does it keep the others waiting");
     assert_eq!(lab.get("/token").basic("bob", "builder").await.status, 200);
+    for _ in 0..600 {
+        lab.wait(1).await;
+        assert_eq!(lab.get(V1).basic("alice", "expired").await.status, 401);
+    }
+    let looks = users.asked() - 2;
+    assert!((12..=20).contains(&looks), "{looks} looks in ten minutes, at most one in a minute at last");
+}
+
+/// So that a registry does not turn away everybody here for the one machine.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_login_that_is_sent_again_and_again_is_seldom_sent_on() {
+    for gate in gates() {
+        let lab = upstream_mode(gate);
+        for _ in 0..60 {
+            assert!(matches!(lab.get(V1).basic("alice", "expired").await.status.as_u16(), 401 | 403));
+            lab.wait(1).await;
+        }
+        let carries = |sent: &&Sent| sent.header("authorization").starts_with("Basic ");
+        let sent = lab.net.log().iter().filter(carries).count();
+        assert!(sent <= 7 * 2, "{sent} {:?}", lab.net.lines());
+    }
 }

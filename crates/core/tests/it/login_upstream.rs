@@ -243,7 +243,8 @@ async fn a_registry_with_basic_that_is_limited_has_not_accepted_a_login() {
         [(Answer::new(429).header("retry-after", "9"), 429), (Answer::new(502).header("retry-after", "9"), 504)]
     {
         lab.net.fault("GET", ORIGIN, 1, Fault::Say(answer));
-        let seen = lab.get("/token").basic("alice", "wrong").await;
+        // Another one, since it is known of the first that it is wrong.
+        let seen = lab.get("/token").basic("alice", &format!("wrong at {status}")).await;
         assert_eq!((seen.status.as_u16(), seen.header("retry-after")), (status, "9"));
     }
 }
@@ -423,4 +424,19 @@ async fn a_head_that_is_declined_lets_nobody_in_to_what_is_kept() {
             assert_eq!(seen.status, 504, "{declined} {path} {seen:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_given_without_seeing_the_login_makes_it_neither_right_nor_wrong() {
+    const NEW: &str = "https://auth.new.example.org/token";
+    let lab = Fixture::new(&format!("{MODE}\n[limits]\nwrong_logins=3")).with_tokens();
+    lab.registry.make_private("a/b", &["alice"]);
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    lab.net.serve(REALM, |_: &Sent| Answer::new(307).header("location", NEW));
+    lab.net.serve(NEW, |_: &Sent| Answer::new(200).body(r#"{"token":"for-nobody"}"#));
+    for number in 0..9 {
+        let seen = lab.get("/v2/a/b/manifests/v1").basic("alice", &format!("guess{number}")).await;
+        assert_eq!(seen.status.as_u16(), if number < 3 { 403 } else { 429 }, "{number} {seen:?}");
+    }
+    assert!(lab.net.sent("*", NEW).iter().all(|sent| sent.header("authorization").is_empty()));
 }

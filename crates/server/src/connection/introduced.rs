@@ -156,7 +156,8 @@ fn version_1(line: &[u8]) -> Option<Introduced> {
         _ => return None,
     };
     let mut port = || words.next()?.parse::<u16>().ok();
-    (port()?, port()?);
+    port()?;
+    port()?;
     let is_whole = words.next().is_none() && source.is_ipv4() == target.is_ipv4();
     is_whole.then(|| Introduced::Client(source.to_canonical()))
 }
@@ -164,7 +165,6 @@ fn version_1(line: &[u8]) -> Option<Introduced> {
 /// Version and command, family and protocol, and what stands behind the length (section 2.2).
 fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Introduced> {
     match (command, family) {
-        (0x20, _) => Some(Introduced::Itself),
         (0x21, 0x11) => {
             let source: [u8; 4] = rest.get(..12)?.get(..4)?.try_into().ok()?;
             Some(Introduced::Client(Ipv4Addr::from(source).into()))
@@ -173,8 +173,8 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Introduced> {
             let source: [u8; 16] = rest.get(..36)?.get(..16)?.try_into().ok()?;
             Some(Introduced::Client(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
         }
-        // Datagrams, sockets with names, and what nobody knows: whose it is is not said.
-        (0x21, _) => Some(Introduced::Itself),
+        // The proxy's own, or datagrams, sockets with names, and what nobody knows: whose it is is not said.
+        (0x20 | 0x21, _) => Some(Introduced::Itself),
         _ => None,
     }
 }

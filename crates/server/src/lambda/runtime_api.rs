@@ -45,7 +45,7 @@ type Trouble = String;
 pub(super) struct Invocation {
     id: String,
     /// Said again with the answer, where it was said with the event.
-    invocation_id: Option<HeaderValue>,
+    token: Option<HeaderValue>,
     /// When the platform ends it, since 1970.
     pub(super) deadline: Duration,
     pub(super) event: Bytes,
@@ -81,12 +81,12 @@ impl RuntimeApi {
         let response = self.ask(request, Full::default()).await?;
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = id.ok_or("an event without a number")?.to_owned();
-        let invocation_id = response.headers().get(INVOCATION_ID).cloned();
+        let token = response.headers().get(INVOCATION_ID).cloned();
         let deadline = response.headers().get(DEADLINE).and_then(|at| at.to_str().ok()?.parse().ok());
         let deadline = Duration::from_millis(deadline.unwrap_or(0));
         let body = Limited::new(response.into_body(), MAX_EVENT_BYTES).collect().await;
         let event = body.map_err(|error| format!("an event was not received: {error}"))?.to_bytes();
-        Ok(Invocation { id, invocation_id, deadline, event })
+        Ok(Invocation { id, token, deadline, event })
     }
 
     /// Answers an event with a response, piece by piece. It is over when the last piece has gone.
@@ -125,7 +125,7 @@ impl RuntimeApi {
 
     fn reply(&self, invocation: &Invocation, what: &str) -> http::request::Builder {
         let request = self.request(Method::POST, &format!("{}/{what}", invocation.id));
-        match &invocation.invocation_id {
+        match &invocation.token {
             Some(id) => request.header(INVOCATION_ID, id),
             None => request,
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::{
     Authority, Client, Exchange, Product, Request, Upstream, blob_path, closed_port, content, one_upstream,
-    server_config, within,
+    server_config, soon, within,
 };
 
 const SOON: Duration = Duration::from_millis(100);
@@ -96,17 +96,22 @@ async fn a_refused_connection_is_504_at_once_and_the_ping_answers_all_the_same()
 #[tokio::test]
 async fn an_address_that_rests_is_tried_again_and_serves() {
     let address = closed_port();
-    let keys = "[timeouts]\ndown = '300ms'";
-    let product = Product::start(&one_upstream(keys, address, "")).await;
+    let product = Product::start(&one_upstream("[timeouts]\ndown = '300ms'", address, "")).await;
     let mut client = Client::connect(product.address).await;
     assert_eq!(client.get(&blob_path()).await.0.status, 504);
-    let second = Upstream::of_blob(content(10)).await;
-    // The first address is dead, the second one lives: no client sees the difference.
-    let both = format!(
-        "{keys}\n[[upstream]]\nname='up.test'\nurls=['http://{address}','http://{}']\ninsecure=true\ndefault=true",
+    let _upstream = Upstream::of_blob_at(address, content(10)).await;
+    let served = async { while client.get(&blob_path()).await.0.status != 200 {} };
+    soon("the address to be tried again", served).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_down_costs_no_client_an_answer_where_another_one_lives() {
+    let (dead, second) = (closed_port(), Upstream::of_blob(content(10)).await);
+    let product = Product::start(&format!(
+        "[[upstream]]\nname='up.test'\nurls=['http://{dead}','http://{}']\ninsecure=true\ndefault=true",
         second.address
-    );
-    let product = Product::start(&both).await;
+    ))
+    .await;
     let mut client = Client::connect(product.address).await;
     for _ in 0..3 {
         assert_eq!(client.get(&blob_path()).await.0.status, 200);
