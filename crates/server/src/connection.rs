@@ -20,6 +20,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use registry_proxy_core::body::InFlight;
+use registry_proxy_core::config::LoggedClient;
 use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -74,14 +75,15 @@ impl Bounds {
 struct Side {
     bounds: Bounds,
     patience: Arc<Patience>,
-    /// Who is at its other end: perhaps a reverse proxy.
-    peer: Option<IpAddr>,
+    /// Whose it is, as far as that may be written down.
+    shown: Option<LoggedClient>,
 }
 
 impl Side {
     fn new(config: &Config, in_flight: &Arc<InFlight>, is_for_health: bool, peer: Option<IpAddr>) -> Self {
         let patience = Patience::new(config.timeouts.client_stall.0, in_flight);
-        Self { bounds: Bounds::new(config, is_for_health), patience, peer }
+        let shown = peer.and_then(|address| config.log.client.shown(address));
+        Self { bounds: Bounds::new(config, is_for_health), patience, shown }
     }
 }
 
@@ -159,7 +161,7 @@ pub(crate) async fn serve(
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health(), peer);
+    let mut side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health(), peer);
     let (client, place) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
@@ -179,10 +181,11 @@ pub(crate) async fn serve(
             (peer, place)
         };
     let tls = current.tls.clone();
-    let shown = peer.and_then(|address| current.config.log.client.shown(address));
+    side.shown = client.and_then(|address| current.config.log.client.shown(address));
+    let shown = side.shown;
     drop(current);
     if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.bounds.idle)).await {
-        introduced::warn_of_unexpected(peer);
+        introduced::warn_of_unexpected(shown);
         return;
     }
     let socket = Socket::new(stream);
@@ -237,7 +240,7 @@ async fn speak<S>(
         Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
         Protocol::Http2 => Box::pin(http2::serve(stream, answers, side, drain)).await.map_err(Into::into),
         Protocol::Introduction => {
-            introduced::warn_of_unexpected(side.peer);
+            introduced::warn_of_unexpected(side.shown);
             stream.write_all(introduced::REFUSAL.as_bytes()).await.and(stream.shutdown().await).map_err(Into::into)
         }
     };

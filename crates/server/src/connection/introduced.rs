@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use registry_proxy_core::config::LoggedClient;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -94,11 +95,11 @@ pub(super) async fn is_next(stream: &TcpStream, limit: Duration) -> bool {
 }
 
 /// Names in the log what is missing for a header of the PROXY protocol to be taken.
-pub(super) fn warn_of_unexpected(peer: Option<IpAddr>) {
+pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
     static WARNED: Seldom = Seldom::new();
     if WARNED.is_due() {
         tracing::warn!(
-            peer = peer.map(tracing::field::display),
+            client = client.map(tracing::field::display),
             "a connection begins with a PROXY protocol header and is closed: set proxy_protocol = true and name its address in trusted_proxies, or let the proxy there send none"
         );
     }

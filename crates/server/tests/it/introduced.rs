@@ -56,9 +56,14 @@ async fn a_header_that_nobody_expects_is_named_in_the_log() {
             assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{answer}");
             assert_eq!(end, End::Fin);
             let line = product.wait_for_line("begins with a PROXY protocol header").await;
-            assert!(line.contains("WARN") && line.contains("127.0.0.1"), "{line}");
+            assert!(line.contains("WARN") && line.contains("client=127.0.0.1"), "{line}");
         }
     }
+    // No more of an address than a request's line has.
+    let (product, _upstream) = product("[log]\nclient = 'none'").await;
+    Client::connect(product.address).await.send(V1).await;
+    let line = product.wait_for_line("begins with a PROXY protocol header").await;
+    assert!(!line.contains("127.0.0"), "{line}");
 }
 
 #[tokio::test]
