@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::http::{Body, Handler, Server, empty, text};
@@ -77,26 +77,17 @@ impl Breaking {
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             return response;
         }
-        let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
-        let first = range.and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse::<usize>().ok());
-        match (request.method(), first) {
+        let is_part = request.headers().contains_key(header::RANGE);
+        match (request.method(), is_part) {
             (&Method::HEAD, _) if way == Way::Unmeasured => empty(StatusCode::METHOD_NOT_ALLOWED),
             (&Method::HEAD, _) => {
                 let mut response = empty(StatusCode::OK);
                 response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(LENGTH));
                 response
             }
-            // Of the rest nothing comes.
-            (_, Some(first)) if way != Way::Unmeasured => {
-                let mut response = Self::send(way, &self.0.slice(first..), 0);
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let range = format!("bytes {first}-{}/{LENGTH}", LENGTH - 1);
-                response
-                    .headers_mut()
-                    .extend(HeaderValue::try_from(range).ok().map(|range| (header::CONTENT_RANGE, range)));
-                response
-            }
-            (_, Some(_) | None) => Self::send(way, &self.0, COMES),
+            // Of what broke there is no rest, or the Worker would go on with it.
+            (_, true) if way != Way::Unmeasured => text(StatusCode::NOT_FOUND, "{}"),
+            (_, true | false) => Self::send(way, &self.0, COMES),
         }
     }
 
@@ -108,7 +99,14 @@ impl Breaking {
         if matches!(way, Way::Cut | Way::ChunkedCut) {
             frames.push(Err(std::io::Error::other("cut")));
         }
-        let mut response = Response::new(StreamBody::new(stream::iter(frames)).boxed());
+        // What came before it is sent before it breaks: hyper sends what it has where a body makes it wait.
+        let frames = stream::iter(frames).then(|frame| async {
+            if frame.is_err() {
+                tokio::task::yield_now().await;
+            }
+            frame
+        });
+        let mut response = Response::new(http_body_util::BodyExt::boxed(StreamBody::new(frames)));
         if matches!(way, Way::Whole | Way::Cut) {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         }

@@ -71,7 +71,8 @@ async fn window_of(
         }
         // Where nothing else would show that it broke off, the client must be told how long it is.
         (Given::Whole { length: None }, None) if !visit.platform.limits.breaks_chunked => {
-            known_total(None, "a blob of unknown length").await.map(Window::whole)
+            let described = visit.cache.and_then(|cache| cache.described_length(&visit.provenance(), digest));
+            known_total(described, "a blob of unknown length").await.map(Window::whole)
         }
         (Given::Whole { length }, None) => {
             Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })

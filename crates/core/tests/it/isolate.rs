@@ -234,6 +234,21 @@ async fn a_blob_of_unknown_length_is_measured_before_it_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_blob_of_unknown_length_has_the_one_that_its_manifest_says() {
+    for text in ["", "[cache]\nmax_size = '100KB'"] {
+        let it = Isolate::new(text);
+        let digest = it.path.rsplit('/').next().expect("a digest");
+        let manifest = format!(r#"{{"config":{{}},"layers":[{{"digest":"{digest}","size":{SIZE}}}]}}"#);
+        it.lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest);
+        assert_eq!(it.lab.get("/v2/a/b/manifests/v1").await.status, 200);
+        it.lab.net.fault("*", "/blobs/", 9, chunked());
+        let seen = it.lab.get(&it.path).await;
+        assert_eq!((seen.status.as_u16(), seen.length), (200, Some(SIZE as u64)), "{seen:?}");
+        assert_eq!(it.lab.net.sent("*", "/blobs/").len(), 1, "nobody was asked for it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_blob_whose_length_nobody_says_is_refused() {
     for text in ["", "[cache]\nmax_size = '100KB'"] {
         let it = Isolate::new(text);
