@@ -17,15 +17,15 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nginx");
 /// What is changed of the file, besides names and ports.
 #[derive(Default)]
 pub struct Nginx {
-    http: String,
-    location: String,
+    http: &'static str,
+    location: &'static str,
 }
 
 impl Nginx {
     /// It keeps every 200 for ten minutes, as many caches are told to.
     pub fn that_keeps_what_it_sees(mut self) -> Self {
-        "proxy_cache_path cache keys_zone=all:1m;\n".clone_into(&mut self.http);
-        "proxy_cache all; proxy_cache_valid 200 10m; proxy_buffering on;\n".clone_into(&mut self.location);
+        self.http = "proxy_cache_path cache keys_zone=all:1m;\n";
+        self.location = "proxy_cache all; proxy_cache_valid 200 10m; proxy_buffering on;\n";
         self
     }
 
@@ -53,7 +53,7 @@ impl Nginx {
         let site = if self.location.is_empty() {
             site
         } else {
-            adapted(&site, [("        proxy_buffering off;\n", self.location.clone())])?
+            adapted(&site, [("        proxy_buffering off;\n", self.location.to_owned())])?
         };
         program(folder, &format!("{}{site}", self.http))
     }
