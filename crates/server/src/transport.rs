@@ -6,6 +6,7 @@
 
 pub(crate) mod dial;
 pub(crate) mod guard;
+mod names;
 mod tunnel;
 
 use std::error::Error;

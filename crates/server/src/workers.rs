@@ -25,7 +25,8 @@ pub(crate) fn current() -> usize {
     CURRENT.get()
 }
 
-/// Threads of each for name resolution and passwords: disks have their own (`store::disk`). What finds none free waits.
+/// Threads of each for passwords and what else may block: disks and name resolution have their own (`store::disk`,
+/// `transport::names`). What finds none free waits.
 pub(crate) const BLOCKING_THREADS: usize = 16;
 
 /// Takes up a connection, on the thread where it will live.

@@ -30,8 +30,8 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 pub(crate) struct Dialer {
     direct: HttpConnector<Resolver>,
     /// To the egress proxy itself: it is configured, so any address will do.
-    to_proxy: HttpsConnector<HttpConnector>,
-    to_socks: HttpConnector,
+    to_proxy: HttpsConnector<HttpConnector<Resolver>>,
+    to_socks: HttpConnector<Resolver>,
     ways: Arc<Ways>,
     /// Connections there may be at once, idle ones and those about to close included.
     places: Option<Arc<Semaphore>>,
@@ -44,12 +44,12 @@ impl Dialer {
         places: Option<Arc<Semaphore>>,
         connect: Duration,
     ) -> Result<Self, ConfigError> {
-        let mut direct = HttpConnector::new_with_resolver(Resolver(admits));
+        let mut direct = HttpConnector::new_with_resolver(Resolver::new(admits, &upstream.name));
         direct.enforce_http(false);
         direct.set_nodelay(true);
         direct.set_connect_timeout(Some(connect));
         direct.set_keepalive(Some(Duration::from_mins(1)));
-        let mut plain = HttpConnector::new();
+        let mut plain = HttpConnector::new_with_resolver(Resolver::new(Admits::Everything, &upstream.name));
         plain.enforce_http(false);
         plain.set_nodelay(true);
         let to_proxy = HttpsConnectorBuilder::new()

@@ -4,12 +4,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
 use registry_proxy_core::upstream::is_private;
 use tower_service::Service;
+
+use super::names::Names;
 
 /// The name leads to a private address, and nothing allows that.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,7 +27,7 @@ pub(crate) struct AddressRefused {
 #[error("{host} was not resolved")]
 pub(crate) struct NotResolved {
     host: Box<str>,
-    source: std::io::Error,
+    source: Arc<std::io::Error>,
 }
 
 /// A literal address is never resolved, so it is judged here.
@@ -56,7 +59,17 @@ pub(crate) enum Admits {
 
 /// Names become addresses; of those, the ones that may be reached.
 #[derive(Clone)]
-pub(crate) struct Resolver(pub(crate) Admits);
+pub(crate) struct Resolver {
+    admits: Admits,
+    names: Arc<Names>,
+}
+
+impl Resolver {
+    /// For what this upstream leads to.
+    pub(crate) fn new(admits: Admits, upstream: &str) -> Self {
+        Self { admits, names: Names::of(upstream) }
+    }
+}
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -68,10 +81,9 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let admits = self.0;
+        let (admits, found) = (self.admits, self.names.look_up(name.as_str()));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let found = found.map_err(|source| NotResolved { host: name.as_str().into(), source })?.collect();
+            let found = found.await.map_err(|source| NotResolved { host: name.as_str().into(), source })?;
             let allowed = match admits {
                 Admits::PublicOnly => judge(name.as_str(), found)?,
                 Admits::Everything => found,
@@ -99,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_resolver_of_public_names_gives_no_private_address() {
-        let resolve = async |admits| Resolver(admits).call("localhost".parse().unwrap()).await;
+        let resolve = async |admits| Resolver::new(admits, "up.test").call("localhost".parse().unwrap()).await;
         assert!(resolve(Admits::Everything).await.unwrap().next().is_some());
         let refused = resolve(Admits::PublicOnly).await.unwrap_err();
         assert!(refused.downcast_ref::<AddressRefused>().is_some(), "{refused}");

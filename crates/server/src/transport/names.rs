@@ -1,0 +1,192 @@
+//! Names become addresses, for each upstream apart: `getaddrinfo` waits for as long as a name server lets it, and cannot be
+//! stopped. So those who ask for one name at one time ask once, one upstream has a few lookups at a time, and whoever has
+//! given up before its turn costs nothing. An upstream whose zone hangs waits for itself.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Lookups of one upstream at once: of its own names, and of those that its answers lead to.
+const LOOKUPS: usize = 4;
+/// Threads for all of them, of which there are as many as lookups under way: one of 128 upstreams has to wait for others when
+/// all of them hang.
+const THREADS: usize = 128 * LOOKUPS;
+
+/// Only its threads are used, and only while there is work for them.
+static POOL: LazyLock<io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_current_thread().max_blocking_threads(THREADS).thread_name("names").build());
+
+/// Those of all upstreams, by name: a reload goes on with the same, since its lookups do.
+static ALL: LazyLock<Mutex<HashMap<Box<str>, Weak<Names>>>> = LazyLock::new(Mutex::default);
+
+/// What a lookup came to.
+pub(super) type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
+type Lookup = BoxFuture<'static, Found>;
+type Ask = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// The lookups of one upstream.
+pub(super) struct Names {
+    ask: Box<Ask>,
+    turns: Arc<Semaphore>,
+    /// Those that somebody waits for, and those under way.
+    lookups: Mutex<HashMap<Box<str>, WeakShared<Lookup>>>,
+}
+
+impl Names {
+    /// Those of an upstream.
+    pub(super) fn of(upstream: &str) -> Arc<Self> {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = all.get(upstream).and_then(Weak::upgrade) {
+            return names;
+        }
+        all.retain(|_, names| names.strong_count() > 0);
+        let names = Self::asking(|name| Ok((name, 0).to_socket_addrs()?.collect()));
+        all.insert(upstream.into(), Arc::downgrade(&names));
+        names
+    }
+
+    fn asking(ask: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Arc<Self> {
+        let turns = Arc::new(Semaphore::new(LOOKUPS));
+        Arc::new(Self { ask: Box::new(ask), turns, lookups: Mutex::default() })
+    }
+
+    /// Looks a name up, together with everybody who wants the same now. The caller has a deadline.
+    pub(super) fn look_up(self: &Arc<Self>, name: &str) -> Shared<Lookup> {
+        let mut lookups = self.lookups();
+        if let Some(lookup) = lookups.get(name).and_then(WeakShared::upgrade) {
+            return lookup;
+        }
+        // Whoever waited for these has gone.
+        lookups.retain(|_, lookup| lookup.upgrade().is_some());
+        let lookup = Arc::clone(self).ask(name.into()).boxed().shared();
+        if let Some(weak) = lookup.downgrade() {
+            lookups.insert(name.into(), weak);
+        }
+        lookup
+    }
+
+    async fn ask(self: Arc<Self>, name: Box<str>) -> Found {
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| lost(&error))?;
+        // From here on it runs to its end, and others may join it though nobody waits for it.
+        let this = self.lookups().get(&name).and_then(WeakShared::upgrade);
+        let (tell, told) = oneshot::channel();
+        let work = move || {
+            let found = (self.ask)(&name).map_err(Arc::new);
+            self.lookups().remove(&name);
+            let _ = tell.send(found);
+            drop((this, turn));
+        };
+        match &*POOL {
+            Ok(pool) => drop(pool.spawn_blocking(work)),
+            // The system gave us no more of what a runtime takes: the caller's own will do.
+            Err(_) => drop(tokio::task::spawn_blocking(work)),
+        }
+        told.await.map_err(|error| lost(&error))?
+    }
+
+    fn lookups(&self) -> MutexGuard<'_, HashMap<Box<str>, WeakShared<Lookup>>> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lost(error: &dyn std::error::Error) -> Arc<io::Error> {
+    Arc::new(io::Error::other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A name server that answers once it is let, and takes down what it is asked.
+    #[derive(Default)]
+    struct Server {
+        asked: Mutex<Vec<String>>,
+        is_open: Mutex<bool>,
+        opened: Condvar,
+    }
+
+    impl Server {
+        fn names(self: &Arc<Self>) -> Arc<Names> {
+            let server = Arc::clone(self);
+            Names::asking(move |name| {
+                server.asked.lock().unwrap().push(name.to_owned());
+                let closed = server.is_open.lock().unwrap();
+                drop(server.opened.wait_while(closed, |is_open| !*is_open).unwrap());
+                Ok(vec!["192.0.2.1:0".parse().unwrap()])
+            })
+        }
+
+        fn open(&self) {
+            *self.is_open.lock().unwrap() = true;
+            self.opened.notify_all();
+        }
+
+        /// Waits until it has been asked so often.
+        async fn asked(&self, times: usize) -> Vec<String> {
+            loop {
+                let asked = self.asked.lock().unwrap().clone();
+                if asked.len() >= times {
+                    return asked;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn soon<F: Future>(future: F) -> F::Output {
+        timeout(Duration::from_secs(10), future).await.expect("not in time")
+    }
+
+    #[tokio::test]
+    async fn those_who_want_one_name_at_one_time_ask_once() {
+        let server = Arc::new(Server::default());
+        let names = server.names();
+        let mut lookups: Vec<_> = (0..200).map(|_| names.look_up("registry.test")).collect();
+        assert!(lookups.iter_mut().all(|lookup| lookup.now_or_never().is_none()));
+        soon(server.asked(1)).await;
+        // Those who began it give up, and another comes: it is still under way.
+        drop(lookups);
+        let late = names.look_up("registry.test");
+        server.open();
+        assert_eq!(soon(late).await.unwrap().len(), 1);
+        assert_eq!(server.asked(1).await, ["registry.test"]);
+        soon(names.look_up("registry.test")).await.unwrap();
+        assert_eq!(server.asked(2).await.len(), 2, "what was found is not remembered");
+    }
+
+    #[tokio::test]
+    async fn an_upstream_whose_names_hang_holds_up_no_other() {
+        let (hanging, well) = (Arc::new(Server::default()), Arc::new(Server::default()));
+        well.open();
+        let (names, others) = (hanging.names(), well.names());
+        let mut lookups: Vec<_> = (0..100).map(|number| names.look_up(&format!("n{number}.test"))).collect();
+        assert!(lookups.iter_mut().all(|lookup| lookup.now_or_never().is_none()));
+        soon(hanging.asked(LOOKUPS)).await;
+        soon(others.look_up("registry.test")).await.unwrap();
+        assert_eq!(hanging.asked(0).await.len(), LOOKUPS, "no more of one upstream at once");
+        // Those who wait for their turn give up: nobody is asked for them.
+        drop(lookups);
+        hanging.open();
+        soon(names.look_up("late.test")).await.unwrap();
+        assert_eq!(hanging.asked(0).await.len(), LOOKUPS + 1);
+        assert!(names.lookups().len() <= LOOKUPS, "names that nobody asks for are remembered");
+    }
+
+    #[test]
+    fn a_reload_goes_on_with_the_same() {
+        let before = Names::of("the_same.test");
+        assert!(Arc::ptr_eq(&before, &Names::of("the_same.test")));
+        assert!(!Arc::ptr_eq(&before, &Names::of("another.test")));
+    }
+}
