@@ -12,14 +12,12 @@ use tokio::sync::watch;
 use crate::places::{Place, Places};
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::watched::Watched;
 use crate::workers::Workers;
-use crate::{connection, descriptors, keeper};
+use crate::{changes, connection, descriptors, keeper};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often it is looked whether files are to be watched, where they are not.
-const WATCH_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long what was served just now may take to reach the store, before we end.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -38,10 +36,12 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let hangup = signal(SignalKind::hangup())?;
     let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
+    // What changes from here on is seen to have changed.
+    let known = Watched::look(&config);
     let service = Arc::new(Service::new(settings, config)?);
     if let Some(address) = &metrics_listen {
         let listener = bind("metrics.listen", address).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let drains = watch::Sender::new(false);
     let places = Places::new(connections);
     let workers = Workers::start()?;
-    let watching = tokio::spawn(watch_files(Arc::clone(&service)));
+    let changes = tokio::spawn(changes::follow(Arc::clone(&service), hangup, known));
     loop {
         tokio::select! {
             // A place first, then a connection: what does not fit waits in the kernel's queue.
@@ -68,13 +68,12 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
                     }
                 }
             }
-            _ = hangup.recv() => service.reloadable.reload(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     drop(listener);
-    watching.abort();
+    changes.abort();
     service.drain();
     tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
     drains.send_replace(true);
@@ -110,19 +109,6 @@ fn admit(service: &Service, stream: TcpStream, place: Place) -> Option<(TcpStrea
     let peer = stream.peer_addr().ok()?.ip().to_canonical();
     let place = place.counted(peer, &service.reloadable.current().config)?;
     Some((stream, place))
-}
-
-/// Reads certificate and key files again when they have changed.
-async fn watch_files(service: Arc<Service>) {
-    let mut known = service.reloadable.files();
-    loop {
-        let interval = service.reloadable.current().config.tls.watch_interval.0;
-        // Where it is off, a reload may turn it on.
-        tokio::time::sleep(if interval.is_zero() { WATCH_PAUSE } else { interval }).await;
-        if !interval.is_zero() {
-            known = service.reloadable.refresh(known);
-        }
-    }
 }
 
 /// `/metrics` on an address of its own.

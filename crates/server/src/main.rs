@@ -3,6 +3,7 @@
 //! The life of the process: arguments, configuration, parts, service, drain.
 
 mod assemble;
+mod changes;
 mod cli;
 mod connection;
 mod credentials;

@@ -45,6 +45,7 @@ impl Reloadable {
         }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
         let current = build(config, &process_key, store.clone(), None)?;
+        look_after(&current, None);
         let current = ArcSwap::from_pointee(current);
         Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), current })
     }
@@ -58,53 +59,81 @@ impl Reloadable {
         self.current.load()
     }
 
-    /// Certificate and key files as they are now.
-    pub(crate) fn files(&self) -> Watched {
-        Watched::look(&self.current().config)
-    }
-
-    /// Reads certificate and key files again where they are not what is `known`, under the configuration in force. What
-    /// cannot be used, such as half of a renewal, leaves the old in force and is said once.
-    pub(crate) fn refresh(&self, known: Watched) -> Watched {
+    /// Certificate and key files read again where they are not what is `known`, under the configuration in force; and as they
+    /// are now. Waits for files.
+    pub(crate) fn refreshed(&self, known: &Watched) -> (Watched, Prepared) {
         let before = arc_swap::Guard::into_inner(self.current());
         let now = Watched::look(&before.config);
-        if now == known {
-            return known;
+        if now == *known {
+            return (now, Prepared::Nothing);
         }
-        match build(before.config.clone(), &self.process_key, self.store.clone(), Some(&before.proxy)) {
-            Ok(next) => {
-                self.current.store(Arc::new(next));
-                tracing::info!("certificate and key files have changed and were read again");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
-            }
-        }
-        now
+        (now, self.prepare(Occasion::Renewed, Ok(before.config.clone()), &before))
     }
 
-    /// Reads everything again. What cannot be used leaves the old in force, and says so.
-    pub(crate) fn reload(&self) {
+    /// Everything read again. Waits for files.
+    pub(crate) fn reloaded(&self) -> Prepared {
         let before = arc_swap::Guard::into_inner(self.current());
-        let next = self
-            .settings
-            .load()
-            .and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
+        self.prepare(Occasion::Told, self.settings.load(), &before)
+    }
+
+    fn prepare(&self, why: Occasion, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
+        let next =
+            config.and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
         match next {
-            Ok(next) => {
+            Ok(next) => Prepared::Next(why, Box::new(next)),
+            Err(error) => Prepared::Unusable(why, error),
+        }
+    }
+
+    /// Puts in force what was prepared, and says so. What cannot be used, such as half of a renewal, leaves the old in force.
+    pub(crate) fn put(&self, prepared: Prepared) {
+        match prepared {
+            Prepared::Nothing => {}
+            Prepared::Next(Occasion::Renewed, next) => {
+                self.replace(*next);
+                tracing::info!("certificate and key files have changed and were read again");
+            }
+            Prepared::Next(Occasion::Told, next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
                         tracing::warn!(key, "this setting takes a restart; until then it stays what it was");
                     }
                 }
-                self.current.store(Arc::new(next));
+                self.replace(*next);
                 tracing::info!("configuration, password and certificate files read again");
             }
-            Err(error) => {
+            Prepared::Unusable(Occasion::Renewed, error) => {
+                tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
+            }
+            Prepared::Unusable(Occasion::Told, error) => {
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }
     }
+
+    fn replace(&self, next: Current) {
+        look_after(&next, Some(&self.current().proxy));
+        self.current.store(Arc::new(next));
+    }
+}
+
+/// Why files are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// A certificate or a key has changed.
+    Renewed,
+    /// SIGHUP.
+    Told,
+}
+
+/// What reading again came to. Nothing is in force by it.
+pub(crate) enum Prepared {
+    /// Nothing has changed.
+    Nothing,
+    /// What can be put in force.
+    Next(Occasion, Box<Current>),
+    /// What cannot.
+    Unusable(Occasion, ConfigError),
 }
 
 /// Keys with their values, told apart as text.
@@ -139,9 +168,12 @@ fn build(
     if let Some(before) = before {
         proxy = proxy.after(before);
     }
-    let current = Current { proxy, tls: tls::server(&config)?, config };
-    // It ends when nothing needs this cache any more. A bucket that functions share is looked after by its own rules:
-    // each of them would list all of it.
+    Ok(Current { proxy, tls: tls::server(&config)?, config })
+}
+
+/// Has its cache looked after, unless that of the one before is the same. It ends when nothing needs this cache any more. A
+/// bucket that functions share is looked after by its own rules: each of them would list all of it.
+fn look_after(current: &Current, before: Option<&Proxy>) {
     let is_shared_bucket =
         current.config.platform.is_ephemeral() && matches!(current.config.cache.store, StoreAddress::Objects(_));
     let is_looked_after = before.is_some_and(|before| current.proxy.shares_cache_with(before));
@@ -151,5 +183,4 @@ fn build(
     {
         tokio::spawn(janitor.run());
     }
-    Ok(current)
 }

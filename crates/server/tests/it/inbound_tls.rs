@@ -1,8 +1,11 @@
 //! HTTPS and HTTP/2 towards clients.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request as HttpRequest;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::Signal;
 
 use crate::fixture::{
@@ -135,6 +138,45 @@ async fn a_certificate_that_was_renewed_is_shown_without_a_signal_and_half_of_on
     let mut new = Client::connect_tls(product.address, config).await;
     assert!(new.wire.peer_certificate() == next.der().to_vec(), "the old certificate");
     assert_eq!(new.get(&blob_path()).await.0.status, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_file_that_cannot_be_read_to_its_end_holds_up_nobody() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    let setup = Setup::new();
+    let identity = authority.issue();
+    let cert = setup.file("cert.pem", &identity.certificate);
+    let key = setup.file("key.pem", &identity.key);
+    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'\nwatch_interval = '50ms'");
+    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    let config = client_config(&authority, &["http/1.1"]);
+    // As on a network that hangs: whoever reads waits for a writer.
+    let (pipe, folder) = (product.setup.path().join("pipe"), product.setup.path().to_owned());
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+    std::fs::rename(&pipe, &cert).unwrap();
+    let writer = soon("the product to read it", async {
+        loop {
+            // It can be opened so once there is a reader.
+            match rustix::fs::open(&*cert, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+                Ok(writer) => return writer,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    })
+    .await;
+    let mut client = Client::connect_tls(product.address, config.clone()).await;
+    assert!(client.wire.peer_certificate() == identity.der().to_vec());
+    assert_eq!(client.get("/healthz").await.0.status, 200);
+    // Nor does a signal wait for it, and what comes behind it is read.
+    let next = authority.issue();
+    product.setup.file("next.pem", &next.certificate);
+    product.setup.file("key.pem", &next.key);
+    std::fs::rename(folder.join("next.pem"), &cert).unwrap();
+    product.reload().await;
+    drop(writer);
+    let new = Client::connect_tls(product.address, config).await;
+    assert!(new.wire.peer_certificate() == next.der().to_vec(), "the old certificate");
 }
 
 #[tokio::test]
