@@ -18,6 +18,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use registry_proxy_core::Body;
@@ -25,7 +26,7 @@ use registry_proxy_core::body::{BodyError, Observe};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::store::{self, FileSlice};
+use crate::store::FileSlice;
 
 /// What one ticket stands for at the most.
 const TICKET_BYTES: usize = 1 << 20;
@@ -146,7 +147,7 @@ impl http_body::Body for Direct {
             return Poll::Ready(None);
         }
         let end = this.slice.end.min(this.next + TICKET_BYTES as u64);
-        let slice = FileSlice { file: Arc::clone(&this.slice.file), first: this.next, end };
+        let slice = this.slice.part(this.next, end);
         let Some(ticket) = this.lane.issue(Part { slice, observer: this.observer.clone() }) else {
             let missing_bytes = this.slice.end - this.next;
             this.next = this.slice.end;
@@ -199,8 +200,8 @@ impl Socket {
         {
             return Poll::Ready(Ok(*end));
         }
-        if self.coming.is_none() && !store::is_at_hand(&slice.file, first, slice.end) {
-            self.coming = Some(Box::pin(store::bring_in(Arc::clone(&slice.file), first, slice.end)));
+        if self.coming.is_none() && !slice.is_at_hand(first) {
+            self.coming = Some(slice.bring_in(first).boxed());
         }
         if let Some(coming) = &mut self.coming {
             let brought = ready!(coming.as_mut().poll(cx));
@@ -304,6 +305,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::store::Residency;
 
     /// What it was told.
     #[derive(Default, Clone)]
@@ -347,7 +349,7 @@ mod tests {
         let (mut client, mut socket) = pair().await;
         let told = Told::default();
         let seen = Arc::clone(&told.0);
-        let slice = FileSlice { file: Arc::new(file), first: 1000, end: content.len() as u64 };
+        let slice = FileSlice::new(file, Residency::Told, 1000, content.len() as u64);
         let body = Body::native(Unread, slice.end - slice.first, slice).observed(told);
         let (mut body, is_file) = socket.lane().take(body);
         assert!(is_file);

@@ -32,11 +32,11 @@ use rustix::io::Errno;
 
 use self::leases::Leases;
 use self::read::Reader;
-pub(crate) use self::read::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
+pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
 use self::spelling::Spelling;
 use self::temp::{Temp, reserve};
 use self::used::Used;
-use crate::store::disk;
+use crate::store::disk::{self, Kind};
 
 /// Where files lie before they have their name.
 const TEMP: &str = "v1/tmp";
@@ -59,13 +59,15 @@ struct Root {
     path: PathBuf,
     min_free: u64,
     spelling: Spelling,
+    residency: Residency,
 }
 
 impl FileStore {
     /// Takes the directory, which is created where it is missing. Fails where nothing can be written.
     pub(crate) fn open(path: &Path, min_free: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let mut root = Root { path: path.to_owned(), min_free, spelling: Spelling::AsIs };
+        let mut root =
+            Root { path: path.to_owned(), min_free, spelling: Spelling::AsIs, residency: Residency::Untold };
         root.make_dirs(Path::new(TEMP))?;
         root.spelling = Spelling::probe(&root.path.join(TEMP))?;
         let probe = Temp::new(&root)?;
@@ -73,6 +75,7 @@ impl FileStore {
             // A disk that is full today may have room tomorrow.
             if is_full(&error) { Ok(()) } else { Err(error) }
         })?;
+        root.residency = Residency::of(&probe.file);
         drop(probe);
         Ok(Self { root: Arc::new(root), used: Arc::default(), leases: Arc::default() })
     }
@@ -80,10 +83,11 @@ impl FileStore {
     /// Does something with the directory on a thread that may wait for a disk.
     async fn with_root<T: Send + 'static>(
         &self,
+        kind: Kind,
         work: impl FnOnce(&Arc<Root>) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        off_thread(PATIENCE, move || work(&root)).await
+        off_thread(kind, PATIENCE, move || work(&root)).await
     }
 }
 
@@ -95,7 +99,7 @@ impl Store for FileStore {
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(PATIENCE, move || {
+        off_thread(Kind::Other, PATIENCE, move || {
             let Some(mut file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -106,7 +110,7 @@ impl Store for FileStore {
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
         let (key, leases) = (key.clone(), Arc::clone(&self.leases));
-        self.with_root(move |root| {
+        self.with_root(Kind::Record, move |root| {
             if leases::is_lease(&key) {
                 return leases.write(root, &key, &value, when);
             }
@@ -122,24 +126,31 @@ impl Store for FileStore {
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.used.forget(key);
-        let path = self.root.path_of(key);
-        self.leases.let_go(key);
-        off_thread(PATIENCE, move || absent_as_none(std::fs::remove_file(path)).map(|_| ())).await
+        let (key, leases) = (key.clone(), Arc::clone(&self.leases));
+        self.with_root(Kind::Other, move |root| {
+            if leases::is_lease(&key) {
+                return leases.remove(root, &key);
+            }
+            absent_as_none(std::fs::remove_file(root.path_of(&key))).map(|_| ())
+        })
+        .await
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(PATIENCE, move || Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found))))
-            .await
+        off_thread(Kind::Other, PATIENCE, move || {
+            Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found)))
+        })
+        .await
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
-        let path = self.root.path_of(key);
-        off_thread(PATIENCE, move || {
+        let (path, residency) = (self.root.path_of(key), self.root.residency);
+        off_thread(Kind::Other, PATIENCE, move || {
             let Some(file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let Some(stat) = stat(&file.metadata()?) else { return Ok(None) };
             let part = part.unwrap_or(Part { first: 0, end: stat.length });
-            let body = Reader::body(file, part.first, part.end.min(stat.length))?;
+            let body = Reader::body(file, residency, part.first, part.end.min(stat.length))?;
             Ok(Some(Found { stat, body }))
         })
         .await
@@ -147,7 +158,8 @@ impl Store for FileStore {
 
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
         let key = key.clone();
-        let draft = self.with_root(move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
+        let draft =
+            self.with_root(Kind::Piece, move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
         Ok(Arc::new(draft))
     }
 
@@ -160,11 +172,11 @@ impl Store for FileStore {
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
-        self.with_root(|root| root.free().map(Some)).await
+        self.with_root(Kind::Other, |root| root.free().map(Some)).await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
-        self.with_root(move |root| walk::sweep(root, age)).await
+        self.with_root(Kind::Other, move |root| walk::sweep(root, age)).await
     }
 }
 
@@ -191,7 +203,7 @@ impl FileDraft {
 impl Draft for FileDraft {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let (root, temp, reserved) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.reserved);
-        off_thread(PATIENCE, move || {
+        off_thread(Kind::Piece, PATIENCE, move || {
             let length = bytes.len() as u64;
             if offset.saturating_add(length) > reserved {
                 root.want(length)?;
@@ -202,11 +214,11 @@ impl Draft for FileDraft {
     }
 
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = read::at_hand(&self.temp.file, offset, most) {
+        if let Some(bytes) = read::at_hand(&self.temp.file, self.root.residency, offset, most) {
             return Ok(bytes);
         }
         let temp = Arc::clone(&self.temp);
-        off_thread(PATIENCE, move || {
+        off_thread(Kind::Other, PATIENCE, move || {
             let bytes = read::piece(&temp.file, offset, most)?;
             if bytes.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
         })
@@ -216,7 +228,7 @@ impl Draft for FileDraft {
     async fn commit(&self, length: u64) -> Result<(), StoreError> {
         let (root, temp, key) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.key.clone());
         let is_longer = self.reserved > length;
-        off_thread(COMMIT_PATIENCE, move || {
+        off_thread(Kind::Commit, COMMIT_PATIENCE, move || {
             let written = temp.file.metadata()?.len();
             if written != length {
                 return Err(io::Error::other(format!("{written} bytes were written, and {length} promised")));
@@ -355,10 +367,11 @@ fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Waits for a disk elsewhere, and not for ever. What was begun goes on behind a caller who gave up.
 async fn off_thread<T: Send + 'static>(
+    kind: Kind,
     patience: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, disk::run(work)).await {
+    match tokio::time::timeout(patience, disk::run_one_of(kind, work)).await {
         Ok(Ok(done)) => done.map_err(why),
         Ok(Err(panicked)) => Err(StoreError::failed(panicked)),
         Err(_) => Err(StoreError::TimedOut),

@@ -13,7 +13,9 @@ use registry_proxy_core::config::{Cache, ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
 
 use self::files::FileStore;
-pub(crate) use self::files::{FileSlice, READ_BYTES, at_hand, bring_in, from_disk, is_at_hand};
+#[cfg(test)]
+pub(crate) use self::files::Residency;
+pub(crate) use self::files::{FileSlice, READ_BYTES};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
 use crate::runtime::SystemClock;

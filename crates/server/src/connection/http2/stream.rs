@@ -145,7 +145,7 @@ impl Sending<'_> {
             let place = self.place(window).await?;
             self.waiting.clear();
             watched.gone();
-            if let Some(bytes) = store::at_hand(&slice.file, next, window) {
+            if let Some(bytes) = slice.at_hand(next, window) {
                 let length = bytes.len() as u64;
                 let held = self.shared.in_flight().count(length);
                 watched.came(length);
@@ -156,7 +156,7 @@ impl Sending<'_> {
             // The disk is waited for without keeping anything of the connection from its other streams.
             drop(place);
             self.stream.reserve_capacity(0);
-            let read = store::from_disk(Arc::clone(&slice.file), next, window);
+            let read = slice.from_disk(next, window);
             let bytes = match self.unless_reset(read).await? {
                 Ok(bytes) if !bytes.is_empty() => bytes,
                 Ok(_) | Err(_) => return Err(watched.broke()),

@@ -5,9 +5,10 @@
 //! Earlier builds locked no leases. Theirs are told by their mode, and hold until they expire.
 
 use std::collections::HashMap;
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use registry_proxy_core::cache::{Key, Kind};
@@ -47,10 +48,19 @@ impl Leases {
         Ok(is_placed)
     }
 
-    /// It is over.
-    pub(super) fn let_go(&self, key: &Key) {
+    /// It is over: its file goes first and the lock behind it, so that what goes is no other's who has taken it over. On a
+    /// thread that may wait for a disk.
+    pub(super) fn remove(&self, root: &Root, key: &Key) -> io::Result<()> {
         let lease = self.table().remove(key);
+        let path = root.path_of(key);
+        if let Some(lease) = &lease
+            && !is_at(&lease.file.metadata()?, &path)?
+        {
+            return Ok(());
+        }
+        absent_as_none(std::fs::remove_file(path))?;
         drop(lease);
+        Ok(())
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Key, Temp>> {
@@ -73,7 +83,11 @@ fn orphan(root: &Root, key: &Key) -> io::Result<Option<File>> {
         Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
     }
     // Another may have taken it over, and let its lock go, since it was opened.
-    let there = absent_as_none(std::fs::metadata(&path))?;
-    let is_same = there.is_some_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino()));
-    Ok(is_same.then_some(file))
+    Ok(is_at(&found, &path)?.then_some(file))
+}
+
+/// Whether this file has this name.
+fn is_at(file: &Metadata, path: &Path) -> io::Result<bool> {
+    let there = absent_as_none(std::fs::metadata(path))?;
+    Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino())))
 }

@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use http_body::Frame;
 use registry_proxy_core::body::{Body, BodyError};
 use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::store::disk;
 
@@ -31,18 +32,124 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// In such steps it is looked whether the kernel has a part of a file: it reads ahead that much itself.
 const STEP_BYTES: u64 = 128 << 10;
 
+/// How it is known what of a file is in the kernel's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Residency {
+    /// The kernel says so of each byte (`RWF_NOWAIT`, preadv2(2)).
+    Told,
+    /// All of it always is: the file system has no disk.
+    Always,
+    /// The file system does not say.
+    Untold,
+}
+
+impl Residency {
+    /// That of all files on the file system of this one, which is not empty.
+    #[cfg(target_os = "linux")]
+    pub(super) fn of(file: &File) -> Self {
+        match nowait(file, &mut [0], 0) {
+            Ok(_) | Err(Errno::AGAIN) => Self::Told,
+            Err(_) => {
+                // TMPFS_MAGIC and RAMFS_MAGIC of statfs(2).
+                let is_memory = |found: rustix::fs::StatFs| matches!(found.f_type, 0x0102_1994 | 0x8584_58f6);
+                if rustix::fs::fstatfs(file).is_ok_and(is_memory) { Self::Always } else { Self::Untold }
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn of(_: &File) -> Self {
+        Self::Untold
+    }
+}
+
 /// A part of a file, in bytes.
 pub(crate) struct FileSlice {
     pub(crate) file: Arc<File>,
+    residency: Residency,
     /// Offset of the first.
     pub(crate) first: u64,
     /// Offset behind the last.
     pub(crate) end: u64,
 }
 
+impl FileSlice {
+    pub(crate) fn new(file: File, residency: Residency, first: u64, end: u64) -> Self {
+        Self { file: Arc::new(file), residency, first, end }
+    }
+
+    /// Another part of the same file.
+    pub(crate) fn part(&self, first: u64, end: u64) -> Self {
+        Self { file: Arc::clone(&self.file), residency: self.residency, first, end }
+    }
+
+    /// See [`at_hand`].
+    pub(crate) fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
+        at_hand(&self.file, self.residency, offset, most)
+    }
+
+    /// Bytes at an offset, read on a thread that may wait for the disk, and not for ever. What was begun goes on behind a
+    /// caller who gave up.
+    pub(crate) fn from_disk(&self, offset: u64, most: usize) -> impl Future<Output = io::Result<Bytes>> + use<> {
+        let file = Arc::clone(&self.file);
+        waited_for(move || piece(&file, offset, most))
+    }
+
+    /// Whether the kernel has it in memory from this offset on, as far as a byte of each step shows.
+    pub(crate) fn is_at_hand(&self, first: u64) -> bool {
+        match self.residency {
+            Residency::Told => steps(first, self.end).all(|at| nowait(&self.file, &mut [0], at).is_ok()),
+            Residency::Always => true,
+            Residency::Untold => false,
+        }
+    }
+
+    /// Brings it into the kernel's memory from this offset on, so that nobody who sends it from there waits for the disk.
+    pub(crate) fn bring_in(&self, first: u64) -> impl Future<Output = io::Result<()>> + use<> {
+        let (file, residency, end) = (Arc::clone(&self.file), self.residency, self.end);
+        waited_for(move || match residency {
+            Residency::Told | Residency::Always => read_all(&file, first, end),
+            // It may be there already: all of it is asked for at once, and a byte of each step shows when it has come. To
+            // copy it here would cost more than to send it.
+            Residency::Untold => {
+                will_need(&file, first, end);
+                steps(first, end).try_for_each(|at| piece(&file, at, 1).map(|_| ()))
+            }
+        })
+    }
+}
+
+/// Offsets of a byte in each step, and of the last.
+fn steps(first: u64, end: u64) -> impl Iterator<Item = u64> {
+    let steps =
+        std::iter::successors(Some(first), |at| at.checked_add(STEP_BYTES)).take_while(move |at| *at < end);
+    steps.chain(end.checked_sub(1))
+}
+
+fn read_all(file: &File, first: u64, end: u64) -> io::Result<()> {
+    let mut at = first;
+    while at < end {
+        match piece(file, at, most(end - at))?.len() {
+            0 => break,
+            read => at += read as u64,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn will_need(file: &File, first: u64, end: u64) {
+    let length = std::num::NonZeroU64::new(end.saturating_sub(first));
+    // Advice: where it is not taken, each read waits for its own.
+    let _ = rustix::fs::fadvise(file, first, length, rustix::fs::Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn will_need(_: &File, _: u64, _: u64) {}
+
 /// Reads from an offset to an end.
 pub(super) struct Reader {
-    file: Arc<File>,
+    slice: FileSlice,
     next: u64,
     end: u64,
     reading: Option<BoxFuture<'static, io::Result<Bytes>>>,
@@ -50,7 +157,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The bytes from `first` up to `end`: little is read at once, more may go from disk to socket without being read.
-    pub(super) fn body(file: File, first: u64, end: u64) -> io::Result<Body> {
+    pub(super) fn body(file: File, residency: Residency, first: u64, end: u64) -> io::Result<Body> {
         let length = end.saturating_sub(first);
         if length <= SMALL_BYTES {
             let bytes = piece(&file, first, most(length))?;
@@ -60,9 +167,8 @@ impl Reader {
                 Err(ErrorKind::UnexpectedEof.into())
             };
         }
-        let file = Arc::new(file);
-        let slice = FileSlice { file: Arc::clone(&file), first, end };
-        let reader = Self { file, next: first, end, reading: None };
+        let slice = FileSlice::new(file, residency, first, end);
+        let reader = Self { slice: slice.part(first, end), next: first, end, reading: None };
         Ok(Body::native(reader, length, slice))
     }
 
@@ -91,10 +197,10 @@ impl http_body::Body for Reader {
         }
         let most = most(this.end - this.next).min(READ_BYTES);
         if this.reading.is_none() {
-            if let Some(piece) = at_hand(&this.file, this.next, most) {
+            if let Some(piece) = this.slice.at_hand(this.next, most) {
                 return Poll::Ready(Some(this.took(piece)));
             }
-            this.reading = Some(Box::pin(from_disk(Arc::clone(&this.file), this.next, most)));
+            this.reading = Some(Box::pin(this.slice.from_disk(this.next, most)));
         }
         let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
         let done = ready!(reading.as_mut().poll(cx));
@@ -125,32 +231,12 @@ pub(super) fn piece(file: &File, offset: u64, most: usize) -> io::Result<Bytes> 
         let at = offset + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
     bytes.truncate(most);
     Ok(bytes.into())
-}
-
-/// The same on a thread that may wait for the disk, and not for ever. What was begun goes on behind a caller who gave up.
-pub(crate) async fn from_disk(file: Arc<File>, offset: u64, most: usize) -> io::Result<Bytes> {
-    waited_for(move || piece(&file, offset, most)).await
-}
-
-/// Brings a part of a file into the kernel's memory, so that nobody who sends it from there waits for the disk.
-pub(crate) async fn bring_in(file: Arc<File>, first: u64, end: u64) -> io::Result<()> {
-    waited_for(move || {
-        let mut at = first;
-        while at < end {
-            match piece(&file, at, most(end - at))?.len() {
-                0 => break,
-                read => at += read as u64,
-            }
-        }
-        Ok(())
-    })
-    .await
 }
 
 async fn waited_for<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -163,58 +249,82 @@ async fn waited_for<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
 
 /// What of it the kernel has in memory already, without waiting for the disk: less than a trip to another thread, and a
 /// hundred readers of what has just arrived do not take turns by the scheduler's slices. `None`: ask with [`piece`].
-#[cfg(target_os = "linux")]
-pub(crate) fn at_hand(file: &File, offset: u64, most: usize) -> Option<Bytes> {
-    let mut bytes = vec![0; most.min(PIECE_BYTES)];
-    let length = read_at_hand(file, &mut bytes, offset)?;
-    bytes.truncate(length);
-    (length > 0).then(|| bytes.into())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn at_hand(_: &File, _: u64, _: usize) -> Option<Bytes> {
-    None
-}
-
-/// Whether the kernel has a part of a file in memory, as far as a byte of each step shows.
-#[cfg(target_os = "linux")]
-pub(crate) fn is_at_hand(file: &File, first: u64, end: u64) -> bool {
-    let steps = std::iter::successors(Some(first), |at| at.checked_add(STEP_BYTES)).take_while(|at| *at < end);
-    steps.chain(end.checked_sub(1)).all(|at| read_at_hand(file, &mut [0], at).is_some())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn is_at_hand(_: &File, _: u64, _: u64) -> bool {
-    true
+pub(super) fn at_hand(file: &File, residency: Residency, offset: u64, most: usize) -> Option<Bytes> {
+    let bytes = match residency {
+        Residency::Told => {
+            let mut bytes = vec![0; most.min(PIECE_BYTES)];
+            let length = nowait(file, &mut bytes, offset).ok()?;
+            bytes.truncate(length);
+            bytes.into()
+        }
+        Residency::Always => piece(file, offset, most).ok()?,
+        Residency::Untold => return None,
+    };
+    Some(bytes).filter(|bytes: &Bytes| !bytes.is_empty())
 }
 
 #[cfg(target_os = "linux")]
-fn read_at_hand(file: &File, into: &mut [u8], offset: u64) -> Option<usize> {
+fn nowait(file: &File, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let flags = rustix::io::ReadWriteFlags::NOWAIT;
-    rustix::io::preadv2(file, &mut [io::IoSliceMut::new(into)], offset, flags).ok()
+    rustix::io::preadv2(file, &mut [io::IoSliceMut::new(into)], offset, flags)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nowait(_: &File, _: &mut [u8], _: u64) -> Result<usize, Errno> {
+    Err(Errno::NOTSUP)
 }
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
     use std::io::Write as _;
+    use std::path::Path;
 
     use super::*;
 
+    const LENGTH: u64 = 3 << 20;
+
+    /// A file that the kernel has in memory only where it cannot be thrown out of it.
+    fn put_out(folder: &Path) -> File {
+        let mut file = tempfile::tempfile_in(folder).unwrap();
+        file.write_all(&vec![7; 3 << 20]).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        file
+    }
+
     #[tokio::test]
     async fn a_part_that_only_the_disk_has_is_brought_in() {
-        let mut file = tempfile::tempfile().unwrap();
-        let length = 3 << 20;
-        file.write_all(&vec![7; length]).unwrap();
-        file.sync_all().unwrap();
-        let length = length as u64;
-        let file = Arc::new(file);
-        rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        // Where files live in memory only, nothing can be thrown out of it.
-        let is_out = !is_at_hand(&file, 0, length);
-        bring_in(Arc::clone(&file), 0, length).await.unwrap();
-        assert!(is_at_hand(&file, 0, length), "it was out: {is_out}");
-        assert!(is_at_hand(&file, length - 1, length));
+        let file = put_out(&std::env::temp_dir());
+        let residency = Residency::of(&file);
+        let slice = FileSlice::new(file, residency, 0, LENGTH);
+        slice.bring_in(0).await.unwrap();
+        assert_eq!(slice.is_at_hand(0), residency != Residency::Untold, "{residency:?}");
+        assert_eq!(slice.is_at_hand(LENGTH - 1), residency != Residency::Untold, "{residency:?}");
+    }
+
+    #[tokio::test]
+    async fn where_the_file_system_does_not_say_all_of_a_part_is_brought_in_as_well() {
+        let file = put_out(&std::env::temp_dir());
+        let residency = Residency::of(&file);
+        let untold = FileSlice::new(file, Residency::Untold, 0, LENGTH);
+        assert!(!untold.is_at_hand(0) && untold.at_hand(0, 10).is_none());
+        untold.bring_in(0).await.unwrap();
+        let told = FileSlice { residency, ..untold.part(0, LENGTH) };
+        assert_eq!(told.is_at_hand(0), residency != Residency::Untold);
+        assert_eq!(untold.from_disk(LENGTH - 10, 100).await.unwrap(), [7; 10].as_slice());
+    }
+
+    #[test]
+    fn what_lies_in_memory_is_at_hand() {
+        // The one file system without a disk that each Linux has.
+        let file = put_out(Path::new("/dev/shm"));
+        let residency = Residency::of(&file);
+        assert_ne!(residency, Residency::Untold);
+        let slice = FileSlice::new(file, residency, 0, LENGTH);
+        assert!(slice.is_at_hand(0));
+        assert_eq!(slice.at_hand(LENGTH - 10, 100).unwrap(), [7; 10].as_slice());
+        assert!(slice.at_hand(LENGTH, 100).is_none());
     }
 
     #[tokio::test]
@@ -222,7 +332,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; 200_000]).unwrap();
         let short = file.try_clone().unwrap();
-        let mut body = Reader::body(file, 0, 200_000).unwrap();
+        let mut body = Reader::body(file, Residency::Told, 0, 200_000).unwrap();
         assert_eq!(body.chunk().await.unwrap().unwrap().len(), READ_BYTES);
         short.set_len(READ_BYTES as u64).unwrap();
         let end = body.chunk().await.unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use registry_proxy_core::body::BodyError;
 use registry_proxy_core::cache::Kind;
 use registry_proxy_core::digest::Digest;
@@ -511,6 +511,36 @@ async fn whatever_is_killed_all_that_can_be_seen_is_whole() {
         assert_eq!(self::entries(&store).await.len(), entries.len(), "a sweep takes litter only");
     }
     assert!(litter_seen > 0, "no process was killed in the middle of anything");
+}
+
+#[tokio::test]
+async fn a_lease_is_held_until_its_file_is_gone_and_the_file_of_another_stays() {
+    let (dir, store) = store();
+    let other = FileStore::open(dir.path(), 0).unwrap();
+    let lease = Key::lease(&Digest::sha256(b"held"), 1);
+    assert!(store.write(&lease, content(5, 10), When::Absent).await.unwrap());
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    // The disk hangs.
+    for _ in 0..64 {
+        let gate = Arc::clone(&gate);
+        disk::run(move || drop(gate.lock().map(|gate| gate.recv())));
+    }
+    let mut removing = store.remove(&lease);
+    assert!(removing.as_mut().now_or_never().is_none());
+    let is_taken = other.leases.write(&other.root, &lease, b"other", When::Absent).unwrap();
+    assert!(!is_taken, "its file is there, and would be removed from under the other");
+    drop(open);
+    removing.await.unwrap();
+    assert!(other.write(&lease, content(6, 10), When::Absent).await.unwrap());
+    assert!(!store.write(&lease, content(5, 10), When::Absent).await.unwrap());
+    // It had expired, and the other has written over it.
+    assert!(store.write(&lease, content(5, 10), When::Always).await.unwrap());
+    assert!(other.write(&lease, content(6, 10), When::Always).await.unwrap());
+    store.remove(&lease).await.unwrap();
+    assert_eq!(other.read(&lease).await.unwrap().unwrap(), content(6, 10));
+    other.remove(&lease).await.unwrap();
+    assert!(other.read(&lease).await.unwrap().is_none());
 }
 
 #[tokio::test]
