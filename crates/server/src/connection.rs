@@ -35,7 +35,7 @@ use self::protocol::Protocol;
 use self::sendfile::{Lane, Socket};
 use self::stall::Stalling;
 use crate::metrics::CONNECTIONS;
-use crate::places::Place;
+use crate::places::{Full, Place, Standing};
 use crate::service::{Service, text};
 
 /// A TLS handshake.
@@ -43,13 +43,16 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What a connection may take of time that has one of the places for health: others want it.
 const HEALTH: Duration = Duration::from_secs(2);
 
+/// For the end of an HTTP/1.1 connection that was idle: longer than it lingers.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// What a connection may take.
 #[derive(Clone, Copy)]
 struct Bounds {
     head_bytes: usize,
     /// From its beginning to its first byte.
     first_byte: Duration,
-    /// Idle, or without a whole head: not sooner than clients close theirs (P-123).
+    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`Side::idle`].
     idle: Duration,
     /// Until a request that found no place gets one.
     place: Duration,
@@ -58,13 +61,12 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn new(config: &Config, is_for_health: bool) -> Self {
-        let most = if is_for_health { HEALTH } else { Duration::MAX };
+    fn new(config: &Config) -> Self {
         let in_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             head_bytes: in_usize(config.limits.request_head.0),
-            first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0).min(most),
-            idle: config.timeouts.client_idle.0.min(most),
+            first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0),
+            idle: config.timeouts.client_idle.0,
             place: config.timeouts.head.0,
             for_socket: in_usize(config.limits.in_flight_per_connection.0),
         }
@@ -75,17 +77,35 @@ impl Bounds {
 struct Side {
     bounds: Bounds,
     patience: Arc<Patience>,
+    standing: Arc<Standing>,
     /// Whose it is, as far as that may be written down.
     shown: Option<LoggedClient>,
 }
 
 impl Side {
-    fn new(config: &Config, in_flight: &Arc<InFlight>, is_for_health: bool, peer: Option<IpAddr>) -> Self {
-        let patience = Patience::new(config.timeouts.client_stall.0, in_flight);
+    fn new(config: &Config, in_flight: &Arc<InFlight>, standing: Arc<Standing>, peer: Option<IpAddr>) -> Self {
+        let patience = Patience::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&standing));
         let shown = peer.and_then(|address| config.log.client.shown(address));
-        Self { bounds: Bounds::new(config, is_for_health), patience, shown }
+        Self { bounds: Bounds::new(config), patience, standing, shown }
+    }
+
+    /// How long it may be idle. As long as it has a place that others want, that is not long.
+    fn idle(&self) -> Duration {
+        self.in_its_place(self.bounds.idle)
+    }
+
+    fn first_byte(&self) -> Duration {
+        self.in_its_place(self.bounds.first_byte)
+    }
+
+    fn in_its_place(&self, limit: Duration) -> Duration {
+        if self.standing.is_ordinary() { limit } else { limit.min(HEALTH) }
     }
 }
+
+/// With an answer: its connection ends behind it, by `Connection: close` or GOAWAY.
+#[derive(Clone)]
+struct EndsConnection;
 
 /// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
 trait Answers: Send + Sync {
@@ -97,6 +117,7 @@ struct Everything {
     service: Arc<Service>,
     cx: Cx,
     bounds: Bounds,
+    standing: Arc<Standing>,
     place: Place,
 }
 
@@ -107,13 +128,18 @@ impl Answers for Everything {
             return std::future::ready(fault.to_response()).boxed();
         }
         let request = Request::from_parts(head, body);
-        if !self.place.is_for_health() || Service::has_own(request.uri().path()) {
+        if self.standing.is_ordinary() || Service::has_own(request.uri().path()) {
             return self.service.answer(request, self.cx.clone()).boxed();
         }
         async move {
             match self.place.become_ordinary(self.bounds.place).await {
                 Ok(()) => self.service.answer(request, self.cx.clone()).await,
-                Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n"),
+                Err(Full) => {
+                    let mut response =
+                        text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
+                    response.extensions_mut().insert(EndsConnection);
+                    response
+                }
             }
         }
         .boxed()
@@ -161,11 +187,11 @@ pub(crate) async fn serve(
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let mut side = Side::new(&current.config, current.proxy.in_flight(), place.is_for_health(), peer);
+    let mut side = Side::new(&current.config, current.proxy.in_flight(), place.standing(), peer);
     let (client, place) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
-                introduced = introduced::take(&mut stream, side.bounds.first_byte, peer) => introduced,
+                introduced = introduced::take(&mut stream, side.first_byte(), peer) => introduced,
                 _ = drain.wait_for(|drains| *drains) => None,
             };
             match introduced {
@@ -184,20 +210,20 @@ pub(crate) async fn serve(
     side.shown = client.and_then(|address| current.config.log.client.shown(address));
     let shown = side.shown;
     drop(current);
-    if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.bounds.idle)).await {
+    if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.idle())).await {
         introduced::warn_of_unexpected(shown);
         return;
     }
-    let socket = Socket::new(stream);
+    let socket = Socket::new(stream, Arc::clone(&side.patience));
     let lane = tls.is_none().then(|| socket.lane());
     let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
     let cx = Cx { peer: client, is_tls: tls.is_some(), id: 0 };
-    let answers = Arc::new(Everything { service, cx, bounds: side.bounds, place });
+    let answers = Arc::new(Everything { service, cx, bounds: side.bounds, standing: place.standing(), place });
     match tls {
         None => speak(stream, lane, answers, side, drain).await,
         Some(tls) => {
             let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
-            match timeout(HANDSHAKE.min(side.bounds.idle), accepting).await {
+            match timeout(HANDSHAKE.min(side.idle()), accepting).await {
                 Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
                 Ok(Err(error)) => {
                     tracing::debug!(client = shown.map(display), %error, "TLS handshake failed");
@@ -218,9 +244,10 @@ pub(crate) async fn serve_metrics(
     let _place = place;
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-    let side = Side::new(&current.config, current.proxy.in_flight(), false, peer);
+    let side = Side::new(&current.config, current.proxy.in_flight(), Standing::ordinary(), peer);
     drop(current);
-    let stream = Stalling::new(Lingering::new(Socket::new(stream)), Arc::clone(&side.patience));
+    let stream =
+        Stalling::new(Lingering::new(Socket::new(stream, Arc::clone(&side.patience))), Arc::clone(&side.patience));
     speak(stream, None, Arc::new(Metrics(service)), side, drain).await;
 }
 
@@ -234,7 +261,7 @@ async fn speak<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some((protocol, mut stream)) = first_byte(stream, side.bounds, drain.clone()).await else { return };
+    let Some((protocol, mut stream)) = first_byte(stream, side.first_byte(), drain.clone()).await else { return };
     // Each is large: what has said nothing yet takes no room for them.
     let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
         Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
@@ -253,7 +280,7 @@ async fn speak<S>(
 /// `None`: nothing came in time, or before we were told to stop.
 async fn first_byte<S>(
     stream: S,
-    bounds: Bounds,
+    limit: Duration,
     mut drain: watch::Receiver<bool>,
 ) -> Option<(Protocol, protocol::Rewound<S>)>
 where
@@ -261,23 +288,25 @@ where
 {
     tokio::select! {
         biased;
-        told = timeout(bounds.first_byte, protocol::tell(stream)) => told.ok()?.ok()?,
+        told = timeout(limit, protocol::tell(stream)) => told.ok()?.ok()?,
         _ = drain.wait_for(|drains| *drains) => None,
     }
 }
 
-/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for `idle`. `None` where
-/// it was asked, and stayed idle as long again.
+/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
+/// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
 async fn attend<C: Future>(
     connection: C,
     close: impl Fn(Pin<&mut C>),
     activity: &Activity,
-    idle: Duration,
+    idle: impl Fn() -> Duration,
     mut drain: watch::Receiver<bool>,
 ) -> Option<C::Output> {
     let mut connection = pin!(connection);
     let (mut is_draining, mut is_closing) = (false, false);
     loop {
+        let (most, idle) = (if is_closing { CLOSING } else { Duration::MAX }, &idle);
+        let limit = move || idle().min(most);
         tokio::select! {
             biased;
             end = connection.as_mut() => return Some(end),
@@ -285,7 +314,7 @@ async fn attend<C: Future>(
                 is_draining = true;
                 close(connection.as_mut());
             }
-            () = activity.idle(idle) => {
+            () = activity.idle(limit) => {
                 if is_closing {
                     return None;
                 }
@@ -295,3 +324,6 @@ async fn attend<C: Future>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

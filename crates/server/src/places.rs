@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use registry_proxy_core::Config;
@@ -16,14 +16,14 @@ use crate::seldom::Seldom;
 
 /// Beyond `limits.connections`: for health, and for finding out what a connection wants.
 const RESERVED: usize = 64;
-/// Connections that wait for a place with a request in hand.
+/// Connections that wait for a place with a request in hand, or have waited in vain and are about to end.
 const QUEUE: usize = 256;
 
 /// All places of one listener.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
-    queue: Semaphore,
+    queue: Arc<Semaphore>,
     /// How many connections each address has.
     addresses: Mutex<HashMap<Client, usize>>,
     too_many: Seldom,
@@ -35,7 +35,7 @@ impl Places {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(connections)),
             reserved: Arc::new(Semaphore::new(RESERVED)),
-            queue: Semaphore::new(QUEUE),
+            queue: Arc::new(Semaphore::new(QUEUE)),
             addresses: Mutex::default(),
             too_many: Seldom::new(),
             connections,
@@ -44,15 +44,16 @@ impl Places {
 
     /// The next place for a connection: one of those for everybody, if there is any.
     pub(crate) async fn next(self: &Arc<Self>) -> Option<Place> {
-        let (permit, is_reserved) = tokio::select! {
+        let (permit, kind) = tokio::select! {
             biased;
-            free = Arc::clone(&self.free).acquire_owned() => (free.ok()?, false),
-            reserved = Arc::clone(&self.reserved).acquire_owned() => (reserved.ok()?, true),
+            free = Arc::clone(&self.free).acquire_owned() => (free.ok()?, Kind::Ordinary),
+            reserved = Arc::clone(&self.reserved).acquire_owned() => (reserved.ok()?, Kind::Health),
         };
         Some(Place {
             places: Arc::clone(self),
-            permit: Mutex::new(Some(permit)),
-            is_for_health: AtomicBool::new(is_reserved),
+            held: Mutex::new(Permit { kind, _permit: permit }),
+            turn: tokio::sync::Mutex::new(()),
+            standing: Arc::new(Standing(AtomicBool::new(kind == Kind::Ordinary))),
             client: None,
         })
     }
@@ -85,11 +86,44 @@ impl Places {
     }
 }
 
+/// Which places there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One of `limits.connections`.
+    Ordinary,
+    /// One of those for health.
+    Health,
+    /// In the queue.
+    Queue,
+}
+
+struct Permit {
+    kind: Kind,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Whether a connection has one of the places for everybody. It may get one later, and keeps it.
+pub(crate) struct Standing(AtomicBool);
+
+impl Standing {
+    /// That of a connection which nobody else waits for.
+    pub(crate) fn ordinary() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A connection's place, until it is dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
-    is_for_health: AtomicBool,
+    /// Never none: what is open counts somewhere, whatever became of its requests.
+    held: Mutex<Permit>,
+    /// Of the requests of one connection one waits, for all of them.
+    turn: tokio::sync::Mutex<()>,
+    standing: Arc<Standing>,
     client: Option<Client>,
 }
 
@@ -117,29 +151,43 @@ impl Place {
         self.of(peer, most)
     }
 
-    /// Whether it is one of those that are kept for health.
-    pub(crate) fn is_for_health(&self) -> bool {
-        self.is_for_health.load(Ordering::Relaxed)
+    /// Whether it is one of those for everybody: to be asked anew, as it may become one.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 
-    /// Waits for a place of those for everybody, where it is not one. What was kept for health is given back first.
+    /// Waits for a place of those for everybody, where it is not one. What was kept for health is given back at once, for
+    /// one in the queue, which stays with the connection where no other comes of it.
     pub(crate) async fn become_ordinary(&self, patience: Duration) -> Result<(), Full> {
-        if !self.is_for_health() {
-            return Ok(());
-        }
-        let _queued = self.places.queue.try_acquire().map_err(|_| Full)?;
-        drop(self.put(None));
-        let free = tokio::time::timeout(patience, Arc::clone(&self.places.free).acquire_owned()).await;
-        let permit = free.map_err(|_| Full)?.map_err(|_| Full)?;
-        // Of two requests that waited on one connection the second gives its place back.
-        if self.is_for_health.swap(false, Ordering::Relaxed) {
-            self.put(Some(permit));
+        let waiting = async {
+            let _turn = self.turn.lock().await;
+            if self.standing.is_ordinary() {
+                return Ok(());
+            }
+            let free = Arc::clone(&self.places.free).acquire_owned().await.map_err(|_| Full)?;
+            *self.held() = Permit { kind: Kind::Ordinary, _permit: free };
+            self.standing.0.store(true, Ordering::Relaxed);
+            Ok(())
+        };
+        self.queue()?;
+        tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Full))
+    }
+
+    /// Takes a place in the queue for one of those for health.
+    fn queue(&self) -> Result<(), Full> {
+        let mut held = self.held();
+        match held.kind {
+            Kind::Ordinary | Kind::Queue => {}
+            Kind::Health => {
+                let queued = Arc::clone(&self.places.queue).try_acquire_owned().map_err(|_| Full)?;
+                *held = Permit { kind: Kind::Queue, _permit: queued };
+            }
         }
         Ok(())
     }
 
-    fn put(&self, permit: Option<OwnedSemaphorePermit>) -> Option<OwnedSemaphorePermit> {
-        std::mem::replace(&mut self.permit.lock().unwrap_or_else(PoisonError::into_inner), permit)
+    fn held(&self) -> MutexGuard<'_, Permit> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -192,9 +240,9 @@ mod tests {
     async fn when_all_places_are_taken_health_has_some_and_others_wait_for_one() {
         let places = Places::new(1);
         let ordinary = places.next().await.unwrap();
-        assert!(!ordinary.is_for_health());
+        assert!(ordinary.standing.is_ordinary());
         let late = places.next().await.unwrap();
-        assert!(late.is_for_health());
+        assert!(!late.standing.is_ordinary());
         assert_eq!(late.become_ordinary(SECOND).await, Err(Full));
         let waiting = late.become_ordinary(SECOND);
         tokio::pin!(waiting);
@@ -202,21 +250,40 @@ mod tests {
         assert_eq!(places.reserved.available_permits(), RESERVED, "what waits takes none of those for health");
         drop(ordinary);
         assert_eq!(waiting.await, Ok(()));
-        assert!(!late.is_for_health());
+        assert!(late.standing.is_ordinary());
         assert_eq!(places.free.available_permits(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waited_in_vain_or_no_longer_waits_still_counts_while_it_is_open() {
+        let places = Places::new(1);
+        let ordinary = places.next().await.unwrap();
+        let (late, left) = (places.next().await.unwrap(), places.next().await.unwrap());
+        assert_eq!(late.become_ordinary(SECOND).await, Err(Full));
+        assert!(left.become_ordinary(SECOND).now_or_never().is_none(), "and its client resets the stream");
+        assert_eq!(places.queue.available_permits(), QUEUE - 2);
+        let (first, second) = tokio::join!(left.become_ordinary(SECOND), left.become_ordinary(SECOND));
+        assert_eq!((first, second), (Err(Full), Err(Full)));
+        assert_eq!(places.queue.available_permits(), QUEUE - 2, "a connection takes one, however much it asks");
+        drop(ordinary);
+        let (first, second) = tokio::join!(left.become_ordinary(SECOND), left.become_ordinary(SECOND));
+        assert_eq!((first, second), (Ok(()), Ok(())), "what one gets is for all requests of a connection");
+        assert_eq!((places.queue.available_permits(), places.free.available_permits()), (QUEUE - 1, 0));
+        drop((late, left));
+        assert_eq!((places.queue.available_permits(), places.free.available_permits()), (QUEUE, 1));
     }
 
     #[tokio::test]
     async fn no_more_wait_than_the_queue_holds() {
         let places = Places::new(0);
         let mut late = Vec::new();
-        for _ in 0..=QUEUE {
+        for _ in 0..QUEUE {
             let place = places.next().await.unwrap();
-            drop(place.put(None));
+            assert_eq!(place.become_ordinary(SECOND).now_or_never(), None);
             late.push(place);
         }
-        let mut waiting: Vec<_> = late.iter().map(|place| Box::pin(place.become_ordinary(SECOND))).collect();
-        let done: Vec<_> = waiting.iter_mut().map(|waiting| waiting.as_mut().now_or_never()).collect();
-        assert_eq!(done.iter().filter(|done| **done == Some(Err(Full))).count(), 1);
+        let place = places.next().await.unwrap();
+        assert_eq!(place.become_ordinary(SECOND).now_or_never(), Some(Err(Full)));
+        assert_eq!(places.reserved.available_permits(), RESERVED - 1, "it has the place with which it came");
     }
 }

@@ -222,7 +222,7 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.in_flight",
         "64MiB",
-        "Bytes of answers in memory that clients have not taken yet, all clients together: manifests and lists on their way, and pieces of blobs. A manifest or list larger than 64KiB waits for room. While there is none, a client that takes nothing for 10s is dropped.",
+        "Bytes of answers in memory that clients have not taken yet, all clients together: manifests and lists on their way, and pieces of blobs. A manifest or list larger than 64KiB waits for room. While there is none, a client for whom some of it is kept and who takes less than 64KiB in 10s is dropped.",
     ),
     key(
         "limits.in_flight_per_connection",

@@ -5,21 +5,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use registry_proxy_core::Body;
-use registry_proxy_core::body::{BodyError, InFlight};
+use registry_proxy_core::body::BodyError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::patience::{Activity, UnderWay};
+use super::patience::{Patience, UnderWay};
 use super::piece::Piece;
 use super::sendfile::Lane;
-use super::{Answers, Bounds, Side, attend};
+use super::{Answers, Bounds, EndsConnection, Side, attend};
 use crate::incoming;
 
 /// What is buffered for a client at the most, beyond one piece of a body.
@@ -38,47 +39,66 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (activity, in_flight) = (Activity::new(), Arc::clone(side.patience.in_flight()));
-    let asked = Arc::clone(&activity);
+    let patience = Arc::clone(&side.patience);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let (answers, under_way) = (Arc::clone(&answers), asked.begin());
-        let (lane, in_flight) = (lane.clone(), Arc::clone(&in_flight));
+        let (answers, under_way) = (Arc::clone(&answers), patience.activity().begin());
+        let (lane, patience) = (lane.clone(), Arc::clone(&patience));
         async move {
-            let response = answers.answer(request.map(|body| incoming::body(body, ()))).await;
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, lane.as_ref(), in_flight, under_way)))
+            let mut response = answers.answer(request.map(|body| incoming::body(body, ()))).await;
+            if response.extensions_mut().remove::<EndsConnection>().is_some() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, lane.as_ref(), patience, under_way)))
         }
     });
     let connection = builder(side.bounds).serve_connection(TokioIo::new(stream), answer);
     let close = http1::Connection::graceful_shutdown;
-    attend(connection, close, &activity, side.bounds.idle, drain).await.unwrap_or(Ok(()))
+    attend(connection, close, side.patience.activity(), || side.idle(), drain).await.unwrap_or(Ok(()))
 }
 
 fn builder(bounds: Bounds) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.idle)
+        // That is ours to tell: hyper's begins while the end of the last answer waits for the socket, and would cut it off.
+        .header_read_timeout(None)
         .max_buf_size(bounds.head_bytes.max(BUFFER_BYTES))
         .max_headers(MOST_HEADERS);
     builder
 }
 
-/// An answer's body on its way to a client.
+/// An answer's body on its way to a client. hyper lets go of it with its last piece in hand: from then on the write that waits
+/// for the socket keeps the connection from being idle ([`super::stall`]).
 struct Leaving {
     body: Body,
-    /// Where its pieces count: those that were read for this client alone.
-    counted: Option<Arc<InFlight>>,
+    patience: Arc<Patience>,
+    counts: Counts,
     _under_way: UnderWay,
 }
 
+/// How the pieces of a body count.
+#[derive(Clone, Copy)]
+enum Counts {
+    /// Each is read for this client alone.
+    Itself,
+    /// They are in memory, and counted already.
+    Already,
+    /// They are not in memory.
+    Nothing,
+}
+
 impl Leaving {
-    fn new(body: Body, lane: Option<&Arc<Lane>>, in_flight: Arc<InFlight>, under_way: UnderWay) -> Self {
+    fn new(body: Body, lane: Option<&Arc<Lane>>, patience: Arc<Patience>, under_way: UnderWay) -> Self {
         let is_whole = matches!(body, Body::Empty | Body::Full(_));
         let (body, is_sent_as_file) = match lane {
             Some(lane) => lane.take(body),
             None => (body, false),
         };
-        Self { body, counted: (!is_whole && !is_sent_as_file).then_some(in_flight), _under_way: under_way }
+        let counts = match (is_sent_as_file, is_whole) {
+            (true, _) => Counts::Nothing,
+            (false, true) => Counts::Already,
+            (false, false) => Counts::Itself,
+        };
+        Self { body, patience, counts, _under_way: under_way }
     }
 }
 
@@ -90,11 +110,15 @@ impl http_body::Body for Leaving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
-        let counted = self.counted.clone();
-        Pin::new(&mut self.body).poll_frame(cx).map_ok(|frame| {
+        let this = &mut *self;
+        Pin::new(&mut this.body).poll_frame(cx).map_ok(|frame| {
             frame.map_data(|bytes| {
-                let held = counted.map(|in_flight| Arc::new(in_flight.count(bytes.len() as u64)));
-                Piece::new(bytes, held, None)
+                let held = match this.counts {
+                    Counts::Itself => Some(this.patience.count(bytes.len() as u64)),
+                    Counts::Already => Some(this.patience.counted_already()),
+                    Counts::Nothing => None,
+                };
+                Piece::new(bytes, held.map(Arc::new), None)
             })
         })
     }

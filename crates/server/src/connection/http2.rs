@@ -8,13 +8,12 @@ mod stream;
 
 use std::sync::Arc;
 
-use registry_proxy_core::body::InFlight;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::pulse::Pulse;
-use super::patience::{Activity, Patience};
+use super::patience::Patience;
 use super::piece::Piece;
 use super::{Answers, Bounds, Side};
 
@@ -30,18 +29,13 @@ const STREAM_BUFFER: usize = 128 << 10;
 /// What the streams of one connection share.
 struct Shared {
     answers: Arc<dyn Answers>,
-    activity: Arc<Activity>,
     patience: Arc<Patience>,
+    /// Told by an answer behind which the connection ends.
+    over: Notify,
     /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
     socket: Arc<Semaphore>,
     /// For one piece of a body that cannot be read by as much as the window is open: one is always allowed.
     hand: Arc<Semaphore>,
-}
-
-impl Shared {
-    fn in_flight(&self) -> &Arc<InFlight> {
-        self.patience.in_flight()
-    }
 }
 
 /// Serves it to its end.
@@ -54,15 +48,15 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Ok(done) = timeout(side.bounds.idle, builder(side.bounds).handshake::<_, Piece>(stream)).await else {
+    let Ok(done) = timeout(side.idle(), builder(side.bounds).handshake::<_, Piece>(stream)).await else {
         return Ok(());
     };
     let mut connection = done?;
     let mut pulse = Pulse::new(connection.ping_pong());
     let shared = Arc::new(Shared {
         answers,
-        activity: Activity::new(),
-        patience: side.patience,
+        patience: Arc::clone(&side.patience),
+        over: Notify::new(),
         socket: Arc::new(Semaphore::new(side.bounds.for_socket)),
         hand: Arc::new(Semaphore::new(1)),
     });
@@ -85,7 +79,11 @@ where
                 is_draining = true;
                 connection.graceful_shutdown();
             }
-            () = shared.activity.idle(side.bounds.idle) => {
+            () = shared.over.notified(), if !is_closing => {
+                is_closing = true;
+                connection.graceful_shutdown();
+            }
+            () = side.patience.activity().idle(|| side.idle()) => {
                 if is_closing {
                     return Ok(());
                 }

@@ -4,42 +4,143 @@
 //! window: then only the stream shows that nothing is taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use registry_proxy_core::body::InFlight;
+use registry_proxy_core::body::{Held, InFlight};
 use tokio::time::{Instant, sleep};
 
-/// How long a client may take nothing while memory is scarce, as others wait for what it holds.
-const SCARCE: Duration = Duration::from_secs(10);
+use super::HEALTH;
+use crate::places::Standing;
 
-/// How long clients may take nothing.
+/// How long a client may take next to nothing while memory is scarce, as others wait for what it holds.
+const SCARCE: Duration = Duration::from_secs(10);
+/// So many bytes in that time are not next to nothing.
+pub(super) const PACE_BYTES: usize = 64 << 10;
+
+/// How long the client of one connection may ask nothing, and how long it may take nothing.
 pub(super) struct Patience {
     /// `timeouts.client_stall`
     stall: Duration,
     in_flight: Arc<InFlight>,
+    standing: Arc<Standing>,
+    activity: Arc<Activity>,
+    /// Pieces in memory on their way to this client.
+    pieces: AtomicUsize,
+    /// What its socket is to send is being read.
+    waits_for_disk: AtomicBool,
+}
+
+/// For how long a client has been waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waited {
+    /// Since it last took anything.
+    nothing: Duration,
+    /// In all, since it last took [`PACE_BYTES`].
+    behind: Duration,
+    holds: Holds,
+}
+
+/// What is in memory for a client while it is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Nothing that others could have.
+    Nothing,
+    /// Bytes that count (`limits.in_flight`).
+    Bytes,
 }
 
 impl Patience {
-    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>) -> Arc<Self> {
-        Arc::new(Self { stall, in_flight: Arc::clone(in_flight) })
+    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>, standing: Arc<Standing>) -> Arc<Self> {
+        Arc::new(Self {
+            stall,
+            in_flight: Arc::clone(in_flight),
+            standing,
+            activity: Activity::new(),
+            pieces: AtomicUsize::new(0),
+            waits_for_disk: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn in_flight(&self) -> &Arc<InFlight> {
         &self.in_flight
     }
 
-    /// Whether it has an end for who has taken nothing for so long.
-    pub(super) fn is_over(&self, waited: Duration) -> bool {
-        waited >= self.stall || (waited >= SCARCE && self.in_flight.is_scarce())
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// Counts a piece that was read for this client.
+    pub(super) fn count(self: &Arc<Self>, bytes: u64) -> Counted {
+        Counted::new(self, Some(self.in_flight.count(bytes)))
+    }
+
+    /// A piece that was counted where it was read.
+    pub(super) fn counted_already(self: &Arc<Self>) -> Counted {
+        Counted::new(self, None)
+    }
+
+    /// What is in memory for the connection.
+    pub(super) fn holds(&self) -> Holds {
+        match self.pieces.load(Ordering::Relaxed) {
+            0 => Holds::Nothing,
+            _ => Holds::Bytes,
+        }
+    }
+
+    pub(super) fn set_waits_for_disk(&self, waits: bool) {
+        self.waits_for_disk.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether it is the disk that a write waits for, and not the client.
+    pub(super) fn waits_for_disk(&self) -> bool {
+        self.waits_for_disk.load(Ordering::Relaxed)
+    }
+
+    fn stall(&self) -> Duration {
+        if self.standing.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
+    }
+
+    /// Whether it has an end for who has been waited for so long. Who holds nothing makes no room for others by its end.
+    pub(super) fn is_over(&self, waited: Waited) -> bool {
+        let is_in_the_way = waited.holds == Holds::Bytes && waited.behind >= SCARCE;
+        waited.nothing >= self.stall() || (is_in_the_way && self.in_flight.is_scarce())
     }
 
     /// When to look again, if it has none yet.
-    pub(super) fn look_after(&self, waited: Duration) -> Duration {
-        match SCARCE.checked_sub(waited) {
-            Some(left) if !left.is_zero() => left.min(self.stall),
-            _ => self.stall.saturating_sub(waited).min(SCARCE),
-        }
+    pub(super) fn look_after(&self, waited: Waited) -> Duration {
+        let scarce = Some(SCARCE.saturating_sub(waited.behind)).filter(|left| !left.is_zero()).unwrap_or(SCARCE);
+        self.stall().saturating_sub(waited.nothing).min(scarce)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_test() -> Arc<Self> {
+        Self::new(Duration::from_mins(1), &InFlight::new(1 << 20, true), Standing::ordinary())
+    }
+}
+
+impl Waited {
+    pub(super) fn new(nothing: Duration, behind: Duration, holds: Holds) -> Self {
+        Self { nothing, behind, holds }
+    }
+}
+
+/// A piece in memory on its way to a client, until this is dropped.
+pub(super) struct Counted {
+    patience: Arc<Patience>,
+    _held: Option<Held>,
+}
+
+impl Counted {
+    fn new(patience: &Arc<Patience>, held: Option<Held>) -> Self {
+        patience.pieces.fetch_add(1, Ordering::Relaxed);
+        Self { patience: Arc::clone(patience), _held: held }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.patience.pieces.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -62,20 +163,21 @@ impl Activity {
         UnderWay(Arc::clone(self))
     }
 
-    /// Returns once nothing has been under way for so long, and not sooner than after so long.
-    pub(super) async fn idle(&self, limit: Duration) {
-        let mut wait = limit;
+    /// Returns once nothing has been under way for so long, and not sooner than after so long. The limit is asked anew each
+    /// time: a connection may get a better place.
+    pub(super) async fn idle(&self, limit: impl Fn() -> Duration) {
+        let mut wait = limit();
         while !wait.is_zero() {
             sleep(wait).await;
             wait = match self.under_way.load(Ordering::Relaxed) {
-                0 => limit.saturating_sub(self.ended.age().unwrap_or_default()),
-                _ => limit,
+                0 => limit().saturating_sub(self.ended.age().unwrap_or_default()),
+                _ => limit(),
             };
         }
     }
 }
 
-/// A request, from its head to the end of its answer.
+/// A request, from its head to the end of its answer; or a write that waits for its client.
 pub(super) struct UnderWay(Arc<Activity>);
 
 impl Drop for UnderWay {
@@ -86,23 +188,23 @@ impl Drop for UnderWay {
 }
 
 /// A point in time that several may set and read, or none.
-pub(super) struct Stamp {
+struct Stamp {
     origin: Instant,
     /// Milliseconds since then, and one more; 0 for none.
     millis: AtomicU64,
 }
 
 impl Stamp {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { origin: Instant::now(), millis: AtomicU64::new(0) }
     }
 
-    pub(super) fn set(&self) {
+    fn set(&self) {
         let millis = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.millis.store(millis + 1, Ordering::Relaxed);
     }
 
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         self.millis.store(0, Ordering::Relaxed);
     }
 
@@ -111,16 +213,40 @@ impl Stamp {
         let millis = self.millis.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.origin.elapsed().saturating_sub(Duration::from_millis(millis)))
     }
+}
 
-    /// Returns once it is older than patience allows.
+/// Since when a stream waits for its client, if it does, and what it holds meanwhile.
+pub(super) struct Waiting {
+    since: Stamp,
+    holds_bytes: AtomicBool,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Self {
+        Self { since: Stamp::new(), holds_bytes: AtomicBool::new(false) }
+    }
+
+    /// From now on; what was before counts no more.
+    pub(super) fn begin(&self, holds: Holds) {
+        self.holds_bytes.store(holds == Holds::Bytes, Ordering::Relaxed);
+        self.since.set();
+    }
+
+    pub(super) fn end(&self) {
+        self.since.clear();
+    }
+
+    /// Returns once it has waited for longer than patience allows.
     pub(super) async fn stalled(&self, patience: &Patience) {
-        let mut look = patience.look_after(Duration::ZERO);
+        let mut waited = Waited::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
         loop {
-            sleep(look).await;
-            look = match self.age() {
-                Some(age) if patience.is_over(age) => return,
-                age => patience.look_after(age.unwrap_or_default()),
-            };
+            sleep(patience.look_after(waited)).await;
+            let age = self.since.age();
+            let holds = if self.holds_bytes.load(Ordering::Relaxed) { Holds::Bytes } else { Holds::Nothing };
+            waited = Waited::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
+            if age.is_some() && patience.is_over(waited) {
+                return;
+            }
         }
     }
 }
@@ -135,32 +261,38 @@ mod tests {
     const PIECE_BYTES: u64 = 64 << 10;
 
     fn patience() -> Arc<Patience> {
-        Patience::new(STALL, &InFlight::new(PIECE_BYTES, true))
+        Patience::new(STALL, &InFlight::new(PIECE_BYTES, true), Standing::ordinary())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_stalled_when_its_client_takes_nothing_and_not_when_nothing_comes() {
-        let (stamp, patience) = (Stamp::new(), patience());
-        assert!(timeout(STALL * 5, stamp.stalled(&patience)).await.is_err(), "nothing waits for the client");
+        let (waiting, patience) = (Waiting::new(), patience());
+        assert!(timeout(STALL * 5, waiting.stalled(&patience)).await.is_err(), "nothing waits for the client");
         let begun = Instant::now();
         let later = async {
             sleep(Duration::from_secs(7)).await;
-            stamp.set();
+            waiting.begin(Holds::Nothing);
         };
-        tokio::join!(stamp.stalled(&patience), later);
+        tokio::join!(waiting.stalled(&patience), later);
         assert_eq!(begun.elapsed().as_secs(), 67, "from when the piece was there");
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_memory_is_scarce_a_client_that_takes_nothing_is_dropped_sooner() {
-        let (stamp, patience) = (Stamp::new(), patience());
-        stamp.set();
-        let begun = Instant::now();
+        let (waiting, patience) = (Waiting::new(), patience());
         let held = patience.in_flight().count(2 * PIECE_BYTES);
-        stamp.stalled(&patience).await;
+        let begun = Instant::now();
+        waiting.begin(Holds::Bytes);
+        waiting.stalled(&patience).await;
         assert_eq!(begun.elapsed().as_secs(), 10);
+        let begun = Instant::now();
+        waiting.begin(Holds::Nothing);
+        waiting.stalled(&patience).await;
+        assert_eq!(begun.elapsed().as_secs(), 60, "it has nothing that others could have");
         drop(held);
-        stamp.stalled(&patience).await;
+        let begun = Instant::now();
+        waiting.begin(Holds::Bytes);
+        waiting.stalled(&patience).await;
         assert_eq!(begun.elapsed().as_secs(), 60);
     }
 
@@ -169,14 +301,14 @@ mod tests {
         const IDLE: Duration = Duration::from_secs(10);
         let activity = Activity::new();
         let request = activity.begin();
-        assert!(timeout(IDLE * 5, activity.idle(IDLE)).await.is_err(), "one is under way");
+        assert!(timeout(IDLE * 5, activity.idle(|| IDLE)).await.is_err(), "one is under way");
         drop(request);
         let begun = Instant::now();
         let later = async {
             sleep(Duration::from_secs(9)).await;
             drop(activity.begin());
         };
-        tokio::join!(activity.idle(IDLE), later);
+        tokio::join!(activity.idle(|| IDLE), later);
         assert_eq!(begun.elapsed().as_secs(), 19);
     }
 }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use registry_proxy_core::body::Held;
 use tokio::sync::OwnedSemaphorePermit;
+
+use super::patience::Counted;
 
 /// Bytes, and what is given back when they have left.
 pub(super) struct Piece {
     bytes: Bytes,
     /// What all connections share.
-    _held: Option<Arc<Held>>,
+    _held: Option<Arc<Counted>>,
     /// The connection's own.
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Piece {
-    pub(super) fn new(bytes: Bytes, held: Option<Arc<Held>>, place: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(bytes: Bytes, held: Option<Arc<Counted>>, place: Option<OwnedSemaphorePermit>) -> Self {
         Self { bytes, _held: held, _place: place }
     }
 

@@ -26,6 +26,7 @@ use registry_proxy_core::body::{BodyError, Observe};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::patience::Patience;
 use crate::store::FileSlice;
 
 /// What one ticket stands for at the most.
@@ -176,6 +177,8 @@ impl http_body::Body for Direct {
 pub(super) struct Socket {
     stream: TcpStream,
     lane: Arc<Lane>,
+    /// Is told when it is the disk that is waited for.
+    patience: Arc<Patience>,
     /// What has been seen in the kernel's memory, up to this offset.
     at_hand: Option<(Weak<Part>, u64)>,
     /// What is being brought there.
@@ -183,8 +186,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, lane: Arc::default(), at_hand: None, coming: None }
+    pub(super) fn new(stream: TcpStream, patience: Arc<Patience>) -> Self {
+        Self { stream, lane: Arc::default(), patience, at_hand: None, coming: None }
     }
 
     pub(super) fn lane(&self) -> Arc<Lane> {
@@ -204,7 +207,9 @@ impl Socket {
             self.coming = Some(slice.bring_in(first).boxed());
         }
         if let Some(coming) = &mut self.coming {
-            let brought = ready!(coming.as_mut().poll(cx));
+            let polled = coming.as_mut().poll(cx);
+            self.patience.set_waits_for_disk(polled.is_pending());
+            let brought = ready!(polled);
             self.coming = None;
             brought?;
         }
@@ -338,7 +343,8 @@ mod tests {
     async fn pair() -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (client, Socket::new(listener.accept().await.unwrap().0))
+        let stream = listener.accept().await.unwrap().0;
+        (client, Socket::new(stream, Patience::of_test()))
     }
 
     #[tokio::test]

@@ -4,45 +4,86 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::patience::Patience;
+use super::patience::{PACE_BYTES, Patience, UnderWay, Waited};
 
-/// Ends its writes with [`io::ErrorKind::TimedOut`] once one has waited for as long as its patience.
+/// Ends its writes with [`io::ErrorKind::TimedOut`] once one has waited for as long as its patience. A connection with a write
+/// that waits is not idle.
 pub(super) struct Stalling<S> {
     stream: S,
     patience: Arc<Patience>,
-    /// Since when a write waits.
-    since: Option<Instant>,
+    waiting: Option<Waiting>,
+    pace: Pace,
     look: Option<Pin<Box<Sleep>>>,
+}
+
+/// A write that waits.
+struct Waiting {
+    /// Since when it is the client that is waited for; `None`: it is the disk.
+    since: Option<Instant>,
+    _under_way: UnderWay,
+}
+
+/// How far a client is behind: whoever takes a byte now and then holds the rest for ever.
+#[derive(Default)]
+struct Pace {
+    /// For how long it was waited for, all writes together, ...
+    behind: Duration,
+    /// ... until it had taken so many bytes.
+    taken: usize,
+}
+
+impl Pace {
+    fn took(&mut self, bytes: usize, waited: Duration) {
+        self.behind += waited;
+        self.taken += bytes;
+        if self.taken >= PACE_BYTES || self.behind.is_zero() {
+            *self = Self::default();
+        }
+    }
 }
 
 impl<S> Stalling<S> {
     pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
-        Self { stream, patience, since: None, look: None }
+        Self { stream, patience, waiting: None, pace: Pace::default(), look: None }
     }
 
-    fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.since = None;
+    /// Looks at what became of a write that took so many bytes.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+        taken: fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = &polled {
+            let waited = self.waiting.take().and_then(|waiting| waiting.since).map(|since| since.elapsed());
+            self.pace.took(done.as_ref().map_or(0, taken), waited.unwrap_or_default());
             return polled;
         }
-        let now = Instant::now();
-        let is_new = self.since.is_none();
-        let since = *self.since.get_or_insert(now);
-        let after = self.patience.look_after(now - since);
-        let look = self.look.get_or_insert_with(|| Box::pin(sleep(after)));
-        if is_new {
-            look.as_mut().reset(now + after);
+        let activity = self.patience.activity();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting { since: None, _under_way: activity.begin() });
+        if self.patience.waits_for_disk() {
+            waiting.since = None;
+            return Poll::Pending;
         }
-        while look.as_mut().poll(cx).is_ready() {
+        let mut is_new = waiting.since.is_none();
+        let since = *waiting.since.get_or_insert_with(Instant::now);
+        let (patience, behind) = (&self.patience, self.pace.behind);
+        // When to look again; `None`: it is over.
+        let next = || {
             let waited = since.elapsed();
-            if self.patience.is_over(waited) {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            look.as_mut().reset(Instant::now() + self.patience.look_after(waited));
+            let waited = Waited::new(waited, behind + waited, patience.holds());
+            (!patience.is_over(waited)).then(|| Instant::now() + patience.look_after(waited))
+        };
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        while is_new || look.as_mut().poll(cx).is_ready() {
+            is_new = false;
+            let Some(next) = next() else { return Poll::Ready(Err(io::ErrorKind::TimedOut.into())) };
+            look.as_mut().reset(next);
         }
         Poll::Pending
     }
@@ -57,7 +98,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |taken| *taken)
     }
 
     fn poll_write_vectored(
@@ -66,7 +107,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |taken| *taken)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -75,30 +116,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, polled)
+        self.watch(cx, polled, |()| 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use registry_proxy_core::body::InFlight;
+    use registry_proxy_core::body::{Held, InFlight};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::places::Standing;
 
     const STALL: Duration = Duration::from_mins(1);
+
+    /// That of a connection while memory is scarce, by what another holds.
+    fn scarce() -> (Arc<Patience>, Held) {
+        let in_flight = InFlight::new(1, true);
+        let held = in_flight.count(2);
+        (Patience::new(STALL, &in_flight, Standing::ordinary()), held)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_nobody_takes_ends_after_the_stall_and_any_byte_taken_begins_it_anew() {
         let (mut client, server) = tokio::io::duplex(4);
-        let mut server = Stalling::new(server, Patience::new(STALL, &InFlight::new(1 << 20, true)));
+        let mut server = Stalling::new(server, Patience::of_test());
         let begun = Instant::now();
         let writing = server.write_all(b"more than four");
         let reading = async {
@@ -111,13 +159,62 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_memory_is_scarce_it_ends_sooner() {
-        let (_client, server) = tokio::io::duplex(4);
-        let in_flight = InFlight::new(1, true);
-        let _held = in_flight.count(2);
-        let mut server = Stalling::new(server, Patience::new(STALL, &in_flight));
+    async fn while_memory_is_scarce_it_ends_sooner_for_who_holds_some() {
+        for (holds, expected) in [(true, 10), (false, 60)] {
+            let (_client, server) = tokio::io::duplex(4);
+            let (patience, _held) = scarce();
+            let piece = holds.then(|| patience.count(14));
+            let mut server = Stalling::new(server, patience);
+            let begun = Instant::now();
+            assert!(server.write_all(b"more than four").await.is_err());
+            assert_eq!(begun.elapsed().as_secs(), expected, "it holds some: {holds}");
+            drop(piece);
+        }
+    }
+
+    /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; for how long it is served.
+    async fn served(bytes: usize, patience: Arc<Patience>) -> Duration {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let _held = patience.count(1);
+        let mut server = Stalling::new(server, patience);
         let begun = Instant::now();
-        assert!(server.write_all(b"more than four").await.is_err());
-        assert_eq!(begun.elapsed().as_secs(), 10);
+        let reading = async {
+            let mut read = vec![0; bytes];
+            while client.read_exact(&mut read).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        };
+        let writing = async { while server.write_all(&[0; 64 << 10]).await.is_ok() {} };
+        let both = async {
+            tokio::select! {
+                () = writing => {}
+                () = reading => {}
+            }
+        };
+        let _ = timeout(Duration::from_mins(2), both).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_memory_is_scarce_a_byte_now_and_then_is_not_enough() {
+        let (patience, _held) = scarce();
+        assert_eq!(served(1, Arc::clone(&patience)).await.as_secs(), 10, "a byte");
+        assert_eq!(served(16 << 10, patience).await.as_secs(), 120, "80 KiB in ten seconds");
+        assert_eq!(served(1, Patience::of_test()).await.as_secs(), 120, "there is room for all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_not_blamed_for_the_disk() {
+        let (mut client, server) = tokio::io::duplex(4);
+        let patience = Patience::of_test();
+        patience.set_waits_for_disk(true);
+        let mut server = Stalling::new(server, Arc::clone(&patience));
+        let mut writing = Box::pin(server.write_all(b"more than four"));
+        assert!(timeout(STALL * 5, writing.as_mut()).await.is_err());
+        patience.set_waits_for_disk(false);
+        assert!(timeout(STALL / 2, writing.as_mut()).await.is_err(), "from then on");
+        client.read_u8().await.unwrap();
+        drop(client);
+        assert_eq!(writing.await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -49,6 +49,22 @@ async fn connections_above_the_limit_wait_and_are_served_when_one_closes() {
 }
 
 #[tokio::test]
+async fn a_request_that_gets_no_place_is_told_so_and_its_connection_ends() {
+    let keys = "[limits]\nconnections = 1\n[timeouts]\nfirst_byte = '500ms'\nhead = '1s'";
+    let product = Product::start(&one_upstream(keys, crate::fixture::closed_port(), "")).await;
+    let mut first = Client::connect(product.address).await;
+    assert_eq!(first.get("/healthz").await.0.status, 200);
+    let mut late = Client::connect(product.address).await;
+    late.ask("GET", "/v2/", "").await;
+    let head = late.head().await;
+    assert_eq!((head.status, head.get("connection")), (503, Some("close")), "{}", head.text);
+    soon("its end", late.rest()).await;
+    drop(first);
+    let again = async { while Client::connect(product.address).await.get("/v2/").await.0.status != 200 {} };
+    soon("a place", again).await;
+}
+
+#[tokio::test]
 async fn a_connection_that_says_nothing_does_not_keep_its_place_for_ever() {
     let product = Product::start(&one_upstream(
         "[limits]\nconnections = 2\n[timeouts]\nclient_idle = \"1s\"",

@@ -1,6 +1,10 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
-use crate::fixture::{Client, Product, Upstream, blob_path, content, one_upstream};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
+
+use crate::fixture::{Client, Product, Upstream, blob_path, content, h2_over, one_upstream, soon};
 
 #[tokio::test]
 async fn health_and_readiness_are_told_without_an_upstream() {
@@ -17,6 +21,18 @@ async fn health_and_readiness_are_told_without_an_upstream() {
     client.ask("POST", "/healthz", "Content-Length: 0\r\n").await;
     let head = client.head().await;
     assert!((400..500).contains(&head.status), "{}", head.text);
+}
+
+#[tokio::test]
+async fn on_http_2_too_head_of_our_own_paths_has_no_body() {
+    let product = Product::start(&one_upstream("", crate::fixture::closed_port(), "")).await;
+    let mut client = h2_over(Client::connect(product.address).await.wire).await;
+    for path in ["/healthz", "/readyz", "/metrics", "/healthz"] {
+        let request = Request::head(format!("http://127.0.0.1{path}")).body(Empty::<Bytes>::new()).unwrap();
+        let answer = soon("an answer", client.send_request(request)).await.unwrap();
+        assert!(answer.status() == 200 && answer.headers().contains_key("content-length"), "{path}: {answer:?}");
+        assert!(soon("its end", answer.into_body().collect()).await.unwrap().to_bytes().is_empty(), "{path}");
+    }
 }
 
 #[tokio::test]

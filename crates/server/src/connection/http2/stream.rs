@@ -18,7 +18,8 @@ use registry_proxy_core::body::{Held, Observe};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::super::patience::Stamp;
+use super::super::EndsConnection;
+use super::super::patience::{Counted, Holds, Waiting};
 use super::super::piece::Piece;
 use super::Shared;
 use crate::incoming;
@@ -48,9 +49,9 @@ enum Cut {
 
 /// Answers a request. A stream of which the client takes nothing for too long is dropped, which resets it.
 pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<Piece>, shared: Arc<Shared>) {
-    let under_way = shared.activity.begin();
+    let under_way = shared.patience.activity().begin();
     tokio::spawn(async move {
-        let waiting = Stamp::new();
+        let waiting = Waiting::new();
         tokio::select! {
             biased;
             () = serve(request, respond, &shared, &waiting) => {}
@@ -66,8 +67,9 @@ async fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Piece>,
     shared: &Arc<Shared>,
-    waiting: &Stamp,
+    waiting: &Waiting,
 ) {
+    let is_head = *request.method() == Method::HEAD;
     let response = {
         let mut answer = shared.answers.answer(received(request));
         let left = poll_fn(|cx| match answer.as_mut().poll(cx) {
@@ -78,8 +80,12 @@ async fn serve(
         response
     };
     let (mut head, body) = response.into_parts();
+    if head.extensions.remove::<EndsConnection>().is_some() {
+        shared.over.notify_one();
+    }
     as_of_http2(&mut head.headers, &body);
-    let is_empty = http_body::Body::is_end_stream(&body);
+    // Whoever answers may leave out nothing: of a body the answer to HEAD says the length only (RFC 9110 section 9.3.2).
+    let is_empty = is_head || http_body::Body::is_end_stream(&body);
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), is_empty) else { return };
     if is_empty {
         return;
@@ -130,7 +136,7 @@ struct Sending<'a> {
     stream: SendStream<Piece>,
     shared: &'a Arc<Shared>,
     /// Set while the client is waited for.
-    waiting: &'a Stamp,
+    waiting: &'a Waiting,
 }
 
 impl Sending<'_> {
@@ -139,15 +145,15 @@ impl Sending<'_> {
         let mut watched = Watched { observer, in_hand: 0 };
         let mut next = slice.first;
         while next < slice.end {
-            self.waiting.set();
+            self.waiting.begin(Holds::Nothing);
             let left = slice.end - next;
             let window = self.window(usize::try_from(left).unwrap_or(PIECE_BYTES)).await?;
             let place = self.place(window).await?;
-            self.waiting.clear();
+            self.waiting.end();
             watched.gone();
             if let Some(bytes) = slice.at_hand(next, window) {
                 let length = bytes.len() as u64;
-                let held = self.shared.in_flight().count(length);
+                let held = self.shared.patience.count(length);
                 watched.came(length);
                 next += length;
                 self.send(Piece::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
@@ -162,10 +168,10 @@ impl Sending<'_> {
                 Ok(_) | Err(_) => return Err(watched.broke()),
             };
             let length = bytes.len() as u64;
-            let held = self.shared.in_flight().count(length);
+            let held = self.shared.patience.count(length);
             watched.came(length);
             next += length;
-            self.piece(bytes, Some(held), next >= slice.end).await?;
+            self.piece(bytes, held, next >= slice.end).await?;
         }
         watched.gone();
         Ok(())
@@ -175,7 +181,7 @@ impl Sending<'_> {
     async fn whole(&mut self, mut body: Body) -> Result<(), Cut> {
         while let Some(bytes) = body.chunk().await {
             let is_last = http_body::Body::is_end_stream(&body);
-            self.piece(bytes.map_err(|_| Cut::Broken)?, None, is_last).await?;
+            self.piece(bytes.map_err(|_| Cut::Broken)?, self.shared.patience.counted_already(), is_last).await?;
             if is_last {
                 return Ok(());
             }
@@ -186,19 +192,19 @@ impl Sending<'_> {
     /// What arrives in pieces of its own.
     async fn passing(&mut self, mut body: Body) -> Result<(), Cut> {
         loop {
-            self.waiting.set();
+            self.waiting.begin(Holds::Nothing);
             self.window(1).await?;
             // Nothing of the connection's window is kept for what may take its time to come.
             self.stream.reserve_capacity(0);
-            self.waiting.clear();
+            self.waiting.end();
             let room = self.room().await?;
             let next = self.unless_reset(body.chunk()).await?;
             let is_last = http_body::Body::is_end_stream(&body);
             match next {
                 Some(Ok(bytes)) => {
-                    let held = self.shared.in_flight().count(bytes.len() as u64);
+                    let held = self.shared.patience.count(bytes.len() as u64);
                     drop(room.counted);
-                    self.piece(bytes, Some(held), is_last).await?;
+                    self.piece(bytes, held, is_last).await?;
                     drop(room.hand);
                     if is_last {
                         return Ok(());
@@ -211,13 +217,13 @@ impl Sending<'_> {
     }
 
     /// One piece, however often the window must open for it.
-    async fn piece(&mut self, mut bytes: Bytes, held: Option<Held>, is_last: bool) -> Result<(), Cut> {
+    async fn piece(&mut self, mut bytes: Bytes, held: Counted, is_last: bool) -> Result<(), Cut> {
         if bytes.is_empty() && is_last {
             return self.send(Piece::end(), true);
         }
-        let held = held.map(Arc::new);
+        let held = Arc::new(held);
         let mut since_stamp = 0;
-        self.waiting.set();
+        self.waiting.begin(Holds::Bytes);
         while !bytes.is_empty() {
             let window = self.window(bytes.len()).await?;
             let place = self.place(window).await?;
@@ -226,12 +232,12 @@ impl Sending<'_> {
             since_stamp += window;
             if since_stamp >= PIECE_BYTES {
                 since_stamp = 0;
-                self.waiting.set();
+                self.waiting.begin(Holds::Bytes);
             }
             let is_end = is_last && bytes.is_empty();
-            self.send(Piece::new(part, held.clone(), Some(place)), is_end)?;
+            self.send(Piece::new(part, Some(Arc::clone(&held)), Some(place)), is_end)?;
         }
-        self.waiting.clear();
+        self.waiting.end();
         Ok(())
     }
 
@@ -268,7 +274,7 @@ impl Sending<'_> {
         if let Ok(hand) = Arc::clone(&self.shared.hand).try_acquire_owned() {
             return Ok(Room { hand: Some(hand), counted: None });
         }
-        let taken = timeout(ROOM_PATIENCE, self.shared.in_flight().take(PIECE_BYTES as u64)).await;
+        let taken = timeout(ROOM_PATIENCE, self.shared.patience.in_flight().take(PIECE_BYTES as u64)).await;
         Ok(Room { hand: None, counted: Some(taken.map_err(|_| Cut::Broken)?) })
     }
 
