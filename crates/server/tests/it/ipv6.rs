@@ -50,20 +50,38 @@ async fn a_host_that_is_an_ipv6_address_is_one() {
     assert_ne!(client.head().await.status, 400, "{host}");
 }
 
+/// Most machines have a name for `::1` alone. Elsewhere the product gets a file of hosts of its own.
+async fn where_ip6_localhost_is_known() -> Setup {
+    let named = tokio::net::lookup_host(("ip6-localhost", 0)).await.map(Iterator::collect::<Vec<_>>);
+    if named.is_ok_and(|found| !found.is_empty() && found.iter().all(SocketAddr::is_ipv6)) {
+        return Setup::new();
+    }
+    let setup = Setup::new();
+    let hosts = setup.file("hosts", "127.0.0.1 localhost\n::1 ip6-localhost\n");
+    let script = format!("mount --bind {hosts} /etc/hosts && exec \"$0\" \"$@\"");
+    let namespace: &[&str] = if rustix::process::geteuid().is_root() {
+        &["unshare", "--mount"]
+    } else {
+        &["unshare", "--mount", "--map-root-user"]
+    };
+    let words: Vec<&str> = namespace.iter().copied().chain(["sh", "-c", &script]).collect();
+    let tried = std::process::Command::new(words[0]).args(&words[1..]).arg("true").output();
+    assert!(
+        tried.as_ref().is_ok_and(|output| output.status.success()),
+        "this test needs a line \"::1 ip6-localhost\" in /etc/hosts, or the right to mount one: {tried:?}"
+    );
+    setup.wrapped(words)
+}
+
 #[tokio::test]
 async fn a_name_that_has_an_ipv6_address_only_is_reached() {
-    // Names of this machine alone: where there is none of this kind, there is nothing to show.
-    let named = tokio::net::lookup_host(("ip6-localhost", 0)).await.map(Iterator::collect::<Vec<_>>);
-    if !named.is_ok_and(|found| !found.is_empty() && found.iter().all(SocketAddr::is_ipv6)) {
-        return;
-    }
     let bytes = content(10_000);
     let upstream = upstream_on_ipv6(bytes.clone()).await;
     let config = format!(
         "[[upstream]]\nname = 'up.test'\nurls = ['http://ip6-localhost:{}']\ninsecure = true\ndefault = true\n",
         upstream.port()
     );
-    let product = Setup::new().start(&config).await;
+    let product = where_ip6_localhost_is_known().await.start(&config).await;
     let (head, body) =
         soon("an answer", async { Client::connect(product.address).await.get(&blob_path()).await }).await;
     assert_eq!((head.status, body == bytes), (200, true));
