@@ -94,5 +94,12 @@ pub(crate) fn check(config: &Config) -> ExitCode {
     if let Some(what) = crate::store::warnings(&config.cache) {
         complain(&format_args!("warning: cache.store: {what}"));
     }
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        if let Some(what) = runtime.block_on(crate::store::try_out(config)) {
+            complain(&format_args!("warning: cache.store: {what}"));
+        }
+        // Nobody waits for a name that is still being looked up.
+        runtime.shutdown_background();
+    }
     print(&config.to_toml())
 }

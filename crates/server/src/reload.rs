@@ -32,6 +32,7 @@ pub(crate) struct Reloadable {
     store: Option<Arc<dyn Store>>,
     /// The one in which it was found.
     directory: Option<PathBuf>,
+    standing: Arc<store::Standing>,
     current: ArcSwap<Current>,
 }
 
@@ -44,15 +45,27 @@ impl Reloadable {
             tracing::warn!(key = "cache.store", "{what}");
         }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
+        let standing = Arc::<store::Standing>::default();
+        // What functions are lent comes with requests.
+        if let Some(store) =
+            store.clone().filter(|_| store::is_tried(&config.cache) && !config.platform.is_ephemeral())
+        {
+            tokio::spawn(Arc::clone(&standing).watch(store));
+        }
         let current = build(config, &process_key, store.clone(), None)?;
         look_after(&current, None);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), current })
+        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), standing, current })
     }
 
     /// The directory in which the cache was found, if it lies in one.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
+    }
+
+    /// What is wrong with the cache, if that is known.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.standing.trouble()
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {

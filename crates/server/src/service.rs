@@ -88,7 +88,11 @@ impl Service {
                 Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))
             }
             // No upstream is asked: what can be served without one is served without one.
-            "/readyz" => Some(text(StatusCode::OK, "ready\n")),
+            "/readyz" => Some(match self.reloadable.trouble() {
+                None => text(StatusCode::OK, "ready\n"),
+                // It serves all the same, from the registries.
+                Some(trouble) => text(StatusCode::OK, format!("ready\nwarning: {trouble}\n")),
+            }),
             "/metrics" if !self.metrics_apart => {
                 let readers = if config.metrics.is_public() { Readers::Everybody } else { Readers::ThisMachine };
                 Some(if readers.include(peer, request.headers()) {
@@ -112,8 +116,8 @@ impl Service {
 }
 
 /// A line of plain text, for now: a cache in front would go on telling it.
-pub(crate) fn text(status: StatusCode, line: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::from_static(line.as_bytes())));
+pub(crate) fn text(status: StatusCode, line: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(line.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -67,7 +67,8 @@ impl Rest {
     fn begin(&self, now: Moment, error: &StoreError) -> Option<Duration> {
         let mut resting = self.resting();
         let rest = match error {
-            StoreError::Denied(_) => LONGEST_REST,
+            StoreError::Denied(_) | StoreError::ReadDenied(_) => LONGEST_REST,
+            StoreError::NoCredentials(_) => REST,
             StoreError::Failed(_) if now >= resting.until => {
                 resting.last.map_or(REST, |last| LONGEST_REST.min(last * 2))
             }

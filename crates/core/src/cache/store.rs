@@ -72,7 +72,14 @@ impl Watched {
                 self.is_failing.store(true, Ordering::Relaxed);
             }
             // Room, or a right, is not the key's.
-            Ok(_) | Err(StoreError::Full | StoreError::Denied(_) | StoreError::TimedOut) => {}
+            Ok(_)
+            | Err(
+                StoreError::Full
+                | StoreError::Denied(_)
+                | StoreError::ReadDenied(_)
+                | StoreError::NoCredentials(_)
+                | StoreError::TimedOut,
+            ) => {}
         }
         done
     }
@@ -87,7 +94,10 @@ impl Watched {
             StoreError::TimedOut => true,
             StoreError::Failed(_) => self.failing().len() >= SEVERAL,
             // What lacks is room, or a right: reading goes on.
-            StoreError::Full | StoreError::Denied(_) => false,
+            StoreError::Full
+            | StoreError::Denied(_)
+            | StoreError::ReadDenied(_)
+            | StoreError::NoCredentials(_) => false,
         }
     }
 }

@@ -73,7 +73,9 @@ impl Failed {
                 self.0 = 0;
                 Ok(Some(done))
             }
-            Err(error @ (StoreError::Failed(_) | StoreError::Denied(_))) if self.0 < MAX_FAILED => {
+            Err(error @ (StoreError::Failed(_) | StoreError::Denied(_) | StoreError::ReadDenied(_)))
+                if self.0 < MAX_FAILED =>
+            {
                 self.0 += 1;
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(%key, error = source, "{error} at one key, which is passed over");

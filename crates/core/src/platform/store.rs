@@ -223,6 +223,12 @@ pub enum StoreError {
     /// It may not be written.
     #[error("the cache cannot be written")]
     Denied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It may not be read. A bucket that may not be listed says so of what is not there, too.
+    #[error("the cache cannot be read: access is denied")]
+    ReadDenied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody knows as whom it is to be asked.
+    #[error("there are no credentials for the cache")]
+    NoCredentials(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It did not answer in time.
     #[error("the cache did not answer in time")]
     TimedOut,
@@ -237,8 +243,23 @@ impl StoreError {
         match self {
             Self::Full => "cache full",
             Self::Denied(_) => "cache not writable",
+            Self::ReadDenied(_) => "cache not readable",
+            Self::NoCredentials(_) => "no credentials",
             Self::TimedOut => "cache timed out",
             Self::Failed(_) => "cache failed",
+        }
+    }
+
+    /// The same of what was to be read and not written.
+    #[must_use]
+    pub fn of_reading(self) -> Self {
+        match self {
+            Self::Denied(source) => Self::ReadDenied(source),
+            other @ (Self::Full
+            | Self::ReadDenied(_)
+            | Self::NoCredentials(_)
+            | Self::TimedOut
+            | Self::Failed(_)) => other,
         }
     }
 

@@ -106,6 +106,7 @@ impl Store for FileStore {
             Ok(Some(Bytes::from(bytes)))
         })
         .await
+        .map_err(StoreError::of_reading)
     }
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
@@ -142,6 +143,7 @@ impl Store for FileStore {
             Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found)))
         })
         .await
+        .map_err(StoreError::of_reading)
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
@@ -154,6 +156,7 @@ impl Store for FileStore {
             Ok(Some(Found { stat, body }))
         })
         .await
+        .map_err(StoreError::of_reading)
     }
 
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {

@@ -3,6 +3,7 @@
 mod disk;
 mod files;
 mod objects;
+mod trial;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub(crate) use self::files::Residency;
 pub(crate) use self::files::{FileSlice, READ_BYTES};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
+pub(crate) use self::trial::{Standing, is_tried, try_out};
 use crate::runtime::SystemClock;
 
 /// A store, and the directory that it lies in, if it lies in one.

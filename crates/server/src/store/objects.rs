@@ -76,6 +76,16 @@ impl ObjectStore {
     }
 }
 
+/// Whether a bucket lets us read, without a store over it.
+pub(super) async fn try_out(url: &Url) -> Result<(), StoreError> {
+    let place = Place::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let transport = client::transport().map_err(StoreError::failed)?;
+    let bucket = Bucket::over(place, Arc::default(), transport).map_err(why)?;
+    let key = super::trial::probe();
+    let read = bucket.operator.read(key.as_str());
+    absent_as_none(within(PATIENCE, read).await?).map(drop).map_err(StoreError::of_reading)
+}
+
 fn stat(found: &Metadata) -> Stat {
     // Both: the same bytes sent again have the same entity tag, and what was wrong before may be right now.
     let changed = found.last_modified().map(|time| time.to_string()).unwrap_or_default();
@@ -101,7 +111,8 @@ impl Store for ObjectStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.bucket.operator.read(key.as_str())).await?)?;
+        let found = absent_as_none(within(PATIENCE, self.bucket.operator.read(key.as_str())).await?);
+        let found = found.map_err(StoreError::of_reading)?;
         Ok(found.map(|buffer| buffer.to_bytes()))
     }
 
@@ -128,8 +139,8 @@ impl Store for ObjectStore {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(key.as_str())).await?)?;
-        Ok(found.map(|found| stat(&found)))
+        let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(key.as_str())).await?);
+        Ok(found.map_err(StoreError::of_reading)?.map(|found| stat(&found)))
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
@@ -147,7 +158,8 @@ impl Store for ObjectStore {
             let first = stream.try_next().await.map_err(from_io)?;
             Ok((first.unwrap_or_default(), stream))
         };
-        let Some((first, rest)) = absent_as_none(within(PATIENCE, begin).await?)? else { return Ok(None) };
+        let begun = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let Some((first, rest)) = begun else { return Ok(None) };
         Ok(Some(Found { stat, body: body(first, rest, length) }))
     }
 
@@ -181,7 +193,7 @@ impl Store for ObjectStore {
             let size = metadata.content_length();
             Ok(Some(Entry { key, size, taken: size, used }))
         });
-        ours.boxed()
+        ours.map_err(StoreError::of_reading).boxed()
     }
 
     fn used(&self, key: &Key) {
@@ -224,7 +236,8 @@ impl ObjectStore {
             let first = if stat.length == 0 { None } else { stream.try_next().await.map_err(from_io)? };
             Ok((stat, first.unwrap_or_default(), stream))
         };
-        let Some((stat, first, rest)) = absent_as_none(within(PATIENCE, begin).await?)? else { return Ok(None) };
+        let begun = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let Some((stat, first, rest)) = begun else { return Ok(None) };
         let length = stat.length;
         let body = if length == 0 { Body::Empty } else { body(first, rest, length) };
         Ok(Some(Found { stat, body }))

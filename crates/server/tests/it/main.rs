@@ -2,6 +2,7 @@
 //! Loopback only; every wait has a deadline.
 
 #[cfg(test)]
+mod buckets;
 mod cache;
 mod client_gone;
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Bucket {
         let public = self.place.public_host();
         let sign = async {
             let host = public.as_ref().map(|(_, host)| &**host);
-            signing.link(&mut parts, host, life).await.map_err(client::unsigned)
+            signing.link(&mut parts, host, life).await.map_err(|error| client::unsigned(error, signing))
         };
         within(PATIENCE, sign).await?.map_err(why)?;
         let mut signed = parts.uri.into_parts();
@@ -149,9 +149,10 @@ pub(super) fn absent_as_none<T>(done: Result<T, opendal::Error>) -> Result<Optio
 }
 
 pub(super) fn why(error: opendal::Error) -> StoreError {
-    if error.kind() == ErrorKind::PermissionDenied {
-        StoreError::Denied(error.into())
-    } else {
-        StoreError::failed(error)
+    match error.kind() {
+        ErrorKind::PermissionDenied => StoreError::Denied(error.into()),
+        // Of ours, and so in words that say what to do.
+        ErrorKind::ConfigInvalid => StoreError::NoCredentials(error.message().to_owned().into()),
+        _ => StoreError::failed(error),
     }
 }

@@ -85,7 +85,10 @@ impl HttpTransport for Signed {
         }
         // Credentials may have to be fetched first.
         let signing = self.signing.request(&mut parts);
-        tokio::time::timeout(PATIENCE, signing).await.map_err(|_| silent())?.map_err(unsigned)?;
+        tokio::time::timeout(PATIENCE, signing)
+            .await
+            .map_err(|_| silent())?
+            .map_err(|error| unsigned(error, &self.signing))?;
         self.transport.fetch(Request::from_parts(parts, body)).await
     }
 }
@@ -105,14 +108,16 @@ async fn checksum(body: Buffer) -> opendal::Result<HeaderValue> {
 }
 
 /// Without credentials there is nothing to ask for again.
-pub(super) fn unsigned(error: reqsign_core::Error) -> Error {
-    let is_ours = matches!(
-        error.kind(),
-        reqsign_core::ErrorKind::CredentialInvalid | reqsign_core::ErrorKind::PermissionDenied
-    );
-    let kind = if is_ours { ErrorKind::PermissionDenied } else { ErrorKind::Unexpected };
+pub(super) fn unsigned(error: reqsign_core::Error, signing: &Signing) -> Error {
+    let (kind, what) = match error.kind() {
+        reqsign_core::ErrorKind::CredentialInvalid => (ErrorKind::ConfigInvalid, signing.lacking()),
+        reqsign_core::ErrorKind::PermissionDenied => {
+            (ErrorKind::PermissionDenied, "a request was not signed".to_owned())
+        }
+        _ => (ErrorKind::Unexpected, "a request was not signed".to_owned()),
+    };
     let is_temporary = error.is_retryable();
-    Error::new(kind, "a request was not signed").set_source(error).with_temporary(is_temporary)
+    Error::new(kind, what).set_source(error).with_temporary(is_temporary)
 }
 
 struct Hyper {

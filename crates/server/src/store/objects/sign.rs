@@ -1,6 +1,8 @@
 //! Signatures, of our own requests and of links. `OpenDAL` builds requests without: it signs for OSS in a way that new
 //! buckets do not take any more, and keeps credentials for longer than some platforms lend them.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +11,32 @@ use http::header::{AUTHORIZATION, DATE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use opendal::HttpTransporter;
-use reqsign_core::{Context, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential};
+use reqsign_core::{Context, Env, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential};
 use reqsign_file_read_tokio::TokioFileRead;
 
 use super::address::{Cloud, Place};
 use super::credentials::{Credentials, Login, of_tencent, of_tencent_function};
+
+/// The environment, in which an empty variable is none: `AWS_ACCESS_KEY_ID=` is what a Compose file makes of a variable
+/// that nobody has set, and would be taken for a key.
+#[derive(Debug)]
+struct Environment;
+
+impl Env for Environment {
+    fn var(&self, key: &str) -> Option<String> {
+        OsEnv.var(key).filter(|value| !value.is_empty())
+    }
+
+    fn vars(&self) -> HashMap<String, String> {
+        let mut all = OsEnv.vars();
+        all.retain(|_, value| !value.is_empty());
+        all
+    }
+
+    fn home_dir(&self) -> Option<PathBuf> {
+        OsEnv.home_dir()
+    }
+}
 
 /// Signs for one bucket.
 pub(super) struct Signing {
@@ -40,10 +63,27 @@ impl Signing {
     /// `None`: `OpenDAL` does it itself for this cloud. The transport is for asking a machine or a token service who
     /// we are.
     pub(super) fn of(place: &Place, credentials: Arc<Credentials>, transport: HttpTransporter) -> Option<Self> {
-        let context = Context::new().with_file_read(TokioFileRead).with_http_send(transport).with_env(OsEnv);
+        let context = Context::new().with_file_read(TokioFileRead).with_http_send(transport).with_env(Environment);
         let (number, login) = credentials.newer_than(u64::MAX).unwrap_or_default();
         let first = signer(place, &context, login)?;
         Some(Self { place: place.clone(), context, credentials, current: Mutex::new((number, first)) })
+    }
+
+    /// Where credentials were looked for and not found.
+    pub(super) fn lacking(&self) -> String {
+        let [id, secret] = match self.place.cloud {
+            Cloud::S3 => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            Cloud::Oss => ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+            Cloud::Cos => ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"],
+            Cloud::Obs => ["HUAWEI_CLOUD_ACCESS_KEY_ID", "HUAWEI_CLOUD_SECRET_ACCESS_KEY"],
+            Cloud::Gcs | Cloud::Azblob => return "no credentials were found".to_owned(),
+        };
+        let said = |name: &str| match OsEnv.var(name).as_deref() {
+            None => format!("{name} is not set"),
+            Some("") => format!("{name} is set and empty"),
+            Some(_) => format!("{name} is set"),
+        };
+        format!("{}, {}, and neither a profile nor a role of this machine has any", said(id), said(secret))
     }
 
     fn current(&self) -> Arc<dyn Sign> {

@@ -242,14 +242,14 @@ async fn wrong_credentials_are_denied() {
     let server = Server::start().await;
     let store = server.store("p", "a wrong secret");
     let key = Key::lease(&Digest::sha256(b"x"), 1);
-    assert!(matches!(store.read(&key).await, Err(StoreError::Denied(_))), "read");
+    assert!(matches!(store.read(&key).await, Err(StoreError::ReadDenied(_))), "read");
     let written = store.write(&key, Bytes::from_static(b"x"), When::Absent).await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "write");
     let draft = store.draft(&key, None).await.unwrap();
     draft.write_at(0, content(1, 10)).await.unwrap();
     assert!(matches!(draft.commit(10).await, Err(StoreError::Denied(_))), "commit");
     let listed: Result<Vec<_>, _> = store.list("").try_collect().await;
-    assert!(matches!(listed, Err(StoreError::Denied(_))), "list");
+    assert!(matches!(listed, Err(StoreError::ReadDenied(_))), "list");
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ async fn a_new_login_counts_from_the_next_request() {
         let credentials = credentials("one that ended", Some("token"));
         let store = translated(&server, cloud, "p", Arc::clone(&credentials));
         let key = Key::lease(&Digest::sha256(b"x"), 1);
-        assert!(matches!(store.read(&key).await, Err(StoreError::Denied(_))), "{cloud:?}");
+        assert!(matches!(store.read(&key).await, Err(StoreError::ReadDenied(_))), "{cloud:?}");
         credentials.renew(Login { id: ACCESS_KEY.to_owned(), secret: SECRET_KEY.to_owned(), token: None });
         assert!(store.read(&key).await.unwrap().is_none(), "{cloud:?}");
     }
