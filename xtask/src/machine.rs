@@ -1,5 +1,6 @@
 //! What a machine must have, and how it gets it.
 
+pub(crate) mod buckets;
 pub(crate) mod npm;
 mod packages;
 pub(crate) mod pypi;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::Test;
 use crate::machine::target::Target;
-use crate::machine::{self, is_root, npm, pypi};
+use crate::machine::{self, buckets, is_root, npm, pypi};
 use crate::run::{Shown, cargo, host_triple, target_folder, workspace};
 use crate::{deploy, package, worker};
 
@@ -19,12 +19,17 @@ const TOOLS_VARIABLE: &str = "WORKER_TOOLS";
 const NODE_VARIABLE: &str = "WORKER_NODE";
 
 /// What else the outer tests want of the environment: the cargo that the emulator of AWS Lambda asks, and how much to do.
-const TOLD: [&str; 3] = ["CARGO", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB"];
+const TOLD: [&str; 4] = ["CARGO", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB", buckets::VARIABLE];
 
 pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     machine::prepare(arguments)?;
+    // Without them the fast tests alone do without.
+    let buckets = buckets::are_there().then(buckets::Running::start).transpose()?;
+    let named = buckets.as_ref().map(buckets::Running::variable).unwrap_or_default();
     if arguments.inner {
-        cargo(&["test", "--workspace", "--exclude", "registry-proxy-outer"]).run()?;
+        cargo(&["test", "--workspace", "--exclude", "registry-proxy-outer"])
+            .variable(buckets::VARIABLE, named)
+            .run()?;
         // A build of its own: its locks work under shuttle only.
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
     }
@@ -36,7 +41,7 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
         package::pack_all(&[&binary], &packages)?;
         aliyun_pre_deploy()?;
         worker::package(&worker_folder())?;
-        outer(&binary, &packages, &arguments.rest)?.run()?;
+        outer(&binary, &packages, &arguments.rest)?.variable(buckets::VARIABLE, named).run()?;
     }
     Ok(())
 }

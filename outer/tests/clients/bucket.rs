@@ -1,4 +1,5 @@
-//! An S3 server that checks signatures, in this process, with one bucket.
+//! An S3 server with one bucket: one in this process that checks signatures, or one that others make, which `cargo xtask
+//! test` has started.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,15 +20,36 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 
 const ACCESS_KEY: &str = "AKIDEXAMPLE";
-const SECRET_KEY: &str = "only the tests know it";
+const SECRET_KEY: &str = "the right secret";
+/// Names and addresses of those that others make, with spaces between; each has the bucket and the key above.
+const VARIABLE: &str = "REGISTRY_PROXY_TEST_BUCKETS";
 
 pub(crate) struct Bucket {
+    name: String,
     address: SocketAddr,
     folder: TempDir,
-    _runtime: Runtime,
+    /// Of the one in this process.
+    _runtime: Option<Runtime>,
 }
 
 impl Bucket {
+    /// For people.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Those that others make.
+    pub(crate) fn of_others() -> Outcome<Vec<Self>> {
+        let named = std::env::var(VARIABLE).ok().filter(|named| !named.is_empty());
+        let named = named.context("no object store of others is named: `cargo xtask test` starts some")?;
+        let words: Vec<&str> = named.split_whitespace().collect();
+        let place = |pair: &[&str]| {
+            let address = pair[1].trim_start_matches("http://").parse()?;
+            Ok(Self { name: pair[0].to_owned(), address, folder: tempfile::tempdir()?, _runtime: None })
+        };
+        words.chunks_exact(2).map(place).collect()
+    }
+
     pub(crate) fn start() -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir_all(folder.path().join("objects/bucket"))?;
@@ -56,7 +78,7 @@ impl Bucket {
                 tokio::spawn(connection);
             }
         });
-        Ok(Self { address, folder, _runtime: runtime })
+        Ok(Self { name: "in this process".to_owned(), address, folder, _runtime: Some(runtime) })
     }
 
     /// A process that keeps its content here, and what is under way in a folder of its own.

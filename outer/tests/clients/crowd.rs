@@ -248,6 +248,20 @@ fn four_processes_on_one_bucket_cost_one_download_where_it_ends_in_time() -> Out
 }
 
 #[test]
+fn four_processes_on_a_bucket_of_others_cost_one_download_where_it_ends_in_time() -> Outcome {
+    let _turn = engine_turn();
+    for bucket in Bucket::of_others()? {
+        eprintln!("{}", bucket.name());
+        let faucet = faucet()?;
+        let seconds = deadline(&faucet).as_secs();
+        let lines = format!("[cache]\nfill.wait = \"{seconds}s\"\n[timeouts]\nhead = \"{seconds}s\"");
+        four_on_a_bucket(&faucet, &bucket, &lines)?;
+        sent_once(&faucet)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn four_processes_on_one_bucket_cost_at_most_a_download_each_where_it_takes_longer() -> Outcome {
     let _turn = engine_turn();
     let (faucet, bucket) = (faucet()?, Bucket::start()?);

