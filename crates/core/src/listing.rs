@@ -123,9 +123,12 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
     match ask(visit, list, endpoint, query).await {
         Ok((headers, body)) => {
             visit.admitted(cache);
-            // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
-            let listed = Listed { headers: headers.clone(), body: Bytes::copy_from_slice(&body), at: now };
-            cache.lists().keep(asked, listed);
+            // What was pushed or deleted meanwhile may be missing in it.
+            if visit.since == cache.generation() {
+                // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
+                let listed = Listed { headers: headers.clone(), body: Bytes::copy_from_slice(&body), at: now };
+                cache.lists().keep(asked, listed);
+            }
             Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
         }
         Err(negative) => {

@@ -1,14 +1,16 @@
 //! Pushes and deletions, passed through (P-128 … P-139). An upload session lives at the upstream; its address goes to
 //! the client sealed into one parameter, so that any replica can take up any request of it.
 
+mod outdated;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
+use self::outdated::Outdated;
 use crate::body::Body;
-use crate::cache::Key;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID};
@@ -50,14 +52,10 @@ pub(crate) async fn write(visit: &Visit<'_>, routes: &Routes, body: Body) -> Res
         }
         (&Method::PUT, Endpoint::Manifest(reference)) => put_manifest(visit, reference, body).await,
         (&Method::DELETE, Endpoint::Manifest(reference)) => {
-            let answer = delete(visit, format!("manifests/{}", reference.as_str())).await?;
-            forget(visit, reference).await;
-            Ok(answer)
+            delete(visit, format!("manifests/{}", reference.as_str()), reference).await
         }
         (&Method::DELETE, Endpoint::Blob(digest)) => {
-            let answer = delete(visit, format!("blobs/{digest}")).await?;
-            forget(visit, &Reference::Digest(digest.clone())).await;
-            Ok(answer)
+            delete(visit, format!("blobs/{digest}"), &Reference::Digest(digest.clone())).await
         }
         _ => Err(Error::MethodNotAllowed),
     }
@@ -90,10 +88,10 @@ async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer,
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
     }
     let payload = payload_of(visit, body, &mut ask.headers);
+    let outdated = Outdated::by_upload(visit);
     let written = visit.upstream.write(&ask, payload, None).await;
-    let answer = respond(visit, written)?;
-    arrived(visit, &answer);
-    Ok(answer)
+    outdated.settle(visit, &written.reply).await;
+    respond(visit, written)
 }
 
 /// `PATCH`, `PUT`, `GET`, `DELETE` of a session.
@@ -117,19 +115,10 @@ async fn resume(visit: &Visit<'_>, body: Body) -> Result<Answer, Error> {
     let mut ask = ask_for(visit, visit.head.method.clone(), String::new(), Actions::Push);
     headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE, CONTENT_RANGE]);
     let payload = payload_of(visit, body, &mut ask.headers);
+    let outdated = Outdated::by_upload(visit);
     let written = visit.upstream.write(&ask, payload, Some(&url)).await;
-    let answer = respond(visit, written)?;
-    arrived(visit, &answer);
-    Ok(answer)
-}
-
-/// A blob that was pushed or mounted is not absent any more, whoever heard so before.
-fn arrived(visit: &Visit<'_>, answer: &Answer) {
-    if let Some(cache) = visit.cache
-        && answer.response.status() == StatusCode::CREATED
-    {
-        cache.clear_absent();
-    }
+    outdated.settle(visit, &written.reply).await;
+    respond(visit, written)
 }
 
 async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> Result<Answer, Error> {
@@ -142,25 +131,11 @@ async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> R
     if !tags.is_empty() {
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags).finish());
     }
+    let also = tags.iter().filter_map(|(_, tag)| Reference::parse(tag).ok());
+    let outdated = Outdated::by_write(visit, std::iter::once(reference.clone()).chain(also));
     let written = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
-    let answer = respond(visit, written)?;
-    forget(visit, reference).await;
-    for tag in tags.iter().filter_map(|(_, tag)| Reference::parse(tag).ok()) {
-        forget(visit, &tag).await;
-    }
-    Ok(answer)
-}
-
-/// What was known of this before is over.
-async fn forget(visit: &Visit<'_>, reference: &Reference) {
-    let Some(cache) = visit.cache else { return };
-    let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
-    cache.clear_absent();
-    cache.lists().clear();
-    match reference {
-        Reference::Tag(tag) => cache.forget(&Key::tag(upstream, repository, tag.as_str())).await,
-        Reference::Digest(digest) => cache.forget(&Key::link(upstream, repository, digest)).await,
-    }
+    outdated.settle(visit, &written.reply).await;
+    respond(visit, written)
 }
 
 /// A manifest may take its time, as long as it does not stand still.
@@ -181,9 +156,11 @@ async fn whole_manifest(visit: &Visit<'_>, mut body: Body) -> Result<Bytes, Erro
     }
 }
 
-async fn delete(visit: &Visit<'_>, endpoint: String) -> Result<Answer, Error> {
+async fn delete(visit: &Visit<'_>, endpoint: String, reference: &Reference) -> Result<Answer, Error> {
     let ask = ask_for(visit, Method::DELETE, endpoint, Actions::Delete);
+    let outdated = Outdated::by_write(visit, [reference.clone()]);
     let written = visit.upstream.write(&ask, Payload::None, None).await;
+    outdated.settle(visit, &written.reply).await;
     respond(visit, written)
 }
 

@@ -20,6 +20,7 @@ mod store;
 mod survey;
 mod tag;
 mod trust;
+mod unremoved;
 mod uploads;
 mod usage;
 mod verify;
@@ -49,6 +50,7 @@ use self::store::Watched;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
 use self::trust::Proof;
+use self::unremoved::Unremoved;
 pub(crate) use self::usage::usage_failed;
 use self::verify::UnderWay;
 use crate::body::Body;
@@ -93,6 +95,8 @@ pub(crate) struct Cache {
     writing: Writing,
     /// Tags and links that were forgotten, each with the generation that this began.
     forgotten: Memory<Key, u64>,
+    /// Those that may still be in the store.
+    unremoved: Unremoved,
     generations: AtomicU64,
     /// Blobs that are known to have their digest, in the state in which they were, and from what.
     verified: Memory<Digest, (Mark, Proof)>,
@@ -144,6 +148,7 @@ impl Cache {
             turns: Turns::default(),
             writing: Writing::default(),
             forgotten: Memory::new(MAX_FORGOTTEN),
+            unremoved: Unremoved::default(),
             generations: AtomicU64::new(0),
             verified: Memory::new(entries),
             lengths: Lengths::new(entries),

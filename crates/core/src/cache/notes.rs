@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, PoisonError};
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::{Cache, Key, Pointer, RECORD_BYTES, StoredManifest};
@@ -192,14 +192,14 @@ impl Cache {
         }
     }
 
-    /// Writes it down and returns when it is written, or at once where it is not its turn. It is written also where
-    /// nobody waits for that any more.
-    pub(super) async fn write_now(self: &Arc<Self>, note: Note) {
-        let Some((note, turn)) = self.turn_for(note) else { return };
+    /// The same, with what ends once it is written; `None` where it is not its turn. It is written also where nobody
+    /// waits for that.
+    pub(super) fn write_now(self: &Arc<Self>, note: Note) -> Option<EventListener> {
+        let (note, turn) = self.turn_for(note)?;
         let end = End::default();
         let ended = end.0.listen();
         self.spawn_writing(note, (turn, end));
-        ended.await;
+        Some(ended)
     }
 
     /// `None`: somebody is writing of this tag, and goes on with the note.
@@ -221,23 +221,28 @@ impl Cache {
         }));
     }
 
-    async fn write_down(&self, note: Note) {
+    async fn write_down(self: &Arc<Self>, note: Note) {
         self.takes(note.bytes());
         let is_led_to = self.write_what_is_led_to(&note).await.is_some();
-        match note.word {
-            Some(Word { tag, pointer: Some(pointer) }) if is_led_to && self.is_current(&tag) => {
+        let Some(Word { tag, pointer }) = note.word else { return };
+        let done = match pointer {
+            Some(pointer) if is_led_to && self.is_current(&tag) => {
                 let record = pointer.to_record().into();
-                self.ask("write", self.store.write(&tag.key, record, When::Always)).await;
+                self.ask("write", self.store.write(&tag.key, record, When::Always)).await.map(drop)
             }
-            Some(Word { tag, pointer: None }) => {
-                self.ask("remove", self.store.remove(&tag.key)).await;
-            }
-            Some(_) | None => {}
+            Some(_) => None,
+            None => self.ask("remove", self.store.remove(&tag.key)).await,
+        };
+        match done {
+            Some(()) => self.unremoved.settle(&tag.key, tag.generation),
+            // An older word may be in the store, also where this was to take the place of a removal.
+            None if self.unremoved.holds(&tag.key) => self.remove_again_soon(),
+            None => {}
         }
     }
 
     /// Up to what the store does not take: `None`.
-    async fn write_what_is_led_to(&self, note: &Note) -> Option<()> {
+    async fn write_what_is_led_to(self: &Arc<Self>, note: &Note) -> Option<()> {
         if let Some(manifest) = &note.manifest {
             let key = Key::manifest(&manifest.digest);
             self.ask("write", self.store.write(&key, manifest.to_record(), When::Always)).await?;
@@ -253,13 +258,14 @@ impl Cache {
 
     /// A weaker link does not take the place of a stronger one, which memory may have forgotten. Not every store can
     /// write only where nothing is, so this looks first.
-    async fn write_link(&self, new: &NewLink) -> Option<()> {
+    async fn write_link(self: &Arc<Self>, new: &NewLink) -> Option<()> {
         let NewLink { key, link, since } = new;
         let _written = self.writing.begin(key);
         if !self.was_kept_since(key, *since) {
             return Some(());
         }
         if *link < Link::Proven
+            && !self.unremoved.holds(key)
             && let Some(record) = self.ask("read", self.store.read(key)).await?
             && let Some(stored) = Link::from_record(&record)
             && stored >= *link
@@ -270,12 +276,14 @@ impl Cache {
             }
             return Some(());
         }
-        self.ask("write", self.store.write(key, link.to_record(), When::Always)).await?;
-        // It may have been forgotten while it was written.
+        let written = self.ask("write", self.store.write(key, link.to_record(), When::Always)).await.map(drop);
+        // It may have been forgotten while it was written; and what failed may have been written all the same.
         if !self.was_kept_since(key, *since) {
-            self.ask("remove", self.store.remove(key)).await?;
+            self.take_back(key).await?;
+        } else if written.is_some() {
+            self.unremoved.settle(key, *since);
         }
-        Some(())
+        written
     }
 
     /// Adds to the upstreams that the store knows of. Two processes may write at once, and then one of them is lost: its

@@ -259,7 +259,7 @@ impl Cache {
             return Some(pointer);
         }
         let tag = self.tag(key.clone());
-        if self.turns.is_taken(key) {
+        if self.turns.is_taken(key) || self.unremoved.holds(key) {
             return None;
         }
         let record = self.ask("read", self.store.read(key)).await??;
@@ -274,14 +274,22 @@ impl Cache {
         }
     }
 
-    /// What was known of it is over: whoever is asked about it from now on is asked anew.
-    pub(crate) async fn forget(self: &Arc<Self>, key: &Key) {
+    /// What was known of it is over with this call: whoever is asked about it from now on is asked anew. It returns what
+    /// ends once the store has forgotten it, too, which comes about whether or not anybody waits for it.
+    pub(crate) fn forget(self: &Arc<Self>, key: &Key) -> impl Future<Output = ()> + Send + use<> {
         let generation = self.generations.fetch_add(1, Ordering::Relaxed) + 1;
         self.forgotten.insert(key.clone(), generation);
+        // Before memory loses it: from then on the store is looked at.
+        self.unremoved.add(key, generation);
         self.pointers.remove(key);
         self.links.remove(key);
         let word = Word { tag: Tag { key: key.clone(), generation }, pointer: None };
-        self.write_now(Note { word: Some(word), ..Note::default() }).await;
+        let ended = self.write_now(Note { word: Some(word), ..Note::default() });
+        async move {
+            if let Some(ended) = ended {
+                ended.await;
+            }
+        }
     }
 
     /// How it is known that a repository has a digest.
@@ -300,7 +308,7 @@ impl Cache {
         }
         // In this order: whoever forgets it behind this look makes the record old.
         let since = self.generation();
-        if self.turns.is_taken(&key) || self.writing.count(&key) > 0 {
+        if self.turns.is_taken(&key) || self.writing.count(&key) > 0 || self.unremoved.holds(&key) {
             return None;
         }
         let record = self.ask("read", self.store.read(&key)).await??;

@@ -237,6 +237,11 @@ impl Upstream {
         self.config.repositories.permit(name.as_str())
     }
 
+    /// Whether it is asked at more than one address.
+    pub(crate) fn has_several_addresses(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
     /// Whether pushes pass.
     pub fn push_enabled(&self) -> bool {
         self.config.push

@@ -13,6 +13,7 @@ mod explain;
 mod failures;
 mod fills;
 mod fixture;
+mod forgotten;
 mod graphs;
 mod guard;
 mod guesses;

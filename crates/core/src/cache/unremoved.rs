@@ -1,0 +1,168 @@
+//! What was forgotten and may still be in the store: where its removal has failed, the store is not believed of it until one
+//! has succeeded, or until a newer record has taken its place. Another process does not know of it, nor does this one after
+//! a restart: there is nothing to write it down in but the store that failed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::{Cache, Key};
+use crate::sync::{Mutex, MutexGuard};
+
+/// Tags and links that are remembered so. Beyond them the store is believed of none, until the process ends.
+const MOST: usize = 10_000;
+/// How long after a failure the next try comes; each one that fails doubles it.
+const PAUSE: Duration = Duration::from_secs(10);
+/// And at most.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// Removed at once.
+const AT_ONCE: usize = 8;
+
+/// Tags and links, each with the generation in which it was forgotten.
+#[derive(Default)]
+pub(super) struct Unremoved(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    keys: HashMap<Key, u64>,
+    /// There were more than are remembered.
+    is_over: bool,
+    /// Whether somebody tries again.
+    is_tried: bool,
+}
+
+impl Unremoved {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was forgotten in this generation.
+    pub(super) fn add(&self, key: &Key, generation: u64) {
+        let mut state = self.state();
+        if let Some(known) = state.keys.get_mut(key) {
+            *known = generation.max(*known);
+        } else if state.keys.len() < MOST {
+            state.keys.insert(key.clone(), generation);
+        } else if !std::mem::replace(&mut state.is_over, true) {
+            tracing::error!(
+                "the store does not remove what was deleted; until a restart it is believed of no tag and no repository"
+            );
+        }
+    }
+
+    /// The store has lost what was forgotten up to this generation, or has something newer.
+    pub(super) fn settle(&self, key: &Key, generation: u64) {
+        let mut state = self.state();
+        if state.keys.get(key).is_some_and(|forgotten| *forgotten <= generation) {
+            state.keys.remove(key);
+        }
+    }
+
+    /// Whether what the store has of it may be what was forgotten.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        let state = self.state();
+        state.is_over || state.keys.contains_key(key)
+    }
+
+    fn all(&self) -> Vec<(Key, u64)> {
+        self.state().keys.iter().map(|(key, generation)| (key.clone(), *generation)).collect()
+    }
+
+    /// Whether nobody has begun to try again. From now on somebody has.
+    fn begins(&self) -> bool {
+        !std::mem::replace(&mut self.state().is_tried, true)
+    }
+
+    /// Whether nothing is left to be tried. From now on nobody does.
+    fn ends(&self) -> bool {
+        let mut state = self.state();
+        state.is_tried = !state.keys.is_empty();
+        !state.is_tried
+    }
+}
+
+/// Whoever tries again.
+struct Trying(Weak<Cache>);
+
+impl Drop for Trying {
+    /// Also where a platform drops what runs beside requests: the next failure begins anew.
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.upgrade() {
+            cache.unremoved.state().is_tried = false;
+        }
+    }
+}
+
+impl Cache {
+    /// Removes what was forgotten while it was being written.
+    pub(super) async fn take_back(self: &Arc<Self>, key: &Key) -> Option<()> {
+        let generation = self.forgotten.get(key).unwrap_or(0);
+        let removed = self.ask("remove", self.store.remove(key)).await;
+        match removed {
+            Some(()) => self.unremoved.settle(key, generation),
+            None => {
+                self.unremoved.add(key, generation);
+                self.remove_again_soon();
+            }
+        }
+        removed
+    }
+
+    /// Has what could not be removed tried again, until it is.
+    pub(super) fn remove_again_soon(self: &Arc<Self>) {
+        if !self.unremoved.begins() {
+            return;
+        }
+        let (trying, clock) = (Trying(Arc::downgrade(self)), Arc::clone(&self.clock));
+        self.tasks.spawn(Box::pin(async move {
+            let mut pause = PAUSE;
+            loop {
+                clock.sleep(pause).await;
+                let Some(cache) = trying.0.upgrade() else { return };
+                cache.remove_again().await;
+                if cache.unremoved.ends() {
+                    return;
+                }
+                pause = LONGEST_PAUSE.min(pause * 2);
+            }
+        }));
+    }
+
+    async fn remove_again(&self) {
+        let tries =
+            stream::iter(self.unremoved.all()).for_each_concurrent(AT_ONCE, |(key, generation)| async move {
+                // A newer record may have taken its place meanwhile.
+                if self.unremoved.holds(&key) && self.ask("remove", self.store.remove(&key)).await.is_some() {
+                    self.unremoved.settle(&key, generation);
+                }
+            });
+        tries.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn what_was_forgotten_is_held_until_as_much_is_removed_and_beyond_the_bound_everything_is() {
+        let key = |number: usize| Key::blob(&Digest::sha256(number.to_string().as_bytes()));
+        let unremoved = Unremoved::default();
+        unremoved.add(&key(0), 7);
+        unremoved.add(&key(0), 5);
+        unremoved.settle(&key(0), 6);
+        assert!(unremoved.holds(&key(0)), "a removal that began before it was forgotten says nothing");
+        unremoved.settle(&key(0), 7);
+        assert!(!unremoved.holds(&key(0)));
+        for number in 1..=MOST {
+            unremoved.add(&key(number), 8);
+        }
+        assert!(!unremoved.holds(&key(0)));
+        unremoved.add(&key(MOST + 1), 9);
+        assert!(unremoved.holds(&key(MOST + 1)) && unremoved.holds(&key(0)));
+        assert_eq!(unremoved.state().keys.len(), MOST);
+    }
+}

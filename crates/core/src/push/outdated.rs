@@ -1,0 +1,157 @@
+//! What is known here and a write makes outdated. It is forgotten once the registry has carried out the write, or may have:
+//! also where the client leaves before the answer, or the answer never comes.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::cache::{Cache, Key};
+use crate::name::Reference;
+use crate::upstream::{Failure, Reply};
+use crate::visit::Visit;
+
+/// What a write that is under way makes outdated. Dropped, it is forgotten.
+pub(super) struct Outdated {
+    /// `None`: nothing is kept, or nothing is to be forgotten any more.
+    cache: Option<Arc<Cache>>,
+    write: Write,
+}
+
+/// What is written.
+enum Write {
+    /// A blob: it is not absent any more, whoever heard so before.
+    Blob,
+    /// Tags, and digests in a repository, that come or go.
+    Records(Vec<Key>),
+}
+
+/// What an answer says of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// The registry has carried it out, or may have.
+    Out,
+    /// It has not, for sure.
+    NotOut,
+}
+
+impl Outdated {
+    /// Before a request of an upload.
+    pub(super) fn by_upload(visit: &Visit<'_>) -> Self {
+        Self { cache: visit.cache.cloned(), write: Write::Blob }
+    }
+
+    /// Before these references are pushed or deleted.
+    pub(super) fn by_write(visit: &Visit<'_>, references: impl IntoIterator<Item = Reference>) -> Self {
+        let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+        let keys = references.into_iter().map(|reference| match reference {
+            Reference::Tag(tag) => Key::tag(upstream, repository, tag.as_str()),
+            Reference::Digest(digest) => Key::link(upstream, repository, &digest),
+        });
+        Self { cache: visit.cache.cloned(), write: Write::Records(keys.collect()) }
+    }
+
+    /// This was the answer. It returns what ends once the store has forgotten it, too.
+    pub(super) fn settle(mut self, visit: &Visit<'_>, reply: &Reply) -> impl Future<Output = ()> + Send + use<> {
+        let is_underway = match (&self.write, reply) {
+            // An upload that goes on has made nothing yet.
+            (Write::Blob, Reply::Found(response)) => response.status() != StatusCode::CREATED,
+            (Write::Blob | Write::Records(_), _) => false,
+        };
+        if is_underway || carried(reply, visit.upstream.has_several_addresses()) == Carried::NotOut {
+            self.cache = None;
+        }
+        let forgotten = self.forget();
+        async move {
+            // All of it is on its way: one after the other is waited for.
+            for one in forgotten {
+                one.await;
+            }
+        }
+    }
+
+    fn forget(&mut self) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let Some(cache) = self.cache.take() else { return Vec::new() };
+        cache.clear_absent();
+        match &self.write {
+            Write::Blob => Vec::new(),
+            Write::Records(keys) => {
+                cache.lists().clear();
+                keys.iter().map(|key| cache.forget(key)).collect()
+            }
+        }
+    }
+}
+
+impl Drop for Outdated {
+    fn drop(&mut self) {
+        drop(self.forget());
+    }
+}
+
+/// Whether the registry may have carried out what it answers so. With several addresses the last one answered: another
+/// one before it may have done it and then been silent, so that this one cannot be reached, or finds nothing to delete.
+fn carried(reply: &Reply, has_several_addresses: bool) -> Carried {
+    match reply {
+        Reply::Found(_) => Carried::Out,
+        Reply::Refused(_) | Reply::Limited { .. } | Reply::Unsatisfiable { .. } | Reply::Declined(..) => {
+            Carried::NotOut
+        }
+        Reply::Failed(failure) if was_sent(failure) => Carried::Out,
+        Reply::Missing(_) | Reply::Failed(_) if has_several_addresses => Carried::Out,
+        Reply::Missing(_) | Reply::Failed(_) => Carried::NotOut,
+    }
+}
+
+/// Whether a request that failed so had been sent.
+fn was_sent(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable(_) | Failure::Resting { .. } | Failure::Busy | Failure::RealmNotTrusted => false,
+        Failure::TimedOut
+        | Failure::Status(_)
+        | Failure::Broken
+        | Failure::Coded
+        | Failure::DigestMismatch
+        | Failure::NoManifest
+        | Failure::TooLarge
+        | Failure::Redirect(_)
+        | Failure::Nonsense(_)
+        | Failure::ClientBody => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Response;
+
+    use super::*;
+    use crate::body::Body;
+    use crate::platform::Unconnected;
+    use crate::upstream::UpstreamText;
+
+    /// With one address, and with several.
+    #[test]
+    fn only_a_definite_no_leaves_what_is_known_as_it_is() {
+        use Carried::{NotOut, Out};
+        let text = UpstreamText::default;
+        let found = Reply::Found(Response::new(Body::Empty));
+        let limited = Reply::Limited { retry_after: Duration::ZERO };
+        for (reply, expected) in [
+            (found, [Out, Out]),
+            (Reply::Missing(text()), [NotOut, Out]),
+            (Reply::Refused(text()), [NotOut, NotOut]),
+            (limited, [NotOut, NotOut]),
+            (Reply::Unsatisfiable { total: None }, [NotOut, NotOut]),
+            (Reply::Declined(StatusCode::METHOD_NOT_ALLOWED, text()), [NotOut, NotOut]),
+            (Reply::Failed(Failure::TimedOut), [Out, Out]),
+            (Reply::Failed(Failure::Broken), [Out, Out]),
+            (Reply::Failed(Failure::Status(StatusCode::BAD_GATEWAY)), [Out, Out]),
+            (Reply::Failed(Failure::Unreachable(Unconnected::Refused)), [NotOut, Out]),
+            (Reply::Failed(Failure::Busy), [NotOut, Out]),
+        ] {
+            let seen = [false, true].map(|has_several| carried(&reply, has_several));
+            assert_eq!(seen, expected, "{:?}", reply.found().map(drop));
+        }
+    }
+}
