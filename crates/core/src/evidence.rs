@@ -178,6 +178,15 @@ pub(crate) fn may_serve(reader: Reader, link: Option<Link>, origin: Origin) -> M
     }
 }
 
+/// Whether memory is believed that nothing was recorded of where bytes come from, although another process may have recorded
+/// something meanwhile. For links of version 0.1.0 no record ever comes about by itself: each hit would look for one.
+pub(crate) fn believes_unrecorded(reader: Reader, link: Option<Link>) -> bool {
+    match (reader, link) {
+        (Reader::Anyone, _) | (_, Some(Link::Shown | Link::Proven)) => true,
+        (Reader::Admitted | Reader::Stranger, None | Some(Link::Named | Link::Claimed)) => false,
+    }
+}
+
 /// What link a claim of an upstream makes: it proves only what that upstream has given before, or gives to everybody.
 pub(crate) fn link_of_claim(origin: Origin) -> Link {
     match origin {

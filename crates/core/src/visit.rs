@@ -10,7 +10,7 @@ use crate::body::{Body, InFlight};
 use crate::cache::Cache;
 use crate::config::{self, Bounds, Timeouts};
 use crate::digest::Digest;
-use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, may_serve};
+use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, believes_unrecorded, may_serve};
 use crate::fill::{Asker, Fills};
 use crate::guard::Guard;
 use crate::ingest::{Invocations, Job};
@@ -161,7 +161,7 @@ impl Visit<'_> {
             // It proves by itself: no need to look.
             Some(Link::Proven) => Origin::This,
             Some(Link::Named | Link::Claimed | Link::Shown) | None => {
-                cache.origin(upstream, digest, reader == Reader::Anyone).await
+                cache.origin(upstream, digest, believes_unrecorded(reader, link)).await
             }
         };
         may_serve(reader, link, origin)

@@ -116,3 +116,14 @@ fn a_head_takes_nothing_from_what_a_get_found_out() {
     }
     assert!(absences.answers(&claim, "blobs/x", Asked::Get, false, Moment::default()));
 }
+
+/// What memory may be wrong about opens nothing: only what such a link opens where nothing is recorded at all.
+#[test]
+fn that_nothing_is_recorded_is_believed_where_it_opens_no_more_than_before() {
+    for reader in READERS {
+        for link in LINKS {
+            let expected = reader == Reader::Anyone || link >= Some(Link::Shown);
+            assert_eq!(believes_unrecorded(reader, link), expected, "{reader:?}, {link:?}");
+        }
+    }
+}

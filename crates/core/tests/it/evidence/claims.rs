@@ -1,11 +1,17 @@
 //! Two registries and one store: what one of them merely claims opens nothing of the other's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, sha256};
+use registry_proxy_core::cache::{Key, MemoryStore};
+use registry_proxy_core::digest::Digest;
+use registry_proxy_core::name::RepositoryName;
+use registry_proxy_core::platform::{Store as _, When};
+use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, Step, sha256};
 
-use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Seen, noise, upstream};
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Seen, Setup, noise, troubled, upstream};
 
 const LIAR: &str = "https://origin.liar.test";
 const SECRET: &str = "/v2/a/secret";
@@ -212,4 +218,29 @@ async fn the_type_of_a_manifest_belongs_to_its_bytes() {
         lab.wait(60).await;
         lab.restart(&text);
     }
+}
+
+/// Version 0.1.0 wrote neither who gave the bytes, nor a proof.
+#[tokio::test(start_paused = true)]
+async fn hits_of_what_an_earlier_version_stored_do_not_look_for_what_it_never_wrote() {
+    let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
+    let store = troubled(&memory, |_, _| None);
+    let text = format!("[clients]\nauth='upstream'\n{}", upstream(""));
+    let setup = Setup { text: &text, store: Some(store.clone()), ..Setup::default() };
+    let lab = Fixture::set_up(&setup).with_tokens();
+    lab.registry.add_user("alice", "wonder");
+    let layer = lab.registry.put_blob("a/secret", noise(5000));
+    let (digest, repository) = (Digest::parse(&layer).unwrap(), RepositoryName::parse("a/secret").unwrap());
+    memory.write(&Key::link("reg.example", &repository, &digest), "shown".into(), When::Always).await.unwrap();
+    let draft = memory.draft(&Key::blob(&digest), Some(5000)).await.unwrap();
+    draft.write_at(0, noise(5000)).await.unwrap();
+    draft.commit(5000).await.unwrap();
+    let alice = lab.login_for("alice", "wonder", "repository:a/secret:pull").await;
+    let path = format!("{SECRET}/blobs/{layer}");
+    assert_eq!(lab.get(&path).bearer(&alice).await.status, 200);
+    let looked = store.hook.count(Step::Read, "v1/origins/");
+    for _ in 0..5 {
+        assert_eq!(lab.get(&path).bearer(&alice).await.done(), "hit");
+    }
+    assert_eq!(store.hook.count(Step::Read, "v1/origins/"), looked);
 }
