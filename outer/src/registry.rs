@@ -3,6 +3,7 @@
 
 mod distribution;
 mod faucet;
+mod reported;
 mod seed;
 mod storage_front;
 mod token;
@@ -11,6 +12,7 @@ mod token_server;
 pub(crate) use distribution::address_at_start;
 pub use distribution::{Access, Registry, Storage};
 pub use faucet::Faucet;
+pub use reported::{Behaviour, Does, Reported};
 pub use seed::{Seed, TAG};
 pub use storage_front::StorageFront;
 pub use token_server::{Account, TokenServer};

@@ -25,4 +25,5 @@ mod original_variables;
 mod pushes;
 mod ranges;
 mod redirects;
+mod reported;
 mod v6;

@@ -14,14 +14,14 @@ fn ground(store_name: &'static str, store: impl Fn() -> Option<Arc<dyn Store>> +
     Ground { clock, tasks: Arc::new(TokioTasks), at_once: 1, store_name, store: Box::new(store) }
 }
 
-fn memory() -> Option<Arc<dyn Store>> {
-    Some(Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start()))))
+fn memory() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start())))
 }
 
 async fn run_on(table: &Table, store_name: &'static str) -> Report {
     match store_name {
         "none" => run(table, &ground(store_name, || None)).await,
-        _ => run(table, &ground(store_name, memory)).await,
+        _ => run(table, &ground(store_name, || Some(memory()))).await,
     }
 }
 

@@ -141,13 +141,11 @@ impl Lab {
         let mut bytes = Vec::new();
         let mut is_whole = true;
         while let Some(piece) = body.chunk().await {
-            match piece {
-                Ok(piece) => bytes.extend_from_slice(&piece),
-                Err(_) => {
-                    is_whole = false;
-                    break;
-                }
-            }
+            let Ok(piece) = piece else {
+                is_whole = false;
+                break;
+            };
+            bytes.extend_from_slice(&piece);
         }
         self.said.note(&path, &head.headers);
         Seen { status: head.status, headers: head.headers, body: bytes.into(), is_whole }

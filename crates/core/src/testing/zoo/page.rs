@@ -52,15 +52,15 @@ fn any_registry(page: &mut String, table: &Table) {
 fn registry(page: &mut String, row: &Row) {
     let login = match row.login {
         Login::Open => "asks nobody for a login",
-        Login::Bearer => "wants tokens, and gives some to everybody",
+        Login::Bearer => "wants tokens and gives some to everybody",
         Login::Basic => "wants a user name and a password",
     };
     let placement = match row.placement {
-        Placement::Own => "gives blobs itself",
-        Placement::Cdn => "redirects blobs to a storage host",
-        Placement::Elsewhere => "redirects everything to another registry",
+        Placement::Own => "It gives blobs itself",
+        Placement::Cdn => "It redirects blobs to a storage host",
+        Placement::Elsewhere => "It redirects everything to another registry",
     };
-    let _ = write!(page, "## {}\n\nAs it is played in the tests it {login} and {placement}.\n\n", row.name);
+    let _ = write!(page, "## {}\n\nIn the tests it {login}. {placement}.\n\n", row.name);
     for Behaviour { says, sources, .. } in &row.behaviours {
         let sources: Vec<String> = sources.iter().map(|url| format!("[{}]({url})", short(url))).collect();
         let _ = writeln!(page, "* It {says} ({}).", sources.join(", "));

@@ -93,7 +93,6 @@ impl Player {
             }
             When::WithoutLogin => !sent.headers.contains_key("authorization"),
             When::OfUnknownRepository => sent.url.contains("team/missing") || sent.url.contains("team%2Fmissing"),
-            When::WhenThere => self.0.registry.has(sent.path()),
             When::OfFirstPage => !is_later_page,
             When::OfLaterPages => is_later_page,
         }

@@ -142,8 +142,6 @@ pub(super) enum When {
     WithoutLogin,
     /// Those of a repository that is not there.
     OfUnknownRepository,
-    /// Those of what is there.
-    WhenThere,
     /// The first page of a list.
     OfFirstPage,
     /// Any other page of a list.
