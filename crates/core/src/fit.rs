@@ -147,7 +147,9 @@ impl http_body::Body for Settling {
                         this.error = end.and_then(Result::err);
                         let cache = Arc::clone(cache);
                         this.state = if this.under_way.leave() {
-                            State::Waiting(Box::pin(async move { cache.settle(SETTLE).await }))
+                            State::Waiting(Box::pin(async move {
+                                cache.settle(SETTLE).await;
+                            }))
                         } else {
                             State::Over
                         };

@@ -134,17 +134,21 @@ impl Proxy {
     }
 
     /// Waits until what was served is kept as well, for `limit` at the most; and does what the guard has to, if it has.
-    pub async fn settle(&self, limit: Duration) {
-        if let Some(cache) = &self.cache {
-            cache.settle(limit).await;
-        }
+    /// Whether all of it is kept.
+    pub async fn settle(&self, limit: Duration) -> bool {
+        let is_kept = match &self.cache {
+            Some(cache) => cache.settle(limit).await,
+            None => true,
+        };
         self.guard.settle().await;
+        is_kept
     }
 
     /// The same before the process ends: what was counted is told to the others, too.
-    pub async fn close(&self, limit: Duration) {
-        self.settle(limit).await;
+    pub async fn close(&self, limit: Duration) -> bool {
+        let is_kept = self.settle(limit).await;
         self.guard.close().await;
+        is_kept
     }
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.

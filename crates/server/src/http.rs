@@ -19,7 +19,7 @@ use crate::{changes, connection, descriptors, keeper};
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long what was served just now may take to reach the store, before we end.
+/// How long what was served just now may take to reach the store, at least, before we end.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
@@ -77,14 +77,29 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     service.drain();
     tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
     drains.send_replace(true);
+    let begun = tokio::time::Instant::now();
     tokio::select! {
         () = drains.closed() => tracing::info!("stopped"),
         () = tokio::time::sleep(drain) => tracing::warn!("timeouts.drain is over; the transfers left end here"),
         _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
         _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
     }
-    service.reloadable.current().proxy.close(SETTLE).await;
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    let is_kept = tokio::select! {
+        is_kept = current.proxy.close(rest_of(drain, begun.elapsed())) => is_kept,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    if !is_kept {
+        tracing::warn!("what was still on its way into the cache is not kept");
+    }
     Ok(())
+}
+
+/// How long uploads into a bucket may go on once clients are served: for what is left of `timeouts.drain`, and a little in
+/// any case.
+fn rest_of(drain: Duration, gone: Duration) -> Duration {
+    drain.saturating_sub(gone).max(SETTLE)
 }
 
 async fn bind(key: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {
@@ -118,6 +133,19 @@ async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
     loop {
         if let Some((stream, place)) = accept(&listener, &places).await {
             tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), drains.subscribe()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uploads_have_what_is_left_of_the_drain() {
+        let seconds = Duration::from_secs;
+        for (drain, gone, expected) in [(30, 0, 30), (30, 10, 20), (30, 28, 5), (30, 31, 5), (0, 0, 5)] {
+            assert_eq!(rest_of(seconds(drain), seconds(gone)), seconds(expected), "{gone} of {drain}");
         }
     }
 }

@@ -222,8 +222,13 @@ impl Wanted<'_, '_> {
                     let is_stored = lease.is_some() && cache.blob_length(digest).await.is_some();
                     return (lease, is_stored);
                 }
-                Leased::Theirs if self.left().is_zero() => return (None, false),
-                Leased::Theirs => {}
+                // What takes longer than this client waits is not waited for at all: it would be fetched all the same.
+                Leased::Theirs(course)
+                    if self.left().is_zero() || !cache.is_worth_waiting(course, self.left()) =>
+                {
+                    return (None, false);
+                }
+                Leased::Theirs(_) => {}
             }
             clock.sleep(pause).await;
             pause = (pause * 2).min(MOST_BETWEEN_LOOKS);

@@ -17,8 +17,8 @@ impl Cache {
         Busy(Arc::clone(self))
     }
 
-    /// Waits until what is on its way into the store is there, or for `limit`.
-    pub(crate) async fn settle(&self, limit: Duration) {
+    /// Waits until what is on its way into the store is there, or for `limit`; whether it is.
+    pub(crate) async fn settle(&self, limit: Duration) -> bool {
         let settled = async {
             loop {
                 let listener = self.busy.1.listen();
@@ -29,7 +29,7 @@ impl Cache {
             }
         };
         // What takes longer is fetched again.
-        let _ = within(&*self.clock, limit, settled).await;
+        within(&*self.clock, limit, settled).await.is_ok()
     }
 }
 

@@ -2,13 +2,15 @@
 //! way to the next number (epoch), so that stores that cannot overwrite on a condition can still hand a lease on.
 //!
 //! A lease saves downloads and decides nothing else: two that believe to hold it fetch the same blob twice, and both
-//! commit the same bytes.
+//! commit the same bytes. It says how the fill gets on, so that nobody waits for one that will not end in time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::course::Course;
 use super::{Cache, Key};
 use crate::digest::Digest;
 use crate::platform::{Moment, StoreError, When};
@@ -18,6 +20,8 @@ use crate::sync::{Event, Mutex, MutexGuard};
 const LIFE_SECONDS: u64 = 10;
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// How soon it is renewed for the first time: then there is something to say of how the fill gets on.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
 /// How long a store that failed to take a lease is not asked for one: object stores fail for a moment (503 `SlowDown`).
@@ -30,15 +34,49 @@ pub(crate) struct Lease {
     cache: Arc<Cache>,
     key: Key,
     /// Gone when this is, so that the renewals end.
-    _held: Arc<()>,
+    held: Arc<Told>,
+}
+
+/// How the fill gets on.
+struct Told {
+    /// In seconds since 1970.
+    began: u64,
+    done: AtomicU64,
+    /// 0: nothing has been told yet.
+    total: AtomicU64,
+    /// When all of it had come, in seconds since 1970.
+    fetched: AtomicU64,
+}
+
+impl Told {
+    fn course(&self, now: u64) -> Option<Course> {
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let total = Some(number(&self.total)).filter(|total| *total > 0)?;
+        let (done, fetched) = (number(&self.done), number(&self.fetched));
+        Some(Course { began: self.began, at: now, done, total, fetched })
+    }
+}
+
+impl Lease {
+    /// So many bytes of so many have come.
+    pub(crate) fn tell(&self, done: u64, total: u64) {
+        self.held.done.store(done, Ordering::Relaxed);
+        self.held.total.store(total, Ordering::Relaxed);
+    }
+
+    /// All of it has come, and goes into the store.
+    pub(crate) fn tell_fetched(&self, total: u64) {
+        self.tell(total, total);
+        self.held.fetched.store(self.cache.clock.unix_seconds(), Ordering::Relaxed);
+    }
 }
 
 /// What asking for a lease gives.
 pub(crate) enum Leased {
     /// Fetch; with a lease, where the store would give one.
     Ours(Option<Lease>),
-    /// Another process fetches.
-    Theirs,
+    /// Another process fetches; and how that gets on, if it has said so.
+    Theirs(Option<Course>),
 }
 
 /// When a store is asked for leases again that would take none.
@@ -177,7 +215,7 @@ impl Cache {
         let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
-            match self.ask_quietly("lease", self.store.write(&key, self.lease_record(), When::Absent)).await {
+            match self.ask_quietly("lease", self.store.write(&key, self.lease_record(None), When::Absent)).await {
                 Ok(Some(true)) => {
                     self.leases_rest.end();
                     return Leased::Ours(Some(self.hold(key)));
@@ -190,10 +228,12 @@ impl Cache {
                 }
             }
             let record = self.ask_quietly("lease", self.store.read(&key)).await.unwrap_or_default().flatten();
-            let until = record.as_deref().and_then(|record| std::str::from_utf8(record).ok()?.parse::<u64>().ok());
+            let text = record.as_deref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or_default();
+            let (until, course) = text.split_once(' ').unwrap_or((text, ""));
+            let until = until.parse::<u64>().ok();
             // Longer than a lease can hold is a clock gone wrong; it does not keep everybody waiting.
             if until.is_some_and(|until| now < until && until <= now.saturating_add(2 * LIFE_SECONDS)) {
-                return Leased::Theirs;
+                return Leased::Theirs(Course::parse(course));
             }
         }
         Leased::Ours(None)
@@ -213,17 +253,19 @@ impl Cache {
 
     /// Holds a lease, and renews it until it is dropped.
     fn hold(self: &Arc<Self>, key: Key) -> Lease {
-        let held = Arc::new(());
+        let began = self.clock.unix_seconds();
+        let [done, total, fetched] = std::array::from_fn(|_| AtomicU64::new(0));
+        let held = Arc::new(Told { began, done, total, fetched });
         let (cache, renewed, while_held) = (Arc::clone(self), key.clone(), Arc::downgrade(&held));
         self.tasks.spawn(Box::pin(async move {
+            let mut pause = FIRST_WORD;
             loop {
-                cache.clock.sleep(RENEW_EVERY).await;
-                if while_held.strong_count() == 0 {
-                    return;
-                }
-                let _ = cache
-                    .ask_quietly("lease", cache.store.write(&renewed, cache.lease_record(), When::Always))
-                    .await;
+                cache.clock.sleep(pause).await;
+                pause = RENEW_EVERY;
+                let Some(told) = while_held.upgrade() else { return };
+                let record = cache.lease_record(told.course(cache.clock.unix_seconds()));
+                drop(told);
+                let _ = cache.ask_quietly("lease", cache.store.write(&renewed, record, When::Always)).await;
                 if while_held.strong_count() == 0 {
                     // It was given up while it was being written.
                     let _ = cache.ask_quietly("lease", cache.store.remove(&renewed)).await;
@@ -231,11 +273,19 @@ impl Cache {
                 }
             }
         }));
-        Lease { cache: Arc::clone(self), key, _held: held }
+        Lease { cache: Arc::clone(self), key, held }
     }
 
-    fn lease_record(&self) -> Bytes {
-        Bytes::from(self.clock.unix_seconds().saturating_add(LIFE_SECONDS).to_string())
+    fn lease_record(&self, course: Option<Course>) -> Bytes {
+        let until = self.clock.unix_seconds().saturating_add(LIFE_SECONDS);
+        Bytes::from(course.map_or(until.to_string(), |course| format!("{until} {}", course.to_words())))
+    }
+
+    /// Whether a fill in another process will be in the store within this time, as far as can be told.
+    pub(crate) fn is_worth_waiting(&self, course: Option<Course>, limit: Duration) -> bool {
+        let Some(course) = course else { return true };
+        let left = course.left(self.clock.unix_seconds(), self.store.abilities().stages);
+        left.is_some_and(|left| left <= limit)
     }
 }
 

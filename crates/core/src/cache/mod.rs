@@ -2,6 +2,7 @@
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
 mod busy;
+mod course;
 mod evict;
 mod house;
 mod inventory;

@@ -159,6 +159,9 @@ impl Drive {
                 // Whoever waits for the tail may have it; the store takes its time.
                 let _busy = self.cache.busy();
                 spool.end_run(Phase::Whole);
+                if let Some(lease) = &self.lease {
+                    lease.tell_fetched(spool.total());
+                }
                 match spool.commit().await {
                     Ok(()) => self.cache.committed(&self.provenance, spool.digest(), spool.total()).await,
                     Err(error) => self.cache.failed("commit", &error),
@@ -250,6 +253,9 @@ impl Drive {
                     let missing = self.spool.total().saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
                     let got = work.got.load(Ordering::Relaxed);
+                    if let Some(lease) = &self.lease {
+                        lease.tell(self.spool.arrived(), self.spool.total());
+                    }
                     let wanted = self.parts.wanted(workers.len(), got, missing, elapsed);
                     for _ in workers.len()..wanted {
                         let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {

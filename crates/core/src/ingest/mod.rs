@@ -119,7 +119,7 @@ impl Ingest {
     pub(crate) async fn slice(&self, until: Moment) -> Work {
         let lease = match self.cache.lease(&self.digest).await {
             Leased::Ours(lease) => lease,
-            Leased::Theirs => return Work::none(Slice::Theirs),
+            Leased::Theirs(_) => return Work::none(Slice::Theirs),
         };
         // Between the look at the store and the lease another may have come to its end.
         let work = if self.cache.blob_length(&self.digest).await.is_some() {

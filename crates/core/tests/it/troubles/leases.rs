@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::Method;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::Store;
-use registry_proxy_core::testing::Step;
+use registry_proxy_core::testing::{Fault, Step};
 
 use super::{keeping, memory};
-use crate::fixture::{Fixture, Trouble, noise, troubled};
+use crate::fixture::{Call, Fixture, Trouble, noise, troubled, upstream};
 
 /// A new blob, asked for once and then again.
 async fn fills(lab: &Fixture, size: usize) {
@@ -109,4 +110,40 @@ async fn a_client_that_leaves_while_its_lease_is_written_leaves_none_behind() {
     let begun = lab.now();
     assert_eq!(lab.get(&path).await.done(), "filled");
     assert!(lab.now().since(begun) <= Duration::from_secs(2), "{:?}", lab.now().since(begun));
+}
+
+/// A blob that takes so long to come, wanted by two processes on one store, one a second after the other: how long the
+/// second waited for its first byte, and how often the registry was asked for it.
+async fn second_of_two(seconds: u64) -> (Duration, usize) {
+    const BLOB: usize = 300_000;
+    const PARTS: &str = "[cache.fill]\nparts = 1";
+    let memory = memory().shared();
+    let lab = keeping(&troubled(&memory, |_, _| None), PARTS);
+    let layer = lab.registry.put_blob("a/b", noise(BLOB));
+    let path = format!("/v2/a/b/blobs/{layer}");
+    let steps = usize::try_from(seconds).expect("a few");
+    let stalls = (1..=steps).map(|_| (BLOB / (steps + 1), Duration::from_secs(1))).collect();
+    lab.net.fault("GET", "/blobs/", 1, Fault::Stalls(stalls));
+    let other = lab.beside(&format!("{PARTS}\n{}", upstream("")), lab.net.clone(), 99);
+    let first = tokio::spawn(lab.get(&path).into_future());
+    lab.wait(1).await;
+    let begun = lab.now();
+    let second = Call::new(&other, Method::GET, &path).await;
+    let waited = lab.now().since(begun);
+    assert!(second.body == noise(BLOB) && first.await.expect("a task").body == noise(BLOB));
+    (waited, lab.net.sent("GET", "/blobs/").len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_another_process_soon_ends_is_waited_for() {
+    let (waited, asked) = second_of_two(8).await;
+    assert_eq!(asked, 1);
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_another_process_does_not_end_in_time_is_not_waited_for() {
+    let (waited, asked) = second_of_two(60).await;
+    assert_eq!(asked, 2, "it would have been fetched all the same");
+    assert!(waited < Duration::from_secs(5), "and was waited for in vain: {waited:?}");
 }
