@@ -132,15 +132,12 @@ impl Answers for Everything {
             return self.service.answer(request, self.cx.clone()).boxed();
         }
         async move {
-            match self.place.become_ordinary(self.bounds.place).await {
-                Ok(()) => self.service.answer(request, self.cx.clone()).await,
-                Err(Full) => {
-                    let mut response =
-                        text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
-                    response.extensions_mut().insert(EndsConnection);
-                    response
-                }
+            if let Err(Full) = self.place.become_ordinary(self.bounds.place).await {
+                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
+                response.extensions_mut().insert(EndsConnection);
+                return response;
             }
+            self.service.answer(request, self.cx.clone()).await
         }
         .boxed()
     }

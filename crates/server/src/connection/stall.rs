@@ -184,7 +184,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
         };
-        let writing = async { while server.write_all(&[0; 64 << 10]).await.is_ok() {} };
+        let writing = async { while server.write_all(&vec![0; 64 << 10]).await.is_ok() {} };
         let both = async {
             tokio::select! {
                 () = writing => {}

@@ -162,7 +162,7 @@ impl Sending<'_> {
             // The disk is waited for without keeping anything of the connection from its other streams.
             drop(place);
             self.stream.reserve_capacity(0);
-            let read = slice.from_disk(next, window);
+            let read = slice.read_disk(next, window);
             let bytes = match self.unless_reset(read).await? {
                 Ok(bytes) if !bytes.is_empty() => bytes,
                 Ok(_) | Err(_) => return Err(watched.broke()),

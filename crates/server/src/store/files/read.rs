@@ -90,7 +90,7 @@ impl FileSlice {
 
     /// Bytes at an offset, read on a thread that may wait for the disk, and not for ever. What was begun goes on behind a
     /// caller who gave up.
-    pub(crate) fn from_disk(&self, offset: u64, most: usize) -> impl Future<Output = io::Result<Bytes>> + use<> {
+    pub(crate) fn read_disk(&self, offset: u64, most: usize) -> impl Future<Output = io::Result<Bytes>> + use<> {
         let file = Arc::clone(&self.file);
         waited_for(move || piece(&file, offset, most))
     }
@@ -200,7 +200,7 @@ impl http_body::Body for Reader {
             if let Some(piece) = this.slice.at_hand(this.next, most) {
                 return Poll::Ready(Some(this.took(piece)));
             }
-            this.reading = Some(Box::pin(this.slice.from_disk(this.next, most)));
+            this.reading = Some(Box::pin(this.slice.read_disk(this.next, most)));
         }
         let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
         let done = ready!(reading.as_mut().poll(cx));
@@ -312,7 +312,7 @@ mod tests {
         untold.bring_in(0).await.unwrap();
         let told = FileSlice { residency, ..untold.part(0, LENGTH) };
         assert_eq!(told.is_at_hand(0), residency != Residency::Untold);
-        assert_eq!(untold.from_disk(LENGTH - 10, 100).await.unwrap(), [7; 10].as_slice());
+        assert_eq!(untold.read_disk(LENGTH - 10, 100).await.unwrap(), [7; 10].as_slice());
     }
 
     #[test]
