@@ -1,10 +1,18 @@
 //! `NO_PROXY`, as Go's clients read it (golang.org/x/net/http/httpproxy), and so docker, containerd and podman: what is
 //! reached without the environment's proxies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
 use ipnet::IpNet;
+
+/// Where machines ask their cloud who they are (Google and Tencent). A proxy would resolve them for its own machine, and
+/// would see the keys.
+const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.tencentyun.com"];
+/// The same as an address that is not link-local (Alibaba Cloud).
+const METADATA_OF_ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+/// First two groups of AWS's own network in each instance (`fd00:ec2::/32`).
+const NETWORK_OF_AWS: [u16; 2] = [0xfd00, 0x0ec2];
 
 /// What is reached directly.
 #[derive(Debug, Default)]
@@ -45,17 +53,23 @@ impl Exceptions {
             uri.host().unwrap_or_default().trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
         let address = host.parse::<IpAddr>().ok();
-        let is_here =
-            self.this_machine && (host == "localhost" || address.is_some_and(|address| is_near(&address)));
+        let is_here = self.this_machine
+            && match address {
+                Some(address) => is_near(&address),
+                None => host == "localhost" || METADATA_NAMES.contains(&&*host),
+            };
         self.everything || is_here || self.rules.iter().any(|rule| rule.includes(&host, address, port))
     }
 }
 
-/// Of this machine alone, or of its link, where clouds keep what is meant for one machine: a proxy would ask for its own.
+/// Of this machine alone, or of its link or its cloud, where what is meant for one machine is kept: a proxy would ask for
+/// its own.
 fn is_near(address: &IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || *v4 == METADATA_OF_ALIBABA,
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unicast_link_local() || v6.segments().starts_with(&NETWORK_OF_AWS)
+        }
     }
 }
 
@@ -99,7 +113,7 @@ mod tests {
     #[test]
     fn exceptions_are_read_as_go_reads_them() {
         let list = "example.com, .below.test,*.star.test,port.test:5000,10.0.0.0/8,192.0.2.7,192.0.2.8:5000,\
-                    fd00::/8,2001:db8::7,[2001:db8::8]:5000,CAPS.test,bad/99,x:y";
+                    fd02::/16,2001:db8::7,[2001:db8::8]:5000,CAPS.test,bad/99,x:y";
         let direct = Exceptions::parse(list);
         for (uri, expected) in [
             ("https://example.com/", true),
@@ -118,7 +132,7 @@ mod tests {
             ("https://192.0.2.7/", true),
             ("https://192.0.2.8/", false),
             ("https://192.0.2.8:5000/", true),
-            ("https://[fd00::1]/", true),
+            ("https://[fd02::1]/", true),
             ("https://[2001:db8::7]:9/", true),
             ("https://[2001:db8::8]:5000/", true),
             ("https://[2001:db8::8]/", false),
@@ -130,6 +144,18 @@ mod tests {
             ("http://127.9.9.9/", true),
             ("http://[::1]:5000/", true),
             ("http://169.254.169.254/latest", true),
+            ("http://169.254.170.2/v2/credentials", true),
+            ("http://[fe80::a9fe:a9fe]/latest", true),
+            ("http://100.100.100.200/latest", true),
+            ("http://100.100.100.201/latest", false),
+            ("http://[fd00:ec2::254]/latest", true),
+            ("http://[fd00:ec2::23]/v1/credentials", true),
+            ("http://[fd01::254]/latest", false),
+            ("http://metadata.google.internal/computeMetadata", true),
+            ("http://METADATA.google.internal./computeMetadata", true),
+            ("http://metadata.tencentyun.com/latest", true),
+            ("http://other.google.internal/", false),
+            ("http://mirrors.tencentyun.com/", false),
         ] {
             assert_eq!(direct.include(&uri.parse().unwrap()), expected, "{uri}");
         }
