@@ -100,11 +100,10 @@ impl House {
                 }
                 broke_at = Some(read);
                 let rest = Part { first: read, end: found.stat.length };
-                match self.in_time(self.store.open(key, Some(rest))).await {
-                    Ok(Some(again)) if again.stat.mark == found.stat.mark => found = again,
-                    Ok(_) => return Ok(Found::Gone),
-                    // Whether the store answers at all is asked next.
-                    Err(_) => break,
+                // A store that does not answer this says nothing of the blob.
+                match self.in_time(self.store.open(key, Some(rest))).await? {
+                    Some(again) if again.stat.mark == found.stat.mark => found = again,
+                    Some(_) | None => return Ok(Found::Gone),
                 }
                 continue;
             };

@@ -56,6 +56,15 @@ impl Lab {
         draft.commit(length).await.expect("it is committed");
     }
 
+    /// How many blobs `cache verify` finds wrong, and how many it cannot read.
+    async fn verify(&self, store: &Arc<TroubledStore>) -> (u64, u64) {
+        let house = House::of_store(Arc::clone(store) as Arc<dyn Store>, self.proxy.platform.clock.clone());
+        let told = std::sync::Mutex::new(Vec::new());
+        house.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
+        let Some(Event::Verified(verified)) = told.into_inner().unwrap().pop() else { panic!() };
+        (verified.wrong, verified.unread)
+    }
+
     async fn stored(&self) -> Bytes {
         let found = self.memory.open(&self.key, None).await.expect("an answer").expect("a blob");
         found.body.collect(u64::MAX).await.expect("all of it")
@@ -153,16 +162,23 @@ async fn a_manifest_that_lies_about_a_length_costs_one_download() {
 #[tokio::test(start_paused = true)]
 async fn verify_throws_away_what_a_bucket_does_not_give_twice() {
     let lab = lab().await;
-    let verify = async || {
-        let house = House::of_store(lab.store.clone(), lab.proxy.platform.clock.clone());
-        let told = std::sync::Mutex::new(Vec::new());
-        house.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
-        let Some(Event::Verified(verified)) = told.into_inner().unwrap().pop() else { panic!() };
-        (verified.wrong, verified.unread)
-    };
-    assert_eq!(verify().await, (0, 0));
+    assert_eq!(lab.verify(&lab.store).await, (0, 0));
     // It goes on behind each break, until there is nothing more to be had.
     lab.breaks.store(true, Ordering::Relaxed);
-    assert_eq!(verify().await, (1, 0));
+    assert_eq!(lab.verify(&lab.store).await, (1, 0));
     assert!(lab.memory.stat(&lab.key).await.unwrap().is_none(), "it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_keeps_a_blob_whose_rest_a_bucket_does_not_answer_for() {
+    let lab = lab().await;
+    for refusal in [|| Trouble::Fails, || Trouble::Denied] {
+        // It breaks once, and then the bucket is not to be had for a moment.
+        let store = troubled(&lab.memory, move |step, _| {
+            if step == Step::OpenWhole { Some(Trouble::Breaks) } else { (step == Step::OpenPart).then(refusal) }
+        });
+        assert_eq!(lab.verify(&store).await, (0, 1));
+        assert!(lab.memory.stat(&lab.key).await.unwrap().is_some(), "it is still there");
+    }
+    assert_eq!(lab.stored().await, noise(BLOB));
 }
