@@ -10,9 +10,9 @@ use super::{Cache, House, Key, Kind};
 use crate::digest::Digest;
 use crate::evidence::Provenance;
 use crate::ingest::upload_in;
-use crate::platform::{Abilities, StoreError, Upload, When, within};
+use crate::platform::{Abilities, StoreError, UPLOAD_DEADLINE, Upload, When, within};
 
-/// How long one part may take, or putting them together.
+/// How long a record may take that is as large as a part.
 const PART: Duration = Duration::from_mins(2);
 
 impl Cache {
@@ -43,7 +43,7 @@ impl Cache {
         if bytes == 0 {
             return Some(Bytes::new());
         }
-        let tail = self.ask_slowly("read", self.store.read(&Key::ingest_tail(digest))).await??;
+        let tail = self.ask_slowly("read", PART, self.store.read(&Key::ingest_tail(digest))).await??;
         (tail.len() as u64 == bytes).then_some(tail)
     }
 
@@ -51,7 +51,7 @@ impl Cache {
     pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) -> bool {
         if !tail.is_empty() {
             let key = Key::ingest_tail(digest);
-            if self.ask_slowly("write", self.store.write(&key, tail, When::Always)).await.is_none() {
+            if self.ask_slowly("write", PART, self.store.write(&key, tail, When::Always)).await.is_none() {
                 return false;
             }
         }
@@ -76,7 +76,7 @@ impl Cache {
 
     /// Sends a part; whether the store has it.
     pub(crate) async fn send_part(&self, upload: &mut dyn Upload, part: Bytes) -> bool {
-        self.ask_slowly("upload", upload.part(part)).await.is_some()
+        self.ask_slowly("upload", UPLOAD_DEADLINE, upload.part(part)).await.is_some()
     }
 
     /// Makes a verified upload visible; whether it is.
@@ -87,7 +87,7 @@ impl Cache {
         length: u64,
         upload: Box<dyn Upload>,
     ) -> bool {
-        let is_there = self.ask_slowly("commit", upload.commit()).await.is_some();
+        let is_there = self.ask_slowly("commit", UPLOAD_DEADLINE, upload.commit()).await.is_some();
         if is_there {
             self.committed(provenance, digest, length).await;
             self.forget_parked(digest).await;
@@ -98,7 +98,7 @@ impl Cache {
 
     /// Takes back an upload.
     pub(crate) async fn abort_upload(&self, digest: &Digest, upload: Box<dyn Upload>) {
-        self.ask_slowly("abort", upload.abort()).await;
+        self.ask_slowly("abort", PART, upload.abort()).await;
         self.forget_parked(digest).await;
     }
 
@@ -112,9 +112,10 @@ impl Cache {
     async fn ask_slowly<T>(
         &self,
         what: &'static str,
+        deadline: Duration,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Option<T> {
-        let answer = within(&*self.clock, PART, answer).await.unwrap_or(Err(StoreError::TimedOut));
+        let answer = within(&*self.clock, deadline, answer).await.unwrap_or(Err(StoreError::TimedOut));
         answer.map_err(|error| self.failed(what, &error)).ok()
     }
 }

@@ -16,7 +16,8 @@ use http::{Request, Response};
 
 pub use self::limits::{Ingest, Limits, Profile, UnknownProfile};
 pub use self::store::{
-    Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, Upload, When,
+    Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, UPLOAD_DEADLINE,
+    Upload, When,
 };
 use crate::body::Body;
 use crate::name::RepositoryName;

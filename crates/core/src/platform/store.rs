@@ -111,6 +111,10 @@ pub trait Draft: Send + Sync {
     async fn commit(&self, length: u64) -> Result<(), StoreError>;
 }
 
+/// How long a part of an upload, or its commit, may take. A store has deadlines of its own below this, with its repetitions:
+/// where this one ends the wait, the store counts as one that does not answer, and rests.
+pub const UPLOAD_DEADLINE: Duration = Duration::from_mins(30);
+
 /// A blob on its way to the store in parts, in order. Nobody sees it until it is committed. Dropped, it is neither there
 /// nor gone: what was parked goes on later, the rest is litter for the sweep or for the bucket's own rules.
 #[async_trait]

@@ -92,6 +92,20 @@ async fn an_invocation_that_gets_no_farther_begins_no_other() {
     assert_eq!(scene.stored().await.unwrap(), content());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_invocation_waits_as_long_as_the_store_itself_for_a_part_to_be_taken() {
+    // Two parts, each of which takes as long as a bucket may take for putting parts together.
+    let slow = bucket().in_parts_of(4 << 20).taking(Duration::from_mins(5));
+    let scene = scene_on(Profile::AwsLambda, "", slow);
+    let event = format!(
+        r#"{{"registry-proxy/ingest":{{"upstream":"reg.example","repository":"a/b","digest":"{}","total":{LARGE}}}}}"#,
+        scene.digest
+    );
+    assert_eq!(scene.lab.proxy.event(&event, Duration::from_mins(15)).await, Ok(()));
+    assert_eq!(scene.stored().await.unwrap(), content());
+    assert_eq!(scene.bytes_asked().len(), 1, "it was fetched once");
+}
+
 /// All instances that there may be are held by requests like this one.
 #[tokio::test(start_paused = true)]
 async fn an_invocation_that_does_not_come_is_not_waited_for() {

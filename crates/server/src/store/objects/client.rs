@@ -35,7 +35,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 const READY: Duration = Duration::from_secs(10);
 /// Idle connections are kept for less time than load balancers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-/// How long nothing may come: before a small question is answered, and before the next piece of a body.
+/// How long nothing may come: before a small question is answered, and before the next piece of its body.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// How long nothing more of a body may go: the kernel wakes whoever writes when a third of its buffer is free again, which
 /// may be a megabyte.
@@ -147,9 +147,11 @@ impl HttpTransport for Hyper {
         }
         let length = http_body::Body::size_hint(response.body()).exact();
         Ok(response.map(|body| {
-            let pieces = futures_util::stream::unfold(Some(BodyDataStream::new(body)), |pieces| async move {
+            // While MinIO puts parts together it sends a space every 10 seconds behind a head that says yes: the same
+            // patience counts between them.
+            let pieces = futures_util::stream::unfold(Some(BodyDataStream::new(body)), move |pieces| async move {
                 let mut pieces = pieces?;
-                match tokio::time::timeout(SILENCE, pieces.next()).await {
+                match tokio::time::timeout(patience, pieces.next()).await {
                     Ok(Some(Ok(piece))) => Some((Ok(Buffer::from(piece)), Some(pieces))),
                     Ok(Some(Err(error))) => Some((Err(failed(error)), None)),
                     Ok(None) => None,
@@ -161,7 +163,7 @@ impl HttpTransport for Hyper {
     }
 }
 
-/// How long the answer may take once all of a request is sent.
+/// How long nothing of the answer may come, once all of a request is sent: neither its head nor the next piece of its body.
 fn patience(request: &http::request::Parts, body_bytes: usize) -> Duration {
     let query = request.uri.query().unwrap_or_default();
     let has = |word: &str| query.split('&').any(|pair| pair.starts_with(word));

@@ -9,10 +9,11 @@ use http::{Method, Request, Response, StatusCode};
 use opendal::Buffer;
 use opendal::raw::Timestamp;
 use registry_proxy_core::cache::{BLOBS, Key};
-use registry_proxy_core::platform::StoreError;
+use registry_proxy_core::platform::{StoreError, UPLOAD_DEADLINE};
 use url::form_urlencoded::byte_serialize;
 
-use super::bucket::{Bucket, RETRIES, why};
+use super::bucket::{Bucket, PATIENCE, RETRIES, why};
+use super::client::COMPLETE;
 
 /// Bytes of a part: between 5 MiB, the least that S3 takes, and what a small function has memory for. Blobs of up to
 /// 78 GiB have room in parts of that.
@@ -25,6 +26,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_ANSWER: usize = 64 << 10;
 /// Longest id and longest entity tag.
 const MAX_WORD: usize = 1024;
+
+/// The core waits for longer than all tries of one question do, with the look at what came of it, and three minutes for the
+/// bytes of each part.
+const _: () = {
+    let tries = RETRIES as u64 + 1;
+    let one = COMPLETE.as_secs() + 3 * 60;
+    assert!(tries * one + PATIENCE.as_secs() < UPLOAD_DEADLINE.as_secs());
+};
 
 /// One upload of one object.
 #[derive(Clone, Copy)]

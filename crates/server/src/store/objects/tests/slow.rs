@@ -92,3 +92,38 @@ async fn an_upload_whose_end_nobody_heard_of_is_not_taken_back() {
     assert!(!server.asked.lock().unwrap().contains(&"DELETE".to_owned()));
     assert_eq!(server.unfinished.lock().unwrap().len(), 1, "its parts are left to the sweep");
 }
+
+/// A server that answers whatever it is asked at once, with a head, and then with a space every 11 seconds, as MinIO does
+/// every 10 while it puts parts together.
+async fn spaces_for_a_minute() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = socket.read(&mut [0; 4096]).await;
+                let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+                for _ in 0..6 {
+                    tokio::time::sleep(Duration::from_secs(11)).await;
+                    let _ = socket.write_all(b" ").await;
+                }
+                let _ = socket.write_all(b"<done/>").await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_sends_spaces_while_it_puts_parts_together_is_waited_for() {
+    let_time_run();
+    let address = spaces_for_a_minute().await;
+    let ask = async |method: Method| {
+        let uri = format!("http://{address}/bucket/key?uploadId=7");
+        let request = Request::builder().method(method).uri(uri).body(opendal::Buffer::new()).unwrap();
+        client::transport().unwrap().send(request).await
+    };
+    let answer = ask(Method::POST).await.expect("what it says in the end");
+    assert_eq!(answer.into_body().to_bytes(), Bytes::from_static(b"      <done/>"));
+    assert!(ask(Method::GET).await.is_err(), "of a blob nothing may stay away for so long");
+}
