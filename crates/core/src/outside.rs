@@ -62,10 +62,11 @@ impl Windows {
         }
     }
 
-    /// Reads the request. `X-Forwarded-*` count only from a trusted peer (P-14).
+    /// Reads the request. `X-Forwarded-*` count only from a trusted peer, and from none that introduces a client: it passes
+    /// bytes on and writes no headers, so those that come are the client's own (P-14).
     pub fn look(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> Outside {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
-        let behind_proxy = cx.peer.is_some_and(is_trusted);
+        let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);
         let forwarded = |name: &str| {
             // The last of a list is what our own peer wrote; what stands before it anybody can write.
             let value = headers.get_all(name).iter().next_back().filter(|_| behind_proxy)?.to_str().ok()?;
@@ -94,10 +95,10 @@ impl Windows {
             (None, Some(host)) => host,
             (None, None) => "localhost".to_owned(),
         };
-        let client = if behind_proxy || self.adds_client {
-            forwarded_for(headers, is_trusted).or(cx.peer)
-        } else {
-            cx.peer
+        let client = match cx.introduced {
+            Some(client) => Some(client),
+            None if behind_proxy || self.adds_client => forwarded_for(headers, is_trusted).or(cx.peer),
+            None => cx.peer,
         };
         let request_id = behind_proxy.then(|| record::told(headers).cloned()).flatten();
         Outside { scheme, host, client, request_id }
@@ -139,7 +140,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        let cx = Cx { peer: peer.parse().ok(), is_tls, id: 0 };
+        let cx = Cx { peer: peer.parse().ok(), introduced: None, is_tls, id: 0 };
         let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &map);
         (outside.base(), outside.client.unwrap().to_string())
     }
@@ -181,6 +182,27 @@ mod tests {
         );
         assert_eq!(look(trusting, "11.1.2.3", false, &FORWARDED), ("http://inner:3000".into(), "11.1.2.3".into()));
         assert_eq!(look("", "10.1.2.3", true, &FORWARDED), ("https://inner:3000".into(), "10.1.2.3".into()));
+    }
+
+    #[test]
+    fn an_introduced_client_is_believed_nothing_though_its_address_is_a_trusted_one() {
+        let config = "trusted_proxies = ['10.0.0.0/8']";
+        let config =
+            Config::load(&Sources { text: Some(config), variables: vec![], read: &|_| Ok(String::new()) })
+                .unwrap();
+        let lines = FORWARDED.into_iter().chain([("x-request-id", "chosen")]);
+        let headers: HeaderMap =
+            lines.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let look = |introduced: Option<&str>| {
+            let peer = "10.0.0.5".parse().ok();
+            let cx = Cx { peer, introduced: introduced.map(|text| text.parse().unwrap()), is_tls: false, id: 0 };
+            let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &headers);
+            (outside.base(), outside.client.unwrap().to_string(), outside.request_id.is_some())
+        };
+        for client in ["10.20.30.40", "10.0.0.5", "192.0.2.1", "2001:db8::1"] {
+            assert_eq!(look(Some(client)), ("http://inner:3000".into(), client.into(), false));
+        }
+        assert_eq!(look(None), ("https://proxy.example.com".into(), "9.9.9.9".into(), true));
     }
 
     /// Who asks, where the peer is 10.1.2.3, these lines came, and that network is trusted or none is.

@@ -185,7 +185,7 @@ pub(crate) async fn serve(
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let mut side = Side::new(&current.config, current.proxy.in_flight(), place.standing(), peer);
-    let (client, place) =
+    let (introduced, place) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
                 introduced = introduced::take(&mut stream, side.first_byte(), peer) => introduced,
@@ -193,18 +193,18 @@ pub(crate) async fn serve(
             };
             match introduced {
                 None => return,
-                Some(Introduced::Itself) => (peer, place),
-                // Nobody is served more by coming through a proxy.
-                Some(Introduced::Client(client)) => match place.counted(client, &current.config) {
+                Some(Introduced::Itself) => (None, place),
+                // Nobody is served more by coming through a proxy, or believed more.
+                Some(Introduced::Client(client)) => match place.of_client(client, &current.config) {
                     None => return,
                     Some(place) => (Some(client), place),
                 },
             }
         } else {
-            (peer, place)
+            (None, place)
         };
     let tls = current.tls.clone();
-    side.shown = client.and_then(|address| current.config.log.client.shown(address));
+    side.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
     let shown = side.shown;
     drop(current);
     if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.idle())).await {
@@ -214,7 +214,7 @@ pub(crate) async fn serve(
     let socket = Socket::new(stream, Arc::clone(&side.patience));
     let lane = tls.is_none().then(|| socket.lane());
     let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
-    let cx = Cx { peer: client, is_tls: tls.is_some(), id: 0 };
+    let cx = Cx { peer, introduced, is_tls: tls.is_some(), id: 0 };
     let answers = Arc::new(Everything { service, cx, bounds: side.bounds, standing: place.standing(), place });
     match tls {
         None => speak(stream, lane, answers, side, drain).await,

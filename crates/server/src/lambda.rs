@@ -75,7 +75,7 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
     let told = match Event::parse(&invocation.event) {
         Ok(Event::Http { request, peer }) => {
             // Function URLs speak HTTPS only.
-            let cx = Cx { peer, is_tls: true, id: 0 };
+            let cx = Cx { peer, introduced: None, is_tls: true, id: 0 };
             api.respond(&invocation, service.answer(*request, cx).await).await
         }
         Ok(Event::Other) => match event(service, &invocation).await {

@@ -65,8 +65,8 @@ const FORWARDING: [&str; 9] = [
 ];
 
 impl Readers {
-    /// Whether they are among them: from that address, with these headers.
-    pub(crate) fn include(self, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+    /// Whether they are among them: from that address, for the client whom it introduces if it does, with these headers.
+    pub(crate) fn include(self, peer: Option<IpAddr>, introduced: Option<IpAddr>, headers: &HeaderMap) -> bool {
         let is_passed_on = || {
             headers
                 .keys()
@@ -74,7 +74,12 @@ impl Readers {
         };
         match self {
             Self::Everybody => true,
-            Self::ThisMachine => peer.is_some_and(|peer| peer.is_loopback()) && !is_passed_on(),
+            // A load balancer elsewhere may introduce somebody of its own machine as 127.0.0.1.
+            Self::ThisMachine => {
+                peer.is_some_and(|peer| peer.is_loopback())
+                    && introduced.is_none_or(|client| client.is_loopback())
+                    && !is_passed_on()
+            }
         }
     }
 }
@@ -88,7 +93,7 @@ mod tests {
     fn may(readers: Readers, peer: Option<&str>, header: Option<&'static str>) -> bool {
         let name = |header| (HeaderName::from_static(header), HeaderValue::from_static("192.0.2.1"));
         let headers = header.map(name).into_iter().chain([name("accept")]).collect();
-        readers.include(peer.map(|peer| peer.parse().unwrap()), &headers)
+        readers.include(peer.map(|peer| peer.parse().unwrap()), None, &headers)
     }
 
     #[test]
@@ -112,6 +117,20 @@ mod tests {
         ] {
             assert_eq!(may(Readers::ThisMachine, peer, header), expected, "{peer:?} {header:?}");
             assert!(may(Readers::Everybody, peer, header), "{peer:?} {header:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_for_nobody_whom_a_proxy_introduces_unless_both_are_on_this_machine() {
+        for (peer, introduced, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "192.0.2.1", false),
+            ("10.0.0.5", "127.0.0.1", false),
+            ("10.0.0.5", "192.0.2.1", false),
+        ] {
+            let [from, introduces] = [peer, introduced].map(|text| text.parse().ok());
+            let found = Readers::ThisMachine.include(from, introduces, &HeaderMap::new());
+            assert_eq!(found, expected, "{peer} introduces {introduced}");
         }
     }
 }

@@ -147,8 +147,13 @@ impl Place {
         if config.is_trusted(peer) {
             return Some(self);
         }
+        self.of_client(peer, config)
+    }
+
+    /// The same place, held against what this client may have, whatever list its address stands in.
+    pub(crate) fn of_client(self, client: IpAddr, config: &Config) -> Option<Self> {
         let most = config.limits.per_address(self.places.connections);
-        self.of(peer, most)
+        self.of(client, most)
     }
 
     /// Whether it is one of those for everybody: to be asked anew, as it may become one.

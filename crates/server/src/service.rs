@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -62,7 +61,7 @@ impl Service {
         async move {
             // The guard is given back before the wait: a reload does not wait for requests.
             let current = arc_swap::Guard::into_inner(self.reloadable.current());
-            if let Some(response) = self.own(&request, cx.peer, &current.config) {
+            if let Some(response) = self.own(&request, &cx, &current.config) {
                 return response;
             }
             if self.is_lent_a_login {
@@ -78,7 +77,7 @@ impl Service {
     }
 
     /// The server's own paths, which no registry has.
-    fn own(&self, request: &Request<Body>, peer: Option<IpAddr>, config: &Config) -> Option<Response<Body>> {
+    fn own(&self, request: &Request<Body>, cx: &Cx, config: &Config) -> Option<Response<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
@@ -95,7 +94,7 @@ impl Service {
             }),
             "/metrics" if !self.metrics_apart => {
                 let readers = if config.metrics.is_public() { Readers::Everybody } else { Readers::ThisMachine };
-                Some(if readers.include(peer, request.headers()) {
+                Some(if readers.include(cx.peer, cx.introduced, request.headers()) {
                     self.render_metrics()
                 } else {
                     text(StatusCode::FORBIDDEN, NOT_FOR_YOU)

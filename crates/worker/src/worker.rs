@@ -85,7 +85,7 @@ async fn respond(request: Request<Body>, env: &JsValue) -> Response<Body> {
 
 fn cx(headers: &HeaderMap, uri: &http::Uri) -> Cx {
     let peer = headers.get(CLIENT_ADDRESS).and_then(|value| value.to_str().ok()?.parse().ok());
-    Cx { peer, is_tls: uri.scheme_str() == Some("https"), id: next_id() }
+    Cx { peer, introduced: None, is_tls: uri.scheme_str() == Some("https"), id: next_id() }
 }
 
 /// Bindings and variables become a proxy.

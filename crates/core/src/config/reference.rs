@@ -32,7 +32,11 @@ pub const KEYS: &[Key] = &[
         "from `Host`",
         "How clients reach us, scheme and host. Realm, Location and Link are built from it. Set it wherever another server stands in front.",
     ),
-    key("trusted_proxies", "none", "Networks whose `X-Forwarded-For`, `-Host` and `-Proto` headers are believed."),
+    key(
+        "trusted_proxies",
+        "none",
+        "Networks whose `X-Forwarded-For`, `-Host` and `-Proto` headers are believed, but for connections whose client the PROXY protocol names.",
+    ),
     key(
         "proxy_protocol",
         "false",

@@ -231,6 +231,9 @@ pub struct Platform {
 pub struct Cx {
     /// The peer's address, as the connection shows it: perhaps a reverse proxy's.
     pub peer: Option<IpAddr>,
+    /// Whose connection it is, where the peer has said so before its first byte (the PROXY protocol). This address is a
+    /// client's, whatever list it stands in, and so is every header.
+    pub introduced: Option<IpAddr>,
     /// Whether the connection is encrypted.
     pub is_tls: bool,
     /// Tells one request from another in the log.

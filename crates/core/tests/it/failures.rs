@@ -283,7 +283,7 @@ struct Behind(Arc<Proxy>);
 #[async_trait]
 impl Transport for Behind {
     async fn send(&self, outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
-        let cx = Cx { peer: None, is_tls: true, id: 0 };
+        let cx = Cx { peer: None, introduced: None, is_tls: true, id: 0 };
         Ok(Box::pin(self.0.handle(&cx, outgoing.request)).await)
     }
 }

@@ -134,7 +134,7 @@ impl Fixture {
             request.headers_mut().insert(RANGE, HeaderValue::from_str(range).expect("a range"));
         }
         *request.uri_mut() = path.parse().expect("a path");
-        let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), is_tls: true, id: 1 };
+        let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), introduced: None, is_tls: true, id: 1 };
         self.proxy.handle(&cx, request).await
     }
 

@@ -81,7 +81,8 @@ async fn nobody_reads_what_passes() {
         *request.uri_mut() = it.path.parse().expect("a path");
         request.headers_mut().insert(HOST, HeaderValue::from_static("proxy.example"));
         request.headers_mut().extend(range.map(|range| (RANGE, HeaderValue::from_static(range))));
-        let response = it.lab.proxy.handle(&Cx { peer: None, is_tls: true, id: 1 }, request).await;
+        let response =
+            it.lab.proxy.handle(&Cx { peer: None, introduced: None, is_tls: true, id: 1 }, request).await;
         assert!(response.status().is_success());
         matches!(response.body(), Body::Stream(_))
     };
@@ -113,7 +114,7 @@ async fn a_client_that_came_by_http_is_sent_nowhere_else() {
     );
     let mut request = Request::new(Body::Empty);
     *request.uri_mut() = "http://127.0.0.1:8787/v2/".parse().expect("an address");
-    let response = it.lab.proxy.handle(&Cx { peer: None, is_tls: false, id: 1 }, request).await;
+    let response = it.lab.proxy.handle(&Cx { peer: None, introduced: None, is_tls: false, id: 1 }, request).await;
     let challenge = response.headers()[WWW_AUTHENTICATE].to_str().expect("text");
     assert!(challenge.contains("realm=\"http://127.0.0.1:8787/token\""), "{challenge}");
 }

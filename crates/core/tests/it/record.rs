@@ -67,7 +67,7 @@ async fn each_answer_has_an_id_of_its_own_and_so_has_its_line() {
     }
     // The count of a process begins anew in each.
     for proxy in [&lab.proxy, &replica] {
-        let cx = registry_proxy_core::Cx { peer: None, is_tls: true, id: 1 };
+        let cx = registry_proxy_core::Cx { peer: None, introduced: None, is_tls: true, id: 1 };
         let request = http::Request::get("/v2/").body(registry_proxy_core::Body::Empty).unwrap();
         let id = proxy.handle(&cx, request).await.headers()["x-request-id"].to_str().unwrap().to_owned();
         ids.push(id);

@@ -106,3 +106,36 @@ async fn clients_that_a_proxy_names_have_their_own_number_of_connections_each() 
     assert_eq!(of(1).await.rest().await.0, b"", "a third of the first one");
     product.wait_for_line("connections_per_address connections open").await;
 }
+
+#[tokio::test]
+async fn a_client_that_a_proxy_names_is_a_client_though_its_address_is_a_trusted_one() {
+    let keys = "trusted_proxies = ['127.0.0.0/8']\nproxy_protocol = true\n[limits]\nconnections_per_address = 2";
+    let (product, _upstream) = product(keys).await;
+    let of_a_trusted_address = async || {
+        let mut wire = Client::connect(product.address).await;
+        wire.send("PROXY TCP4 127.20.30.40 127.0.0.1 56324 443\r\n").await;
+        wire
+    };
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut wire = of_a_trusted_address().await;
+        let own = "X-Forwarded-For: 203.0.113.9\r\nX-Request-Id: of-my-choice\r\n";
+        let (head, _) = wire.get_with("/v2/", own).await;
+        assert_eq!(head.status, 200, "{}", head.text);
+        assert_ne!(head.get("x-request-id"), Some("of-my-choice"));
+        open.push(wire);
+    }
+    let lines = product.wait_for_lines("client=127.20.30.40 ", 2).await;
+    assert!(lines.iter().all(|line| !line.contains("203.0.113.9")), "{lines:?}");
+    assert_eq!(of_a_trusted_address().await.rest().await.0, b"", "a third of one address");
+}
+
+#[tokio::test]
+async fn metrics_are_not_for_clients_that_a_proxy_on_this_machine_names() {
+    let (product, _upstream) = product(TAKEN).await;
+    for (header, status) in [(V1, 403), ("PROXY TCP4 127.0.0.1 127.0.0.1 56324 443\r\n", 200)] {
+        let mut wire = Client::connect(product.address).await;
+        wire.send(header).await;
+        assert_eq!(wire.get("/metrics").await.0.status, status, "{header}");
+    }
+}

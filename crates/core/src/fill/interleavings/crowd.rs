@@ -105,7 +105,7 @@ impl Lab {
         if let Some(range) = range {
             request = request.header(RANGE, range);
         }
-        let cx = Cx { peer: None, is_tls: false, id: 0 };
+        let cx = Cx { peer: None, introduced: None, is_tls: false, id: 0 };
         let response = self.proxy.handle(&cx, request.body(Body::Empty).expect("a request")).await;
         let (status, mut body) = (response.status(), response.into_body());
         let mut bytes = Vec::new();

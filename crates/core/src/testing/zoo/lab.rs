@@ -135,7 +135,7 @@ impl Lab {
         let bearer = self.token.as_ref().and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         request.headers_mut().extend(bearer.map(|value| (AUTHORIZATION, value)));
         let id = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), is_tls: true, id };
+        let cx = Cx { peer: Some(IpAddr::from([203, 0, 113, 7])), introduced: None, is_tls: true, id };
         let response = self.proxy.handle(&cx, request).await;
         let (head, mut body) = response.into_parts();
         let mut bytes = Vec::new();

@@ -91,7 +91,7 @@ fn proxy(registry: SocketAddr, store: &Arc<ObjectStore>) -> Proxy {
 /// What a client has of it, and what it was told of where that came from; `None`: it was cut off.
 async fn pull(proxy: &Proxy, digest: &Digest) -> Option<(Bytes, String)> {
     let request = Request::get(format!("/v2/a/b/blobs/{digest}")).header("host", "proxy.test");
-    let cx = Cx { peer: Some([127, 0, 0, 1].into()), is_tls: false, id: 1 };
+    let cx = Cx { peer: Some([127, 0, 0, 1].into()), introduced: None, is_tls: false, id: 1 };
     let answer = proxy.handle(&cx, request.body(Body::Empty).unwrap()).await;
     assert_eq!(answer.status(), StatusCode::OK);
     let outcome = answer.headers()["x-registry-proxy"].to_str().unwrap().to_owned();
