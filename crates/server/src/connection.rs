@@ -25,10 +25,10 @@ use registry_proxy_core::{Body, Config, Cx};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use self::introduced::Introduced;
+use self::introduced::{Beginning, Introduced};
 use self::linger::Lingering;
 use self::patience::{Activity, Patience};
 use self::protocol::Protocol;
@@ -188,6 +188,7 @@ pub(crate) async fn serve(
     let (introduced, place) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
+                biased;
                 introduced = introduced::take(&mut stream, side.first_byte(), peer) => introduced,
                 _ = drain.wait_for(|drains| *drains) => None,
             };
@@ -207,9 +208,16 @@ pub(crate) async fn serve(
     side.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
     let shown = side.shown;
     drop(current);
-    if tls.is_some() && introduced::is_next(&stream, HANDSHAKE.min(side.idle())).await {
-        introduced::warn_of_unexpected(shown);
-        return;
+    // One deadline, for its first byte and the handshake.
+    let deadline = Instant::now() + HANDSHAKE.min(side.idle());
+    if tls.is_some() {
+        match introduced::peek(&stream, deadline, &mut drain).await {
+            Beginning::Other => {}
+            Beginning::Introduction => return introduced::warn_of_unexpected(shown),
+            Beginning::Nothing => {
+                return tracing::debug!(client = shown.map(display), "a connection for TLS ended without a byte");
+            }
+        }
     }
     let socket = Socket::new(stream, Arc::clone(&side.patience));
     let lane = tls.is_none().then(|| socket.lane());
@@ -220,7 +228,7 @@ pub(crate) async fn serve(
         None => speak(stream, lane, answers, side, drain).await,
         Some(tls) => {
             let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
-            match timeout(HANDSHAKE.min(side.idle()), accepting).await {
+            match timeout_at(deadline, accepting).await {
                 Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
                 Ok(Err(error)) => {
                     tracing::debug!(client = shown.map(display), %error, "TLS handshake failed");

@@ -12,7 +12,8 @@ use std::time::Duration;
 use registry_proxy_core::config::LoggedClient;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::seldom::Seldom;
 
@@ -85,13 +86,30 @@ pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<I
     None
 }
 
-/// Whether it begins with a header of the PROXY protocol, where a TLS handshake should: of that nothing would be left but
-/// a handshake that failed.
-pub(super) async fn is_next(stream: &TcpStream, limit: Duration) -> bool {
-    let mut start = [0; 12];
-    let seen = timeout(limit, stream.peek(&mut start)).await;
-    let seen = seen.ok().and_then(Result::ok).and_then(|length| start.get(..length));
-    seen.is_some_and(|seen| begins(seen) == Some(true))
+/// What a connection begins with, where a TLS handshake should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// A header of the PROXY protocol. Nothing would be left of it but a handshake that failed.
+    Introduction,
+    /// Something else.
+    Other,
+    /// Not a byte came in time, before its end, or before we were told to stop.
+    Nothing,
+}
+
+/// What stands first on a connection, and is left there.
+pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watch::Receiver<bool>) -> Beginning {
+    let mut start = [0; V2.len()];
+    let seen = tokio::select! {
+        biased;
+        seen = timeout_at(deadline, stream.peek(&mut start)) => seen.ok().and_then(Result::ok),
+        _ = drain.wait_for(|drains| *drains) => None,
+    };
+    match seen.and_then(|length| start.get(..length)) {
+        None | Some([]) => Beginning::Nothing,
+        Some(seen) if begins(seen) == Some(true) => Beginning::Introduction,
+        Some(_) => Beginning::Other,
+    }
 }
 
 /// Names in the log what is missing for a header of the PROXY protocol to be taken.

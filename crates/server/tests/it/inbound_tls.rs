@@ -1,6 +1,6 @@
 //! HTTPS and HTTP/2 towards clients.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
@@ -9,7 +9,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::Signal;
 
 use crate::fixture::{
-    Authority, Client, Product, Setup, Upstream, blob_path, client_config, content, h2_over, one_upstream, soon,
+    Authority, Client, End, Product, Setup, Upstream, blob_path, client_config, content, h2_over, one_upstream,
+    soon,
 };
 
 /// The product with a certificate of this authority.
@@ -71,6 +72,37 @@ async fn a_failed_handshake_leaves_no_more_of_an_address_in_the_log_than_a_reque
         let told = line.split(' ').find(|part| part.starts_with("client=")).unwrap_or_default();
         assert_eq!(told, shown, "{line}");
         assert_eq!(line.contains("127.0.0"), choice != "none", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_has_one_limit_for_handshake_and_first_byte_and_ends_with_the_drain() {
+    const TAKEN: &str = "trusted_proxies = ['127.0.0.1/32']\nproxy_protocol = true";
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(1000)).await;
+    for (keys, header) in [("", ""), (TAKEN, "PROXY TCP4 192.0.2.77 10.0.0.1 56324 443\r\n")] {
+        let (product, _) =
+            secure_with(&format!("{keys}\n[timeouts]\nclient_idle='2s'"), &authority, &upstream).await;
+        let started = Instant::now();
+        let mut silent = Client::connect(product.address).await;
+        silent.send(header).await;
+        assert_eq!(silent.rest().await, (Vec::new(), End::Fin));
+        let elapsed = started.elapsed();
+        assert!((2.0..3.5).contains(&elapsed.as_secs_f32()), "{keys}: {elapsed:?}");
+
+        let (mut product, _) = secure_with(keys, &authority, &upstream).await;
+        let mut silent = Client::connect(product.address).await;
+        silent.send(header).await;
+        // Accepted, for those behind it are.
+        let mut next = Client::connect(product.address).await;
+        next.send(header).await;
+        let mut next = next.into_tls(client_config(&authority, &[])).await;
+        assert_eq!(next.get("/v2/").await.0.status, 200);
+        let started = Instant::now();
+        product.signal(Signal::TERM);
+        assert_eq!(product.wait().await.code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(5), "{keys}: {:?}", started.elapsed());
+        assert_eq!(silent.rest().await.0, b"");
     }
 }
 
