@@ -63,7 +63,28 @@ impl Front {
 
     /// `https://localhost:PORT`
     pub fn base(self, port: u16) -> String {
-        format!("{}://localhost:{port}", if self.is_https() { "https" } else { "http" })
+        let is_https = self.is_https() || self.is_before_https();
+        format!("{}://localhost:{port}", if is_https { "https" } else { "http" })
+    }
+
+    /// Whether it passes on what the product itself ends the TLS of.
+    pub fn is_before_https(self) -> bool {
+        matches!(self, Self::HaproxyTcp)
+    }
+
+    /// The product's own part, behind one that speaks the PROXY protocol, as the page has it: to be asked at `base`, with a
+    /// certificate in this folder.
+    pub fn proxy_protocol_config(folder: &Path, base: &str) -> Outcome<String> {
+        let (certificate, key) = certificate(folder)?;
+        adapted(
+            &block("toml proxy-protocol")?,
+            [
+                ("https://proxy.example.com", base.to_owned()),
+                ("10.0.0.5/32", "127.0.0.1/32".to_owned()),
+                ("/etc/ssl/proxy/fullchain.pem", certificate.display().to_string()),
+                ("/etc/ssl/proxy/key.pem", key.display().to_string()),
+            ],
+        )
     }
 
     /// Starts it on this port of this machine, in front of this address.
@@ -72,8 +93,8 @@ impl Front {
         let program = match self {
             Self::Nginx => Nginx::default().program(folder.path(), port, proxy),
             Self::Caddy => caddy::program(folder.path(), port, proxy),
-            Self::Haproxy => haproxy::program(folder.path(), port, proxy, "haproxy"),
-            Self::HaproxyTcp => haproxy::program(folder.path(), port, proxy, "haproxy-tcp"),
+            Self::Haproxy => haproxy::program(folder.path(), port, proxy, "haproxy", "127.0.0.1:3000"),
+            Self::HaproxyTcp => haproxy::program(folder.path(), port, proxy, "haproxy-tcp", "10.0.0.9:443"),
             Self::Varnish => varnish::program(folder.path(), port, proxy),
         }?;
         Running::start(program, folder, self.base(port), port)

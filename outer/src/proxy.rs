@@ -166,8 +166,9 @@ impl Setup {
         let folder = tempfile::tempdir()?;
         let program = self.program(folder.path())?;
         let mut service = program.start(&folder.path().join("log"))?;
-        let rest = service.wait_for_log("listening on http://")?;
-        let address = address_at_start(&rest)?;
+        let rest = service.wait_for_log("listening on http")?;
+        let (_, rest) = rest.split_once("://").context(format_args!("no address in {rest}"))?;
+        let address = address_at_start(rest)?;
         Ok(Proxy { service, address, folder })
     }
 

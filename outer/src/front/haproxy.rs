@@ -8,7 +8,8 @@ use super::{adapted, block, certificate};
 use crate::Outcome;
 use crate::process::{Program, Tool};
 
-pub(super) fn program(folder: &Path, port: u16, proxy: SocketAddr, name: &str) -> Outcome<Program> {
+/// `server`: where the page's example has the product.
+pub(super) fn program(folder: &Path, port: u16, proxy: SocketAddr, name: &str, server: &str) -> Outcome<Program> {
     let text = block(name)?;
     let text = if text.contains("ssl crt") {
         let (certificate, key) = certificate(folder)?;
@@ -18,8 +19,7 @@ pub(super) fn program(folder: &Path, port: u16, proxy: SocketAddr, name: &str) -
     } else {
         text
     };
-    let text =
-        adapted(&text, [("bind :443", format!("bind 127.0.0.1:{port}")), ("127.0.0.1:3000", proxy.to_string())])?;
+    let text = adapted(&text, [("bind :443", format!("bind 127.0.0.1:{port}")), (server, proxy.to_string())])?;
     let path = folder.join("haproxy.cfg");
     fs::write(&path, text)?;
     Ok(Program::tool(Tool::HAPROXY)?.arguments(["-db", "-f"]).argument(path))

@@ -118,14 +118,19 @@ fn in_front(front: Front) -> Outcome {
     let (registry, empty) = (Registry::seeded(&seed)?, Registry::fresh()?);
     let port = free_port()?;
     let base = front.base(port);
-    let introduces = if front == Front::HaproxyTcp { "proxy_protocol = true" } else { "" };
+    let folder = tempfile::tempdir()?;
+    let config = if front.is_before_https() {
+        Front::proxy_protocol_config(folder.path(), &base)?
+    } else {
+        format!("public_url = \"{base}\"\n{TRUSTED}")
+    };
     let proxy = Setup::new()
-        .config(format!("public_url = \"{base}\"\n{TRUSTED}\n{introduces}"))
+        .config(config)
         .users(&[USER])
         .upstream("reg.test", registry.address(), &["default = true"])
         .upstream("empty.test", empty.address(), &["push = true"]);
     // Where every connection begins with a header it cannot be asked whether it is well.
-    let proxy = if introduces.is_empty() { proxy.start()? } else { proxy.start_unasked()? };
+    let proxy = if front.is_before_https() { proxy.start_unasked()? } else { proxy.start()? };
     let running = front.start(port, proxy.address())?;
     // Layers of any size go up, and come down again.
     let cells = cells(running.base(), &seed, ("large", &seed.catalogue().large))?;
