@@ -17,7 +17,7 @@ const ACCESS_KEY: &str = "AKIDEXAMPLE";
 const SECRET_KEY: &str = "the right secret";
 
 /// How long they may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether both are installed.
 pub(crate) fn are_there() -> bool {
@@ -43,7 +43,7 @@ impl Running {
         for (name, address) in [("seaweedfs", running.seaweedfs(&folder)?), ("moto", running.moto(&folder)?)] {
             running.wait_for(name, address)?;
             make_bucket(address)?;
-            running.variable.push_str(&format!("{name} http://{address} "));
+            running.variable.extend([name, " http://", &address.to_string(), " "]);
         }
         Ok(running)
     }

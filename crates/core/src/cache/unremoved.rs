@@ -100,12 +100,11 @@ impl Cache {
     pub(super) async fn take_back(self: &Arc<Self>, key: &Key) -> Option<()> {
         let generation = self.forgotten.get(key).unwrap_or(0);
         let removed = self.ask("remove", self.store.remove(key)).await;
-        match removed {
-            Some(()) => self.unremoved.settle(key, generation),
-            None => {
-                self.unremoved.add(key, generation);
-                self.remove_again_soon();
-            }
+        if removed.is_some() {
+            self.unremoved.settle(key, generation);
+        } else {
+            self.unremoved.add(key, generation);
+            self.remove_again_soon();
         }
         removed
     }

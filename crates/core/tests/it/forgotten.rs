@@ -172,7 +172,7 @@ fn failing(memory: &MemoryStore, is_down: &Arc<AtomicBool>, fails: fn() -> Troub
 }
 
 const FAILURES: [fn() -> Trouble; 3] =
-    [|| Trouble::Fails, || Trouble::Denied, || Trouble::Takes(Duration::from_secs(60))];
+    [|| Trouble::Fails, || Trouble::Denied, || Trouble::Takes(Duration::from_mins(1))];
 
 #[tokio::test(start_paused = true)]
 async fn what_the_store_does_not_remove_is_believed_by_nobody_and_removed_later() {

@@ -158,8 +158,8 @@ impl Store for ObjectStore {
             let first = stream.try_next().await.map_err(from_io)?;
             Ok((first.unwrap_or_default(), stream))
         };
-        let begun = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
-        let Some((first, rest)) = begun else { return Ok(None) };
+        let answer = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let Some((first, rest)) = answer else { return Ok(None) };
         Ok(Some(Found { stat, body: body(first, rest, length) }))
     }
 
@@ -236,8 +236,8 @@ impl ObjectStore {
             let first = if stat.length == 0 { None } else { stream.try_next().await.map_err(from_io)? };
             Ok((stat, first.unwrap_or_default(), stream))
         };
-        let begun = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
-        let Some((stat, first, rest)) = begun else { return Ok(None) };
+        let answer = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let Some((stat, first, rest)) = answer else { return Ok(None) };
         let length = stat.length;
         let body = if length == 0 { Body::Empty } else { body(first, rest, length) };
         Ok(Some(Found { stat, body }))

@@ -60,8 +60,11 @@ impl Lab {
     async fn verify(&self, store: &Arc<TroubledStore>) -> (u64, u64) {
         let house = House::of_store(Arc::clone(store) as Arc<dyn Store>, self.proxy.platform.clock.clone());
         let told = std::sync::Mutex::new(Vec::new());
-        house.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
-        let Some(Event::Verified(verified)) = told.into_inner().unwrap().pop() else { panic!() };
+        house
+            .run(&Command::Verify, &|event| told.lock().expect("nobody panicked").push(event))
+            .await
+            .expect("it goes to its end");
+        let Some(Event::Verified(verified)) = told.into_inner().expect("nobody panicked").pop() else { panic!() };
         (verified.wrong, verified.unread)
     }
 

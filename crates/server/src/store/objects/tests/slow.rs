@@ -93,7 +93,7 @@ async fn an_upload_whose_end_nobody_heard_of_is_not_taken_back() {
     assert_eq!(server.unfinished.lock().unwrap().len(), 1, "its parts are left to the sweep");
 }
 
-/// A server that answers whatever it is asked at once, with a head, and then with a space every 11 seconds, as MinIO does
+/// A server that answers whatever it is asked at once, with a head, and then with a space every 11 seconds, as `MinIO` does
 /// every 10 while it puts parts together.
 async fn spaces_for_a_minute() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
