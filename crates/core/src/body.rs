@@ -5,12 +5,12 @@ mod watch;
 
 use std::any::Any;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
+pub(crate) use self::in_flight::{Arriving, Kept, SMALL_BYTES, Shelf};
 pub use self::in_flight::{Held, InFlight};
 pub use self::watch::Observe;
 use self::watch::Watch;
@@ -185,15 +185,36 @@ impl Body {
         }
     }
 
-    /// The same, within the bound on what is held for clients: it waits for room before it reads, and what it gives is
-    /// counted until the last of it is dropped.
+    /// All of it, if it is not longer than `limit_bytes`, within the bound on what is held for clients: before each piece it
+    /// waits for room. What it gives is counted as arriving; whoever has it says with [`Arriving::hold`] that it is whole.
     pub(crate) async fn collect_for_clients(
-        self,
+        mut self,
         limit_bytes: u64,
-        in_flight: &Arc<InFlight>,
+        arriving: &mut Arriving,
     ) -> Result<Bytes, BodyError> {
-        let held = in_flight.take(self.length().unwrap_or(limit_bytes).min(limit_bytes)).await;
-        Ok(held.hold(self.collect(limit_bytes).await?))
+        if self.length().is_some_and(|length| length > limit_bytes) {
+            return Err(BodyError::TooLarge { limit_bytes });
+        }
+        let promised = self.length().and_then(|length| usize::try_from(length).ok());
+        let mut all = BytesMut::new();
+        loop {
+            let left = promised.map_or(PIECE_BYTES, |promised| promised.saturating_sub(all.len()));
+            arriving.reach((all.len() + left.min(PIECE_BYTES)) as u64).await;
+            let Some(piece) = self.chunk().await else { return Ok(all.freeze()) };
+            let piece = piece?;
+            let total = all.len() + piece.len();
+            if total as u64 > limit_bytes {
+                return Err(BodyError::TooLarge { limit_bytes });
+            }
+            arriving.has(total as u64);
+            if all.is_empty() && Some(piece.len()) == promised {
+                all = piece.into();
+                continue;
+            }
+            // Twice as much as before, and no more than was promised: a promise alone takes no memory.
+            all.reserve(piece.len().max(left.min(all.len())));
+            all.extend_from_slice(&piece);
+        }
     }
 
     /// All of it, if it is not longer than `limit_bytes`.

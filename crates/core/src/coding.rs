@@ -1,13 +1,14 @@
 //! Content codings of documents: we ask for none, and some registries code all the same (P-93). Only what is small, held
 //! whole and verified is decoded: a manifest, a list. A blob never is.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
+use crate::body::Arriving;
 use crate::upstream::Failure;
 
 /// The first bytes of everything that gzip has coded (RFC 1952 section 2.3.1).
@@ -33,34 +34,51 @@ pub fn is_coded(headers: &HeaderMap) -> bool {
     codings(headers).next().is_some()
 }
 
-/// The document itself, of at most `limit_bytes`, from the bytes that came with these headers.
+/// The document itself, of at most `limit_bytes`, from the bytes that came with these headers. It waits for room before it
+/// decodes: until the answer is held, coded bytes and document are counted as arriving, both.
 ///
 /// # Errors
 ///
 /// [`Failure::Coded`]: a coding other than gzip, or several. [`Failure::TooLarge`]: more than the limit once it is
 /// decoded. [`Failure::Nonsense`]: not what its coding says, or cut short.
-pub(crate) fn decoded(headers: &HeaderMap, bytes: Bytes, limit_bytes: u64) -> Result<Bytes, Failure> {
+pub(crate) async fn decoded(
+    headers: &HeaderMap,
+    bytes: Bytes,
+    limit_bytes: u64,
+    arriving: &mut Arriving,
+) -> Result<Bytes, Failure> {
+    if !is_gzip(headers, &bytes)? {
+        return Ok(bytes);
+    }
+    // Decoded twice: how much room it needs nobody knows before. No registry should send this at all.
+    let length = inflate(&bytes, limit_bytes, &mut io::sink())?;
+    arriving.reach((bytes.len() as u64).saturating_add(length)).await;
+    let mut document = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    inflate(&bytes, limit_bytes, &mut document)?;
+    Ok(document.into())
+}
+
+/// Whether these bytes are to be decoded.
+fn is_gzip(headers: &HeaderMap, bytes: &[u8]) -> Result<bool, Failure> {
     let mut codings = codings(headers);
     let coding = match (codings.next(), codings.next()) {
-        (None, _) => return Ok(bytes),
+        (None, _) => return Ok(false),
         (Some(coding), None) => coding,
         (Some(_), Some(_)) => return Err(Failure::Coded),
     };
     if !(coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip")) {
         return Err(Failure::Coded);
     }
-    if !bytes.starts_with(&GZIP_MAGIC) {
-        // Some platforms decode on the way and leave the header as it was. No document begins like gzip.
-        return Ok(bytes);
-    }
-    let mut document = Vec::new();
+    // Some platforms decode on the way and leave the header as it was. No document begins like gzip.
+    Ok(bytes.starts_with(&GZIP_MAGIC))
+}
+
+/// Decodes gzip into this: how many bytes it was.
+fn inflate(bytes: &[u8], limit_bytes: u64, into: &mut impl io::Write) -> Result<u64, Failure> {
     // One byte more tells what is too large from what just fits.
-    let mut decoder = MultiGzDecoder::new(&*bytes).take(limit_bytes.saturating_add(1));
-    decoder.read_to_end(&mut document).map_err(|_| Failure::Nonsense("gzip coding"))?;
-    if document.len() as u64 > limit_bytes {
-        return Err(Failure::TooLarge);
-    }
-    Ok(document.into())
+    let mut decoder = MultiGzDecoder::new(bytes).take(limit_bytes.saturating_add(1));
+    let length = io::copy(&mut decoder, into).map_err(|_| Failure::Nonsense("gzip coding"))?;
+    if length > limit_bytes { Err(Failure::TooLarge) } else { Ok(length) }
 }
 
 #[cfg(test)]
@@ -69,9 +87,11 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use futures_util::FutureExt as _;
     use http::HeaderValue;
 
     use super::*;
+    use crate::body::InFlight;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -84,7 +104,9 @@ mod tests {
         for coding in codings {
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
-        decoded(&headers, bytes.into(), limit)
+        let account = InFlight::new(limit, true);
+        let mut arriving = account.arriving(&"reg.example".into());
+        decoded(&headers, bytes.into(), limit, &mut arriving).now_or_never().expect("there is room")
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Lists: tags and referrers. Their `Link` leads back to us, by the way the client came (P-140 … P-143).
 
+mod names;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use url::form_urlencoded;
 
 use crate::body::{Body, BodyError};
@@ -38,16 +39,7 @@ struct Page {
 
 /// Answers `tags/list`.
 pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
-    let (headers, body, outcome) = fetch(visit, List::Tags, "tags/list").await?;
-    // The list bears the client's name of the repository, not the upstream's.
-    let mut list: serde_json::Map<String, Value> =
-        serde_json::from_slice(&body).map_err(|_| Error::Upstream(NO_TAGS))?;
-    let body = if list.get("name").and_then(Value::as_str) == Some(&visit.place.client_name) {
-        body
-    } else {
-        list.insert("name".to_owned(), visit.place.client_name.clone().into());
-        Bytes::from(serde_json::to_vec(&list).unwrap_or_default())
-    };
+    let (headers, body, outcome) = find(visit, List::Tags, "tags/list").await?;
     let response = respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"));
     Ok(Answer { response, outcome })
 }
@@ -57,7 +49,7 @@ pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
 /// sigstore/sigstore-js#1187): what is no index is no answer of this API either.
 pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
     let endpoint = format!("referrers/{digest}");
-    let found = fetch(visit, List::Referrers, &endpoint).await;
+    let found = find(visit, List::Referrers, &endpoint).await;
     // Absence is an everyday answer, which some registries give as a refusal (P-23).
     let (headers, body, outcome) = found.map_err(|error| match error {
         Error::Refused(text) => Error::NotFound(text),
@@ -85,14 +77,12 @@ impl List {
         }
     }
 
-    /// Whether the upstream's body is such a list. Otherwise it is neither served nor kept.
-    fn check(self, body: &[u8]) -> Result<(), Negative> {
+    /// The upstream's body as its client gets it, if it is such a list; `None`: as it is. Otherwise it is neither served nor
+    /// kept.
+    fn rewrite(self, body: &[u8], name: &str) -> Result<Option<Vec<u8>>, Negative> {
         match self {
-            Self::Tags => match serde_json::from_slice::<Value>(body) {
-                Ok(Value::Object(_)) => Ok(()),
-                Ok(_) | Err(_) => Err(Negative::Failed(NO_TAGS)),
-            },
-            Self::Referrers if media::of_manifest(body) == Some(media::OCI_INDEX) => Ok(()),
+            Self::Tags => names::renamed(body, name).map_err(|_| Negative::Failed(NO_TAGS)),
+            Self::Referrers if media::of_manifest(body) == Some(media::OCI_INDEX) => Ok(None),
             Self::Referrers => Err(Negative::Missing(UpstreamText::default())),
         }
     }
@@ -100,6 +90,21 @@ impl List {
 
 /// A list, and what was done for it.
 type Fetched = (HeaderMap, Bytes, Outcome);
+
+/// A list that is of the client's share until it has taken it.
+async fn find(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
+    let mut share = None;
+    loop {
+        let (headers, body, outcome) = fetch(visit, list, endpoint).await?;
+        match visit.in_flight.share_out(visit.outside.client, body, share.take()) {
+            Ok(body) => return Ok((headers, body, outcome)),
+            Err(wanted) => {
+                visit.waiting.end();
+                share = Some(visit.in_flight.share(wanted).await);
+            }
+        }
+    }
+}
 
 async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let query = asked_page(visit, endpoint)?;
@@ -114,7 +119,7 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
     let known = |limit| cache.lists().find(&asked, limit, now).filter(|_| is_let_in);
     let limit = if visit.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
     if let Some(listed) = known(limit).filter(|_| visit.is_offline() || !visit.wants_it_new()) {
-        return Ok((listed.headers, listed.body, Outcome::new(Done::Hit, Why::ListFresh)));
+        return Ok(kept(visit, list, &listed, Outcome::new(Done::Hit, Why::ListFresh)).await);
     }
     if visit.is_offline() {
         return Err(Error::Offline);
@@ -125,9 +130,8 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
             visit.admitted(cache);
             // What was pushed or deleted meanwhile may be missing in it.
             if visit.since == cache.generation() {
-                // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
-                let listed = Listed { headers: headers.clone(), body: Bytes::copy_from_slice(&body), at: now };
-                cache.lists().keep(asked, listed);
+                let name = &visit.place.client_name;
+                cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, visit.in_flight));
             }
             Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
         }
@@ -137,11 +141,25 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
                 cache.lists().forget(&asked);
             }
             match known(cache.config().stale_if_error.0).filter(|_| negative.allows_stale()) {
-                Some(listed) => Ok((listed.headers, listed.body, Outcome::new(Done::Stale, Why::CannotBeAsked))),
+                Some(listed) => {
+                    Ok(kept(visit, list, &listed, Outcome::new(Done::Stale, Why::CannotBeAsked)).await)
+                }
                 None => Err(negative.into_error(Error::NotFound)),
             }
         }
     }
+}
+
+/// What is remembered, with the name that this client has for the repository.
+async fn kept(visit: &Visit<'_>, list: List, listed: &Listed, outcome: Outcome) -> Fetched {
+    let (name, mut body) = (&visit.place.client_name, listed.body.clone());
+    if *listed.name != **name {
+        let room = visit.in_flight.take((body.len() + name.len()) as u64).await;
+        if let Ok(Some(renamed)) = list.rewrite(&body, name) {
+            body = room.hold(renamed.into());
+        }
+    }
+    (listed.headers.clone(), body, outcome)
 }
 
 /// Asks the upstream. A list has no length before it is there, so a HEAD asks for it like a GET.
@@ -155,13 +173,20 @@ async fn ask(
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
-    let whole = body.collect_for_clients(visit.bounds.listing.0, visit.in_flight);
+    let (limit_bytes, name) = (visit.bounds.listing.0, &visit.place.client_name);
+    let mut arriving = visit.in_flight.arriving(visit.upstream.label());
+    let whole = async {
+        let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
+        let bytes = match coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await {
+            Ok(bytes) => bytes,
+            Err(failure) => return Ok(Err(Negative::Failed(failure))),
+        };
+        // Its like stands beside it for a moment.
+        arriving.reach((2 * bytes.len() + name.len()) as u64).await;
+        Ok(list.rewrite(&bytes, name).map(|rewritten| rewritten.map_or(bytes, Bytes::from)))
+    };
     match within(&*visit.platform.clock, visit.timeouts.idle.0, whole).await {
-        Ok(Ok(bytes)) => {
-            let bytes = coding::decoded(&head.headers, bytes, visit.bounds.listing.0);
-            let bytes = bytes.map_err(Negative::Failed)?;
-            list.check(&bytes).map(|()| (head.headers, bytes))
-        }
+        Ok(Ok(list)) => list.map(|bytes| (head.headers, arriving.hold(bytes))),
         Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
         Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
         Err(_) => Err(Negative::Failed(Failure::TimedOut)),

@@ -43,6 +43,8 @@ pub(crate) struct Manifest {
     length: u64,
     /// Absent where only its head was asked.
     bytes: Option<Bytes>,
+    /// Whether they are of a client's share until it has taken them.
+    is_shared_out: bool,
     /// What the registry says of the budget there.
     budget: HeaderMap,
 }
@@ -89,30 +91,27 @@ impl Questions {
 
 /// Answers for a manifest.
 pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
-    let every = accept_with(&visit.head.headers);
-    let (mut manifest, mut outcome) = if let Some(cache) = visit.cache {
-        kept::find_kept(visit, cache, reference, &every).await?
-    } else {
-        visit.waiting.begin()?;
-        let found = find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?;
-        (found, Outcome::relayed())
+    let mut share = None;
+    let (manifest, bytes, outcome) = loop {
+        let (mut manifest, outcome) = find_any(visit, reference).await?;
+        let bytes = match (manifest.bytes.take().filter(|_| !visit.is_head()), manifest.is_shared_out) {
+            (Some(bytes), true) => bytes,
+            (bytes, _) => break (manifest, bytes, outcome),
+        };
+        match visit.in_flight.share_out(visit.outside.client, bytes, share.take()) {
+            Ok(bytes) => break (manifest, Some(bytes), outcome),
+            Err(wanted) => {
+                // Nothing of it is held, and nobody else's place, until the client has taken what it was given before.
+                visit.waiting.end();
+                share = Some(visit.in_flight.share(wanted).await);
+            }
+        }
     };
-    // By tag, a client that names its types and leaves this one out may get another answer (P-82).
-    if let (Reference::Tag(_), Some(narrow)) = (reference, narrow_accept(&visit.head.headers, manifest.media_type))
-        && !visit.is_offline()
-        && visit.waiting.begin().is_ok()
-        && let Ok(other) = find(visit, reference, &narrow).await
-    {
-        (manifest, outcome) = (other, Outcome::new(Done::Relayed, Why::NarrowAccept));
-    }
-    if let (Some(cache), Some(bytes), false) = (visit.cache, &manifest.bytes, visit.is_head()) {
+    if let (Some(cache), Some(bytes)) = (visit.cache, &bytes) {
         crate::ingest::begin_for(visit, cache, bytes).await;
     }
     let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
-    let mut response = Response::new(match manifest.bytes {
-        Some(bytes) if !visit.is_head() => Body::from(bytes),
-        _ => Body::Empty,
-    });
+    let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));
     let is_immutable = matches!(reference, Reference::Digest(_));
     describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
@@ -127,6 +126,27 @@ pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answ
     }
     let response = if is_known { headers::not_modified(response) } else { response };
     Ok(Answer { response, outcome })
+}
+
+/// From the cache or from the upstream, in whichever form the client takes.
+async fn find_any(visit: &Visit<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
+    let every = accept_with(&visit.head.headers);
+    let (manifest, outcome) = if let Some(cache) = visit.cache {
+        kept::find_kept(visit, cache, reference, &every).await?
+    } else {
+        visit.waiting.begin()?;
+        let found = find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?;
+        (found, Outcome::relayed())
+    };
+    // By tag, a client that names its types and leaves this one out may get another answer (P-82).
+    if let (Reference::Tag(_), Some(narrow)) = (reference, narrow_accept(&visit.head.headers, manifest.media_type))
+        && !visit.is_offline()
+        && visit.waiting.begin().is_ok()
+        && let Ok(other) = find(visit, reference, &narrow).await
+    {
+        return Ok((other, Outcome::new(Done::Relayed, Why::NarrowAccept)));
+    }
+    Ok((manifest, outcome))
 }
 
 /// Asks the upstream.
@@ -203,7 +223,14 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
         Reference::Digest(digest) => Some(digest.clone()),
         Reference::Tag(_) => named(headers),
     };
-    Some(Manifest { media_type, digest: digest?, length, bytes: None, budget: budget_in(headers) })
+    Some(Manifest {
+        media_type,
+        digest: digest?,
+        length,
+        bytes: None,
+        is_shared_out: false,
+        budget: budget_in(headers),
+    })
 }
 
 async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
@@ -216,19 +243,19 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
         }
         let (head, body) = response.into_parts();
         let promised = body.length();
-        match within(
-            &*visit.platform.clock,
-            visit.timeouts.idle.0,
-            body.collect_for_clients(limit_bytes, visit.in_flight),
-        )
-        .await
-        {
-            // Short of its length, and yet ended in order: by tag nothing else would tell.
-            Ok(Ok(bytes)) if promised.is_some_and(|promised| promised != bytes.len() as u64) => {
-                failure = Failure::Broken;
+        let mut arriving = visit.in_flight.arriving(visit.upstream.label());
+        let whole = async {
+            let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
+            let length = bytes.len() as u64;
+            match promised.filter(|promised| *promised != length) {
+                // Short of its length, and yet ended in order: by tag nothing else would tell.
+                Some(promised) => Err(BodyError::Short { missing_bytes: promised.saturating_sub(length) }),
+                None => Ok(coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await),
             }
-            Ok(Ok(bytes)) => {
-                let document = coding::decoded(&head.headers, bytes, limit_bytes);
+        };
+        match within(&*visit.platform.clock, visit.timeouts.idle.0, whole).await {
+            Ok(Ok(document)) => {
+                let document = document.map(|document| arriving.hold(document));
                 let verified = document.and_then(|document| verified(&head.headers, document, reference));
                 return verified.map_err(Negative::Failed);
             }
@@ -255,7 +282,8 @@ fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<
         return Err(Failure::DigestMismatch);
     }
     let media_type = media_type.ok_or(Failure::NoManifest)?;
-    Ok(Manifest { media_type, digest, length: bytes.len() as u64, bytes: Some(bytes), budget: budget_in(headers) })
+    let (length, budget) = (bytes.len() as u64, budget_in(headers));
+    Ok(Manifest { media_type, digest, length, bytes: Some(bytes), is_shared_out: true, budget })
 }
 
 /// The digest that the registry gives, if it can be held against bytes: of any other nobody could say whether it is theirs,

@@ -63,7 +63,8 @@ impl Proxy {
         let upstreams = (0..config.upstream.len())
             .filter_map(|index| Upstream::new(index, config, &tokens, &sealer, platform))
             .map(Arc::new);
-        let cache = Cache::new(&config.cache, platform).map(Arc::new);
+        let in_flight = InFlight::new(config.limits.in_flight.0, platform.limits.shares_io);
+        let cache = Cache::new(&config.cache, platform, &in_flight).map(Arc::new);
         Self {
             routes: Routes::new(config),
             windows: Windows::new(config),
@@ -83,7 +84,7 @@ impl Proxy {
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
             under_way: Arc::default(),
-            in_flight: InFlight::new(config.limits.in_flight.0, platform.limits.shares_io),
+            in_flight,
         }
     }
 

@@ -52,11 +52,18 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if *self.has_place.get_mut() {
+impl Waiting<'_> {
+    /// Gives the place back: what is waited for now is not the upstream's.
+    pub(crate) fn end(&self) {
+        if self.has_place.swap(false, Ordering::Relaxed) {
             self.places.taken.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -70,9 +77,9 @@ mod tests {
         let (first, second, third) = (Waiting::new(&places), Waiting::new(&places), Waiting::new(&places));
         assert!(first.begin().is_ok() && first.begin().is_ok() && second.begin().is_ok());
         assert!(third.begin().is_err());
-        drop(first);
-        assert!(third.begin().is_ok());
-        drop((second, third));
+        first.end();
+        assert!(third.begin().is_ok() && first.begin().is_err());
+        drop((first, second, third));
         assert_eq!(places.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,17 +1,31 @@
 //! Bytes of answers that are in memory until a client has taken them, all clients together: one account with a bound.
 //!
-//! A whole answer (a manifest, a list) waits for room before it is read. What passes in pieces never waits here: it is
-//! counted, and whoever sends pieces reads fewer of them while there are too many.
+//! A whole answer (a manifest, a list) waits for room while it arrives ([`Arriving`]). What passes in pieces never waits here:
+//! it is counted, and whoever sends pieces reads fewer of them while there are too many. No upstream has more than a
+//! quarter of the account for what it is sending, and no client for what it has not taken yet ([`Share`]): the others'
+//! answers have room beside them. What a tier of memory keeps within a bound of its own is counted once it has let it go
+//! ([`Shelf`]).
 
-use std::sync::Arc;
+mod arriving;
+mod share;
+mod shelf;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use crate::sync::Event;
+use self::arriving::Arrivals;
+pub(crate) use self::arriving::Arriving;
+pub(crate) use self::shelf::{Kept, Shelf};
+use crate::client::Client;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Event, Mutex, MutexGuard};
 
+/// Of the account, what one party has for itself, at most.
+const PARTIES: u64 = 4;
 /// Up to this length a whole answer may use what is kept free for the small ones, so that it waits for no large one.
-const SMALL_BYTES: u64 = 64 << 10;
+pub(crate) const SMALL_BYTES: u64 = 64 << 10;
 
 /// The account.
 pub struct InFlight {
@@ -21,6 +35,14 @@ pub struct InFlight {
     held_bytes: AtomicU64,
     waiting: AtomicUsize,
     freed: Event,
+    parties: Mutex<Parties>,
+}
+
+/// Who has how much of it: whoever has nothing is not in here.
+#[derive(Default)]
+struct Parties {
+    arrivals: Arrivals,
+    clients: HashMap<Client, u64>,
 }
 
 impl InFlight {
@@ -33,6 +55,7 @@ impl InFlight {
             held_bytes: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             freed: Event::new(),
+            parties: Mutex::default(),
         })
     }
 
@@ -61,8 +84,7 @@ impl InFlight {
         if let Some(held) = self.try_take(bytes) {
             return held;
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(self);
+        let _waiting = Waiting::begin(self);
         loop {
             let freed = self.freed.listen();
             if let Some(held) = self.try_take(bytes) {
@@ -72,16 +94,40 @@ impl InFlight {
         }
     }
 
-    fn try_take(self: &Arc<Self>, bytes: u64) -> Option<Held> {
-        let room = if bytes <= SMALL_BYTES { self.most_bytes + self.most_bytes / 2 } else { self.most_bytes };
+    /// The same where there is room now.
+    pub(crate) fn try_take(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+        let room = room_for(bytes, self.most_bytes);
         let fits = |held: u64| (held == 0 || held.saturating_add(bytes) <= room).then_some(held + bytes);
         let taken = self.held_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         taken.ok().map(|_| Held { account: Arc::clone(self), bytes })
     }
 }
 
+impl InFlight {
+    fn parties(&self) -> MutexGuard<'_, Parties> {
+        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What one party may have.
+    fn share_bytes(&self) -> u64 {
+        self.most_bytes / PARTIES
+    }
+}
+
+/// What there may be once an answer of so many bytes is there, too, where there may be `most` in all.
+fn room_for(bytes: u64, most: u64) -> u64 {
+    if bytes <= SMALL_BYTES { most.saturating_add(most / 2) } else { most }
+}
+
 /// Who waits for room.
 struct Waiting<'a>(&'a InFlight);
+
+impl<'a> Waiting<'a> {
+    fn begin(account: &'a InFlight) -> Self {
+        account.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(account)
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -103,6 +149,22 @@ impl Held {
             self.give_back(self.bytes - length);
         }
         Bytes::from_owner(Owned { bytes, _held: self })
+    }
+
+    /// So many bytes more, whatever else there is.
+    fn grow(&mut self, bytes: u64) {
+        self.account.held_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.bytes += bytes;
+    }
+
+    /// Together with others of the same account.
+    pub(crate) fn join(&mut self, mut others: Self) {
+        self.bytes += std::mem::take(&mut others.bytes);
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn give_back(&mut self, bytes: u64) {

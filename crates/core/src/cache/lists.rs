@@ -1,5 +1,6 @@
 //! Lists of tags and of referrers, remembered for seconds, and while their upstream cannot answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use http::HeaderMap;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
+use crate::body::{InFlight, Shelf};
 use crate::evidence::Claim;
 use crate::platform::Moment;
 
@@ -14,24 +16,42 @@ use crate::platform::Moment;
 pub(crate) type Asked = (Claim, Box<str>);
 
 /// What an upstream listed.
-#[derive(Clone)]
 pub(crate) struct Listed {
     /// Its headers.
     pub(crate) headers: HeaderMap,
-    /// Its words.
+    /// Its words, with the name that the client has for the repository.
     pub(crate) body: Bytes,
+    /// That name.
+    pub(crate) name: Box<str>,
     /// When.
     pub(crate) at: Moment,
+    /// What clients still use of the body is counted once memory has let it go. Behind the body, as it is to be dropped
+    /// behind it.
+    _shelf: Shelf,
+}
+
+impl Listed {
+    /// A copy, since memory has a bound of its own.
+    pub(crate) fn copy_of(
+        headers: &HeaderMap,
+        body: &[u8],
+        name: &str,
+        at: Moment,
+        account: &Arc<InFlight>,
+    ) -> Arc<Self> {
+        let (shelf, body) = Shelf::new(Bytes::copy_from_slice(body), account);
+        Arc::new(Self { headers: headers.clone(), body, name: name.into(), at, _shelf: shelf })
+    }
 }
 
 /// Lists, in memory only.
-pub(crate) struct Lists(Memory<Asked, Listed, ListBytes>);
+pub(crate) struct Lists(Memory<Asked, Arc<Listed>, ListBytes>);
 
 #[derive(Clone)]
 struct ListBytes;
 
-impl Weighter<Asked, Listed> for ListBytes {
-    fn weight(&self, _: &Asked, listed: &Listed) -> u64 {
+impl Weighter<Asked, Arc<Listed>> for ListBytes {
+    fn weight(&self, _: &Asked, listed: &Arc<Listed>) -> u64 {
         listed.body.len() as u64 + 1000
     }
 }
@@ -43,12 +63,12 @@ impl Lists {
     }
 
     /// A list not older than `limit`.
-    pub(crate) fn find(&self, asked: &Asked, limit: Duration, now: Moment) -> Option<Listed> {
+    pub(crate) fn find(&self, asked: &Asked, limit: Duration, now: Moment) -> Option<Arc<Listed>> {
         self.0.get(asked).filter(|listed| now.since(listed.at) < limit)
     }
 
     /// Remembers one.
-    pub(crate) fn keep(&self, asked: Asked, listed: Listed) {
+    pub(crate) fn keep(&self, asked: Asked, listed: Arc<Listed>) {
         self.0.insert(asked, listed);
     }
 

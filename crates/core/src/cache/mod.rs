@@ -26,6 +26,7 @@ mod uploads;
 mod usage;
 mod verify;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
@@ -45,6 +46,7 @@ use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::notes::Tag;
 use self::notes::{Turns, Writing};
+use self::record::Lent;
 pub(crate) use self::record::{Described, Piece, StoredManifest};
 use self::room::Room;
 use self::store::Watched;
@@ -54,11 +56,13 @@ use self::trust::Proof;
 use self::unremoved::Unremoved;
 pub(crate) use self::usage::usage_failed;
 use self::verify::UnderWay;
-use crate::body::Body;
+use crate::body::{Body, InFlight};
 use crate::config;
 use crate::digest::Digest;
 use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
+use crate::flight::Flights;
 use crate::platform::{Clock, Draft, Kept, Mark, Moment, Passing, Platform, StoreError, Tasks, within};
+use crate::sync::Mutex;
 use crate::telemetry;
 
 /// How long a store may take for anything but the bytes themselves.
@@ -86,6 +90,12 @@ pub(crate) struct Cache {
     /// Whether requests may do each other's work.
     shares_io: bool,
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
+    /// Manifests that are being read.
+    reads: Flights<Digest, Option<Arc<StoredManifest>>>,
+    /// Large manifests that were read for clients, which may still use them: no more than there is room for in flight.
+    lent: Mutex<HashMap<Digest, Lent>>,
+    /// What clients have not taken yet.
+    in_flight: Arc<InFlight>,
     pointers: Memory<Key, Pointer>,
     links: Memory<Key, Link>,
     /// How long blobs are by the manifests that name them, under the key of their link.
@@ -130,7 +140,7 @@ impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
 
 impl Cache {
     /// `None`: the platform has no store, and nothing is kept.
-    pub(crate) fn new(config: &config::Cache, platform: &Platform) -> Option<Self> {
+    pub(crate) fn new(config: &config::Cache, platform: &Platform, in_flight: &Arc<InFlight>) -> Option<Self> {
         let store = Watched::new(platform.store.as_ref()?);
         let bytes = config.memory.0;
         let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
@@ -142,6 +152,9 @@ impl Cache {
             max_scratch: platform.limits.max_scratch.unwrap_or(u64::MAX),
             shares_io: platform.limits.shares_io,
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
+            reads: Flights::new(platform.limits.shares_io),
+            lent: Mutex::default(),
+            in_flight: Arc::clone(in_flight),
             pointers: Memory::new(entries),
             links: Memory::new(entries),
             described: Memory::new(MAX_DESCRIBED),

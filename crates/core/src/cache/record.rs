@@ -1,11 +1,13 @@
 //! How manifests and links are written down.
 
 use std::collections::HashSet;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::body::{InFlight, Kept, Shelf};
 use crate::digest::Digest;
 use crate::media;
 
@@ -13,7 +15,7 @@ use crate::media;
 const MAX_CHILDREN: usize = 1000;
 
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct StoredManifest {
     /// As its bytes say: it is derived from them whenever they are read.
     pub(crate) media_type: &'static str,
@@ -21,12 +23,31 @@ pub(crate) struct StoredManifest {
     pub(crate) digest: Digest,
     /// To the byte as the upstream sent them.
     pub(crate) bytes: Bytes,
+    /// Where memory keeps it: what clients still use of the bytes is counted once memory has let it go. Behind the bytes,
+    /// as it is to be dropped behind them.
+    shelf: Option<Shelf>,
 }
 
 impl StoredManifest {
     /// One that was held against its digest; `None`: it is no manifest.
     pub(crate) fn new(digest: Digest, bytes: Bytes) -> Option<Self> {
-        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes })
+        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes, shelf: None })
+    }
+
+    /// The same for a tier of memory.
+    pub(crate) fn shelved(self, account: &Arc<InFlight>) -> Self {
+        let (hand, bytes) = Shelf::new(self.bytes, account);
+        Self { bytes, shelf: Some(hand), ..self }
+    }
+
+    /// By which its bytes are found again as long as anybody uses them.
+    pub(crate) fn lent(&self) -> Option<Lent> {
+        self.shelf.as_ref().map(|shelf| Lent { media_type: self.media_type, kept: shelf.lent() })
+    }
+
+    /// Whether its bytes are counted, as memory has let them go.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.shelf.as_ref().is_some_and(Shelf::is_counted)
     }
 
     /// One line with the media type, for people and for version 0.1.0; then the exact bytes.
@@ -47,6 +68,26 @@ impl StoredManifest {
     /// What it consists of.
     pub(crate) fn children(&self) -> Children {
         Children::of(&self.bytes)
+    }
+}
+
+/// A manifest that clients may still use.
+pub(crate) struct Lent {
+    media_type: &'static str,
+    kept: Weak<Kept>,
+}
+
+impl Lent {
+    /// Whether any does.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.kept.strong_count() > 0
+    }
+
+    /// The manifest, if any does.
+    pub(crate) fn again(&self, digest: &Digest) -> Option<StoredManifest> {
+        let (hand, bytes) = Shelf::again(&self.kept)?;
+        let (media_type, digest) = (self.media_type, digest.clone());
+        Some(StoredManifest { media_type, digest, bytes, shelf: Some(hand) })
     }
 }
 

@@ -1,13 +1,15 @@
 //! Manifests, where tags point, and how it is known which repository has what: in memory at once, in the store soon.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::notes::{NewLink, Note, Tag, Word};
-use super::{Cache, Described, Key, Kind, Pointer, StoredManifest};
+use super::{Cache, DEADLINE, Described, Key, Kind, Pointer, StoredManifest};
+use crate::body::SMALL_BYTES;
 use crate::digest::Digest;
 use crate::evidence::{Asked, Claim, Grants, Link, Origin, Origins, Provenance, link_of_claim};
 use crate::name::RepositoryName;
+use crate::platform::within;
 use crate::telemetry;
 
 impl Cache {
@@ -22,16 +24,54 @@ impl Cache {
             self.store.used(&key);
             return Some(manifest);
         }
-        let record = self.ask("read", self.store.read(&key)).await??;
-        let Some(manifest) = StoredManifest::from_record(digest, &record).map(Arc::new) else {
+        // Memory may have no place for it, and somebody has it for a client all the same.
+        if let Some(manifest) = self.lent(digest) {
+            self.store.used(&key);
+            return Some(manifest);
+        }
+        self.reads.join(digest, || self.read_manifest(digest)).await
+    }
+
+    /// A manifest from the store, once there is room for it among what clients have not taken: they may be given it.
+    async fn read_manifest(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let key = Key::manifest(digest);
+        let mut room = self.in_flight.take(SMALL_BYTES).await;
+        let record = loop {
+            let record = self.ask("read", self.store.read(&key)).await??;
+            // Only now is it known how long it is.
+            let missing = (record.len() as u64).saturating_sub(room.bytes());
+            if missing == 0 {
+                break record;
+            }
+            if let Some(more) = self.in_flight.try_take(missing) {
+                room.join(more);
+                break record;
+            }
+            let length = record.len() as u64;
+            drop((record, room));
+            room = self.in_flight.take(length).await;
+        };
+        let Some(manifest) = StoredManifest::from_record(digest, &record) else {
             tracing::error!(%key, "a stored manifest does not have its digest any more; it is thrown away");
             telemetry::corrupt("manifest");
             self.ask("remove", self.store.remove(&key)).await;
             return None;
         };
         self.lengths.learn(&manifest.bytes);
+        let manifest = Arc::new(manifest.shelved(&self.in_flight));
+        if let Some(lent) = manifest.lent().filter(|_| manifest.bytes.len() as u64 > SMALL_BYTES) {
+            let mut all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, lent| lent.is_in_use());
+            all.insert(digest.clone(), lent);
+        }
         self.manifests.insert(digest.clone(), Arc::clone(&manifest));
         Some(manifest)
+    }
+
+    /// A large manifest that clients still use, although memory has let it go.
+    fn lent(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(digest)?.again(digest).map(Arc::new)
     }
 
     /// Keeps a manifest that an upstream gave, whole and verified, that it names its children, and where the tag points
@@ -85,7 +125,8 @@ impl Cache {
         self.tasks.spawn(Box::pin(async move {
             let mut links = Vec::new();
             for child in &children {
-                if let Some(child) = cache.manifest(child).await {
+                // Where there is no room for it in time, the registry is asked about its children.
+                if let Ok(Some(child)) = within(&*cache.clock, DEADLINE, cache.manifest(child)).await {
                     links.extend(cache.name_children(&provenance, &child));
                 }
             }

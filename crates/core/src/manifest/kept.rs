@@ -10,6 +10,7 @@ use super::accept::own_types;
 use super::plan::{Known, Plan, known};
 use super::revalidate::Due;
 use super::{Look, Manifest, error_of, fetch, look, whole};
+use crate::body::SMALL_BYTES;
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
 use crate::error::{Error, NotStale};
@@ -226,7 +227,8 @@ pub(super) async fn fetch_once(
         {
             let confirmed = visit.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
-            cache.keep_manifest(&visit.provenance(), &Arc::new(stored), pointer);
+            let stored = Arc::new(stored.shelved(visit.in_flight));
+            cache.keep_manifest(&visit.provenance(), &stored, pointer);
         }
         Ok(found)
     };
@@ -277,6 +279,8 @@ pub(super) fn of_kept(kept: &StoredManifest) -> Manifest {
         digest: kept.digest.clone(),
         length: kept.bytes.len() as u64,
         bytes: Some(kept.bytes.clone()),
+        // The small ones that memory has anyway are nobody's.
+        is_shared_out: kept.is_counted() || kept.bytes.len() as u64 > SMALL_BYTES,
         budget: HeaderMap::new(),
     }
 }

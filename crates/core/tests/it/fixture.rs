@@ -127,6 +127,14 @@ impl Fixture {
         self.begin_range(path, "").await
     }
 
+    /// The same for a client at another address.
+    pub(crate) async fn begin_from(&self, path: &str, peer: &str) -> http::Response<Body> {
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = path.parse().expect("a path");
+        let cx = Cx { peer: Some(peer.parse().expect("an address")), is_tls: true, id: 1 };
+        self.proxy.handle(&cx, request).await
+    }
+
     /// The same of a range.
     pub(crate) async fn begin_range(&self, path: &str, range: &str) -> http::Response<Body> {
         let mut request = Request::new(Body::Empty);

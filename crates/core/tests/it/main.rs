@@ -18,6 +18,7 @@ mod graphs;
 mod guard;
 mod guesses;
 mod hostile;
+mod in_flight;
 mod invariants;
 mod isolate;
 mod janitor;
