@@ -131,7 +131,7 @@ impl Fixture {
     pub(crate) async fn begin_from(&self, path: &str, peer: &str) -> http::Response<Body> {
         let mut request = Request::new(Body::Empty);
         *request.uri_mut() = path.parse().expect("a path");
-        let cx = Cx { peer: Some(peer.parse().expect("an address")), is_tls: true, id: 1 };
+        let cx = Cx { peer: Some(peer.parse().expect("an address")), introduced: None, is_tls: true, id: 1 };
         self.proxy.handle(&cx, request).await
     }
 

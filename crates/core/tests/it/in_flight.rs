@@ -82,7 +82,7 @@ async fn a_decoded_manifest_or_list_is_counted_until_it_is_read() {
             Fault::Say(Answer::new(200).header("content-encoding", "gzip").body(gzip(&list))),
         );
         let code = |answer: &mut Answer| {
-            *answer = answer.clone().header("content-encoding", "gzip").body(gzip(&answer.body))
+            *answer = answer.clone().header("content-encoding", "gzip").body(gzip(&answer.body));
         };
         lab.net.fault("GET", "/manifests/", 1, Fault::change(code));
         for (path, body) in [(manifest("v1"), image), (TAGS.to_owned(), list)] {
