@@ -99,7 +99,11 @@ impl Turns {
                 if note.is_a_word()
                     && let Some(last) = waiting.back_mut()
                 {
-                    last.word = note.word;
+                    // A word that was asked for before the tag was forgotten does not take the place of its removal.
+                    let both = last.word.as_ref().zip(note.word.as_ref());
+                    if both.is_none_or(|(last, new)| new.tag.generation >= last.tag.generation) {
+                        last.word = note.word;
+                    }
                 } else {
                     waiting.push_back(note);
                 }
@@ -299,5 +303,35 @@ impl Cache {
             None => Origins::clone(origins),
         };
         self.ask("write", self.store.write(&key, all.to_record(), When::Always)).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RepositoryName;
+
+    #[test]
+    fn a_word_that_was_asked_for_before_a_tag_was_forgotten_takes_no_removals_place() {
+        let key = Key::tag("up.test", &RepositoryName::parse("a/b").expect("a name"), "v1");
+        let digest = Digest::sha256(b"old");
+        let word = |generation, pointer| {
+            let word = Word { tag: Tag { key: key.clone(), generation }, pointer };
+            Note { word: Some(word), ..Note::default() }
+        };
+        let points = |generation| word(generation, Some(Pointer { digest: digest.clone(), confirmed: 0 }));
+        let turns = Turns::default();
+        assert!(turns.take(&key, points(1)).is_some(), "the first is written at once");
+        for note in [word(2, None), points(1)] {
+            assert!(turns.take(&key, note).is_none());
+        }
+        let next = turns.next(&key).and_then(|note| note.word).expect("a word");
+        assert!(next.pointer.is_none() && next.tag.generation == 2, "the removal comes");
+        assert!(turns.next(&key).is_none());
+        for note in [points(2), word(3, None), points(3)] {
+            turns.take(&key, note);
+        }
+        let next = turns.next(&key).and_then(|note| note.word).expect("a word");
+        assert!(next.pointer.is_some(), "what was asked for afterwards is the last word");
     }
 }

@@ -106,8 +106,10 @@ impl Cache {
     /// Takes into memory what this repository has, and has it written down with the rest of the note.
     fn learn(self: &Arc<Self>, provenance: &Provenance, manifest: &Arc<StoredManifest>, mut note: Note) {
         let named = self.name_children(provenance, manifest);
-        if let Some(Word { tag, pointer: Some(pointer) }) = &note.word {
-            self.remember(tag, pointer);
+        if let Some(Word { tag, pointer: Some(pointer) }) = &note.word
+            && !self.remember(tag, pointer)
+        {
+            note.word = None;
         }
         let is_news = !named.is_empty();
         note.links.extend(named);
