@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use registry_proxy_core::Config;
 use registry_proxy_core::client::Client;
+use registry_proxy_core::config::LoggedClient;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::seldom::Seldom;
@@ -58,8 +59,8 @@ impl Places {
         })
     }
 
-    /// Counts a connection of this client; `false`: it has `most` already.
-    fn enter(&self, client: Client, most: usize) -> bool {
+    /// Counts a connection of this client; `false`: it has `most` already, and the log says so of `shown`.
+    fn enter(&self, client: Client, most: usize, shown: Option<LoggedClient>) -> bool {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let open = addresses.entry(client).or_default();
         if *open < most {
@@ -68,7 +69,7 @@ impl Places {
         }
         if self.too_many.is_due() {
             tracing::warn!(
-                %client,
+                client = shown.map(display),
                 "an address has limits.connections_per_address connections open; more of it are closed at once"
             );
         }
@@ -133,9 +134,9 @@ pub(crate) struct Full;
 
 impl Place {
     /// The same place for a connection of this address; `None`: the address has `most` already.
-    fn of(mut self, peer: IpAddr, most: usize) -> Option<Self> {
+    fn of(mut self, peer: IpAddr, most: usize, shown: Option<LoggedClient>) -> Option<Self> {
         let client = Client::from(peer);
-        if !self.places.enter(client, most) {
+        if !self.places.enter(client, most, shown) {
             return None;
         }
         self.client = Some(client);
@@ -153,7 +154,7 @@ impl Place {
     /// The same place, held against what this client may have, whatever list its address stands in.
     pub(crate) fn of_client(self, client: IpAddr, config: &Config) -> Option<Self> {
         let most = config.limits.per_address(self.places.connections);
-        self.of(client, most)
+        self.of(client, most, config.log.client.shown(client))
     }
 
     /// Whether it is one of those for everybody: to be asked anew, as it may become one.
@@ -219,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_has_so_many_places_and_others_have_theirs() {
         let places = Places::new(10);
-        let take = async |address| places.next().await.unwrap().of(at(address), 2);
+        let take = async |address| places.next().await.unwrap().of(at(address), 2, None);
         let (first, second) = (take("10.0.0.1").await, take("10.0.0.1").await);
         assert!(first.is_some() && second.is_some());
         assert!(take("10.0.0.1").await.is_none(), "a third");
@@ -233,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn ipv6_counts_by_networks_of_64_bits() {
         let places = Places::new(10);
-        let take = async |address| places.next().await.unwrap().of(at(address), 1);
+        let take = async |address| places.next().await.unwrap().of(at(address), 1, None);
         let one = take("2001:db8:0:1::1").await.unwrap();
         assert!(take("2001:db8:0:1:ffff::2").await.is_none());
         assert!(take("2001:db8:0:2::1").await.is_some());

@@ -148,7 +148,7 @@ impl Held {
         if length < self.bytes {
             self.give_back(self.bytes - length);
         }
-        Bytes::from_owner(Owned { bytes, _held: self })
+        Bytes::from_owner(Owned { bytes, _hold: self })
     }
 
     /// So many bytes more, whatever else there is.
@@ -180,12 +180,13 @@ impl Drop for Held {
     }
 }
 
-struct Owned {
+/// Bytes with what is given back once the last of them is dropped.
+struct Owned<H> {
     bytes: Bytes,
-    _held: Held,
+    _hold: H,
 }
 
-impl AsRef<[u8]> for Owned {
+impl<H> AsRef<[u8]> for Owned<H> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

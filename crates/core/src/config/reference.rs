@@ -221,12 +221,12 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.connections_per_address",
         "a quarter of limits.connections, at least 64",
-        "Of them, those of one IPv4 address or one IPv6 network of 64 bits; more are closed at once. The addresses in `trusted_proxies` may have any number.",
+        "Of them, those of one IPv4 address or one IPv6 network of 64 bits; more are closed at once. The addresses in `trusted_proxies` may have any number; whom one of them names by the PROXY protocol may not.",
     ),
     key(
         "limits.in_flight",
         "64MiB",
-        "Bytes of answers in memory that clients have not taken yet, all clients together: manifests and lists on their way, and pieces of blobs. A manifest or list larger than 64KiB waits for room. While there is none, a client for whom some of it is kept and who takes less than 64KiB in 10s is dropped.",
+        "Bytes of answers in memory that clients have not taken yet, all clients together: manifests and lists on their way, and pieces of blobs. A manifest or list larger than 64KiB waits for room; one client, and what arrives from one upstream, may have a quarter. While there is none, a client for whom some of it is kept and who takes less than 64KiB in 10s is dropped.",
     ),
     key(
         "limits.in_flight_per_connection",

@@ -297,3 +297,18 @@ async fn a_wrong_login_that_is_sent_again_and_again_is_seldom_sent_on() {
         assert!(sent <= 7 * 2, "{sent} {:?}", lab.net.lines());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_given_without_seeing_the_login_makes_it_neither_right_nor_wrong() {
+    const NEW: &str = "https://auth.new.example.org/token";
+    let lab = Fixture::new("[clients]\nauth='upstream'\n[limits]\nwrong_logins=3").with_tokens();
+    lab.registry.make_private("a/b", &["alice"]);
+    lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(10));
+    lab.net.serve(REALM, |_: &Sent| Answer::new(307).header("location", NEW));
+    lab.net.serve(NEW, |_: &Sent| Answer::new(200).body(r#"{"token":"for-nobody"}"#));
+    for number in 0..9 {
+        let seen = lab.get(V1).basic("alice", &format!("guess{number}")).await;
+        assert_eq!(seen.status.as_u16(), if number < 3 { 403 } else { 429 }, "{number} {seen:?}");
+    }
+    assert!(lab.net.sent("*", NEW).iter().all(|sent| sent.header("authorization").is_empty()));
+}

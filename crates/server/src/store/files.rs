@@ -4,6 +4,7 @@
 //! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
 //! as they hold what private registries gave out.
 
+mod errors;
 mod leases;
 mod read;
 mod spelling;
@@ -30,6 +31,7 @@ use registry_proxy_core::platform::{
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use self::errors::{is_full, why};
 use self::leases::Leases;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
@@ -379,23 +381,4 @@ async fn off_thread<T: Send + 'static>(
         Ok(Err(panicked)) => Err(StoreError::failed(panicked)),
         Err(_) => Err(StoreError::TimedOut),
     }
-}
-
-/// What a disk's error means.
-fn why(error: io::Error) -> StoreError {
-    if is_full(&error) {
-        return StoreError::Full;
-    }
-    match error.kind() {
-        // A name too long for it is refused to this one alone: the disk is well.
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied | ErrorKind::InvalidFilename => {
-            StoreError::Denied(error.into())
-        }
-        _ => StoreError::failed(error),
-    }
-}
-
-/// No room on the disk, in the quota or below the longest file that this process may write.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Lookups of one upstream at once: of its own names, and of those that its answers lead to.
 const LOOKUPS: usize = 4;
-/// Threads for all of them, of which there are as many as lookups under way: one of 128 upstreams has to wait for others when
-/// all of them hang.
+/// Threads for the lookups of all upstreams, each started when it is needed: enough for 128 upstreams whose name servers all
+/// hang at once.
 const THREADS: usize = 128 * LOOKUPS;
 
 /// Only its threads are used, and only while there is work for them.

@@ -45,6 +45,19 @@ async fn one_address_has_its_share_of_connections_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn of_an_address_with_too_many_connections_the_log_says_what_it_may() {
+    for (choice, shown) in [("full", "client=127.0.0.2"), ("network", "client=127.0.0.0/24"), ("none", "")] {
+        let keys = format!("[limits]\nconnections_per_address = 1\n[log]\nclient = '{choice}'");
+        let product = Product::start(&one_upstream(&keys, closed_port(), "")).await;
+        let _open = [connect_from(&product, 2).await, connect_from(&product, 2).await];
+        let line = product.wait_for_line("connections_per_address").await;
+        let told = line.split(' ').find(|part| part.starts_with("client=")).unwrap_or_default();
+        assert_eq!(told, shown, "{line}");
+        assert_eq!(line.contains("127.0.0"), choice != "none", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_may_have_any_number() {
     let keys = "trusted_proxies = ['127.0.0.2/32']\n[limits]\nconnections_per_address = 2";
     let product = Product::start(&one_upstream(keys, closed_port(), "")).await;

@@ -13,18 +13,25 @@ use crate::fixture::{
     soon,
 };
 
+const WATCHED: &str = "watch_interval = '50ms'";
+
 /// The product with a certificate of this authority.
 async fn secure(authority: &Authority, upstream: &Upstream) -> (Product, Vec<u8>) {
-    secure_with("", authority, upstream).await
+    secure_with("", "", authority, upstream).await
 }
 
-/// The same with more keys.
-async fn secure_with(keys: &str, authority: &Authority, upstream: &Upstream) -> (Product, Vec<u8>) {
+/// The same with more keys, of `[tls]` too.
+async fn secure_with(
+    keys: &str,
+    tls_keys: &str,
+    authority: &Authority,
+    upstream: &Upstream,
+) -> (Product, Vec<u8>) {
     let setup = Setup::new();
     let identity = authority.issue();
     let cert = setup.file("cert.pem", &identity.certificate);
     let key = setup.file("key.pem", &identity.key);
-    let keys = format!("{keys}\n[tls]\ncert_file = '{cert}'\nkey_file = '{key}'");
+    let keys = format!("{keys}\n[tls]\ncert_file = '{cert}'\nkey_file = '{key}'\n{tls_keys}");
     let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
     (product, identity.der().to_vec())
 }
@@ -65,7 +72,7 @@ async fn a_failed_handshake_leaves_no_more_of_an_address_in_the_log_than_a_reque
     let upstream = Upstream::of_blob(content(1000)).await;
     for (choice, shown) in [("full", "client=127.0.0.1"), ("network", "client=127.0.0.0/24"), ("none", "")] {
         let keys = format!("[log]\nlevel='debug'\nclient='{choice}'");
-        let (product, _) = secure_with(&keys, &authority, &upstream).await;
+        let (product, _) = secure_with(&keys, "", &authority, &upstream).await;
         let mut client = Client::connect(product.address).await;
         client.send(b"GET /v2/ HTTP/1.1\r\n\r\n").await;
         let line = product.wait_for_lines("TLS handshake failed", 1).await.remove(0);
@@ -82,7 +89,7 @@ async fn a_connection_that_says_nothing_has_one_limit_for_handshake_and_first_by
     let upstream = Upstream::of_blob(content(1000)).await;
     for (keys, header) in [("", ""), (TAKEN, "PROXY TCP4 192.0.2.77 10.0.0.1 56324 443\r\n")] {
         let (product, _) =
-            secure_with(&format!("{keys}\n[timeouts]\nclient_idle='2s'"), &authority, &upstream).await;
+            secure_with(&format!("{keys}\n[timeouts]\nclient_idle='2s'"), "", &authority, &upstream).await;
         let started = Instant::now();
         let mut silent = Client::connect(product.address).await;
         silent.send(header).await;
@@ -90,7 +97,7 @@ async fn a_connection_that_says_nothing_has_one_limit_for_handshake_and_first_by
         let elapsed = started.elapsed();
         assert!((2.0..3.5).contains(&elapsed.as_secs_f32()), "{keys}: {elapsed:?}");
 
-        let (mut product, _) = secure_with(keys, &authority, &upstream).await;
+        let (mut product, _) = secure_with(keys, "", &authority, &upstream).await;
         let mut silent = Client::connect(product.address).await;
         silent.send(header).await;
         // Accepted, for those behind it are.
@@ -151,19 +158,14 @@ async fn sighup_swaps_the_certificate_and_leaves_open_connections_alone() {
 async fn a_certificate_that_was_renewed_is_shown_without_a_signal_and_half_of_one_is_not() {
     let authority = Authority::new();
     let upstream = Upstream::of_blob(content(1000)).await;
-    let setup = Setup::new();
-    let identity = authority.issue();
-    let cert = setup.file("cert.pem", &identity.certificate);
-    let key = setup.file("key.pem", &identity.key);
-    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'\nwatch_interval = '50ms'");
-    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    let (product, first) = secure_with("", WATCHED, &authority, &upstream).await;
     let config = client_config(&authority, &["http/1.1"]);
 
     let next = authority.issue();
     product.setup.file("cert.pem", &next.certificate);
     product.wait_for_line("cannot be used yet").await;
     let half = Client::connect_tls(product.address, config.clone()).await;
-    assert!(half.wire.peer_certificate() == identity.der().to_vec(), "the key is another's");
+    assert!(half.wire.peer_certificate() == first, "the key is another's");
 
     product.setup.file("key.pem", &next.key);
     product.wait_for_line("have changed and were read again").await;
@@ -176,21 +178,17 @@ async fn a_certificate_that_was_renewed_is_shown_without_a_signal_and_half_of_on
 async fn a_certificate_file_that_cannot_be_read_to_its_end_holds_up_nobody() {
     let authority = Authority::new();
     let upstream = Upstream::of_blob(content(1000)).await;
-    let setup = Setup::new();
-    let identity = authority.issue();
-    let cert = setup.file("cert.pem", &identity.certificate);
-    let key = setup.file("key.pem", &identity.key);
-    let keys = format!("[tls]\ncert_file = '{cert}'\nkey_file = '{key}'\nwatch_interval = '50ms'");
-    let product = setup.start(&one_upstream(&keys, upstream.address, "")).await;
+    let (product, first) = secure_with("", WATCHED, &authority, &upstream).await;
     let config = client_config(&authority, &["http/1.1"]);
     // As on a network that hangs: whoever reads waits for a writer.
-    let (pipe, folder) = (product.setup.path().join("pipe"), product.setup.path().to_owned());
+    let folder = product.setup.path().to_owned();
+    let (pipe, cert) = (folder.join("pipe"), folder.join("cert.pem"));
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::from(0o600), 0).unwrap();
     std::fs::rename(&pipe, &cert).unwrap();
     let writer = soon("the product to read it", async {
         loop {
             // It can be opened so once there is a reader.
-            match rustix::fs::open(&*cert, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+            match rustix::fs::open(&cert, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
                 Ok(writer) => return writer,
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
@@ -198,7 +196,7 @@ async fn a_certificate_file_that_cannot_be_read_to_its_end_holds_up_nobody() {
     })
     .await;
     let mut client = Client::connect_tls(product.address, config.clone()).await;
-    assert!(client.wire.peer_certificate() == identity.der().to_vec());
+    assert!(client.wire.peer_certificate() == first);
     assert_eq!(client.get("/healthz").await.0.status, 200);
     // Nor does a signal wait for it, and what comes behind it is read.
     let next = authority.issue();

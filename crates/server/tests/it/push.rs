@@ -123,8 +123,8 @@ async fn a_chunked_upload_passes_as_it_comes() {
     assert_eq!(client.head().await.status, 202);
 }
 
-#[tokio::test]
-async fn a_client_that_leaves_in_an_upload_ends_it_at_the_upstream_unfinished() {
+/// An upload of which a thousand bytes of a million have been sent, and what the registry has taken of whole ones.
+async fn under_way() -> (Upstream, Product, Client, Arc<AtomicUsize>) {
     let (gate, taken) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     gate.open();
     let upstream = registry(&gate, &taken).await;
@@ -134,6 +134,12 @@ async fn a_client_that_leaves_in_an_upload_ends_it_at_the_upstream_unfinished() 
     client.ask("PATCH", &path, "Content-Length: 1000000\r\n").await;
     client.send(vec![7; 1000]).await;
     upstream.wait_for_requests(3).await;
+    (upstream, product, client, taken)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_an_upload_ends_it_at_the_upstream_unfinished() {
+    let (upstream, product, client, taken) = under_way().await;
     let is_patch = |request: &Request| request.method == "PATCH";
     assert!(upstream.seen().iter().any(is_patch));
     drop(client);
@@ -150,16 +156,8 @@ async fn a_client_that_leaves_in_an_upload_ends_it_at_the_upstream_unfinished() 
 
 #[tokio::test]
 async fn a_push_that_is_cut_in_front_of_us_is_not_blamed_on_the_registry() {
-    let (gate, taken) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    gate.open();
-    let upstream = registry(&gate, &taken).await;
-    let product = Product::start(&one_upstream("", upstream.address, "push = true")).await;
-    let mut client = Client::connect(product.address).await;
-    let path = begin(&mut client).await;
+    let (_upstream, product, mut client, _) = under_way().await;
     // As nginx does behind its client_body_timeout: it ends its own side, and reads on.
-    client.ask("PATCH", &path, "Content-Length: 1000000\r\n").await;
-    client.send(vec![7; 1000]).await;
-    upstream.wait_for_requests(3).await;
     tokio::io::AsyncWriteExt::shutdown(&mut client.wire).await.unwrap();
     let line = product.wait_for_line("method=PATCH").await;
     let status = |status: &str| line.contains(&format!("status={status} "));

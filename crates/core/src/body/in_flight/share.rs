@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{InFlight, room_for};
+use super::{InFlight, Owned, room_for};
 use crate::client::Client;
 
 /// So many bytes of a client's share, until this is dropped.
@@ -39,7 +39,7 @@ impl InFlight {
         let wanted = Wanted { client, bytes: bytes.len() as u64 };
         let share = earlier.filter(|share| share.wanted.bytes >= wanted.bytes);
         let share = share.or_else(|| self.try_share(wanted)).ok_or(wanted)?;
-        Ok(Bytes::from_owner(Owned { bytes, _share: share }))
+        Ok(Bytes::from_owner(Owned { bytes, _hold: share }))
     }
 
     /// Takes of a client's share once it has taken enough of what it was given. The caller has a deadline.
@@ -77,17 +77,6 @@ impl Drop for Share {
             }
         }
         self.account.freed.notify(usize::MAX);
-    }
-}
-
-struct Owned {
-    bytes: Bytes,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tags of which only a HEAD has been asked, as containerd and crane ask before they pull by digest.
+//! What a HEAD says of a tag, which containerd and crane ask before they pull by digest, and what it does not say.
 
 use registry_proxy_core::testing::{Answer, Fault};
 
@@ -36,6 +36,35 @@ async fn a_tag_known_by_head_only_is_served_in_an_outage_where_its_image_is_here
                 (200, done),
                 "{is_head_first} {restarts} {path}: {seen:?}"
             );
+        }
+    }
+}
+
+/// A front that turns HEAD down before it looks at a login says nothing of who asks.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_declined_lets_nobody_in_to_what_is_kept() {
+    const V1: &str = "/v2/a/secret/manifests/v1";
+    const SECRET: &str = "repository:a/secret:pull";
+    for declined in [400, 405, 501] {
+        let lab = Fixture::caching("[clients]\nauth='upstream'").with_tokens();
+        lab.registry.add_user("alice", "wonder");
+        lab.registry.add_user("bob", "builder");
+        lab.registry.make_private("a/secret", &["alice"]);
+        let (manifest, layer) = image(&lab, "a/secret", "one");
+        let alice = lab.login_for("alice", "wonder", SECRET).await;
+        let paths =
+            [V1.to_owned(), format!("/v2/a/secret/manifests/{manifest}"), format!("/v2/a/secret/blobs/{layer}")];
+        for path in &paths {
+            assert_eq!(lab.get(path).bearer(&alice).await.status, 200, "{path}");
+        }
+        lab.wait(3600).await;
+        let bob = lab.login_for("bob", "builder", SECRET).await;
+        lab.net.fault("HEAD", "/manifests/", 99, Fault::Say(Answer::new(declined)));
+        lab.net.fault("GET", "/manifests/", 99, Fault::Say(Answer::new(503)));
+        lab.net.fault("*", "/blobs/", 99, Fault::Say(Answer::new(503)));
+        for path in &paths {
+            let seen = lab.get(path).bearer(&bob).await;
+            assert_eq!(seen.status, 504, "{declined} {path} {seen:?}");
         }
     }
 }

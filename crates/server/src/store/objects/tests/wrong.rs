@@ -23,6 +23,14 @@ impl HttpTransport for Damaging {
     }
 }
 
+/// Why a blob of this length is not kept.
+async fn why_not_kept(store: &ObjectStore, key: &Key, length: usize) -> String {
+    let draft = store.draft(key, Some(length as u64)).await.unwrap();
+    draft.write_at(0, content(1, length)).await.unwrap();
+    let refused = draft.commit(length as u64).await.unwrap_err();
+    std::error::Error::source(&refused).unwrap().to_string()
+}
+
 #[tokio::test]
 async fn bytes_that_change_on_their_way_to_a_bucket_are_refused_there() {
     let server = Server::start().await;
@@ -34,10 +42,7 @@ async fn bytes_that_change_on_their_way_to_a_bucket_are_refused_there() {
     let store = ObjectStore::over(place, credentials, way, scratch).unwrap();
     for length in [1000, PART_BYTES + 1000] {
         let key = Key::blob(&Digest::sha256(&content(1, length)));
-        let draft = store.draft(&key, Some(length as u64)).await.unwrap();
-        draft.write_at(0, content(1, length)).await.unwrap();
-        let refused = draft.commit(length as u64).await.unwrap_err();
-        let why = std::error::Error::source(&refused).unwrap().to_string();
+        let why = why_not_kept(&store, &key, length).await;
         assert!(why.contains("BadDigest"), "{length} bytes: {why}");
     }
 }
@@ -49,10 +54,7 @@ async fn a_bucket_that_has_less_than_it_took_has_kept_nothing() {
     let store = server.store("p", SECRET_KEY);
     for length in [1000, PART_BYTES + 1000] {
         let key = Key::blob(&Digest::sha256(&content(1, length)));
-        let draft = store.draft(&key, Some(length as u64)).await.unwrap();
-        draft.write_at(0, content(1, length)).await.unwrap();
-        let refused = draft.commit(length as u64).await.unwrap_err();
-        let why = std::error::Error::source(&refused).unwrap().to_string();
+        let why = why_not_kept(&store, &key, length).await;
         assert_eq!(why, format!("the bucket took {length} bytes and has {} bytes", length / 2));
         assert!(store.stat(&key).await.unwrap().is_none(), "{length} bytes");
     }
