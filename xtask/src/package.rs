@@ -76,11 +76,25 @@ pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
         command = command.variable(&name, &value);
     }
     // cargo knows this flag and leaves it out of the names of symbols, which would tell the place all the same.
-    let flags: Vec<String> =
-        renamed_places()?.into_iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}")).collect();
+    let renamed = renamed_places()?.into_iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}"));
+    let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
     command.run()?;
     Ok(target_folder().join(target.triple()).join("release/registry-proxy"))
+}
+
+/// Where the linker and the C library know them: a static binary has 16,000 relocations, which take 0.4 MB as they are and a
+/// hundredth of that packed. GNU ld packs them for `x86_64` (since 2.38, and for others later); musl unpacks them at the
+/// start since 1.2.4, which Rust brings since 1.93.
+fn packed_relocations(target: Target) -> Result<Option<&'static str>, String> {
+    let version = Shown::new("rustc", &["--version"]).output()?;
+    let mut numbers = version.trim_start_matches("rustc ").split('.').map(str::parse::<u32>);
+    let is_known = matches!((numbers.next(), numbers.next()), (Some(Ok(1)), Some(Ok(93..))));
+    let flag = "-Clink-arg=-Wl,-z,pack-relative-relocs";
+    Ok(match target {
+        Target::X86_64 => is_known.then_some(flag),
+        Target::Arm64 => None,
+    })
 }
 
 /// What panics would say of this machine, and what they say instead. The last that fits wins.
