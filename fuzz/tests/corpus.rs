@@ -1,5 +1,6 @@
-//! Every kept input, and for a second or so what comes of changing them: without counting coverage, it finds what was
-//! found once, and what is near.
+//! Every kept input, and what comes of changing them: without counting coverage, it finds what was found once, and what
+//! is near. The changes are the same in every run, so that a failure comes from the code that changed; with
+//! `REGISTRY_PROXY_FUZZ_SECONDS` they are others each time, for as long as it says.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -8,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use registry_proxy_core::testing::fuzzing::{TARGETS, Target};
 
-/// How long each target is run, in seconds, if the environment says nothing else.
-const SECONDS: u64 = 1;
+/// How many changed inputs each target is given, if the environment says nothing else.
+const CHANGES: usize = 20_000;
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const VARIABLE: &str = "REGISTRY_PROXY_FUZZ_SECONDS";
 
 /// Numbers that look random (xorshift).
@@ -62,18 +64,27 @@ fn check(name: &str, target: Target, input: &[u8]) {
 fn run(name: &str) {
     let (_, target) = *TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let corpus: Vec<Vec<u8>> =
-        files.map(|file| fs::read(file.expect("a file").path()).expect("its bytes")).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|file| file.expect("a file").path())
+        .collect();
+    files.sort();
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("its bytes")).collect();
     assert!(!corpus.is_empty(), "nothing is kept in {}", folder.display());
     for input in &corpus {
         check(name, target, input);
     }
-    let seconds = std::env::var(VARIABLE).map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
+    let Ok(seconds) = std::env::var(VARIABLE) else {
+        let mut dice = Dice(SEED);
+        for _ in 0..CHANGES {
+            check(name, target, &dice.change(&corpus));
+        }
+        return;
+    };
+    let until = Instant::now() + Duration::from_secs(seconds.parse().expect("a number of seconds"));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
     let mut dice = Dice(since.as_secs() ^ (u64::from(since.subsec_nanos()) << 32) | 1);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(seconds) {
+    while Instant::now() < until {
         for _ in 0..100 {
             check(name, target, &dice.change(&corpus));
         }

@@ -194,11 +194,13 @@ impl Routes {
             return match second {
                 "v2" => self.api(door, target, behind, admitted),
                 "token" if behind.is_empty() => Ok(Route::Token(door)),
-                _ if !admitted => Err(Error::UnknownUpstream),
-                _ => self.repository(door, target, rest, rest).map_err(|error| match error {
-                    Error::NoSuchEndpoint | Error::InvalidName(_) => Error::NoSuchEndpoint,
-                    other => other,
-                }),
+                _ => {
+                    let name = self.admit(rest, admitted)?;
+                    self.repository(door, target, rest, name).map_err(|error| match error {
+                        Error::NoSuchEndpoint | Error::InvalidName(_) => Error::NoSuchEndpoint,
+                        other => other,
+                    })
+                }
             };
         }
         if self.is_backend && admitted && !self.has_secret() {
@@ -213,15 +215,21 @@ impl Routes {
         if rest.is_empty() {
             return Ok(Route::Ping(door));
         }
-        let (first, behind) = rest.split_once('/').unwrap_or((rest, ""));
-        let (name, admitted) = if self.is_secret(first) { (behind, true) } else { (rest, admitted) };
-        if !admitted {
-            return Err(Error::UnknownUpstream);
-        }
+        let name = self.admit(rest, admitted)?;
         if name == "_catalog" {
             return Ok(Route::Catalog);
         }
         self.repository(door, target, rest, name)
+    }
+
+    /// `text` without the secret, which may stand first in it: it is never a part of a name. Where it stood nowhere,
+    /// an error.
+    fn admit<'a>(&self, text: &'a str, admitted: bool) -> Result<&'a str, Error> {
+        match text.split_once('/') {
+            Some((first, behind)) if self.is_secret(first) => Ok(behind),
+            _ if admitted => Ok(text),
+            _ => Err(Error::UnknownUpstream),
+        }
     }
 
     /// Reads `<name>/<endpoint>`; `shown` is the same text with whatever stood before it and belongs to the client.
@@ -281,10 +289,7 @@ impl Routes {
 
     /// Reads a repository name as it stands in a scope, by the same rules as in a path.
     pub fn identify_scope(&self, door: &Door, name: &str) -> Option<(usize, RepositoryName)> {
-        let name = match name.split_once('/') {
-            Some((first, rest)) if self.is_secret(first) => rest,
-            _ => name,
-        };
+        let name = self.admit(name, true).ok()?;
         self.identify(door.upstream, name, None).ok().map(|(upstream, name, _)| (upstream, name))
     }
 

@@ -163,6 +163,11 @@ fn without_the_path_secret_only_the_ping_answers() {
         ("/v2/s3cret-path-0123/ghcr.io/o/i/tags/list", "ghcr.io|o/i|/v2/s3cret-path-0123/ghcr.io/o/i|tags"),
         ("/s3cret-path-0123/ghcr.io/v2/o/i/tags/list", "ghcr.io|o/i|/s3cret-path-0123/ghcr.io/v2/o/i|tags"),
         ("/s3cret-path-0123/ghcr.io/o/i/tags/list", "ghcr.io|o/i|/s3cret-path-0123/ghcr.io/o/i|tags"),
+        ("/ghcr.io/s3cret-path-0123/o/i/tags/list", "ghcr.io|o/i|/ghcr.io/s3cret-path-0123/o/i|tags"),
+        (
+            "/s3cret-path-0123/ghcr.io/s3cret-path-0123/o/i/tags/list",
+            "ghcr.io|o/i|/s3cret-path-0123/ghcr.io/s3cret-path-0123/o/i|tags",
+        ),
         ("/v2/o/i/manifests/x", "404"),
         ("/v2/s3cret-path-0124/o/i/manifests/x", "404"),
         ("/ghcr.io/v2/o/i/manifests/x", "404"),
