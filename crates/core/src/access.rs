@@ -5,16 +5,16 @@
 //! any replica can ask that upstream on the client's behalf, and no other upstream ever sees it. Either way it opens
 //! only the repositories it was asked for, by the names that the client uses (P-47).
 //!
-//! - [`note`] `o`: what a token says, and when it is over
+//! - [`claims`] `o`: what a token says, and when it is over
 //! - [`presented`] `o`: what a request's `Authorization` says
 //! - [`endpoint`]: the token endpoint
 //! - [`logins`]: whether a login is right
 //! - [`guesses`] `o`: how often one may be wrong
 
+mod claims;
 mod endpoint;
 mod guesses;
 mod logins;
-mod note;
 mod presented;
 
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::VIA;
 
+use self::claims::{Basis, Subject, TokenClaims};
 pub(crate) use self::endpoint::TokenRequest;
 use self::logins::{Logins, Verdict};
-use self::note::{Basis, Holder, Note};
 use self::presented::Presented;
+use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::{Challenge, Error};
 use crate::headers;
-use crate::outside::Outside;
 use crate::platform::Platform;
-use crate::route::{Door, Place};
+use crate::route::{EntryPoint, Target};
 use crate::seal::{Purpose, Sealer};
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Identity, Login, Upstream};
@@ -67,27 +67,27 @@ impl std::fmt::Display for Scope<'_> {
 }
 
 /// A request for a repository, before it is known who asks.
-pub(crate) struct Knock<'a> {
+pub(crate) struct AccessRequest<'a> {
     /// Its headers.
     pub(crate) headers: &'a HeaderMap,
     /// Whose repository it is.
     pub(crate) upstream: &'a Upstream,
     /// The repository.
-    pub(crate) place: &'a Place,
+    pub(crate) target: &'a Target,
     /// Where this client logs in.
-    pub(crate) door: &'a Door,
+    pub(crate) entry: &'a EntryPoint,
     /// How the client sees us, and who it is.
-    pub(crate) outside: &'a Outside,
+    pub(crate) client_view: &'a ClientView,
     /// What it wants.
     pub(crate) scope: Scope<'a>,
     /// Our own part of `Via`.
     pub(crate) via: &'a str,
 }
 
-impl Knock<'_> {
+impl AccessRequest<'_> {
     /// How the client is to log in.
     fn challenge<T>(&self, error: Option<&'static str>) -> Result<T, Error> {
-        Err(Access::challenge(self.door, self.outside, Some(self.scope), error))
+        Err(Access::challenge(self.entry, self.client_view, Some(self.scope), error))
     }
 }
 
@@ -146,13 +146,13 @@ impl Access {
 
     /// The door whose token endpoint serves a request. Where `ns` alone says the registry and each login is for one
     /// registry, it is that registry's own: a token request carries no `ns` (P-09), and a login must go nowhere else.
-    pub(crate) fn door_of(&self, place: &Place, upstream: &Upstream) -> Door {
-        match (self.auth, &place.namespace) {
-            (Auth::Upstream, Some(_)) => Door {
-                prefix: format!("{}/{}", place.door.prefix, upstream.name()),
+    pub(crate) fn entry_for(&self, target: &Target, upstream: &Upstream) -> EntryPoint {
+        match (self.auth, &target.namespace) {
+            (Auth::Upstream, Some(_)) => EntryPoint {
+                prefix: format!("{}/{}", target.entry.prefix, upstream.name()),
                 upstream: Some(upstream.index()),
             },
-            _ => place.door.clone(),
+            _ => target.entry.clone(),
         }
     }
 
@@ -160,25 +160,25 @@ impl Access {
     pub(crate) async fn ping(
         &self,
         headers: &HeaderMap,
-        door: &Door,
-        outside: &Outside,
+        entry: &EntryPoint,
+        client_view: &ClientView,
     ) -> Result<Option<Box<str>>, Error> {
-        let challenge = |error| Err(Self::challenge(door, outside, None, error));
+        let challenge = |error| Err(Self::challenge(entry, client_view, None, error));
         if self.is_open() {
             return Ok(None);
         }
-        let is_of_this_mode = |holder: &Holder| match holder {
-            Holder::User { .. } => self.auth == Auth::Users,
-            Holder::Anonymous | Holder::Login { .. } => self.auth == Auth::Upstream,
+        let is_of_this_mode = |subject: &Subject| match subject {
+            Subject::User { .. } => self.auth == Auth::Users,
+            Subject::Anonymous | Subject::Login { .. } => self.auth == Auth::Upstream,
         };
         match self.presented(headers, Use::Read) {
-            Presented::Note(note) if is_of_this_mode(&note.holder) => Ok(note.holder.name()),
+            Presented::Token(claims) if is_of_this_mode(&claims.subject) => Ok(claims.subject.name()),
             Presented::Nothing => challenge(None),
-            Presented::Unusable | Presented::Note(_) => challenge(Some("invalid_token")),
+            Presented::Unusable | Presented::Token(_) => challenge(Some("invalid_token")),
             Presented::Basic(basic) => match self.auth {
                 // A ping asks nobody (P-20): whose login it is has not been shown.
                 Auth::Open | Auth::Upstream => Ok(None),
-                Auth::Users => match self.logins.check_user(&basic, outside.client).await {
+                Auth::Users => match self.logins.check_user(&basic, client_view.client).await {
                     Verdict::Right => Ok(Some(basic.username.into())),
                     // It is answered 200 or 401, and nothing else (P-17): the token endpoint says what it is.
                     Verdict::Unchecked
@@ -192,73 +192,73 @@ impl Access {
     }
 
     /// As whom the upstream is asked for this client, or how the client is to log in first.
-    pub(crate) async fn admit(&self, knock: &Knock<'_>) -> Result<Admitted, Error> {
+    pub(crate) async fn admit(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
         match self.auth {
             Auth::Open => Ok(self.nobody()),
-            Auth::Users => self.admit_user(knock).await,
-            Auth::Upstream => self.admit_client(knock).await,
+            Auth::Users => self.admit_user(request).await,
+            Auth::Upstream => self.admit_client(request).await,
         }
     }
 
     /// A user of our password file.
-    async fn admit_user(&self, knock: &Knock<'_>) -> Result<Admitted, Error> {
+    async fn admit_user(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
         let admitted = |name: String| Ok(Admitted { identity: Identity::Ours, user: Some(name.into()) });
-        let note = match self.presented(knock.headers, knock.scope.wanted()) {
-            Presented::Note(note) => note,
+        let claims = match self.presented(request.headers, request.scope.wanted()) {
+            Presented::Token(claims) => claims,
             Presented::Basic(basic) => {
-                return match self.logins.check_user(&basic, knock.outside.client).await {
+                return match self.logins.check_user(&basic, request.client_view.client).await {
                     Verdict::Right => admitted(basic.username),
                     Verdict::TooMany(retry_after) => Err(Error::TooManyLogins { retry_after }),
                     Verdict::Unchecked | Verdict::Wrong(_) | Verdict::Limited(_) | Verdict::Unknown(..) => {
-                        knock.challenge(None)
+                        request.challenge(None)
                     }
                 };
             }
-            Presented::Nothing => return knock.challenge(None),
-            Presented::Unusable => return knock.challenge(Some("invalid_token")),
+            Presented::Nothing => return request.challenge(None),
+            Presented::Unusable => return request.challenge(Some("invalid_token")),
         };
-        let covers = note.covers(knock.scope);
-        match note.holder {
-            Holder::User { .. } if !covers => knock.challenge(Some("insufficient_scope")),
-            Holder::User { name } => admitted(name),
-            Holder::Anonymous | Holder::Login { .. } => knock.challenge(Some("invalid_token")),
+        let covers = claims.covers(request.scope);
+        match claims.subject {
+            Subject::User { .. } if !covers => request.challenge(Some("insufficient_scope")),
+            Subject::User { name } => admitted(name),
+            Subject::Anonymous | Subject::Login { .. } => request.challenge(Some("invalid_token")),
         }
     }
 
     /// A client of the upstream's.
-    async fn admit_client(&self, knock: &Knock<'_>) -> Result<Admitted, Error> {
-        let note = match self.presented(knock.headers, knock.scope.wanted()) {
-            Presented::Note(note) => note,
-            Presented::Basic(basic) => return self.admit_login(knock, basic).await,
-            Presented::Nothing => return knock.challenge(None),
-            Presented::Unusable => return knock.challenge(Some("invalid_token")),
+    async fn admit_client(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
+        let claims = match self.presented(request.headers, request.scope.wanted()) {
+            Presented::Token(claims) => claims,
+            Presented::Basic(basic) => return self.admit_login(request, basic).await,
+            Presented::Nothing => return request.challenge(None),
+            Presented::Unusable => return request.challenge(Some("invalid_token")),
         };
-        let covers = note.covers(knock.scope);
-        match note.holder {
+        let covers = claims.covers(request.scope);
+        match claims.subject {
             // What everybody may see needs no scope.
-            Holder::Anonymous => Ok(self.nobody()),
-            Holder::User { .. } => knock.challenge(Some("invalid_token")),
-            Holder::Login { .. } if !covers => knock.challenge(Some("insufficient_scope")),
+            Subject::Anonymous => Ok(self.nobody()),
+            Subject::User { .. } => request.challenge(Some("invalid_token")),
+            Subject::Login { .. } if !covers => request.challenge(Some("insufficient_scope")),
             // A login for another registry is nobody's here: it is not shown around.
-            Holder::Login { upstream, .. } if upstream != knock.upstream.name() => Ok(self.nobody()),
-            Holder::Login { username, password, .. } => {
+            Subject::Login { upstream, .. } if upstream != request.upstream.name() => Ok(self.nobody()),
+            Subject::Login { username, password, .. } => {
                 let admitted = self.admitted(Basic { username, password: Secret::new(password) });
-                self.unless_too_many(knock, admitted)
+                self.unless_too_many(request, admitted)
             }
         }
     }
 
     /// Somebody who brings user name and password along, and perhaps a guess: first the upstream says whether it takes
     /// them, within the limits that hold for guesses.
-    async fn admit_login(&self, knock: &Knock<'_>, basic: Basic) -> Result<Admitted, Error> {
+    async fn admit_login(&self, request: &AccessRequest<'_>, basic: Basic) -> Result<Admitted, Error> {
         let admitted = self.admitted(basic);
         let Identity::Client(Some(login)) = &admitted.identity else { return Ok(admitted) };
-        let Knock { upstream, place, outside, .. } = knock;
+        let AccessRequest { upstream, target, client_view, .. } = request;
         if self.logins.is_known(upstream, login) {
-            return self.unless_too_many(knock, admitted);
+            return self.unless_too_many(request, admitted);
         }
-        let via = HeaderMap::from_iter([(VIA, headers::via(knock.headers, knock.via))]);
-        match self.logins.check_login(upstream, login, Some(&place.name), outside.client, &via).await {
+        let via = HeaderMap::from_iter([(VIA, headers::via(request.headers, request.via))]);
+        match self.logins.check_login(upstream, login, Some(&target.name), client_view.client, &via).await {
             Verdict::Right | Verdict::Unchecked => Ok(admitted),
             Verdict::Wrong(text) => Err(Error::Refused(text)),
             Verdict::TooMany(retry_after) => Err(Error::TooManyLogins { retry_after }),
@@ -269,9 +269,11 @@ impl Access {
 
     /// With a login that goes on to the registry unchecked, unless too many of this client's were wrong: where nobody could
     /// check it, what the registry says of it may tell a guess.
-    fn unless_too_many(&self, knock: &Knock<'_>, admitted: Admitted) -> Result<Admitted, Error> {
+    fn unless_too_many(&self, request: &AccessRequest<'_>, admitted: Admitted) -> Result<Admitted, Error> {
         let pause = match &admitted.identity {
-            Identity::Client(Some(login)) => self.logins.pause(knock.upstream, login, knock.outside.client),
+            Identity::Client(Some(login)) => {
+                self.logins.pause(request.upstream, login, request.client_view.client)
+            }
             Identity::Client(None) | Identity::Ours => None,
         };
         pause.map_or(Ok(admitted), |retry_after| Err(Error::TooManyLogins { retry_after }))
@@ -284,13 +286,16 @@ impl Access {
 
     /// What a refusal of the upstream is to this client: one who has not said who they are may say it now (P-36), and who
     /// has said it, and was never said to be right, has guessed.
-    pub(crate) fn refusal(&self, error: Error, identity: &Identity, knock: &Knock<'_>) -> Error {
+    pub(crate) fn refusal(&self, error: Error, identity: &Identity, request: &AccessRequest<'_>) -> Error {
         match (error, identity) {
-            (Error::Refused(_), Identity::Client(None)) => {
-                Self::challenge(knock.door, knock.outside, Some(knock.scope), Some("insufficient_scope"))
-            }
+            (Error::Refused(_), Identity::Client(None)) => Self::challenge(
+                request.entry,
+                request.client_view,
+                Some(request.scope),
+                Some("insufficient_scope"),
+            ),
             (Error::Refused(text), Identity::Client(Some(login))) => {
-                self.logins.refused(knock.upstream, login, knock.outside.client);
+                self.logins.refused(request.upstream, login, request.client_view.client);
                 Error::Refused(text)
             }
             (error, _) => error,
@@ -298,10 +303,15 @@ impl Access {
     }
 
     /// Exactly one challenge, constant for the door but for scope and error (P-28, P-33).
-    fn challenge(door: &Door, outside: &Outside, scope: Option<Scope<'_>>, error: Option<&'static str>) -> Error {
+    fn challenge(
+        entry: &EntryPoint,
+        client_view: &ClientView,
+        scope: Option<Scope<'_>>,
+        error: Option<&'static str>,
+    ) -> Error {
         Error::Unauthorized(Box::new(Challenge {
-            realm: format!("{}{}/token", outside.base(), door.prefix),
-            service: outside.host.clone(),
+            realm: format!("{}{}/token", client_view.base(), entry.prefix),
+            service: client_view.host.clone(),
             scope: scope.map(|scope| scope.to_string()),
             error,
         }))
@@ -309,21 +319,21 @@ impl Access {
 
     fn presented(&self, headers: &HeaderMap, wanted: Use) -> Presented {
         Presented::read(headers, |token| {
-            let note: Note = self.sealer.open(Purpose::Token, token)?;
+            let claims: TokenClaims = self.sealer.open(Purpose::Token, token)?;
             let now = self.platform.clock.unix_seconds();
-            note.is_good(wanted, self.read_life, &self.basis_of(&note.holder), now).then_some(note)
+            claims.is_good(wanted, self.read_life, &self.basis_of(&claims.subject), now).then_some(claims)
         })
     }
 
     /// What a token of this holder rests on now. Whatever may end a token before its time has its place here.
-    fn basis_of(&self, holder: &Holder) -> Basis {
-        match holder {
-            Holder::User { name } => match self.logins.line_of(name) {
+    fn basis_of(&self, subject: &Subject) -> Basis {
+        match subject {
+            Subject::User { name } => match self.logins.line_of(name) {
                 Some(line) => Basis::Mark(self.sealer.mark(&["line", name, line.expose()])),
                 None => Basis::Gone,
             },
             // The upstream is asked with the login itself, and again once a grant is over.
-            Holder::Login { .. } | Holder::Anonymous => Basis::Nothing,
+            Subject::Login { .. } | Subject::Anonymous => Basis::Nothing,
         }
     }
 }

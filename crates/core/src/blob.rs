@@ -24,81 +24,81 @@ use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::{Absence, Error};
 use crate::headers::{self, describe_blob, describe_content};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::Purpose;
 use crate::range::{ContentRange, RangeRequest};
 use crate::relay::{Relay, Source, begun};
 use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, Redirected, Reply, UpstreamText};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// Answers for a blob.
-pub(crate) async fn get(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
-    let is_known = headers::is_known_to_client(&visit.head.headers, digest);
+pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
+    let is_known = headers::is_known_to_client(&context.head.headers, digest);
     // What the client is to fetch from elsewhere is not fetched here, and what cannot be verified is not kept.
-    let target = sealed_target(visit, digest)?;
-    let cache = kept_by(visit).filter(|_| target.is_none() && digest.is_computable());
+    let target = sealed_target(context, digest)?;
+    let cache = kept_by(context).filter(|_| target.is_none() && digest.is_computable());
     if cache.is_none() {
-        visit.waiting.begin()?;
+        context.waiting.begin()?;
     }
-    if visit.is_head() || is_known {
+    if context.is_head() || is_known {
         let (length, outcome) = match cache {
-            Some(cache) => kept::length(visit, cache, digest).await?,
-            None => (known_length(visit, digest).await?, passed_on(visit)),
+            Some(cache) => kept::length(context, cache, digest).await?,
+            None => (known_length(context, digest).await?, passed_on(context)),
         };
         let is_verified = is_verified(outcome, true);
         let mut response = Response::new(Body::Empty);
-        describe_content(response.headers_mut(), digest, visit.is_open, is_verified);
+        describe_content(response.headers_mut(), digest, context.is_open, is_verified);
         describe_blob(response.headers_mut(), length);
         let response = if is_known { headers::not_modified(response) } else { response };
-        return Ok(Answer { response, outcome });
+        return Ok(HandlerResponse { response, outcome });
     }
-    let wanted = match wanted_range(visit, digest) {
+    let wanted = match wanted_range(context, digest) {
         RangeRequest::Whole => None,
         RangeRequest::One(spec) => Some(spec),
         RangeRequest::Many => return Err(Error::SeveralRanges),
         RangeRequest::Inverted => {
             let total = match cache {
-                Some(cache) => kept::length(visit, cache, digest).await?.0,
-                None => known_length(visit, digest).await?,
+                Some(cache) => kept::length(context, cache, digest).await?.0,
+                None => known_length(context, digest).await?,
             };
             return Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) });
         }
     };
     if target.is_none()
-        && let Some(answer) = capped::get(visit, cache, digest, wanted).await?
+        && let Some(answer) = capped::get(context, cache, digest, wanted).await?
     {
         return Ok(answer);
     }
     match (cache, wanted) {
-        (Some(cache), None) => kept::whole(visit, cache, digest).await,
-        (Some(cache), Some(spec)) => kept::range(visit, cache, digest, spec).await,
+        (Some(cache), None) => kept::whole(context, cache, digest).await,
+        (Some(cache), Some(spec)) => kept::range(context, cache, digest, spec).await,
         (None, wanted) => {
-            let mut ask = ask_for(visit, digest, Method::GET);
+            let mut ask = ask_for(context, digest, Method::GET);
             ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
             let reply = match target {
-                Some(link) => visit.upstream.fetch_target(&link, &ask).await,
-                None => match visit.upstream.read_blob(&ask).await {
+                Some(link) => context.upstream.fetch_target(&link, &ask).await,
+                None => match context.upstream.read_blob(&ask).await {
                     Redirected::Reply(reply) => reply,
-                    Redirected::To(link) => return Ok(redirect(visit, digest, &link)),
+                    Redirected::To(link) => return Ok(redirect(context, digest, &link)),
                 },
             };
-            let (window, response) = accept(visit, digest, wanted, reply.found()).await?;
-            relay(visit, digest, ask, window, response).await
+            let (window, response) = accept(context, digest, wanted, reply.found()).await?;
+            relay(context, digest, ask, window, response).await
         }
     }
 }
 
 /// What keeps blobs: nothing, where the client may be sent elsewhere for them.
-pub(crate) fn kept_by<'a>(visit: &Visit<'a>) -> Option<&'a Arc<Cache>> {
-    visit.cache.filter(|_| visit.upstream.redirects() == Redirects::Follow)
+pub(crate) fn kept_by<'a>(context: &RequestContext<'a>) -> Option<&'a Arc<Cache>> {
+    context.cache.filter(|_| context.upstream.redirects() == Redirects::Follow)
 }
 
 /// Passed on, and why it is not kept.
-fn passed_on(visit: &Visit<'_>) -> Outcome {
-    match (visit.cache, kept_by(visit)) {
+fn passed_on(context: &RequestContext<'_>) -> Outcome {
+    match (context.cache, kept_by(context)) {
         (None, _) => Outcome::relayed(),
-        (Some(_), None) => Outcome::new(Done::Relayed, Why::LeftToClient),
-        (Some(_), Some(_)) => Outcome::new(Done::Relayed, Why::Unkeepable),
+        (Some(_), None) => Outcome::new(Action::Relayed, Reason::LeftToClient),
+        (Some(_), Some(_)) => Outcome::new(Action::Relayed, Reason::Unkeepable),
     }
 }
 
@@ -108,24 +108,24 @@ fn blob_unknown(text: UpstreamText) -> Error {
 }
 
 /// `If-Range` that names another representation turns a range into a request for the whole (P-103).
-fn wanted_range(visit: &Visit<'_>, digest: &Digest) -> RangeRequest {
-    let headers = &visit.head.headers;
+fn wanted_range(context: &RequestContext<'_>, digest: &Digest) -> RangeRequest {
+    let headers = &context.head.headers;
     let still_same = headers.get(IF_RANGE).is_none_or(|tag| tag.as_bytes() == format!("\"{digest}\"").as_bytes());
     if still_same { RangeRequest::parse(headers.get(RANGE)) } else { RangeRequest::Whole }
 }
 
-fn ask_for(visit: &Visit<'_>, digest: &Digest, method: Method) -> Ask {
-    visit.ask(method, format!("blobs/{digest}"), Purpose::Blob)
+fn ask_for(context: &RequestContext<'_>, digest: &Digest, method: Method) -> Ask {
+    context.ask(method, format!("blobs/{digest}"), Purpose::Blob)
 }
 
 /// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96). What HEAD refuses, GET may
 /// give: only its refusal is believed (P-146).
-async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
-    let (heads, now) = (visit.upstream.heads(), || visit.platform.clock.now());
+async fn length_of(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
+    let (heads, now) = (context.upstream.heads(), || context.platform.clock.now());
     let mut refused = None;
     if heads.ask_first(HeadOf::Blob, now()) == AskFirst::Head {
         let head = heads.asked(HeadOf::Blob);
-        match visit.upstream.read(&ask_for(visit, digest, Method::HEAD)).await {
+        match context.upstream.read(&ask_for(context, digest, Method::HEAD)).await {
             // Some registries know no HEAD; none knows no GET.
             Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {}
             Reply::Missing(_) | Reply::Refused(_) => refused = Some(head),
@@ -138,7 +138,7 @@ async fn length_of(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Ne
             }
         }
     }
-    let length = length_by_first_byte(visit, digest).await?;
+    let length = length_by_first_byte(context, digest).await?;
     if let Some(head) = refused {
         heads.contradicted(HeadOf::Blob, head, now());
     }
@@ -156,10 +156,10 @@ fn may_have_length(digest: &Digest, length: u64) -> bool {
     length > 0 || digest.is_of_nothing() != Some(false)
 }
 
-async fn length_by_first_byte(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
-    let mut ask = ask_for(visit, digest, Method::GET);
+async fn length_by_first_byte(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
+    let mut ask = ask_for(context, digest, Method::GET);
     ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
-    let length = match visit.upstream.read(&ask).await {
+    let length = match context.upstream.read(&ask).await {
         Reply::Unsatisfiable { total } => Some(total.unwrap_or(0)),
         reply => {
             let response = reply.found()?;
@@ -178,18 +178,18 @@ async fn length_by_first_byte(visit: &Visit<'_>, digest: &Digest) -> Result<Opti
 }
 
 /// The length in bytes, or the error to answer with.
-async fn known_length(visit: &Visit<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
-    length_of(visit, digest).await.map_err(|negative| negative.into_error(blob_unknown))
+async fn known_length(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<u64>, Error> {
+    length_of(context, digest).await.map_err(|negative| negative.into_error(blob_unknown))
 }
 
 /// Where the bytes come from again if they break off. `total`: length of the blob, where it is known.
-fn source_of(visit: &Visit<'_>, ask: Ask, total: Option<u64>) -> Source {
+fn source_of(context: &RequestContext<'_>, ask: Ask, total: Option<u64>) -> Source {
     Source {
-        upstream: Arc::clone(visit.upstream),
+        upstream: Arc::clone(context.upstream),
         ask,
-        clock: Arc::clone(&visit.platform.clock),
-        idle: visit.timeouts.idle.0,
-        down: visit.timeouts.down.0,
+        clock: Arc::clone(&context.platform.clock),
+        idle: context.timeouts.idle.0,
+        down: context.timeouts.down.0,
         storage: None,
         total,
     }
@@ -197,61 +197,70 @@ fn source_of(visit: &Visit<'_>, ask: Ask, total: Option<u64>) -> Source {
 
 /// The bytes as they come from the upstream.
 async fn relay(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     digest: &Digest,
     ask: Ask,
     window: Window,
     response: Response<Body>,
-) -> Result<Answer, Error> {
+) -> Result<HandlerResponse, Error> {
     let length = window.range.map(|range| range.length());
     if window.skip == 0 && matches!(response.body(), Body::Native(_)) && response.body().length() == length {
         // The platform passes it on by itself: there is nobody between who could take it up again where it breaks.
-        return deliver(visit, digest, &window, response.into_body(), passed_on(visit)).await;
+        return deliver(context, digest, &window, response.into_body(), passed_on(context)).await;
     }
     let (first, end) = window.range.map_or((0, None), |range| (range.first, Some(range.end)));
-    let source = source_of(visit, ask, window.range.map(|range| range.total));
+    let source = source_of(context, ask, window.range.map(|range| range.total));
     let relay = Relay::new(source, response.into_body(), window.skip, first, end);
     let body = Body::stream(relay, length);
-    deliver(visit, digest, &window, body, passed_on(visit)).await
+    deliver(context, digest, &window, body, passed_on(context)).await
 }
 
 /// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
 async fn deliver(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     digest: &Digest,
     window: &Window,
     body: Body,
     outcome: Outcome,
-) -> Result<Answer, Error> {
-    let body = begun(&*visit.platform.clock, visit.timeouts.head.0, body).await.map_err(Error::Upstream)?;
+) -> Result<HandlerResponse, Error> {
+    let body = begun(&*context.platform.clock, context.timeouts.head.0, body).await.map_err(Error::Upstream)?;
     if body.length() == Some(0) && digest.is_of_nothing() == Some(false) {
         // Chunked, so that only now it is known that nothing comes (P-108).
         return Err(Error::Upstream(Failure::DigestMismatch));
     }
-    Ok(answer(visit, digest, window, body, outcome))
+    Ok(answer(context, digest, window, body, outcome))
 }
 
 /// Whether what the client gets has its digest, or ends short: others may keep it for ever then (P-94). What is passed
 /// on, and parts of what is arriving, nobody has verified; nor what a HEAD says of them.
 fn is_verified(outcome: Outcome, is_part: bool) -> bool {
-    match outcome.done {
-        Done::Hit | Done::Revalidated | Done::Stale => true,
-        Done::Filled | Done::Joined => !is_part,
-        Done::Relayed | Done::Redirected | Done::Answered | Done::Refused | Done::Failed | Done::Abandoned => {
-            false
-        }
+    match outcome.action {
+        Action::Hit | Action::Revalidated | Action::Stale => true,
+        Action::Filled | Action::Joined => !is_part,
+        Action::Relayed
+        | Action::Redirected
+        | Action::Answered
+        | Action::Refused
+        | Action::Failed
+        | Action::Abandoned => false,
     }
 }
 
 /// The answer with a body whose first bytes are in hand.
-fn answer(visit: &Visit<'_>, digest: &Digest, window: &Window, body: Body, outcome: Outcome) -> Answer {
+fn answer(
+    context: &RequestContext<'_>,
+    digest: &Digest,
+    window: &Window,
+    body: Body,
+    outcome: Outcome,
+) -> HandlerResponse {
     let length = body.length();
     let mut response = Response::new(body);
-    describe_content(response.headers_mut(), digest, visit.is_open, is_verified(outcome, window.is_partial));
+    describe_content(response.headers_mut(), digest, context.is_open, is_verified(outcome, window.is_partial));
     describe_blob(response.headers_mut(), length);
     if let (true, Some(range)) = (window.is_partial, window.range) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         response.headers_mut().insert(CONTENT_RANGE, range.to_content_range());
     }
-    Answer { response, outcome }
+    HandlerResponse { response, outcome }
 }

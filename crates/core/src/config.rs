@@ -23,12 +23,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::cache::{Cache, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
+pub use self::cache::{CacheConfig, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
 pub use self::check::Warning;
-pub use self::clients::{Auth, Clients};
-pub use self::delivery::{Delivery, Links, Miss};
+pub use self::clients::{Auth, ClientsConfig};
+pub use self::delivery::{DeliveryConfig, Links, Miss};
 pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
-pub use self::guard::{Guard, GuardMode, Quota};
+pub use self::guard::{Quota, QuotaConfig, QuotaMode};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::units::{Bytes, Span};
@@ -68,13 +68,13 @@ pub struct Config {
     /// Adds the built-in catalogue to the upstreams named here.
     pub catalogue: bool,
     /// Who may use us.
-    pub clients: Clients,
+    pub clients: ClientsConfig,
     /// How much they may have of us.
-    pub guard: Guard,
+    pub guard: QuotaConfig,
     /// Where content is kept.
-    pub cache: Cache,
+    pub cache: CacheConfig,
     /// How blobs go to clients.
-    pub delivery: Delivery,
+    pub delivery: DeliveryConfig,
     /// Certificates, where we serve HTTPS ourselves.
     pub tls: Tls,
     /// The log.
@@ -82,11 +82,11 @@ pub struct Config {
     /// Metrics.
     pub metrics: Metrics,
     /// Bounds on what grows.
-    pub limits: Bounds,
+    pub limits: Limits,
     /// Deadlines of what waits.
     pub timeouts: Timeouts,
     /// The registries behind us: a closed set.
-    pub upstream: Vec<Upstream>,
+    pub upstream: Vec<UpstreamConfig>,
 }
 
 impl Default for Config {
@@ -102,14 +102,14 @@ impl Default for Config {
             docker_config: None,
             admin_socket: None,
             catalogue: false,
-            clients: Clients::default(),
-            guard: Guard::default(),
-            cache: Cache::default(),
-            delivery: Delivery::default(),
+            clients: ClientsConfig::default(),
+            guard: QuotaConfig::default(),
+            cache: CacheConfig::default(),
+            delivery: DeliveryConfig::default(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),
-            limits: Bounds::default(),
+            limits: Limits::default(),
             timeouts: Timeouts::default(),
             upstream: Vec::new(),
         }
@@ -143,7 +143,7 @@ impl Default for Tls {
     }
 }
 
-impl Bounds {
+impl Limits {
     /// How many connections one address may have at once, of so many that all may have.
     pub fn per_address(&self, of: usize) -> usize {
         match self.connections_per_address {
@@ -156,7 +156,7 @@ impl Bounds {
 /// `[limits]`: a named bound for everything that grows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Bounds {
+pub struct Limits {
     /// Connections from clients at once.
     pub connections: usize,
     /// Of them, those of one address; 0: a quarter of them, and not fewer than 64.
@@ -185,7 +185,7 @@ pub struct Bounds {
     pub token_memory: Bytes,
 }
 
-impl Default for Bounds {
+impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4096,
@@ -248,7 +248,7 @@ impl Default for Timeouts {
 /// `[[upstream]]`: a registry, or several addresses of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// Path prefix and `ns` value: `ghcr.io`.
     pub name: String,
     /// Its addresses, tried in order; for a name of the catalogue they are known.

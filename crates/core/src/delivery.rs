@@ -35,7 +35,7 @@ pub(crate) enum Place {
 /// Decides for a body of this length; `None`: it is not known. Of a range it is the range's.
 pub(crate) fn decide(
     limits: &Limits,
-    wish: &config::Delivery,
+    wish: &config::DeliveryConfig,
     store: Abilities,
     place: Place,
     length: Option<u64>,
@@ -55,7 +55,7 @@ pub(crate) fn decide(
 }
 
 /// What else there is for a blob that is not, or not yet, in our store.
-pub(crate) fn otherwise(limits: &Limits, wish: &config::Delivery, length: Option<u64>) -> Option<Delivery> {
+pub(crate) fn otherwise(limits: &Limits, wish: &config::DeliveryConfig, length: Option<u64>) -> Option<Delivery> {
     match wish.miss {
         Miss::Redirect => Some(Delivery::Upstream),
         Miss::Refuse if limits.carries(length) => Some(Delivery::Through),
@@ -108,8 +108,8 @@ mod tests {
     const BUCKET: Abilities =
         Abilities { links: true, uploads: true, stages: true, vouches: false, reads_back: true, is_shared: true };
 
-    fn wish(links: Links, miss: Miss) -> config::Delivery {
-        config::Delivery { links, miss, ..config::Delivery::default() }
+    fn wish(links: Links, miss: Miss) -> config::DeliveryConfig {
+        config::DeliveryConfig { links, miss, ..config::DeliveryConfig::default() }
     }
 
     /// Each platform, with layers below and above each of its limits.

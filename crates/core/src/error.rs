@@ -12,10 +12,10 @@ use http::StatusCode;
 
 pub use self::causes::{Absence, Challenge, NotStale, Obstacle};
 use crate::digest::InvalidDigest;
-use crate::guard::Exhausted;
 use crate::name::{InvalidName, InvalidReference};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::Profile;
+use crate::quota::Exhausted;
 use crate::upstream::{Failure, UpstreamText};
 
 /// What went wrong.
@@ -206,75 +206,81 @@ impl Error {
     /// Status, OCI error code, and what is said of it in header, log and metrics. Transient trouble of an upstream
     /// is 504: containerd does not try again after 502, and regclient drops a host for 503 (P-118).
     fn meaning(&self) -> (StatusCode, &'static str, Outcome) {
-        const fn refused(why: Why) -> Outcome {
-            Outcome::new(Done::Refused, why)
+        const fn refused(reason: Reason) -> Outcome {
+            Outcome::new(Action::Refused, reason)
         }
-        const fn failed(why: Why) -> Outcome {
-            Outcome::new(Done::Failed, why)
+        const fn failed(reason: Reason) -> Outcome {
+            Outcome::new(Action::Failed, reason)
         }
         match self {
-            Self::InvalidName(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Why::InvalidName)),
-            Self::InvalidDigest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", refused(Why::InvalidDigest)),
-            Self::InvalidTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", refused(Why::InvalidTag)),
-            Self::NamespaceConflict => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Why::NamespaceConflict)),
-            Self::UnknownUpstream => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", refused(Why::NotServed)),
-            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Why::NoSuchEndpoint)),
-            Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Why::NoCatalogue)),
-            Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RepositoryDenied)),
-            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::LoginNeeded)),
-            Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Why::WrongLogin)),
+            Self::InvalidName(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Reason::InvalidName)),
+            Self::InvalidDigest(_) => (StatusCode::BAD_REQUEST, "DIGEST_INVALID", refused(Reason::InvalidDigest)),
+            Self::InvalidTag => (StatusCode::BAD_REQUEST, "TAG_INVALID", refused(Reason::InvalidTag)),
+            Self::NamespaceConflict => {
+                (StatusCode::BAD_REQUEST, "NAME_INVALID", refused(Reason::NamespaceConflict))
+            }
+            Self::UnknownUpstream => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", refused(Reason::NotServed)),
+            Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoSuchEndpoint)),
+            Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoCatalogue)),
+            Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::RepositoryDenied)),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::LoginNeeded)),
+            Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::WrongLogin)),
             Self::TooManyLogins { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::TooManyLogins))
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::TooManyLogins))
             }
             // As storage answers where a signature is over: lazy snapshotters then ask the registry for a new address.
-            Self::LinkOver => (StatusCode::FORBIDDEN, "DENIED", refused(Why::UnknownLink)),
-            Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TwoRegistries)),
-            Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::TokenTooLarge)),
-            Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::UnreadableForm)),
-            Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused(Why::UnsupportedGrant)),
-            Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Why::RefusedUpstream)),
-            Self::ManifestUnknown(absence) => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(absence.why())),
-            Self::BlobUnknown(absence) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused(absence.why())),
-            Self::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Why::NotFound)),
-            Self::Offline => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Why::AbsentOffline)),
-            Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::PushOff)),
+            Self::LinkOver => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::UnknownLink)),
+            Self::TwoUpstreams => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Reason::TwoRegistries)),
+            Self::TokenTooLarge { .. } => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Reason::TokenTooLarge)),
+            Self::UnreadableForm => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Reason::UnreadableForm)),
+            Self::UnsupportedGrant => (StatusCode::UNAUTHORIZED, "UNSUPPORTED", refused(Reason::UnsupportedGrant)),
+            Self::Refused(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::RefusedUpstream)),
+            Self::ManifestUnknown(absence) => {
+                (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(absence.reason()))
+            }
+            Self::BlobUnknown(absence) => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN", refused(absence.reason())),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Reason::NotFound)),
+            Self::Offline => (StatusCode::NOT_FOUND, "NOT_FOUND", refused(Reason::AbsentOffline)),
+            Self::PushDisabled => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Reason::PushOff)),
             Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Why::MethodNotAllowed))
+                (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", refused(Reason::MethodNotAllowed))
             }
-            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", refused(Why::UnknownUpload)),
+            Self::UploadUnknown => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", refused(Reason::UnknownUpload)),
             Self::RangeNotSatisfiable { .. } => {
-                (StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", refused(Why::RangeNotSatisfiable))
+                (StatusCode::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", refused(Reason::RangeNotSatisfiable))
             }
-            Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Why::SeveralRanges)),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused(Why::TooLarge)),
+            Self::SeveralRanges => (StatusCode::BAD_REQUEST, "UNSUPPORTED", refused(Reason::SeveralRanges)),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", refused(Reason::TooLarge)),
             Self::ManifestTooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", refused(Why::ManifestTooLarge))
+                (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", refused(Reason::ManifestTooLarge))
             }
-            Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused(Why::RequestBroke)),
-            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::TooManyWaiting)),
+            Self::ClientBody => (StatusCode::BAD_REQUEST, "UNKNOWN", refused(Reason::RequestBroke)),
+            Self::Overloaded => {
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::TooManyWaiting))
+            }
             Self::Exhausted(exhausted) => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(exhausted.why()))
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(exhausted.reason()))
             }
-            Self::Closed => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Why::Closed)),
-            Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::Limited)),
-            Self::Declined(status, _) => (*status, "UNSUPPORTED", refused(Why::Declined)),
+            Self::Closed => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::Closed)),
+            Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Reason::Limited)),
+            Self::Declined(status, _) => (*status, "UNSUPPORTED", refused(Reason::Declined)),
             Self::NotYet { is_for_docker: true } => {
-                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::NotYet))
+                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Reason::NotYet))
             }
             Self::NotYet { is_for_docker: false } => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Why::NotYet))
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Reason::NotYet))
             }
             Self::Undeliverable { .. } => {
-                (StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", refused(Why::Undeliverable))
+                (StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED", refused(Reason::Undeliverable))
             }
-            Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused(Why::Loop)),
-            Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Why::HeadTimeout)),
+            Self::Loop => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", refused(Reason::Loop)),
+            Self::DeadlinePassed => (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Reason::HeadTimeout)),
             Self::Upstream(failure) | Self::LoginUnknown { failure, .. } => {
-                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.why()))
+                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(failure.reason()))
             }
             Self::NotStale { error, why } => {
                 let (status, code, _) = error.meaning();
-                (status, code, failed(why.why()))
+                (status, code, failed(why.reason()))
             }
         }
     }

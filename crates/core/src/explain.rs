@@ -11,16 +11,16 @@ use http::{HeaderMap, Method, Request};
 
 pub use self::said::{Account, Asked, Explanation, Part, Policy, Pull, State, TagState, Way};
 use crate::cache::{Cache, Piece};
+use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::Error;
 use crate::manifest::{self, Known, Plan};
 use crate::name::Reference;
-use crate::outside::Outside;
 use crate::proxy::Proxy;
-use crate::route::{By, Endpoint, Place, Route, Target};
+use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
 use crate::secret::SafeUrl;
 use crate::upstream::{Origin, Upstream, catalogue};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// What helps where the path secret is not where it should be.
 const SECRET_MISSING: &str =
@@ -44,9 +44,9 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         tag: None,
         manifest: None,
     };
-    let target = Target { host: &wish.host, path: &wish.path, query: None };
-    let place = match proxy.routes.route(target) {
-        Ok(Route::Repository(place)) => place,
+    let requested = RequestTarget { host: &wish.host, path: &wish.path, query: None };
+    let target = match proxy.routes.route(requested) {
+        Ok(Route::Repository(target)) => target,
         Ok(_) => return refuse(explanation, &Error::NoSuchEndpoint, None),
         Err(error) => {
             let advice = matches!(error, Error::UnknownUpstream).then(|| {
@@ -55,44 +55,45 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
             return refuse(explanation, &error, advice);
         }
     };
-    let Some(upstream) = proxy.upstreams.get(place.upstream) else {
+    let Some(upstream) = proxy.upstreams.get(target.upstream) else {
         return refuse(explanation, &Error::UnknownUpstream, None);
     };
-    let Endpoint::Manifest(reference) = &place.endpoint else {
+    let Endpoint::Manifest(reference) = &target.endpoint else {
         return refuse(explanation, &Error::NoSuchEndpoint, None);
     };
     explanation.route = Some(Way {
         upstream: upstream.name().to_owned(),
-        repository: place.name.to_string(),
+        repository: target.name.to_string(),
         reference: reference.as_str().to_owned(),
-        by: rule_of(place.by),
+        by: rule_of(target.matched_by),
     });
-    explanation.upstream = Some(asked(upstream, config, &place));
+    explanation.upstream = Some(asked(upstream, config, &target));
     let rules = &upstream.config().repositories;
     (explanation.clients.allow, explanation.clients.deny) = (rules.allow.clone(), rules.deny.clone());
     explanation.clients.push = upstream.push_enabled();
-    explanation.clients.is_permitted = Some(upstream.permits(&place.name));
-    if !upstream.permits(&place.name) {
+    explanation.clients.is_permitted = Some(upstream.permits(&target.name));
+    if !upstream.permits(&target.name) {
         return refuse(explanation, &Error::RepositoryDenied, None);
     }
     let mut head = Request::new(()).into_parts().0;
     (head.method, head.headers) = (Method::GET, HeaderMap::new());
-    let outside = Outside { scheme: "https".to_owned(), host: wish.host.clone(), client: None, request_id: None };
+    let client_view =
+        ClientView { scheme: "https".to_owned(), host: wish.host.clone(), client: None, request_id: None };
     let nobody = proxy.access.nobody();
-    let visit = proxy.visit_of(upstream, &nobody, &place, &head, &outside);
-    let Some(cache) = visit.cache else {
+    let context = proxy.context_for(upstream, &nobody, &target, &head, &client_view);
+    let Some(cache) = context.cache else {
         (explanation.pull.does, explanation.pull.why) = ("relay", "nothing is kept: there is no store".to_owned());
         return explanation;
     };
-    let known = manifest::known(&visit, cache, reference).await;
+    let known = manifest::known(&context, cache, reference).await;
     (explanation.pull.does, explanation.pull.why) = match known.plan {
         Plan::Hit(why) => ("hit", why.as_str().to_owned()),
-        Plan::Ask => ("revalidate", why_asked(&visit, cache, reference).to_owned()),
+        Plan::Ask => ("revalidate", why_asked(&context, cache, reference).to_owned()),
         Plan::Fetch(why) => ("fill", why.as_str().to_owned()),
-        Plan::Missing(absence) => ("refuse", absence.why().as_str().to_owned()),
+        Plan::Missing(absence) => ("refuse", absence.reason().as_str().to_owned()),
     };
     if let Reference::Tag(tag) = reference {
-        explanation.tag = Some(tag_state(&visit, cache, tag.as_str(), &known).await);
+        explanation.tag = Some(tag_state(&context, cache, tag.as_str(), &known).await);
     }
     let digest = match (reference, &known.pointer) {
         (Reference::Digest(digest), _) => Some(digest),
@@ -101,7 +102,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     };
     if let Some(digest) = digest {
         let piece = Piece { digest: digest.clone(), size: None, platform: None };
-        explanation.manifest = Some(parts::tree(&visit, cache, piece).await);
+        explanation.manifest = Some(parts::tree(&context, cache, piece).await);
     }
     explanation
 }
@@ -112,13 +113,13 @@ fn refuse(mut explanation: Explanation, error: &Error, advice: Option<String>) -
     explanation
 }
 
-fn rule_of(by: By) -> &'static str {
+fn rule_of(by: MatchedBy) -> &'static str {
     match by {
-        By::Door => "virtual host (upstream.hosts)",
-        By::Backend => "REGISTRY_BACKEND",
-        By::Path => "first part of the name",
-        By::Namespace => "ns",
-        By::Default => "no registry is named: the default upstream",
+        MatchedBy::EntryPoint => "virtual host (upstream.hosts)",
+        MatchedBy::Backend => "REGISTRY_BACKEND",
+        MatchedBy::Path => "first part of the name",
+        MatchedBy::Namespace => "ns",
+        MatchedBy::Default => "no registry is named: the default upstream",
     }
 }
 
@@ -139,13 +140,13 @@ fn how_to_add(first: &str, config: &Config) -> String {
     }
 }
 
-fn asked(upstream: &Upstream, config: &Config, place: &Place) -> Asked {
+fn asked(upstream: &Upstream, config: &Config, target: &Target) -> Asked {
     let settings = upstream.config();
     let mut accounts: Vec<Account> = Vec::new();
     if config.clients.auth == Auth::Upstream {
         accounts.push(Account { name: None, from: "the client's own login".to_owned() });
     } else {
-        accounts.extend(upstream.pool(&place.name).map(|login| Account {
+        accounts.extend(upstream.pool(&target.name).map(|login| Account {
             name: Some(login.basic.username.clone()),
             from: match login.origin {
                 Origin::Client => "the client's own login".to_owned(),
@@ -167,23 +168,23 @@ fn asked(upstream: &Upstream, config: &Config, place: &Place) -> Asked {
     }
 }
 
-fn why_asked(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> &'static str {
+fn why_asked(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> &'static str {
     match reference {
-        _ if !visit.is_let_in(cache) => "the upstream is asked whether this client may see it",
+        _ if !context.is_let_in(cache) => "the upstream is asked whether this client may see it",
         Reference::Tag(_) => "tag is due: asked by HEAD",
         Reference::Digest(_) => "here, but this repository has not shown it",
     }
 }
 
-async fn tag_state(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &str, known: &Known) -> TagState {
-    let (upstream, repository) = (visit.upstream.name(), visit.place.name.as_str());
+async fn tag_state(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &str, known: &Known) -> TagState {
+    let (upstream, repository) = (context.upstream.name(), context.target.name.as_str());
     let rule = cache.config().rule_for(upstream, repository, tag);
     let named = cache.config().named_rule_for(upstream, repository, tag);
-    let now = visit.platform.clock.unix_seconds();
+    let now = context.platform.clock.unix_seconds();
     let pointer = known.pointer.as_ref();
     let stale = cache.config().stale_if_error.0.as_secs();
     let would_be_stale = match (pointer, &known.manifest) {
-        (Some(pointer), Some(manifest)) => Some(manifest::may_be_stale(visit, cache, pointer, manifest).await),
+        (Some(pointer), Some(manifest)) => Some(manifest::may_be_stale(context, cache, pointer, manifest).await),
         _ => None,
     };
     TagState {

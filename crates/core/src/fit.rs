@@ -24,9 +24,9 @@ use crate::platform::Limits;
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// A request under way, to the end of what it began: as long as there is another, nobody stops us. `None`: it has left.
-pub(crate) struct UnderWay(Option<Arc<AtomicUsize>>);
+pub(crate) struct ActiveRequest(Option<Arc<AtomicUsize>>);
 
-impl UnderWay {
+impl ActiveRequest {
     /// `None`: the platform stops nobody, and nobody is counted.
     pub(crate) fn begin(limits: &Limits, count: &Arc<AtomicUsize>) -> Option<Self> {
         (!limits.outlives_response).then(|| {
@@ -41,7 +41,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.leave();
     }
@@ -52,7 +52,7 @@ pub(crate) async fn fit(
     limits: &Limits,
     is_head: bool,
     cache: Option<&Arc<Cache>>,
-    under_way: Option<UnderWay>,
+    under_way: Option<ActiveRequest>,
     mut response: Response<Body>,
 ) -> Response<Body> {
     let length = response.body().length();
@@ -97,7 +97,7 @@ fn lacks_bytes(response: &Response<Body>) -> bool {
 const PLATFORM_HEADERS: usize = 256;
 
 /// The same answer, of which the end waits for what is on its way into the store.
-async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: UnderWay) -> Response<Body> {
+async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
         if under_way.leave() {
             cache.settle(SETTLE).await;
@@ -106,7 +106,7 @@ async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: Un
     }
     let length = response.body().length();
     let cache = Arc::clone(cache);
-    let state = State::Open(cache);
+    let state = SettlingState::Open(cache);
     response.map(|inner| Body::stream(Settling { inner, last: None, error: None, state, under_way }, length))
 }
 
@@ -116,11 +116,11 @@ struct Settling {
     last: Option<Frame<Bytes>>,
     /// Why it ended before its time.
     error: Option<BodyError>,
-    state: State,
-    under_way: UnderWay,
+    state: SettlingState,
+    under_way: ActiveRequest,
 }
 
-enum State {
+enum SettlingState {
     Open(Arc<Cache>),
     Waiting(BoxFuture<'static, ()>),
     Over,
@@ -137,7 +137,7 @@ impl http_body::Body for Settling {
         let this = &mut *self;
         loop {
             match &mut this.state {
-                State::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                SettlingState::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
                     Some(Ok(frame)) => {
                         if let Some(before) = this.last.replace(frame) {
                             return Poll::Ready(Some(Ok(before)));
@@ -147,19 +147,19 @@ impl http_body::Body for Settling {
                         this.error = end.and_then(Result::err);
                         let cache = Arc::clone(cache);
                         this.state = if this.under_way.leave() {
-                            State::Waiting(Box::pin(async move {
+                            SettlingState::Waiting(Box::pin(async move {
                                 cache.settle(SETTLE).await;
                             }))
                         } else {
-                            State::Over
+                            SettlingState::Over
                         };
                     }
                 },
-                State::Waiting(settled) => {
+                SettlingState::Waiting(settled) => {
                     ready!(settled.as_mut().poll(cx));
-                    this.state = State::Over;
+                    this.state = SettlingState::Over;
                 }
-                State::Over => {
+                SettlingState::Over => {
                     return Poll::Ready(this.last.take().map(Ok).or_else(|| this.error.take().map(Err)));
                 }
             }

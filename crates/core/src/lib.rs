@@ -4,9 +4,9 @@
 //! traits of [`platform`]; so the same code runs on a laptop, in a function and in a Worker, and in tests on fakes and
 //! a virtual clock. The map:
 //!
-//! - [`route`]: which upstream, which repository, what of it · [`outside`]: how the client sees us
+//! - [`route`]: which upstream, which repository, what of it · [`client_view`]: how the client sees us
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
-//! - `guard`: how much clients may have in an hour and a day
+//! - `quota`: how much clients may have in an hour and a day
 //! - [`cache`]: what is kept, and under which name
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
@@ -18,6 +18,7 @@
 pub mod body;
 pub mod cache;
 pub mod client;
+pub mod client_view;
 pub mod coding;
 pub mod config;
 pub mod digest;
@@ -27,7 +28,6 @@ pub mod headers;
 pub mod media;
 pub mod name;
 pub mod outcome;
-pub mod outside;
 pub mod platform;
 pub mod range;
 pub mod route;
@@ -42,16 +42,16 @@ mod delivery;
 mod evidence;
 mod fill;
 mod fit;
-mod flight;
-mod guard;
 mod ingest;
 mod listing;
 mod manifest;
 mod pattern;
 mod proxy;
 mod push;
+mod quota;
 mod record;
 mod relay;
+mod single_flight;
 mod storage;
 mod sync;
 mod visit;

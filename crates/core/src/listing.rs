@@ -17,11 +17,11 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Purpose, within};
 use crate::seal;
 use crate::upstream::{Failure, Negative, UpstreamText};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// What pages of lists are asked by; `next_page` is Quay's word.
 const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
@@ -38,25 +38,25 @@ struct Page {
 }
 
 /// Answers `tags/list`.
-pub(crate) async fn tags(visit: &Visit<'_>) -> Result<Answer, Error> {
-    let (headers, body, outcome) = find(visit, List::Tags, "tags/list").await?;
-    let response = respond(visit, "tags/list", &headers, body, HeaderValue::from_static("application/json"));
-    Ok(Answer { response, outcome })
+pub(crate) async fn tags(context: &RequestContext<'_>) -> Result<HandlerResponse, Error> {
+    let (headers, body, outcome) = find(context, List::Tags, "tags/list").await?;
+    let response = respond(context, "tags/list", &headers, body, HeaderValue::from_static("application/json"));
+    Ok(HandlerResponse { response, outcome })
 }
 
 /// Answers `referrers/<digest>`. An upstream without this API answers 404, and so do we: an empty list would hide the
 /// fallback tag (P-140). Some answer 200 with a login page, an error or nothing at all (oras-project/oras-go#633,
 /// sigstore/sigstore-js#1187): what is no index is no answer of this API either.
-pub(crate) async fn referrers(visit: &Visit<'_>, digest: &Digest) -> Result<Answer, Error> {
+pub(crate) async fn referrers(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
     let endpoint = format!("referrers/{digest}");
-    let found = find(visit, List::Referrers, &endpoint).await;
+    let found = find(context, List::Referrers, &endpoint).await;
     // Absence is an everyday answer, which some registries give as a refusal (P-23).
     let (headers, body, outcome) = found.map_err(|error| match error {
         Error::Refused(text) => Error::NotFound(text),
         other => other,
     })?;
-    let response = respond(visit, &endpoint, &headers, body, HeaderValue::from_static(media::OCI_INDEX));
-    Ok(Answer { response, outcome })
+    let response = respond(context, &endpoint, &headers, body, HeaderValue::from_static(media::OCI_INDEX));
+    Ok(HandlerResponse { response, outcome })
 }
 
 /// What is listed.
@@ -92,57 +92,57 @@ impl List {
 type Fetched = (HeaderMap, Bytes, Outcome);
 
 /// A list that is of the client's share until it has taken it.
-async fn find(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
+async fn find(context: &RequestContext<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let mut share = None;
     loop {
-        let (headers, body, outcome) = fetch(visit, list, endpoint).await?;
-        match visit.in_flight.share_out(visit.outside.client, body, share.take()) {
+        let (headers, body, outcome) = fetch(context, list, endpoint).await?;
+        match context.in_flight.share_out(context.client_view.client, body, share.take()) {
             Ok(body) => return Ok((headers, body, outcome)),
             Err(wanted) => {
-                visit.waiting.end();
-                share = Some(visit.in_flight.share(wanted).await);
+                context.waiting.end();
+                share = Some(context.in_flight.share(wanted).await);
             }
         }
     }
 }
 
-async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
-    let query = asked_page(visit, endpoint)?;
-    let Some(cache) = visit.cache else {
-        visit.waiting.begin()?;
+async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
+    let query = asked_page(context, endpoint)?;
+    let Some(cache) = context.cache else {
+        context.waiting.begin()?;
         let (headers, body) =
-            ask(visit, list, endpoint, query).await.map_err(|no| no.into_error(Error::NotFound))?;
+            ask(context, list, endpoint, query).await.map_err(|no| no.into_error(Error::NotFound))?;
         return Ok((headers, body, Outcome::relayed()));
     };
-    let asked = (visit.claim(), format!("{endpoint}?{}", query.as_deref().unwrap_or_default()).into());
-    let (now, is_let_in) = (visit.platform.clock.now(), visit.is_let_in(cache));
+    let asked = (context.claim(), format!("{endpoint}?{}", query.as_deref().unwrap_or_default()).into());
+    let (now, is_let_in) = (context.platform.clock.now(), context.is_let_in(cache));
     let known = |limit| cache.lists().find(&asked, limit, now).filter(|_| is_let_in);
-    let limit = if visit.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
-    if let Some(listed) = known(limit).filter(|_| visit.is_offline() || !visit.wants_it_new()) {
-        return Ok(kept(visit, list, &listed, Outcome::new(Done::Hit, Why::ListFresh)).await);
+    let limit = if context.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
+    if let Some(listed) = known(limit).filter(|_| context.is_offline() || !context.wants_it_new()) {
+        return Ok(kept(context, list, &listed, Outcome::new(Action::Hit, Reason::ListFresh)).await);
     }
-    if visit.is_offline() {
+    if context.is_offline() {
         return Err(Error::Offline);
     }
-    visit.waiting.begin()?;
-    match ask(visit, list, endpoint, query).await {
+    context.waiting.begin()?;
+    match ask(context, list, endpoint, query).await {
         Ok((headers, body)) => {
-            visit.admitted(cache);
+            context.admitted(cache);
             // What was pushed or deleted meanwhile may be missing in it.
-            if visit.since == cache.generation() {
-                let name = &visit.place.client_name;
-                cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, visit.in_flight));
+            if context.since == cache.generation() {
+                let name = &context.target.client_name;
+                cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, context.in_flight));
             }
-            Ok((headers, body, Outcome::new(Done::Filled, Why::ListAbsent)))
+            Ok((headers, body, Outcome::new(Action::Filled, Reason::ListAbsent)))
         }
         Err(negative) => {
-            visit.refused(cache, &negative);
+            context.refused(cache, &negative);
             if !negative.allows_stale() {
                 cache.lists().forget(&asked);
             }
             match known(cache.config().stale_if_error.0).filter(|_| negative.allows_stale()) {
                 Some(listed) => {
-                    Ok(kept(visit, list, &listed, Outcome::new(Done::Stale, Why::CannotBeAsked)).await)
+                    Ok(kept(context, list, &listed, Outcome::new(Action::Stale, Reason::CannotBeAsked)).await)
                 }
                 None => Err(negative.into_error(Error::NotFound)),
             }
@@ -151,10 +151,10 @@ async fn fetch(visit: &Visit<'_>, list: List, endpoint: &str) -> Result<Fetched,
 }
 
 /// What is remembered, with the name that this client has for the repository.
-async fn kept(visit: &Visit<'_>, list: List, listed: &Listed, outcome: Outcome) -> Fetched {
-    let (name, mut body) = (&visit.place.client_name, listed.body.clone());
+async fn kept(context: &RequestContext<'_>, list: List, listed: &Listed, outcome: Outcome) -> Fetched {
+    let (name, mut body) = (&context.target.client_name, listed.body.clone());
     if *listed.name != **name {
-        let room = visit.in_flight.take((body.len() + name.len()) as u64).await;
+        let room = context.in_flight.take((body.len() + name.len()) as u64).await;
         if let Ok(Some(renamed)) = list.rewrite(&body, name) {
             body = room.hold(renamed.into());
         }
@@ -164,17 +164,17 @@ async fn kept(visit: &Visit<'_>, list: List, listed: &Listed, outcome: Outcome) 
 
 /// Asks the upstream. A list has no length before it is there, so a HEAD asks for it like a GET.
 async fn ask(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     list: List,
     endpoint: &str,
     query: Option<String>,
 ) -> Result<(HeaderMap, Bytes), Negative> {
-    let mut ask = visit.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
+    let mut ask = context.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
-    let (head, body) = visit.upstream.read(&ask).await.found()?.into_parts();
-    let (limit_bytes, name) = (visit.bounds.listing.0, &visit.place.client_name);
-    let mut arriving = visit.in_flight.arriving(visit.upstream.label());
+    let (head, body) = context.upstream.read(&ask).await.found()?.into_parts();
+    let (limit_bytes, name) = (context.bounds.listing.0, &context.target.client_name);
+    let mut arriving = context.in_flight.arriving(context.upstream.label());
     let whole = async {
         let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
         let bytes = match coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await {
@@ -185,7 +185,7 @@ async fn ask(
         arriving.reach((2 * bytes.len() + name.len()) as u64).await;
         Ok(list.rewrite(&bytes, name).map(|rewritten| rewritten.map_or(bytes, Bytes::from)))
     };
-    match within(&*visit.platform.clock, visit.timeouts.idle.0, whole).await {
+    match within(&*context.platform.clock, context.timeouts.idle.0, whole).await {
         Ok(Ok(list)) => list.map(|bytes| (head.headers, arriving.hold(bytes))),
         Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
         Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
@@ -194,7 +194,7 @@ async fn ask(
 }
 
 fn respond(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     endpoint: &str,
     upstream: &HeaderMap,
     body: Bytes,
@@ -209,8 +209,8 @@ fn respond(
     headers::copy_lists(upstream, headers, &[OCI_FILTERS_APPLIED]);
     let next = upstream.get_all(LINK).iter().find_map(|value| next_query(value.to_str().ok()?));
     if let Some(query) = next {
-        let query = next_page(visit, endpoint, query);
-        let link = format!("<{}/{endpoint}?{query}>; rel=\"next\"", visit.place.client_path);
+        let query = next_page(context, endpoint, query);
+        let link = format!("<{}/{endpoint}?{query}>; rel=\"next\"", context.target.client_path);
         headers.extend(HeaderValue::try_from(link).ok().map(|value| (LINK, value)));
     }
     response
@@ -218,13 +218,13 @@ fn respond(
 
 /// Which page a client asks for, as the upstream is asked for it. One that we did not name is not the first one instead:
 /// its client would come again and again.
-fn asked_page(visit: &Visit<'_>, endpoint: &str) -> Result<Option<String>, Error> {
-    let query = visit.head.uri.query().unwrap_or_default();
+fn asked_page(context: &RequestContext<'_>, endpoint: &str) -> Result<Option<String>, Error> {
+    let query = context.head.uri.query().unwrap_or_default();
     let Some((_, sealed)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == SEALED_PAGE) else {
         return Ok(page_query(query, None));
     };
-    let page = visit.sealer.open::<Page>(seal::Purpose::Page, &sealed);
-    match page.filter(|page| *page == page_of(visit, endpoint, page.query.clone())) {
+    let page = context.sealer.open::<Page>(seal::Purpose::Page, &sealed);
+    match page.filter(|page| *page == page_of(context, endpoint, page.query.clone())) {
         Some(page) => Ok(Some(page.query)),
         None => Err(Error::NoSuchEndpoint),
     }
@@ -232,20 +232,20 @@ fn asked_page(visit: &Visit<'_>, endpoint: &str) -> Result<Option<String>, Error
 
 /// How a client is to ask for the page that the upstream's query names: by the same words where everybody uses them,
 /// and by a sealed one that holds them all.
-fn next_page(visit: &Visit<'_>, endpoint: &str, query: String) -> String {
-    let namespace = visit.place.namespace.as_deref();
+fn next_page(context: &RequestContext<'_>, endpoint: &str, query: String) -> String {
+    let namespace = context.target.namespace.as_deref();
     if form_urlencoded::parse(query.as_bytes()).all(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
         return page_query(&query, namespace).unwrap_or_default();
     }
-    let sealed = visit.sealer.seal(seal::Purpose::Page, &page_of(visit, endpoint, query));
+    let sealed = context.sealer.seal(seal::Purpose::Page, &page_of(context, endpoint, query));
     let pairs = [(SEALED_PAGE, sealed.as_str())].into_iter().chain(namespace.map(|ns| ("ns", ns)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-fn page_of(visit: &Visit<'_>, endpoint: &str, query: String) -> Page {
+fn page_of(context: &RequestContext<'_>, endpoint: &str, query: String) -> Page {
     Page {
-        upstream: visit.upstream.name().to_owned(),
-        repository: visit.place.name.as_str().to_owned(),
+        upstream: context.upstream.name().to_owned(),
+        repository: context.target.name.as_str().to_owned(),
         endpoint: endpoint.to_owned(),
         query,
     }
@@ -276,17 +276,17 @@ fn page_query(query: &str, namespace: Option<&str>) -> Option<String> {
 }
 
 /// `_catalog` is not offered: the large registries do not have it either (P-144).
-pub(crate) fn catalog() -> Result<Answer, Error> {
+pub(crate) fn catalog() -> Result<HandlerResponse, Error> {
     Err(Error::CatalogUnsupported)
 }
 
 /// `/`: a word to a person who looks here with a browser.
-pub(crate) fn front() -> Answer {
+pub(crate) fn front() -> HandlerResponse {
     const TEXT: &str =
         "registry-proxy: a proxy for container registries. Pull with docker pull <this host>/<image>.\n";
     let mut response = Response::new(Body::from(Bytes::from_static(TEXT.as_bytes())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Answer::new(response, Done::Answered, Why::FrontPage)
+    HandlerResponse::new(response, Action::Answered, Reason::FrontPage)
 }
 
 #[cfg(test)]

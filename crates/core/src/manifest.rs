@@ -20,14 +20,14 @@ use crate::coding;
 use crate::digest::Digest;
 use crate::error::{Absence, Error};
 use crate::evidence::Claim;
-use crate::flight::Flights;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
 use crate::name::Reference;
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Purpose, within};
+use crate::single_flight::SingleFlight;
 use crate::upstream::{Ask, AskFirst, Failure, HeadId, HeadOf, Identity, Negative, Reply, UpstreamText};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// A body that breaks is asked for once more.
 const TRIES: usize = 2;
@@ -66,9 +66,9 @@ enum Look {
 
 impl Look {
     /// GET has given the manifest.
-    fn is_contradicted(&self, visit: &Visit<'_>) {
+    fn is_contradicted(&self, context: &RequestContext<'_>) {
         if let Self::Unproven(Some((head, _))) = self {
-            visit.upstream.heads().contradicted(HeadOf::Manifest, *head, visit.platform.clock.now());
+            context.upstream.heads().contradicted(HeadOf::Manifest, *head, context.platform.clock.now());
         }
     }
 }
@@ -78,101 +78,110 @@ type Question = (Claim, Box<str>);
 
 /// Questions under way.
 pub(crate) struct Questions {
-    looks: Flights<Question, Result<Look, Negative>>,
-    fetches: Flights<Question, Result<Manifest, Negative>>,
+    looks: SingleFlight<Question, Result<Look, Negative>>,
+    fetches: SingleFlight<Question, Result<Manifest, Negative>>,
 }
 
 impl Questions {
     /// Merged, where requests may wait for each other.
     pub(crate) fn new(shares_io: bool) -> Self {
-        Self { looks: Flights::new(shares_io), fetches: Flights::new(shares_io) }
+        Self { looks: SingleFlight::new(shares_io), fetches: SingleFlight::new(shares_io) }
     }
 }
 
 /// Answers for a manifest.
-pub(crate) async fn get(visit: &Visit<'_>, reference: &Reference) -> Result<Answer, Error> {
+pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> Result<HandlerResponse, Error> {
     let mut share = None;
     let (manifest, bytes, outcome) = loop {
-        let (mut manifest, outcome) = find_any(visit, reference).await?;
-        let bytes = match (manifest.bytes.take().filter(|_| !visit.is_head()), manifest.is_shared_out) {
+        let (mut manifest, outcome) = find_any(context, reference).await?;
+        let bytes = match (manifest.bytes.take().filter(|_| !context.is_head()), manifest.is_shared_out) {
             (Some(bytes), true) => bytes,
             (bytes, _) => break (manifest, bytes, outcome),
         };
-        match visit.in_flight.share_out(visit.outside.client, bytes, share.take()) {
+        match context.in_flight.share_out(context.client_view.client, bytes, share.take()) {
             Ok(bytes) => break (manifest, Some(bytes), outcome),
             Err(wanted) => {
                 // Nothing of it is held, and nobody else's place, until the client has taken what it was given before.
-                visit.waiting.end();
-                share = Some(visit.in_flight.share(wanted).await);
+                context.waiting.end();
+                share = Some(context.in_flight.share(wanted).await);
             }
         }
     };
-    if let (Some(cache), Some(bytes)) = (visit.cache, &bytes) {
-        crate::ingest::begin_for(visit, cache, bytes).await;
+    if let (Some(cache), Some(bytes)) = (context.cache, &bytes) {
+        crate::ingest::begin_for(context, cache, bytes).await;
     }
-    let is_known = headers::is_known_to_client(&visit.head.headers, &manifest.digest);
+    let is_known = headers::is_known_to_client(&context.head.headers, &manifest.digest);
     let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));
     let is_immutable = matches!(reference, Reference::Digest(_));
-    describe_content(response.headers_mut(), &manifest.digest, visit.is_open, is_immutable);
+    describe_content(response.headers_mut(), &manifest.digest, context.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
-    if outcome.done == Done::Stale {
+    if outcome.action == Action::Stale {
         response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
     }
     // The client's own budget, or that of the only registry there is; on a shared mirror it would be somebody
     // else's (P-121).
-    if visit.is_single || matches!(visit.identity, Identity::Client(Some(_))) {
+    if context.is_single || matches!(context.identity, Identity::Client(Some(_))) {
         response.headers_mut().extend(manifest.budget);
     }
     let response = if is_known { headers::not_modified(response) } else { response };
-    Ok(Answer { response, outcome })
+    Ok(HandlerResponse { response, outcome })
 }
 
 /// From the cache or from the upstream, in whichever form the client takes.
-async fn find_any(visit: &Visit<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
-    let every = accept_with(&visit.head.headers);
-    let (manifest, outcome) = if let Some(cache) = visit.cache {
-        kept::find_kept(visit, cache, reference, &every).await?
+async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
+    let every = accept_with(&context.head.headers);
+    let (manifest, outcome) = if let Some(cache) = context.cache {
+        kept::find_kept(context, cache, reference, &every).await?
     } else {
-        visit.waiting.begin()?;
-        let found = find(visit, reference, &every).await.map_err(|no| error_of(no, reference))?;
+        context.waiting.begin()?;
+        let found = find(context, reference, &every).await.map_err(|no| error_of(no, reference))?;
         (found, Outcome::relayed())
     };
     // By tag, a client that names its types and leaves this one out may get another answer (P-82).
-    if let (Reference::Tag(_), Some(narrow)) = (reference, narrow_accept(&visit.head.headers, manifest.media_type))
-        && !visit.is_offline()
-        && visit.waiting.begin().is_ok()
-        && let Ok(other) = find(visit, reference, &narrow).await
+    if let (Reference::Tag(_), Some(narrow)) =
+        (reference, narrow_accept(&context.head.headers, manifest.media_type))
+        && !context.is_offline()
+        && context.waiting.begin().is_ok()
+        && let Ok(other) = find(context, reference, &narrow).await
     {
-        return Ok((other, Outcome::new(Done::Relayed, Why::NarrowAccept)));
+        return Ok((other, Outcome::new(Action::Relayed, Reason::NarrowAccept)));
     }
     Ok((manifest, outcome))
 }
 
 /// Asks the upstream.
-async fn find(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
-    if !visit.is_head() {
-        return fetch(visit, reference, accept).await;
+async fn find(
+    context: &RequestContext<'_>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Manifest, Negative> {
+    if !context.is_head() {
+        return fetch(context, reference, accept).await;
     }
-    match look(visit, reference, accept).await? {
+    match look(context, reference, accept).await? {
         Look::Described(manifest) => Ok(manifest),
         look @ (Look::Found | Look::Declined | Look::Unproven(_)) => {
-            let found = fetch(visit, reference, accept).await?;
-            look.is_contradicted(visit);
+            let found = fetch(context, reference, accept).await?;
+            look.is_contradicted(context);
             Ok(found)
         }
     }
 }
 
 /// Asks for the head alone, where this registry's answers to that are worth something.
-async fn look(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Look, Negative> {
-    let heads = visit.upstream.heads();
-    match heads.ask_first(HeadOf::Manifest, visit.platform.clock.now()) {
+async fn look(
+    context: &RequestContext<'_>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Look, Negative> {
+    let heads = context.upstream.heads();
+    match heads.ask_first(HeadOf::Manifest, context.platform.clock.now()) {
         AskFirst::Get => return Ok(Look::Unproven(None)),
         AskFirst::Head => {}
     }
     let head = heads.asked(HeadOf::Manifest);
-    match visit.upstream.read(&ask_for(visit, Method::HEAD, reference, accept)).await {
+    match context.upstream.read(&ask_for(context, Method::HEAD, reference, accept)).await {
         Reply::Found(response) => {
             heads.answered(HeadOf::Manifest);
             Ok(described(&response, reference).map_or(Look::Found, Look::Described))
@@ -187,12 +196,16 @@ async fn look(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) ->
 }
 
 /// Asks for the whole.
-async fn fetch(visit: &Visit<'_>, reference: &Reference, accept: &HeaderValue) -> Result<Manifest, Negative> {
-    read(visit, &ask_for(visit, Method::GET, reference, accept), reference).await
+async fn fetch(
+    context: &RequestContext<'_>,
+    reference: &Reference,
+    accept: &HeaderValue,
+) -> Result<Manifest, Negative> {
+    read(context, &ask_for(context, Method::GET, reference, accept), reference).await
 }
 
-fn ask_for(visit: &Visit<'_>, method: Method, reference: &Reference, accept: &HeaderValue) -> Ask {
-    let mut ask = visit.ask(method, format!("manifests/{}", reference.as_str()), Purpose::Api);
+fn ask_for(context: &RequestContext<'_>, method: Method, reference: &Reference, accept: &HeaderValue) -> Ask {
+    let mut ask = context.ask(method, format!("manifests/{}", reference.as_str()), Purpose::Api);
     ask.headers.insert(ACCEPT, accept.clone());
     ask
 }
@@ -233,17 +246,17 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
     })
 }
 
-async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
-    let limit_bytes = visit.bounds.manifest.0;
+async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
+    let limit_bytes = context.bounds.manifest.0;
     let mut failure = Failure::Broken;
     for _ in 0..TRIES {
-        let response = visit.upstream.read(ask).await.found()?;
+        let response = context.upstream.read(ask).await.found()?;
         if response.status() != StatusCode::OK {
             return Err(Negative::Failed(Failure::Nonsense("status of a manifest")));
         }
         let (head, body) = response.into_parts();
         let promised = body.length();
-        let mut arriving = visit.in_flight.arriving(visit.upstream.label());
+        let mut arriving = context.in_flight.arriving(context.upstream.label());
         let whole = async {
             let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
             let length = bytes.len() as u64;
@@ -253,7 +266,7 @@ async fn read(visit: &Visit<'_>, ask: &Ask, reference: &Reference) -> Result<Man
                 None => Ok(coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await),
             }
         };
-        match within(&*visit.platform.clock, visit.timeouts.idle.0, whole).await {
+        match within(&*context.platform.clock, context.timeouts.idle.0, whole).await {
             Ok(Ok(document)) => {
                 let document = document.map(|document| arriving.hold(document));
                 let verified = document.and_then(|document| verified(&head.headers, document, reference));

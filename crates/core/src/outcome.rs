@@ -1,14 +1,14 @@
 //! What was done with a request, and why: the `X-Registry-Proxy` header, a field of the log line and a metric label.
 
-mod why;
+mod reason;
 
 use std::fmt::{self, Write as _};
 
-pub use self::why::Why;
+pub use self::reason::Reason;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Done {
+pub enum Action {
     /// Answered from what we know ourselves: the ping, a token.
     Answered,
     /// From the cache, without asking the upstream.
@@ -33,7 +33,7 @@ pub enum Done {
     Abandoned,
 }
 
-impl Done {
+impl Action {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Answered,
@@ -90,26 +90,26 @@ impl Done {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// What was done.
-    pub done: Done,
+    pub action: Action,
     /// Why.
-    pub why: Why,
+    pub reason: Reason,
 }
 
 impl Outcome {
     /// An outcome with its reason.
-    pub const fn new(done: Done, why: Why) -> Self {
-        Self { done, why }
+    pub const fn new(action: Action, reason: Reason) -> Self {
+        Self { action, reason }
     }
 
     /// Passed on from the upstream, since nothing is kept.
     pub const fn relayed() -> Self {
-        Self::new(Done::Relayed, Why::NoStore)
+        Self::new(Action::Relayed, Reason::NoStore)
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; why=\"{}\"", self.done.as_str(), self.why.as_str())
+        write!(f, "{}; why=\"{}\"", self.action.as_str(), self.reason.as_str())
     }
 }
 
@@ -121,12 +121,12 @@ pub fn markdown() -> String {
          Every answer says what was done and why, in the header `X-Registry-Proxy: hit; why=\"tag is fresh\"`, in the fields\n\
          `outcome` and `why` of its log line, and in the labels of `registry_proxy_requests_total`. These are all there are.\n",
     );
-    for done in Done::ALL {
-        let name = done.as_str();
+    for action in Action::ALL {
+        let name = action.as_str();
         // Writing to a String cannot fail.
-        let _ = write!(page, "\n## `{name}`\n\n{}.\n\n| why | meaning |\n|---|---|\n", sentence(done.meaning()));
-        for why in Why::ALL.iter().filter(|why| why.goes_with().contains(&done)) {
-            let _ = writeln!(page, "| `{}` | {} |", why.as_str(), why.meaning());
+        let _ = write!(page, "\n## `{name}`\n\n{}.\n\n| why | meaning |\n|---|---|\n", sentence(action.meaning()));
+        for reason in Reason::ALL.iter().filter(|reason| reason.goes_with().contains(&action)) {
+            let _ = writeln!(page, "| `{}` | {} |", reason.as_str(), reason.meaning());
         }
     }
     page
@@ -149,13 +149,16 @@ mod tests {
 
     #[test]
     fn no_two_reasons_share_their_words_and_every_word_fits_into_a_header() {
-        let words: std::collections::HashSet<_> = Why::ALL.iter().map(|why| why.as_str()).collect();
-        assert_eq!(words.len(), Why::ALL.len());
+        let words: std::collections::HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
         for word in words {
             assert!(word.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"'), "{word}");
         }
-        for done in Done::ALL {
-            assert!(Why::ALL.iter().any(|why| why.goes_with().contains(&done)), "{done:?} for no reason");
+        for action in Action::ALL {
+            assert!(
+                Reason::ALL.iter().any(|reason| reason.goes_with().contains(&action)),
+                "{action:?} for no reason"
+            );
         }
     }
 }

@@ -10,46 +10,46 @@ use http::header::{USER_AGENT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
-use crate::access::{Access, Admitted, Knock, Scope, TokenRequest};
+use crate::access::{Access, AccessRequest, Admitted, Scope, TokenRequest};
 use crate::body::{Body, InFlight};
 use crate::cache::{Cache, House, Janitor};
-use crate::config::{self, Bounds, Config, LogClient, Timeouts};
+use crate::client_view::{ClientView, ClientViewRules};
+use crate::config::{self, Config, LogClient, Timeouts};
 use crate::error::Error;
 use crate::fill::Fills;
-use crate::fit::{UnderWay, fit};
-use crate::guard::Guard;
+use crate::fit::{ActiveRequest, fit};
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest::Questions;
-use crate::outcome::{Done, Why};
-use crate::outside::{Outside, Windows};
+use crate::outcome::{Action, Reason};
 use crate::platform::{Cx, Limits, Platform, within};
-use crate::record::{Asked, Record, RequestIds, Subject};
-use crate::route::{Endpoint, Place, Route, Routes, Target};
+use crate::quota::Quotas;
+use crate::record::{LogEntry, LogSubject, RequestIds, RequestSummary};
+use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::upstream::{Failure, Tokens, Upstream};
-use crate::visit::{Answer, Visit};
-use crate::waiting::Waiting;
+use crate::visit::{HandlerResponse, RequestContext};
+use crate::waiting::WaitingPermit;
 use crate::{blob, listing, manifest, push, storage};
 
 /// A proxy for container registries.
 pub struct Proxy {
     pub(crate) routes: Routes,
-    windows: Windows,
+    view_rules: ClientViewRules,
     pub(crate) access: Access,
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     pub(crate) platform: Platform,
     sealer: Arc<Sealer>,
     via: String,
     request_ids: RequestIds,
     log_client: LogClient,
-    bounds: Bounds,
+    bounds: config::Limits,
     timeouts: Timeouts,
     cache: Option<Arc<Cache>>,
     fills: Arc<Fills>,
     questions: Questions,
-    delivery: config::Delivery,
+    delivery: config::DeliveryConfig,
     invocations: Invocations,
     under_way: Arc<AtomicUsize>,
     in_flight: Arc<InFlight>,
@@ -67,9 +67,9 @@ impl Proxy {
         let cache = Cache::new(&config.cache, platform, &in_flight).map(Arc::new);
         Self {
             routes: Routes::new(config),
-            windows: Windows::new(config),
+            view_rules: ClientViewRules::new(config),
             access: Access::new(config, &sealer, platform),
-            guard: Arc::new(Guard::new(&config.guard, config.signing_key.as_ref(), cache.as_ref(), platform)),
+            quotas: Arc::new(Quotas::new(&config.guard, config.signing_key.as_ref(), cache.as_ref(), platform)),
             upstreams: upstreams.collect(),
             platform: platform.clone(),
             via: format!("1.1 registry-proxy-{}", sealer.via()),
@@ -102,7 +102,7 @@ impl Proxy {
             self.cache = Some(Arc::clone(before));
         }
         self.access = self.access.after(&previous.access);
-        self.guard = Arc::new(self.guard.after(&previous.guard, self.cache.as_ref()));
+        self.quotas = Arc::new(self.quotas.after(&previous.quotas, self.cache.as_ref()));
         self
     }
 
@@ -141,32 +141,32 @@ impl Proxy {
             Some(cache) => cache.settle(limit).await,
             None => true,
         };
-        self.guard.settle().await;
+        self.quotas.settle().await;
         is_kept
     }
 
     /// The same before the process ends: what was counted is told to the others, too.
     pub async fn close(&self, limit: Duration) -> bool {
         let is_kept = self.settle(limit).await;
-        self.guard.close().await;
+        self.quotas.close().await;
         is_kept
     }
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
-        let under_way = UnderWay::begin(&self.platform.limits, &self.under_way);
+        let under_way = ActiveRequest::begin(&self.platform.limits, &self.under_way);
         let (head, body) = request.into_parts();
-        let outside = self.windows.look(cx, &head.uri, &head.headers);
-        let asked = Asked {
-            id: self.request_ids.of(outside.request_id.as_ref(), cx.id),
+        let client_view = self.view_rules.view(cx, &head.uri, &head.headers);
+        let asked = RequestSummary {
+            id: self.request_ids.of(client_view.request_id.as_ref(), cx.id),
             method: &head.method,
             agent: head.headers.get(USER_AGENT),
-            client: outside.client.and_then(|address| self.log_client.shown(address)),
+            client: client_view.client.and_then(|address| self.log_client.shown(address)),
         };
-        let mut record = Record::begin(asked, &self.platform.clock);
-        let result = self.answer(&head, body, &outside, &mut record.subject).await;
+        let mut entry_log = LogEntry::begin(asked, &self.platform.clock);
+        let result = self.answer(&head, body, &client_view, &mut entry_log.subject).await;
         let result = result.and_then(|answer| can_be_seen_whole(&self.platform.limits, answer));
-        let mut response = record.finish(result, head.uri.path());
+        let mut response = entry_log.finish(result, head.uri.path());
         headers::limit_caches(response.headers_mut(), !self.access.is_open());
         fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
     }
@@ -175,41 +175,42 @@ impl Proxy {
         &self,
         head: &Parts,
         body: Body,
-        outside: &Outside,
-        subject: &mut Subject,
-    ) -> Result<Answer, Error> {
+        client_view: &ClientView,
+        subject: &mut LogSubject,
+    ) -> Result<HandlerResponse, Error> {
         if headers::has_passed(&head.headers, &self.via) {
             return Err(Error::Loop);
         }
-        let target = Target { host: &outside.host, path: head.uri.path(), query: head.uri.query() };
-        let route = self.routes.route(target)?;
+        let requested = RequestTarget { host: &client_view.host, path: head.uri.path(), query: head.uri.query() };
+        let route = self.routes.route(requested)?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         match route {
-            Route::Ping(door) if is_read => {
+            Route::Ping(entry) if is_read => {
                 subject.endpoint = "ping";
-                subject.user = self.in_time(Box::pin(self.access.ping(&head.headers, &door, outside))).await?;
+                subject.user =
+                    self.in_time(Box::pin(self.access.ping(&head.headers, &entry, client_view))).await?;
                 let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
                 response
                     .headers_mut()
                     .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                Ok(Answer::new(response, Done::Answered, Why::Ping))
+                Ok(HandlerResponse::new(response, Action::Answered, Reason::Ping))
             }
-            Route::Token(door) => {
+            Route::Token(entry) => {
                 subject.endpoint = "token";
                 let mut request = Request::new(body);
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = head.uri.clone();
                 *request.headers_mut() = head.headers.clone();
                 let asked = TokenRequest {
-                    door: &door,
+                    entry: &entry,
                     routes: &self.routes,
                     upstreams: &self.upstreams,
-                    client: outside.client,
+                    client: client_view.client,
                     via: &self.upstream_headers(head),
                 };
                 let (response, user) = self.in_time(Box::pin(self.access.token(&asked, request))).await?;
                 subject.user = user;
-                Ok(Answer::new(response, Done::Answered, Why::Token))
+                Ok(HandlerResponse::new(response, Action::Answered, Reason::Token))
             }
             Route::Catalog if is_read => listing::catalog(),
             Route::Front if is_read => Ok(listing::front()),
@@ -217,11 +218,11 @@ impl Proxy {
             Route::Storage if !self.access.is_open() => Err(Error::NoSuchEndpoint),
             Route::Storage if is_read => {
                 subject.endpoint = "storage";
-                self.guard.is_closed()?;
-                subject.pass = self.guard.admit(outside.client).await?;
+                self.quotas.is_closed()?;
+                subject.pass = self.quotas.admit(client_view.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
                 subject.upstream = Arc::clone(upstream.label());
-                let waiting = Waiting::new(upstream.places());
+                let waiting = WaitingPermit::new(upstream.waiting_limit());
                 waiting.begin()?;
                 self.in_time(Box::pin(storage::get(
                     upstream,
@@ -232,91 +233,92 @@ impl Proxy {
                 )))
                 .await
             }
-            Route::Repository(place) => self.visit(head, body, outside, &place, subject).await,
+            Route::Repository(target) => self.serve_repository(head, body, client_view, &target, subject).await,
             Route::Ping(_) | Route::Catalog | Route::Front | Route::Storage => Err(Error::MethodNotAllowed),
         }
     }
 
-    async fn visit(
+    async fn serve_repository(
         &self,
         head: &Parts,
         body: Body,
-        outside: &Outside,
-        place: &Place,
-        subject: &mut Subject,
-    ) -> Result<Answer, Error> {
-        let upstream = self.upstreams.get(place.upstream).ok_or(Error::UnknownUpstream)?;
-        subject.name(upstream, place);
-        self.guard.is_closed()?;
+        client_view: &ClientView,
+        target: &Target,
+        subject: &mut LogSubject,
+    ) -> Result<HandlerResponse, Error> {
+        let upstream = self.upstreams.get(target.upstream).ok_or(Error::UnknownUpstream)?;
+        subject.name(upstream, target);
+        self.quotas.is_closed()?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD)
-            && !matches!(place.endpoint, Endpoint::Uploads | Endpoint::Upload);
+            && !matches!(target.endpoint, Endpoint::Uploads | Endpoint::Upload);
         let action = match head.method {
             Method::DELETE => "delete",
             _ if is_read => "pull",
             _ => "push",
         };
-        let scope = Scope { name: &place.client_name, action };
-        let door = &self.access.door_of(place, upstream);
-        let knock = Knock { headers: &head.headers, upstream, place, door, outside, scope, via: &self.via };
+        let scope = Scope { name: &target.client_name, action };
+        let entry = &self.access.entry_for(target, upstream);
+        let request =
+            AccessRequest { headers: &head.headers, upstream, target, entry, client_view, scope, via: &self.via };
         let admitted = if self.access.is_open() {
             self.access.nobody()
         } else {
-            self.in_time(Box::pin(self.access.admit(&knock))).await?
+            self.in_time(Box::pin(self.access.admit(&request))).await?
         };
         subject.user.clone_from(&admitted.user);
-        if !upstream.permits(&place.name) {
+        if !upstream.permits(&target.name) {
             return Err(Error::RepositoryDenied);
         }
-        subject.pass = self.guard.admit(outside.client).await?;
-        let visit = self.visit_of(upstream, &admitted, place, head, outside);
+        subject.pass = self.quotas.admit(client_view.client).await?;
+        let context = self.context_for(upstream, &admitted, target, head, client_view);
         let result = if is_read {
             // Boxed, each by itself: what is under way for a blob is large, and hyper moves what is not.
-            let answer: BoxFuture<'_, Result<Answer, Error>> = match &place.endpoint {
-                Endpoint::Manifest(reference) => Box::pin(manifest::get(&visit, reference)),
-                Endpoint::Blob(digest) => Box::pin(blob::get(&visit, digest)),
-                Endpoint::Tags => Box::pin(listing::tags(&visit)),
-                Endpoint::Referrers(digest) => Box::pin(listing::referrers(&visit, digest)),
+            let answer: BoxFuture<'_, Result<HandlerResponse, Error>> = match &target.endpoint {
+                Endpoint::Manifest(reference) => Box::pin(manifest::get(&context, reference)),
+                Endpoint::Blob(digest) => Box::pin(blob::get(&context, digest)),
+                Endpoint::Tags => Box::pin(listing::tags(&context)),
+                Endpoint::Referrers(digest) => Box::pin(listing::referrers(&context, digest)),
                 Endpoint::Uploads | Endpoint::Upload => return Err(Error::MethodNotAllowed),
             };
             self.in_time(answer).await
         } else {
             // However long an upload takes: its own deadline is a standstill.
-            Box::pin(push::write(&visit, &self.routes, body)).await
+            Box::pin(push::write(&context, &self.routes, body)).await
         };
-        let mut answer = result.map_err(|error| self.access.refusal(error, &admitted.identity, &knock))?;
-        if let Some(namespace) = place.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
+        let mut answer = result.map_err(|error| self.access.refusal(error, &admitted.identity, &request))?;
+        if let Some(namespace) = target.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {
             answer.response.headers_mut().insert(OCI_NAMESPACE, namespace);
         }
         Ok(answer)
     }
 
     /// An admitted request with everything that its handler needs.
-    pub(crate) fn visit_of<'a>(
+    pub(crate) fn context_for<'a>(
         &'a self,
         upstream: &'a Arc<Upstream>,
         admitted: &'a Admitted,
-        place: &'a Place,
+        target: &'a Target,
         head: &'a Parts,
-        outside: &'a Outside,
-    ) -> Visit<'a> {
-        Visit {
+        client_view: &'a ClientView,
+    ) -> RequestContext<'a> {
+        RequestContext {
             platform: &self.platform,
             bounds: &self.bounds,
             timeouts: &self.timeouts,
             delivery: &self.delivery,
-            guard: &self.guard,
+            quotas: &self.quotas,
             invocations: &self.invocations,
             in_flight: &self.in_flight,
             sealer: &self.sealer,
             upstream,
             identity: &admitted.identity,
             user: admitted.user.as_deref(),
-            waiting: Waiting::new(upstream.places()),
-            place,
+            waiting: WaitingPermit::new(upstream.waiting_limit()),
+            target,
             head,
             started: self.platform.clock.now(),
             since: self.cache.as_ref().map_or(0, |cache| cache.generation()),
-            outside,
+            client_view,
             is_open: self.access.is_open(),
             is_single: self.upstreams.len() == 1,
             storage_passes: self.access.is_open() && !self.routes.has_secret(),
@@ -340,7 +342,7 @@ impl Proxy {
 }
 
 /// The answer, if its client will see whether all of it has come.
-fn can_be_seen_whole(limits: &Limits, answer: Answer) -> Result<Answer, Error> {
+fn can_be_seen_whole(limits: &Limits, answer: HandlerResponse) -> Result<HandlerResponse, Error> {
     if !limits.breaks_chunked && answer.response.body().length().is_none() {
         return Err(Error::Upstream(Failure::Nonsense("a body of unknown length")));
     }

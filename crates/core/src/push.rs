@@ -19,7 +19,7 @@ use crate::platform::{Purpose, within};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
 use crate::upstream::{Actions, Ask, Failure, Payload, Written};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// The parameter that carries a sealed session.
 const SESSION: &str = "_s";
@@ -39,32 +39,36 @@ struct Session {
 }
 
 /// Passes a write through, if this upstream takes any.
-pub(crate) async fn write(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer, Error> {
+pub(crate) async fn write(
+    context: &RequestContext<'_>,
+    routes: &Routes,
+    body: Body,
+) -> Result<HandlerResponse, Error> {
     // Mirrors by `ns` never take pushes: no client means them to (P-128).
-    if !visit.upstream.push_enabled() || visit.place.namespace.is_some() {
+    if !context.upstream.push_enabled() || context.target.namespace.is_some() {
         return Err(Error::PushDisabled);
     }
-    visit.waiting.begin()?;
-    match (&visit.head.method, &visit.place.endpoint) {
-        (&Method::POST, Endpoint::Uploads) => start(visit, routes, body).await,
+    context.waiting.begin()?;
+    match (&context.head.method, &context.target.endpoint) {
+        (&Method::POST, Endpoint::Uploads) => start(context, routes, body).await,
         (&Method::PATCH | &Method::PUT | &Method::GET | &Method::DELETE, Endpoint::Upload) => {
-            resume(visit, body).await
+            resume(context, body).await
         }
-        (&Method::PUT, Endpoint::Manifest(reference)) => put_manifest(visit, reference, body).await,
+        (&Method::PUT, Endpoint::Manifest(reference)) => put_manifest(context, reference, body).await,
         (&Method::DELETE, Endpoint::Manifest(reference)) => {
-            delete(visit, format!("manifests/{}", reference.as_str()), reference).await
+            delete(context, format!("manifests/{}", reference.as_str()), reference).await
         }
         (&Method::DELETE, Endpoint::Blob(digest)) => {
-            delete(visit, format!("blobs/{digest}"), &Reference::Digest(digest.clone())).await
+            delete(context, format!("blobs/{digest}"), &Reference::Digest(digest.clone())).await
         }
         _ => Err(Error::MethodNotAllowed),
     }
 }
 
 /// `POST blobs/uploads/`: a session, a whole blob at once, or a mount from another repository.
-async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer, Error> {
-    let query = visit.head.uri.query();
-    let mut ask = ask_for(visit, Method::POST, "blobs/uploads/".to_owned(), Actions::Push);
+async fn start(context: &RequestContext<'_>, routes: &Routes, body: Body) -> Result<HandlerResponse, Error> {
+    let query = context.head.uri.query();
+    let mut ask = ask_for(context, Method::POST, "blobs/uploads/".to_owned(), Actions::Push);
     let mut pairs: Vec<(&str, String)> = Vec::new();
     for name in ["digest", "digest-algorithm"] {
         pairs.extend(parameter(query, name).map(|value| (name, value)));
@@ -74,9 +78,11 @@ async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer,
     }
     if let Some(digest) = parameter(query, "mount") {
         Digest::parse(&digest)?;
-        match parameter(query, "from").map(|from| routes.identify_scope(&visit.place.door, &from)) {
+        match parameter(query, "from").map(|from| routes.identify_scope(&context.target.entry, &from)) {
             None => pairs.push(("mount", digest)),
-            Some(Some((upstream, from))) if upstream == visit.place.upstream && visit.upstream.permits(&from) => {
+            Some(Some((upstream, from)))
+                if upstream == context.target.upstream && context.upstream.permits(&from) =>
+            {
                 pairs.extend([("mount", digest), ("from", from.as_str().to_owned())]);
                 ask.mount_from = Some(from);
             }
@@ -87,20 +93,20 @@ async fn start(visit: &Visit<'_>, routes: &Routes, body: Body) -> Result<Answer,
     if !pairs.is_empty() {
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish());
     }
-    let payload = payload_of(visit, body, &mut ask.headers);
-    let outdated = Outdated::by_upload(visit);
-    let written = visit.upstream.write(&ask, payload, None).await;
-    outdated.settle(visit, &written.reply).await;
-    respond(visit, written)
+    let payload = payload_of(context, body, &mut ask.headers);
+    let outdated = Outdated::by_upload(context);
+    let written = context.upstream.write(&ask, payload, None).await;
+    outdated.settle(context, &written.reply).await;
+    respond(context, written)
 }
 
 /// `PATCH`, `PUT`, `GET`, `DELETE` of a session.
-async fn resume(visit: &Visit<'_>, body: Body) -> Result<Answer, Error> {
-    let query = visit.head.uri.query();
+async fn resume(context: &RequestContext<'_>, body: Body) -> Result<HandlerResponse, Error> {
+    let query = context.head.uri.query();
     let sealed = parameter(query, SESSION).ok_or(Error::UploadUnknown)?;
-    let session: Session = visit.sealer.open(seal::Purpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
-    let is_ours = session.upstream == visit.upstream.name() && session.name == visit.place.name.as_str();
-    if !is_ours || visit.platform.clock.unix_seconds() >= session.expires {
+    let session: Session = context.sealer.open(seal::Purpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
+    let is_ours = session.upstream == context.upstream.name() && session.name == context.target.name.as_str();
+    if !is_ours || context.platform.clock.unix_seconds() >= session.expires {
         return Err(Error::UploadUnknown);
     }
     let mut url = session.url;
@@ -112,42 +118,46 @@ async fn resume(visit: &Visit<'_>, body: Body) -> Result<Answer, Error> {
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair("digest", &digest).finish();
         url.set_query(Some(&format!("{own}{pair}")));
     }
-    let mut ask = ask_for(visit, visit.head.method.clone(), String::new(), Actions::Push);
-    headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE, CONTENT_RANGE]);
-    let payload = payload_of(visit, body, &mut ask.headers);
-    let outdated = Outdated::by_upload(visit);
-    let written = visit.upstream.write(&ask, payload, Some(&url)).await;
-    outdated.settle(visit, &written.reply).await;
-    respond(visit, written)
+    let mut ask = ask_for(context, context.head.method.clone(), String::new(), Actions::Push);
+    headers::copy(&context.head.headers, &mut ask.headers, &[CONTENT_TYPE, CONTENT_RANGE]);
+    let payload = payload_of(context, body, &mut ask.headers);
+    let outdated = Outdated::by_upload(context);
+    let written = context.upstream.write(&ask, payload, Some(&url)).await;
+    outdated.settle(context, &written.reply).await;
+    respond(context, written)
 }
 
-async fn put_manifest(visit: &Visit<'_>, reference: &Reference, body: Body) -> Result<Answer, Error> {
-    let bytes = whole_manifest(visit, body).await?;
-    let mut ask = ask_for(visit, Method::PUT, format!("manifests/{}", reference.as_str()), Actions::Push);
-    headers::copy(&visit.head.headers, &mut ask.headers, &[CONTENT_TYPE]);
+async fn put_manifest(
+    context: &RequestContext<'_>,
+    reference: &Reference,
+    body: Body,
+) -> Result<HandlerResponse, Error> {
+    let bytes = whole_manifest(context, body).await?;
+    let mut ask = ask_for(context, Method::PUT, format!("manifests/{}", reference.as_str()), Actions::Push);
+    headers::copy(&context.head.headers, &mut ask.headers, &[CONTENT_TYPE]);
     // By digest, one push may set several tags.
-    let query = visit.head.uri.query().unwrap_or_default().as_bytes();
+    let query = context.head.uri.query().unwrap_or_default().as_bytes();
     let tags: Vec<_> = form_urlencoded::parse(query).filter(|(name, _)| name == "tag").collect();
     if !tags.is_empty() {
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags).finish());
     }
     let also = tags.iter().filter_map(|(_, tag)| Reference::parse(tag).ok());
-    let outdated = Outdated::by_write(visit, std::iter::once(reference.clone()).chain(also));
-    let written = visit.upstream.write(&ask, Payload::Bytes(bytes), None).await;
-    outdated.settle(visit, &written.reply).await;
-    respond(visit, written)
+    let outdated = Outdated::by_write(context, std::iter::once(reference.clone()).chain(also));
+    let written = context.upstream.write(&ask, Payload::Bytes(bytes), None).await;
+    outdated.settle(context, &written.reply).await;
+    respond(context, written)
 }
 
 /// A manifest may take its time, as long as it does not stand still.
-async fn whole_manifest(visit: &Visit<'_>, mut body: Body) -> Result<Bytes, Error> {
-    let limit_bytes = visit.bounds.manifest.0;
+async fn whole_manifest(context: &RequestContext<'_>, mut body: Body) -> Result<Bytes, Error> {
+    let limit_bytes = context.bounds.manifest.0;
     let too_large = || Err(Error::ManifestTooLarge { limit_bytes });
     if body.length().is_some_and(|length| length > limit_bytes) {
         return too_large();
     }
     let mut all = BytesMut::new();
     loop {
-        match within(&*visit.platform.clock, visit.timeouts.idle.0, body.chunk()).await {
+        match within(&*context.platform.clock, context.timeouts.idle.0, body.chunk()).await {
             Ok(None) => return Ok(all.freeze()),
             Ok(Some(Ok(piece))) if all.len() as u64 + piece.len() as u64 > limit_bytes => return too_large(),
             Ok(Some(Ok(piece))) => all.extend_from_slice(&piece),
@@ -156,26 +166,30 @@ async fn whole_manifest(visit: &Visit<'_>, mut body: Body) -> Result<Bytes, Erro
     }
 }
 
-async fn delete(visit: &Visit<'_>, endpoint: String, reference: &Reference) -> Result<Answer, Error> {
-    let ask = ask_for(visit, Method::DELETE, endpoint, Actions::Delete);
-    let outdated = Outdated::by_write(visit, [reference.clone()]);
-    let written = visit.upstream.write(&ask, Payload::None, None).await;
-    outdated.settle(visit, &written.reply).await;
-    respond(visit, written)
+async fn delete(
+    context: &RequestContext<'_>,
+    endpoint: String,
+    reference: &Reference,
+) -> Result<HandlerResponse, Error> {
+    let ask = ask_for(context, Method::DELETE, endpoint, Actions::Delete);
+    let outdated = Outdated::by_write(context, [reference.clone()]);
+    let written = context.upstream.write(&ask, Payload::None, None).await;
+    outdated.settle(context, &written.reply).await;
+    respond(context, written)
 }
 
-fn ask_for(visit: &Visit<'_>, method: Method, endpoint: String, actions: Actions) -> Ask {
-    let mut ask = visit.ask(method, endpoint, Purpose::Blob);
+fn ask_for(context: &RequestContext<'_>, method: Method, endpoint: String, actions: Actions) -> Ask {
+    let mut ask = context.ask(method, endpoint, Purpose::Blob);
     ask.actions = actions;
     ask
 }
 
 /// The body as it comes, with its length where the client gave one (P-133).
-fn payload_of(visit: &Visit<'_>, body: Body, headers: &mut HeaderMap) -> Payload {
+fn payload_of(context: &RequestContext<'_>, body: Body, headers: &mut HeaderMap) -> Payload {
     match body {
         Body::Empty => {
             // POST and PUT without a body say so, or registries wait for one.
-            if visit.head.method != Method::GET && visit.head.method != Method::DELETE {
+            if context.head.method != Method::GET && context.head.method != Method::DELETE {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             Payload::None
@@ -186,17 +200,17 @@ fn payload_of(visit: &Visit<'_>, body: Body, headers: &mut HeaderMap) -> Payload
 }
 
 /// The upstream's answer, its `Location` leading back to us.
-fn respond(visit: &Visit<'_>, written: Written) -> Result<Answer, Error> {
+fn respond(context: &RequestContext<'_>, written: Written) -> Result<HandlerResponse, Error> {
     let Written { reply, headers: said, asked } = written;
     let upstream = match reply.or_error(Error::NotFound) {
         Ok(upstream) => upstream,
         Err(error @ (Error::NotFound(_) | Error::Declined(..))) => {
-            return Ok(refuse(visit, &error, &said, asked.as_ref()));
+            return Ok(refuse(context, &error, &said, asked.as_ref()));
         }
         Err(error) => return Err(error),
     };
     // ECR answers a PATCH with 201, which some clients do not take (P-132).
-    let status = match (&visit.head.method, upstream.status()) {
+    let status = match (&context.head.method, upstream.status()) {
         (&Method::PATCH, StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT) => StatusCode::ACCEPTED,
         (_, status) => status,
     };
@@ -212,71 +226,71 @@ fn respond(visit: &Visit<'_>, written: Written) -> Result<Answer, Error> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if let Some(location) = said.get(LOCATION).and_then(|value| value.to_str().ok()) {
-        let location = location_of(visit, status, location, &said, asked.as_ref())?;
+        let location = location_of(context, status, location, &said, asked.as_ref())?;
         headers.extend(HeaderValue::try_from(location).ok().map(|value| (LOCATION, value)));
     }
-    Ok(Answer::relayed(response))
+    Ok(HandlerResponse::relayed(response))
 }
 
 /// A refusal, with what the registry says of where the upload goes on (P-137).
-fn refuse(visit: &Visit<'_>, error: &Error, said: &HeaderMap, asked: Option<&Url>) -> Answer {
-    let mut response = error.to_response(visit.upstream.name());
-    if matches!(visit.place.endpoint, Endpoint::Uploads | Endpoint::Upload) {
+fn refuse(context: &RequestContext<'_>, error: &Error, said: &HeaderMap, asked: Option<&Url>) -> HandlerResponse {
+    let mut response = error.to_response(context.upstream.name());
+    if matches!(context.target.endpoint, Endpoint::Uploads | Endpoint::Upload) {
         let headers = response.headers_mut();
         headers::copy(said, headers, &SAID_OF_UPLOADS);
         let location = said.get(LOCATION).and_then(|value| value.to_str().ok());
         // One that makes no sense is left out: the refusal says enough.
         let location =
-            location.and_then(|location| session_location(visit, location, said, asked).ok()?.try_into().ok());
+            location.and_then(|location| session_location(context, location, said, asked).ok()?.try_into().ok());
         headers.extend(location.map(|value: HeaderValue| (LOCATION, value)));
     }
-    Answer { response, outcome: error.outcome() }
+    HandlerResponse { response, outcome: error.outcome() }
 }
 
 /// Root-relative, by the way the client came: what any client resolves, on the host it speaks to (P-129, P-131).
 fn location_of(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     status: StatusCode,
     location: &str,
     upstream: &HeaderMap,
     asked: Option<&Url>,
 ) -> Result<String, Error> {
-    let path = &visit.place.client_path;
+    let path = &context.target.client_path;
     if status == StatusCode::CREATED {
         // What has come into being, named by us and not by the upstream.
         let digest = upstream.get(DOCKER_CONTENT_DIGEST).and_then(|value| value.to_str().ok());
-        let digest = digest.map(str::to_owned).or_else(|| parameter(visit.head.uri.query(), "digest"));
-        let digest = digest.or_else(|| parameter(visit.head.uri.query(), "mount"));
-        return Ok(match (&visit.place.endpoint, digest) {
+        let digest = digest.map(str::to_owned).or_else(|| parameter(context.head.uri.query(), "digest"));
+        let digest = digest.or_else(|| parameter(context.head.uri.query(), "mount"));
+        return Ok(match (&context.target.endpoint, digest) {
             (Endpoint::Manifest(reference), None) => format!("{path}/manifests/{}", reference.as_str()),
             (Endpoint::Manifest(_), Some(digest)) => format!("{path}/manifests/{digest}"),
             (_, Some(digest)) => format!("{path}/blobs/{digest}"),
             (_, None) => path.clone(),
         });
     }
-    session_location(visit, location, upstream, asked)
+    session_location(context, location, upstream, asked)
 }
 
 /// An upload session of the upstream, sealed into an address of ours.
 fn session_location(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     location: &str,
     upstream: &HeaderMap,
     asked: Option<&Url>,
 ) -> Result<String, Error> {
-    let path = &visit.place.client_path;
+    let path = &context.target.client_path;
     let url = asked.and_then(|asked| asked.join(location).ok());
     let url = url.ok_or(Error::Upstream(Failure::Nonsense("Location")))?;
     let session = Session {
-        upstream: visit.upstream.name().to_owned(),
-        name: visit.place.name.as_str().to_owned(),
+        upstream: context.upstream.name().to_owned(),
+        name: context.target.name.as_str().to_owned(),
         url,
-        expires: visit.platform.clock.unix_seconds().saturating_add(SESSION_SECONDS),
+        expires: context.platform.clock.unix_seconds().saturating_add(SESSION_SECONDS),
     };
     let id = upstream
         .get(UPLOAD_UUID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
-    let sealed = visit.sealer.seal(seal::Purpose::Upload, &session);
+    let sealed = context.sealer.seal(seal::Purpose::Upload, &session);
     Ok(format!("{path}/blobs/uploads/{}?{SESSION}={sealed}", id.unwrap_or("session")))
 }

@@ -16,14 +16,14 @@ use self::shown::shown;
 use crate::body::{Body, Observe};
 use crate::config::LoggedClient;
 use crate::error::Error;
-use crate::guard::{Linked, Pass};
 use crate::headers::{API_VERSION, X_REGISTRY_PROXY, X_REQUEST_ID};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Clock, Moment};
-use crate::route::{Endpoint, Place};
+use crate::quota::{Linked, QuotaPass};
+use crate::route::{Endpoint, Target};
 use crate::telemetry;
 use crate::upstream::Upstream;
-use crate::visit::Answer;
+use crate::visit::HandlerResponse;
 
 /// What a log line takes of a method; all that have a meaning here are shorter. In bytes, as what follows.
 const METHOD_BYTES: usize = 32;
@@ -36,7 +36,7 @@ const ERROR_BYTES: usize = 1024;
 
 /// What a request is about, as far as is known: never its raw path, in which a secret may stand.
 #[derive(Default)]
-pub(crate) struct Subject {
+pub(crate) struct LogSubject {
     pub(crate) endpoint: &'static str,
     pub(crate) upstream: Arc<str>,
     repository: String,
@@ -45,15 +45,15 @@ pub(crate) struct Subject {
     pub(crate) user: Option<Box<str>>,
     error: Option<String>,
     /// Where the bytes of the answer count.
-    pub(crate) pass: Option<Pass>,
+    pub(crate) pass: Option<QuotaPass>,
 }
 
-impl Subject {
+impl LogSubject {
     /// It is about this.
-    pub(crate) fn name(&mut self, upstream: &Upstream, place: &Place) {
+    pub(crate) fn name(&mut self, upstream: &Upstream, target: &Target) {
         self.upstream = Arc::clone(upstream.label());
-        place.name.as_str().clone_into(&mut self.repository);
-        (self.endpoint, self.reference) = match &place.endpoint {
+        target.name.as_str().clone_into(&mut self.repository);
+        (self.endpoint, self.reference) = match &target.endpoint {
             Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
             Endpoint::Blob(digest) => ("blob", digest.as_str().to_owned()),
             Endpoint::Referrers(digest) => ("referrers", digest.as_str().to_owned()),
@@ -64,7 +64,7 @@ impl Subject {
 }
 
 /// A request as it came.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestSummary<'a> {
     pub(crate) id: HeaderValue,
     pub(crate) method: &'a Method,
     /// What the client says it is.
@@ -74,7 +74,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// What is known of a request; dropped, it is written to the log and counted.
-pub(crate) struct Record {
+pub(crate) struct LogEntry {
     started: Moment,
     id: HeaderValue,
     client: Option<LoggedClient>,
@@ -82,7 +82,7 @@ pub(crate) struct Record {
     method: Method,
     status: StatusCode,
     outcome: Outcome,
-    pub(crate) subject: Subject,
+    pub(crate) subject: LogSubject,
     sent_bytes: u64,
     expected_bytes: Option<u64>,
     is_broken: bool,
@@ -94,9 +94,9 @@ fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
 }
 
-impl Record {
+impl LogEntry {
     /// Of a request that has just come.
-    pub(crate) fn begin(asked: Asked<'_>, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn begin(asked: RequestSummary<'_>, clock: &Arc<dyn Clock>) -> Self {
         Self {
             started: clock.now(),
             id: asked.id,
@@ -104,8 +104,8 @@ impl Record {
             agent: asked.agent.cloned(),
             method: asked.method.clone(),
             status: client_left(),
-            outcome: Outcome::new(Done::Abandoned, Why::ClientLeft),
-            subject: Subject::default(),
+            outcome: Outcome::new(Action::Abandoned, Reason::ClientLeft),
+            subject: LogSubject::default(),
             sent_bytes: 0,
             expected_bytes: None,
             is_broken: false,
@@ -114,7 +114,7 @@ impl Record {
     }
 
     /// Puts on what every answer carries, and watches it go.
-    pub(crate) fn finish(mut self, result: Result<Answer, Error>, path: &str) -> Response<Body> {
+    pub(crate) fn finish(mut self, result: Result<HandlerResponse, Error>, path: &str) -> Response<Body> {
         let (response, outcome) = match result {
             Ok(answer) => (answer.response, answer.outcome),
             Err(error) => {
@@ -158,7 +158,7 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
     response.map(|_| Body::Empty)
 }
 
-impl Drop for Record {
+impl Drop for LogEntry {
     fn drop(&mut self) {
         let after: Duration = self.clock.now().since(self.started);
         telemetry::answered(&telemetry::Answered {
@@ -170,7 +170,7 @@ impl Drop for Record {
             sent_bytes: self.sent_bytes,
             is_broken: self.is_broken,
         });
-        let is_whole = self.outcome.done != Done::Abandoned
+        let is_whole = self.outcome.action != Action::Abandoned
             && (self.method == Method::HEAD
                 || self.expected_bytes.is_none_or(|expected| expected == self.sent_bytes));
         let end = match (self.is_broken, is_whole) {
@@ -195,8 +195,8 @@ impl Drop for Record {
                 repository = self.subject.repository,
                 reference = self.subject.reference,
                 status = self.status.as_u16(),
-                outcome = self.outcome.done.as_str(),
-                why = self.outcome.why.as_str(),
+                outcome = self.outcome.action.as_str(),
+                why = self.outcome.reason.as_str(),
                 end = end,
                 size_bytes = self.sent_bytes,
                 duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
@@ -209,7 +209,7 @@ impl Drop for Record {
     }
 }
 
-impl Observe for Record {
+impl Observe for LogEntry {
     fn arrived(&mut self, bytes: u64) {
         self.sent_bytes += bytes;
         if let Some(pass) = &self.subject.pass {

@@ -30,7 +30,7 @@ struct Names {
 
 /// The parts of a request that say what it wants.
 #[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
+pub struct RequestTarget<'a> {
     /// The host the client speaks to, port included where it said one.
     pub host: &'a str,
     /// The path, undecoded.
@@ -43,13 +43,13 @@ pub struct Target<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route {
     /// `/v2/`
-    Ping(Door),
+    Ping(EntryPoint),
     /// `/token`
-    Token(Door),
+    Token(EntryPoint),
     /// `/v2/_catalog`
     Catalog,
     /// Something in a repository.
-    Repository(Box<Place>),
+    Repository(Box<Target>),
     /// Outside `/v2/`, with `REGISTRY_BACKEND` only: what lies at `DEFAULT_BACKEND_HOST`.
     Storage,
     /// `/`
@@ -58,7 +58,7 @@ pub enum Route {
 
 /// The way in that a client took, as far as its token endpoint depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
+pub struct EntryPoint {
     /// What stands before `/v2/` or `/token`: nothing, `/ghcr.io`, `/<secret>` (P-03).
     pub prefix: String,
     /// The upstream, where host or prefix say it.
@@ -67,9 +67,9 @@ pub struct Door {
 
 /// A repository of an upstream, and what is wanted there.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Target {
     /// The way in.
-    pub door: Door,
+    pub entry: EntryPoint,
     /// Which upstream.
     pub upstream: usize,
     /// The repository's name there.
@@ -81,16 +81,16 @@ pub struct Place {
     /// The `ns` value that chose the upstream, if one did (P-08).
     pub namespace: Option<String>,
     /// By what the upstream was found.
-    pub by: By,
+    pub matched_by: MatchedBy,
     /// What is wanted.
     pub endpoint: Endpoint,
 }
 
 /// By what an upstream was found (P-01).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum MatchedBy {
     /// The host that the client speaks to, or a prefix before `/v2/`.
-    Door,
+    EntryPoint,
     /// `REGISTRY_BACKEND`: there is no other.
     Backend,
     /// The first segment of the path.
@@ -101,11 +101,11 @@ pub enum By {
     Default,
 }
 
-impl By {
+impl MatchedBy {
     /// Whether `ns` could only repeat it.
     fn is_settled(self) -> bool {
         match self {
-            Self::Door | Self::Backend | Self::Path => true,
+            Self::EntryPoint | Self::Backend | Self::Path => true,
             Self::Namespace | Self::Default => false,
         }
     }
@@ -131,7 +131,7 @@ pub enum Endpoint {
 impl Routes {
     /// Takes the names from the configuration.
     pub fn new(config: &Config) -> Self {
-        let names = |upstream: &crate::config::Upstream| {
+        let names = |upstream: &crate::config::UpstreamConfig| {
             let addresses = upstream.urls.iter().filter_map(|url| {
                 let host = url.host_str()?;
                 Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
@@ -154,9 +154,9 @@ impl Routes {
     }
 
     /// What the request wants, or why it cannot be had.
-    pub fn route(&self, target: Target<'_>) -> Result<Route, Error> {
-        let host = self.by_host(target.host);
-        let path = target.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
+    pub fn route(&self, request: RequestTarget<'_>) -> Result<Route, Error> {
+        let host = self.by_host(request.host);
+        let path = request.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
         if path.is_empty() {
             return Ok(if self.is_backend && !self.has_secret() { Route::Storage } else { Route::Front });
         }
@@ -165,38 +165,44 @@ impl Routes {
 
         // `/<secret>/…`: the rest is read as if the secret were not there.
         if self.is_secret(first) {
-            let door = Door { prefix: format!("/{first}"), upstream: host };
-            return self.below(door, target, rest, true);
+            let entry = EntryPoint { prefix: format!("/{first}"), upstream: host };
+            return self.below(entry, request, rest, true);
         }
-        let door = Door { prefix: String::new(), upstream: host };
+        let entry = EntryPoint { prefix: String::new(), upstream: host };
         // The bare ping answers without the secret, and so does the token endpoint it names.
         if first == "token" && !has_slash {
-            return Ok(Route::Token(door));
+            return Ok(Route::Token(entry));
         }
         if first == "v2" && rest.is_empty() {
-            return Ok(Route::Ping(door));
+            return Ok(Route::Ping(entry));
         }
-        self.below(door, target, path, self.path_secret.is_none())
+        self.below(entry, request, path, self.path_secret.is_none())
     }
 
     /// Reads a path that has no leading slash and no secret before it.
-    fn below(&self, door: Door, target: Target<'_>, path: &str, admitted: bool) -> Result<Route, Error> {
+    fn below(
+        &self,
+        entry: EntryPoint,
+        request: RequestTarget<'_>,
+        path: &str,
+        admitted: bool,
+    ) -> Result<Route, Error> {
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         match first {
-            "v2" => return self.api(door, target, rest, admitted),
-            "token" if rest.is_empty() => return Ok(Route::Token(door)),
+            "v2" => return self.api(entry, request, rest, admitted),
+            "token" if rest.is_empty() => return Ok(Route::Token(entry)),
             _ => {}
         }
         // `/ghcr.io/v2/…` and, without any v2, `/ghcr.io/<name>/manifests/…` as k3s sends it (P-03, P-13).
-        if let (None, false, Some(upstream)) = (door.upstream, self.is_backend, self.by_name(first)) {
-            let door = Door { prefix: format!("{}/{first}", door.prefix), upstream: Some(upstream) };
+        if let (None, false, Some(upstream)) = (entry.upstream, self.is_backend, self.by_name(first)) {
+            let entry = EntryPoint { prefix: format!("{}/{first}", entry.prefix), upstream: Some(upstream) };
             let (second, behind) = rest.split_once('/').unwrap_or((rest, ""));
             return match second {
-                "v2" => self.api(door, target, behind, admitted),
-                "token" if behind.is_empty() => Ok(Route::Token(door)),
+                "v2" => self.api(entry, request, behind, admitted),
+                "token" if behind.is_empty() => Ok(Route::Token(entry)),
                 _ => {
                     let name = self.admit(rest, admitted)?;
-                    self.repository(door, target, rest, name).map_err(|error| match error {
+                    self.repository(entry, request, rest, name).map_err(|error| match error {
                         Error::NoSuchEndpoint | Error::InvalidName(_) => Error::NoSuchEndpoint,
                         other => other,
                     })
@@ -211,15 +217,21 @@ impl Routes {
     }
 
     /// Reads what follows `/v2/`.
-    fn api(&self, door: Door, target: Target<'_>, rest: &str, admitted: bool) -> Result<Route, Error> {
+    fn api(
+        &self,
+        entry: EntryPoint,
+        request: RequestTarget<'_>,
+        rest: &str,
+        admitted: bool,
+    ) -> Result<Route, Error> {
         if rest.is_empty() {
-            return Ok(Route::Ping(door));
+            return Ok(Route::Ping(entry));
         }
         let name = self.admit(rest, admitted)?;
         if name == "_catalog" {
             return Ok(Route::Catalog);
         }
-        self.repository(door, target, rest, name)
+        self.repository(entry, request, rest, name)
     }
 
     /// `text` without the secret, which may stand first in it: it is never a part of a name. Where it stood nowhere,
@@ -233,23 +245,29 @@ impl Routes {
     }
 
     /// Reads `<name>/<endpoint>`; `shown` is the same text with whatever stood before it and belongs to the client.
-    fn repository(&self, door: Door, target: Target<'_>, shown: &str, text: &str) -> Result<Route, Error> {
+    fn repository(
+        &self,
+        entry: EntryPoint,
+        request: RequestTarget<'_>,
+        shown: &str,
+        text: &str,
+    ) -> Result<Route, Error> {
         let (name, endpoint) = split_endpoint(text)?;
         let endpoint_bytes = text.len() - name.len();
         let client_name = shown.get(..shown.len() - endpoint_bytes).unwrap_or_default().to_owned();
-        let client_path = target.path.get(..target.path.len() - endpoint_bytes).unwrap_or_default().to_owned();
+        let client_path = request.path.get(..request.path.len() - endpoint_bytes).unwrap_or_default().to_owned();
 
-        let ns = if self.is_backend { None } else { namespace(target.query) };
-        let (upstream, name, by) = self.identify(door.upstream, name, ns.as_deref())?;
+        let ns = if self.is_backend { None } else { namespace(request.query) };
+        let (upstream, name, by) = self.identify(entry.upstream, name, ns.as_deref())?;
         let namespace = ns.filter(|_| !by.is_settled());
-        Ok(Route::Repository(Box::new(Place {
-            door,
+        Ok(Route::Repository(Box::new(Target {
+            entry,
             upstream,
             name,
             client_name,
             client_path,
             namespace,
-            by,
+            matched_by: by,
             endpoint,
         })))
     }
@@ -260,20 +278,22 @@ impl Routes {
         fixed: Option<usize>,
         name: &str,
         ns: Option<&str>,
-    ) -> Result<(usize, RepositoryName, By), Error> {
+    ) -> Result<(usize, RepositoryName, MatchedBy), Error> {
         let named = ns.map(|ns| self.by_namespace(ns));
         let (upstream, name, by) = match (fixed, name.split_once('/')) {
-            (Some(upstream), _) => (upstream, name, By::Door),
-            (None, _) if self.is_backend => (self.default.ok_or(Error::UnknownUpstream)?, name, By::Backend),
+            (Some(upstream), _) => (upstream, name, MatchedBy::EntryPoint),
+            (None, _) if self.is_backend => {
+                (self.default.ok_or(Error::UnknownUpstream)?, name, MatchedBy::Backend)
+            }
             (None, Some((first, rest))) if self.by_name(first).is_some() => {
-                (self.by_name(first).ok_or(Error::UnknownUpstream)?, rest, By::Path)
+                (self.by_name(first).ok_or(Error::UnknownUpstream)?, rest, MatchedBy::Path)
             }
             // A host that is not ours to serve, and never a repository of the default upstream (P-12).
             (None, Some((first, _))) if looks_like_host(first) => return Err(Error::UnknownUpstream),
             (None, _) => {
                 let (upstream, by) = match named {
-                    Some(upstream) => (upstream, By::Namespace),
-                    None => (self.default, By::Default),
+                    Some(upstream) => (upstream, MatchedBy::Namespace),
+                    None => (self.default, MatchedBy::Default),
                 };
                 (upstream.ok_or(Error::UnknownUpstream)?, name, by)
             }
@@ -288,9 +308,9 @@ impl Routes {
     }
 
     /// Reads a repository name as it stands in a scope, by the same rules as in a path.
-    pub fn identify_scope(&self, door: &Door, name: &str) -> Option<(usize, RepositoryName)> {
+    pub fn identify_scope(&self, entry: &EntryPoint, name: &str) -> Option<(usize, RepositoryName)> {
         let name = self.admit(name, true).ok()?;
-        self.identify(door.upstream, name, None).ok().map(|(upstream, name, _)| (upstream, name))
+        self.identify(entry.upstream, name, None).ok().map(|(upstream, name, _)| (upstream, name))
     }
 
     /// The upstream that serves names which say none.

@@ -18,7 +18,7 @@ use crate::platform::{Platform, Purpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
 use crate::upstream::{Actions, Ask, Failure, Identity, Link, Upstream};
-use crate::visit::Answer;
+use crate::visit::HandlerResponse;
 
 /// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
 pub(crate) async fn get(
@@ -27,7 +27,7 @@ pub(crate) async fn get(
     upstream_headers: HeaderMap,
     platform: &Platform,
     timeouts: &Timeouts,
-) -> Result<Answer, Error> {
+) -> Result<HandlerResponse, Error> {
     let storage = upstream.storage().ok_or(Error::NoSuchEndpoint)?;
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let link = Link::at(storage, path).map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
@@ -73,5 +73,5 @@ pub(crate) async fn get(
     headers::copy(&found_head.headers, response.headers_mut(), &names);
     // Whoever has the address may have it for as long as it is signed, and nobody for longer.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    Ok(Answer::relayed(response))
+    Ok(HandlerResponse::relayed(response))
 }

@@ -172,8 +172,8 @@ pub(crate) fn answered(answered: &Answered<'_>) {
         ("endpoint", metrics::SharedString::from(answered.endpoint)),
         ("method", method_of(answered.method).into()),
         ("status", class_of(answered.status).into()),
-        ("outcome", answered.outcome.done.as_str().into()),
-        ("why", answered.outcome.why.as_str().into()),
+        ("outcome", answered.outcome.action.as_str().into()),
+        ("why", answered.outcome.reason.as_str().into()),
     ];
     metrics::counter!(REQUESTS, &labels).increment(1);
     let labels = [("upstream", upstream.clone()), ("endpoint", metrics::SharedString::from(answered.endpoint))];

@@ -8,31 +8,31 @@ use http::{HeaderMap, Method, Response};
 
 use crate::body::{Body, InFlight};
 use crate::cache::Cache;
-use crate::config::{self, Bounds, Timeouts};
+use crate::client_view::ClientView;
+use crate::config::{self, Limits, Timeouts};
 use crate::digest::Digest;
 use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, believes_unrecorded, may_serve};
 use crate::fill::{Asker, Fills};
-use crate::guard::Guard;
 use crate::ingest::{Invocations, Job};
 use crate::manifest::Questions;
-use crate::outcome::{Done, Outcome, Why};
-use crate::outside::Outside;
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Moment, Platform, Purpose};
-use crate::route::{Endpoint, Place};
+use crate::quota::Quotas;
+use crate::route::{Endpoint, Target};
 use crate::seal::Sealer;
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
-use crate::waiting::Waiting;
+use crate::waiting::WaitingPermit;
 
 /// One admitted request.
-pub(crate) struct Visit<'a> {
+pub(crate) struct RequestContext<'a> {
     /// Everything the platform offers.
     pub platform: &'a Platform,
     /// Bounds on what grows.
-    pub bounds: &'a Bounds,
+    pub bounds: &'a Limits,
     /// Deadlines.
     pub timeouts: &'a Timeouts,
     /// How blobs go to clients.
-    pub delivery: &'a config::Delivery,
+    pub delivery: &'a config::DeliveryConfig,
     /// Seals what the client carries for us.
     pub sealer: &'a Sealer,
     /// The upstream.
@@ -42,9 +42,9 @@ pub(crate) struct Visit<'a> {
     /// The name under which the client has logged in, if it has.
     pub(crate) user: Option<&'a str>,
     /// Its place among those who wait for the upstream: to be taken before anybody is asked.
-    pub(crate) waiting: Waiting<'a>,
+    pub(crate) waiting: WaitingPermit<'a>,
     /// The repository and what is wanted there.
-    pub place: &'a Place,
+    pub target: &'a Target,
     /// The request's head.
     pub head: &'a Parts,
     /// When it was admitted: `timeouts.head` counts from here.
@@ -52,7 +52,7 @@ pub(crate) struct Visit<'a> {
     /// The cache's generation then: what is forgotten since is not learned from this request.
     pub(crate) since: u64,
     /// How the client sees us.
-    pub outside: &'a Outside,
+    pub client_view: &'a ClientView,
     /// Whether everybody may see everything here.
     pub is_open: bool,
     /// Whether paths outside `/v2/` are relayed to the storage: only where everybody may use us.
@@ -66,7 +66,7 @@ pub(crate) struct Visit<'a> {
     /// Questions about manifests that are under way.
     pub(crate) questions: &'a Questions,
     /// How much clients may have.
-    pub(crate) guard: &'a Guard,
+    pub(crate) quotas: &'a Quotas,
     /// Invocations that were begun lately.
     pub(crate) invocations: &'a Invocations,
     /// What answers take of memory until clients have taken them.
@@ -76,31 +76,31 @@ pub(crate) struct Visit<'a> {
 }
 
 /// What a handler made of it.
-pub(crate) struct Answer {
+pub(crate) struct HandlerResponse {
     /// For the client.
     pub response: Response<Body>,
     /// For header, log and metrics.
     pub outcome: Outcome,
 }
 
-impl Answer {
+impl HandlerResponse {
     /// Passed on from the upstream, as it always is.
     pub(crate) fn relayed(response: Response<Body>) -> Self {
-        Self { response, outcome: Outcome::new(Done::Relayed, Why::NeverKept) }
+        Self { response, outcome: Outcome::new(Action::Relayed, Reason::NeverKept) }
     }
 
     /// With another outcome.
-    pub(crate) fn new(response: Response<Body>, done: Done, why: Why) -> Self {
+    pub(crate) fn new(response: Response<Body>, done: Action, why: Reason) -> Self {
         Self { response, outcome: Outcome::new(done, why) }
     }
 }
 
-impl Visit<'_> {
+impl RequestContext<'_> {
     /// A question about this repository.
     pub(crate) fn ask(&self, method: Method, endpoint: String, purpose: Purpose) -> Ask {
         Ask {
             method,
-            name: self.place.name.clone(),
+            name: self.target.name.clone(),
             endpoint,
             query: None,
             headers: self.upstream_headers.clone(),
@@ -123,7 +123,7 @@ impl Visit<'_> {
             Identity::Ours | Identity::Client(None) => [0; 16],
             Identity::Client(Some(login)) => login.id,
         };
-        Claim::new(self.upstream.name(), &self.place.name, credential)
+        Claim::new(self.upstream.name(), &self.target.name, credential)
     }
 
     /// Who asks for a blob, wherever in the upstream it is.
@@ -133,7 +133,7 @@ impl Visit<'_> {
 
     /// Who gives what is asked for now.
     pub(crate) fn provenance(&self) -> Provenance {
-        self.upstream.provenance(self.identity, &self.place.name, self.since)
+        self.upstream.provenance(self.identity, &self.target.name, self.since)
     }
 
     /// Who wants it, as far as the cache is concerned.
@@ -156,7 +156,7 @@ impl Visit<'_> {
     /// Whether this client may have these bytes from the cache, or what the upstream has to say first.
     pub(crate) async fn may_serve(&self, cache: &Cache, digest: &Digest) -> MayServe {
         let (reader, upstream) = (self.reader(cache), self.upstream.name());
-        let link = cache.linked(upstream, &self.place.name, digest).await;
+        let link = cache.linked(upstream, &self.target.name, digest).await;
         let origin = match link {
             // It proves by itself: no need to look.
             Some(Link::Proven) => Origin::This,
@@ -178,11 +178,11 @@ impl Visit<'_> {
         let Some(invoker) = self.platform.invoker.as_deref() else { return false };
         let job = Job {
             upstream: self.upstream.name().to_owned(),
-            repository: self.place.name.as_str().to_owned(),
+            repository: self.target.name.as_str().to_owned(),
             digest: digest.to_string(),
             total,
         };
-        self.invocations.begin(invoker, &*self.platform.clock, self.guard, &job).await
+        self.invocations.begin(invoker, &*self.platform.clock, self.quotas, &job).await
     }
 
     /// The upstream has just let this client into the repository.
@@ -227,13 +227,13 @@ impl Visit<'_> {
     /// Whether this may be a pusher's question, what of an image has arrived: it asks by HEAD, and only the registry itself
     /// can tell.
     pub(crate) fn may_push(&self) -> bool {
-        self.is_head() && self.upstream.push_enabled() && self.place.namespace.is_none()
+        self.is_head() && self.upstream.push_enabled() && self.target.namespace.is_none()
     }
 
     /// What was not found: a digest that is no manifest here may be a blob (P-89), and a manifest of a type that others do
     /// not name may be there for this client (P-81).
     fn absent(&self, reference: &str) -> String {
-        match self.place.endpoint {
+        match self.target.endpoint {
             Endpoint::Manifest(_) => match crate::manifest::own_types(&self.head.headers).as_slice() {
                 [] => format!("manifests/{reference}"),
                 own => format!("manifests/{reference} {}", own.join(",")),

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::Error;
 
 /// The places of one upstream.
-pub(crate) struct Places {
+pub(crate) struct WaitingLimit {
     most: usize,
     taken: AtomicUsize,
 }
 
-impl Places {
+impl WaitingLimit {
     /// So many.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, taken: AtomicUsize::new(0) }
@@ -26,15 +26,15 @@ impl Places {
 }
 
 /// One request's place, from when it first has to wait until its answer begins.
-pub(crate) struct Waiting<'a> {
-    places: &'a Places,
+pub(crate) struct WaitingPermit<'a> {
+    limit: &'a WaitingLimit,
     has_place: AtomicBool,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingPermit<'a> {
     /// Of a request that has not waited yet.
-    pub(crate) fn new(places: &'a Places) -> Self {
-        Self { places, has_place: AtomicBool::new(false) }
+    pub(crate) fn new(limit: &'a WaitingLimit) -> Self {
+        Self { limit, has_place: AtomicBool::new(false) }
     }
 
     /// Takes a place, unless this request has one.
@@ -46,22 +46,22 @@ impl<'a> Waiting<'a> {
         if self.has_place.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.places.take()?;
+        self.limit.take()?;
         self.has_place.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
 
-impl Waiting<'_> {
+impl WaitingPermit<'_> {
     /// Gives the place back: what is waited for now is not the upstream's.
     pub(crate) fn end(&self) {
         if self.has_place.swap(false, Ordering::Relaxed) {
-            self.places.taken.fetch_sub(1, Ordering::Relaxed);
+            self.limit.taken.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingPermit<'_> {
     fn drop(&mut self) {
         self.end();
     }
@@ -73,13 +73,14 @@ mod tests {
 
     #[test]
     fn a_request_takes_one_place_however_often_it_waits_and_gives_it_back() {
-        let places = Places::new(2);
-        let (first, second, third) = (Waiting::new(&places), Waiting::new(&places), Waiting::new(&places));
+        let limit = WaitingLimit::new(2);
+        let (first, second, third) =
+            (WaitingPermit::new(&limit), WaitingPermit::new(&limit), WaitingPermit::new(&limit));
         assert!(first.begin().is_ok() && first.begin().is_ok() && second.begin().is_ok());
         assert!(third.begin().is_err());
         first.end();
         assert!(third.begin().is_ok() && first.begin().is_err());
         drop((first, second, third));
-        assert_eq!(places.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(limit.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use registry_proxy_core::Config;
-use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -48,7 +48,7 @@ pub(crate) fn server(config: &Config) -> Result<Option<Arc<ServerConfig>>, Confi
 
 /// For one upstream: the system's roots and its own, our certificate where it wants one (and only on its own
 /// addresses: `is_own`), or no questions at all where it is a test registry.
-pub(crate) fn client(upstream: &Upstream, is_own: bool) -> Result<ClientConfig, ConfigError> {
+pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientConfig, ConfigError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong("upstream", &upstream.name, error))?;

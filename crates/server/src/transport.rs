@@ -19,7 +19,7 @@ use http::{Request, Response};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError, Unconnected};
 use registry_proxy_core::{Body, Config};
 use rustls::ClientConfig;
@@ -110,7 +110,7 @@ impl HyperTransport {
 }
 
 impl Connections {
-    fn new(upstream: &Upstream, config: &Config, cap: Option<Cap>) -> Result<Self, ConfigError> {
+    fn new(upstream: &UpstreamConfig, config: &Config, cap: Option<Cap>) -> Result<Self, ConfigError> {
         let connect = config.timeouts.connect.0;
         let places = cap.as_ref().map(|cap| Arc::clone(&cap.connections));
         let dialer = |admits| Dialer::new(upstream, admits, places.clone(), connect);

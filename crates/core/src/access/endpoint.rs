@@ -9,14 +9,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use serde_json::json;
 
 use super::Access;
+use super::claims::{Subject, TOKEN_SECONDS, TokenClaims};
 use super::logins::Verdict;
-use super::note::{Holder, Note, TOKEN_SECONDS};
 use super::presented::{login_in, nonempty};
 use crate::body::{Body, BodyError};
 use crate::config::Auth;
 use crate::error::Error;
 use crate::name::RepositoryName;
-use crate::route::{Door, Routes};
+use crate::route::{EntryPoint, Routes};
 use crate::seal::Purpose;
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Login, Upstream};
@@ -27,7 +27,7 @@ const TOKEN_BYTES: usize = 4096;
 /// Where and from whom a token is asked for.
 pub(crate) struct TokenRequest<'a> {
     /// The way in, which may say the registry.
-    pub(crate) door: &'a Door,
+    pub(crate) entry: &'a EntryPoint,
     /// What scopes name is found by these.
     pub(crate) routes: &'a Routes,
     /// All registries.
@@ -45,11 +45,11 @@ impl Access {
         asked: &TokenRequest<'_>,
         request: Request<Body>,
     ) -> Result<(Response<Body>, Option<Box<str>>), Error> {
-        let wish = Wish::read(request, self.form_bytes).await?;
-        let holder = self.holder(asked, &wish).await?;
-        let (user, basis) = (holder.name(), self.basis_of(&holder));
-        let note = Note::new(holder, wish.scopes, basis, self.platform.clock.unix_seconds());
-        let token = self.sealer.seal(Purpose::Token, &note);
+        let parameters = TokenParameters::read(request, self.form_bytes).await?;
+        let subject = self.subject(asked, &parameters).await?;
+        let (user, basis) = (subject.name(), self.basis_of(&subject));
+        let claims = TokenClaims::new(subject, parameters.scopes, basis, self.platform.clock.unix_seconds());
+        let token = self.sealer.seal(Purpose::Token, &claims);
         if token.len() >= TOKEN_BYTES {
             return Err(Error::TokenTooLarge { limit_bytes: TOKEN_BYTES });
         }
@@ -62,22 +62,22 @@ impl Access {
     }
 
     /// Whose token it will be.
-    async fn holder(&self, asked: &TokenRequest<'_>, wish: &Wish) -> Result<Holder, Error> {
-        match (self.auth, &wish.login) {
+    async fn subject(&self, asked: &TokenRequest<'_>, parameters: &TokenParameters) -> Result<Subject, Error> {
+        match (self.auth, &parameters.login) {
             // Uninvited credentials on a host that needs none are not looked at (P-46).
-            (Auth::Open, _) | (Auth::Upstream, None) => Ok(Holder::Anonymous),
+            (Auth::Open, _) | (Auth::Upstream, None) => Ok(Subject::Anonymous),
             (Auth::Users, None) => Err(Error::WrongLogin),
             (Auth::Users, Some(basic)) => match self.logins.check_user(basic, asked.client).await {
-                Verdict::Right => Ok(Holder::User { name: basic.username.clone() }),
+                Verdict::Right => Ok(Subject::User { name: basic.username.clone() }),
                 verdict => Err(error_of(verdict)),
             },
             (Auth::Upstream, Some(basic)) => {
-                let (upstream, repository) = whose(&wish.scopes, asked)?;
+                let (upstream, repository) = whose(&parameters.scopes, asked)?;
                 let login = Arc::new(Login::new(basic.clone(), &self.sealer));
                 let checked =
                     self.logins.check_login(upstream, &login, repository.as_ref(), asked.client, asked.via);
                 match checked.await {
-                    Verdict::Right | Verdict::Unchecked => Ok(Holder::Login {
+                    Verdict::Right | Verdict::Unchecked => Ok(Subject::Login {
                         upstream: upstream.name().to_owned(),
                         username: basic.username.clone(),
                         password: basic.password.expose().into(),
@@ -100,38 +100,38 @@ fn error_of(verdict: Verdict) -> Error {
 }
 
 /// What a client wants of the token endpoint.
-struct Wish {
+struct TokenParameters {
     login: Option<Basic>,
     scopes: Vec<String>,
 }
 
-impl Wish {
+impl TokenParameters {
     async fn read(request: Request<Body>, form_bytes: u64) -> Result<Self, Error> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default().as_bytes();
-        let mut wish = Self { login: login_in(&head.headers), scopes: Vec::new() };
+        let mut parameters = Self { login: login_in(&head.headers), scopes: Vec::new() };
         match head.method {
-            Method::GET => wish.add_pairs(query),
+            Method::GET => parameters.add_pairs(query),
             Method::POST => {
                 let form = body.collect(form_bytes).await.map_err(|error| match error {
                     BodyError::TooLarge { limit_bytes } => Error::TooLarge { limit_bytes },
                     _ => Error::ClientBody,
                 })?;
                 let text = std::str::from_utf8(&form).map_err(|_| Error::UnreadableForm)?;
-                wish.add_pairs(query);
-                wish.add_pairs(&form);
+                parameters.add_pairs(query);
+                parameters.add_pairs(&form);
                 let field = |name: &str| crate::route::parameter(Some(text), name);
                 if field("grant_type").as_deref() == Some("refresh_token") {
                     return Err(Error::UnsupportedGrant);
                 }
                 if let (Some(username), Some(password)) = (field("username"), field("password")) {
-                    wish.login = nonempty(Basic { username, password: Secret::new(password) });
+                    parameters.login = nonempty(Basic { username, password: Secret::new(password) });
                 }
             }
             // The one status that makes every client try another way (P-39).
             _ => return Err(Error::NoSuchEndpoint),
         }
-        Ok(wish)
+        Ok(parameters)
     }
 
     /// `scope` may come once, several times, or several in one (P-41).
@@ -149,14 +149,14 @@ fn whose<'a>(
     scopes: &[String],
     asked: &TokenRequest<'a>,
 ) -> Result<(&'a Arc<Upstream>, Option<RepositoryName>), Error> {
-    let TokenRequest { door, routes, upstreams, .. } = asked;
+    let TokenRequest { entry, routes, upstreams, .. } = asked;
     let mut found: Option<(usize, RepositoryName)> = None;
     for scope in scopes {
         let Some((kind, rest)) = scope.split_once(':') else { continue };
         let Some((name, _actions)) = rest.rsplit_once(':').filter(|_| kind.starts_with("repository")) else {
             continue;
         };
-        let Some((upstream, name)) = routes.identify_scope(door, name) else { continue };
+        let Some((upstream, name)) = routes.identify_scope(entry, name) else { continue };
         match &found {
             Some((other, _)) if *other != upstream => return Err(Error::TwoUpstreams),
             Some(_) => {}
@@ -169,7 +169,7 @@ fn whose<'a>(
     }
     let only = (upstreams.len() == 1).then_some(0);
     let index =
-        found.as_ref().map(|(upstream, _)| *upstream).or(door.upstream).or(routes.default_upstream()).or(only);
+        found.as_ref().map(|(upstream, _)| *upstream).or(entry.upstream).or(routes.default_upstream()).or(only);
     let upstream = index.and_then(|index| upstreams.get(index)).ok_or(Error::UnknownUpstream)?;
     Ok((upstream, found.map(|(_, name)| name)))
 }

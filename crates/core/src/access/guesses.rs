@@ -52,7 +52,7 @@ pub(super) struct Pair {
 /// What is known of those who were wrong.
 pub(super) struct Guesses {
     checking: AtomicUsize,
-    addresses: Cache<Option<Client>, Arc<Mutex<Address>>>,
+    addresses: Cache<Option<Client>, Arc<Mutex<AddressGuesses>>>,
     pairs: Cache<Pair, Arc<Mutex<Wrongs>>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Guesses {
 
 impl Guesses {
     /// Leave to check a login, or when to come again.
-    pub(super) fn begin(&self, who: Pair, limits: GuessLimits, now: Moment) -> Result<Check<'_>, Duration> {
+    pub(super) fn begin(&self, who: Pair, limits: GuessLimits, now: Moment) -> Result<PendingCheck<'_>, Duration> {
         if let Some(pause) = self.pause_of_pair(who, now) {
             return Err(pause);
         }
@@ -86,7 +86,7 @@ impl Guesses {
         }
         known.checking += 1;
         drop(known);
-        Ok(Check { guesses: self, address, who, limits, began: now, is_over: false })
+        Ok(PendingCheck { guesses: self, address, who, limits, began: now, is_over: false })
     }
 
     /// When to come again with a login that is not checked here.
@@ -113,16 +113,16 @@ impl Guesses {
 }
 
 /// A login that is being checked. Whoever goes away before that is over has tried: what was sent to a registry is sent.
-pub(super) struct Check<'a> {
+pub(super) struct PendingCheck<'a> {
     guesses: &'a Guesses,
-    address: Arc<Mutex<Address>>,
+    address: Arc<Mutex<AddressGuesses>>,
     who: Pair,
     limits: GuessLimits,
     began: Moment,
     is_over: bool,
 }
 
-impl Check<'_> {
+impl PendingCheck<'_> {
     /// The login is right: this name has had no wrong ones.
     pub(super) fn right(mut self) {
         self.is_over = true;
@@ -141,7 +141,7 @@ impl Check<'_> {
     }
 }
 
-impl Drop for Check<'_> {
+impl Drop for PendingCheck<'_> {
     fn drop(&mut self) {
         let mut address = lock(&self.address);
         address.checking = address.checking.saturating_sub(1);
@@ -154,7 +154,7 @@ impl Drop for Check<'_> {
 
 /// What is known of an address.
 #[derive(Default)]
-struct Address {
+struct AddressGuesses {
     wrong: Leak,
     /// Its logins that are being checked.
     checking: usize,
@@ -347,7 +347,7 @@ mod tests {
     fn one_address_has_a_quarter_of_the_places_and_all_together_have_them_all() {
         let guesses = Guesses::default();
         let begin = |address: u8, name: u8| guesses.begin(pair(address, name), LIMITS, at(0));
-        let mut all: Vec<Check<'_>> = (0..2).map(|name| begin(1, name).unwrap()).collect();
+        let mut all: Vec<PendingCheck<'_>> = (0..2).map(|name| begin(1, name).unwrap()).collect();
         assert_eq!(begin(1, 9).err(), Some(SOON));
         for address in 2..5 {
             all.extend((0..2).map(|name| begin(address, name).unwrap()));

@@ -11,12 +11,12 @@ use quick_cache::sync::Cache;
 
 use super::guesses::{GuessLimits, Guesses, Pair};
 use crate::client::Client;
-use crate::config::Bounds;
-use crate::flight::Flights;
+use crate::config::Limits;
 use crate::name::RepositoryName;
 use crate::platform::{Moment, Platform};
 use crate::seal::Sealer;
 use crate::secret::{Basic, Secret};
+use crate::single_flight::SingleFlight;
 use crate::upstream::{Failure, Login, LoginCheck, Upstream, UpstreamText};
 
 /// Logins of which it is remembered what was said of them.
@@ -63,11 +63,11 @@ impl From<LoginCheck> for Verdict {
 }
 
 /// The same login, from the same address, asked about the same repository.
-type Question = (Pair, [u8; 16], Option<RepositoryName>);
+type CheckKey = (Pair, [u8; 16], Option<RepositoryName>);
 
 /// What was said of a login that was not refused.
 #[derive(Debug, Clone, Copy)]
-struct Heard {
+struct PastVerdict {
     when: Moment,
     /// Whether it was said to be right; else nobody could say.
     is_right: bool,
@@ -92,28 +92,28 @@ impl Refused {
 }
 
 /// What is known of logins: the same for every configuration that a process has one after the other.
-struct Known {
-    heard: Cache<[u8; 16], Heard>,
+struct KnownLogins {
+    heard: Cache<[u8; 16], PastVerdict>,
     /// By the whole question: what one repository refuses, another one may take.
-    refused: Cache<Question, Refused>,
-    under_way: Flights<Question, Verdict>,
+    refused: Cache<CheckKey, Refused>,
+    under_way: SingleFlight<CheckKey, Verdict>,
     guesses: Guesses,
 }
 
 /// Checks logins.
 pub(super) struct Logins {
-    known: Arc<Known>,
+    known: Arc<KnownLogins>,
     limits: GuessLimits,
     sealer: Arc<Sealer>,
     platform: Platform,
 }
 
 impl Logins {
-    pub(super) fn new(bounds: &Bounds, sealer: &Arc<Sealer>, platform: &Platform) -> Self {
-        let known = Known {
+    pub(super) fn new(bounds: &Limits, sealer: &Arc<Sealer>, platform: &Platform) -> Self {
+        let known = KnownLogins {
             heard: Cache::new(MAX_REMEMBERED),
             refused: Cache::new(MAX_REMEMBERED),
-            under_way: Flights::new(platform.limits.shares_io),
+            under_way: SingleFlight::new(platform.limits.shares_io),
             guesses: Guesses::default(),
         };
         let limits = GuessLimits { at_once: bounds.logins, wrong_in_a_minute: bounds.wrong_logins };
@@ -181,7 +181,7 @@ impl Logins {
         }
     }
 
-    async fn check<F: Future<Output = Verdict>>(&self, question: Question, work: impl Fn() -> F) -> Verdict {
+    async fn check<F: Future<Output = Verdict>>(&self, question: CheckKey, work: impl Fn() -> F) -> Verdict {
         let (pair, mark, _) = &question;
         let one = || async {
             // Right a while ago, it is nobody's guess; and refused now, it may be so for this repository only.
@@ -228,10 +228,10 @@ impl Logins {
     }
 
     fn hear(&self, mark: [u8; 16], is_right: bool) {
-        self.known.heard.insert(mark, Heard { when: self.now(), is_right });
+        self.known.heard.insert(mark, PastVerdict { when: self.now(), is_right });
     }
 
-    fn heard_lately(&self, mark: &[u8; 16], life: Duration) -> Option<Heard> {
+    fn heard_lately(&self, mark: &[u8; 16], life: Duration) -> Option<PastVerdict> {
         self.known.heard.get(mark).filter(|heard| self.now().since(heard.when) < life)
     }
 

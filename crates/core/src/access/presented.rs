@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::note::Note;
+use super::claims::TokenClaims;
 use crate::secret::{Basic, Secret};
 
 /// What a client presents.
@@ -13,7 +13,7 @@ pub(super) enum Presented {
     /// Nothing, or an empty login.
     Nothing,
     /// A token of ours that is good for this.
-    Note(Note),
+    Token(TokenClaims),
     /// Expired, forged, or meant for somebody else.
     Unusable,
     /// A user name and a password.
@@ -22,13 +22,13 @@ pub(super) enum Presented {
 
 impl Presented {
     /// Reads it; `open` opens a token that is good for this.
-    pub(super) fn read(headers: &HeaderMap, open: impl FnOnce(&str) -> Option<Note>) -> Self {
+    pub(super) fn read(headers: &HeaderMap, open: impl FnOnce(&str) -> Option<TokenClaims>) -> Self {
         let Some(value) = headers.get(AUTHORIZATION) else { return Self::Nothing };
         let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')) else {
             return Self::Unusable;
         };
         if scheme.eq_ignore_ascii_case("bearer") {
-            return open(rest.trim()).map_or(Self::Unusable, Self::Note);
+            return open(rest.trim()).map_or(Self::Unusable, Self::Token);
         }
         match basic_of(scheme, rest) {
             Some(Some(basic)) => Self::Basic(basic),

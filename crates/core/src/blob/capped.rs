@@ -14,13 +14,13 @@ use crate::config::Links;
 use crate::delivery::{Delivery, Place, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
-use crate::guard::Linked;
 use crate::ingest::{Ingest, Slice, can_be_sliced};
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::platform::{Abilities, Ingest as Who, Moment};
+use crate::quota::Linked;
 use crate::range::RangeSpec;
 use crate::upstream::{Identity, Redirected};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// How soon it is looked whether another request has brought a blob into the store, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// A blob that may not go through us.
 struct Capped<'a, 'v> {
-    visit: &'a Visit<'v>,
+    context: &'a RequestContext<'v>,
     cache: Option<&'a Arc<Cache>>,
     digest: &'a Digest,
     wanted: Option<RangeSpec>,
@@ -41,41 +41,41 @@ struct Capped<'a, 'v> {
 
 /// Answers, where the usual way is not the way; `None`: it is.
 pub(super) async fn get(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: Option<&Arc<Cache>>,
     digest: &Digest,
     wanted: Option<RangeSpec>,
-) -> Result<Option<Answer>, Error> {
-    let limits = &visit.platform.limits;
-    if limits.carries_well(None) && visit.delivery.links != Links::Always {
+) -> Result<Option<HandlerResponse>, Error> {
+    let limits = &context.platform.limits;
+    if limits.carries_well(None) && context.delivery.links != Links::Always {
         return Ok(None);
     }
-    Capped { visit, cache, digest, wanted }.get().await
+    Capped { context, cache, digest, wanted }.get().await
 }
 
 impl Capped<'_, '_> {
-    async fn get(&self) -> Result<Option<Answer>, Error> {
-        let Self { visit, digest, .. } = self;
+    async fn get(&self) -> Result<Option<HandlerResponse>, Error> {
+        let Self { context, digest, .. } = self;
         if let Some(cache) = self.cache
             && let Some(total) = cache.blob_length(digest).await
         {
-            if super::stored::admit(visit, cache, digest).await?.is_none() {
+            if super::stored::admit(context, cache, digest).await?.is_none() {
                 // Another registry gave it, to those who log in there: this one gives it itself.
-                let is_carried = visit.platform.limits.carries(self.length(Some(total)));
+                let is_carried = context.platform.limits.carries(self.length(Some(total)));
                 return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
             return match self.decide(Place::Stored, Some(total)) {
-                Delivery::Link => self.link(cache, Why::StoreLink, total).await,
+                Delivery::Link => self.link(cache, Reason::StoreLink, total).await,
                 Delivery::Refuse(obstacle) => Err(self.refusal(Some(total), obstacle)),
                 _ => Ok(None),
             };
         }
-        if visit.platform.limits.carries_well(None) {
+        if context.platform.limits.carries_well(None) {
             return Ok(None);
         }
         let total = match self.cache {
-            Some(cache) => super::stored::show(visit, cache, digest).await?,
-            None => known_length(visit, digest).await?,
+            Some(cache) => super::stored::show(context, cache, digest).await?,
+            None => known_length(context, digest).await?,
         };
         match (self.decide(Place::Upstream, total), self.cache, total) {
             (Delivery::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
@@ -86,7 +86,7 @@ impl Capped<'_, '_> {
     }
 
     fn decide(&self, place: Place, total: Option<u64>) -> Delivery {
-        decide(&self.visit.platform.limits, self.visit.delivery, self.abilities(), place, self.length(total))
+        decide(&self.context.platform.limits, self.context.delivery, self.abilities(), place, self.length(total))
     }
 
     /// Of the store, for this blob.
@@ -104,9 +104,9 @@ impl Capped<'_, '_> {
     }
 
     /// By a link into our store; `None`: through us after all, as there is no link and it can be carried.
-    async fn link(&self, cache: &Arc<Cache>, why: Why, total: u64) -> Result<Option<Answer>, Error> {
-        let visit = self.visit;
-        let link = cache.link(self.digest, visit.delivery.link_life.0).await;
+    async fn link(&self, cache: &Arc<Cache>, why: Reason, total: u64) -> Result<Option<HandlerResponse>, Error> {
+        let context = self.context;
+        let link = cache.link(self.digest, context.delivery.link_life.0).await;
         let fit = link.as_ref().map(|url| self.check(url));
         if let (Some(url), Some(Ok(()))) = (&link, fit) {
             let mut answer = elsewhere(url.as_str(), why);
@@ -114,11 +114,11 @@ impl Capped<'_, '_> {
             return Ok(Some(answer));
         }
         let length = self.length(Some(total));
-        if visit.platform.limits.carries(length) {
+        if context.platform.limits.carries(length) {
             return Ok(None);
         }
         // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
-        match (otherwise(&visit.platform.limits, visit.delivery, length), fit) {
+        match (otherwise(&context.platform.limits, context.delivery, length), fit) {
             (Some(Delivery::Upstream), _) => self.send_to_upstream(Some(total)).await,
             (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
             (_, Some(Ok(())) | None) => Err(self.come_again()),
@@ -126,19 +126,19 @@ impl Capped<'_, '_> {
     }
 
     fn check(&self, url: &Url) -> Result<(), Obstacle> {
-        let visit = self.visit;
-        let is_logged_in = visit.head.headers.contains_key(AUTHORIZATION);
-        let fits = check_link(&visit.platform.limits, url, &visit.outside.host, is_logged_in);
+        let context = self.context;
+        let is_logged_in = context.head.headers.contains_key(AUTHORIZATION);
+        let fits = check_link(&context.platform.limits, url, &context.client_view.host, is_logged_in);
         fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
     }
 
     /// Brings it into the store, and waits for that as long as a client may be held.
-    async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<Answer>, Error> {
-        let visit = self.visit;
-        let clock = &visit.platform.clock;
+    async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<HandlerResponse>, Error> {
+        let context = self.context;
+        let clock = &context.platform.clock;
         // What came before this was waiting, too (P-113).
-        let last = visit.started.after(visit.timeouts.head.0.saturating_sub(REST));
-        let until = last.min(clock.now().after(visit.delivery.hold.0));
+        let last = context.started.after(context.timeouts.head.0.saturating_sub(REST));
+        let until = last.min(clock.now().after(context.delivery.hold.0));
         // An invocation of its own is soon at it, or all there may be are held like this one: then this one works.
         let is_done =
             self.is_invoked(total).await && self.appears(cache, until.min(clock.now().after(SOON))).await;
@@ -149,9 +149,9 @@ impl Capped<'_, '_> {
             Slice::Parked | Slice::Failed => false,
         };
         if is_whole {
-            return self.link(cache, Why::StoreFilled, total).await;
+            return self.link(cache, Reason::StoreFilled, total).await;
         }
-        match otherwise(&visit.platform.limits, visit.delivery, self.length(Some(total))) {
+        match otherwise(&context.platform.limits, context.delivery, self.length(Some(total))) {
             Some(Delivery::Upstream) => self.send_to_upstream(Some(total)).await,
             Some(_) => Ok(None),
             None => Err(self.come_again()),
@@ -160,22 +160,22 @@ impl Capped<'_, '_> {
 
     /// Whether an invocation of its own was begun for it.
     async fn is_invoked(&self, total: u64) -> bool {
-        let visit = self.visit;
+        let context = self.context;
         // A client's own login goes into no invocation's payload.
-        visit.platform.limits.ingest == Who::SelfInvoke
-            && matches!(visit.identity, Identity::Ours)
-            && visit.invoke_ingest(self.digest, total).await
+        context.platform.limits.ingest == Who::SelfInvoke
+            && matches!(context.identity, Identity::Ours)
+            && context.invoke_ingest(self.digest, total).await
     }
 
     /// A slice of the work, in this request, unless another is at it.
     async fn slice(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
-        let visit = self.visit;
-        let ask = ask_for(visit, self.digest, Method::GET);
+        let context = self.context;
+        let ask = ask_for(context, self.digest, Method::GET);
         let ingest = Ingest {
             cache: Arc::clone(cache),
-            clock: Arc::clone(&visit.platform.clock),
-            source: source_of(visit, ask, None),
-            provenance: visit.provenance(),
+            clock: Arc::clone(&context.platform.clock),
+            source: source_of(context, ask, None),
+            provenance: context.provenance(),
             digest: self.digest.clone(),
             total,
         };
@@ -184,7 +184,7 @@ impl Capped<'_, '_> {
 
     /// Waits until another has brought it.
     async fn appears(&self, cache: &Cache, until: Moment) -> bool {
-        let clock = &self.visit.platform.clock;
+        let clock = &self.context.platform.clock;
         let mut pause = FIRST_LOOK;
         loop {
             let left = until.since(clock.now());
@@ -200,21 +200,21 @@ impl Capped<'_, '_> {
     }
 
     /// By the address that the upstream itself gives for it. Some give none, and send the bytes.
-    async fn send_to_upstream(&self, total: Option<u64>) -> Result<Option<Answer>, Error> {
-        let Self { visit, digest, wanted, .. } = *self;
-        let mut ask = ask_for(visit, digest, Method::GET);
+    async fn send_to_upstream(&self, total: Option<u64>) -> Result<Option<HandlerResponse>, Error> {
+        let Self { context, digest, wanted, .. } = *self;
+        let mut ask = ask_for(context, digest, Method::GET);
         ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
-        let reply = match visit.upstream.locate_blob(&ask).await {
+        let reply = match context.upstream.locate_blob(&ask).await {
             Redirected::To(link) => {
-                let fit = self.check(link.url()).map(|()| elsewhere(link.as_written(), Why::UpstreamLink));
+                let fit = self.check(link.url()).map(|()| elsewhere(link.as_written(), Reason::UpstreamLink));
                 return fit.map(Some).map_err(|unfit| self.refusal(total, unfit));
             }
             Redirected::Reply(reply) => reply,
         };
         let found = reply.found();
-        let (window, response) = accept(visit, digest, wanted, found).await?;
-        if visit.platform.limits.carries(self.length(total)) {
-            return relay(visit, digest, ask, window, response).await.map(Some);
+        let (window, response) = accept(context, digest, wanted, found).await?;
+        if context.platform.limits.carries(self.length(total)) {
+            return relay(context, digest, ask, window, response).await.map(Some);
         }
         drop(response);
         let abilities = self.abilities();
@@ -227,12 +227,12 @@ impl Capped<'_, '_> {
 
     fn come_again(&self) -> Error {
         // The engine takes a 429 for final and tries again after an outage; all others are the other way round.
-        let agent = self.visit.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = self.context.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         Error::NotYet { is_for_docker: agent.is_some_and(|agent| agent.starts_with("docker/")) }
     }
 
     fn refusal(&self, total: Option<u64>, obstacle: Obstacle) -> Error {
-        let limits = &self.visit.platform.limits;
+        let limits = &self.context.platform.limits;
         let limit_bytes = limits.max_inline_body.max(limits.max_streamed_body).unwrap_or(0);
         Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total), obstacle }
     }

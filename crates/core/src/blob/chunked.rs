@@ -7,7 +7,7 @@ use super::length_of;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::platform::within;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// How long the answer to a client waits for what only the cache needs. A connection of `upstream.max_connections` may be
 /// needed for it that the answer itself holds.
@@ -15,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The length in bytes: what a manifest of this repository says, or else what the registry says to a HEAD. `None`: nobody
 /// says it in time.
-pub(super) async fn length(visit: &Visit<'_>, cache: &Cache, digest: &Digest) -> Option<u64> {
-    if let Some(length) = cache.described_length(&visit.provenance(), digest) {
+pub(super) async fn length(context: &RequestContext<'_>, cache: &Cache, digest: &Digest) -> Option<u64> {
+    if let Some(length) = cache.described_length(&context.provenance(), digest) {
         return Some(length);
     }
-    let asked = within(&*visit.platform.clock, PATIENCE, length_of(visit, digest)).await;
+    let asked = within(&*context.platform.clock, PATIENCE, length_of(context, digest)).await;
     asked.ok()?.ok().flatten().filter(|length| *length > 0)
 }

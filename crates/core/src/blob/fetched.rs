@@ -14,12 +14,12 @@ use crate::cache::{Lease, Leased};
 use crate::error::Error;
 use crate::evidence::MayServe;
 use crate::fill::{Entry, Lead, Main, Phase, Run, Spool};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{Given, RangeSpec};
 use crate::relay::{Continued, Relay};
 use crate::upstream::Negative;
-use crate::visit::Answer;
+use crate::visit::HandlerResponse;
 
 /// How soon it is looked whether another process has fetched a blob, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
@@ -32,10 +32,10 @@ const LEAST_RATE: u64 = 1 << 20;
 
 impl Wanted<'_, '_> {
     /// All of it, from what is arriving or from the upstream; or the range that is all of it.
-    pub(super) async fn fetch_whole(&self, admission: Admission, hit: Outcome) -> Result<Answer, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+    pub(super) async fn fetch_whole(&self, admission: Admission, hit: Outcome) -> Result<HandlerResponse, Error> {
+        let Self { context, cache, digest, .. } = *self;
         let Admission { mut is_admitted, is_usable } = admission;
-        not_elsewhere(visit, cache, digest)?;
+        not_elsewhere(context, cache, digest)?;
         if self.arriving().is_none()
             && let Some(answer) = self.given_elsewhere().await?
         {
@@ -43,11 +43,11 @@ impl Wanted<'_, '_> {
         }
         let mut tries = 0;
         let lead = loop {
-            let asker = visit.asker();
-            let entered = visit.fills.enter(digest, &asker, self.now());
+            let asker = context.asker();
+            let entered = context.fills.enter(digest, &asker, self.now());
             let entry = match self.spec {
                 None => entered.await,
-                Some(_) => match within(&*visit.platform.clock, self.left(), entered).await {
+                Some(_) => match within(&*context.platform.clock, self.left(), entered).await {
                     Ok(entry) => entry,
                     Err(_) => return self.alone().await,
                 },
@@ -55,10 +55,10 @@ impl Wanted<'_, '_> {
             match entry {
                 Entry::Lead(lead) => break lead,
                 Entry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
-                Entry::Pass => return self.pass(found(visit, cache, digest, &self.ask()).await, BYPASSED).await,
+                Entry::Pass => return self.pass(found(context, cache, digest, &self.ask()).await, BYPASSED).await,
                 Entry::Open(spool) => {
                     if !is_admitted {
-                        show(visit, cache, digest).await?;
+                        show(context, cache, digest).await?;
                         is_admitted = true;
                     }
                     if let Some(answer) = self.join(&spool).await? {
@@ -72,15 +72,15 @@ impl Wanted<'_, '_> {
             }
         };
         // Whoever led before may have heard that there is no such thing.
-        not_elsewhere(visit, cache, digest)?;
+        not_elsewhere(context, cache, digest)?;
         let (lease, is_stored) = if is_usable { self.lease().await } else { (None, false) };
         // Another process may have fetched it meanwhile, or somebody between the look and the lead.
         if is_usable
             && (is_stored || is_admitted)
-            && visit.may_serve(cache, digest).await != MayServe::AfterBody
-            && (is_admitted || show(visit, cache, digest).await.is_ok())
+            && context.may_serve(cache, digest).await != MayServe::AfterBody
+            && (is_admitted || show(context, cache, digest).await.is_ok())
         {
-            let outcome = if is_stored { Outcome::new(Done::Joined, Why::OtherProcess) } else { hit };
+            let outcome = if is_stored { Outcome::new(Action::Joined, Reason::OtherProcess) } else { hit };
             if let Some(answer) = self.stored(outcome).await? {
                 return Ok(answer);
             }
@@ -89,9 +89,9 @@ impl Wanted<'_, '_> {
     }
 
     /// Fetched for everybody who wants it, and kept; or passed on to this client, where that cannot be.
-    async fn fill(&self, lead: Lead, lease: Option<Lease>) -> Result<Answer, Error> {
-        let Self { visit, cache, digest, .. } = *self;
-        let response = match found(visit, cache, digest, &self.ask()).await {
+    async fn fill(&self, lead: Lead, lease: Option<Lease>) -> Result<HandlerResponse, Error> {
+        let Self { context, cache, digest, .. } = *self;
+        let response = match found(context, cache, digest, &self.ask()).await {
             Ok(response) => response,
             Err(negative) => {
                 if negative.is_outage() {
@@ -104,20 +104,20 @@ impl Wanted<'_, '_> {
         let total = match given(&response) {
             Given::Whole { length: Some(length) } => Some(length).filter(|total| *total > 0 || is_empty),
             Given::Whole { length: None } if is_empty => Some(0),
-            Given::Whole { length: None } => chunked::length(visit, cache, digest).await,
+            Given::Whole { length: None } => chunked::length(context, cache, digest).await,
             Given::Part { .. } | Given::Unusable => None,
         };
         let Some(total) = total else {
             lead.pass();
-            return self.pass(Ok(response), passed_on(visit)).await;
+            return self.pass(Ok(response), passed_on(context)).await;
         };
         let window = self.window(total)?;
         let Some(draft) = cache.draft(digest, total).await else {
             lead.pass();
             return self.pass(Ok(response), BYPASSED).await;
         };
-        let is_anonymous = visit.upstream.is_asked_anonymously(visit.identity, &visit.place.name);
-        let spool = Spool::begun(digest.clone(), total, visit.upstream.name().into(), draft);
+        let is_anonymous = context.upstream.is_asked_anonymously(context.identity, &context.target.name);
+        let spool = Spool::begun(digest.clone(), total, context.upstream.name().into(), draft);
         let spool = Arc::new(spool.asked_anonymously(is_anonymous));
         let begun = Run::of(&spool);
         let opened = lead.open(&spool, self.now());
@@ -128,7 +128,7 @@ impl Wanted<'_, '_> {
             let claim = opened.claim_stream(self.now());
             let main = Main { claim, body: Body::stream(relay, Some(total)) };
             self.drive(&opened, run, Some(main), lease);
-            Outcome::new(Done::Filled, Why::BlobAbsent)
+            Outcome::new(Action::Filled, Reason::BlobAbsent)
         } else {
             ARRIVING
         };
@@ -136,7 +136,7 @@ impl Wanted<'_, '_> {
     }
 
     /// From what is arriving; `None`: it turned out to be of no use, and is gone.
-    pub(super) async fn join(&self, spool: &Arc<Spool>) -> Result<Option<Answer>, Error> {
+    pub(super) async fn join(&self, spool: &Arc<Spool>) -> Result<Option<HandlerResponse>, Error> {
         let window = self.window(spool.total())?;
         let Some(run) = Run::begin(spool) else {
             return self.read(spool, &window, ARRIVING).await.map(Some);
@@ -144,13 +144,13 @@ impl Wanted<'_, '_> {
         if !self.fetch_rest(spool, run).await? {
             return Ok(None);
         }
-        self.read_on(spool, &window, Outcome::new(Done::Filled, Why::BlobRest)).await.map(Some)
+        self.read_on(spool, &window, Outcome::new(Action::Filled, Reason::BlobRest)).await.map(Some)
     }
 
     /// Fetches what ranges have left. What they said of its length was one answer's word: before this client hears it, the
     /// upstream says it again. `false`: it says another.
     async fn fetch_rest(&self, spool: &Arc<Spool>, run: Run) -> Result<bool, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+        let Self { context, cache, digest, .. } = *self;
         let total = spool.total();
         let Some(mut claim) = spool.claim_next(cache.config().fill.part_size.0, self.now()) else {
             self.drive(spool, run, None, None);
@@ -158,7 +158,7 @@ impl Wanted<'_, '_> {
         };
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(claim.first, claim.end.saturating_sub(1)).to_header());
-        let continued = match found(visit, cache, digest, &ask).await {
+        let continued = match found(context, cache, digest, &ask).await {
             Ok(response) => Continued::of(response, claim.first, Some(total)),
             Err(Negative::Unsatisfiable { .. }) => Continued::OtherLength,
             Err(negative) => return Err(negative.into_error(blob_unknown)),
@@ -172,7 +172,7 @@ impl Wanted<'_, '_> {
                 (first, body)
             }
             Continued::OtherLength | Continued::Unusable => {
-                visit.fills.close(spool);
+                context.fills.close(spool);
                 spool.end_run(Phase::Lost);
                 return Ok(false);
             }
@@ -186,14 +186,14 @@ impl Wanted<'_, '_> {
 
     /// What another upstream gives to everybody, once all of it is verified: until then nothing of it goes to clients of
     /// this one. Only where this one has it, too, and of the same length; and only while it comes fast enough.
-    async fn given_elsewhere(&self) -> Result<Option<Answer>, Error> {
-        let Self { visit, digest, .. } = *self;
-        let Some(spool) = visit.fills.find_elsewhere(digest, visit.upstream.name()) else { return Ok(None) };
-        if length_of(visit, digest).await.ok().flatten() != Some(spool.total()) {
+    async fn given_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
+        let Self { context, digest, .. } = *self;
+        let Some(spool) = context.fills.find_elsewhere(digest, context.upstream.name()) else { return Ok(None) };
+        if length_of(context, digest).await.ok().flatten() != Some(spool.total()) {
             return Ok(None);
         }
         let window = self.window(spool.total())?;
-        let clock = &*visit.platform.clock;
+        let clock = &*context.platform.clock;
         while spool.phase() == Phase::Running {
             let before = spool.present();
             if within(clock, JUDGE_EVERY.min(self.left()), spool.run_over()).await.is_err() {
@@ -212,8 +212,8 @@ impl Wanted<'_, '_> {
     /// The right to fetch; or the word that another process has fetched it meanwhile. Whoever waits in vain fetches for
     /// itself: a lease delays, and never prevents (P-113).
     async fn lease(&self) -> (Option<Lease>, bool) {
-        let Self { visit, cache, digest, .. } = *self;
-        let clock = &visit.platform.clock;
+        let Self { context, cache, digest, .. } = *self;
+        let clock = &context.platform.clock;
         let mut pause = FIRST_LOOK;
         loop {
             match cache.lease(digest).await {

@@ -15,35 +15,35 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::evidence::MayServe;
 use crate::fill::{Drive, Main, Parts, Phase, Reader, Run, Spool};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Moment, within};
 use crate::range::RangeSpec;
 use crate::relay::Source;
 use crate::upstream::{Ask, Negative};
-use crate::visit::{Answer, Visit};
+use crate::visit::{HandlerResponse, RequestContext};
 
 /// From what another one fetches.
-pub(super) const ARRIVING: Outcome = Outcome::new(Done::Joined, Why::Arriving);
+pub(super) const ARRIVING: Outcome = Outcome::new(Action::Joined, Reason::Arriving);
 
 /// The length of a blob, in bytes.
 pub(super) async fn length(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<(Option<u64>, Outcome), Error> {
-    let may_have = visit.may_have(cache, digest).await;
+    let may_have = context.may_have(cache, digest).await;
     // A client that may push may ask whether it must send this one: only the registry itself knows.
-    if may_have && (!visit.may_push() || visit.is_offline()) {
+    if may_have && (!context.may_push() || context.is_offline()) {
         if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), stored::HIT));
         }
-        if let Some(spool) = visit.fills.find(digest, visit.upstream.name(), visit.platform.clock.now()) {
+        if let Some(spool) = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()) {
             return Ok((Some(spool.total()), ARRIVING));
         }
     }
-    not_elsewhere(visit, cache, digest)?;
-    match ask_length(visit, cache, digest).await {
-        Ok(length) => Ok((length, Outcome::new(Done::Relayed, Why::AbsentHead))),
+    not_elsewhere(context, cache, digest)?;
+    match ask_length(context, cache, digest).await {
+        Ok(length) => Ok((length, Outcome::new(Action::Relayed, Reason::AbsentHead))),
         Err(negative) if may_have && negative.allows_stale() => match cache.right_length(digest).await {
             Some(length) => Ok((Some(length), stored::HIT)),
             None => Err(negative.into_error(blob_unknown)),
@@ -53,19 +53,23 @@ pub(super) async fn length(
 }
 
 /// All of a blob.
-pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest) -> Result<Answer, Error> {
-    if !visit.platform.limits.shares_io {
-        return inline::whole(visit, cache, digest).await;
+pub(super) async fn whole(
+    context: &RequestContext<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+) -> Result<HandlerResponse, Error> {
+    if !context.platform.limits.shares_io {
+        return inline::whole(context, cache, digest).await;
     }
-    let wanted = Wanted::new(visit, cache, digest, None);
+    let wanted = Wanted::new(context, cache, digest, None);
     let mut hit = stored::HIT;
-    let may_serve = visit.may_serve(cache, digest).await;
+    let may_serve = context.may_serve(cache, digest).await;
     let mut is_admitted = may_serve == MayServe::Yes;
     // What is stored is of no use where the upstream has to give it first.
     let is_usable = may_serve != MayServe::AfterBody;
     if !is_admitted && (is_usable && cache.blob_length(digest).await.is_some() || wanted.arriving().is_some()) {
         // It is here, and perhaps not for this client: the upstream says.
-        show(visit, cache, digest).await?;
+        show(context, cache, digest).await?;
         is_admitted = true;
         hit = stored::CONFIRMED;
     }
@@ -76,38 +80,38 @@ pub(super) async fn whole(visit: &Visit<'_>, cache: &Arc<Cache>, digest: &Digest
         && !is_arriving()
         && let Some(found) = cache.blob(digest, None).await
     {
-        return Ok(stored::whole(visit, digest, found, hit));
+        return Ok(stored::whole(context, digest, found, hit));
     }
     wanted.fetch_whole(Admission { is_admitted, is_usable }, hit).await
 }
 
 /// A range of a blob.
 pub(super) async fn range(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
     spec: RangeSpec,
-) -> Result<Answer, Error> {
-    if !visit.platform.limits.shares_io {
-        return inline::range(visit, cache, digest, spec).await;
+) -> Result<HandlerResponse, Error> {
+    if !context.platform.limits.shares_io {
+        return inline::range(context, cache, digest, spec).await;
     }
-    let wanted = Wanted::new(visit, cache, digest, Some(spec));
+    let wanted = Wanted::new(context, cache, digest, Some(spec));
     let stored = cache.blob_length(digest).await;
     let arriving = wanted.arriving();
     let is_here = stored.is_some() || arriving.is_some();
-    let hit = if is_here { stored::admit(visit, cache, digest).await? } else { None };
+    let hit = if is_here { stored::admit(context, cache, digest).await? } else { None };
     if let (None, true) = (hit, arriving.is_some()) {
-        show(visit, cache, digest).await?;
+        show(context, cache, digest).await?;
     }
     if let (Some(total), Some(hit)) = (stored, hit)
-        && let Some(part) = stored::part(visit, cache, digest, spec, total, hit).await?
+        && let Some(part) = stored::part(context, cache, digest, spec, total, hit).await?
     {
         return Ok(part);
     }
     match spec {
         // The beginning of all of it, as whoever fetches in parallel begins (P-106).
         RangeSpec::From(0) => {
-            let may_serve = visit.may_serve(cache, digest).await;
+            let may_serve = context.may_serve(cache, digest).await;
             let is_admitted = hit.is_some() || arriving.is_some() || may_serve == MayServe::Yes;
             let admission = Admission { is_admitted, is_usable: may_serve != MayServe::AfterBody };
             wanted.fetch_whole(admission, hit.unwrap_or(stored::HIT)).await
@@ -127,7 +131,7 @@ pub(super) struct Admission {
 
 /// What a client wants that is not in the store.
 pub(super) struct Wanted<'a, 'v> {
-    pub(super) visit: &'a Visit<'v>,
+    pub(super) context: &'a RequestContext<'v>,
     pub(super) cache: &'a Arc<Cache>,
     pub(super) digest: &'a Digest,
     /// `None`: all of it.
@@ -137,14 +141,19 @@ pub(super) struct Wanted<'a, 'v> {
 }
 
 impl<'a, 'v> Wanted<'a, 'v> {
-    fn new(visit: &'a Visit<'v>, cache: &'a Arc<Cache>, digest: &'a Digest, spec: Option<RangeSpec>) -> Self {
+    fn new(
+        context: &'a RequestContext<'v>,
+        cache: &'a Arc<Cache>,
+        digest: &'a Digest,
+        spec: Option<RangeSpec>,
+    ) -> Self {
         let most = cache.config().fill.wait.0;
         let hold = if spec.is_some() { most.min(ranged::HOLD) } else { most };
-        Self { visit, cache, digest, spec, until: visit.platform.clock.now().after(hold) }
+        Self { context, cache, digest, spec, until: context.platform.clock.now().after(hold) }
     }
 
     pub(super) fn now(&self) -> Moment {
-        self.visit.platform.clock.now()
+        self.context.platform.clock.now()
     }
 
     /// How long it may still wait for others.
@@ -154,16 +163,16 @@ impl<'a, 'v> Wanted<'a, 'v> {
 
     /// The question for all of it.
     pub(super) fn ask(&self) -> Ask {
-        ask_for(self.visit, self.digest, Method::GET)
+        ask_for(self.context, self.digest, Method::GET)
     }
 
     pub(super) fn source(&self, total: u64) -> Source {
-        source_of(self.visit, self.ask(), Some(total))
+        source_of(self.context, self.ask(), Some(total))
     }
 
     /// What is arriving from this very upstream.
     pub(super) fn arriving(&self) -> Option<Arc<Spool>> {
-        self.visit.fills.find(self.digest, self.visit.upstream.name(), self.now())
+        self.context.fills.find(self.digest, self.context.upstream.name(), self.now())
     }
 
     /// What of a blob of this length goes to the client.
@@ -175,12 +184,12 @@ impl<'a, 'v> Wanted<'a, 'v> {
     }
 
     /// From the store.
-    pub(super) async fn stored(&self, outcome: Outcome) -> Result<Option<Answer>, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+    pub(super) async fn stored(&self, outcome: Outcome) -> Result<Option<HandlerResponse>, Error> {
+        let Self { context, cache, digest, .. } = *self;
         match self.spec {
-            None => Ok(cache.blob(digest, None).await.map(|found| stored::whole(visit, digest, found, outcome))),
+            None => Ok(cache.blob(digest, None).await.map(|found| stored::whole(context, digest, found, outcome))),
             Some(spec) => match cache.blob_length(digest).await {
-                Some(total) => stored::part(visit, cache, digest, spec, total, outcome).await,
+                Some(total) => stored::part(context, cache, digest, spec, total, outcome).await,
                 None => Ok(None),
             },
         }
@@ -191,40 +200,40 @@ impl<'a, 'v> Wanted<'a, 'v> {
         &self,
         found: Result<Response<Body>, Negative>,
         outcome: Outcome,
-    ) -> Result<Answer, Error> {
-        let Self { visit, digest, .. } = *self;
-        let (window, response) = accept(visit, digest, self.spec, found).await?;
-        let passed = relay(visit, digest, self.ask(), window, response).await?;
-        Ok(Answer { outcome, ..passed })
+    ) -> Result<HandlerResponse, Error> {
+        let Self { context, digest, .. } = *self;
+        let (window, response) = accept(context, digest, self.spec, found).await?;
+        let passed = relay(context, digest, self.ask(), window, response).await?;
+        Ok(HandlerResponse { outcome, ..passed })
     }
 
     /// For this client alone: what others fetch takes too long, or cannot be shared.
-    pub(super) async fn alone(&self) -> Result<Answer, Error> {
+    pub(super) async fn alone(&self) -> Result<HandlerResponse, Error> {
         let mut ask = self.ask();
         ask.headers.extend(self.spec.map(|spec| (RANGE, spec.to_header())));
-        let found = found(self.visit, self.cache, self.digest, &ask).await;
+        let found = found(self.context, self.cache, self.digest, &ask).await;
         let outcome = if self.spec.is_some() { ranged::PASSED } else { BYPASSED };
         self.pass(found, outcome).await
     }
 
     pub(super) fn work(&self, spool: &Arc<Spool>, lease: Option<Lease>) -> Drive {
-        let Self { visit, cache, .. } = *self;
+        let Self { context, cache, .. } = *self;
         Drive {
             spool: Arc::clone(spool),
-            fills: Arc::clone(visit.fills),
+            fills: Arc::clone(context.fills),
             cache: Arc::clone(cache),
-            clock: Arc::clone(&visit.platform.clock),
-            provenance: visit.provenance(),
+            clock: Arc::clone(&context.platform.clock),
+            provenance: context.provenance(),
             source: self.source(spool.total()),
             parts: Parts::new(&cache.config().fill),
-            idle: visit.timeouts.idle.0,
+            idle: context.timeouts.idle.0,
             lease,
         }
     }
 
     pub(super) fn drive(&self, spool: &Arc<Spool>, run: Run, main: Option<Main>, lease: Option<Lease>) {
         let work = self.work(spool, lease);
-        self.visit.platform.tasks.spawn(Box::pin(work.run(run, main)));
+        self.context.platform.tasks.spawn(Box::pin(work.run(run, main)));
     }
 
     /// From the spool, where others fetch it. A range that has waited too long for its first byte is fetched by itself.
@@ -233,10 +242,10 @@ impl<'a, 'v> Wanted<'a, 'v> {
         spool: &Arc<Spool>,
         window: &Window,
         outcome: Outcome,
-    ) -> Result<Answer, Error> {
+    ) -> Result<HandlerResponse, Error> {
         if self.spec.is_some() {
             let (run, first, end) = self.place(spool, window);
-            let begins = within(&*self.visit.platform.clock, self.left(), spool.begins(first, end, run)).await;
+            let begins = within(&*self.context.platform.clock, self.left(), spool.begins(first, end, run)).await;
             match begins {
                 Ok(true) => {}
                 Ok(false) => return self.alone().await,
@@ -252,10 +261,10 @@ impl<'a, 'v> Wanted<'a, 'v> {
         spool: &Arc<Spool>,
         window: &Window,
         outcome: Outcome,
-    ) -> Result<Answer, Error> {
+    ) -> Result<HandlerResponse, Error> {
         let reader = self.reader(spool, window);
         let length = window.range.map(|range| range.length());
-        deliver(self.visit, self.digest, window, Body::stream(reader, length), outcome).await
+        deliver(self.context, self.digest, window, Body::stream(reader, length), outcome).await
     }
 
     pub(super) fn reader(&self, spool: &Arc<Spool>, window: &Window) -> Reader {

@@ -14,12 +14,12 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::evidence::MayServe;
 use crate::fill::{Claim, Entry, Lead, Main, Patience, Phase, Run, Spool};
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{ByteRange, Given, RangeSpec};
 use crate::relay::{Continued, Relay};
 use crate::upstream::Negative;
-use crate::visit::Answer;
+use crate::visit::HandlerResponse;
 
 /// How long a range waits for the first of its bytes that another one fetches. With its own question to the upstream its
 /// client has a head within two seconds of what it would take alone: SOCI waits three.
@@ -30,11 +30,11 @@ const BRIDGE_BYTES: u64 = 64 << 10;
 pub(super) const TRIES: usize = 3;
 
 /// Fetched for a range, for whoever wants it later.
-const FETCHED: Outcome = Outcome::new(Done::Relayed, Why::AbsentRange);
+const FETCHED: Outcome = Outcome::new(Action::Relayed, Reason::AbsentRange);
 /// For this client alone.
-pub(super) const PASSED: Outcome = Outcome::new(Done::Relayed, Why::RangePassed);
+pub(super) const PASSED: Outcome = Outcome::new(Action::Relayed, Reason::RangePassed);
 /// From what is here of the blob, or comes.
-const JOINED: Outcome = Outcome::new(Done::Joined, Why::RangeArriving);
+const JOINED: Outcome = Outcome::new(Action::Joined, Reason::RangeArriving);
 
 /// What the upstream's answer brings.
 enum Begun {
@@ -48,16 +48,16 @@ enum Begun {
 
 impl Wanted<'_, '_> {
     /// A range, from what is arriving or from the upstream.
-    pub(super) async fn fetch_range(&self, spec: RangeSpec) -> Result<Answer, Error> {
-        let Self { visit, cache, digest, .. } = *self;
-        not_elsewhere(visit, cache, digest)?;
+    pub(super) async fn fetch_range(&self, spec: RangeSpec) -> Result<HandlerResponse, Error> {
+        let Self { context, cache, digest, .. } = *self;
+        not_elsewhere(context, cache, digest)?;
         for _ in 0..TRIES {
             let spool = if let Some(spool) = self.arriving() {
                 spool
             } else {
-                let asker = visit.asker();
-                let entered = visit.fills.enter(digest, &asker, self.now());
-                match within(&*visit.platform.clock, self.left(), entered).await {
+                let asker = context.asker();
+                let entered = context.fills.enter(digest, &asker, self.now());
+                match within(&*context.platform.clock, self.left(), entered).await {
                     Ok(Entry::Open(spool)) => spool,
                     Ok(Entry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
                     Ok(Entry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
@@ -65,8 +65,8 @@ impl Wanted<'_, '_> {
                     Err(_) => return self.begin_range(spec, None).await,
                 }
             };
-            if visit.may_serve(cache, digest).await != MayServe::Yes {
-                show(visit, cache, digest).await?;
+            if context.may_serve(cache, digest).await != MayServe::Yes {
+                show(context, cache, digest).await?;
             }
             let Some(range) = spec.within(spool.total()) else {
                 // One answer's word for its length is not enough for a 416.
@@ -80,8 +80,8 @@ impl Wanted<'_, '_> {
     }
 
     /// Of a blob of which something is here or on its way; `None`: that turned out to be of no use.
-    async fn share(&self, spool: &Arc<Spool>, range: ByteRange) -> Result<Option<Answer>, Error> {
-        let Self { visit, .. } = *self;
+    async fn share(&self, spool: &Arc<Spool>, range: ByteRange) -> Result<Option<HandlerResponse>, Error> {
+        let Self { context, .. } = *self;
         if range == ByteRange::whole(spool.total()) {
             return self.join(spool).await;
         }
@@ -100,7 +100,7 @@ impl Wanted<'_, '_> {
         if !claims.is_empty() {
             // What comes first is on its way; what lies behind it, nobody fetches yet.
             if spool.phase() == Phase::Running {
-                visit.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
+                context.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
             } else {
                 // Where nobody fetches the whole, its length is the word of one answer: the next one says it again.
                 match self.fetch_claims(spool, claims).await? {
@@ -111,7 +111,7 @@ impl Wanted<'_, '_> {
                 }
             }
         }
-        match within(&*visit.platform.clock, self.left(), spool.begins(range.first, range.end, 0)).await {
+        match within(&*context.platform.clock, self.left(), spool.begins(range.first, range.end, 0)).await {
             Ok(true) => self.read(spool, &window, JOINED).await.map(Some),
             Ok(false) => Ok(None),
             Err(_) => {
@@ -131,7 +131,7 @@ impl Wanted<'_, '_> {
         spool: &Arc<Spool>,
         window: &Window,
         begun: Begun,
-    ) -> Result<Option<Answer>, Error> {
+    ) -> Result<Option<HandlerResponse>, Error> {
         match begun {
             Begun::Comes => self.read_on(spool, window, FETCHED).await.map(Some),
             Begun::Gone => Ok(None),
@@ -141,13 +141,13 @@ impl Wanted<'_, '_> {
 
     /// Asks for what nobody else fetches.
     async fn fetch_claims(&self, spool: &Arc<Spool>, claims: Vec<Claim>) -> Result<Begun, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+        let Self { context, cache, digest, .. } = *self;
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else {
             return Ok(Begun::Comes);
         };
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(first, end.saturating_sub(1)).to_header());
-        let continued = match found(visit, cache, digest, &ask).await {
+        let continued = match found(context, cache, digest, &ask).await {
             Ok(response) => Continued::of(response, first, Some(spool.total())),
             Err(Negative::Unsatisfiable { .. }) => Continued::OtherLength,
             Err(negative) => return Err(negative.into_error(blob_unknown)),
@@ -165,7 +165,7 @@ impl Wanted<'_, '_> {
             // Whoever fetches the whole finds out by itself which is right.
             Continued::OtherLength if spool.phase() == Phase::Running => Begun::Unusable,
             Continued::OtherLength => {
-                visit.fills.close(spool);
+                context.fills.close(spool);
                 spool.end_run(Phase::Lost);
                 Begun::Gone
             }
@@ -174,20 +174,20 @@ impl Wanted<'_, '_> {
     }
 
     /// The first of it for this client alone, so that its answer can begin; the rest as it comes to the spool.
-    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &Window) -> Result<Answer, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &Window) -> Result<HandlerResponse, Error> {
+        let Self { context, cache, digest, .. } = *self;
         let Some(range) = window.range.filter(|_| !spool.lacks_parts()) else {
             return self.read_on(spool, window, JOINED).await;
         };
         let end = range.end.min(range.first.saturating_add(BRIDGE_BYTES));
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(range.first, end.saturating_sub(1)).to_header());
-        let response = found(visit, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
+        let response = found(context, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
         match Continued::of(response, range.first, Some(spool.total())) {
             Continued::Part(body) => {
                 let first = Relay::new(self.source(spool.total()), body, 0, range.first, Some(end));
                 let body = Body::stream(self.reader(spool, window).behind(first), Some(range.length()));
-                deliver(visit, digest, window, body, PASSED).await
+                deliver(context, digest, window, body, PASSED).await
             }
             Continued::Whole(_) => {
                 spool.lack_parts();
@@ -198,13 +198,13 @@ impl Wanted<'_, '_> {
     }
 
     /// Of a blob of which nothing is here yet: the upstream's answer to this range says how long it is.
-    async fn begin_range(&self, spec: RangeSpec, lead: Option<Lead>) -> Result<Answer, Error> {
-        let Self { visit, cache, digest, .. } = *self;
+    async fn begin_range(&self, spec: RangeSpec, lead: Option<Lead>) -> Result<HandlerResponse, Error> {
+        let Self { context, cache, digest, .. } = *self;
         // Whoever led before may have heard that there is no such thing.
-        not_elsewhere(visit, cache, digest)?;
+        not_elsewhere(context, cache, digest)?;
         let mut ask = self.ask();
         ask.headers.insert(RANGE, spec.to_header());
-        let found = found(visit, cache, digest, &ask).await;
+        let found = found(context, cache, digest, &ask).await;
         let lead = match (&found, lead) {
             (Err(negative), Some(lead)) if negative.is_outage() => {
                 lead.fail(negative.clone());
@@ -213,11 +213,11 @@ impl Wanted<'_, '_> {
             (_, lead) => lead,
         };
         let is_whole = found.as_ref().is_ok_and(|response| matches!(given(response), Given::Whole { .. }));
-        let (window, response) = accept(visit, digest, Some(spec), found).await?;
-        let Some(range) = window.range else { return relay(visit, digest, ask, window, response).await };
+        let (window, response) = accept(context, digest, Some(spec), found).await?;
+        let Some(range) = window.range else { return relay(context, digest, ask, window, response).await };
         let Some(spool) = self.open(range.total, lead).await.filter(|spool| spool.total() == range.total) else {
-            let passed = relay(visit, digest, ask, window, response).await?;
-            return Ok(Answer { outcome: BYPASSED, ..passed });
+            let passed = relay(context, digest, ask, window, response).await?;
+            return Ok(HandlerResponse { outcome: BYPASSED, ..passed });
         };
         let window = Window::part(range);
         if is_whole {
@@ -230,7 +230,7 @@ impl Wanted<'_, '_> {
             drop(response);
             if !claims.is_empty() {
                 let work = self.work(&spool, None).run_ranges(claims, None);
-                visit.platform.tasks.spawn(Box::pin(work));
+                context.platform.tasks.spawn(Box::pin(work));
             }
             return self.read(&spool, &window, JOINED).await;
         }
@@ -240,19 +240,19 @@ impl Wanted<'_, '_> {
 
     /// A spool of this upstream; `None`: there is no room for it.
     async fn open(&self, total: u64, lead: Option<Lead>) -> Option<Arc<Spool>> {
-        let Self { visit, cache, digest, .. } = *self;
+        let Self { context, cache, digest, .. } = *self;
         let Some(draft) = cache.sparse_draft(digest, total).await else {
             if let Some(lead) = lead {
                 lead.pass();
             }
             return None;
         };
-        let is_anonymous = visit.upstream.is_asked_anonymously(visit.identity, &visit.place.name);
-        let spool = Spool::new(digest.clone(), total, visit.upstream.name().into(), draft);
+        let is_anonymous = context.upstream.is_asked_anonymously(context.identity, &context.target.name);
+        let spool = Spool::new(digest.clone(), total, context.upstream.name().into(), draft);
         let spool = Arc::new(spool.asked_anonymously(is_anonymous));
         Some(match lead {
             Some(lead) => lead.open(&spool, self.now()),
-            None => visit.fills.open(&spool, self.now()),
+            None => context.fills.open(&spool, self.now()),
         })
     }
 
@@ -261,7 +261,7 @@ impl Wanted<'_, '_> {
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else { return };
         let relay = Relay::new(self.source(spool.total()), body, 0, first, Some(end));
         let body = Body::stream(relay, Some(end.saturating_sub(first)));
-        self.visit.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
+        self.context.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
     }
 
     /// The upstream gives no parts: with this answer it has begun to give all of it, and others want it as well.

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::range::{ByteRange, Given, RangeSpec};
 use crate::upstream::{Failure, Negative};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// What of the blob goes to the client, and how much of what arrives stands before it.
 pub(super) struct Window {
@@ -36,25 +36,25 @@ pub(super) fn given(response: &Response<Body>) -> Given {
 
 /// What a reply gives of the blob.
 pub(super) async fn accept(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     digest: &Digest,
     wanted: Option<RangeSpec>,
     found: Result<Response<Body>, Negative>,
 ) -> Result<(Window, Response<Body>), Error> {
     let response = match found {
         Err(Negative::Unsatisfiable { total: None }) => {
-            let total = known_length(visit, digest).await?.unwrap_or(0);
+            let total = known_length(context, digest).await?.unwrap_or(0);
             return Err(Error::RangeNotSatisfiable { total });
         }
         found => found.map_err(|negative| negative.into_error(blob_unknown))?,
     };
-    Ok((window_of(visit, digest, wanted, given(&response)).await?, response))
+    Ok((window_of(context, digest, wanted, given(&response)).await?, response))
 }
 
 /// A part goes to the client only if it is the one it asked for; where the whole comes instead of a range, it becomes a
 /// 206 here, since a resuming client takes nothing else (P-98, P-101).
 async fn window_of(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     digest: &Digest,
     wanted: Option<RangeSpec>,
     given: Given,
@@ -62,7 +62,7 @@ async fn window_of(
     let nonsense = |what| Err(Error::Upstream(Failure::Nonsense(what)));
     let known_total = async |total: Option<u64>, unknown| match total {
         Some(total) => Ok(total),
-        None => known_length(visit, digest).await?.ok_or(Error::Upstream(Failure::Nonsense(unknown))),
+        None => known_length(context, digest).await?.ok_or(Error::Upstream(Failure::Nonsense(unknown))),
     };
     match (given, wanted) {
         // An empty 200 for a blob that is not empty is a classic (P-108).
@@ -70,8 +70,8 @@ async fn window_of(
             Err(Error::Upstream(Failure::DigestMismatch))
         }
         // Where nothing else would show that it broke off, the client must be told how long it is.
-        (Given::Whole { length: None }, None) if !visit.platform.limits.breaks_chunked => {
-            let described = visit.cache.and_then(|cache| cache.described_length(&visit.provenance(), digest));
+        (Given::Whole { length: None }, None) if !context.platform.limits.breaks_chunked => {
+            let described = context.cache.and_then(|cache| cache.described_length(&context.provenance(), digest));
             known_total(described, "a blob of unknown length").await.map(Window::whole)
         }
         (Given::Whole { length }, None) => {

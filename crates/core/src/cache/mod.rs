@@ -60,8 +60,8 @@ use crate::body::{Body, InFlight};
 use crate::config;
 use crate::digest::Digest;
 use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
-use crate::flight::Flights;
 use crate::platform::{Clock, Draft, Kept, Mark, Moment, Passing, Platform, StoreError, Tasks, within};
+use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
 use crate::telemetry;
 
@@ -82,7 +82,7 @@ const ENTRY_BYTES: u64 = 300;
 /// Kept content.
 pub(crate) struct Cache {
     store: Watched,
-    config: config::Cache,
+    config: config::CacheConfig,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
     /// The longest blob that may lie on the instance's disk on its way into a bucket.
@@ -91,7 +91,7 @@ pub(crate) struct Cache {
     shares_io: bool,
     manifests: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     /// Manifests that are being read.
-    reads: Flights<Digest, Option<Arc<StoredManifest>>>,
+    reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
     /// Large manifests that were read for clients, which may still use them: no more than there is room for in flight.
     lent: Mutex<HashMap<Digest, Lent>>,
     /// What clients have not taken yet.
@@ -140,7 +140,11 @@ impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
 
 impl Cache {
     /// `None`: the platform has no store, and nothing is kept.
-    pub(crate) fn new(config: &config::Cache, platform: &Platform, in_flight: &Arc<InFlight>) -> Option<Self> {
+    pub(crate) fn new(
+        config: &config::CacheConfig,
+        platform: &Platform,
+        in_flight: &Arc<InFlight>,
+    ) -> Option<Self> {
         let store = Watched::new(platform.store.as_ref()?);
         let bytes = config.memory.0;
         let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
@@ -152,7 +156,7 @@ impl Cache {
             max_scratch: platform.limits.max_scratch.unwrap_or(u64::MAX),
             shares_io: platform.limits.shares_io,
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
-            reads: Flights::new(platform.limits.shares_io),
+            reads: SingleFlight::new(platform.limits.shares_io),
             lent: Mutex::default(),
             in_flight: Arc::clone(in_flight),
             pointers: Memory::new(entries),
@@ -179,7 +183,7 @@ impl Cache {
     }
 
     /// Its configuration.
-    pub(crate) fn config(&self) -> &config::Cache {
+    pub(crate) fn config(&self) -> &config::CacheConfig {
         &self.config
     }
 

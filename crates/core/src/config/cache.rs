@@ -11,7 +11,7 @@ use super::units::{Bytes, Span};
 /// `[cache]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Cache {
+pub struct CacheConfig {
     /// The store.
     pub store: StoreAddress,
     /// Where what is on its way into a bucket lies; `None`: where a cache of this machine would.
@@ -44,7 +44,7 @@ pub struct Cache {
     pub fill: Fill,
 }
 
-impl Default for Cache {
+impl Default for CacheConfig {
     fn default() -> Self {
         Self {
             store: StoreAddress::Auto,
@@ -69,7 +69,7 @@ pub(super) const USUAL_SIZE: Bytes = Bytes(20 << 30);
 /// What stays free of its disk.
 pub(super) const USUAL_RESERVE: Bytes = Bytes(1 << 30);
 
-impl Cache {
+impl CacheConfig {
     /// What all that is kept may take.
     pub fn max_size(&self) -> Bytes {
         self.max_size.unwrap_or(USUAL_SIZE)
@@ -254,12 +254,12 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_a_tag_wins() {
         let rule = |pattern: &str, revalidate| TagRule { pattern: pattern.to_owned(), revalidate };
-        let cache = Cache {
+        let cache = CacheConfig {
             tags: vec![
                 rule("docker.io/library/*:latest", Revalidate::Always),
                 rule("docker.io/**", Revalidate::Never),
             ],
-            ..Cache::default()
+            ..CacheConfig::default()
         };
         assert_eq!(cache.rule_for("docker.io", "library/alpine", "latest"), Revalidate::Always);
         assert_eq!(cache.rule_for("docker.io", "library/alpine", "3.20"), Revalidate::Never);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::warnings::Warning;
-use super::{Auth, Bounds, Cache, Config, ConfigError, Timeouts, Upstream};
+use super::{Auth, CacheConfig, Config, ConfigError, Limits, Timeouts, UpstreamConfig};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -97,7 +97,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
 /// One piece of a body.
 const LEAST_PER_CONNECTION: u64 = 64 << 10;
 
-fn limits(limits: &Bounds) -> Result<(), ConfigError> {
+fn limits(limits: &Limits) -> Result<(), ConfigError> {
     if !(1..=MOST_CONNECTIONS).contains(&limits.connections) {
         return refuse("limits.connections", format!("expected 1 to {MOST_CONNECTIONS}"));
     }
@@ -144,7 +144,7 @@ fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn cache(cache: &Cache) -> Result<(), ConfigError> {
+fn cache(cache: &CacheConfig) -> Result<(), ConfigError> {
     for (name, is_wrong, expected) in [
         ("max_size", cache.max_size().0 == 0, "at least 1; store = \"none\" keeps nothing"),
         ("fill.parts", !(1..=64).contains(&cache.fill.parts), "1 to 64"),
@@ -163,7 +163,7 @@ fn cache(cache: &Cache) -> Result<(), ConfigError> {
     }
 }
 
-fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
+fn check_upstream(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
     let name = &upstream.name;
     if name.is_empty() {
         return refuse(at("name"), "expected the registry's name, such as ghcr.io");
@@ -216,7 +216,7 @@ fn check_upstream(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<()
 }
 
 /// Several for the same prefix are a pool: each must be another account's.
-fn credentials(upstream: &Upstream, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
+fn credentials(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
     let mut known: Vec<(&str, &str, &str)> = Vec::new();
     known.extend(
         upstream.username.as_deref().zip(upstream.password.as_ref()).map(|(name, word)| ("", name, word.expose())),

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 /// `[clients]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Clients {
+pub struct ClientsConfig {
     /// How clients are told apart.
     pub auth: Auth,
     /// How long a token of ours reads; it writes for `expires_in` (P-42).
@@ -24,7 +24,7 @@ pub struct Clients {
     pub path_secret: Option<Secret>,
 }
 
-impl Default for Clients {
+impl Default for ClientsConfig {
     fn default() -> Self {
         Self {
             auth: Auth::default(),

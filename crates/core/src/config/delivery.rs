@@ -7,7 +7,7 @@ use super::units::Span;
 /// `[delivery]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Delivery {
+pub struct DeliveryConfig {
     /// When clients are sent to the store by a signed link.
     pub links: Links,
     /// How long a link can be followed. A transfer that has begun goes on.
@@ -18,7 +18,7 @@ pub struct Delivery {
     pub miss: Miss,
 }
 
-impl Default for Delivery {
+impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
             links: Links::Auto,

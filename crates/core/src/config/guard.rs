@@ -8,9 +8,9 @@ use super::{Auth, Config, ConfigError};
 /// `[guard]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Guard {
+pub struct QuotaConfig {
     /// The switch over all of it.
-    pub mode: GuardMode,
+    pub mode: QuotaMode,
     /// Clients that are counted one by one; all others share one count.
     pub max_clients: usize,
     /// What each client may have.
@@ -19,16 +19,16 @@ pub struct Guard {
     pub total: Quota,
 }
 
-impl Default for Guard {
+impl Default for QuotaConfig {
     fn default() -> Self {
-        Self { mode: GuardMode::default(), max_clients: 10_000, client: Quota::default(), total: Quota::default() }
+        Self { mode: QuotaMode::default(), max_clients: 10_000, client: Quota::default(), total: Quota::default() }
     }
 }
 
 /// The switch over all limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum GuardMode {
+pub enum QuotaMode {
     /// The limits hold; without any, nothing is counted.
     #[default]
     On,
@@ -63,13 +63,13 @@ impl Quota {
     }
 }
 
-impl Guard {
+impl QuotaConfig {
     /// Whether something is limited now.
     pub fn limits(&self) -> bool {
         match self.mode {
-            GuardMode::On => self.client.is_some() || self.total.is_some(),
-            GuardMode::Off => false,
-            GuardMode::Closed => true,
+            QuotaMode::On => self.client.is_some() || self.total.is_some(),
+            QuotaMode::Off => false,
+            QuotaMode::Closed => true,
         }
     }
 
@@ -98,11 +98,11 @@ impl Guard {
     /// What works and may hurt, by key.
     pub(super) fn warnings(&self) -> Vec<(&'static str, &'static str)> {
         match self.mode {
-            GuardMode::Off if self.client.is_some() || self.total.is_some() => {
+            QuotaMode::Off if self.client.is_some() || self.total.is_some() => {
                 vec![("guard.mode", "off: the limits of [guard] do not hold")]
             }
-            GuardMode::Closed => vec![("guard.mode", "closed: every request for content is answered 429")],
-            GuardMode::On | GuardMode::Off => Vec::new(),
+            QuotaMode::Closed => vec![("guard.mode", "closed: every request for content is answered 429")],
+            QuotaMode::On | QuotaMode::Off => Vec::new(),
         }
     }
 }
@@ -135,7 +135,7 @@ mod tests {
             &[("REGISTRY_PROXY_GUARD__TOTAL__BYTES_PER_DAY", "500 GiB"), ("REGISTRY_PROXY_GUARD__MODE", "off")],
         );
         let guard = config.unwrap().guard;
-        assert_eq!(guard.mode, GuardMode::Off);
+        assert_eq!(guard.mode, QuotaMode::Off);
         assert_eq!(
             (guard.client.requests_per_hour, guard.client.bytes_per_day),
             (Some(300), Some(Bytes(20 << 30)))

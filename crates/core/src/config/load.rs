@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::overlay::{self, located, without_passwords};
-use super::{Config, ConfigError, Upstream, check, original};
+use super::{Config, ConfigError, UpstreamConfig, check, original};
 use crate::secret::Secret;
 use crate::upstream::catalogue;
 
@@ -69,11 +69,11 @@ impl Config {
         let has_default = self.upstream.iter().any(|upstream| upstream.default);
         for known in &catalogue::CATALOGUE {
             if self.upstream.iter().all(|upstream| upstream.name != known.name) {
-                self.upstream.push(Upstream {
+                self.upstream.push(UpstreamConfig {
                     name: known.name.to_owned(),
                     urls: Url::parse(known.url).into_iter().collect(),
                     default: known.name == "docker.io" && !has_default,
-                    ..Upstream::default()
+                    ..UpstreamConfig::default()
                 });
             }
         }

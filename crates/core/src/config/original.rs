@@ -4,7 +4,7 @@ use url::Url;
 
 use super::load::boolean;
 use super::overlay::shown;
-use super::{Backend, Config, ConfigError, Redirects, Upstream};
+use super::{Backend, Config, ConfigError, Redirects, UpstreamConfig};
 
 /// Applies the variables. `PORT` wins over the file's `listen`; the redirect variables act only where
 /// `REGISTRY_BACKEND` is set.
@@ -36,7 +36,7 @@ pub(super) fn apply(config: &mut Config, variables: &[(String, String)]) -> Resu
         return Err(ConfigError::new(shown("REGISTRY_BACKEND", backend), what));
     }
     let url = backend_url("REGISTRY_BACKEND", backend)?;
-    config.upstream = vec![Upstream {
+    config.upstream = vec![UpstreamConfig {
         name: host_and_port(&url),
         default: true,
         insecure: url.scheme() == "http",
@@ -47,7 +47,7 @@ pub(super) fn apply(config: &mut Config, variables: &[(String, String)]) -> Resu
         },
         backend: Some(Backend { storage: storage.unwrap_or_else(|| url.clone()) }),
         urls: vec![url],
-        ..Upstream::default()
+        ..UpstreamConfig::default()
     }];
     Ok(())
 }

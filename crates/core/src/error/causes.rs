@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use crate::digest::Digest;
-use crate::outcome::Why;
+use crate::outcome::Reason;
 
 /// How we know that something is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,11 +21,11 @@ pub enum Absence {
 
 impl Absence {
     /// For header, log and metrics.
-    pub const fn why(self) -> Why {
+    pub const fn reason(self) -> Reason {
         match self {
-            Self::Upstream => Why::NotFound,
-            Self::Remembered => Why::NotFoundBefore,
-            Self::Offline => Why::AbsentOffline,
+            Self::Upstream => Reason::NotFound,
+            Self::Remembered => Reason::NotFoundBefore,
+            Self::Offline => Reason::AbsentOffline,
         }
     }
 }
@@ -42,10 +42,10 @@ pub enum NotStale {
 }
 
 impl NotStale {
-    pub(super) const fn why(&self) -> Why {
+    pub(super) const fn reason(&self) -> Reason {
         match self {
-            Self::TooOld => Why::StaleTooOld,
-            Self::Incomplete(_) => Why::StaleIncomplete,
+            Self::TooOld => Reason::StaleTooOld,
+            Self::Incomplete(_) => Reason::StaleIncomplete,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::said::{Part, State};
 use crate::blob;
 use crate::cache::{Cache, Described, Piece};
 use crate::digest::Digest;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// How deep indexes may lie in each other.
 const MAX_DEPTH: usize = 8;
@@ -18,13 +18,13 @@ const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 1000;
 
 /// What a manifest consists of, with what is here of it.
-pub(super) async fn tree(visit: &Visit<'_>, cache: &Arc<Cache>, piece: Piece) -> Part {
-    let mut walk = Walk { visit, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
+pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: Piece) -> Part {
+    let mut walk = Walk { context, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
     walk.manifest(piece, MAX_DEPTH).await
 }
 
 struct Walk<'a> {
-    visit: &'a Visit<'a>,
+    context: &'a RequestContext<'a>,
     cache: &'a Arc<Cache>,
     /// Manifests whose parts are shown.
     opened: HashSet<Digest>,
@@ -47,7 +47,7 @@ impl Walk<'_> {
                 digest: piece.digest.to_string(),
                 size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
                 platform: piece.platform,
-                state: state_of(self.visit, self.cache, &piece.digest, kept.is_some()).await,
+                state: state_of(self.context, self.cache, &piece.digest, kept.is_some()).await,
                 manifests: Vec::new(),
                 blobs: Vec::new(),
                 unshown: 0,
@@ -80,7 +80,7 @@ impl Walk<'_> {
         let (length, state) = if let Some(known) = self.blobs.get(&piece.digest) {
             *known
         } else {
-            let found = find_blob(self.visit, &piece.digest).await;
+            let found = find_blob(self.context, &piece.digest).await;
             self.blobs.insert(piece.digest.clone(), found);
             found
         };
@@ -96,21 +96,21 @@ impl Walk<'_> {
     }
 }
 
-async fn find_blob(visit: &Visit<'_>, digest: &Digest) -> (Option<u64>, State) {
-    let Some(cache) = blob::kept_by(visit) else { return (None, State::Absent) };
+async fn find_blob(context: &RequestContext<'_>, digest: &Digest) -> (Option<u64>, State) {
+    let Some(cache) = blob::kept_by(context) else { return (None, State::Absent) };
     let length = cache.blob_length(digest).await;
-    let is_arriving = visit.fills.find(digest, visit.upstream.name(), visit.platform.clock.now()).is_some();
-    let state = match state_of(visit, cache, digest, length.is_some()).await {
+    let is_arriving = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()).is_some();
+    let state = match state_of(context, cache, digest, length.is_some()).await {
         State::Absent if is_arriving => State::Arriving,
         state => state,
     };
     (length, state)
 }
 
-async fn state_of(visit: &Visit<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
+async fn state_of(context: &RequestContext<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
     if !is_here {
         State::Absent
-    } else if visit.may_have(cache, digest).await {
+    } else if context.may_have(cache, digest).await {
         State::Here
     } else {
         State::HereUnproven

@@ -49,8 +49,8 @@ impl Proxy {
         if !upstream.permits(&name) || !can_be_sliced(&digest) {
             return Err(EventError::Unserved);
         }
-        self.guard.keep_up().await;
-        if !self.guard.may_fetch(0) {
+        self.quotas.keep_up().await;
+        if !self.quotas.may_fetch(0) {
             return Err(EventError::Exhausted);
         }
         let cache = self.cache().filter(|cache| cache.abilities().uploads).ok_or(EventError::NoStore)?;
@@ -87,11 +87,11 @@ impl Proxy {
         };
         let reserve = RESERVE.min(limit / 2);
         let work = ingest.slice(clock.now().after(limit.saturating_sub(reserve))).await;
-        self.guard.fetched(work.got);
+        self.quotas.fetched(work.got);
         if work.slice == Slice::Parked {
             self.go_on_with(&job, work.is_farther).await;
         }
-        self.guard.settle().await;
+        self.quotas.settle().await;
         cache.settle(reserve).await;
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }

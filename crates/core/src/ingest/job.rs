@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::can_be_sliced;
 use crate::cache::{Cache, Described};
-use crate::guard::Guard;
 use crate::platform::{Clock, Ingest, Invoke, Moment, within};
+use crate::quota::Quotas;
 use crate::upstream::Identity;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// How long an invocation that was begun is taken to be at it.
 const LIFE: Duration = Duration::from_mins(1);
@@ -73,8 +73,8 @@ struct Begun {
 
 impl Invocations {
     /// Begins one, unless one was begun a moment ago. Whether somebody is at it.
-    pub(crate) async fn begin(&self, invoker: &dyn Invoke, clock: &dyn Clock, guard: &Guard, job: &Job) -> bool {
-        if let Some(is_begun) = self.take(clock.now(), guard, job) {
+    pub(crate) async fn begin(&self, invoker: &dyn Invoke, clock: &dyn Clock, quotas: &Quotas, job: &Job) -> bool {
+        if let Some(is_begun) = self.take(clock.now(), quotas, job) {
             return is_begun;
         }
         let said = within(clock, PATIENCE, invoker.invoke(job.to_event())).await;
@@ -91,14 +91,14 @@ impl Invocations {
 
     /// Whether somebody is at it, where that is not for the caller to begin. An invocation counts what it brings; until
     /// it does, what it is said to bring keeps others from being begun, and nothing else: it is a manifest's word.
-    fn take(&self, now: Moment, guard: &Guard, job: &Job) -> Option<bool> {
+    fn take(&self, now: Moment, quotas: &Quotas, job: &Job) -> Option<bool> {
         let mut begun = self.begun();
         begun.retain(|_, begun| now < begun.until);
         if begun.contains_key(&job.digest) {
             return Some(true);
         }
         let promised = begun.values().fold(0, |all: u64, begun| all.saturating_add(begun.promised));
-        if begun.len() >= MAX_BEGUN || !guard.may_fetch(promised) {
+        if begun.len() >= MAX_BEGUN || !quotas.may_fetch(promised) {
             return Some(false);
         }
         begun.insert(job.digest.clone(), Begun { until: now.after(LIFE), promised: job.total });
@@ -111,12 +111,12 @@ impl Invocations {
 }
 
 /// A client that has a manifest will want what it names: what no answer can carry is begun at once.
-pub(crate) async fn begin_for(visit: &Visit<'_>, cache: &Cache, manifest: &[u8]) {
-    let limits = &visit.platform.limits;
+pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manifest: &[u8]) {
+    let limits = &context.platform.limits;
     let abilities = cache.abilities();
     if limits.ingest != Ingest::SelfInvoke
         || !(abilities.links && abilities.uploads)
-        || !matches!(visit.identity, Identity::Ours)
+        || !matches!(context.identity, Identity::Ours)
     {
         return;
     }
@@ -127,14 +127,14 @@ pub(crate) async fn begin_for(visit: &Visit<'_>, cache: &Cache, manifest: &[u8])
     let work = large.take(MAX_FOR_ONE).map(|(digest, size)| -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if cache.blob_length(&digest).await.is_none() {
-                visit.invoke_ingest(&digest, size).await;
+                context.invoke_ingest(&digest, size).await;
             }
         })
     });
     let work: Vec<_> = work.collect();
     let all = stream::iter(work).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(()));
     // The manifest does not wait for it.
-    let _ = within(&*visit.platform.clock, PATIENCE, all).await;
+    let _ = within(&*context.platform.clock, PATIENCE, all).await;
 }
 
 #[cfg(test)]

@@ -16,41 +16,41 @@ use crate::digest::Digest;
 use crate::error::{Error, NotStale};
 use crate::evidence::MayServe;
 use crate::name::Reference;
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::upstream::{Failure, Identity, Negative};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// It was here, and the upstream says that this client may have it.
-const CONFIRMED: Outcome = Outcome::new(Done::Revalidated, Why::AccessConfirmed);
+const CONFIRMED: Outcome = Outcome::new(Action::Revalidated, Reason::AccessConfirmed);
 
 /// What is found, and what was done for it.
 pub(super) type Found = (Manifest, Outcome);
 
 /// A manifest from the cache or from the upstream.
 pub(super) async fn find_kept(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Error> {
-    let known = known(visit, cache, reference).await;
+    let known = known(context, cache, reference).await;
     match known.plan {
         Plan::Hit(_) | Plan::Missing(_) => {}
-        Plan::Ask | Plan::Fetch(_) => visit.waiting.begin()?,
+        Plan::Ask | Plan::Fetch(_) => context.waiting.begin()?,
     }
     let found = match (known.plan, &known.manifest, reference) {
-        (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Done::Hit, why))),
+        (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Action::Hit, why))),
         // Not remembered anew: whoever asks all the time would never have it looked for again.
         (Plan::Missing(absence), ..) => return Err(Error::ManifestUnknown(absence)),
         (_, kept, Reference::Digest(digest)) => {
-            by_digest(visit, cache, digest, kept.as_ref(), reference, accept).await.map_err(Trouble::from)
+            by_digest(context, cache, digest, kept.as_ref(), reference, accept).await.map_err(Trouble::from)
         }
-        (_, _, Reference::Tag(tag)) => by_tag(visit, cache, tag.as_str(), &known, reference, accept).await,
+        (_, _, Reference::Tag(tag)) => by_tag(context, cache, tag.as_str(), &known, reference, accept).await,
     };
     found.map_err(|Trouble { negative, said_to, not_stale }| {
         match said_to {
-            SaidTo::Get => visit.denied(cache, &negative, reference.as_str()),
+            SaidTo::Get => context.denied(cache, &negative, reference.as_str()),
             SaidTo::Head => {}
         }
         let error = error_of(negative, reference);
@@ -85,7 +85,7 @@ impl From<Negative> for Trouble {
 }
 
 async fn by_digest(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
     kept: Option<&Arc<StoredManifest>>,
@@ -93,52 +93,52 @@ async fn by_digest(
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
     // It is here, and it may not be for this client: the upstream says.
-    let may_serve = visit.may_serve(cache, digest).await;
+    let may_serve = context.may_serve(cache, digest).await;
     let confirms = kept.filter(|_| may_serve == MayServe::AfterClaim);
-    let looked = if confirms.is_some() || visit.is_head() {
-        look(visit, reference, accept).await?
+    let looked = if confirms.is_some() || context.is_head() {
+        look(context, reference, accept).await?
     } else {
         Look::Unproven(None)
     };
     if let Look::Described(found) = looked {
-        visit.claimed(cache, digest).await;
+        context.claimed(cache, digest).await;
         return Ok(match confirms {
             Some(kept) => {
-                cache.link_manifest(&visit.provenance(), kept, None);
+                cache.link_manifest(&context.provenance(), kept, None);
                 (of_kept(kept), CONFIRMED)
             }
-            None => (found, Outcome::new(Done::Relayed, Why::AbsentHead)),
+            None => (found, Outcome::new(Action::Relayed, Reason::AbsentHead)),
         });
     }
-    let found = fetch_once(visit, cache, reference, accept, None).await?;
-    looked.is_contradicted(visit);
+    let found = fetch_once(context, cache, reference, accept, None).await?;
+    looked.is_contradicted(context);
     let outcome = match (kept, may_serve) {
-        (None, _) => Outcome::new(Done::Filled, Why::DigestAbsent),
-        (Some(_), MayServe::AfterBody) => Outcome::new(Done::Filled, Why::NotGivenYet),
+        (None, _) => Outcome::new(Action::Filled, Reason::DigestAbsent),
+        (Some(_), MayServe::AfterBody) => Outcome::new(Action::Filled, Reason::NotGivenYet),
         (Some(_), MayServe::Yes | MayServe::AfterClaim) => CONFIRMED,
     };
     Ok((found, outcome))
 }
 
 async fn by_tag(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     tag: &str,
     known: &Known,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Trouble> {
-    let tag = cache.tag(Key::tag(visit.upstream.name(), &visit.place.name, tag));
+    let tag = cache.tag(Key::tag(context.upstream.name(), &context.target.name, tag));
     let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
     let asked = match kept {
         Some((pointer, kept)) => {
-            let due = Due { visit, cache, tag: &tag, pointer, kept, reference, accept };
+            let due = Due { context, cache, tag: &tag, pointer, kept, reference, accept };
             // However many steps it takes: there must be time left to serve what is here.
-            let limit = visit.timeouts.first_byte.0;
-            let asked = within(&*visit.platform.clock, limit, Box::pin(due.revalidate())).await;
+            let limit = context.timeouts.first_byte.0;
+            let asked = within(&*context.platform.clock, limit, Box::pin(due.revalidate())).await;
             asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut).into()))
         }
-        None => first(visit, cache, &tag, reference, accept).await.map_err(Trouble::from),
+        None => first(context, cache, &tag, reference, accept).await.map_err(Trouble::from),
     };
     let Trouble { negative, said_to, .. } = match asked {
         Ok(found) => return Ok(found),
@@ -147,55 +147,61 @@ async fn by_tag(
     let mut not_stale = None;
     if let Some((pointer, kept)) = kept
         && negative.allows_stale()
-        && visit.may_have(cache, &pointer.digest).await
+        && context.may_have(cache, &pointer.digest).await
     {
         // It may have come through another repository since a HEAD has said that it is this one's.
-        cache.link_manifest(&visit.provenance(), kept, None);
-        match may_be_stale(visit, cache, pointer, kept).await {
-            Ok(()) => return Ok((of_kept(kept), Outcome::new(Done::Stale, why_stale(&negative)))),
+        cache.link_manifest(&context.provenance(), kept, None);
+        match may_be_stale(context, cache, pointer, kept).await {
+            Ok(()) => return Ok((of_kept(kept), Outcome::new(Action::Stale, why_stale(&negative)))),
             Err(why) => not_stale = Some(why),
         }
     }
     if let Some(pointer) = &known.pointer {
-        disown(visit, cache, &tag, pointer, &negative).await;
+        disown(context, cache, &tag, pointer, &negative).await;
     }
     Err(Trouble { negative, said_to, not_stale })
 }
 
 /// Of a tag of which nothing is here.
 async fn first(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     tag: &Tag,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<Found, Negative> {
-    let looked = if visit.is_head() { look(visit, reference, accept).await? } else { Look::Unproven(None) };
+    let looked = if context.is_head() { look(context, reference, accept).await? } else { Look::Unproven(None) };
     if let Look::Described(found) = looked {
-        visit.claimed(cache, &found.digest).await;
-        let confirmed = visit.platform.clock.unix_seconds();
-        point_at(visit, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
-        return Ok((found, Outcome::new(Done::Relayed, Why::AbsentHead)));
+        context.claimed(cache, &found.digest).await;
+        let confirmed = context.platform.clock.unix_seconds();
+        point_at(context, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
+        return Ok((found, Outcome::new(Action::Relayed, Reason::AbsentHead)));
     }
-    let found = fetch_once(visit, cache, reference, accept, Some(tag)).await?;
-    looked.is_contradicted(visit);
-    Ok((found, Outcome::new(Done::Filled, Why::TagAbsent)))
+    let found = fetch_once(context, cache, reference, accept, Some(tag)).await?;
+    looked.is_contradicted(context);
+    Ok((found, Outcome::new(Action::Filled, Reason::TagAbsent)))
 }
 
 /// A HEAD has said where a tag points. What is here of that, perhaps through another repository, is this one's from now on,
 /// with all that it names.
-async fn point_at(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: Pointer) {
+async fn point_at(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: Pointer) {
     match cache.manifest(&pointer.digest).await {
-        Some(kept) if visit.may_have(cache, &pointer.digest).await => {
-            cache.link_manifest(&visit.provenance(), &kept, Some((tag.clone(), pointer)));
+        Some(kept) if context.may_have(cache, &pointer.digest).await => {
+            cache.link_manifest(&context.provenance(), &kept, Some((tag.clone(), pointer)));
         }
         Some(_) | None => cache.point(tag, pointer),
     }
 }
 
 /// What an upstream's no means for where a tag pointed: no outage that comes later brings that back.
-async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: &Pointer, negative: &Negative) {
-    match (negative, visit.identity) {
+async fn disown(
+    context: &RequestContext<'_>,
+    cache: &Arc<Cache>,
+    tag: &Tag,
+    pointer: &Pointer,
+    negative: &Negative,
+) {
+    match (negative, context.identity) {
         (Negative::Missing(_), _) => cache.forget(&tag.key).await,
         // Our credentials ask for everybody. A client's own refusal is not the others': there the grants decide.
         (Negative::Refused(_), Identity::Ours) => cache.point(tag, pointer.unconfirmed()),
@@ -212,64 +218,64 @@ async fn disown(visit: &Visit<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: &Poin
 
 /// Fetches and keeps, with where the tag points by which it is wanted; once however many ask.
 pub(super) async fn fetch_once(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     reference: &Reference,
     accept: &HeaderValue,
     tag: Option<&Tag>,
 ) -> Result<Manifest, Negative> {
     let work = || async {
-        let found = fetch(visit, reference, accept).await?;
+        let found = fetch(context, reference, accept).await?;
         if let Some(bytes) = &found.bytes
             && found.digest.matches(bytes) == Some(true)
             // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
             && let Some(stored) = StoredManifest::new(found.digest.clone(), bytes::Bytes::copy_from_slice(bytes))
         {
-            let confirmed = visit.platform.clock.unix_seconds();
+            let confirmed = context.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
-            let stored = Arc::new(stored.shelved(visit.in_flight));
-            cache.keep_manifest(&visit.provenance(), &stored, pointer);
+            let stored = Arc::new(stored.shelved(context.in_flight));
+            cache.keep_manifest(&context.provenance(), &stored, pointer);
         }
         Ok(found)
     };
     // Two tags of one digest are two questions: each is written down with its manifest.
     let wanted = match tag {
-        None => format!("{} {}", reference.as_str(), visit.since).into(),
-        Some(tag) => question(visit, tag),
+        None => format!("{} {}", reference.as_str(), context.since).into(),
+        Some(tag) => question(context, tag),
     };
-    let found = visit.questions.fetches.join(&(visit.claim(), wanted), work).await?;
-    visit.admitted(cache);
+    let found = context.questions.fetches.join(&(context.claim(), wanted), work).await?;
+    context.admitted(cache);
     Ok(found)
 }
 
 /// Who asks about a tag after it was forgotten is not given what was asked before, nor who names other types of manifests.
-pub(super) fn question(visit: &Visit<'_>, tag: &Tag) -> Box<str> {
-    format!("{} {} {}", tag.key, tag.generation, own_types(&visit.head.headers).join(",")).into()
+pub(super) fn question(context: &RequestContext<'_>, tag: &Tag) -> Box<str> {
+    format!("{} {} {}", tag.key, tag.generation, own_types(&context.head.headers).join(",")).into()
 }
 
 /// Whether a tag may be served although its upstream has not confirmed it, or why not.
 pub(crate) async fn may_be_stale(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     pointer: &Pointer,
     kept: &StoredManifest,
 ) -> Result<(), NotStale> {
-    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), visit.platform.clock.unix_seconds());
+    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), context.platform.clock.unix_seconds());
     if !pointer.may_be_stale(limit, now) {
         return Err(NotStale::TooOld);
     }
     // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
-    match whole::missing(visit, cache, kept).await {
+    match whole::missing(context, cache, kept).await {
         Some(digest) => Err(NotStale::Incomplete(digest)),
         None => Ok(()),
     }
 }
 
-fn why_stale(negative: &Negative) -> Why {
+fn why_stale(negative: &Negative) -> Reason {
     match negative {
-        Negative::Limited { .. } => Why::LimitsRate,
-        Negative::Failed(failure) => failure.why(),
-        _ => Why::CannotBeAsked,
+        Negative::Limited { .. } => Reason::LimitsRate,
+        Negative::Failed(failure) => failure.reason(),
+        _ => Reason::CannotBeAsked,
     }
 }
 

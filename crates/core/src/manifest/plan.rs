@@ -5,18 +5,18 @@ use std::sync::Arc;
 use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
 use crate::error::Absence;
 use crate::name::Reference;
-use crate::outcome::Why;
-use crate::visit::Visit;
+use crate::outcome::Reason;
+use crate::visit::RequestContext;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// What is here is served.
-    Hit(Why),
+    Hit(Reason),
     /// It is here, and its upstream is asked first.
     Ask,
     /// It is fetched.
-    Fetch(Why),
+    Fetch(Reason),
     /// It is not found, and nobody is asked.
     Missing(Absence),
 }
@@ -32,23 +32,23 @@ pub(crate) struct Known {
 }
 
 /// Looks.
-pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Reference) -> Known {
-    if visit.is_absent(cache, reference.as_str()) && !visit.wants_it_new() {
+pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> Known {
+    if context.is_absent(cache, reference.as_str()) && !context.wants_it_new() {
         return Known { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
     }
     match reference {
         Reference::Digest(digest) => {
             let manifest = cache.manifest(digest).await;
             let plan = match &manifest {
-                Some(_) if visit.may_have(cache, digest).await => Plan::Hit(Why::Digest),
-                _ if visit.is_offline() => Plan::Missing(Absence::Offline),
+                Some(_) if context.may_have(cache, digest).await => Plan::Hit(Reason::Digest),
+                _ if context.is_offline() => Plan::Missing(Absence::Offline),
                 Some(_) => Plan::Ask,
-                None => Plan::Fetch(Why::DigestAbsent),
+                None => Plan::Fetch(Reason::DigestAbsent),
             };
             Known { pointer: None, manifest, plan }
         }
         Reference::Tag(tag) => {
-            let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+            let (upstream, repository) = (context.upstream.name(), &context.target.name);
             let pointer = cache.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
             let manifest = match &pointer {
                 Some(pointer) => cache.manifest(&pointer.digest).await,
@@ -56,18 +56,18 @@ pub(crate) async fn known(visit: &Visit<'_>, cache: &Cache, reference: &Referenc
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
                 // A tag whose manifest was deleted from the repository is asked about.
-                Some(pointer) if visit.may_have(cache, &pointer.digest).await => {
+                Some(pointer) if context.may_have(cache, &pointer.digest).await => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
-                    let now = visit.platform.clock.unix_seconds();
-                    match pointer.must_ask(rule, visit.wants_it_new(), now) {
-                        _ if visit.is_offline() => Plan::Hit(Why::Offline),
-                        Freshness::Fresh => Plan::Hit(Why::TagFresh),
+                    let now = context.platform.clock.unix_seconds();
+                    match pointer.must_ask(rule, context.wants_it_new(), now) {
+                        _ if context.is_offline() => Plan::Hit(Reason::Offline),
+                        Freshness::Fresh => Plan::Hit(Reason::TagFresh),
                         Freshness::Due => Plan::Ask,
                     }
                 }
-                _ if visit.is_offline() => Plan::Missing(Absence::Offline),
+                _ if context.is_offline() => Plan::Missing(Absence::Offline),
                 Some(_) => Plan::Ask,
-                None => Plan::Fetch(Why::TagAbsent),
+                None => Plan::Fetch(Reason::TagAbsent),
             };
             Known { pointer, manifest, plan }
         }

@@ -9,16 +9,16 @@ use super::kept::{Found, SaidTo, Trouble, fetch_once, may_be_stale, of_kept, que
 use super::{Look, Manifest, look};
 use crate::cache::{Cache, Pointer, StoredManifest, Tag};
 use crate::name::Reference;
-use crate::outcome::{Done, Outcome, Why};
+use crate::outcome::{Action, Outcome, Reason};
 use crate::upstream::{Failure, Negative};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// A pull that would have counted, and did not.
-const SPARED: Outcome = Outcome::new(Done::Stale, Why::BudgetSpared);
+const SPARED: Outcome = Outcome::new(Action::Stale, Reason::BudgetSpared);
 
 /// A tag that is due.
 pub(super) struct Due<'a, 'v> {
-    pub(super) visit: &'a Visit<'v>,
+    pub(super) context: &'a RequestContext<'v>,
     pub(super) cache: &'a Arc<Cache>,
     pub(super) tag: &'a Tag,
     /// Where it pointed.
@@ -32,10 +32,10 @@ pub(super) struct Due<'a, 'v> {
 impl Due<'_, '_> {
     /// Asks where the tag points; once however many ask.
     pub(super) async fn revalidate(&self) -> Result<Found, Trouble> {
-        let Self { visit, reference, accept, .. } = *self;
-        let question = (visit.claim(), question(visit, self.tag));
-        let looks = &visit.questions.looks;
-        match looks.join(&question, || look(visit, reference, accept)).await? {
+        let Self { context, reference, accept, .. } = *self;
+        let question = (context.claim(), question(context, self.tag));
+        let looks = &context.questions.looks;
+        match looks.join(&question, || look(context, reference, accept)).await? {
             Look::Described(manifest) => self.points_to(manifest).await.map_err(Trouble::from),
             look @ (Look::Found | Look::Declined | Look::Unproven(_)) => self.by_get(look).await,
         }
@@ -43,35 +43,35 @@ impl Due<'_, '_> {
 
     /// The upstream says by HEAD where it points.
     async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<Found, Negative> {
-        let Self { visit, cache, tag, pointer, kept, accept, .. } = *self;
-        let confirmed = visit.platform.clock.unix_seconds();
-        visit.claimed(cache, &digest).await;
+        let Self { context, cache, tag, pointer, kept, accept, .. } = *self;
+        let confirmed = context.platform.clock.unix_seconds();
+        context.claimed(cache, &digest).await;
         // A word of this upstream is not enough for what another one gave.
-        let may_have = visit.may_have(cache, &digest).await;
+        let may_have = context.may_have(cache, &digest).await;
         let (why, other) = if digest == pointer.digest {
-            (Why::TagUnchanged, Some(Arc::clone(kept)))
+            (Reason::TagUnchanged, Some(Arc::clone(kept)))
         } else {
-            (Why::TagKnown, cache.manifest(&digest).await)
+            (Reason::TagKnown, cache.manifest(&digest).await)
         };
         if may_have && let Some(other) = &other {
             let pointer = Pointer { digest, confirmed };
-            cache.link_manifest(&visit.provenance(), other, Some((tag.clone(), pointer)));
-            return Ok((of_kept(other), Outcome::new(Done::Revalidated, why)));
+            cache.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
+            return Ok((of_kept(other), Outcome::new(Action::Revalidated, why)));
         }
         if self.is_spared().await {
             return Ok((of_kept(kept), SPARED));
         }
-        let why = if other.is_some() { Why::NotGivenYet } else { Why::TagChanged };
-        let found = fetch_once(visit, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
-        Ok((found, Outcome::new(Done::Filled, why)))
+        let why = if other.is_some() { Reason::NotGivenYet } else { Reason::TagChanged };
+        let found = fetch_once(context, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
+        Ok((found, Outcome::new(Action::Filled, why)))
     }
 
     /// HEAD has said too little.
     async fn by_get(&self, looked: Look) -> Result<Found, Trouble> {
-        let Self { visit, cache, tag, pointer, kept, reference, accept } = *self;
+        let Self { context, cache, tag, pointer, kept, reference, accept } = *self;
         let may_be_spared = match looked {
             Look::Found => {
-                visit.admitted(cache);
+                context.admitted(cache);
                 true
             }
             Look::Described(_) | Look::Declined => true,
@@ -80,9 +80,9 @@ impl Due<'_, '_> {
         if may_be_spared && self.is_spared().await {
             return Ok((of_kept(kept), SPARED));
         }
-        let found = match (fetch_once(visit, cache, reference, accept, Some(tag)).await, looked) {
+        let found = match (fetch_once(context, cache, reference, accept, Some(tag)).await, looked) {
             (Ok(found), looked) => {
-                looked.is_contradicted(visit);
+                looked.is_contradicted(context);
                 found
             }
             // Nobody could be asked: then the refusal of HEAD is the last word.
@@ -92,19 +92,19 @@ impl Due<'_, '_> {
             (Err(negative), _) => return Err(negative.into()),
         };
         let outcome = if found.digest == pointer.digest {
-            Outcome::new(Done::Revalidated, Why::TagUnchanged)
+            Outcome::new(Action::Revalidated, Reason::TagUnchanged)
         } else {
-            Outcome::new(Done::Filled, Why::TagChanged)
+            Outcome::new(Action::Filled, Reason::TagChanged)
         };
         Ok((found, outcome))
     }
 
     /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
     async fn is_spared(&self) -> bool {
-        let Self { visit, cache, pointer, kept, .. } = *self;
-        !visit.wants_it_new()
-            && visit.may_have(cache, &pointer.digest).await
-            && visit.upstream.is_scarce(visit.identity, &visit.place.name).await
-            && may_be_stale(visit, cache, pointer, kept).await.is_ok()
+        let Self { context, cache, pointer, kept, .. } = *self;
+        !context.wants_it_new()
+            && context.may_have(cache, &pointer.digest).await
+            && context.upstream.is_scarce(context.identity, &context.target.name).await
+            && may_be_stale(context, cache, pointer, kept).await.is_ok()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::{Cache, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::within;
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// Digests that are looked for, at most: some more than any image has for one platform.
 const MAX_LOOKED_FOR: usize = 2000;
@@ -30,18 +30,22 @@ impl Looked {
 
 /// What this client could not pull of the image from here: one of its blobs; of an index, what is missing of the first of its
 /// platforms that is here at all, unless another one is whole.
-pub(super) async fn missing(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
-    let found = within(&*visit.platform.clock, PATIENCE, find(visit, cache, manifest)).await;
+pub(super) async fn missing(
+    context: &RequestContext<'_>,
+    cache: &Arc<Cache>,
+    manifest: &StoredManifest,
+) -> Option<Digest> {
+    let found = within(&*context.platform.clock, PATIENCE, find(context, cache, manifest)).await;
     found.unwrap_or_else(|_| Some(manifest.digest.clone()))
 }
 
-async fn find(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
+async fn find(context: &RequestContext<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
     let mut looked = Looked::default();
     let (mut of_a_platform, mut platform) = (None, None);
     let mut next: Vec<Digest> = Vec::new();
     let mut children = manifest.children();
     loop {
-        match first_missing(visit, cache, &children.blobs, &mut looked).await {
+        match first_missing(context, cache, &children.blobs, &mut looked).await {
             // One manifest is enough, at each depth: the first that is whole makes all whole that lead to it.
             None if children.manifests.is_empty() => return None,
             None => {
@@ -56,7 +60,7 @@ async fn find(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) 
                 return of_a_platform.or(platform).or(Some(digest));
             }
             match cache.manifest(&digest).await {
-                Some(child) if visit.may_have(cache, &digest).await => break child.children(),
+                Some(child) if context.may_have(cache, &digest).await => break child.children(),
                 Some(_) | None => platform = platform.or(Some(digest)),
             }
         };
@@ -64,7 +68,7 @@ async fn find(visit: &Visit<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) 
 }
 
 async fn first_missing(
-    visit: &Visit<'_>,
+    context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     blobs: &[Digest],
     looked: &mut Looked,
@@ -74,7 +78,7 @@ async fn first_missing(
             Some(is_here) => *is_here,
             None if looked.is_over() => false,
             None => {
-                let is_here = cache.blob_length(blob).await.is_some() && visit.may_have(cache, blob).await;
+                let is_here = cache.blob_length(blob).await.is_some() && context.may_have(cache, blob).await;
                 looked.blobs.insert(blob.clone(), is_here);
                 is_here
             }

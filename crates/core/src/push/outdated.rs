@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::cache::{Cache, Key};
 use crate::name::Reference;
 use crate::upstream::{Failure, Reply};
-use crate::visit::Visit;
+use crate::visit::RequestContext;
 
 /// What a write that is under way makes outdated. Dropped, it is forgotten.
 pub(super) struct Outdated {
@@ -36,28 +36,32 @@ enum Carried {
 
 impl Outdated {
     /// Before a request of an upload.
-    pub(super) fn by_upload(visit: &Visit<'_>) -> Self {
-        Self { cache: visit.cache.cloned(), write: Write::Blob }
+    pub(super) fn by_upload(context: &RequestContext<'_>) -> Self {
+        Self { cache: context.cache.cloned(), write: Write::Blob }
     }
 
     /// Before these references are pushed or deleted.
-    pub(super) fn by_write(visit: &Visit<'_>, references: impl IntoIterator<Item = Reference>) -> Self {
-        let (upstream, repository) = (visit.upstream.name(), &visit.place.name);
+    pub(super) fn by_write(context: &RequestContext<'_>, references: impl IntoIterator<Item = Reference>) -> Self {
+        let (upstream, repository) = (context.upstream.name(), &context.target.name);
         let keys = references.into_iter().map(|reference| match reference {
             Reference::Tag(tag) => Key::tag(upstream, repository, tag.as_str()),
             Reference::Digest(digest) => Key::link(upstream, repository, &digest),
         });
-        Self { cache: visit.cache.cloned(), write: Write::Records(keys.collect()) }
+        Self { cache: context.cache.cloned(), write: Write::Records(keys.collect()) }
     }
 
     /// This was the answer. It returns what ends once the store has forgotten it, too.
-    pub(super) fn settle(mut self, visit: &Visit<'_>, reply: &Reply) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn settle(
+        mut self,
+        context: &RequestContext<'_>,
+        reply: &Reply,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let is_underway = match (&self.write, reply) {
             // An upload that goes on has made nothing yet.
             (Write::Blob, Reply::Found(response)) => response.status() != StatusCode::CREATED,
             (Write::Blob | Write::Records(_), _) => false,
         };
-        if is_underway || carried(reply, visit.upstream.has_several_addresses()) == Carried::NotOut {
+        if is_underway || carried(reply, context.upstream.has_several_addresses()) == Carried::NotOut {
             self.cache = None;
         }
         let forgotten = self.forget();

@@ -27,13 +27,13 @@ fn ours() -> Routes {
 /// `upstream|name|client name|endpoint`, or the error.
 fn show(routes: &Routes, host: &str, target: &str) -> String {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    match routes.route(Target { host, path, query }) {
-        Ok(Route::Repository(place)) => format!(
+    match routes.route(RequestTarget { host, path, query }) {
+        Ok(Route::Repository(target)) => format!(
             "{}|{}|{}|{}",
-            routes.upstreams[place.upstream].name,
-            place.name,
-            place.client_path,
-            match place.endpoint {
+            routes.upstreams[target.upstream].name,
+            target.name,
+            target.client_path,
+            match target.endpoint {
                 Endpoint::Manifest(reference) => format!("manifest {}", reference.as_str()),
                 Endpoint::Blob(_) => "blob".to_owned(),
                 Endpoint::Uploads => "uploads".to_owned(),
@@ -42,8 +42,8 @@ fn show(routes: &Routes, host: &str, target: &str) -> String {
                 Endpoint::Referrers(_) => "referrers".to_owned(),
             }
         ),
-        Ok(Route::Ping(door)) => format!("ping {}", door.prefix),
-        Ok(Route::Token(door)) => format!("token {}", door.prefix),
+        Ok(Route::Ping(entry)) => format!("ping {}", entry.prefix),
+        Ok(Route::Token(entry)) => format!("token {}", entry.prefix),
         Ok(other) => format!("{other:?}"),
         Err(error) => error.to_response("").status().as_u16().to_string(),
     }
@@ -123,8 +123,8 @@ fn a_percent_coded_digest_is_understood() {
 #[test]
 fn only_ns_that_chose_the_upstream_is_echoed() {
     let ours = ours();
-    let namespace = |path, query| match ours.route(Target { host: "h", path, query: Some(query) }) {
-        Ok(Route::Repository(place)) => place.namespace,
+    let namespace = |path, query| match ours.route(RequestTarget { host: "h", path, query: Some(query) }) {
+        Ok(Route::Repository(target)) => target.namespace,
         other => panic!("{other:?}"),
     };
     assert_eq!(namespace("/v2/o/i/tags/list", "ns=ghcr.io").as_deref(), Some("ghcr.io"));
@@ -181,9 +181,9 @@ fn without_the_path_secret_only_the_ping_answers() {
 #[test]
 fn scopes_are_read_as_paths_are() {
     let ours = ours();
-    let door = Door { prefix: String::new(), upstream: None };
+    let entry = EntryPoint { prefix: String::new(), upstream: None };
     let scope = |name: &str| {
-        ours.identify_scope(&door, name)
+        ours.identify_scope(&entry, name)
             .map(|(upstream, name)| format!("{}|{name}", ours.upstreams[upstream].name))
     };
     assert_eq!(scope("ghcr.io/o/i").as_deref(), Some("ghcr.io|o/i"));
@@ -195,7 +195,7 @@ fn scopes_are_read_as_paths_are() {
 proptest! {
     #[test]
     fn any_path_is_read_without_panic(host in "[ -~]{0,20}", path in "/[ -~]{0,80}", query in "[ -~]{0,40}") {
-        let _ = ours().route(Target { host: &host, path: &path, query: Some(&query) });
+        let _ = ours().route(RequestTarget { host: &host, path: &path, query: Some(&query) });
     }
 
     #[test]
@@ -203,9 +203,9 @@ proptest! {
         segments in proptest::collection::vec("[a-z0-9.:_-]{1,8}|v2|manifests|blobs|tags|ghcr.io", 1..8)
     ) {
         let path = format!("/{}/manifests/latest", segments.join("/"));
-        if let Ok(Route::Repository(place)) = ours().route(Target { host: "h", path: &path, query: None }) {
-            prop_assert!(RepositoryName::parse(place.name.as_str()).is_ok());
-            prop_assert_eq!(format!("{}/manifests/latest", place.client_path), path);
+        if let Ok(Route::Repository(target)) = ours().route(RequestTarget { host: "h", path: &path, query: None }) {
+            prop_assert!(RepositoryName::parse(target.name.as_str()).is_ok());
+            prop_assert_eq!(format!("{}/manifests/latest", target.client_path), path);
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Account {
 }
 
 /// The accounts of an upstream's configuration: the longest prefix first, and in the order of the file.
-pub(super) fn configured(upstream: &crate::config::Upstream, sealer: &Sealer) -> Vec<Account> {
+pub(super) fn configured(upstream: &crate::config::UpstreamConfig, sealer: &Sealer) -> Vec<Account> {
     let account = |prefix: &str, username: &str, password: &Secret, origin| {
         let basic = Basic { username: username.to_owned(), password: password.clone() };
         Account { prefix: prefix.to_owned(), login: Arc::new(Login { origin, ..Login::new(basic, sealer) }) }
@@ -96,7 +96,7 @@ impl Upstream {
     }
 
     /// Its configuration.
-    pub(crate) fn config(&self) -> &crate::config::Upstream {
+    pub(crate) fn config(&self) -> &crate::config::UpstreamConfig {
         &self.config
     }
 

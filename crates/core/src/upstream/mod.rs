@@ -53,7 +53,7 @@ use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose, Unconnected};
 use crate::seal::Sealer;
 use crate::secret::Basic;
-use crate::waiting::Places;
+use crate::waiting::WaitingLimit;
 
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
@@ -65,7 +65,7 @@ const NO_ADDRESS: Failure = Failure::Unreachable(Unconnected::Unknown);
 pub struct Upstream {
     index: usize,
     label: Arc<str>,
-    config: crate::config::Upstream,
+    config: crate::config::UpstreamConfig,
     addresses: Vec<Address>,
     /// What is known of the hosts that its answers lead to.
     elsewhere: Elsewhere,
@@ -84,7 +84,7 @@ pub struct Upstream {
     /// Ranges of blobs that are being fetched beside their first connection.
     ranges: AtomicUsize,
     /// For requests that wait for it.
-    places: Places,
+    waiting_limit: WaitingLimit,
 }
 
 /// A range that is being fetched beside others.
@@ -212,7 +212,7 @@ impl Upstream {
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
             ranges: AtomicUsize::new(0),
-            places: Places::new(config.limits.waiting),
+            waiting_limit: WaitingLimit::new(config.limits.waiting),
             config: upstream,
         })
     }
@@ -258,8 +258,8 @@ impl Upstream {
     }
 
     /// Places for requests that wait for it.
-    pub(crate) fn places(&self) -> &Places {
-        &self.places
+    pub(crate) fn waiting_limit(&self) -> &WaitingLimit {
+        &self.waiting_limit
     }
 
     /// Leave to fetch one more range beside others, of which there may be `most`.

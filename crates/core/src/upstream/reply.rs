@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use super::said::UpstreamText;
 use crate::body::Body;
 use crate::error::Error;
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::platform::Unconnected;
 
 /// When it is worth while to come again after a failure that may be over by then.
@@ -138,22 +138,22 @@ impl Failure {
     }
 
     /// A few words for header, log and metrics.
-    pub fn why(&self) -> Why {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable(_) => Why::Unreachable,
-            Self::TimedOut => Why::TimedOut,
-            Self::Resting { .. } => Why::Resting,
-            Self::Status(_) => Why::UpstreamError,
-            Self::Broken => Why::Broke,
-            Self::Busy => Why::Busy,
-            Self::Coded => Why::Coded,
-            Self::DigestMismatch => Why::DigestMismatch,
-            Self::NoManifest => Why::NoManifest,
-            Self::TooLarge => Why::TooLarge,
-            Self::Redirect(_) => Why::RedirectRefused,
-            Self::RealmNotTrusted => Why::RealmNotTrusted,
-            Self::Nonsense(_) => Why::Unusable,
-            Self::ClientBody => Why::RequestBroke,
+            Self::Unreachable(_) => Reason::Unreachable,
+            Self::TimedOut => Reason::TimedOut,
+            Self::Resting { .. } => Reason::Resting,
+            Self::Status(_) => Reason::UpstreamError,
+            Self::Broken => Reason::Broke,
+            Self::Busy => Reason::Busy,
+            Self::Coded => Reason::Coded,
+            Self::DigestMismatch => Reason::DigestMismatch,
+            Self::NoManifest => Reason::NoManifest,
+            Self::TooLarge => Reason::TooLarge,
+            Self::Redirect(_) => Reason::RedirectRefused,
+            Self::RealmNotTrusted => Reason::RealmNotTrusted,
+            Self::Nonsense(_) => Reason::Unusable,
+            Self::ClientBody => Reason::RequestBroke,
         }
     }
 }

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::reply::Failure;
 use super::said::UpstreamText;
-use crate::config::Bounds;
-use crate::flight::Flights;
+use crate::config::Limits;
 use crate::platform::Moment;
 use crate::secret::Secret;
+use crate::single_flight::SingleFlight;
 
 /// Where the spec leaves the life of a token open, it is a minute (P-64).
 const DEFAULT_LIFE_SECONDS: u64 = 60;
@@ -111,13 +111,13 @@ impl Weighter<TokenKey, Token> for TokenBytes {
 /// All tokens of all upstreams.
 pub struct Tokens {
     kept: Cache<TokenKey, Token, TokenBytes>,
-    fetches: Flights<TokenKey, Outcome>,
+    fetches: SingleFlight<TokenKey, Outcome>,
 }
 
 impl Tokens {
     /// At most `limits.tokens` tokens, of `limits.token_memory` bytes together. Where requests may not wait for each other
     /// each fetches its own.
-    pub fn new(bounds: &Bounds, shares_io: bool) -> Self {
+    pub fn new(bounds: &Limits, shares_io: bool) -> Self {
         let (number, bytes) = (bounds.tokens, bounds.token_memory.0);
         let weighter = TokenBytes { least: bytes / u64::try_from(number).unwrap_or(u64::MAX).max(1) };
         let mut options = OptionsBuilder::new();
@@ -128,7 +128,7 @@ impl Tokens {
             }
             Err(_) => Cache::with_weighter(number, bytes, weighter),
         };
-        Self { kept, fetches: Flights::new(shares_io) }
+        Self { kept, fetches: SingleFlight::new(shares_io) }
     }
 
     /// The token, if it is here and still good.
@@ -171,7 +171,7 @@ mod tests {
     }
 
     fn tokens() -> Tokens {
-        Tokens::new(&Bounds::default(), true)
+        Tokens::new(&Limits::default(), true)
     }
 
     fn token(text: &str) -> Token {
@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn tokens_are_weighed_and_so_many_of_them_are_kept_at_the_most() {
-        let bounds = Bounds { tokens: 1000, token_memory: crate::config::Bytes(16 << 20), ..Bounds::default() };
+        let bounds = Limits { tokens: 1000, token_memory: crate::config::Bytes(16 << 20), ..Limits::default() };
         for (length, most) in [(64 << 10, 255), (900, 1000)] {
             let tokens = Tokens::new(&bounds, true);
             for number in 0..3000 {

@@ -2,7 +2,7 @@
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
-use registry_proxy_core::outcome::{Done, Outcome, Why};
+use registry_proxy_core::outcome::{Action, Outcome, Reason};
 use registry_proxy_core::testing::sha256;
 
 use crate::fixture::{Fixture, HOST_NAME, OCI_INDEX, OCI_MANIFEST, STORAGE, Seen, manifest_of, noise, upstream};
@@ -31,8 +31,8 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
         assert_eq!(seen.header("docker-distribution-api-version"), "registry/2.0", "{why}");
     }
     let outcome = seen.header("x-registry-proxy");
-    let is_listed = |(done, reason): (Done, Why)| outcome == Outcome::new(done, reason).to_string();
-    let mut listed = Why::ALL.iter().flat_map(|reason| reason.goes_with().iter().map(|done| (*done, *reason)));
+    let is_listed = |(done, reason): (Action, Reason)| outcome == Outcome::new(done, reason).to_string();
+    let mut listed = Reason::ALL.iter().flat_map(|reason| reason.goes_with().iter().map(|done| (*done, *reason)));
     assert!(listed.any(is_listed), "not in docs/reference/outcomes.md: {why}");
 
     let id = seen.header("x-request-id");

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Invoke, InvokeError};
 use reqsign_aws_v4::{Credential, EnvCredentialProvider, RequestSigner};
@@ -39,9 +39,9 @@ impl SelfInvoker {
             .unwrap_or_else(|| format!("https://lambda.{region}.amazonaws.com"));
         let base = base.trim_end_matches('/');
         let context = Context::new().with_env(OsEnv);
-        let tls = crate::tls::client(&Upstream::default(), false)?;
+        let tls = crate::tls::client(&UpstreamConfig::default(), false)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let dialer = Dialer::new(&Upstream::default(), Admits::Everything, None, CONNECT)?;
+        let dialer = Dialer::new(&UpstreamConfig::default(), Admits::Everything, None, CONNECT)?;
         Ok(Some(Self {
             address: format!("{base}/2015-03-31/functions/{name}/invocations"),
             signer: Signer::new(context, EnvCredentialProvider::new(), RequestSigner::new("lambda", &region)),

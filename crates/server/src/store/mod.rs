@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use registry_proxy_core::cache::MemoryStore;
-use registry_proxy_core::config::{Cache, ConfigError, StoreAddress};
+use registry_proxy_core::config::{CacheConfig, ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
 
 use self::files::FileStore;
@@ -40,7 +40,7 @@ impl Opened {
 
 /// Opens the store that is configured; `None`: nothing is kept. Where it may lie is tried by writing there, so this
 /// is done once.
-pub(crate) fn open(cache: &Cache) -> Result<Option<Opened>, ConfigError> {
+pub(crate) fn open(cache: &CacheConfig) -> Result<Option<Opened>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
         StoreAddress::None => Ok(None),
@@ -81,7 +81,7 @@ pub(crate) fn open(cache: &Cache) -> Result<Option<Opened>, ConfigError> {
 
 /// The directory that a cache lies in, if it lies in one: as it is configured, even where it cannot be opened by us,
 /// or as it was found.
-pub(crate) fn directory<'path>(cache: &'path Cache, found: Option<&'path Path>) -> Option<&'path Path> {
+pub(crate) fn directory<'path>(cache: &'path CacheConfig, found: Option<&'path Path>) -> Option<&'path Path> {
     match &cache.store {
         StoreAddress::File(path) => Some(Path::new(&**path)),
         StoreAddress::Auto => found,
@@ -91,7 +91,7 @@ pub(crate) fn directory<'path>(cache: &'path Cache, found: Option<&'path Path>) 
 
 /// What is dangerous about where a cache lies, or would lie: for the log at the start, and for `check`, which creates
 /// nothing.
-pub(crate) fn warnings(cache: &Cache) -> Option<String> {
+pub(crate) fn warnings(cache: &CacheConfig) -> Option<String> {
     let places = match &cache.store {
         StoreAddress::File(path) => vec![PathBuf::from(&**path)],
         StoreAddress::Auto => own_places(),
@@ -116,7 +116,7 @@ fn may_be_written_by_anybody(mode: u32) -> bool {
 }
 
 /// What a person calls the place of a cache.
-pub(crate) fn place(cache: &Cache, found: Option<&Path>) -> String {
+pub(crate) fn place(cache: &CacheConfig, found: Option<&Path>) -> String {
     directory(cache, found).map_or_else(|| cache.store.to_string(), |place| place.display().to_string())
 }
 
@@ -165,8 +165,8 @@ mod tests {
 
     use super::*;
 
-    fn cache_at(address: &str) -> Cache {
-        Cache { store: address.parse().unwrap(), ..Cache::default() }
+    fn cache_at(address: &str) -> CacheConfig {
+        CacheConfig { store: address.parse().unwrap(), ..CacheConfig::default() }
     }
 
     fn open_at(address: &str) -> Result<Option<Arc<dyn Store>>, ConfigError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use registry_proxy_core::Config;
 use registry_proxy_core::cache::Key;
-use registry_proxy_core::config::{Cache, StoreAddress};
+use registry_proxy_core::config::{CacheConfig, StoreAddress};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Store, StoreError};
 
@@ -56,7 +56,7 @@ impl Standing {
 }
 
 /// Whether a store is tried: one elsewhere may be closed to us, one here was tried when it was opened.
-pub(crate) fn is_tried(cache: &Cache) -> bool {
+pub(crate) fn is_tried(cache: &CacheConfig) -> bool {
     matches!(cache.store, StoreAddress::Objects(_))
 }
 

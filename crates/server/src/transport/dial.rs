@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
@@ -39,7 +39,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(
-        upstream: &Upstream,
+        upstream: &UpstreamConfig,
         admits: Admits,
         places: Option<Arc<Semaphore>>,
         connect: Duration,

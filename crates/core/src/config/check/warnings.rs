@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, Upstream, guard};
+use super::super::{Auth, Config, UpstreamConfig, guard};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -153,7 +153,7 @@ fn is_plain(config: &Config) -> bool {
 }
 
 /// What our accounts at an upstream may be used for.
-fn accounts(config: &Config, upstream: &Upstream, warn: &mut dyn FnMut(&str, String)) {
+fn accounts(config: &Config, upstream: &UpstreamConfig, warn: &mut dyn FnMut(&str, String)) {
     let name = &upstream.name;
     for (j, credential) in upstream.credentials.iter().enumerate() {
         let mut before = upstream.credentials.iter().take(j).map(|one| (one.prefix.as_str(), &one.username));

@@ -1,7 +1,7 @@
 //! The reference against the structures, and the pages that are made from it.
 
 use super::*;
-use crate::config::{Bytes, Credential, Sources, Upstream};
+use crate::config::{Bytes, Credential, Sources, UpstreamConfig};
 
 fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
     match value {
@@ -50,7 +50,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
         bytes_per_day: Some(Bytes(1)),
     };
     (config.guard.client, config.guard.total) = (quota, quota);
-    config.upstream = vec![Upstream {
+    config.upstream = vec![UpstreamConfig {
         username: text.clone(),
         password: Some(crate::secret::Secret::new("x")),
         password_file: text.clone(),
@@ -65,7 +65,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
         client_key_file: text.clone(),
         proxy: crate::config::Egress::parse("http://p"),
         docker_config: text,
-        ..Upstream::default()
+        ..UpstreamConfig::default()
     }];
     let mut found = Vec::new();
     paths("", &toml::Value::try_from(&config).unwrap(), &mut found);

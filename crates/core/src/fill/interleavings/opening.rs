@@ -7,8 +7,8 @@ use shuttle::future::{block_on, spawn, yield_now};
 
 use super::super::{Asker, Entry, Fills, Spool};
 use super::{CheckedDraft, DIGEST, ORIGIN, TOTAL, all, explore};
-use crate::flight::Flights;
 use crate::platform::Moment;
+use crate::single_flight::SingleFlight;
 use crate::upstream::{Failure, Negative};
 
 const NOW: Moment = Moment(std::time::Duration::ZERO);
@@ -184,7 +184,7 @@ fn a_range_that_opens_it_first_lets_those_who_wait_join() {
 #[test]
 fn work_that_many_ask_for_is_done_once_at_a_time_and_all_are_told() {
     explore(400, || {
-        let flights: Arc<Flights<&str, usize>> = Arc::new(Flights::new(true));
+        let flights: Arc<SingleFlight<&str, usize>> = Arc::new(SingleFlight::new(true));
         let under_way = Arc::new(AtomicUsize::new(0));
         let ask = |is_stopped: bool| {
             let (flights, under_way) = (Arc::clone(&flights), Arc::clone(&under_way));

@@ -9,7 +9,7 @@ use crate::config::{Config, Sources};
 use crate::digest::Digest;
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::range::{ContentRange, RangeRequest, RangeSpec};
-use crate::route::{Endpoint, Route, Routes, Target};
+use crate::route::{Endpoint, RequestTarget, Route, Routes};
 use crate::testing::stored_nowhere;
 use crate::upstream::Challenge;
 
@@ -40,11 +40,11 @@ pub(super) fn route(bytes: &[u8]) {
     let [host, path, query] = lines(text);
     for routes in &*ROUTES {
         let query = (!query.is_empty()).then_some(query);
-        let Ok(Route::Repository(place)) = routes.route(Target { host, path, query }) else { continue };
-        assert_eq!(RepositoryName::parse(place.name.as_str()).as_ref(), Ok(&place.name), "a legal name");
-        assert!(path.starts_with(&place.client_path), "the client's own path");
-        assert!(place.client_path.ends_with(&place.client_name), "which ends with the client's own name");
-        match &place.endpoint {
+        let Ok(Route::Repository(target)) = routes.route(RequestTarget { host, path, query }) else { continue };
+        assert_eq!(RepositoryName::parse(target.name.as_str()).as_ref(), Ok(&target.name), "a legal name");
+        assert!(path.starts_with(&target.client_path), "the client's own path");
+        assert!(target.client_path.ends_with(&target.client_name), "which ends with the client's own name");
+        match &target.endpoint {
             Endpoint::Manifest(reference) => {
                 assert_eq!(Reference::parse(reference.as_str()).as_ref(), Ok(reference));
             }
@@ -55,8 +55,8 @@ pub(super) fn route(bytes: &[u8]) {
         }
         if query.is_none() {
             // A token for the client's own name is one for this repository.
-            let scope = routes.identify_scope(&place.door, &place.client_name);
-            assert_eq!(scope, Some((place.upstream, place.name)), "the scope leads to the same repository");
+            let scope = routes.identify_scope(&target.entry, &target.client_name);
+            assert_eq!(scope, Some((target.upstream, target.name)), "the scope leads to the same repository");
         }
     }
 }

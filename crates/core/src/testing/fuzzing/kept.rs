@@ -5,9 +5,9 @@ use bytes::Bytes;
 use crate::cache::{Described, Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::{Link, Origins};
-use crate::guard::note::{MAX_CLIENTS, Note};
 use crate::media;
 use crate::name::{RepositoryName, Tag};
+use crate::quota::report::{MAX_CLIENTS, UsageReport};
 
 /// A key, and keys of what the text names.
 pub(super) fn key(bytes: &[u8]) {
@@ -106,9 +106,9 @@ pub(super) fn record(bytes: &[u8]) {
         assert_eq!(Origins::from_record(&origins.to_record()).as_ref(), Some(&origins));
         assert_eq!(origins.with(&origins), None);
     }
-    if let Some(note) = Note::from_record(bytes) {
+    if let Some(note) = UsageReport::from_record(bytes) {
         assert!(note.clients.len() <= MAX_CLIENTS, "bounded");
-        assert_eq!(Note::from_record(&note.to_record()).as_ref(), Some(&note));
+        assert_eq!(UsageReport::from_record(&note.to_record()).as_ref(), Some(&note));
         assert_eq!(note.clone().at(note.hour), note);
     }
     let behind = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);

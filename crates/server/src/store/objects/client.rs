@@ -21,7 +21,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use md5::{Digest as _, Md5};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
-use registry_proxy_core::config::{ConfigError, Upstream};
+use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use tokio::time::Instant;
 
 use super::bucket::PATIENCE;
@@ -56,8 +56,8 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// The client, with the machine's roots.
 pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
-    let dialer = Dialer::new(&Upstream::default(), Admits::Everything, None, CONNECT)?;
-    let tls = crate::tls::client(&Upstream::default(), false)?;
+    let dialer = Dialer::new(&UpstreamConfig::default(), Admits::Everything, None, CONNECT)?;
+    let tls = crate::tls::client(&UpstreamConfig::default(), false)?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())

@@ -12,7 +12,7 @@ use crate::record;
 
 /// Our address in a client's eyes, and the client's in ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outside {
+pub struct ClientView {
     /// `https` or `http`.
     pub scheme: String,
     /// Host, with a port where it is not the usual one.
@@ -23,7 +23,7 @@ pub struct Outside {
     pub request_id: Option<HeaderValue>,
 }
 
-impl Outside {
+impl ClientView {
     /// `https://proxy.example.com`
     pub fn base(&self) -> String {
         format!("{}://{}", self.scheme, self.host)
@@ -31,7 +31,7 @@ impl Outside {
 }
 
 /// Whom to believe about it.
-pub struct Windows {
+pub struct ClientViewRules {
     public_url: Option<(String, String)>,
     trusted: Vec<IpNet>,
     /// The platform itself stands in front of us, with HTTPS.
@@ -41,7 +41,7 @@ pub struct Windows {
     virtual_hosts: Vec<String>,
 }
 
-impl Windows {
+impl ClientViewRules {
     /// Takes the rules from the configuration.
     pub fn new(config: &Config) -> Self {
         let authority = |url: &Url| {
@@ -64,7 +64,7 @@ impl Windows {
 
     /// Reads the request. `X-Forwarded-*` count only from a trusted peer, and from none that introduces a client: it passes
     /// bytes on and writes no headers, so those that come are the client's own (P-14).
-    pub fn look(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> Outside {
+    pub fn view(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> ClientView {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);
         let forwarded = |name: &str| {
@@ -101,7 +101,7 @@ impl Windows {
             None => cx.peer,
         };
         let request_id = behind_proxy.then(|| record::told(headers).cloned()).flatten();
-        Outside { scheme, host, client, request_id }
+        ClientView { scheme, host, client, request_id }
     }
 }
 
@@ -141,8 +141,8 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let cx = Cx { peer: peer.parse().ok(), introduced: None, is_tls, id: 0 };
-        let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &map);
-        (outside.base(), outside.client.unwrap().to_string())
+        let client_view = ClientViewRules::new(&config).view(&cx, &Uri::from_static("/v2/"), &map);
+        (client_view.base(), client_view.client.unwrap().to_string())
     }
 
     #[test]
@@ -196,8 +196,8 @@ mod tests {
         let look = |introduced: Option<&str>| {
             let peer = "10.0.0.5".parse().ok();
             let cx = Cx { peer, introduced: introduced.map(|text| text.parse().unwrap()), is_tls: false, id: 0 };
-            let outside = Windows::new(&config).look(&cx, &Uri::from_static("/v2/"), &headers);
-            (outside.base(), outside.client.unwrap().to_string(), outside.request_id.is_some())
+            let client_view = ClientViewRules::new(&config).view(&cx, &Uri::from_static("/v2/"), &headers);
+            (client_view.base(), client_view.client.unwrap().to_string(), client_view.request_id.is_some())
         };
         for client in ["10.20.30.40", "10.0.0.5", "192.0.2.1", "2001:db8::1"] {
             assert_eq!(look(Some(client)), ("http://inner:3000".into(), client.into(), false));

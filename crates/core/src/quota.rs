@@ -5,29 +5,29 @@
 //! it, and none for bytes.
 
 mod clients;
-pub(crate) mod note;
-mod sharing;
+mod peers;
+pub(crate) mod report;
 mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::clients::{Aliases, Clients};
-use self::sharing::Sharing;
-use self::window::{Tally, Usage, What, Window};
+use self::clients::{Aliases, ClientTable};
+use self::peers::Peers;
+use self::window::{QuotaWindow, Resource, Tally, Usage};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::config::{self, GuardMode, Quota};
+use crate::config::{self, Quota, QuotaMode};
 use crate::error::Error;
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::platform::{Clock, Platform, Tasks};
 use crate::secret::Secret;
 use crate::telemetry;
 
 /// Whose limit it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub(crate) enum LimitScope {
     Client,
     Total,
 }
@@ -35,9 +35,9 @@ pub(crate) enum Scope {
 /// A limit that has been reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
-    scope: Scope,
-    what: What,
-    window: Window,
+    scope: LimitScope,
+    what: Resource,
+    window: QuotaWindow,
     /// In seconds since 1970.
     now: u64,
 }
@@ -49,24 +49,24 @@ impl Exhausted {
     }
 
     /// For header, log and metrics.
-    pub fn why(&self) -> Why {
+    pub fn reason(&self) -> Reason {
         match self.scope {
-            Scope::Client => Why::ClientLimit,
-            Scope::Total => Why::TotalLimit,
+            LimitScope::Client => Reason::ClientLimit,
+            LimitScope::Total => Reason::TotalLimit,
         }
     }
 
     /// The key of the configuration that sets it.
     fn key(&self) -> &'static str {
         match (self.scope, self.what, self.window) {
-            (Scope::Client, What::Requests, Window::Hour) => "guard.client.requests_per_hour",
-            (Scope::Client, What::Requests, Window::Day) => "guard.client.requests_per_day",
-            (Scope::Client, What::Bytes, Window::Hour) => "guard.client.bytes_per_hour",
-            (Scope::Client, What::Bytes, Window::Day) => "guard.client.bytes_per_day",
-            (Scope::Total, What::Requests, Window::Hour) => "guard.total.requests_per_hour",
-            (Scope::Total, What::Requests, Window::Day) => "guard.total.requests_per_day",
-            (Scope::Total, What::Bytes, Window::Hour) => "guard.total.bytes_per_hour",
-            (Scope::Total, What::Bytes, Window::Day) => "guard.total.bytes_per_day",
+            (LimitScope::Client, Resource::Requests, QuotaWindow::Hour) => "guard.client.requests_per_hour",
+            (LimitScope::Client, Resource::Requests, QuotaWindow::Day) => "guard.client.requests_per_day",
+            (LimitScope::Client, Resource::Bytes, QuotaWindow::Hour) => "guard.client.bytes_per_hour",
+            (LimitScope::Client, Resource::Bytes, QuotaWindow::Day) => "guard.client.bytes_per_day",
+            (LimitScope::Total, Resource::Requests, QuotaWindow::Hour) => "guard.total.requests_per_hour",
+            (LimitScope::Total, Resource::Requests, QuotaWindow::Day) => "guard.total.requests_per_day",
+            (LimitScope::Total, Resource::Bytes, QuotaWindow::Hour) => "guard.total.bytes_per_hour",
+            (LimitScope::Total, Resource::Bytes, QuotaWindow::Day) => "guard.total.bytes_per_day",
         }
     }
 }
@@ -74,20 +74,20 @@ impl Exhausted {
 impl std::fmt::Display for Exhausted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whose = match self.scope {
-            Scope::Client => "this client has",
-            Scope::Total => "all clients together have",
+            LimitScope::Client => "this client has",
+            LimitScope::Total => "all clients together have",
         };
         let (what, window) = (
             match self.what {
-                What::Requests => "requests",
-                What::Bytes => "bytes",
+                Resource::Requests => "requests",
+                Resource::Bytes => "bytes",
             },
             match self.window {
-                Window::Hour => "hour",
-                Window::Day => "day",
+                QuotaWindow::Hour => "hour",
+                QuotaWindow::Day => "day",
             },
         );
-        let hour = Window::Hour.number(self.window.end(self.now)) % 24;
+        let hour = QuotaWindow::Hour.number(self.window.end(self.now)) % 24;
         write!(
             f,
             "{whose} used up the {what} of this {window} ({}); the next {window} begins at {hour:02}:00 UTC, in {} seconds",
@@ -100,18 +100,18 @@ impl std::fmt::Display for Exhausted {
 impl std::error::Error for Exhausted {}
 
 /// The limits that there are, those that begin anew latest first.
-fn limits(quota: &Quota) -> impl Iterator<Item = (What, Window, u64)> {
+fn limits(quota: &Quota) -> impl Iterator<Item = (Resource, QuotaWindow, u64)> {
     let limits = [
-        (What::Requests, Window::Day, quota.requests_per_day),
-        (What::Bytes, Window::Day, quota.bytes_per_day.map(|bytes| bytes.0)),
-        (What::Requests, Window::Hour, quota.requests_per_hour),
-        (What::Bytes, Window::Hour, quota.bytes_per_hour.map(|bytes| bytes.0)),
+        (Resource::Requests, QuotaWindow::Day, quota.requests_per_day),
+        (Resource::Bytes, QuotaWindow::Day, quota.bytes_per_day.map(|bytes| bytes.0)),
+        (Resource::Requests, QuotaWindow::Hour, quota.requests_per_hour),
+        (Resource::Bytes, QuotaWindow::Hour, quota.bytes_per_hour.map(|bytes| bytes.0)),
     ];
     limits.into_iter().filter_map(|(what, window, limit)| Some((what, window, limit?)))
 }
 
 /// The first limit that is reached, of those that begin anew latest: nobody comes back too early.
-fn reached(scope: Scope, quota: &Quota, used: Usage, now: u64) -> Option<Exhausted> {
+fn reached(scope: LimitScope, quota: &Quota, used: Usage, now: u64) -> Option<Exhausted> {
     let (what, window, _) = limits(quota).find(|(what, window, limit)| used.get(*what, *window) >= *limit)?;
     Some(Exhausted { scope, what, window, now })
 }
@@ -126,15 +126,15 @@ fn share(quota: &Quota, used: Usage) -> u128 {
 /// What was counted: the same for every configuration that a process has one after the other.
 #[derive(Debug, Default)]
 struct Ledger {
-    clients: Clients,
+    clients: ClientTable,
     total: Tally,
-    sharing: Sharing,
+    peers: Peers,
 }
 
 /// The limits, and what was counted towards them.
 #[derive(Clone)]
-pub(crate) struct Guard {
-    config: config::Guard,
+pub(crate) struct Quotas {
+    config: config::QuotaConfig,
     ledger: Arc<Ledger>,
     aliases: Aliases,
     /// The store that all instances share, where there is something to tell each other.
@@ -144,18 +144,18 @@ pub(crate) struct Guard {
     outlives_response: bool,
 }
 
-impl Guard {
+impl Quotas {
     pub(crate) fn new(
-        config: &config::Guard,
+        config: &config::QuotaConfig,
         signing_key: Option<&Secret>,
         cache: Option<&Arc<Cache>>,
         platform: &Platform,
     ) -> Self {
         let ledger = Arc::new(Ledger::default());
-        let counts = config.mode == GuardMode::On && config.limits();
+        let counts = config.mode == QuotaMode::On && config.limits();
         let shared = cache.filter(|cache| counts && cache.is_shared()).map(Arc::clone);
         if shared.is_some() {
-            ledger.sharing.name(&*platform.entropy);
+            ledger.peers.name(&*platform.entropy);
         }
         Self {
             config: config.clone(),
@@ -170,7 +170,7 @@ impl Guard {
 
     /// These limits, and what another one has counted, told through this cache.
     pub(crate) fn after(&self, previous: &Self, cache: Option<&Arc<Cache>>) -> Self {
-        previous.ledger.sharing.take_name(&self.ledger.sharing);
+        previous.ledger.peers.take_name(&self.ledger.peers);
         let shared = cache.filter(|_| self.shared.is_some()).map(Arc::clone);
         Self { ledger: Arc::clone(&previous.ledger), shared, ..self.clone() }
     }
@@ -178,16 +178,16 @@ impl Guard {
     /// Whether anybody gets anything: asked before all else, so that it costs next to nothing.
     pub(crate) fn is_closed(&self) -> Result<(), Error> {
         match self.config.mode {
-            GuardMode::Closed => {
+            QuotaMode::Closed => {
                 telemetry::guard_refused("guard.mode");
                 Err(Error::Closed)
             }
-            GuardMode::On | GuardMode::Off => Ok(()),
+            QuotaMode::On | QuotaMode::Off => Ok(()),
         }
     }
 
     /// Counts a request for content that may be served otherwise, or refuses it. `None`: nothing is counted.
-    pub(crate) async fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Option<Pass>, Error> {
+    pub(crate) async fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Result<Option<QuotaPass>, Error> {
         if !self.counts() {
             return Ok(None);
         }
@@ -200,22 +200,22 @@ impl Guard {
         let tally =
             self.config.client.is_some().then(|| self.ledger.clients.tally(client, self.config.max_clients, now));
         if let Some(tally) = &tally {
-            let alias = |client: IpAddr| self.aliases.of(Client::from(client), Window::Day.number(now));
-            let elsewhere = client.map(|client| self.ledger.sharing.others_of(now, || alias(client)));
+            let alias = |client: IpAddr| self.aliases.of(Client::from(client), QuotaWindow::Day.number(now));
+            let elsewhere = client.map(|client| self.ledger.peers.others_of(now, || alias(client)));
             let used = tally.usage(now).plus(elsewhere.unwrap_or_default());
-            if let Some(exhausted) = reached(Scope::Client, &self.config.client, used, now) {
+            if let Some(exhausted) = reached(LimitScope::Client, &self.config.client, used, now) {
                 return Err(self.refuse(exhausted));
             }
-            tally.add(What::Requests, 1, now);
+            tally.add(Resource::Requests, 1, now);
         }
-        self.ledger.total.add(What::Requests, 1, now);
-        Ok(Some(Pass { guard: Arc::clone(self), client: tally }))
+        self.ledger.total.add(Resource::Requests, 1, now);
+        Ok(Some(QuotaPass { quotas: Arc::clone(self), client: tally }))
     }
 
     fn total_reached(&self, now: u64, on_their_way: u64) -> Option<Exhausted> {
         let soon = Usage { bytes: [on_their_way; 2], ..Usage::default() };
-        let total = self.ledger.total.usage(now).plus(self.ledger.sharing.others(now)).plus(soon);
-        reached(Scope::Total, &self.config.total, total, now)
+        let total = self.ledger.total.usage(now).plus(self.ledger.peers.others(now)).plus(soon);
+        reached(LimitScope::Total, &self.config.total, total, now)
     }
 
     /// Whether more may be fetched into the store than the request itself takes away, with so many bytes on their way
@@ -227,13 +227,13 @@ impl Guard {
     /// So many bytes were fetched into the store for whoever will want them.
     pub(crate) fn fetched(&self, bytes: u64) {
         if self.counts() {
-            self.ledger.total.add(What::Bytes, bytes, self.clock.unix_seconds());
+            self.ledger.total.add(Resource::Bytes, bytes, self.clock.unix_seconds());
         }
     }
 
     /// Whether anything is counted.
     fn counts(&self) -> bool {
-        self.config.mode == GuardMode::On && self.config.limits()
+        self.config.mode == QuotaMode::On && self.config.limits()
     }
 
     #[expect(clippy::unused_self, reason = "reads as what it is at the call")]
@@ -248,8 +248,8 @@ impl Guard {
         let Some(cache) = &self.shared else { return };
         let Some(turn) = self.turn() else { return };
         let is_first = turn.is_first();
-        let (cache, guard) = (Arc::clone(cache), Arc::clone(self));
-        let work = Box::pin(async move { sharing::exchange(&turn, &cache, &guard).await });
+        let (cache, quotas) = (Arc::clone(cache), Arc::clone(self));
+        let work = Box::pin(async move { peers::exchange(&turn, &cache, &quotas).await });
         if is_first || !self.outlives_response {
             work.await;
         } else {
@@ -261,37 +261,37 @@ impl Guard {
     pub(crate) async fn settle(&self) {
         let Some(cache) = &self.shared else { return };
         if let Some(turn) = self.turn() {
-            sharing::exchange(&turn, cache, self).await;
+            peers::exchange(&turn, cache, self).await;
         }
     }
 
-    fn turn(&self) -> Option<sharing::Turn> {
+    fn turn(&self) -> Option<peers::ExchangeTurn> {
         let used = || self.ledger.total.usage(self.clock.unix_seconds());
-        self.ledger.sharing.turn(self.clock.now(), used)
+        self.ledger.peers.turn(self.clock.now(), used)
     }
 
     /// Tells other instances what they do not know yet, before the process ends.
     pub(crate) async fn close(&self) {
         let Some(cache) = &self.shared else { return };
-        if let Some(turn) = self.ledger.sharing.last_turn() {
-            sharing::exchange(&turn, cache, self).await;
+        if let Some(turn) = self.ledger.peers.last_turn() {
+            peers::exchange(&turn, cache, self).await;
         }
     }
 }
 
 /// An admitted request, towards which the bytes of its answer count.
-pub(crate) struct Pass {
-    guard: Arc<Guard>,
+pub(crate) struct QuotaPass {
+    quotas: Arc<Quotas>,
     client: Option<Arc<Tally>>,
 }
 
-impl Pass {
+impl QuotaPass {
     /// So many bytes have left.
     pub(crate) fn sent(&self, bytes: u64) {
-        let now = self.guard.clock.unix_seconds();
-        self.guard.ledger.total.add(What::Bytes, bytes, now);
+        let now = self.quotas.clock.unix_seconds();
+        self.quotas.ledger.total.add(Resource::Bytes, bytes, now);
         if let Some(client) = &self.client {
-            client.add(What::Bytes, bytes, now);
+            client.add(Resource::Bytes, bytes, now);
         }
     }
 }
@@ -311,7 +311,7 @@ mod tests {
         let quota = Quota { requests_per_hour: Some(3), bytes_per_day: Some(Bytes(100)), ..Quota::default() };
         let of = |requests: u64, bytes: u64| {
             let used = Usage { requests: [requests; 2], bytes: [bytes; 2] };
-            reached(Scope::Client, &quota, used, 1_700_049_630).map(|exhausted| exhausted.to_string())
+            reached(LimitScope::Client, &quota, used, 1_700_049_630).map(|exhausted| exhausted.to_string())
         };
         assert_eq!(of(2, 99), None);
         assert_eq!(
@@ -321,6 +321,9 @@ mod tests {
         let day = "this client has used up the bytes of this day (guard.client.bytes_per_day); the next day begins at 00:00 UTC, in 43170 seconds";
         assert_eq!(of(3, 100).unwrap(), day);
         assert_eq!(of(0, 101).unwrap(), day);
-        assert_eq!(reached(Scope::Total, &Quota::default(), Usage { requests: [9; 2], bytes: [9; 2] }, 0), None);
+        assert_eq!(
+            reached(LimitScope::Total, &Quota::default(), Usage { requests: [9; 2], bytes: [9; 2] }, 0),
+            None
+        );
     }
 }

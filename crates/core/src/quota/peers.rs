@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::Guard;
+use super::Quotas;
 use super::clients::Alias;
-use super::note::{MAX_CLIENTS, Note};
-use super::window::{Tally, Usage, Window};
+use super::report::{MAX_CLIENTS, UsageReport};
+use super::window::{QuotaWindow, Tally, Usage};
 use crate::cache::{Cache, Key, usage_failed};
 use crate::platform::{Clock, Entropy, Moment, within};
 use crate::telemetry;
@@ -35,34 +35,34 @@ const AT_ONCE: usize = 16;
 
 /// One instance's part in it.
 #[derive(Debug, Default)]
-pub(super) struct Sharing {
+pub(super) struct Peers {
     /// Who we are to the others.
     name: OnceLock<Box<str>>,
     others: Tally,
-    told: Mutex<Told>,
+    peer_usage: Mutex<PeerUsage>,
     /// When something is due next, in milliseconds on the clock.
     due: AtomicU64,
     busy: Arc<AtomicBool>,
-    books: Mutex<Books>,
+    exchange: Mutex<ExchangeState>,
 }
 
 /// What the others have told of clients, added up in one hour.
 #[derive(Debug, Default)]
-struct Told {
+struct PeerUsage {
     hour: u64,
     clients: BTreeMap<Alias, Usage>,
 }
 
 /// What only whoever has the turn looks at.
 #[derive(Debug, Default)]
-struct Books {
+struct ExchangeState {
     write_at: Moment,
     look_at: Moment,
     has_looked: bool,
     written: Usage,
     day: u64,
     /// By name: when it was written, as the store says, and what it says.
-    heard: BTreeMap<Box<str>, (u64, Note)>,
+    reports: BTreeMap<Box<str>, (u64, UsageReport)>,
     /// What was listed and is not read yet: where it is, and when it was written.
     unread: BTreeMap<Box<str>, (Key, u64)>,
     /// Whose could not be read the last time: it keeps nobody from the others.
@@ -74,7 +74,7 @@ struct Books {
     has_listed: bool,
 }
 
-impl Books {
+impl ExchangeState {
     /// Whether the others do not know yet what we have used.
     fn has_news(&self, used: Usage) -> bool {
         used != Usage::default() && used != self.written
@@ -91,7 +91,7 @@ impl Books {
     fn list(&mut self, name: &str, entries: Vec<(Key, Box<str>, u64)>) {
         (self.reads, self.has_listed) = (0, true);
         for (key, other, used) in entries {
-            if *other != *name && self.heard.get(&other).is_none_or(|(then, _)| *then != used) {
+            if *other != *name && self.reports.get(&other).is_none_or(|(then, _)| *then != used) {
                 self.unread.insert(other, (key, used));
             }
         }
@@ -106,51 +106,51 @@ impl Books {
     }
 
     /// One was read; `None`: it is gone, or makes no sense.
-    fn hear(&mut self, other: Box<str>, used: u64, note: Option<Note>) {
+    fn hear(&mut self, other: Box<str>, used: u64, note: Option<UsageReport>) {
         self.unread.remove(&other);
         self.reads += 1;
         self.reads_of_turn += 1;
-        if let Some(note) = note {
-            self.heard.insert(other, (used, note));
+        if let Some(report) = note {
+            self.reports.insert(other, (used, report));
         }
     }
 
     /// All that was heard, added up.
-    fn sum(&self, hour: u64) -> (Usage, Told) {
-        let (mut total, mut told) = (Usage::default(), Told { hour, clients: BTreeMap::new() });
-        for (_, note) in self.heard.values() {
-            let note = note.clone().at(hour);
-            total = total.plus(note.usage);
-            for (alias, usage) in note.clients {
-                let sum = told.clients.entry(alias).or_default();
+    fn sum(&self, hour: u64) -> (Usage, PeerUsage) {
+        let (mut total, mut peer_usage) = (Usage::default(), PeerUsage { hour, clients: BTreeMap::new() });
+        for (_, report) in self.reports.values() {
+            let report = report.clone().at(hour);
+            total = total.plus(report.usage);
+            for (alias, usage) in report.clients {
+                let sum = peer_usage.clients.entry(alias).or_default();
                 *sum = sum.plus(usage);
             }
         }
-        (total, told)
+        (total, peer_usage)
     }
 }
 
 /// The right to exchange, until it is dropped.
-pub(super) struct Turn {
+pub(super) struct ExchangeTurn {
     busy: Arc<AtomicBool>,
     is_first: bool,
     is_last: bool,
 }
 
-impl Turn {
+impl ExchangeTurn {
     /// Whether nothing is known of the others yet.
     pub(super) fn is_first(&self) -> bool {
         self.is_first
     }
 }
 
-impl Drop for Turn {
+impl Drop for ExchangeTurn {
     fn drop(&mut self) {
         self.busy.store(false, Ordering::Release);
     }
 }
 
-impl Sharing {
+impl Peers {
     /// Takes a name that no other instance has.
     pub(super) fn name(&self, entropy: &dyn Entropy) {
         self.name.get_or_init(|| {
@@ -174,22 +174,22 @@ impl Sharing {
 
     /// What the others have told of a client, as far as is known.
     pub(super) fn others_of(&self, now: u64, alias: impl FnOnce() -> Alias) -> Usage {
-        let told = self.told();
-        if told.clients.is_empty() {
+        let peer_usage = self.peer_usage();
+        if peer_usage.clients.is_empty() {
             return Usage::default();
         }
-        let usage = told.clients.get(&alias()).copied().unwrap_or_default();
-        if told.hour == Window::Hour.number(now) { usage } else { usage.of_day() }
+        let usage = peer_usage.clients.get(&alias()).copied().unwrap_or_default();
+        if peer_usage.hour == QuotaWindow::Hour.number(now) { usage } else { usage.of_day() }
     }
 
     /// The turn, if something is due and nobody has it.
-    pub(super) fn turn(&self, now: Moment, used: impl FnOnce() -> Usage) -> Option<Turn> {
+    pub(super) fn turn(&self, now: Moment, used: impl FnOnce() -> Usage) -> Option<ExchangeTurn> {
         if millis(now) < self.due.load(Ordering::Relaxed) {
             return None;
         }
         let turn = self.take(false)?;
-        let books = self.books();
-        if now < books.look_at && !books.has_news(used()) {
+        let exchange = self.exchange();
+        if now < exchange.look_at && !exchange.has_news(used()) {
             // Until somebody is served again; and those who are refused meanwhile do not all look here.
             self.due.store(millis(now.after(GLANCE_EVERY)), Ordering::Relaxed);
             return None;
@@ -198,104 +198,104 @@ impl Sharing {
     }
 
     /// The turn to write what is left to be written.
-    pub(super) fn last_turn(&self) -> Option<Turn> {
+    pub(super) fn last_turn(&self) -> Option<ExchangeTurn> {
         self.take(true)
     }
 
-    fn take(&self, is_last: bool) -> Option<Turn> {
+    fn take(&self, is_last: bool) -> Option<ExchangeTurn> {
         if self.busy.swap(true, Ordering::Acquire) {
             return None;
         }
-        let is_first = !self.books().has_looked;
-        Some(Turn { busy: Arc::clone(&self.busy), is_first, is_last })
+        let is_first = !self.exchange().has_looked;
+        Some(ExchangeTurn { busy: Arc::clone(&self.busy), is_first, is_last })
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn exchange(&self) -> MutexGuard<'_, ExchangeState> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn peer_usage(&self) -> MutexGuard<'_, PeerUsage> {
+        self.peer_usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Writes and looks, as far as either is due.
-pub(super) async fn exchange(turn: &Turn, cache: &Cache, guard: &Guard) {
-    let (sharing, clock) = (&guard.ledger.sharing, &*guard.clock);
-    let Some(name) = sharing.name.get() else { return };
-    let is_look_due = sharing.books().begin(clock.now());
+pub(super) async fn exchange(turn: &ExchangeTurn, cache: &Cache, quotas: &Quotas) {
+    let (peers, clock) = (&quotas.ledger.peers, &*quotas.clock);
+    let Some(name) = peers.name.get() else { return };
+    let is_look_due = peers.exchange().begin(clock.now());
     let work = async {
-        write(turn, name, cache, guard).await;
+        write(turn, name, cache, quotas).await;
         if !turn.is_last {
-            look(name, cache, sharing, clock).await;
+            look(name, cache, peers, clock).await;
         }
     };
     let is_late = within(clock, DEADLINE, work).await.is_err();
     let now = clock.unix_seconds();
-    let mut books = sharing.books();
-    if books.day == Window::Day.number(now) {
-        let (total, told) = books.sum(Window::Hour.number(now));
-        sharing.others.set(total, now);
-        *sharing.told() = told;
+    let mut exchange = peers.exchange();
+    if exchange.day == QuotaWindow::Day.number(now) {
+        let (total, peer_usage) = exchange.sum(QuotaWindow::Hour.number(now));
+        peers.others.set(total, now);
+        *peers.peer_usage() = peer_usage;
     }
     // However it went: the store is not asked again at once.
-    if clock.now() >= books.look_at {
-        books.look_at = clock.now().after(LOOK_EVERY);
+    if clock.now() >= exchange.look_at {
+        exchange.look_at = clock.now().after(LOOK_EVERY);
     }
-    let has_got_on = books.reads_of_turn > 0 || books.has_listed;
-    if has_got_on && !books.unread.is_empty() {
-        books.look_at = clock.now().after(GO_ON_AFTER);
+    let has_got_on = exchange.reads_of_turn > 0 || exchange.has_listed;
+    if has_got_on && !exchange.unread.is_empty() {
+        exchange.look_at = clock.now().after(GO_ON_AFTER);
     } else if is_look_due {
-        books.unread.clear();
+        exchange.unread.clear();
     }
     if is_late && !has_got_on {
         telemetry::store_failed("usage", "cache timed out");
         tracing::warn!("the store did not take or tell what was used within a second; going on without");
     }
-    books.has_looked = true;
-    sharing.due.store(millis(books.write_at.min(books.look_at)), Ordering::Relaxed);
+    exchange.has_looked = true;
+    peers.due.store(millis(exchange.write_at.min(exchange.look_at)), Ordering::Relaxed);
 }
 
-async fn write(turn: &Turn, name: &str, cache: &Cache, guard: &Guard) {
-    let (ledger, clock) = (&guard.ledger, &*guard.clock);
+async fn write(turn: &ExchangeTurn, name: &str, cache: &Cache, quotas: &Quotas) {
+    let (ledger, clock) = (&quotas.ledger, &*quotas.clock);
     let now = clock.unix_seconds();
-    let (day, usage) = (Window::Day.number(now), ledger.total.usage(now));
+    let (day, usage) = (QuotaWindow::Day.number(now), ledger.total.usage(now));
     {
-        let mut books = ledger.sharing.books();
+        let mut exchange = ledger.peers.exchange();
         // Where nothing is new it stays due: the next request is news.
-        if !books.has_news(usage) || (clock.now() < books.write_at && !turn.is_last) {
+        if !exchange.has_news(usage) || (clock.now() < exchange.write_at && !turn.is_last) {
             return;
         }
-        books.write_at = clock.now().after(WRITE_EVERY);
+        exchange.write_at = clock.now().after(WRITE_EVERY);
     }
-    let clients = ledger.clients.foremost(&guard.config.client, MAX_CLIENTS, now).into_iter();
-    let clients = clients.map(|(client, usage)| (guard.aliases.of(client, day), usage)).collect();
-    let note = Note { hour: Window::Hour.number(now), usage, clients };
-    if cache.write_usage(&Key::usage(day, name), note.to_record()).await {
-        ledger.sharing.books().written = usage;
+    let clients = ledger.clients.foremost(&quotas.config.client, MAX_CLIENTS, now).into_iter();
+    let clients = clients.map(|(client, usage)| (quotas.aliases.of(client, day), usage)).collect();
+    let report = UsageReport { hour: QuotaWindow::Hour.number(now), usage, clients };
+    if cache.write_usage(&Key::usage(day, name), report.to_record()).await {
+        ledger.peers.exchange().written = usage;
     }
 }
 
-async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
-    let day = Window::Day.number(clock.unix_seconds());
+async fn look(name: &str, cache: &Cache, peers: &Peers, clock: &dyn Clock) {
+    let day = QuotaWindow::Day.number(clock.unix_seconds());
     let goes_on = {
-        let mut books = sharing.books();
-        if clock.now() < books.look_at {
+        let mut exchange = peers.exchange();
+        if clock.now() < exchange.look_at {
             return;
         }
-        books.look_at = clock.now().after(LOOK_EVERY);
-        if books.day != day {
-            books.day = day;
-            books.heard.clear();
-            books.unread.clear();
+        exchange.look_at = clock.now().after(LOOK_EVERY);
+        if exchange.day != day {
+            exchange.day = day;
+            exchange.reports.clear();
+            exchange.unread.clear();
         }
-        !books.unread.is_empty()
+        !exchange.unread.is_empty()
     };
     if !goes_on {
         let Some(entries) = cache.usage_of(day, MAX_OTHERS).await else { return };
-        sharing.books().list(name, entries);
+        peers.exchange().list(name, entries);
     }
-    let unread = sharing.books().to_read();
+    let unread = peers.exchange().to_read();
     // What could not be read stays unread, and ends this look: no more is begun.
     let failure = &OnceLock::new();
     let reads = unread.into_iter().map(|(other, (key, used))| -> BoxFuture<'_, ()> {
@@ -305,11 +305,11 @@ async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
             }
             match cache.read_usage(&key).await {
                 Ok(record) => {
-                    let note = record.and_then(|record| Note::from_record(&record));
-                    sharing.books().hear(other, used, note);
+                    let report = record.and_then(|record| UsageReport::from_record(&record));
+                    peers.exchange().hear(other, used, report);
                 }
                 Err(error) => {
-                    sharing.books().failed = Some(other);
+                    peers.exchange().failed = Some(other);
                     let _ = failure.set(error);
                 }
             }
@@ -321,8 +321,8 @@ async fn look(name: &str, cache: &Cache, sharing: &Sharing, clock: &dyn Clock) {
         usage_failed(error);
     }
     // The more there are, the more seldom each looks: what all of them ask grows with their number, not its square.
-    let mut books = sharing.books();
-    books.look_at = clock.now().after(LOOK_EVERY.max(Duration::from_secs(1) * books.reads));
+    let mut exchange = peers.exchange();
+    exchange.look_at = clock.now().after(LOOK_EVERY.max(Duration::from_secs(1) * exchange.reads));
 }
 
 fn millis(moment: Moment) -> u64 {

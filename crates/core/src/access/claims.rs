@@ -13,9 +13,10 @@ const MAX_SCOPES: usize = 32;
 
 /// What a token says.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct TokenClaims {
     /// Whose it is.
-    pub(super) holder: Holder,
+    #[serde(rename = "holder")]
+    pub(super) subject: Subject,
     /// `repository:<the client's name>:<actions>`, as it was asked for.
     scopes: Vec<String>,
     /// Until when it writes, in seconds since 1970. It reads for longer.
@@ -27,7 +28,7 @@ pub(super) struct Note {
 
 /// Whose token it is.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Holder {
+pub(super) enum Subject {
     /// A user of our password file.
     User { name: String },
     /// Nobody in particular.
@@ -36,7 +37,7 @@ pub(super) enum Holder {
     Login { upstream: String, username: String, password: Box<str> },
 }
 
-impl Holder {
+impl Subject {
     /// The name under which they have logged in, if they have.
     pub(super) fn name(&self) -> Option<Box<str>> {
         match self {
@@ -57,16 +58,16 @@ pub(super) enum Basis {
     Gone,
 }
 
-impl Note {
+impl TokenClaims {
     /// A token that is given now. Scopes of a client without a login are left out: what everybody may see needs none.
-    pub(super) fn new(holder: Holder, mut scopes: Vec<String>, basis: Basis, now: u64) -> Self {
-        scopes.retain(|scope| scope.starts_with("repository") && !matches!(holder, Holder::Anonymous));
+    pub(super) fn new(subject: Subject, mut scopes: Vec<String>, basis: Basis, now: u64) -> Self {
+        scopes.retain(|scope| scope.starts_with("repository") && !matches!(subject, Subject::Anonymous));
         scopes.truncate(MAX_SCOPES);
         let basis = match basis {
             Basis::Mark(mark) => Some(mark),
             Basis::Nothing | Basis::Gone => None,
         };
-        Self { holder, scopes, expires: now.saturating_add(TOKEN_SECONDS), basis }
+        Self { subject, scopes, expires: now.saturating_add(TOKEN_SECONDS), basis }
     }
 
     /// Whether it is good now for this use, where tokens read for `read_life` seconds and it rests on `basis`.
@@ -98,13 +99,13 @@ impl Note {
 mod tests {
     use super::*;
 
-    fn note(basis: Basis) -> Note {
-        Note::new(Holder::User { name: "alice".into() }, Vec::new(), basis, 1000)
+    fn claims(basis: Basis) -> TokenClaims {
+        TokenClaims::new(Subject::User { name: "alice".into() }, Vec::new(), basis, 1000)
     }
 
     #[test]
     fn a_token_writes_for_five_minutes_and_reads_for_longer() {
-        let note = note(Basis::Nothing);
+        let claims = claims(Basis::Nothing);
         for (wanted, now, is_good) in [
             (Use::Write, 1299, true),
             (Use::Write, 1300, false),
@@ -112,10 +113,10 @@ mod tests {
             (Use::Read, 4599, true),
             (Use::Read, 4600, false),
         ] {
-            assert_eq!(note.is_good(wanted, 3600, &Basis::Nothing, now), is_good, "{wanted:?} {now}");
+            assert_eq!(claims.is_good(wanted, 3600, &Basis::Nothing, now), is_good, "{wanted:?} {now}");
         }
         assert!(
-            !note.is_good(Use::Read, 600, &Basis::Nothing, 1600),
+            !claims.is_good(Use::Read, 600, &Basis::Nothing, 1600),
             "a shorter life counts for what was given before"
         );
     }
@@ -130,17 +131,17 @@ mod tests {
             (Basis::Nothing, mark("a"), false),
             (Basis::Nothing, Basis::Nothing, true),
         ] {
-            assert_eq!(note(given).is_good(Use::Read, 3600, &now, 1000), is_good, "{now:?}");
+            assert_eq!(claims(given).is_good(Use::Read, 3600, &now, 1000), is_good, "{now:?}");
         }
     }
 
     #[test]
     fn a_token_of_the_version_before_is_read_and_rests_on_nothing() {
         let text = r#"{"holder":{"User":{"name":"alice"}},"scopes":["repository:a/b:pull"],"expires":1300}"#;
-        let old: Note = serde_json::from_str(text).unwrap();
+        let old: TokenClaims = serde_json::from_str(text).unwrap();
         assert!(old.covers(Scope { name: "a/b", action: "pull" }));
         assert!(!old.is_good(Use::Read, 3600, &Basis::Mark("a".into()), 1000));
-        let new = serde_json::to_string(&note(Basis::Nothing)).unwrap();
+        let new = serde_json::to_string(&claims(Basis::Nothing)).unwrap();
         assert_eq!(new, r#"{"holder":{"User":{"name":"alice"}},"scopes":[],"expires":1300}"#, "and it reads ours");
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::share;
-use super::window::{Tally, Usage, Window};
+use super::window::{QuotaWindow, Tally, Usage};
 use crate::client::Client;
 use crate::config::Quota;
 use crate::seal::derive;
@@ -58,19 +58,19 @@ impl Aliases {
 
 /// All clients.
 #[derive(Debug, Default)]
-pub(crate) struct Clients {
-    known: Mutex<Known>,
+pub(crate) struct ClientTable {
+    known: Mutex<ClientTallies>,
     others: Arc<Tally>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct ClientTallies {
     tallies: BTreeMap<Client, Arc<Tally>>,
     /// In which hour those were last let go whose hour and day are over.
     swept: Option<u64>,
 }
 
-impl Clients {
+impl ClientTable {
     /// Where a client is counted, of at most `most` that are told apart. Whose address is not known is one of the
     /// others.
     pub(crate) fn tally(&self, address: Option<IpAddr>, most: usize, now: u64) -> Arc<Tally> {
@@ -80,7 +80,7 @@ impl Clients {
             return Arc::clone(tally);
         }
         // Nobody's time is up before the hour is: looking once is enough, however many knock.
-        let hour = Window::Hour.number(now);
+        let hour = QuotaWindow::Hour.number(now);
         if known.tallies.len() >= most && known.swept != Some(hour) {
             known.swept = Some(hour);
             // What is still being sent counts on, and where it is looked for.
@@ -102,7 +102,7 @@ impl Clients {
         clients
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, ClientTallies> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ impl Clients {
 mod tests {
     use super::*;
     use crate::config::Bytes;
-    use crate::guard::window::What;
+    use crate::quota::window::Resource;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn a_full_table_lets_nobody_go_before_their_day_is_over() {
-        let clients = Clients::default();
+        let clients = ClientTable::default();
         let use_one = |text: &str, now: u64| {
             let tally = clients.tally(Some(address(text)), 2, now);
-            tally.add(What::Requests, 1, now);
+            tally.add(Resource::Requests, 1, now);
             tally.usage(now).requests[1]
         };
         assert_eq!(use_one("192.0.2.1", 0), 1);
@@ -139,14 +139,14 @@ mod tests {
 
     #[test]
     fn others_are_told_of_those_who_have_used_most_of_what_they_may() {
-        let clients = Clients::default();
+        let clients = ClientTable::default();
         let quota = Quota { requests_per_hour: Some(100), bytes_per_day: Some(Bytes(1000)), ..Quota::default() };
         for (text, requests, bytes) in
             [("192.0.2.1", 1, 0), ("192.0.2.2", 2, 900), ("192.0.2.3", 50, 10), ("192.0.2.4", 0, 0)]
         {
             let tally = clients.tally(Some(address(text)), 10, 0);
-            tally.add(What::Requests, requests, 0);
-            tally.add(What::Bytes, bytes, 0);
+            tally.add(Resource::Requests, requests, 0);
+            tally.add(Resource::Bytes, bytes, 0);
         }
         let foremost = |most: usize| -> Vec<Client> {
             clients.foremost(&quota, most, 0).into_iter().map(|(client, _)| client).collect()

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// After what a limit begins anew. By the clock, in UTC: everybody can tell when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Window {
+pub(crate) enum QuotaWindow {
     Hour,
     Day,
 }
 
-impl Window {
+impl QuotaWindow {
     pub(crate) const ALL: [Self; 2] = [Self::Hour, Self::Day];
 
     const fn seconds(self) -> u64 {
@@ -35,7 +35,7 @@ impl Window {
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Resource {
     Requests,
     Bytes,
 }
@@ -59,14 +59,14 @@ impl Usage {
         Self { requests: [0, self.requests[1]], bytes: [0, self.bytes[1]] }
     }
 
-    pub(crate) fn get(&self, what: What, window: Window) -> u64 {
+    pub(crate) fn get(&self, what: Resource, window: QuotaWindow) -> u64 {
         let of = match what {
-            What::Requests => self.requests,
-            What::Bytes => self.bytes,
+            Resource::Requests => self.requests,
+            Resource::Bytes => self.bytes,
         };
         match window {
-            Window::Hour => of[0],
-            Window::Day => of[1],
+            QuotaWindow::Hour => of[0],
+            QuotaWindow::Day => of[1],
         }
     }
 }
@@ -118,12 +118,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// So much more was used.
-    pub(crate) fn add(&self, what: What, amount: u64, now: u64) {
+    pub(crate) fn add(&self, what: Resource, amount: u64, now: u64) {
         let counts = match what {
-            What::Requests => &self.requests,
-            What::Bytes => &self.bytes,
+            Resource::Requests => &self.requests,
+            Resource::Bytes => &self.bytes,
         };
-        for (count, window) in counts.iter().zip(Window::ALL) {
+        for (count, window) in counts.iter().zip(QuotaWindow::ALL) {
             count.add(window.number(now), amount);
         }
     }
@@ -131,14 +131,14 @@ impl Tally {
     /// This is what was used.
     pub(crate) fn set(&self, usage: Usage, now: u64) {
         let pairs = self.requests.iter().zip(usage.requests).chain(self.bytes.iter().zip(usage.bytes));
-        for ((count, value), window) in pairs.zip(Window::ALL.into_iter().cycle()) {
+        for ((count, value), window) in pairs.zip(QuotaWindow::ALL.into_iter().cycle()) {
             count.set(window.number(now), value);
         }
     }
 
     /// What was used until now.
     pub(crate) fn usage(&self, now: u64) -> Usage {
-        let [hour, day] = Window::ALL.map(|window| window.number(now));
+        let [hour, day] = QuotaWindow::ALL.map(|window| window.number(now));
         let read = |counts: &[Count; 2]| [counts[0].get(hour), counts[1].get(day)];
         Usage { requests: read(&self.requests), bytes: read(&self.bytes) }
     }
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn windows_are_those_of_the_clock() {
         let noon = 1_700_049_600; // 2023-11-15 12:00:00 UTC
-        assert_eq!(Window::Hour.end(noon), noon + 3600);
-        assert_eq!(Window::Hour.end(noon - 1), noon);
-        assert_eq!(Window::Day.end(noon), noon + 12 * 3600);
-        assert_eq!(Window::Day.end(u64::MAX), u64::MAX);
+        assert_eq!(QuotaWindow::Hour.end(noon), noon + 3600);
+        assert_eq!(QuotaWindow::Hour.end(noon - 1), noon);
+        assert_eq!(QuotaWindow::Day.end(noon), noon + 12 * 3600);
+        assert_eq!(QuotaWindow::Day.end(u64::MAX), u64::MAX);
     }
 
     #[test]
@@ -176,15 +176,15 @@ mod tests {
         ) {
             let tally = Tally::default();
             let mut now = start;
-            let mut past: Vec<(u64, What, u64)> = Vec::new();
+            let mut past: Vec<(u64, Resource, u64)> = Vec::new();
             for (later, is_bytes, amount) in events {
                 now += later;
-                let what = if is_bytes { What::Bytes } else { What::Requests };
+                let what = if is_bytes { Resource::Bytes } else { Resource::Requests };
                 tally.add(what, amount, now);
                 past.push((now, what, amount));
                 let usage = tally.usage(now);
-                for what in [What::Requests, What::Bytes] {
-                    for window in Window::ALL {
+                for what in [Resource::Requests, Resource::Bytes] {
+                    for window in QuotaWindow::ALL {
                         let same = |at: u64| window.number(at) == window.number(now);
                         let sum: u64 = past.iter().filter(|(at, of, _)| *of == what && same(*at)).map(|(_, _, n)| n).sum();
                         prop_assert_eq!(usage.get(what, window), sum);
@@ -195,7 +195,7 @@ mod tests {
 
         #[test]
         fn a_window_ends_where_the_next_begins(now in 0_u64..1 << 40) {
-            for window in Window::ALL {
+            for window in QuotaWindow::ALL {
                 let end = window.end(now);
                 prop_assert!(end > now && end - now <= window.seconds());
                 prop_assert_eq!(window.number(end), window.number(now) + 1);
@@ -210,7 +210,7 @@ mod tests {
             let (tally, usage) = (Tally::default(), Usage { requests, bytes });
             tally.set(usage, now);
             prop_assert_eq!(tally.usage(now), usage);
-            prop_assert_eq!(tally.usage(Window::Day.end(now)), Usage::default());
+            prop_assert_eq!(tally.usage(QuotaWindow::Day.end(now)), Usage::default());
         }
     }
 }

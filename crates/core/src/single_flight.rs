@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use crate::sync::{Event, Mutex, MutexGuard};
 
 /// Work under way, by what it is about.
-pub(crate) struct Flights<K: Eq + Hash, V> {
+pub(crate) struct SingleFlight<K: Eq + Hash, V> {
     under_way: Mutex<HashMap<K, Arc<Flight<V>>>>,
     shares_io: bool,
 }
@@ -18,7 +18,7 @@ struct Flight<V> {
     value: OnceLock<V>,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
+impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     /// Where requests may not wait for each other (`shares_io`) each does its own work.
     pub(crate) fn new(shares_io: bool) -> Self {
         Self { under_way: Mutex::default(), shares_io }
@@ -42,7 +42,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
                 }
             };
             if leads {
-                let lead = Lead { flights: self, key, flight };
+                let lead = Leader { flights: self, key, flight };
                 let value = work().await;
                 let _ = lead.flight.value.set(value.clone());
                 return value;
@@ -64,13 +64,13 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
 }
 
 /// Held by the one who works; dropped, it lets the others go on, whatever happened.
-struct Lead<'a, K: Eq + Hash + Clone, V: Clone> {
-    flights: &'a Flights<K, V>,
+struct Leader<'a, K: Eq + Hash + Clone, V: Clone> {
+    flights: &'a SingleFlight<K, V>,
     key: &'a K,
     flight: Arc<Flight<V>>,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Drop for Lead<'_, K, V> {
+impl<K: Eq + Hash + Clone, V: Clone> Drop for Leader<'_, K, V> {
     fn drop(&mut self) {
         self.flights.under_way().remove(self.key);
         self.flight.landed.notify(usize::MAX);
@@ -88,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_work_is_done_once() {
-        let (flights, count) = (Flights::new(true), AtomicUsize::new(0));
+        let (flights, count) = (SingleFlight::new(true), AtomicUsize::new(0));
         let work = || async {
             count.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -102,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_goes_away_is_replaced() {
-        let flights: Flights<&str, u8> = Flights::new(true);
+        let flights: SingleFlight<&str, u8> = SingleFlight::new(true);
         let mut first = Box::pin(flights.join(&"key", pending));
         assert!(first.as_mut().now_or_never().is_none());
         let mut second = Box::pin(flights.join(&"key", || async { 2 }));
@@ -113,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn where_requests_may_not_wait_each_works() {
-        let (flights, count) = (Flights::new(false), AtomicUsize::new(0));
+        let (flights, count) = (SingleFlight::new(false), AtomicUsize::new(0));
         let work = || async { count.fetch_add(1, Ordering::Relaxed) };
         join_all((0..3).map(|_| flights.join(&"key", work))).await;
         assert_eq!(count.load(Ordering::Relaxed), 3);

@@ -1,18 +1,18 @@
 //! Every reason there is, what it goes with and what it means: `docs/reference/outcomes.md` is made from this list.
 
-use super::Done::{
+use super::Action::{
     self, Abandoned, Answered, Failed, Filled, Hit, Joined, Redirected, Refused, Relayed, Revalidated, Stale,
 };
 
 macro_rules! reasons {
-    ($($name:ident = $text:literal, [$($done:ident),+], $meaning:literal;)+) => {
+    ($($name:ident = $text:literal, [$($action:ident),+], $meaning:literal;)+) => {
         /// Why something was done: a closed set, so it can be a label.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Why {
+        pub enum Reason {
             $(#[doc = $meaning] $name,)+
         }
 
-        impl Why {
+        impl Reason {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
@@ -22,8 +22,8 @@ macro_rules! reasons {
             }
 
             /// What can have been done for this reason.
-            pub const fn goes_with(self) -> &'static [Done] {
-                match self { $(Self::$name => &[$($done),+],)+ }
+            pub const fn goes_with(self) -> &'static [Action] {
+                match self { $(Self::$name => &[$($action),+],)+ }
             }
 
             /// What it means, in a sentence.

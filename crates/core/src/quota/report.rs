@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 8 << 10;
 
 /// What one instance has used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Note {
+pub(crate) struct UsageReport {
     /// The latest hour.
     pub(crate) hour: u64,
     pub(crate) usage: Usage,
@@ -26,7 +26,7 @@ pub(crate) struct Note {
     pub(crate) clients: Vec<(Alias, Usage)>,
 }
 
-impl Note {
+impl UsageReport {
     pub(crate) fn to_record(&self) -> Bytes {
         let mut record = format!("{} {}", self.hour, text_of(self.usage));
         for (alias, usage) in &self.clients {
@@ -74,9 +74,9 @@ fn usage_of(text: &str) -> Option<Usage> {
 mod tests {
     use super::*;
 
-    fn note() -> Note {
+    fn report() -> UsageReport {
         let client = Usage { requests: [1, 2], bytes: [3, 4] };
-        Note {
+        UsageReport {
             hour: 472_222,
             usage: Usage { requests: [1, 20], bytes: [300, u64::MAX] },
             clients: vec![(Alias::parse("00000000000000ff").unwrap(), client)],
@@ -85,18 +85,18 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let record = note().to_record();
+        let record = report().to_record();
         assert_eq!(&record[..], b"472222 1 300 20 18446744073709551615\n00000000000000ff 1 3 2 4");
-        assert_eq!(Note::from_record(&record), Some(note()));
-        assert_eq!(note().at(472_222), note());
-        let later = note().at(472_223);
+        assert_eq!(UsageReport::from_record(&record), Some(report()));
+        assert_eq!(report().at(472_222), report());
+        let later = report().at(472_223);
         assert_eq!(later.usage, Usage { requests: [0, 20], bytes: [0, u64::MAX] }, "the hour is over");
         assert_eq!(later.clients[0].1, Usage { requests: [0, 2], bytes: [0, 4] });
     }
 
     #[test]
     fn what_earlier_versions_wrote_is_read() {
-        let read = Note::from_record(b"472222 1 300 20 4000");
+        let read = UsageReport::from_record(b"472222 1 300 20 4000");
         assert_eq!(read.unwrap().usage, Usage { requests: [1, 20], bytes: [300, 4000] });
     }
 
@@ -104,9 +104,9 @@ mod tests {
     fn the_largest_note_is_read_and_nonsense_is_not() {
         let most = Usage { requests: [u64::MAX; 2], bytes: [u64::MAX; 2] };
         let alias = Alias::parse("ffffffffffffffff").unwrap();
-        let of = |clients| Note { hour: u64::MAX, usage: most, clients: vec![(alias, most); clients] };
-        assert_eq!(Note::from_record(&of(MAX_CLIENTS).to_record()), Some(of(MAX_CLIENTS)));
-        assert_eq!(Note::from_record(&of(MAX_CLIENTS + 1).to_record()), None);
+        let of = |clients| UsageReport { hour: u64::MAX, usage: most, clients: vec![(alias, most); clients] };
+        assert_eq!(UsageReport::from_record(&of(MAX_CLIENTS).to_record()), Some(of(MAX_CLIENTS)));
+        assert_eq!(UsageReport::from_record(&of(MAX_CLIENTS + 1).to_record()), None);
         let long = format!("{}1 2 3 4 5", "0".repeat(MAX_BYTES));
         for text in [
             "",
@@ -121,7 +121,7 @@ mod tests {
             "1 2 3 4 5\n00000000000000ff 1 2 3",
             &long,
         ] {
-            assert_eq!(Note::from_record(text.as_bytes()), None, "{text}");
+            assert_eq!(UsageReport::from_record(text.as_bytes()), None, "{text}");
         }
     }
 }
