@@ -24,12 +24,12 @@ locals {
   package = filesha256("${path.module}/registry-proxy.zip")
 }
 
-# Layers are too large for the function's answers: clients are sent to links of this bucket.
+# Layers are too large for the function's responses: it redirects clients to signed links into this bucket.
 resource "tencentcloud_cos_bucket" "blobs" {
   bucket = "${var.name}-${local.app_id}"
   acl    = "private"
 
-  # It is a cache: `terraform destroy` may empty it.
+  # This bucket is a cache: `terraform destroy` may empty it.
   force_clean = true
 
   lifecycle_rules {
@@ -99,8 +99,8 @@ resource "tencentcloud_cam_role_policy_attachment" "blobs" {
   policy_id = tencentcloud_cam_policy.blobs.id
 }
 
-# The provider looks at the name of a zip, and not into it: what is packaged anew takes another name. (Where this copy is
-# gone: `terraform apply -replace=terraform_data.package`.)
+# The provider compares the name of a zip, not its content, so each new package gets a new name. (If this copy is
+# missing: `terraform apply -replace=terraform_data.package`.)
 resource "terraform_data" "package" {
   input            = "${path.module}/registry-proxy-${local.package}.zip"
   triggers_replace = local.package
@@ -132,7 +132,7 @@ resource "tencentcloud_scf_function" "proxy" {
     REGISTRY_PROXY_CACHE__STORE         = "cos://${tencentcloud_cos_bucket.blobs.bucket}/${local.prefix}?region=${var.region}&endpoint=https://cos.${var.region}.myqcloud.com"
     REGISTRY_PROXY_LOG__FORMAT          = "json"
 
-    # Beside REGISTRY_BACKEND: otherwise its redirects lead clients around the bucket.
+    # With REGISTRY_BACKEND: otherwise that registry's redirects lead clients past the bucket.
     HANDLE_REDIRECT = "true"
   }, var.environment)
 
