@@ -149,7 +149,7 @@ resource "tencentcloud_scf_function" "proxy" {
 }
 
 output "bucket" {
-  description = "Where layers are kept."
+  description = "The bucket that holds cached layers."
   value       = tencentcloud_cos_bucket.blobs.bucket
 }
 

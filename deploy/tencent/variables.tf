@@ -1,11 +1,11 @@
 variable "region" {
-  description = "Outside of mainland China the bucket's own domain serves everything; see README.md."
+  description = "Region. Outside of mainland China the bucket's default domain works; see README.md."
   type        = string
   default     = "ap-hongkong"
 }
 
 variable "name" {
-  description = "Of the function, the role and, with the account's number, the bucket."
+  description = "Name of the function and the role; with the account's number, of the bucket."
   type        = string
   default     = "registry-proxy"
 }
@@ -33,7 +33,7 @@ variable "memory_size" {
 }
 
 variable "expiration_days" {
-  description = "Days after which what is kept goes and is fetched anew when it is wanted."
+  description = "Days after which cached objects expire; the next pull fetches them again."
   type        = number
   default     = 30
 }
