@@ -1,15 +1,15 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
+mod head;
 mod http1;
 mod http2;
-mod idle_timeouts;
-mod lingering_close;
-mod outgoing_chunk;
+mod introduced;
+mod linger;
+mod patience;
+mod piece;
 mod protocol;
-mod proxy_protocol;
-mod request_head;
 mod sendfile;
-mod write_timeout;
+mod stall;
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -28,14 +28,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use self::idle_timeouts::{Activity, IdleTimeouts};
-use self::lingering_close::LingeringClose;
+use self::introduced::{Beginning, Introduced};
+use self::linger::Lingering;
+use self::patience::{Activity, Patience};
 use self::protocol::Protocol;
-use self::proxy_protocol::{FirstBytes, ProxyHeader};
-use self::sendfile::{SendfileQueue, Socket};
-use self::write_timeout::WriteTimeout;
-use crate::connection_limits::{ConnectionSlot, NoFreeSlot, SlotStatus};
+use self::sendfile::{Lane, Socket};
+use self::stall::Stalling;
 use crate::metrics::CONNECTIONS;
+use crate::places::{Full, Place, Standing};
 use crate::service::{Service, text};
 
 /// A TLS handshake.
@@ -48,98 +48,93 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a connection may take.
 #[derive(Clone, Copy)]
-struct ConnectionSettings {
+struct Bounds {
     head_bytes: usize,
     /// From its beginning to its first byte.
     first_byte: Duration,
-    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`ConnectionContext::idle`].
+    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`Side::idle`].
     idle: Duration,
     /// Until a request that found no place gets one.
-    slot_wait: Duration,
+    place: Duration,
     /// Bytes that wait for the socket of an HTTP/2 connection.
     for_socket: usize,
 }
 
-impl ConnectionSettings {
+impl Bounds {
     fn new(config: &Config) -> Self {
         let in_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             head_bytes: in_usize(config.limits.request_head.0),
             first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0),
             idle: config.timeouts.client_idle.0,
-            slot_wait: config.timeouts.head.0,
+            place: config.timeouts.head.0,
             for_socket: in_usize(config.limits.in_flight_per_connection.0),
         }
     }
 }
 
 /// What either protocol is told of a connection.
-struct ConnectionContext {
-    settings: ConnectionSettings,
-    timeouts: Arc<IdleTimeouts>,
-    slot_status: Arc<SlotStatus>,
+struct Side {
+    bounds: Bounds,
+    patience: Arc<Patience>,
+    standing: Arc<Standing>,
     /// Whose it is, as far as that may be written down.
     shown: Option<LoggedClient>,
 }
 
-impl ConnectionContext {
-    fn new(
-        config: &Config,
-        in_flight: &Arc<InFlight>,
-        slot_status: Arc<SlotStatus>,
-        peer: Option<IpAddr>,
-    ) -> Self {
-        let timeouts = IdleTimeouts::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&slot_status));
+impl Side {
+    fn new(config: &Config, in_flight: &Arc<InFlight>, standing: Arc<Standing>, peer: Option<IpAddr>) -> Self {
+        let patience = Patience::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&standing));
         let shown = peer.and_then(|address| config.log.client.shown(address));
-        Self { settings: ConnectionSettings::new(config), timeouts, slot_status, shown }
+        Self { bounds: Bounds::new(config), patience, standing, shown }
     }
 
     /// How long it may be idle. As long as it has a place that others want, that is not long.
     fn idle(&self) -> Duration {
-        self.in_its_place(self.settings.idle)
+        self.in_its_place(self.bounds.idle)
     }
 
     fn first_byte(&self) -> Duration {
-        self.in_its_place(self.settings.first_byte)
+        self.in_its_place(self.bounds.first_byte)
     }
 
     fn in_its_place(&self, limit: Duration) -> Duration {
-        if self.slot_status.is_ordinary() { limit } else { limit.min(HEALTH) }
+        if self.standing.is_ordinary() { limit } else { limit.min(HEALTH) }
     }
 }
 
 /// With an answer: its connection ends behind it, by `Connection: close` or GOAWAY.
 #[derive(Clone)]
-struct CloseConnection;
+struct EndsConnection;
 
 /// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
-trait RequestHandler: Send + Sync {
+trait Answers: Send + Sync {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>>;
 }
 
 /// The proxy, and the server's own paths.
-struct ProxyHandler {
+struct Everything {
     service: Arc<Service>,
     cx: Cx,
-    settings: ConnectionSettings,
-    slot_status: Arc<SlotStatus>,
-    slot: ConnectionSlot,
+    bounds: Bounds,
+    standing: Arc<Standing>,
+    place: Place,
 }
 
-impl RequestHandler for ProxyHandler {
+impl Answers for Everything {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let (head, body) = request.into_parts();
-        if let Some(error) = request_head::check(&head, self.settings.head_bytes) {
-            return std::future::ready(error.to_response()).boxed();
+        if let Some(fault) = head::fault_of(&head, self.bounds.head_bytes) {
+            return std::future::ready(fault.to_response()).boxed();
         }
         let request = Request::from_parts(head, body);
-        if self.slot_status.is_ordinary() || Service::has_own(request.uri().path()) {
+        if self.standing.is_ordinary() || Service::has_own(request.uri().path()) {
             return self.service.answer(request, self.cx.clone()).boxed();
         }
         async move {
-            if let Err(NoFreeSlot) = self.slot.become_ordinary(self.settings.slot_wait).await {
+            if let Err(Full) = self.place.become_ordinary(self.bounds.place).await {
                 let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
-                response.extensions_mut().insert(CloseConnection);
+                response.extensions_mut().insert(EndsConnection);
                 return response;
             }
             self.service.answer(request, self.cx.clone()).await
@@ -149,9 +144,9 @@ impl RequestHandler for ProxyHandler {
 }
 
 /// `/metrics` and nothing else.
-struct MetricsHandler(Arc<Service>);
+struct Metrics(Arc<Service>);
 
-impl RequestHandler for MetricsHandler {
+impl Answers for Metrics {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let response = match request.uri().path() {
             "/metrics" => self.0.render_metrics(),
@@ -162,16 +157,16 @@ impl RequestHandler for MetricsHandler {
 }
 
 /// Counted while it is open.
-struct OpenConnection;
+struct Open;
 
-impl OpenConnection {
+impl Open {
     fn new() -> Self {
         metrics::gauge!(CONNECTIONS).increment(1.0);
         Self
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for Open {
     fn drop(&mut self) {
         metrics::gauge!(CONNECTIONS).decrement(1.0);
     }
@@ -180,62 +175,61 @@ impl Drop for OpenConnection {
 /// Serves a client's connection.
 pub(crate) async fn serve(
     mut stream: TcpStream,
-    slot: ConnectionSlot,
+    place: Place,
     service: Arc<Service>,
     mut drain: watch::Receiver<bool>,
 ) {
-    let _open = OpenConnection::new();
+    let _open = Open::new();
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let mut context = ConnectionContext::new(&current.config, current.proxy.in_flight(), slot.status(), peer);
-    let (introduced, slot) =
+    let mut side = Side::new(&current.config, current.proxy.in_flight(), place.standing(), peer);
+    let (introduced, place) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
                 biased;
-                introduced = proxy_protocol::take(&mut stream, context.first_byte(), peer) => introduced,
+                introduced = introduced::take(&mut stream, side.first_byte(), peer) => introduced,
                 _ = drain.wait_for(|drains| *drains) => None,
             };
             match introduced {
                 None => return,
-                Some(ProxyHeader::Local) => (None, slot),
+                Some(Introduced::Itself) => (None, place),
                 // Nobody is served more by coming through a proxy, or believed more.
-                Some(ProxyHeader::Client(client)) => match slot.of_client(client, &current.config) {
+                Some(Introduced::Client(client)) => match place.of_client(client, &current.config) {
                     None => return,
-                    Some(slot) => (Some(client), slot),
+                    Some(place) => (Some(client), place),
                 },
             }
         } else {
-            (None, slot)
+            (None, place)
         };
     let tls = current.tls.clone();
-    context.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
-    let shown = context.shown;
+    side.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
+    let shown = side.shown;
     drop(current);
     // One deadline, for its first byte and the handshake.
-    let deadline = Instant::now() + HANDSHAKE.min(context.idle());
+    let deadline = Instant::now() + HANDSHAKE.min(side.idle());
     if tls.is_some() {
-        match proxy_protocol::peek(&stream, deadline, &mut drain).await {
-            FirstBytes::Other => {}
-            FirstBytes::ProxyHeader => return proxy_protocol::warn_of_unexpected(shown),
-            FirstBytes::Nothing => {
+        match introduced::peek(&stream, deadline, &mut drain).await {
+            Beginning::Other => {}
+            Beginning::Introduction => return introduced::warn_of_unexpected(shown),
+            Beginning::Nothing => {
                 return tracing::debug!(client = shown.map(display), "a connection for TLS ended without a byte");
             }
         }
     }
-    let socket = Socket::new(stream, Arc::clone(&context.timeouts));
-    let queue = tls.is_none().then(|| socket.queue());
-    let stream = WriteTimeout::new(LingeringClose::new(socket), Arc::clone(&context.timeouts));
+    let socket = Socket::new(stream, Arc::clone(&side.patience));
+    let lane = tls.is_none().then(|| socket.lane());
+    let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
     let cx = Cx { peer, introduced, is_tls: tls.is_some(), id: 0 };
-    let handler =
-        Arc::new(ProxyHandler { service, cx, settings: context.settings, slot_status: slot.status(), slot });
+    let answers = Arc::new(Everything { service, cx, bounds: side.bounds, standing: place.standing(), place });
     match tls {
-        None => speak(stream, queue, handler, context, drain).await,
+        None => speak(stream, lane, answers, side, drain).await,
         Some(tls) => {
             let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
             match timeout_at(deadline, accepting).await {
-                Ok(Ok(stream)) => speak(stream, None, handler, context, drain).await,
+                Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
                 Ok(Err(error)) => {
                     tracing::debug!(client = shown.map(display), %error, "TLS handshake failed");
                 }
@@ -248,48 +242,38 @@ pub(crate) async fn serve(
 /// Serves `/metrics` on an address of its own.
 pub(crate) async fn serve_metrics(
     stream: TcpStream,
-    slot: ConnectionSlot,
+    place: Place,
     service: Arc<Service>,
     drain: watch::Receiver<bool>,
 ) {
-    let _slot = slot;
+    let _place = place;
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-    let context = ConnectionContext::new(&current.config, current.proxy.in_flight(), SlotStatus::ordinary(), peer);
+    let side = Side::new(&current.config, current.proxy.in_flight(), Standing::ordinary(), peer);
     drop(current);
-    let stream = WriteTimeout::new(
-        LingeringClose::new(Socket::new(stream, Arc::clone(&context.timeouts))),
-        Arc::clone(&context.timeouts),
-    );
-    speak(stream, None, Arc::new(MetricsHandler(service)), context, drain).await;
+    let stream =
+        Stalling::new(Lingering::new(Socket::new(stream, Arc::clone(&side.patience))), Arc::clone(&side.patience));
+    speak(stream, None, Arc::new(Metrics(service)), side, drain).await;
 }
 
 /// Finds out which protocol the client speaks, and speaks it to the end.
 async fn speak<S>(
     stream: S,
-    queue: Option<Arc<SendfileQueue>>,
-    handler: Arc<dyn RequestHandler>,
-    context: ConnectionContext,
+    lane: Option<Arc<Lane>>,
+    answers: Arc<dyn Answers>,
+    side: Side,
     drain: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some((protocol, mut stream)) = first_byte(stream, context.first_byte(), drain.clone()).await else {
-        return;
-    };
+    let Some((protocol, mut stream)) = first_byte(stream, side.first_byte(), drain.clone()).await else { return };
     // Each is large: what has said nothing yet takes no room for them.
     let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
-        Protocol::Http1 => {
-            Box::pin(http1::serve(stream, queue, handler, context, drain)).await.map_err(Into::into)
-        }
-        Protocol::Http2 => Box::pin(http2::serve(stream, handler, context, drain)).await.map_err(Into::into),
-        Protocol::ProxyHeader => {
-            proxy_protocol::warn_of_unexpected(context.shown);
-            stream
-                .write_all(proxy_protocol::REFUSAL.as_bytes())
-                .await
-                .and(stream.shutdown().await)
-                .map_err(Into::into)
+        Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
+        Protocol::Http2 => Box::pin(http2::serve(stream, answers, side, drain)).await.map_err(Into::into),
+        Protocol::Introduction => {
+            introduced::warn_of_unexpected(side.shown);
+            stream.write_all(introduced::REFUSAL.as_bytes()).await.and(stream.shutdown().await).map_err(Into::into)
         }
     };
     if let Err(error) = ended {
@@ -303,7 +287,7 @@ async fn first_byte<S>(
     stream: S,
     limit: Duration,
     mut drain: watch::Receiver<bool>,
-) -> Option<(Protocol, protocol::Rewind<S>)>
+) -> Option<(Protocol, protocol::Rewound<S>)>
 where
     S: AsyncRead + Unpin,
 {
@@ -316,7 +300,7 @@ where
 
 /// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
 /// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
-async fn drive<C: Future>(
+async fn attend<C: Future>(
     connection: C,
     close: impl Fn(Pin<&mut C>),
     activity: &Activity,

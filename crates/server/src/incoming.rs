@@ -17,7 +17,7 @@ pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Bo
         return Body::Empty;
     }
     let length = incoming.size_hint().exact();
-    Body::stream(IncomingBody { incoming, _held: held }, length)
+    Body::stream(Held { incoming, _held: held }, length)
 }
 
 /// What a client sends on a stream of HTTP/2. `length`: as its head says, which `h2` holds it to.
@@ -25,15 +25,15 @@ pub(crate) fn h2_body(stream: RecvStream, length: Option<u64>) -> Body {
     if stream.is_end_stream() {
         return Body::Empty;
     }
-    Body::stream(H2IncomingBody(stream), length)
+    Body::stream(Received(stream), length)
 }
 
-struct IncomingBody<H> {
+struct Held<H> {
     incoming: Incoming,
     _held: H,
 }
 
-impl<H: Unpin> http_body::Body for IncomingBody<H> {
+impl<H: Unpin> http_body::Body for Held<H> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -54,9 +54,9 @@ impl<H: Unpin> http_body::Body for IncomingBody<H> {
 }
 
 /// Opens its window by what has been taken of it.
-struct H2IncomingBody(RecvStream);
+struct Received(RecvStream);
 
-impl http_body::Body for H2IncomingBody {
+impl http_body::Body for Received {
     type Data = Bytes;
     type Error = BodyError;
 

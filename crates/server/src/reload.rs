@@ -12,7 +12,7 @@ use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
 use crate::settings::Settings;
-use crate::watched_files::WatchedFiles;
+use crate::watched::Watched;
 use crate::{assemble, settings, store, tls};
 
 /// Everything that a new configuration changes without a restart.
@@ -28,11 +28,11 @@ pub(crate) struct Reloadable {
     /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
     process_key: Secret,
     /// What the process began with and keeps to its end.
-    fixed: RestartOnly,
+    fixed: Fixed,
     store: Option<Arc<dyn Store>>,
     /// The one in which it was found.
     directory: Option<PathBuf>,
-    store_health: Arc<store::StoreHealth>,
+    standing: Arc<store::Standing>,
     current: ArcSwap<Current>,
 }
 
@@ -45,17 +45,17 @@ impl Reloadable {
             tracing::warn!(key = "cache.store", "{what}");
         }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
-        let store_health = Arc::<store::StoreHealth>::default();
+        let standing = Arc::<store::Standing>::default();
         // What functions are lent comes with requests.
         if let Some(store) =
-            store.clone().filter(|_| store::is_checked(&config.cache) && !config.platform.is_ephemeral())
+            store.clone().filter(|_| store::is_tried(&config.cache) && !config.platform.is_ephemeral())
         {
-            tokio::spawn(Arc::clone(&store_health).watch(store));
+            tokio::spawn(Arc::clone(&standing).watch(store));
         }
         let current = build(config, &process_key, store.clone(), None)?;
         look_after(&current, None);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), store_health, current })
+        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), standing, current })
     }
 
     /// The directory in which the cache was found, if it lies in one.
@@ -65,7 +65,7 @@ impl Reloadable {
 
     /// What is wrong with the cache, if that is known.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.store_health.trouble()
+        self.standing.trouble()
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
@@ -74,22 +74,22 @@ impl Reloadable {
 
     /// Certificate and key files read again where they are not what is `known`, under the configuration in force; and as they
     /// are now. Waits for files.
-    pub(crate) fn refreshed(&self, known: &WatchedFiles) -> (WatchedFiles, Prepared) {
+    pub(crate) fn refreshed(&self, known: &Watched) -> (Watched, Prepared) {
         let before = arc_swap::Guard::into_inner(self.current());
-        let now = WatchedFiles::look(&before.config);
+        let now = Watched::look(&before.config);
         if now == *known {
             return (now, Prepared::Nothing);
         }
-        (now, self.prepare(ReloadCause::FilesChanged, Ok(before.config.clone()), &before))
+        (now, self.prepare(Occasion::Renewed, Ok(before.config.clone()), &before))
     }
 
     /// Everything read again. Waits for files.
     pub(crate) fn reloaded(&self) -> Prepared {
         let before = arc_swap::Guard::into_inner(self.current());
-        self.prepare(ReloadCause::Signal, self.settings.load(), &before)
+        self.prepare(Occasion::Told, self.settings.load(), &before)
     }
 
-    fn prepare(&self, why: ReloadCause, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
+    fn prepare(&self, why: Occasion, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
         let next =
             config.and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
         match next {
@@ -102,11 +102,11 @@ impl Reloadable {
     pub(crate) fn put(&self, prepared: Prepared) {
         match prepared {
             Prepared::Nothing => {}
-            Prepared::Next(ReloadCause::FilesChanged, next) => {
+            Prepared::Next(Occasion::Renewed, next) => {
                 self.replace(*next);
                 tracing::info!("certificate and key files have changed and were read again");
             }
-            Prepared::Next(ReloadCause::Signal, next) => {
+            Prepared::Next(Occasion::Told, next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
                         tracing::warn!(key, "this setting takes a restart; until then it stays what it was");
@@ -115,10 +115,10 @@ impl Reloadable {
                 self.replace(*next);
                 tracing::info!("configuration, password and certificate files read again");
             }
-            Prepared::Unusable(ReloadCause::FilesChanged, error) => {
+            Prepared::Unusable(Occasion::Renewed, error) => {
                 tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
             }
-            Prepared::Unusable(ReloadCause::Signal, error) => {
+            Prepared::Unusable(Occasion::Told, error) => {
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }
@@ -132,11 +132,11 @@ impl Reloadable {
 
 /// Why files are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReloadCause {
+pub(crate) enum Occasion {
     /// A certificate or a key has changed.
-    FilesChanged,
+    Renewed,
     /// SIGHUP.
-    Signal,
+    Told,
 }
 
 /// What reading again came to. Nothing is in force by it.
@@ -144,16 +144,16 @@ pub(crate) enum Prepared {
     /// Nothing has changed.
     Nothing,
     /// What can be put in force.
-    Next(ReloadCause, Box<Current>),
+    Next(Occasion, Box<Current>),
     /// What cannot.
-    Unusable(ReloadCause, ConfigError),
+    Unusable(Occasion, ConfigError),
 }
 
 /// Keys with their values, told apart as text.
-type RestartOnly = [(&'static str, String); 9];
+type Fixed = [(&'static str, String); 9];
 
 /// What takes a restart: it is used once, at the start.
-fn fixed(config: &Config) -> RestartOnly {
+fn fixed(config: &Config) -> Fixed {
     [
         ("listen", config.listen.clone()),
         ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),

@@ -2,8 +2,8 @@
 //!
 //! A draft is written to a scratch directory on this machine and uploaded when it is committed: an object appears
 //! whole, or not at all. A process that dies in the middle of an upload leaves parts, which a sweep takes back after a
-//! day where it may list them; a lifecycle rule that aborts incomplete uploads does so anywhere. When a key was used is
-//! known to this process alone; after a restart, and to others, it is when the object was written.
+//! day where it may list them; a lifecycle rule that aborts incomplete uploads does so anywhere. When a key was used
+//! the processes that share a bucket tell each other ([`uses`]).
 
 mod address;
 mod bucket;
@@ -16,9 +16,9 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod uses;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,54 +36,50 @@ use registry_proxy_core::platform::{
 };
 use url::Url;
 
-use self::address::{BucketAddress, Cloud};
+use self::address::{Cloud, Place};
 use self::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
 pub(crate) use self::credentials::Credentials;
 use self::draft::ObjectDraft;
 use self::upload::ObjectUpload;
+use self::uses::Uses;
 use super::files::FileStore;
 use crate::runtime::SystemClock;
-
-/// Keys whose use is remembered at once.
-const MAX_KEYS: usize = 1 << 16;
 
 /// Content in a bucket.
 pub(crate) struct ObjectStore {
     bucket: Arc<Bucket>,
     scratch: FileStore,
-    used: Mutex<HashMap<Key, u64>>,
+    uses: Arc<Uses>,
 }
 
 impl ObjectStore {
     /// Takes a bucket: `s3://bucket/prefix?region=…&endpoint=…`. Credentials come from the environment, the shared
     /// configuration files or the machine's own role, as with every client of that cloud.
     pub(crate) fn open(url: &Url, scratch: FileStore) -> Result<Self, StoreError> {
-        let address =
-            BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        let place = Place::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
         let transport = client::transport().map_err(StoreError::failed)?;
         // Tencent's lent keys open Tencent's buckets. A function of theirs may keep its content elsewhere.
-        let credentials =
-            if address.cloud == Cloud::Cos { Credentials::of_this_process() } else { Arc::default() };
-        Self::over(address, credentials, transport, scratch)
+        let credentials = if place.cloud == Cloud::Cos { Credentials::of_this_process() } else { Arc::default() };
+        Self::over(place, credentials, transport, scratch)
     }
 
     fn over(
-        address: BucketAddress,
+        place: Place,
         credentials: Arc<Credentials>,
         transport: HttpTransporter,
         scratch: FileStore,
     ) -> Result<Self, StoreError> {
-        let bucket = Arc::new(Bucket::over(address, credentials, transport).map_err(why)?);
-        Ok(Self { bucket, scratch, used: Mutex::default() })
+        let bucket = Arc::new(Bucket::over(place, credentials, transport).map_err(why)?);
+        Ok(Self { bucket, scratch, uses: Arc::new(Uses::new()) })
     }
 }
 
 /// Whether a bucket lets us read, without a store over it.
-pub(super) async fn check(url: &Url) -> Result<(), StoreError> {
-    let address = BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+pub(super) async fn try_out(url: &Url) -> Result<(), StoreError> {
+    let place = Place::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let transport = client::transport().map_err(StoreError::failed)?;
-    let bucket = Bucket::over(address, Arc::default(), transport).map_err(why)?;
-    let key = super::health::probe();
+    let bucket = Bucket::over(place, Arc::default(), transport).map_err(why)?;
+    let key = super::trial::probe();
     let read = bucket.operator.read(key.as_str());
     absent_as_none(within(PATIENCE, read).await?).map(drop).map_err(StoreError::of_reading)
 }
@@ -108,7 +104,7 @@ impl Store for ObjectStore {
             reads_back: true,
             // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
             // itself.
-            is_shared: self.bucket.address.cloud != Cloud::Obs,
+            is_shared: self.bucket.place.cloud != Cloud::Obs,
         }
     }
 
@@ -119,7 +115,7 @@ impl Store for ObjectStore {
     }
 
     async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        if when == When::Absent && self.bucket.address.cloud == Cloud::Obs {
+        if when == When::Absent && self.bucket.place.cloud == Cloud::Obs {
             return Err(StoreError::failed("OBS cannot write only where nothing is"));
         }
         let options = WriteOptions { if_not_exists: when == When::Absent, ..WriteOptions::default() };
@@ -136,7 +132,7 @@ impl Store for ObjectStore {
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.uses.forget(key);
         absent_as_none(within(PATIENCE, self.bucket.operator.delete(key.as_str())).await?).map(|_| ())
     }
 
@@ -182,6 +178,7 @@ impl Store for ObjectStore {
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let prefix = prefix.to_owned();
         let list = async move {
+            self.uses.exchange(&self.bucket).await;
             let options = ListOptions { recursive: true, ..ListOptions::default() };
             within(PATIENCE, self.bucket.operator.lister_options(&prefix, options)).await?.map_err(why)
         };
@@ -190,8 +187,7 @@ impl Store for ObjectStore {
             let Some(key) = Key::parse(entry.path()) else { return Ok(None) };
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
-            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied().unwrap_or(0);
-            let used = used.max(u64::try_from(written).unwrap_or(0));
+            let used = self.uses.of(&key).max(u64::try_from(written).unwrap_or(0));
             let size = metadata.content_length();
             Ok(Some(Entry { key, size, taken: size, used }))
         });
@@ -199,16 +195,7 @@ impl Store for ObjectStore {
     }
 
     fn used(&self, key: &Key) {
-        let now = SystemClock.unix_seconds();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(time) = used.get_mut(key) {
-            *time = now;
-            return;
-        }
-        if used.len() >= MAX_KEYS {
-            used.clear();
-        }
-        used.insert(key.clone(), now);
+        self.uses.note(key);
     }
 
     async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {

@@ -1,8 +1,8 @@
 //! The object store against a server that checks signatures.
 
-mod addresses;
 mod dialects;
 mod others;
+mod places;
 mod slow;
 mod strict;
 mod unfinished;
@@ -12,6 +12,7 @@ mod wrong;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::IF_NONE_MATCH;
@@ -140,12 +141,7 @@ fn open(url: &Url, secret: &str, scratch: &Path) -> Result<ObjectStore, StoreErr
     let credentials = Arc::<Credentials>::default();
     credentials.renew(Login { id: ACCESS_KEY.to_owned(), secret: secret.to_owned(), token: None });
     let transport = client::transport().unwrap();
-    ObjectStore::over(
-        BucketAddress::parse(url, |_| None)?,
-        credentials,
-        transport,
-        FileStore::open(scratch, 0).unwrap(),
-    )
+    ObjectStore::over(Place::parse(url, |_| None)?, credentials, transport, FileStore::open(scratch, 0).unwrap())
 }
 
 async fn put(store: &ObjectStore, bytes: &Bytes) -> Key {
@@ -240,6 +236,30 @@ async fn a_link_leads_by_the_public_way() {
     let link = store.link(&key, Duration::from_mins(1)).await.unwrap();
     assert_eq!(link.host_str(), Some("localhost"));
     assert_eq!(get(&link).await, (StatusCode::OK, content(2, 1000)));
+}
+
+async fn used(store: &ObjectStore, key: &Key) -> u64 {
+    let entries: Vec<Entry> = store.list("v1/blobs/").try_collect().await.unwrap();
+    entries.into_iter().find(|entry| entry.key == *key).unwrap().used
+}
+
+#[tokio::test]
+async fn what_one_process_used_another_one_knows_and_so_does_the_next() {
+    let server = Server::start().await;
+    let one = server.store("p", SECRET_KEY);
+    let key = put(&one, &content(2, 1000)).await;
+    // As if it had been uploaded long ago.
+    let object = server.dir.path().join("objects/bucket/p").join(key.as_str());
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    std::fs::File::options().write(true).open(object).unwrap().set_modified(long_ago).unwrap();
+    let other = server.store("p", SECRET_KEY);
+    assert_eq!(used(&other, &key).await, 1_000_000_000, "nobody has used it");
+    Store::used(&one, &key);
+    let now = used(&one, &key).await;
+    assert!(now > 1_700_000_000, "{now}");
+    assert_eq!(used(&server.store("p", SECRET_KEY), &key).await, now, "a replica, or the next process");
+    let everything: Vec<Entry> = one.list("").try_collect().await.unwrap();
+    assert_eq!(everything.len(), 1, "times of use are no content: {everything:?}");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::idle_timeouts::Counted;
+use super::patience::Counted;
 
 /// Bytes, and what is given back when they have left.
-pub(super) struct OutgoingChunk {
+pub(super) struct Piece {
     bytes: Bytes,
     /// What all connections share.
     _held: Option<Arc<Counted>>,
@@ -16,7 +16,7 @@ pub(super) struct OutgoingChunk {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl OutgoingChunk {
+impl Piece {
     pub(super) fn new(bytes: Bytes, held: Option<Arc<Counted>>, place: Option<OwnedSemaphorePermit>) -> Self {
         Self { bytes, _held: held, _place: place }
     }
@@ -27,7 +27,7 @@ impl OutgoingChunk {
     }
 }
 
-impl Buf for OutgoingChunk {
+impl Buf for Piece {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }

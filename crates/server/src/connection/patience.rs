@@ -11,7 +11,7 @@ use registry_proxy_core::body::{Held, InFlight};
 use tokio::time::{Instant, sleep};
 
 use super::HEALTH;
-use crate::connection_limits::SlotStatus;
+use crate::places::Standing;
 
 /// How long a client may take next to nothing while memory is scarce, as others wait for what it holds.
 const SCARCE: Duration = Duration::from_secs(10);
@@ -19,11 +19,11 @@ const SCARCE: Duration = Duration::from_secs(10);
 pub(super) const PACE_BYTES: usize = 64 << 10;
 
 /// How long the client of one connection may ask nothing, and how long it may take nothing.
-pub(super) struct IdleTimeouts {
+pub(super) struct Patience {
     /// `timeouts.client_stall`
     stall: Duration,
     in_flight: Arc<InFlight>,
-    slot_status: Arc<SlotStatus>,
+    standing: Arc<Standing>,
     activity: Arc<Activity>,
     /// Pieces in memory on their way to this client.
     pieces: AtomicUsize,
@@ -33,7 +33,7 @@ pub(super) struct IdleTimeouts {
 
 /// For how long a client has been waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WaitTime {
+pub(super) struct Waited {
     /// Since it last took anything.
     nothing: Duration,
     /// In all, since it last took [`PACE_BYTES`].
@@ -50,12 +50,12 @@ pub(super) enum Holds {
     Bytes,
 }
 
-impl IdleTimeouts {
-    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>, slot_status: Arc<SlotStatus>) -> Arc<Self> {
+impl Patience {
+    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>, standing: Arc<Standing>) -> Arc<Self> {
         Arc::new(Self {
             stall,
             in_flight: Arc::clone(in_flight),
-            slot_status,
+            standing,
             activity: Activity::new(),
             pieces: AtomicUsize::new(0),
             waits_for_disk: AtomicBool::new(false),
@@ -98,28 +98,28 @@ impl IdleTimeouts {
     }
 
     fn stall(&self) -> Duration {
-        if self.slot_status.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
+        if self.standing.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
     }
 
     /// Whether it has an end for who has been waited for so long. Who holds nothing makes no room for others by its end.
-    pub(super) fn is_over(&self, waited: WaitTime) -> bool {
+    pub(super) fn is_over(&self, waited: Waited) -> bool {
         let is_in_the_way = waited.holds == Holds::Bytes && waited.behind >= SCARCE;
         waited.nothing >= self.stall() || (is_in_the_way && self.in_flight.is_scarce())
     }
 
     /// When to look again, if it has none yet.
-    pub(super) fn look_after(&self, waited: WaitTime) -> Duration {
+    pub(super) fn look_after(&self, waited: Waited) -> Duration {
         let scarce = Some(SCARCE.saturating_sub(waited.behind)).filter(|left| !left.is_zero()).unwrap_or(SCARCE);
         self.stall().saturating_sub(waited.nothing).min(scarce)
     }
 
     #[cfg(test)]
     pub(super) fn of_test() -> Arc<Self> {
-        Self::new(Duration::from_mins(1), &InFlight::new(1 << 20, true), SlotStatus::ordinary())
+        Self::new(Duration::from_mins(1), &InFlight::new(1 << 20, true), Standing::ordinary())
     }
 }
 
-impl WaitTime {
+impl Waited {
     pub(super) fn new(nothing: Duration, behind: Duration, holds: Holds) -> Self {
         Self { nothing, behind, holds }
     }
@@ -127,20 +127,20 @@ impl WaitTime {
 
 /// A piece in memory on its way to a client, until this is dropped.
 pub(super) struct Counted {
-    timeouts: Arc<IdleTimeouts>,
+    patience: Arc<Patience>,
     _held: Option<Held>,
 }
 
 impl Counted {
-    fn new(timeouts: &Arc<IdleTimeouts>, held: Option<Held>) -> Self {
-        timeouts.pieces.fetch_add(1, Ordering::Relaxed);
-        Self { timeouts: Arc::clone(timeouts), _held: held }
+    fn new(patience: &Arc<Patience>, held: Option<Held>) -> Self {
+        patience.pieces.fetch_add(1, Ordering::Relaxed);
+        Self { patience: Arc::clone(patience), _held: held }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.timeouts.pieces.fetch_sub(1, Ordering::Relaxed);
+        self.patience.pieces.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,9 +158,9 @@ impl Activity {
     }
 
     /// A request begins; it ends when this is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> ActivityGuard {
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        ActivityGuard(Arc::clone(self))
+        UnderWay(Arc::clone(self))
     }
 
     /// Returns once nothing has been under way for so long, and not sooner than after so long. The limit is asked anew each
@@ -178,9 +178,9 @@ impl Activity {
 }
 
 /// A request, from its head to the end of its answer; or a write that waits for its client.
-pub(super) struct ActivityGuard(Arc<Activity>);
+pub(super) struct UnderWay(Arc<Activity>);
 
-impl Drop for ActivityGuard {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.ended.set();
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
@@ -216,12 +216,12 @@ impl Stamp {
 }
 
 /// Since when a stream waits for its client, if it does, and what it holds meanwhile.
-pub(super) struct StreamWait {
+pub(super) struct Waiting {
     since: Stamp,
     holds_bytes: AtomicBool,
 }
 
-impl StreamWait {
+impl Waiting {
     pub(super) fn new() -> Self {
         Self { since: Stamp::new(), holds_bytes: AtomicBool::new(false) }
     }
@@ -236,15 +236,15 @@ impl StreamWait {
         self.since.clear();
     }
 
-    /// Returns once it has waited for longer than its timeout.
-    pub(super) async fn stalled(&self, timeouts: &IdleTimeouts) {
-        let mut waited = WaitTime::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
+    /// Returns once it has waited for longer than patience allows.
+    pub(super) async fn stalled(&self, patience: &Patience) {
+        let mut waited = Waited::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
         loop {
-            sleep(timeouts.look_after(waited)).await;
+            sleep(patience.look_after(waited)).await;
             let age = self.since.age();
             let holds = if self.holds_bytes.load(Ordering::Relaxed) { Holds::Bytes } else { Holds::Nothing };
-            waited = WaitTime::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
-            if age.is_some() && timeouts.is_over(waited) {
+            waited = Waited::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
+            if age.is_some() && patience.is_over(waited) {
                 return;
             }
         }
@@ -260,39 +260,39 @@ mod tests {
     const STALL: Duration = Duration::from_mins(1);
     const PIECE_BYTES: u64 = 64 << 10;
 
-    fn timeouts() -> Arc<IdleTimeouts> {
-        IdleTimeouts::new(STALL, &InFlight::new(PIECE_BYTES, true), SlotStatus::ordinary())
+    fn patience() -> Arc<Patience> {
+        Patience::new(STALL, &InFlight::new(PIECE_BYTES, true), Standing::ordinary())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_stalled_when_its_client_takes_nothing_and_not_when_nothing_comes() {
-        let (waiting, timeouts) = (StreamWait::new(), timeouts());
-        assert!(timeout(STALL * 5, waiting.stalled(&timeouts)).await.is_err(), "nothing waits for the client");
+        let (waiting, patience) = (Waiting::new(), patience());
+        assert!(timeout(STALL * 5, waiting.stalled(&patience)).await.is_err(), "nothing waits for the client");
         let begun = Instant::now();
         let later = async {
             sleep(Duration::from_secs(7)).await;
             waiting.begin(Holds::Nothing);
         };
-        tokio::join!(waiting.stalled(&timeouts), later);
+        tokio::join!(waiting.stalled(&patience), later);
         assert_eq!(begun.elapsed().as_secs(), 67, "from when the piece was there");
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_memory_is_scarce_a_client_that_takes_nothing_is_dropped_sooner() {
-        let (waiting, timeouts) = (StreamWait::new(), timeouts());
-        let held = timeouts.in_flight().count(2 * PIECE_BYTES);
+        let (waiting, patience) = (Waiting::new(), patience());
+        let held = patience.in_flight().count(2 * PIECE_BYTES);
         let begun = Instant::now();
         waiting.begin(Holds::Bytes);
-        waiting.stalled(&timeouts).await;
+        waiting.stalled(&patience).await;
         assert_eq!(begun.elapsed().as_secs(), 10);
         let begun = Instant::now();
         waiting.begin(Holds::Nothing);
-        waiting.stalled(&timeouts).await;
+        waiting.stalled(&patience).await;
         assert_eq!(begun.elapsed().as_secs(), 60, "it has nothing that others could have");
         drop(held);
         let begun = Instant::now();
         waiting.begin(Holds::Bytes);
-        waiting.stalled(&timeouts).await;
+        waiting.stalled(&patience).await;
         assert_eq!(begun.elapsed().as_secs(), 60);
     }
 

@@ -1,0 +1,265 @@
+//! When keys were used, as far as all who share the bucket know.
+//!
+//! A bucket does not say when an object was read. Each process remembers what it used and writes that into an object of
+//! its own below `v1/used/`; before it lists the bucket it reads the objects of the others. So eviction goes by use after
+//! a restart, too, and an image that another replica serves stays. Where the bucket fails at this, what is known decides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use registry_proxy_core::cache::Key;
+use registry_proxy_core::platform::{Clock as _, Entropy as _, StoreError};
+use tokio::time::Instant;
+
+use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
+use crate::runtime::{SystemClock, SystemEntropy};
+
+/// Where the objects with times of use lie; no key of content begins like this.
+const FOLDER: &str = "v1/used/";
+/// Keys of which a process remembers the time: of its own uses, and as many of others.
+const MAX_KEYS: usize = 1 << 16;
+/// Keys in an object, the latest used; about 1.5 MB.
+const MAX_WRITTEN: usize = 1 << 14;
+/// Bytes of an object that is read: none that we write is longer.
+const MAX_BYTES: u64 = 8 << 20;
+/// Objects of others that are read, the latest written.
+const MAX_OTHERS: usize = 64;
+/// At least so long lies between two exchanges.
+const EVERY: Duration = Duration::from_mins(1);
+/// How long a list waits for an exchange: less than the core's deadline for its first entry. It goes on behind it.
+const WAIT: Duration = Duration::from_secs(3);
+/// Seconds after which an object that nobody has written again is of a process that has ended.
+const ENDED: u64 = 24 * 60 * 60;
+
+/// Times of use, in seconds since 1970.
+#[derive(Default)]
+struct Times {
+    own: HashMap<Key, u64>,
+    others: HashMap<Key, u64>,
+    /// Whether `own` has changed since it was written.
+    is_news: bool,
+}
+
+/// What is remembered of the exchange with others.
+#[derive(Default)]
+struct Exchanged {
+    last: Option<Instant>,
+    /// The state in which each object of another was read.
+    read: HashMap<String, String>,
+}
+
+/// When keys were used.
+pub(super) struct Uses {
+    name: String,
+    times: Mutex<Times>,
+    exchanged: tokio::sync::Mutex<Exchanged>,
+}
+
+impl Uses {
+    /// Of a process that has used nothing yet.
+    pub(super) fn new() -> Self {
+        let mut bytes = [0; 8];
+        SystemEntropy.fill(&mut bytes);
+        let name = format!("{FOLDER}{:016x}", u64::from_be_bytes(bytes));
+        Self { name, times: Mutex::default(), exchanged: tokio::sync::Mutex::default() }
+    }
+
+    /// This process uses a key now.
+    pub(super) fn note(&self, key: &Key) {
+        let now = SystemClock.unix_seconds();
+        let mut times = self.times();
+        times.is_news = true;
+        remember(&mut times.own, key, now);
+    }
+
+    /// A key is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        let mut times = self.times();
+        times.own.remove(key);
+        times.others.remove(key);
+    }
+
+    /// When somebody last used a key; 0: nobody knows.
+    pub(super) fn of(&self, key: &Key) -> u64 {
+        let times = self.times();
+        let at = |times: &HashMap<Key, u64>| times.get(key).copied().unwrap_or(0);
+        at(&times.own).max(at(&times.others))
+    }
+
+    /// Tells the others and hears them, unless that was a moment ago. Waits a few seconds at the most.
+    pub(super) async fn exchange(self: &Arc<Self>, bucket: &Arc<Bucket>) {
+        let (uses, bucket) = (Arc::clone(self), Arc::clone(bucket));
+        let work = tokio::spawn(async move {
+            // Another list is at it.
+            let Ok(mut exchanged) = uses.exchanged.try_lock() else { return };
+            if exchanged.last.is_some_and(|last| last.elapsed() < EVERY) {
+                return;
+            }
+            exchanged.last = Some(Instant::now());
+            if let Err(error) = uses.hear(&bucket, &mut exchanged).await {
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(error = source, "{error}; when other processes used what is cached is not known");
+            }
+            if let Err(error) = uses.tell(&bucket).await {
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::warn!(error = source, "{error}; other processes do not know what this one uses");
+            }
+        });
+        // A panic of it is reported by the runtime.
+        let _ = tokio::time::timeout(WAIT, work).await;
+    }
+
+    /// Reads what others wrote since it was last read. What a process that has ended wrote becomes this one's.
+    async fn hear(&self, bucket: &Bucket, exchanged: &mut Exchanged) -> Result<(), StoreError> {
+        let list = within(PATIENCE, bucket.operator.lister(FOLDER)).await?.map_err(why)?;
+        let entries = async { list.try_collect::<Vec<_>>().await };
+        let mut found: BTreeMap<(u64, String), (String, u64)> = BTreeMap::new();
+        for entry in within(PATIENCE, entries).await?.map_err(why)? {
+            let metadata = entry.metadata();
+            let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
+            let written = u64::try_from(written).unwrap_or(0);
+            let state = format!("{written} {}", metadata.etag().unwrap_or_default());
+            if entry.path() != self.name && metadata.is_file() {
+                found.insert((written, entry.path().to_owned()), (state, metadata.content_length()));
+                if found.len() > MAX_OTHERS {
+                    found.pop_first();
+                }
+            }
+        }
+        exchanged.read.retain(|path, _| found.keys().any(|(_, known)| known == path));
+        let now = SystemClock.unix_seconds();
+        for ((written, path), (state, bytes)) in found {
+            let has_ended = now.saturating_sub(written) > ENDED;
+            if exchanged.read.get(&path) != Some(&state) && bytes <= MAX_BYTES {
+                let read = within(PATIENCE, bucket.operator.read(&path)).await?;
+                if let Some(buffer) = absent_as_none(read).map_err(StoreError::of_reading)? {
+                    self.learn(&buffer.to_bytes(), now, has_ended);
+                }
+            }
+            if has_ended {
+                // What it said is told by us from now on, before it is removed.
+                self.tell(bucket).await?;
+                absent_as_none(within(PATIENCE, bucket.operator.delete(&path)).await?)?;
+            }
+            exchanged.read.insert(path, state);
+        }
+        Ok(())
+    }
+
+    /// Takes what another process wrote: a time and a key a line. What cannot be read is passed over, and a time to come
+    /// counts as now.
+    fn learn(&self, text: &[u8], now: u64, has_ended: bool) {
+        let mut times = self.times();
+        let lines = String::from_utf8_lossy(text);
+        for line in lines.lines().take(MAX_WRITTEN) {
+            let Some((time, key)) = line.split_once(' ') else { continue };
+            let (Ok(time), Some(key)) = (time.parse::<u64>(), Key::parse(key)) else { continue };
+            let place = if has_ended { &mut times.own } else { &mut times.others };
+            remember(place, &key, time.min(now));
+        }
+        times.is_news |= has_ended;
+    }
+
+    /// Writes what this process has used, if that has changed.
+    async fn tell(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        let Some(text) = self.news() else { return Ok(()) };
+        let written = within(PATIENCE, bucket.operator.write(&self.name, text)).await;
+        let done = written.and_then(|written| written.map_err(why));
+        if done.is_err() {
+            self.times().is_news = true;
+        }
+        done.map(drop)
+    }
+
+    /// The lines to be written; `None`: nothing has changed.
+    fn news(&self) -> Option<Bytes> {
+        let mut times = self.times();
+        if !std::mem::take(&mut times.is_news) {
+            return None;
+        }
+        let mut latest: Vec<(&Key, u64)> = times.own.iter().map(|(key, time)| (key, *time)).collect();
+        latest.sort_unstable_by_key(|(key, time)| (std::cmp::Reverse(*time), key.as_str()));
+        latest.truncate(MAX_WRITTEN);
+        let mut text = String::new();
+        for (key, time) in latest {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{time} {key}");
+        }
+        Some(text.into())
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the later time. Where there is no room for another key, the older half goes.
+fn remember(times: &mut HashMap<Key, u64>, key: &Key, time: u64) {
+    if let Some(known) = times.get_mut(key) {
+        *known = time.max(*known);
+        return;
+    }
+    if times.len() >= MAX_KEYS {
+        let mut all: Vec<u64> = times.values().copied().collect();
+        let middle = all.len() / 2;
+        let (_, median, _) = all.select_nth_unstable(middle);
+        let median = *median;
+        times.retain(|_, known| *known > median);
+    }
+    times.insert(key.clone(), time);
+}
+
+#[cfg(test)]
+mod tests {
+    use registry_proxy_core::digest::Digest;
+
+    use super::*;
+
+    fn key(number: u64) -> Key {
+        Key::blob(&Digest::sha256(&number.to_be_bytes()))
+    }
+
+    #[test]
+    fn what_one_process_writes_another_one_reads() {
+        let (one, other) = (Uses::new(), Uses::new());
+        one.note(&key(1));
+        let text = one.news().unwrap();
+        assert_eq!(one.news(), None, "nothing has changed since");
+        other.learn(&text, u64::MAX, false);
+        assert_eq!(other.of(&key(1)), one.of(&key(1)));
+        assert_eq!(other.of(&key(2)), 0);
+        assert_eq!(other.news(), None, "what others used is theirs to tell");
+    }
+
+    #[test]
+    fn what_a_process_that_has_ended_used_is_told_by_who_heard_it() {
+        let heir = Uses::new();
+        heir.learn(format!("7 {}\n", key(1)).as_bytes(), 100, true);
+        assert_eq!(heir.news().unwrap(), format!("7 {}\n", key(1)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_a_time_to_come_is_now() {
+        let uses = Uses::new();
+        let text =
+            format!("\u{fffd}\n9\nnine {k}\n5 ../../etc\n-1 {k}\n99999999999999999999 {k}\n400 {k}\n", k = key(1));
+        uses.learn(text.as_bytes(), 300, false);
+        assert_eq!(uses.of(&key(1)), 300);
+        assert_eq!(uses.times().others.len(), 1);
+    }
+
+    #[test]
+    fn the_number_of_keys_is_bounded_and_the_latest_stay() {
+        let mut times = HashMap::new();
+        for number in 0..=MAX_KEYS as u64 {
+            remember(&mut times, &key(number), number);
+        }
+        assert!(times.len() <= MAX_KEYS, "{}", times.len());
+        assert_eq!(times.get(&key(MAX_KEYS as u64)), Some(&(MAX_KEYS as u64)));
+        assert_eq!(times.get(&key(0)), None);
+    }
+}
