@@ -1,14 +1,14 @@
 //! GET and HEAD of a blob: byte for byte, ranges included, never held. From the cache, from what is arriving there, or
 //! relayed.
 
-mod capped;
+mod cached;
 mod chunked;
 mod fetched;
-mod inline;
-mod kept;
+mod hit;
+mod offload;
 mod ranged;
-mod stored;
-mod target;
+mod redirect;
+mod unshared;
 mod window;
 
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use self::target::{elsewhere, redirect, sealed_target};
-use self::window::{Window, accept};
+use self::redirect::{redirect, sealed_target};
+use self::window::{ServedRange, accept};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::Redirects;
@@ -36,13 +36,13 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
     let is_known = headers::is_known_to_client(&context.head.headers, digest);
     // What the client is to fetch from elsewhere is not fetched here, and what cannot be verified is not kept.
     let target = sealed_target(context, digest)?;
-    let cache = kept_by(context).filter(|_| target.is_none() && digest.is_computable());
+    let cache = cache_for(context).filter(|_| target.is_none() && digest.is_computable());
     if cache.is_none() {
         context.waiting.begin()?;
     }
     if context.is_head() || is_known {
         let (length, outcome) = match cache {
-            Some(cache) => kept::length(context, cache, digest).await?,
+            Some(cache) => cached::length(context, cache, digest).await?,
             None => (known_length(context, digest).await?, passed_on(context)),
         };
         let is_verified = is_verified(outcome, true);
@@ -58,20 +58,20 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
         RangeRequest::Many => return Err(Error::SeveralRanges),
         RangeRequest::Inverted => {
             let total = match cache {
-                Some(cache) => kept::length(context, cache, digest).await?.0,
+                Some(cache) => cached::length(context, cache, digest).await?.0,
                 None => known_length(context, digest).await?,
             };
             return Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) });
         }
     };
     if target.is_none()
-        && let Some(answer) = capped::get(context, cache, digest, wanted).await?
+        && let Some(answer) = offload::get(context, cache, digest, wanted).await?
     {
         return Ok(answer);
     }
     match (cache, wanted) {
-        (Some(cache), None) => kept::whole(context, cache, digest).await,
-        (Some(cache), Some(spec)) => kept::range(context, cache, digest, spec).await,
+        (Some(cache), None) => cached::whole(context, cache, digest).await,
+        (Some(cache), Some(spec)) => cached::range(context, cache, digest, spec).await,
         (None, wanted) => {
             let mut ask = ask_for(context, digest, Method::GET);
             ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
@@ -89,13 +89,13 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
 }
 
 /// What keeps blobs: nothing, where the client may be sent elsewhere for them.
-pub(crate) fn kept_by<'a>(context: &RequestContext<'a>) -> Option<&'a Arc<Cache>> {
+pub(crate) fn cache_for<'a>(context: &RequestContext<'a>) -> Option<&'a Arc<Cache>> {
     context.cache.filter(|_| context.upstream.redirects() == Redirects::Follow)
 }
 
 /// Passed on, and why it is not kept.
 fn passed_on(context: &RequestContext<'_>) -> Outcome {
-    match (context.cache, kept_by(context)) {
+    match (context.cache, cache_for(context)) {
         (None, _) => Outcome::relayed(),
         (Some(_), None) => Outcome::new(Action::Relayed, Reason::LeftToClient),
         (Some(_), Some(_)) => Outcome::new(Action::Relayed, Reason::Unkeepable),
@@ -200,7 +200,7 @@ async fn relay(
     context: &RequestContext<'_>,
     digest: &Digest,
     ask: Ask,
-    window: Window,
+    window: ServedRange,
     response: Response<Body>,
 ) -> Result<HandlerResponse, Error> {
     let length = window.range.map(|range| range.length());
@@ -219,7 +219,7 @@ async fn relay(
 async fn deliver(
     context: &RequestContext<'_>,
     digest: &Digest,
-    window: &Window,
+    window: &ServedRange,
     body: Body,
     outcome: Outcome,
 ) -> Result<HandlerResponse, Error> {
@@ -250,7 +250,7 @@ fn is_verified(outcome: Outcome, is_part: bool) -> bool {
 fn answer(
     context: &RequestContext<'_>,
     digest: &Digest,
-    window: &Window,
+    window: &ServedRange,
     body: Body,
     outcome: Outcome,
 ) -> HandlerResponse {

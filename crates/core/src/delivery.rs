@@ -10,7 +10,7 @@ use crate::platform::{Abilities, Ingest, Limits};
 
 /// How a blob goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum DeliveryMethod {
     /// Through us.
     Through,
     /// By a link into our store.
@@ -25,7 +25,7 @@ pub(crate) enum Delivery {
 
 /// Where a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum BlobLocation {
     /// In our store.
     Stored,
     /// At the upstream.
@@ -37,28 +37,37 @@ pub(crate) fn decide(
     limits: &Limits,
     wish: &config::DeliveryConfig,
     store: Abilities,
-    place: Place,
+    location: BlobLocation,
     length: Option<u64>,
-) -> Delivery {
+) -> DeliveryMethod {
     let has_links = store.links && wish.links != Links::Never;
-    let through = if limits.carries(length) { Some(Delivery::Through) } else { None };
-    let refusal =
-        if store.links { Delivery::Refuse(Obstacle::LinksOff) } else { Delivery::Refuse(Obstacle::NoStore) };
-    match place {
-        Place::Stored if wish.links == Links::Always && has_links => Delivery::Link,
-        _ if limits.carries_well(length) => Delivery::Through,
-        Place::Stored if has_links => Delivery::Link,
-        Place::Stored => through.unwrap_or(refusal),
-        Place::Upstream if has_links && store.uploads && limits.ingest != Ingest::Never => Delivery::Ingest,
-        Place::Upstream => otherwise(limits, wish, length).unwrap_or(refusal),
+    let through = if limits.carries(length) { Some(DeliveryMethod::Through) } else { None };
+    let refusal = if store.links {
+        DeliveryMethod::Refuse(Obstacle::LinksOff)
+    } else {
+        DeliveryMethod::Refuse(Obstacle::NoStore)
+    };
+    match location {
+        BlobLocation::Stored if wish.links == Links::Always && has_links => DeliveryMethod::Link,
+        _ if limits.carries_well(length) => DeliveryMethod::Through,
+        BlobLocation::Stored if has_links => DeliveryMethod::Link,
+        BlobLocation::Stored => through.unwrap_or(refusal),
+        BlobLocation::Upstream if has_links && store.uploads && limits.ingest != Ingest::Never => {
+            DeliveryMethod::Ingest
+        }
+        BlobLocation::Upstream => otherwise(limits, wish, length).unwrap_or(refusal),
     }
 }
 
 /// What else there is for a blob that is not, or not yet, in our store.
-pub(crate) fn otherwise(limits: &Limits, wish: &config::DeliveryConfig, length: Option<u64>) -> Option<Delivery> {
+pub(crate) fn otherwise(
+    limits: &Limits,
+    wish: &config::DeliveryConfig,
+    length: Option<u64>,
+) -> Option<DeliveryMethod> {
     match wish.miss {
-        Miss::Redirect => Some(Delivery::Upstream),
-        Miss::Refuse if limits.carries(length) => Some(Delivery::Through),
+        Miss::Redirect => Some(DeliveryMethod::Upstream),
+        Miss::Refuse if limits.carries(length) => Some(DeliveryMethod::Through),
         Miss::Refuse => None,
     }
 }
@@ -115,7 +124,7 @@ mod tests {
     /// Each platform, with layers below and above each of its limits.
     #[test]
     fn every_platform_carries_what_it_can() {
-        use Delivery::{Ingest, Link, Refuse, Through, Upstream};
+        use DeliveryMethod::{Ingest, Link, Refuse, Through, Upstream};
         const MB: u64 = 1_000_000;
         let auto = wish(Links::Auto, Miss::Redirect);
         for (profile, store, megabytes, stored, absent) in [
@@ -139,39 +148,39 @@ mod tests {
             (Profile::TencentScf, BUCKET, 5000, Link, Ingest),
         ] {
             let limits = profile.limits();
-            let decided = |place| decide(&limits, &auto, store, place, Some(megabytes * MB));
+            let decided = |location| decide(&limits, &auto, store, location, Some(megabytes * MB));
             let what = format!("{profile}, {store:?}, {megabytes} MB");
-            assert_eq!(decided(Place::Stored), stored, "{what}, stored");
-            assert_eq!(decided(Place::Upstream), absent, "{what}, absent");
+            assert_eq!(decided(BlobLocation::Stored), stored, "{what}, stored");
+            assert_eq!(decided(BlobLocation::Upstream), absent, "{what}, absent");
         }
     }
 
     #[test]
     fn the_configuration_has_a_say() {
-        use Delivery::{Link, Refuse, Through, Upstream};
+        use DeliveryMethod::{Link, Refuse, Through, Upstream};
         let (scf, fc) = (Profile::TencentScf.limits(), Profile::AliyunFc.limits());
         let lambda = Profile::AwsLambda.limits();
         let large = Some(100 << 20);
         let always = wish(Links::Always, Miss::Redirect);
-        assert_eq!(decide(&fc, &always, BUCKET, Place::Stored, Some(1)), Link);
-        assert_eq!(decide(&fc, &always, NOTHING, Place::Stored, large), Through);
-        assert_eq!(decide(&fc, &always, BUCKET, Place::Upstream, large), Through);
+        assert_eq!(decide(&fc, &always, BUCKET, BlobLocation::Stored, Some(1)), Link);
+        assert_eq!(decide(&fc, &always, NOTHING, BlobLocation::Stored, large), Through);
+        assert_eq!(decide(&fc, &always, BUCKET, BlobLocation::Upstream, large), Through);
         let never = wish(Links::Never, Miss::Refuse);
-        assert_eq!(decide(&scf, &never, BUCKET, Place::Stored, large), Refuse(Obstacle::LinksOff));
-        assert_eq!(decide(&scf, &never, BUCKET, Place::Upstream, large), Refuse(Obstacle::LinksOff));
-        assert_eq!(decide(&lambda, &never, BUCKET, Place::Upstream, large), Through);
+        assert_eq!(decide(&scf, &never, BUCKET, BlobLocation::Stored, large), Refuse(Obstacle::LinksOff));
+        assert_eq!(decide(&scf, &never, BUCKET, BlobLocation::Upstream, large), Refuse(Obstacle::LinksOff));
+        assert_eq!(decide(&lambda, &never, BUCKET, BlobLocation::Upstream, large), Through);
         let uploads_not = Abilities { uploads: false, ..BUCKET };
         let auto = wish(Links::Auto, Miss::Redirect);
-        assert_eq!(decide(&scf, &auto, uploads_not, Place::Upstream, large), Upstream);
+        assert_eq!(decide(&scf, &auto, uploads_not, BlobLocation::Upstream, large), Upstream);
     }
 
     #[test]
     fn what_has_no_known_length_is_taken_for_large() {
         let auto = wish(Links::Auto, Miss::Redirect);
-        let decided = |profile: Profile| decide(&profile.limits(), &auto, BUCKET, Place::Upstream, None);
-        assert_eq!(decided(Profile::Server), Delivery::Through);
-        assert_eq!(decided(Profile::AliyunFc), Delivery::Through);
-        assert_eq!(decided(Profile::TencentScf), Delivery::Ingest);
+        let decided = |profile: Profile| decide(&profile.limits(), &auto, BUCKET, BlobLocation::Upstream, None);
+        assert_eq!(decided(Profile::Server), DeliveryMethod::Through);
+        assert_eq!(decided(Profile::AliyunFc), DeliveryMethod::Through);
+        assert_eq!(decided(Profile::TencentScf), DeliveryMethod::Ingest);
     }
 
     #[test]

@@ -3,23 +3,25 @@
 
 mod image;
 mod parts;
-mod said;
+mod report;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request};
 
-pub use self::said::{Account, Asked, Explanation, Part, Policy, Pull, State, TagState, Way};
+pub use self::report::{
+    AccountReport, ClientPolicy, Explanation, PartReport, PartState, Pull, RouteReport, TagState, UpstreamReport,
+};
 use crate::cache::{Cache, Piece};
 use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::Error;
-use crate::manifest::{self, Known, Plan};
+use crate::manifest::{self, CacheLookup, Plan};
 use crate::name::Reference;
 use crate::proxy::Proxy;
 use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
 use crate::secret::SafeUrl;
-use crate::upstream::{Origin, Upstream, catalogue};
+use crate::upstream::{LoginSource, Upstream, catalogue};
 use crate::visit::RequestContext;
 
 /// What helps where the path secret is not where it should be.
@@ -34,7 +36,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         pull: Pull { does: "refuse", why: String::new(), advice: None },
         route: None,
         upstream: None,
-        clients: Policy {
+        clients: ClientPolicy {
             auth: config.clients.auth,
             is_permitted: None,
             allow: Vec::new(),
@@ -61,7 +63,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     let Endpoint::Manifest(reference) = &target.endpoint else {
         return refuse(explanation, &Error::NoSuchEndpoint, None);
     };
-    explanation.route = Some(Way {
+    explanation.route = Some(RouteReport {
         upstream: upstream.name().to_owned(),
         repository: target.name.to_string(),
         reference: reference.as_str().to_owned(),
@@ -140,28 +142,28 @@ fn how_to_add(first: &str, config: &Config) -> String {
     }
 }
 
-fn asked(upstream: &Upstream, config: &Config, target: &Target) -> Asked {
+fn asked(upstream: &Upstream, config: &Config, target: &Target) -> UpstreamReport {
     let settings = upstream.config();
-    let mut accounts: Vec<Account> = Vec::new();
+    let mut accounts: Vec<AccountReport> = Vec::new();
     if config.clients.auth == Auth::Upstream {
-        accounts.push(Account { name: None, from: "the client's own login".to_owned() });
+        accounts.push(AccountReport { name: None, from: "the client's own login".to_owned() });
     } else {
-        accounts.extend(upstream.pool(&target.name).map(|login| Account {
+        accounts.extend(upstream.pool(&target.name).map(|login| AccountReport {
             name: Some(login.basic.username.clone()),
             from: match login.origin {
-                Origin::Client => "the client's own login".to_owned(),
-                Origin::Account => "username".to_owned(),
-                Origin::Entry(index) => format!("credentials[{index}]"),
-                Origin::DockerConfig => "docker_config".to_owned(),
+                LoginSource::Client => "the client's own login".to_owned(),
+                LoginSource::Account => "username".to_owned(),
+                LoginSource::Entry(index) => format!("credentials[{index}]"),
+                LoginSource::DockerConfig => "docker_config".to_owned(),
             },
         }));
         let file = settings.docker_config.as_ref().or(config.docker_config.as_ref());
         if let (true, Some(file)) = (accounts.is_empty(), file) {
             // A credential helper might ask the network: it is not run.
-            accounts.push(Account { name: None, from: format!("docker_config {file}, if it has one") });
+            accounts.push(AccountReport { name: None, from: format!("docker_config {file}, if it has one") });
         }
     }
-    Asked {
+    UpstreamReport {
         addresses: settings.urls.iter().map(|url| SafeUrl(url).to_string()).collect(),
         accounts,
         redirects: upstream.redirects(),
@@ -176,7 +178,7 @@ fn why_asked(context: &RequestContext<'_>, cache: &Cache, reference: &Reference)
     }
 }
 
-async fn tag_state(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &str, known: &Known) -> TagState {
+async fn tag_state(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &str, known: &CacheLookup) -> TagState {
     let (upstream, repository) = (context.upstream.name(), context.target.name.as_str());
     let rule = cache.config().rule_for(upstream, repository, tag);
     let named = cache.config().named_rule_for(upstream, repository, tag);

@@ -1,7 +1,7 @@
 //! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
 
 mod accept;
-mod kept;
+mod cached;
 mod plan;
 mod revalidate;
 mod signed;
@@ -9,8 +9,8 @@ mod whole;
 
 pub(crate) use self::accept::own_types;
 use self::accept::{accept_with, narrow_accept};
-pub(crate) use self::kept::may_be_stale;
-pub(crate) use self::plan::{Known, Plan, known};
+pub(crate) use self::cached::may_be_stale;
+pub(crate) use self::plan::{CacheLookup, Plan, known};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -52,7 +52,7 @@ pub(crate) struct Manifest {
 /// What a HEAD comes to. What it does not say is taken from a GET: a client that misses it would GET by itself, or fail
 /// (P-78).
 #[derive(Clone)]
-enum Look {
+enum HeadAnswer {
     /// All there is to know but the bytes.
     Described(Manifest),
     /// The manifest is there, and this client may have it; the head says too little of it.
@@ -64,7 +64,7 @@ enum Look {
     Unproven(Option<(HeadId, Negative)>),
 }
 
-impl Look {
+impl HeadAnswer {
     /// GET has given the manifest.
     fn is_contradicted(&self, context: &RequestContext<'_>) {
         if let Self::Unproven(Some((head, _))) = self {
@@ -74,15 +74,15 @@ impl Look {
 }
 
 /// A question that many may have at once: who asks where, and for what.
-type Question = (Claim, Box<str>);
+type RequestKey = (Claim, Box<str>);
 
-/// Questions under way.
-pub(crate) struct Questions {
-    looks: SingleFlight<Question, Result<Look, Negative>>,
-    fetches: SingleFlight<Question, Result<Manifest, Negative>>,
+/// Requests for manifests in progress, which several clients share.
+pub(crate) struct SharedRequests {
+    looks: SingleFlight<RequestKey, Result<HeadAnswer, Negative>>,
+    fetches: SingleFlight<RequestKey, Result<Manifest, Negative>>,
 }
 
-impl Questions {
+impl SharedRequests {
     /// Merged, where requests may wait for each other.
     pub(crate) fn new(shares_io: bool) -> Self {
         Self { looks: SingleFlight::new(shares_io), fetches: SingleFlight::new(shares_io) }
@@ -132,7 +132,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
 async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
     let every = accept_with(&context.head.headers);
     let (manifest, outcome) = if let Some(cache) = context.cache {
-        kept::find_kept(context, cache, reference, &every).await?
+        cached::find_cached(context, cache, reference, &every).await?
     } else {
         context.waiting.begin()?;
         let found = find(context, reference, &every).await.map_err(|no| error_of(no, reference))?;
@@ -160,8 +160,8 @@ async fn find(
         return fetch(context, reference, accept).await;
     }
     match look(context, reference, accept).await? {
-        Look::Described(manifest) => Ok(manifest),
-        look @ (Look::Found | Look::Declined | Look::Unproven(_)) => {
+        HeadAnswer::Described(manifest) => Ok(manifest),
+        look @ (HeadAnswer::Found | HeadAnswer::Declined | HeadAnswer::Unproven(_)) => {
             let found = fetch(context, reference, accept).await?;
             look.is_contradicted(context);
             Ok(found)
@@ -174,22 +174,24 @@ async fn look(
     context: &RequestContext<'_>,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Look, Negative> {
+) -> Result<HeadAnswer, Negative> {
     let heads = context.upstream.heads();
     match heads.ask_first(HeadOf::Manifest, context.platform.clock.now()) {
-        AskFirst::Get => return Ok(Look::Unproven(None)),
+        AskFirst::Get => return Ok(HeadAnswer::Unproven(None)),
         AskFirst::Head => {}
     }
     let head = heads.asked(HeadOf::Manifest);
     match context.upstream.read(&ask_for(context, Method::HEAD, reference, accept)).await {
         Reply::Found(response) => {
             heads.answered(HeadOf::Manifest);
-            Ok(described(&response, reference).map_or(Look::Found, Look::Described))
+            Ok(described(&response, reference).map_or(HeadAnswer::Found, HeadAnswer::Described))
         }
-        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => Ok(Look::Declined),
+        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {
+            Ok(HeadAnswer::Declined)
+        }
         reply => match reply.found() {
-            Ok(_) => Ok(Look::Found),
-            Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(Look::Unproven(Some((head, no)))),
+            Ok(_) => Ok(HeadAnswer::Found),
+            Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(HeadAnswer::Unproven(Some((head, no)))),
             Err(negative) => Err(negative),
         },
     }

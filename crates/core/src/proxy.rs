@@ -20,7 +20,7 @@ use crate::fill::Fills;
 use crate::fit::{ActiveRequest, fit};
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
-use crate::manifest::Questions;
+use crate::manifest::SharedRequests;
 use crate::outcome::{Action, Reason};
 use crate::platform::{Cx, Limits, Platform, within};
 use crate::quota::Quotas;
@@ -48,7 +48,7 @@ pub struct Proxy {
     timeouts: Timeouts,
     cache: Option<Arc<Cache>>,
     fills: Arc<Fills>,
-    questions: Questions,
+    questions: SharedRequests,
     delivery: config::DeliveryConfig,
     invocations: Invocations,
     under_way: Arc<AtomicUsize>,
@@ -80,7 +80,7 @@ impl Proxy {
             timeouts: config.timeouts.clone(),
             cache,
             fills: Arc::default(),
-            questions: Questions::new(platform.limits.shares_io),
+            questions: SharedRequests::new(platform.limits.shares_io),
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
             under_way: Arc::default(),

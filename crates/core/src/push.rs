@@ -18,7 +18,7 @@ use crate::name::Reference;
 use crate::platform::{Purpose, within};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
-use crate::upstream::{Actions, Ask, Failure, Payload, Written};
+use crate::upstream::{Actions, Ask, Failure, Payload, WriteOutcome};
 use crate::visit::{HandlerResponse, RequestContext};
 
 /// The parameter that carries a sealed session.
@@ -200,8 +200,8 @@ fn payload_of(context: &RequestContext<'_>, body: Body, headers: &mut HeaderMap)
 }
 
 /// The upstream's answer, its `Location` leading back to us.
-fn respond(context: &RequestContext<'_>, written: Written) -> Result<HandlerResponse, Error> {
-    let Written { reply, headers: said, asked } = written;
+fn respond(context: &RequestContext<'_>, written: WriteOutcome) -> Result<HandlerResponse, Error> {
+    let WriteOutcome { reply, headers: said, asked } = written;
     let upstream = match reply.or_error(Error::NotFound) {
         Ok(upstream) => upstream,
         Err(error @ (Error::NotFound(_) | Error::Declined(..))) => {

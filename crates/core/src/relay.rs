@@ -20,7 +20,7 @@ use self::continued::{Opened, continuation};
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
-use crate::upstream::{Ask, Failure, Kind, Link, Reply, Upstream};
+use crate::upstream::{Ask, Failure, FailureKind, Location, Reply, Upstream};
 
 /// Tries to go on without a single byte in between. Any progress starts the count anew.
 const MAX_TRIES: u32 = 4;
@@ -46,7 +46,7 @@ pub(crate) struct Source {
     /// How long an address rests after failures, at most.
     pub down: Duration,
     /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
-    pub storage: Option<Link>,
+    pub storage: Option<Location>,
     /// Length of the whole in bytes, as it was said before. Who says another speaks of other bytes.
     pub total: Option<u64>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Source {
 /// The bytes from `position` to `end` of a blob, whatever happens on the way.
 pub(crate) struct Relay {
     source: Arc<Source>,
-    state: State,
+    state: RelayState,
     /// Offset in the blob of the next byte for the client.
     position: u64,
     /// Offset behind the last; unknown where the upstream gives no length.
@@ -74,15 +74,15 @@ pub(crate) struct Relay {
     silence: Option<Sleep>,
 }
 
-enum State {
+enum RelayState {
     Reading(Body),
     Waiting(Sleep),
-    Opening(Pin<Box<dyn Future<Output = Result<Opened, Stop>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Result<Opened, ResumeError>> + Send>>),
     Over,
 }
 
 /// Why a try to go on failed.
-enum Stop {
+enum ResumeError {
     /// Perhaps the next one works.
     Later,
     /// The upstream says when: a 429 is not answered by hurrying (P-119).
@@ -98,7 +98,7 @@ impl Relay {
     pub(crate) fn new(source: Source, body: Body, skip: u64, position: u64, end: Option<u64>) -> Self {
         Self {
             source: Arc::new(source),
-            state: State::Reading(body),
+            state: RelayState::Reading(body),
             position,
             end,
             promised: end.map(|end| end.saturating_sub(position)),
@@ -115,7 +115,7 @@ impl Relay {
     pub(crate) fn resume(source: Source, position: u64, end: Option<u64>) -> Self {
         let mut relay = Self::new(source, Body::Empty, 0, position, end);
         let source = Arc::clone(&relay.source);
-        relay.state = State::Opening(Box::pin(async move { source.open(position, end).await }));
+        relay.state = RelayState::Opening(Box::pin(async move { source.open(position, end).await }));
         relay
     }
 
@@ -130,7 +130,7 @@ impl Relay {
     pub(crate) fn anew(source: Source, total: u64) -> Self {
         let mut relay = Self::new(source, Body::Empty, 0, 0, Some(total));
         let source = Arc::clone(&relay.source);
-        relay.state = State::Opening(Box::pin(async move { source.open_whole().await }));
+        relay.state = RelayState::Opening(Box::pin(async move { source.open_whole().await }));
         relay
     }
 
@@ -155,14 +155,14 @@ impl Relay {
         self.tries += 1;
         let missing_bytes = self.end.map_or(0, |end| end.saturating_sub(self.position));
         if self.tries > MAX_TRIES {
-            self.state = State::Over;
+            self.state = RelayState::Over;
             return Err(if self.ended_early {
                 BodyError::OtherLength
             } else {
                 BodyError::Short { missing_bytes }
             });
         }
-        if let Some(repeated) = self.source.upstream.report(Kind::Body) {
+        if let Some(repeated) = self.source.upstream.report(FailureKind::Body) {
             tracing::info!(
                 upstream = self.source.upstream.name(),
                 endpoint = self.source.ask.endpoint,
@@ -175,7 +175,7 @@ impl Relay {
             );
         }
         // Waiting, however short, also lets the server send what it has (P-116).
-        self.state = State::Waiting(self.source.clock.sleep(wait));
+        self.state = RelayState::Waiting(self.source.clock.sleep(wait));
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Relay {
         self.position += bytes.len() as u64;
         self.tries = 0;
         if self.is_complete() {
-            self.state = State::Over;
+            self.state = RelayState::Over;
         }
         Some(bytes)
     }
@@ -228,7 +228,7 @@ impl http_body::Body for Relay {
         let this = &mut *self;
         loop {
             let outcome = match &mut this.state {
-                State::Reading(body) => match Pin::new(body).poll_frame(cx) {
+                RelayState::Reading(body) => match Pin::new(body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         let taken = frame.into_data().ok().and_then(|bytes| this.take(bytes));
                         match taken {
@@ -237,7 +237,7 @@ impl http_body::Body for Relay {
                         }
                     }
                     Poll::Ready(None) if this.end.is_none() || this.is_complete() => {
-                        this.state = State::Over;
+                        this.state = RelayState::Over;
                         Ok(())
                     }
                     Poll::Ready(None) => this.ended(),
@@ -251,43 +251,43 @@ impl http_body::Body for Relay {
                         this.broken("nothing arrived")
                     }
                 },
-                State::Waiting(sleep) => {
+                RelayState::Waiting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     let (source, position, end) = (Arc::clone(&this.source), this.position, this.end);
                     crate::telemetry::resumed(source.upstream.label());
-                    this.state = State::Opening(Box::pin(async move { source.open(position, end).await }));
+                    this.state = RelayState::Opening(Box::pin(async move { source.open(position, end).await }));
                     Ok(())
                 }
-                State::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                RelayState::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
                     Ok(opened) if this.is_part && opened.is_whole => {
-                        this.state = State::Over;
+                        this.state = RelayState::Over;
                         Err(BodyError::Unranged)
                     }
                     Ok(opened) => {
                         this.end = this.end.or(opened.total);
                         this.skip = opened.skip;
-                        this.state = State::Reading(opened.body);
+                        this.state = RelayState::Reading(opened.body);
                         Ok(())
                     }
-                    Err(Stop::OtherLength) => {
-                        this.state = State::Over;
+                    Err(ResumeError::OtherLength) => {
+                        this.state = RelayState::Over;
                         Err(BodyError::OtherLength)
                     }
-                    Err(Stop::Later) => {
+                    Err(ResumeError::Later) => {
                         this.ended_early = false;
                         this.broken("it could not be asked again")
                     }
-                    Err(Stop::Then(wait)) if wait <= LONGEST_WAIT && this.tries < MAX_TRIES => {
+                    Err(ResumeError::Then(wait)) if wait <= LONGEST_WAIT && this.tries < MAX_TRIES => {
                         // Twice is enough.
                         this.tries = this.tries.max(MAX_TRIES - 2);
                         this.go_on_after(wait, "it answers too many requests")
                     }
-                    Err(Stop::Never | Stop::Then(_)) => {
+                    Err(ResumeError::Never | ResumeError::Then(_)) => {
                         (this.tries, this.ended_early) = (MAX_TRIES, false);
                         this.broken("the upstream gives no more")
                     }
                 },
-                State::Over => return Poll::Ready(None),
+                RelayState::Over => return Poll::Ready(None),
             };
             if let Err(error) = outcome {
                 return Poll::Ready(Some(Err(error)));
@@ -296,7 +296,7 @@ impl http_body::Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over) && self.end.is_none_or(|end| self.position >= end)
+        matches!(self.state, RelayState::Over) && self.end.is_none_or(|end| self.position >= end)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -313,7 +313,7 @@ impl Source {
     }
 
     /// Asks for the rest.
-    async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, Stop> {
+    async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, ResumeError> {
         let spec =
             end.map_or(RangeSpec::From(position), |end| RangeSpec::Between(position, end.saturating_sub(1)));
         let mut ask = self.ask.clone();
@@ -332,24 +332,24 @@ impl Source {
     }
 
     /// Asks for all of it.
-    async fn open_whole(&self) -> Result<Opened, Stop> {
+    async fn open_whole(&self) -> Result<Opened, ResumeError> {
         let mut ask = self.ask.clone();
         ask.headers.remove(RANGE);
         let reply = self.read(&ask).await;
         self.opened(reply, 0)
     }
 
-    fn opened(&self, reply: Reply, position: u64) -> Result<Opened, Stop> {
+    fn opened(&self, reply: Reply, position: u64) -> Result<Opened, ResumeError> {
         match reply {
             Reply::Found(response) => continuation(response, position, self.total),
             Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted)
             | Reply::Missing(_)
             | Reply::Refused(_)
-            | Reply::Declined(..) => Err(Stop::Never),
-            Reply::Failed(_) => Err(Stop::Later),
-            Reply::Limited { retry_after } => Err(Stop::Then(retry_after)),
+            | Reply::Declined(..) => Err(ResumeError::Never),
+            Reply::Failed(_) => Err(ResumeError::Later),
+            Reply::Limited { retry_after } => Err(ResumeError::Then(retry_after)),
             // There is nothing where more was promised.
-            Reply::Unsatisfiable { .. } => Err(Stop::OtherLength),
+            Reply::Unsatisfiable { .. } => Err(ResumeError::OtherLength),
         }
     }
 }

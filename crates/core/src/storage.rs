@@ -17,7 +17,7 @@ use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
-use crate::upstream::{Actions, Ask, Failure, Identity, Link, Upstream};
+use crate::upstream::{Actions, Ask, Failure, Identity, Location, Upstream};
 use crate::visit::HandlerResponse;
 
 /// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
@@ -30,7 +30,7 @@ pub(crate) async fn get(
 ) -> Result<HandlerResponse, Error> {
     let storage = upstream.storage().ok_or(Error::NoSuchEndpoint)?;
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let link = Link::at(storage, path).map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
+    let link = Location::at(storage, path).map_err(|_| Error::Upstream(Failure::Nonsense("address")))?;
     let mut headers = upstream_headers;
     headers::copy(&head.headers, &mut headers, &[RANGE]);
     let ask = Ask {

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, believes_unrecorded, may_serve};
 use crate::fill::{Asker, Fills};
 use crate::ingest::{Invocations, Job};
-use crate::manifest::Questions;
+use crate::manifest::SharedRequests;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Moment, Platform, Purpose};
 use crate::quota::Quotas;
@@ -63,8 +63,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) cache: Option<&'a Arc<Cache>>,
     /// What is arriving.
     pub(crate) fills: &'a Arc<Fills>,
-    /// Questions about manifests that are under way.
-    pub(crate) questions: &'a Questions,
+    /// Requests for manifests in progress, which several clients share.
+    pub(crate) questions: &'a SharedRequests,
     /// How much clients may have.
     pub(crate) quotas: &'a Quotas,
     /// Invocations that were begun lately.

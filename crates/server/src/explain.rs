@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
-use registry_proxy_core::explain::{Asked, Explanation, Part, Policy, State, TagState, explain};
+use registry_proxy_core::explain::{
+    ClientPolicy, Explanation, PartReport, PartState, TagState, UpstreamReport, explain,
+};
 
 use crate::human::{size, span};
 use crate::{assemble, cli, store};
@@ -74,7 +76,7 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
     text
 }
 
-fn accounts(asked: &Asked) -> String {
+fn accounts(asked: &UpstreamReport) -> String {
     let shown = asked.accounts.iter().map(|account| match &account.name {
         Some(name) => format!("{name} ({})", account.from),
         None => account.from.clone(),
@@ -87,7 +89,7 @@ fn accounts(asked: &Asked) -> String {
     }
 }
 
-fn policy(policy: &Policy, asked: Option<&Asked>) -> String {
+fn policy(policy: &ClientPolicy, asked: Option<&UpstreamReport>) -> String {
     let mut words = vec![match policy.auth {
         Auth::Open => "open to all".to_owned(),
         Auth::Users => "users of the password file".to_owned(),
@@ -132,12 +134,12 @@ fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
     vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", span(ago))), ("stale", stale)]
 }
 
-fn tree(text: &mut String, part: &Part, kind: &str, depth: usize) {
+fn tree(text: &mut String, part: &PartReport, kind: &str, depth: usize) {
     let state = match part.state {
-        State::Here => "here",
-        State::HereUnproven => "here; the upstream is asked first",
-        State::Arriving => "arriving",
-        State::Absent => "not here",
+        PartState::Here => "here",
+        PartState::HereUnproven => "here; the upstream is asked first",
+        PartState::Arriving => "arriving",
+        PartState::Absent => "not here",
     };
     let size = part.size_bytes.map(|bytes| format!("  {}", size(bytes))).unwrap_or_default();
     let platform = part.platform.as_ref().map(|platform| format!("  {platform}")).unwrap_or_default();

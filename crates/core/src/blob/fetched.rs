@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::header::RANGE;
 
-use super::kept::{ARRIVING, Admission, Wanted};
-use super::stored::{BYPASSED, found, not_elsewhere, show};
+use super::cached::{ARRIVING, Admission, BlobRequest};
+use super::hit::{BYPASSED, begin_asking, found, show};
 use super::window::given;
 use super::{blob_unknown, chunked, length_of, passed_on, ranged};
 use crate::body::Body;
@@ -30,14 +30,14 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes a second below which another upstream's blob is not waited for.
 const LEAST_RATE: u64 = 1 << 20;
 
-impl Wanted<'_, '_> {
+impl BlobRequest<'_, '_> {
     /// All of it, from what is arriving or from the upstream; or the range that is all of it.
     pub(super) async fn fetch_whole(&self, admission: Admission, hit: Outcome) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         let Admission { mut is_admitted, is_usable } = admission;
-        not_elsewhere(context, cache, digest)?;
+        begin_asking(context, cache, digest)?;
         if self.arriving().is_none()
-            && let Some(answer) = self.given_elsewhere().await?
+            && let Some(answer) = self.joined_elsewhere().await?
         {
             return Ok(answer);
         }
@@ -72,7 +72,7 @@ impl Wanted<'_, '_> {
             }
         };
         // Whoever led before may have heard that there is no such thing.
-        not_elsewhere(context, cache, digest)?;
+        begin_asking(context, cache, digest)?;
         let (lease, is_stored) = if is_usable { self.lease().await } else { (None, false) };
         // Another process may have fetched it meanwhile, or somebody between the look and the lead.
         if is_usable
@@ -186,7 +186,7 @@ impl Wanted<'_, '_> {
 
     /// What another upstream gives to everybody, once all of it is verified: until then nothing of it goes to clients of
     /// this one. Only where this one has it, too, and of the same length; and only while it comes fast enough.
-    async fn given_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
+    async fn joined_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = *self;
         let Some(spool) = context.fills.find_elsewhere(digest, context.upstream.name()) else { return Ok(None) };
         if length_of(context, digest).await.ok().flatten() != Some(spool.total()) {

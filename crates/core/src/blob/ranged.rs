@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::header::RANGE;
 
-use super::kept::Wanted;
-use super::stored::{BYPASSED, found, not_elsewhere, show};
+use super::cached::BlobRequest;
+use super::hit::{BYPASSED, begin_asking, found, show};
 use super::window::given;
-use super::{Window, accept, blob_unknown, deliver, relay};
+use super::{ServedRange, accept, blob_unknown, deliver, relay};
 use crate::body::Body;
 use crate::error::Error;
 use crate::evidence::MayServe;
@@ -37,7 +37,7 @@ pub(super) const PASSED: Outcome = Outcome::new(Action::Relayed, Reason::RangePa
 const JOINED: Outcome = Outcome::new(Action::Joined, Reason::RangeArriving);
 
 /// What the upstream's answer brings.
-enum Begun {
+enum RangeStart {
     /// What was asked for comes to the spool.
     Comes,
     /// The spool is gone: the upstream says another length than before.
@@ -46,11 +46,11 @@ enum Begun {
     Unusable,
 }
 
-impl Wanted<'_, '_> {
+impl BlobRequest<'_, '_> {
     /// A range, from what is arriving or from the upstream.
     pub(super) async fn fetch_range(&self, spec: RangeSpec) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
-        not_elsewhere(context, cache, digest)?;
+        begin_asking(context, cache, digest)?;
         for _ in 0..TRIES {
             let spool = if let Some(spool) = self.arriving() {
                 spool
@@ -91,7 +91,7 @@ impl Wanted<'_, '_> {
             // Range by range it has all come: time to verify it.
             self.drive(spool, run, None, None);
         }
-        let window = Window::part(range);
+        let window = ServedRange::part(range);
         let claims = spool.claim_range(range.first, range.end, self.now(), Patience::Waits);
         if claims.first().is_some_and(|claim| claim.first == range.first) {
             let begun = self.fetch_claims(spool, claims).await?;
@@ -104,8 +104,8 @@ impl Wanted<'_, '_> {
             } else {
                 // Where nobody fetches the whole, its length is the word of one answer: the next one says it again.
                 match self.fetch_claims(spool, claims).await? {
-                    Begun::Comes => {}
-                    begun @ (Begun::Gone | Begun::Unusable) => {
+                    RangeStart::Comes => {}
+                    begun @ (RangeStart::Gone | RangeStart::Unusable) => {
                         return self.read_begun(spool, &window, begun).await;
                     }
                 }
@@ -129,21 +129,21 @@ impl Wanted<'_, '_> {
     async fn read_begun(
         &self,
         spool: &Arc<Spool>,
-        window: &Window,
-        begun: Begun,
+        window: &ServedRange,
+        begun: RangeStart,
     ) -> Result<Option<HandlerResponse>, Error> {
         match begun {
-            Begun::Comes => self.read_on(spool, window, FETCHED).await.map(Some),
-            Begun::Gone => Ok(None),
-            Begun::Unusable => self.alone().await.map(Some),
+            RangeStart::Comes => self.read_on(spool, window, FETCHED).await.map(Some),
+            RangeStart::Gone => Ok(None),
+            RangeStart::Unusable => self.alone().await.map(Some),
         }
     }
 
     /// Asks for what nobody else fetches.
-    async fn fetch_claims(&self, spool: &Arc<Spool>, claims: Vec<Claim>) -> Result<Begun, Error> {
+    async fn fetch_claims(&self, spool: &Arc<Spool>, claims: Vec<Claim>) -> Result<RangeStart, Error> {
         let Self { context, cache, digest, .. } = *self;
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else {
-            return Ok(Begun::Comes);
+            return Ok(RangeStart::Comes);
         };
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(first, end.saturating_sub(1)).to_header());
@@ -155,26 +155,26 @@ impl Wanted<'_, '_> {
         Ok(match continued {
             Continued::Part(body) => {
                 self.spawn_ranges(spool, claims, body);
-                Begun::Comes
+                RangeStart::Comes
             }
             Continued::Whole(body) => {
                 drop(claims);
                 self.begin_whole(spool, body);
-                Begun::Comes
+                RangeStart::Comes
             }
             // Whoever fetches the whole finds out by itself which is right.
-            Continued::OtherLength if spool.phase() == Phase::Running => Begun::Unusable,
+            Continued::OtherLength if spool.phase() == Phase::Running => RangeStart::Unusable,
             Continued::OtherLength => {
                 context.fills.close(spool);
                 spool.end_run(Phase::Lost);
-                Begun::Gone
+                RangeStart::Gone
             }
-            Continued::Unusable => Begun::Unusable,
+            Continued::Unusable => RangeStart::Unusable,
         })
     }
 
     /// The first of it for this client alone, so that its answer can begin; the rest as it comes to the spool.
-    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &Window) -> Result<HandlerResponse, Error> {
+    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &ServedRange) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         let Some(range) = window.range.filter(|_| !spool.lacks_parts()) else {
             return self.read_on(spool, window, JOINED).await;
@@ -201,7 +201,7 @@ impl Wanted<'_, '_> {
     async fn begin_range(&self, spec: RangeSpec, lead: Option<Lead>) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         // Whoever led before may have heard that there is no such thing.
-        not_elsewhere(context, cache, digest)?;
+        begin_asking(context, cache, digest)?;
         let mut ask = self.ask();
         ask.headers.insert(RANGE, spec.to_header());
         let found = found(context, cache, digest, &ask).await;
@@ -219,7 +219,7 @@ impl Wanted<'_, '_> {
             let passed = relay(context, digest, ask, window, response).await?;
             return Ok(HandlerResponse { outcome: BYPASSED, ..passed });
         };
-        let window = Window::part(range);
+        let window = ServedRange::part(range);
         if is_whole {
             self.begin_whole(&spool, response.into_body());
             return self.read_on(&spool, &window, FETCHED).await;

@@ -12,14 +12,14 @@ use crate::upstream::{Failure, Negative};
 use crate::visit::RequestContext;
 
 /// What of the blob goes to the client, and how much of what arrives stands before it.
-pub(super) struct Window {
+pub(super) struct ServedRange {
     /// `None`: all of it, of unknown length.
     pub(super) range: Option<ByteRange>,
     pub(super) is_partial: bool,
     pub(super) skip: u64,
 }
 
-impl Window {
+impl ServedRange {
     pub(super) fn whole(total: u64) -> Self {
         Self { range: Some(ByteRange::whole(total)), is_partial: false, skip: 0 }
     }
@@ -40,7 +40,7 @@ pub(super) async fn accept(
     digest: &Digest,
     wanted: Option<RangeSpec>,
     found: Result<Response<Body>, Negative>,
-) -> Result<(Window, Response<Body>), Error> {
+) -> Result<(ServedRange, Response<Body>), Error> {
     let response = match found {
         Err(Negative::Unsatisfiable { total: None }) => {
             let total = known_length(context, digest).await?.unwrap_or(0);
@@ -58,7 +58,7 @@ async fn window_of(
     digest: &Digest,
     wanted: Option<RangeSpec>,
     given: Given,
-) -> Result<Window, Error> {
+) -> Result<ServedRange, Error> {
     let nonsense = |what| Err(Error::Upstream(Failure::Nonsense(what)));
     let known_total = async |total: Option<u64>, unknown| match total {
         Some(total) => Ok(total),
@@ -72,22 +72,22 @@ async fn window_of(
         // Where nothing else would show that it broke off, the client must be told how long it is.
         (Given::Whole { length: None }, None) if !context.platform.limits.breaks_chunked => {
             let described = context.cache.and_then(|cache| cache.described_length(&context.provenance(), digest));
-            known_total(described, "a blob of unknown length").await.map(Window::whole)
+            known_total(described, "a blob of unknown length").await.map(ServedRange::whole)
         }
         (Given::Whole { length }, None) => {
-            Ok(Window { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
+            Ok(ServedRange { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
         }
         (Given::Whole { length }, Some(spec)) => {
             // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
             let total = known_total(length, "a blob of unknown length, and a range of it was asked").await?;
             let range = spec.within(total).ok_or(Error::RangeNotSatisfiable { total })?;
-            Ok(Window { range: Some(range), is_partial: true, skip: range.first })
+            Ok(ServedRange { range: Some(range), is_partial: true, skip: range.first })
         }
         (Given::Part { first, total, .. }, Some(spec)) => {
             // A total of `*` never goes to a client (P-97).
             let total = known_total(total, "a range of unknown total length").await?;
             match spec.within(total) {
-                Some(range) if range.first == first => Ok(Window::part(range)),
+                Some(range) if range.first == first => Ok(ServedRange::part(range)),
                 Some(_) => nonsense("another range than was asked for"),
                 None => Err(Error::RangeNotSatisfiable { total }),
             }

@@ -84,7 +84,7 @@ impl InFlight {
         if let Some(held) = self.try_take(bytes) {
             return held;
         }
-        let _waiting = Waiting::begin(self);
+        let _waiting = RoomQueue::begin(self);
         loop {
             let freed = self.freed.listen();
             if let Some(held) = self.try_take(bytes) {
@@ -120,16 +120,16 @@ fn room_for(bytes: u64, most: u64) -> u64 {
 }
 
 /// Who waits for room.
-struct Waiting<'a>(&'a InFlight);
+struct RoomQueue<'a>(&'a InFlight);
 
-impl<'a> Waiting<'a> {
+impl<'a> RoomQueue<'a> {
     fn begin(account: &'a InFlight) -> Self {
         account.waiting.fetch_add(1, Ordering::Relaxed);
         Self(account)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for RoomQueue<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ const MANIFESTS: &str = "/manifests/";
 
 /// A name, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct ImageRequest {
     /// The host that the client would speak to: one of ours, or none that means anything.
     pub(super) host: String,
     /// `/v2/<name>/manifests/<reference>`
@@ -21,7 +21,7 @@ pub(super) struct Wish {
 
 /// Reads `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without our own host before it, and what people copy
 /// out of a log or a browser: `http://host/<secret>/image`, `http://host/<secret>/v2/image/manifests/tag`.
-pub(super) fn read(image: &str, config: &Config) -> Wish {
+pub(super) fn read(image: &str, config: &Config) -> ImageRequest {
     let image = image.split_once("://").map_or(image, |(_, rest)| rest);
     let secret = config.clients.path_secret.as_ref().map(Secret::expose);
     let is_secret = |part: &str| secret == Some(part);
@@ -37,7 +37,7 @@ pub(super) fn read(image: &str, config: &Config) -> Wish {
     // Without our host it is no address that a client could be given: whoever explains knows the secret.
     let lacks_secret = secret.is_some() && !has_secret && !host.is_empty();
     let before = secret.filter(|_| !lacks_secret).map(|secret| format!("{secret}/")).unwrap_or_default();
-    Wish {
+    ImageRequest {
         host: host.to_ascii_lowercase(),
         path: format!("/v2/{before}{name}/manifests/{reference}"),
         first: name.split('/').next().unwrap_or_default().to_owned(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::said::{Part, State};
+use super::report::{PartReport, PartState};
 use crate::blob;
 use crate::cache::{Cache, Described, Piece};
 use crate::digest::Digest;
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 1000;
 
 /// What a manifest consists of, with what is here of it.
-pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: Piece) -> Part {
+pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: Piece) -> PartReport {
     let mut walk = Walk { context, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
     walk.manifest(piece, MAX_DEPTH).await
 }
@@ -29,7 +29,7 @@ struct Walk<'a> {
     /// Manifests whose parts are shown.
     opened: HashSet<Digest>,
     /// What is known of blobs: the length of those that are here, and their state.
-    blobs: HashMap<Digest, (Option<u64>, State)>,
+    blobs: HashMap<Digest, (Option<u64>, PartState)>,
     shown: usize,
 }
 
@@ -40,10 +40,10 @@ impl Walk<'_> {
         self.shown <= MAX_PARTS
     }
 
-    fn manifest(&mut self, piece: Piece, depth: usize) -> BoxFuture<'_, Part> {
+    fn manifest(&mut self, piece: Piece, depth: usize) -> BoxFuture<'_, PartReport> {
         Box::pin(async move {
             let kept = self.cache.manifest(&piece.digest).await;
-            let mut part = Part {
+            let mut part = PartReport {
                 digest: piece.digest.to_string(),
                 size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
                 platform: piece.platform,
@@ -76,7 +76,7 @@ impl Walk<'_> {
         })
     }
 
-    async fn blob(&mut self, piece: Piece) -> Part {
+    async fn blob(&mut self, piece: Piece) -> PartReport {
         let (length, state) = if let Some(known) = self.blobs.get(&piece.digest) {
             *known
         } else {
@@ -84,7 +84,7 @@ impl Walk<'_> {
             self.blobs.insert(piece.digest.clone(), found);
             found
         };
-        Part {
+        PartReport {
             digest: piece.digest.to_string(),
             size_bytes: length.or(piece.size),
             platform: None,
@@ -96,23 +96,23 @@ impl Walk<'_> {
     }
 }
 
-async fn find_blob(context: &RequestContext<'_>, digest: &Digest) -> (Option<u64>, State) {
-    let Some(cache) = blob::kept_by(context) else { return (None, State::Absent) };
+async fn find_blob(context: &RequestContext<'_>, digest: &Digest) -> (Option<u64>, PartState) {
+    let Some(cache) = blob::cache_for(context) else { return (None, PartState::Absent) };
     let length = cache.blob_length(digest).await;
     let is_arriving = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()).is_some();
     let state = match state_of(context, cache, digest, length.is_some()).await {
-        State::Absent if is_arriving => State::Arriving,
+        PartState::Absent if is_arriving => PartState::Arriving,
         state => state,
     };
     (length, state)
 }
 
-async fn state_of(context: &RequestContext<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> State {
+async fn state_of(context: &RequestContext<'_>, cache: &Cache, digest: &Digest, is_here: bool) -> PartState {
     if !is_here {
-        State::Absent
+        PartState::Absent
     } else if context.may_have(cache, digest).await {
-        State::Here
+        PartState::Here
     } else {
-        State::HereUnproven
+        PartState::HereUnproven
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::job::Job;
-use super::{Ingest, Slice, can_be_sliced};
+use super::{BlobIngest, Slice, can_be_sliced};
 use crate::digest::Digest;
 use crate::name::RepositoryName;
 use crate::platform::Purpose;
@@ -77,7 +77,7 @@ impl Proxy {
             total: None,
         };
         let provenance = upstream.provenance(&source.ask.identity, &source.ask.name, cache.generation());
-        let ingest = Ingest {
+        let ingest = BlobIngest {
             cache: Arc::clone(cache),
             clock: Arc::clone(clock),
             source,

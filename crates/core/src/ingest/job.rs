@@ -42,7 +42,7 @@ pub(crate) struct Job {
 /// As it travels.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Event {
+struct IngestEvent {
     #[serde(rename = "registry-proxy/ingest")]
     job: Job,
 }
@@ -50,22 +50,22 @@ struct Event {
 impl Job {
     /// For the platform.
     pub(crate) fn to_event(&self) -> String {
-        serde_json::to_string(&Event { job: self.clone() }).unwrap_or_default()
+        serde_json::to_string(&IngestEvent { job: self.clone() }).unwrap_or_default()
     }
 
     /// `None`: it is another event.
     pub(crate) fn from_event(event: &str) -> Option<Self> {
-        serde_json::from_str::<Event>(event).ok().map(|event| event.job)
+        serde_json::from_str::<IngestEvent>(event).ok().map(|event| event.job)
     }
 }
 
 /// Which invocations were begun lately.
 #[derive(Default)]
 pub(crate) struct Invocations {
-    begun: Mutex<HashMap<String, Begun>>,
+    begun: Mutex<HashMap<String, StartedJob>>,
 }
 
-struct Begun {
+struct StartedJob {
     until: Moment,
     /// Bytes that it was said to be about.
     promised: u64,
@@ -101,11 +101,11 @@ impl Invocations {
         if begun.len() >= MAX_BEGUN || !quotas.may_fetch(promised) {
             return Some(false);
         }
-        begun.insert(job.digest.clone(), Begun { until: now.after(LIFE), promised: job.total });
+        begun.insert(job.digest.clone(), StartedJob { until: now.after(LIFE), promised: job.total });
         None
     }
 
-    fn begun(&self) -> MutexGuard<'_, HashMap<String, Begun>> {
+    fn begun(&self) -> MutexGuard<'_, HashMap<String, StartedJob>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,12 +8,12 @@
 //! - [`event`]: an invocation of its own for one blob
 //! - [`job`]: the work as an event, for platforms that begin invocations of their own
 //! - [`hash`] `o`: SHA-256 that can be put down
-//! - [`record`] `o`: how far an upload has come, as it is written down
+//! - [`checkpoint`] `o`: how far an upload has come, as it is written down
 
+mod checkpoint;
 mod event;
 mod hash;
 mod job;
-mod record;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
+use self::checkpoint::Checkpoint;
 pub use self::event::EventError;
 use self::hash::Hash;
 pub(crate) use self::job::{Invocations, Job, begin_for};
-use self::record::Parked;
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
 use crate::digest::Digest;
@@ -42,7 +42,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What a store needs to go on with an upload, out of the record of how far it has come.
 pub(crate) fn upload_in(record: &[u8]) -> Option<String> {
-    Parked::from_record(record).map(|parked| parked.upload)
+    Checkpoint::from_record(record).map(|parked| parked.upload)
 }
 
 /// Whether a blob of this digest can come in slices: its hash is put down between them.
@@ -51,7 +51,7 @@ pub(crate) fn can_be_sliced(digest: &Digest) -> bool {
 }
 
 /// One blob on its way into the store.
-pub(crate) struct Ingest {
+pub(crate) struct BlobIngest {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) source: Source,
@@ -77,7 +77,7 @@ pub(crate) enum Slice {
 
 /// How much a slice did.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Work {
+pub(crate) struct SliceResult {
     pub(crate) slice: Slice,
     /// Bytes from the upstream.
     pub(crate) got: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Work {
 }
 
 /// An upload under way.
-struct Run {
+struct UploadRun {
     upload: Box<dyn Upload>,
     /// Of the parts sent.
     hash: Hash,
@@ -105,7 +105,7 @@ struct Inflow {
 }
 
 /// Why a slice ends early.
-enum Stop {
+enum SliceStop {
     /// Time is up.
     Late,
     /// The upstream gives no more.
@@ -114,16 +114,16 @@ enum Stop {
     Store,
 }
 
-impl Ingest {
+impl BlobIngest {
     /// Works on it until it is done or the time has come, and at most [`GRACE`] and [`LAST_WORD`] longer.
-    pub(crate) async fn slice(&self, until: Moment) -> Work {
+    pub(crate) async fn slice(&self, until: Moment) -> SliceResult {
         let lease = match self.cache.lease(&self.digest).await {
             Leased::Ours(lease) => lease,
-            Leased::Theirs(_) => return Work::none(Slice::Theirs),
+            Leased::Theirs(_) => return SliceResult::none(Slice::Theirs),
         };
         // Between the look at the store and the lease another may have come to its end.
         let work = if self.cache.blob_length(&self.digest).await.is_some() {
-            Work::none(Slice::Whole)
+            SliceResult::none(Slice::Whole)
         } else {
             self.go_on(until).await
         };
@@ -133,12 +133,12 @@ impl Ingest {
         work
     }
 
-    async fn go_on(&self, until: Moment) -> Work {
-        let Some(mut run) = self.begin().await else { return Work::none(Slice::Failed) };
+    async fn go_on(&self, until: Moment) -> SliceResult {
+        let Some(mut run) = self.begin().await else { return SliceResult::none(Slice::Failed) };
         let (before, kept) = (run.position(), run.kept);
         let sent = self.send(&mut run, until).await;
         let got = run.position() - before;
-        let work = |slice, farthest| Work { slice, got, is_farther: farthest > kept };
+        let work = |slice, farthest| SliceResult { slice, got, is_farther: farthest > kept };
         let slice = match sent {
             Ok(()) if run.is_right(&self.digest) => {
                 let farthest = run.kept;
@@ -152,10 +152,10 @@ impl Ingest {
                 self.cache.abort_upload(&self.digest, run.upload).await;
                 return work(Slice::Failed, kept);
             }
-            Err(Stop::Late) => Slice::Parked,
-            Err(Stop::Upstream) => Slice::Failed,
+            Err(SliceStop::Late) => Slice::Parked,
+            Err(SliceStop::Upstream) => Slice::Failed,
             // What is hashed may not be there: the next slice begins where it was last written down.
-            Err(Stop::Store) => return work(Slice::Failed, run.kept),
+            Err(SliceStop::Store) => return work(Slice::Failed, run.kept),
         };
         let tail = Bytes::copy_from_slice(&run.tail);
         // Where the store is too slow for that, the next slice begins where it was last written down.
@@ -171,30 +171,30 @@ impl Ingest {
     }
 
     /// Where the last slice stopped, or at the beginning.
-    async fn begin(&self) -> Option<Run> {
+    async fn begin(&self) -> Option<UploadRun> {
         if let Some(record) = self.cache.parked(&self.digest).await
-            && let Some(parked) = Parked::from_record(&record)
+            && let Some(parked) = Checkpoint::from_record(&record)
             && parked.total == self.total
             && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
             && let Some(upload) = self.cache.resume_upload(&self.digest, &parked.upload).await
         {
             let (recorded, kept) = (Some(self.clock.now()), parked.hash.length() + parked.tail_bytes);
-            return Some(Run { upload, hash: parked.hash, tail: tail.into(), recorded, kept });
+            return Some(UploadRun { upload, hash: parked.hash, tail: tail.into(), recorded, kept });
         }
         let upload = self.cache.upload(&self.digest).await?;
-        Some(Run { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None, kept: 0 })
+        Some(UploadRun { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None, kept: 0 })
     }
 
     /// Reads from the upstream and sends whole parts, the next one being read while one is sent, up to the last part: that
     /// one stays until the digest agrees.
-    async fn send(&self, run: &mut Run, until: Moment) -> Result<(), Stop> {
+    async fn send(&self, run: &mut UploadRun, until: Moment) -> Result<(), SliceStop> {
         let part_bytes = run.upload.part_bytes().next_multiple_of(64);
         let relay = Relay::resume(self.source.clone(), run.position(), Some(self.total));
         let mut inflow = Inflow { body: Body::stream(relay, None), rest: Bytes::new() };
         self.read(&mut inflow, &mut run.tail, part_bytes, until).await?;
         while run.tail.len() == part_bytes && run.position() < self.total {
             let part = std::mem::take(&mut run.tail).freeze();
-            let Run { upload, tail, .. } = run;
+            let UploadRun { upload, tail, .. } = run;
             let sending = self.cache.send_part(&mut **upload, part.clone());
             let sending = within(&*self.clock, self.left(until) + GRACE, sending);
             let reading = self.read(&mut inflow, tail, part_bytes, until);
@@ -203,11 +203,11 @@ impl Ingest {
                 Ok(true) => {
                     run.hash.update(&part);
                 }
-                Ok(false) => return Err(Stop::Store),
+                Ok(false) => return Err(SliceStop::Store),
                 Err(_) => {
                     // What came behind a part that is not there is of no use.
                     run.tail.clear();
-                    return Err(Stop::Late);
+                    return Err(SliceStop::Late);
                 }
             }
             read?;
@@ -217,7 +217,7 @@ impl Ingest {
                 self.write_down(run, Bytes::new()).await;
             }
         }
-        if run.position() == self.total { Ok(()) } else { Err(Stop::Upstream) }
+        if run.position() == self.total { Ok(()) } else { Err(SliceStop::Upstream) }
     }
 
     /// Reads until there is a whole part, or all of the blob.
@@ -227,24 +227,24 @@ impl Ingest {
         tail: &mut BytesMut,
         part_bytes: usize,
         until: Moment,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), SliceStop> {
         while tail.len() < part_bytes {
             // What is there at once is had in no time, however late it is.
             if self.left(until).is_zero() {
-                return Err(Stop::Late);
+                return Err(SliceStop::Late);
             }
             let taken = inflow.take(part_bytes - tail.len());
             let arrived = within(&*self.clock, self.left(until), taken).await;
-            match arrived.map_err(|_| Stop::Late)? {
+            match arrived.map_err(|_| SliceStop::Late)? {
                 Some(Ok(bytes)) => tail.extend_from_slice(&bytes),
-                Some(Err(_)) => return Err(Stop::Upstream),
+                Some(Err(_)) => return Err(SliceStop::Upstream),
                 None => return Ok(()),
             }
         }
         Ok(())
     }
 
-    async fn finish(&self, mut run: Run) -> Slice {
+    async fn finish(&self, mut run: UploadRun) -> Slice {
         let last = run.tail.freeze();
         if !last.is_empty() && !self.cache.send_part(&mut *run.upload, last).await {
             return Slice::Failed;
@@ -257,9 +257,9 @@ impl Ingest {
     }
 
     /// For whoever goes on: behind the parts that are sent, or behind this tail.
-    async fn write_down(&self, run: &mut Run, tail: Bytes) {
+    async fn write_down(&self, run: &mut UploadRun, tail: Bytes) {
         run.recorded = Some(self.clock.now());
-        let parked = Parked {
+        let parked = Checkpoint {
             total: self.total,
             hash: run.hash.clone(),
             tail_bytes: tail.len() as u64,
@@ -276,13 +276,13 @@ impl Ingest {
     }
 }
 
-impl Work {
+impl SliceResult {
     fn none(slice: Slice) -> Self {
         Self { slice, got: 0, is_farther: false }
     }
 }
 
-impl Run {
+impl UploadRun {
     /// Bytes from the beginning that are sent or in hand.
     fn position(&self) -> u64 {
         self.hash.length() + self.tail.len() as u64

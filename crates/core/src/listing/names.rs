@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 /// What is looked for in a list of tags.
 #[derive(Deserialize)]
-struct Named<'a> {
+struct TagList<'a> {
     #[serde(borrow, default)]
     name: Option<&'a str>,
 }
@@ -18,9 +18,9 @@ struct Named<'a> {
 /// It is no JSON object.
 pub(super) fn renamed(body: &[u8], name: &str) -> serde_json::Result<Option<Vec<u8>>> {
     let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    match serde_json::from_slice::<Named<'_>>(body) {
-        Ok(Named { name: Some(found) }) if is_object && found == name => Ok(None),
-        Ok(Named { name: Some(found) }) if is_object => Ok(Some(spliced(body, found, name))),
+    match serde_json::from_slice::<TagList<'_>>(body) {
+        Ok(TagList { name: Some(found) }) if is_object && found == name => Ok(None),
+        Ok(TagList { name: Some(found) }) if is_object => Ok(Some(spliced(body, found, name))),
         // Without a name, with one that has escapes, or with several: seldom enough to be read as a whole.
         Ok(_) | Err(_) => {
             let mut list: Map<String, Value> = serde_json::from_slice(body)?;

@@ -22,7 +22,7 @@ pub(crate) enum Plan {
 }
 
 /// What is known of a manifest, and what follows.
-pub(crate) struct Known {
+pub(crate) struct CacheLookup {
     /// Where the tag points.
     pub(crate) pointer: Option<Pointer>,
     /// What is here.
@@ -32,9 +32,9 @@ pub(crate) struct Known {
 }
 
 /// Looks.
-pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> Known {
+pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> CacheLookup {
     if context.is_absent(cache, reference.as_str()) && !context.wants_it_new() {
-        return Known { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
+        return CacheLookup { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
     }
     match reference {
         Reference::Digest(digest) => {
@@ -45,7 +45,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Reason::DigestAbsent),
             };
-            Known { pointer: None, manifest, plan }
+            CacheLookup { pointer: None, manifest, plan }
         }
         Reference::Tag(tag) => {
             let (upstream, repository) = (context.upstream.name(), &context.target.name);
@@ -69,7 +69,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Reason::TagAbsent),
             };
-            Known { pointer, manifest, plan }
+            CacheLookup { pointer, manifest, plan }
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::kept::{Found, SaidTo, Trouble, fetch_once, may_be_stale, of_kept, question};
-use super::{Look, Manifest, look};
+use super::cached::{FoundManifest, LookupError, RefusedBy, fetch_once, may_be_stale, of_cached, question};
+use super::{HeadAnswer, Manifest, look};
 use crate::cache::{Cache, Pointer, StoredManifest, Tag};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
@@ -31,18 +31,18 @@ pub(super) struct Due<'a, 'v> {
 
 impl Due<'_, '_> {
     /// Asks where the tag points; once however many ask.
-    pub(super) async fn revalidate(&self) -> Result<Found, Trouble> {
+    pub(super) async fn revalidate(&self) -> Result<FoundManifest, LookupError> {
         let Self { context, reference, accept, .. } = *self;
         let question = (context.claim(), question(context, self.tag));
         let looks = &context.questions.looks;
         match looks.join(&question, || look(context, reference, accept)).await? {
-            Look::Described(manifest) => self.points_to(manifest).await.map_err(Trouble::from),
-            look @ (Look::Found | Look::Declined | Look::Unproven(_)) => self.by_get(look).await,
+            HeadAnswer::Described(manifest) => self.points_to(manifest).await.map_err(LookupError::from),
+            look @ (HeadAnswer::Found | HeadAnswer::Declined | HeadAnswer::Unproven(_)) => self.by_get(look).await,
         }
     }
 
     /// The upstream says by HEAD where it points.
-    async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<Found, Negative> {
+    async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<FoundManifest, Negative> {
         let Self { context, cache, tag, pointer, kept, accept, .. } = *self;
         let confirmed = context.platform.clock.unix_seconds();
         context.claimed(cache, &digest).await;
@@ -56,10 +56,10 @@ impl Due<'_, '_> {
         if may_have && let Some(other) = &other {
             let pointer = Pointer { digest, confirmed };
             cache.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
-            return Ok((of_kept(other), Outcome::new(Action::Revalidated, why)));
+            return Ok((of_cached(other), Outcome::new(Action::Revalidated, why)));
         }
         if self.is_spared().await {
-            return Ok((of_kept(kept), SPARED));
+            return Ok((of_cached(kept), SPARED));
         }
         let why = if other.is_some() { Reason::NotGivenYet } else { Reason::TagChanged };
         let found = fetch_once(context, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
@@ -67,18 +67,18 @@ impl Due<'_, '_> {
     }
 
     /// HEAD has said too little.
-    async fn by_get(&self, looked: Look) -> Result<Found, Trouble> {
+    async fn by_get(&self, looked: HeadAnswer) -> Result<FoundManifest, LookupError> {
         let Self { context, cache, tag, pointer, kept, reference, accept } = *self;
         let may_be_spared = match looked {
-            Look::Found => {
+            HeadAnswer::Found => {
                 context.admitted(cache);
                 true
             }
-            Look::Described(_) | Look::Declined => true,
-            Look::Unproven(_) => false,
+            HeadAnswer::Described(_) | HeadAnswer::Declined => true,
+            HeadAnswer::Unproven(_) => false,
         };
         if may_be_spared && self.is_spared().await {
-            return Ok((of_kept(kept), SPARED));
+            return Ok((of_cached(kept), SPARED));
         }
         let found = match (fetch_once(context, cache, reference, accept, Some(tag)).await, looked) {
             (Ok(found), looked) => {
@@ -86,8 +86,8 @@ impl Due<'_, '_> {
                 found
             }
             // Nobody could be asked: then the refusal of HEAD is the last word.
-            (Err(Negative::Failed(Failure::Resting { .. })), Look::Unproven(Some((_, negative)))) => {
-                return Err(Trouble { negative, said_to: SaidTo::Head, not_stale: None });
+            (Err(Negative::Failed(Failure::Resting { .. })), HeadAnswer::Unproven(Some((_, negative)))) => {
+                return Err(LookupError { negative, refused_by: RefusedBy::Head, not_stale: None });
             }
             (Err(negative), _) => return Err(negative.into()),
         };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// What was signed; `None`: nothing was, or it cannot be told.
 pub(super) fn payload(manifest: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
-    struct Manifest {
+    struct SignedManifest {
         signatures: Vec<Signature>,
     }
     #[derive(Deserialize)]
@@ -21,7 +21,7 @@ pub(super) fn payload(manifest: &[u8]) -> Option<Vec<u8>> {
         format_length: usize,
         format_tail: String,
     }
-    let Manifest { signatures } = serde_json::from_slice(manifest).ok()?;
+    let SignedManifest { signatures } = serde_json::from_slice(manifest).ok()?;
     // All of them sign the same.
     let protected = decode(&signatures.first()?.protected)?;
     let Protected { format_length, format_tail } = serde_json::from_slice(&protected).ok()?;

@@ -3,7 +3,7 @@
 use http::Response;
 use http::header::CONTENT_RANGE;
 
-use super::Stop;
+use super::ResumeError;
 use crate::body::Body;
 use crate::range::Given;
 
@@ -34,20 +34,24 @@ impl Continued {
         match continuation(response, position, total) {
             Ok(Opened { body, is_whole: true, .. }) => Self::Whole(body),
             Ok(Opened { body, is_whole: false, .. }) => Self::Part(body),
-            Err(Stop::OtherLength) => Self::OtherLength,
-            Err(Stop::Later | Stop::Then(_) | Stop::Never) => Self::Unusable,
+            Err(ResumeError::OtherLength) => Self::OtherLength,
+            Err(ResumeError::Later | ResumeError::Then(_) | ResumeError::Never) => Self::Unusable,
         }
     }
 }
 
 /// What of an answer continues at `position`: a part that begins there, or the whole, of which the beginning is dropped.
 /// Where that is not of the length known before, they are other bytes.
-pub(super) fn continuation(response: Response<Body>, position: u64, known: Option<u64>) -> Result<Opened, Stop> {
+pub(super) fn continuation(
+    response: Response<Body>,
+    position: u64,
+    known: Option<u64>,
+) -> Result<Opened, ResumeError> {
     let content_range = response.headers().get(CONTENT_RANGE);
     let (skip, total, is_whole) = match Given::of(response.status(), content_range, response.body().length()) {
         Given::Part { first, total, .. } if first == position => (0, total, false),
         Given::Whole { length } => (position, length, true),
-        Given::Part { .. } | Given::Unusable => return Err(Stop::Never),
+        Given::Part { .. } | Given::Unusable => return Err(ResumeError::Never),
     };
     let is_other = match (total, known) {
         (Some(total), Some(known)) => total != known,
@@ -56,7 +60,7 @@ pub(super) fn continuation(response: Response<Body>, position: u64, known: Optio
         (None, _) => false,
     };
     if is_other {
-        return Err(Stop::OtherLength);
+        return Err(ResumeError::OtherLength);
     }
     Ok(Opened { body: response.into_body(), skip, total, is_whole })
 }

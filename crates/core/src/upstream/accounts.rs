@@ -17,7 +17,7 @@ use crate::secret::{Basic, Secret};
 
 /// Where a login comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum LoginSource {
     /// The client brought it.
     Client,
     /// `username` and `password`.
@@ -43,10 +43,10 @@ pub(super) fn configured(upstream: &crate::config::UpstreamConfig, sealer: &Seal
     let default = upstream.username.as_ref().zip(upstream.password.as_ref());
     let entries = upstream.credentials.iter().enumerate();
     let mut accounts: Vec<Account> = default
-        .map(|(username, password)| account("", username, password, Origin::Account))
+        .map(|(username, password)| account("", username, password, LoginSource::Account))
         .into_iter()
         .chain(entries.filter_map(|(index, entry)| {
-            Some(account(&entry.prefix, &entry.username, entry.password.as_ref()?, Origin::Entry(index)))
+            Some(account(&entry.prefix, &entry.username, entry.password.as_ref()?, LoginSource::Entry(index)))
         }))
         .collect();
     accounts.sort_by_key(|account| std::cmp::Reverse(account.prefix.len()));
@@ -111,12 +111,12 @@ impl Upstream {
         if basic.is_none() {
             basic = store.find(self.index, &address.host, name).await;
         }
-        Some(Arc::new(Login { origin: Origin::DockerConfig, ..Login::new(basic?, &self.sealer) }))
+        Some(Arc::new(Login { origin: LoginSource::DockerConfig, ..Login::new(basic?, &self.sealer) }))
     }
 
     /// The upstream did not take this login: a stored one may have been replaced where it is stored.
     pub(super) fn disown(&self, login: Option<&Login>) {
-        let stored = login.filter(|login| login.origin == Origin::DockerConfig);
+        let stored = login.filter(|login| login.origin == LoginSource::DockerConfig);
         if let Some((store, login)) = self.platform.credentials.as_ref().zip(stored) {
             store.refused(&login.basic);
         }
@@ -160,11 +160,11 @@ impl Upstream {
         self.budgets.told(payer(address, login), budget, self.platform.clock.now());
         let credential = match login.map(|login| login.origin) {
             // A client is nobody's label.
-            Some(Origin::Client) => return,
+            Some(LoginSource::Client) => return,
             None => "anonymous".into(),
-            Some(Origin::Account) => "account".into(),
-            Some(Origin::Entry(index)) => index.to_string().into(),
-            Some(Origin::DockerConfig) => "docker_config".into(),
+            Some(LoginSource::Account) => "account".into(),
+            Some(LoginSource::Entry(index)) => index.to_string().into(),
+            Some(LoginSource::DockerConfig) => "docker_config".into(),
         };
         crate::telemetry::budget_told(self.label(), credential, budget.remaining);
     }

@@ -10,11 +10,11 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::follow;
-use super::limits::{Leave, Limited, Scope};
-use super::link::Link;
+use super::limits::{Leave, LimitScope, Limited};
+use super::location::Location;
 use super::reply::{Failure, Reply};
 use super::said::UpstreamText;
-use super::send::Way;
+use super::send::Destination;
 use super::token::NoToken;
 use super::{Address, Ask, Login, NO_ADDRESS, Upstream};
 use crate::body::Body;
@@ -35,7 +35,7 @@ pub enum Payload {
 }
 
 /// What became of a write.
-pub struct Written {
+pub struct WriteOutcome {
     /// What the answer means.
     pub reply: Reply,
     /// Its headers, of a refusal too: clients recover by them (P-137).
@@ -47,13 +47,13 @@ pub struct Written {
 /// A blob's redirect that is not ours to follow.
 pub enum Redirected {
     /// Where its bytes are.
-    To(Box<Link>),
+    To(Box<Location>),
     /// It was no redirect after all, or is followed.
     Reply(Reply),
 }
 
 /// An answer of a registry, before its redirects are followed.
-pub(super) struct Answer<'a> {
+pub(super) struct FirstResponse<'a> {
     pub(super) response: Response<Body>,
     pub(super) address: &'a Address,
     /// The address, as text: read only where a `Location` is to be resolved against it.
@@ -61,7 +61,7 @@ pub(super) struct Answer<'a> {
     pub(super) authorization: Option<HeaderValue>,
 }
 
-impl Answer<'_> {
+impl FirstResponse<'_> {
     pub(super) fn asked(&self) -> Result<Url, Failure> {
         Url::parse(&self.asked).map_err(|_| Failure::Nonsense("address"))
     }
@@ -102,7 +102,7 @@ impl Upstream {
 
     /// Sends what a push sends. Redirects are not followed: a method or a body may not survive them (P-76). `url` is
     /// the address of an upload session, where the registry named one.
-    pub async fn write(&self, ask: &Ask, payload: Payload, session: Option<&Url>) -> Written {
+    pub async fn write(&self, ask: &Ask, payload: Payload, session: Option<&Url>) -> WriteOutcome {
         let answer = match session {
             None => self.ask(ask, payload).await,
             Some(url) => self.ask_session(ask, payload, url).await,
@@ -115,14 +115,14 @@ impl Upstream {
                     StatusCode::RANGE_NOT_SATISFIABLE => Reply::Found(answer.response),
                     _ => self.classify(answer.response).await,
                 };
-                Written { reply, headers, asked }
+                WriteOutcome { reply, headers, asked }
             }
-            Err(reply) => Written { reply, headers: HeaderMap::new(), asked: None },
+            Err(reply) => WriteOutcome { reply, headers: HeaderMap::new(), asked: None },
         }
     }
 
     /// Asks address by address until one answers.
-    async fn ask(&self, ask: &Ask, payload: Payload) -> Result<Answer<'_>, Reply> {
+    async fn ask(&self, ask: &Ask, payload: Payload) -> Result<FirstResponse<'_>, Reply> {
         let mut payload = Some(payload);
         let mut worst = None;
         for address in &self.addresses {
@@ -166,7 +166,7 @@ impl Upstream {
     }
 
     /// Asks where an upload session lives. Credentials go along only to the registry itself.
-    async fn ask_session(&self, ask: &Ask, payload: Payload, url: &Url) -> Result<Answer<'_>, Reply> {
+    async fn ask_session(&self, ask: &Ask, payload: Payload, url: &Url) -> Result<FirstResponse<'_>, Reply> {
         let ours = self.addresses.iter().find(|address| address.url.origin() == url.origin());
         if let Some(address) = ours {
             return self.ask_in_turn(address, ask, url.as_str(), payload).await;
@@ -174,12 +174,13 @@ impl Upstream {
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Reply::Failed(NO_ADDRESS))?;
         let reach = follow::admit(&self.policy(address), url.clone().into()).map_err(Reply::Failed)?.reach;
-        let way = Way { health: &self.elsewhere.health(url), reach };
+        let destination = Destination { health: &self.elsewhere.health(url), reach };
         let body = payload.into_body();
-        let response =
-            self.send_to(way, ask.method.clone(), url.as_str(), ask.headers.clone(), body, ask.purpose).await;
+        let response = self
+            .send_to(destination, ask.method.clone(), url.as_str(), ask.headers.clone(), body, ask.purpose)
+            .await;
         match response {
-            Ok(response) => Ok(Answer { response, address, asked: url.to_string(), authorization: None }),
+            Ok(response) => Ok(FirstResponse { response, address, asked: url.to_string(), authorization: None }),
             Err(error) => Err(Reply::Failed(self.explain(url, &error))),
         }
     }
@@ -191,7 +192,7 @@ impl Upstream {
         ask: &Ask,
         url: &str,
         payload: Payload,
-    ) -> Result<Answer<'a>, Reply> {
+    ) -> Result<FirstResponse<'a>, Reply> {
         let logins = self.logins_in_turn(ask, address).await;
         // Only what can be sent again is asked as several: the others push.
         let [login] = logins.as_slice() else {
@@ -221,7 +222,7 @@ impl Upstream {
         login: Option<&Arc<Login>>,
         payload: Payload,
         may_wait: bool,
-    ) -> Result<Answer<'a>, Reply> {
+    ) -> Result<FirstResponse<'a>, Reply> {
         let who = Limited {
             address: address.index,
             credential: login.map_or([0; 16], |login| login.id),
@@ -243,7 +244,7 @@ impl Upstream {
                     NoToken::Refused(text) => Reply::Refused(text),
                     NoToken::Limited(retry_after) => {
                         // Said of the scope, which is the repository's.
-                        self.limited(who, ask, Scope::Repository, retry_after);
+                        self.limited(who, ask, LimitScope::Repository, retry_after);
                         Reply::Limited { retry_after }
                     }
                     NoToken::Failed(failure) => Reply::Failed(failure),
@@ -297,7 +298,7 @@ impl Upstream {
                 }
                 StatusCode::TOO_MANY_REQUESTS => {
                     let retry_after = self.retry_after(response.headers());
-                    let scope = Scope::of(&address.host, ask.purpose, response.headers());
+                    let scope = LimitScope::of(&address.host, ask.purpose, response.headers());
                     // Known to all at once: whoever comes now waits as long.
                     self.limited(who, ask, scope, retry_after);
                     let wait = self.comes_back_soon(response.status(), response.headers());
@@ -315,7 +316,7 @@ impl Upstream {
                         self.platform.clock.sleep(wait).await;
                         continue;
                     }
-                    return Ok(Answer {
+                    return Ok(FirstResponse {
                         response,
                         address,
                         asked: url.to_owned(),
@@ -342,7 +343,7 @@ impl Upstream {
         }
     }
 
-    fn limited(&self, who: Limited, ask: &Ask, scope: Scope, retry_after: Duration) {
+    fn limited(&self, who: Limited, ask: &Ask, scope: LimitScope, retry_after: Duration) {
         self.rate_limits.limited(who, &ask.name, scope, self.platform.clock.now(), retry_after);
     }
 }

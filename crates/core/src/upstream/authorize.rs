@@ -12,7 +12,7 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::reply::Failure;
-use super::reports::Kind;
+use super::reports::FailureKind;
 use super::token::{NoToken, Token, TokenKey};
 use super::{Address, Ask, Login, Upstream, header_value, realm};
 use crate::platform::TransportError;
@@ -79,7 +79,7 @@ impl Upstream {
             return Ok((token, key, false));
         }
         if login.is_some() && !realm::is_trusted(registry, realm, &self.config.realms) {
-            if let Some(repeated) = self.report(Kind::Realm) {
+            if let Some(repeated) = self.report(FailureKind::Realm) {
                 tracing::error!(
                     upstream = self.name(),
                     realm = %SafeUrl(realm),

@@ -2,7 +2,7 @@
 //! address is recognised by.
 
 /// A registry everybody uses.
-pub struct Known {
+pub struct KnownRegistry {
     /// Its name in references.
     pub name: &'static str,
     /// Other `ns` values that mean it (P-05).
@@ -12,9 +12,9 @@ pub struct Known {
 }
 
 /// The built-in catalogue: without a configuration, these and no others are ever dialled.
-pub const CATALOGUE: [Known; 12] = [
+pub const CATALOGUE: [KnownRegistry; 12] = [
     // The API is not at docker.io itself, which redirects to a web site (U-01).
-    Known {
+    KnownRegistry {
         name: "docker.io",
         aliases: &["registry-1.docker.io", "index.docker.io"],
         url: "https://registry-1.docker.io",
@@ -32,12 +32,12 @@ pub const CATALOGUE: [Known; 12] = [
     known("cgr.dev", "https://cgr.dev"),
 ];
 
-const fn known(name: &'static str, url: &'static str) -> Known {
-    Known { name, aliases: &[], url }
+const fn known(name: &'static str, url: &'static str) -> KnownRegistry {
+    KnownRegistry { name, aliases: &[], url }
 }
 
 /// The catalogue's entry of this name, if any.
-pub fn find(name: &str) -> Option<&'static Known> {
+pub fn find(name: &str) -> Option<&'static KnownRegistry> {
     CATALOGUE.iter().find(|known| known.name == name || known.aliases.contains(&name))
 }
 

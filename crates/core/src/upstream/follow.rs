@@ -4,7 +4,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use url::Url;
 
-use super::link::Link;
+use super::location::Location;
 use super::realm;
 use super::reply::Failure;
 use crate::name::RepositoryName;
@@ -17,7 +17,7 @@ pub(super) const MAX_HOPS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hop {
     /// Where to.
-    pub link: Link,
+    pub link: Location,
     /// Whether credentials may come along: the origin has not changed since the registry's own.
     pub same_origin: bool,
     /// Which addresses the connection may reach.
@@ -40,9 +40,9 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// Reads `Location`, resolved against the address that was asked.
-pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Link, Failure> {
+pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Location, Failure> {
     let location = headers.get(LOCATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
-    let link = location.and_then(|text| Link::read(asked, text).ok());
+    let link = location.and_then(|text| Location::read(asked, text).ok());
     let link = link.ok_or(Failure::Redirect("no usable Location"))?;
     if !matches!(link.url().scheme(), "http" | "https") || link.url().host_str().is_none_or(str::is_empty) {
         return Err(Failure::Redirect("not a web address"));
@@ -59,7 +59,7 @@ pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &Head
 }
 
 /// Whether we go to an address that an upstream named, in a redirect or otherwise.
-pub(super) fn admit(policy: &Policy<'_>, link: Link) -> Result<Hop, Failure> {
+pub(super) fn admit(policy: &Policy<'_>, link: Location) -> Result<Hop, Failure> {
     let url = link.url();
     let same_origin = url.origin() == policy.registry.origin();
     if !same_origin && policy.storage.is_some_and(|storage| storage.origin() == url.origin()) {

@@ -33,7 +33,7 @@ pub enum LoginCheck {
 }
 
 /// A login on its way to one address.
-struct Question<'a> {
+struct LoginAttempt<'a> {
     address: &'a Address,
     login: &'a Arc<Login>,
     repository: Option<&'a RepositoryName>,
@@ -42,7 +42,7 @@ struct Question<'a> {
 
 /// What of a registry is asked.
 #[derive(Clone, Copy)]
-enum Asked<'a> {
+enum Probe<'a> {
     /// `/v2/`
     Door,
     /// The tags of a repository: whoever may read it gets them, or hears that there are none.
@@ -65,7 +65,7 @@ impl Upstream {
     ) -> LoginCheck {
         let mut unknown = None;
         for address in &self.addresses {
-            match self.check_login_at(&Question { address, login, repository, via }).await {
+            match self.check_login_at(&LoginAttempt { address, login, repository, via }).await {
                 // It is left alone: what failed before says more.
                 failed @ LoginCheck::Failed(Failure::Resting { .. }, _) => unknown = unknown.or(Some(failed)),
                 failed @ LoginCheck::Failed(..) => unknown = Some(failed),
@@ -75,8 +75,8 @@ impl Upstream {
         unknown.unwrap_or(LoginCheck::Failed(NO_ADDRESS, DEFAULT_RETRY_AFTER))
     }
 
-    async fn check_login_at(&self, question: &Question<'_>) -> LoginCheck {
-        let Question { address, login, repository, .. } = question;
+    async fn check_login_at(&self, question: &LoginAttempt<'_>) -> LoginCheck {
+        let LoginAttempt { address, login, repository, .. } = question;
         if let Err(unknown) = self.learn_how(question).await {
             return unknown;
         }
@@ -101,10 +101,10 @@ impl Upstream {
 
     /// Hears how this address wants to be asked. `/v2/` says it, or the repository where that stands open to everybody or
     /// is closed without a word.
-    async fn learn_how(&self, question: &Question<'_>) -> Result<(), LoginCheck> {
-        let Question { address, repository, .. } = question;
+    async fn learn_how(&self, question: &LoginAttempt<'_>) -> Result<(), LoginCheck> {
+        let LoginAttempt { address, repository, .. } = question;
         let mut refused = false;
-        for asked in [Some(Asked::Door), repository.map(Asked::Repository)].into_iter().flatten() {
+        for asked in [Some(Probe::Door), repository.map(Probe::Repository)].into_iter().flatten() {
             if address.challenge().is_some() {
                 return Ok(());
             }
@@ -119,21 +119,21 @@ impl Upstream {
 
     /// Shows the login to the registry itself: to `/v2/`, unless that says nothing. Some registries close it to everybody,
     /// as each repository has users of its own, and others open it to everybody; then the repository is asked.
-    async fn check_basic(&self, question: &Question<'_>) -> Result<LoginCheck, LoginCheck> {
+    async fn check_basic(&self, question: &LoginAttempt<'_>) -> Result<LoginCheck, LoginCheck> {
         let basic = Some(&question.login.basic);
         let refused = || LoginCheck::Refused(UpstreamText::default());
-        let is_turned_away = is_refusal(self.knock(question, Asked::Door, basic).await?);
+        let is_turned_away = is_refusal(self.knock(question, Probe::Door, basic).await?);
         if !is_turned_away && self.is_door_closed(question).await? {
             return Ok(LoginCheck::Accepted);
         }
         let Some(name) = question.repository else {
             return Ok(if is_turned_away { refused() } else { LoginCheck::Unchecked });
         };
-        if is_refusal(self.knock(question, Asked::Repository(name), basic).await?) {
+        if is_refusal(self.knock(question, Probe::Repository(name), basic).await?) {
             return Ok(refused());
         }
         // A repository that everybody may read says nothing of a login, and `/v2/` may have turned this one away.
-        let is_closed = is_refusal(self.knock(question, Asked::Repository(name), None).await?);
+        let is_closed = is_refusal(self.knock(question, Probe::Repository(name), None).await?);
         Ok(match (is_closed, is_turned_away) {
             (true, _) => LoginCheck::Accepted,
             (false, true) => refused(),
@@ -142,9 +142,9 @@ impl Upstream {
     }
 
     /// Whether `/v2/` turns away whoever brings no login; asked until it has done so once.
-    async fn is_door_closed(&self, question: &Question<'_>) -> Result<bool, LoginCheck> {
+    async fn is_door_closed(&self, question: &LoginAttempt<'_>) -> Result<bool, LoginCheck> {
         if !question.address.is_door_closed.load(Ordering::Relaxed) {
-            self.knock(question, Asked::Door, None).await?;
+            self.knock(question, Probe::Door, None).await?;
         }
         Ok(question.address.is_door_closed.load(Ordering::Relaxed))
     }
@@ -153,17 +153,17 @@ impl Upstream {
     /// says something of a login, or why nothing is known.
     async fn knock(
         &self,
-        question: &Question<'_>,
-        asked: Asked<'_>,
+        question: &LoginAttempt<'_>,
+        asked: Probe<'_>,
         basic: Option<&Basic>,
     ) -> Result<StatusCode, LoginCheck> {
-        let Question { address, via, .. } = question;
+        let LoginAttempt { address, via, .. } = question;
         let Some(_turn) = self.turn(&address.health) else {
             return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
         };
         let url = match asked {
-            Asked::Door => format!("{}/v2/", address.base),
-            Asked::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),
+            Probe::Door => format!("{}/v2/", address.base),
+            Probe::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),
         };
         let mut headers = (*via).clone();
         headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
@@ -174,7 +174,7 @@ impl Upstream {
             if let Some(challenge) = Challenge::choose(headers, &address.url) {
                 address.learn(Some(challenge));
             }
-            if matches!(asked, Asked::Door) {
+            if matches!(asked, Probe::Door) {
                 address.is_door_closed.store(true, Ordering::Relaxed);
             }
         }

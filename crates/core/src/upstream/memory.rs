@@ -46,11 +46,11 @@ const TROUBLES: [Trouble; 7] = [
 impl Health {
     /// Leave to try the address; `None`: it is left alone. When its rest is over one caller gets leave and tries, while the
     /// others are told to wait for what it finds.
-    pub(super) fn turn(&self, now: Moment, probe: Duration) -> Option<Turn<'_>> {
+    pub(super) fn turn(&self, now: Moment, probe: Duration) -> Option<Attempt<'_>> {
         let until = self.rests_until.load(Ordering::Acquire);
         let now_ms = millis(now);
         if until == 0 {
-            return Some(Turn { health: self, probe: None });
+            return Some(Attempt { health: self, probe: None });
         }
         if now_ms < until {
             return None;
@@ -58,7 +58,7 @@ impl Health {
         let next = now_ms.saturating_add(u64::try_from(probe.as_millis()).unwrap_or(u64::MAX));
         self.rests_until.compare_exchange(until, next, Ordering::AcqRel, Ordering::Acquire).ok()?;
         self.probe.store(next, Ordering::Release);
-        Some(Turn { health: self, probe: Some(next) })
+        Some(Attempt { health: self, probe: Some(next) })
     }
 
     /// No connection came about for what was sent at `sent`: it is left alone, the longer the more often that has been so.
@@ -119,13 +119,13 @@ impl Health {
 }
 
 /// Leave to try an address, for as long as that takes.
-pub(super) struct Turn<'a> {
+pub(super) struct Attempt<'a> {
     health: &'a Health,
     /// Of who tries whether it is back: the mark of that try.
     probe: Option<u64>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Attempt<'_> {
     /// A try that has decided nothing, as its client went away or it never came to be sent, is left to the next.
     fn drop(&mut self) {
         let Some(mark) = self.probe else { return };
@@ -139,15 +139,15 @@ impl Drop for Turn<'_> {
 const MAX_ELSEWHERE: usize = 256;
 
 /// The health of hosts that answers of the registry lead to: token servers, and where redirects go.
-pub(super) struct Elsewhere(Cache<Origin, Arc<Health>>);
+pub(super) struct RedirectHosts(Cache<Origin, Arc<Health>>);
 
-impl Default for Elsewhere {
+impl Default for RedirectHosts {
     fn default() -> Self {
         Self(Cache::new(MAX_ELSEWHERE))
     }
 }
 
-impl Elsewhere {
+impl RedirectHosts {
     /// The health of the host of this URL, port and scheme included.
     pub(super) fn health(&self, url: &Url) -> Arc<Health> {
         let origin = url.origin();
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn health_is_kept_for_each_origin() {
-        let elsewhere = Elsewhere::default();
+        let elsewhere = RedirectHosts::default();
         let health = |url: &str| elsewhere.health(&Url::parse(url).unwrap());
         health("https://cdn.example/a?b").failed(REFUSED, at(0), Duration::from_secs(10));
         assert!(health("https://cdn.example:443/c").is_resting(at(1)));

@@ -12,7 +12,7 @@ mod challenge;
 mod follow;
 mod heads;
 mod limits;
-mod link;
+mod location;
 mod login;
 mod memory;
 mod ping;
@@ -31,20 +31,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
-pub use self::accounts::Origin;
+pub use self::accounts::LoginSource;
 use self::accounts::{Account, configured};
-pub use self::ask::{Payload, Redirected, Written};
+pub use self::ask::{Payload, Redirected, WriteOutcome};
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
 use self::heads::Heads;
 pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
 use self::limits::RateLimits;
-pub use self::link::Link;
+pub use self::location::Location;
 pub use self::login::LoginCheck;
-use self::memory::{Elsewhere, Health};
+use self::memory::{Health, RedirectHosts};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Negative, Reply, Trouble};
-pub(crate) use self::reports::Kind;
+pub(crate) use self::reports::FailureKind;
 use self::reports::Reports;
 pub use self::said::{SaidError, UpstreamText};
 pub use self::token::Tokens;
@@ -68,7 +68,7 @@ pub struct Upstream {
     config: crate::config::UpstreamConfig,
     addresses: Vec<Address>,
     /// What is known of the hosts that its answers lead to.
-    elsewhere: Elsewhere,
+    elsewhere: RedirectHosts,
     /// Our own accounts there.
     accounts: Vec<Account>,
     /// Whose turn it is, where several are for the same repositories.
@@ -119,7 +119,7 @@ pub struct Login {
     /// Its fingerprint.
     pub id: [u8; 16],
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: LoginSource,
 }
 
 /// As whom the upstream is asked.
@@ -200,7 +200,7 @@ impl Upstream {
             index,
             label: upstream.name.as_str().into(),
             addresses: addresses.collect(),
-            elsewhere: Elsewhere::default(),
+            elsewhere: RedirectHosts::default(),
             accounts: configured(&upstream, sealer),
             turn: AtomicUsize::new(0),
             tokens: Arc::clone(tokens),
@@ -271,7 +271,7 @@ impl Upstream {
     }
 
     /// Whether a failure of this kind is written to the log: with how many before it were not.
-    pub(crate) fn report(&self, kind: Kind) -> Option<u64> {
+    pub(crate) fn report(&self, kind: FailureKind) -> Option<u64> {
         self.reports.note(kind, self.platform.clock.now())
     }
 
@@ -294,7 +294,7 @@ impl Login {
     /// Marks a client's login.
     pub fn new(basic: Basic, sealer: &Sealer) -> Self {
         let id = sealer.fingerprint(&[&basic.username, basic.password.expose()]);
-        Self { basic, id, origin: Origin::Client }
+        Self { basic, id, origin: LoginSource::Client }
     }
 }
 

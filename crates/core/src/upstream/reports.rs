@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 /// What went wrong with an upstream, as its lines are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FailureKind {
     /// No connection came about.
     Connection,
     /// No answer in time.
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     Body,
 }
 
-impl Kind {
+impl FailureKind {
     const ALL: [Self; 9] = [
         Self::Connection,
         Self::Silence,
@@ -84,7 +84,7 @@ impl Kind {
 
 /// The lines of one upstream.
 #[derive(Default)]
-pub(super) struct Reports([Line; Kind::ALL.len()]);
+pub(super) struct Reports([Line; FailureKind::ALL.len()]);
 
 /// The lines of one kind.
 #[derive(Default)]
@@ -97,7 +97,7 @@ struct Line {
 
 impl Reports {
     /// It has happened: `Some` where a line is to be written, with how many of that kind the log has not been told of.
-    pub(super) fn note(&self, kind: Kind, now: Moment) -> Option<u64> {
+    pub(super) fn note(&self, kind: FailureKind, now: Moment) -> Option<u64> {
         let line = self.0.get(kind as usize)?;
         let is_due = line.take_turn(now);
         if !is_due {
@@ -107,8 +107,8 @@ impl Reports {
     }
 
     /// What happened last and was never told: for when the upstream answers, and nothing more of it may come.
-    pub(super) fn overdue(&self, now: Moment) -> impl Iterator<Item = (Kind, u64)> {
-        let overdue = Kind::ALL
+    pub(super) fn overdue(&self, now: Moment) -> impl Iterator<Item = (FailureKind, u64)> {
+        let overdue = FailureKind::ALL
             .into_iter()
             .zip(&self.0)
             .filter(move |(_, line)| line.held.load(Ordering::Relaxed) > 0 && line.take_turn(now));
@@ -137,30 +137,30 @@ mod tests {
     #[test]
     fn a_kind_has_one_line_an_interval_and_the_next_tells_how_many_there_were() {
         let reports = Reports::default();
-        assert_eq!(reports.note(Kind::Break, at(0)), Some(0));
+        assert_eq!(reports.note(FailureKind::Break, at(0)), Some(0));
         for second in 1..30 {
-            assert_eq!(reports.note(Kind::Break, at(second)), None);
+            assert_eq!(reports.note(FailureKind::Break, at(second)), None);
         }
-        assert_eq!(reports.note(Kind::Silence, at(1)), Some(0), "another kind has a line of its own");
-        assert_eq!(reports.note(Kind::Break, at(30)), Some(29));
-        assert_eq!(reports.note(Kind::Break, at(60)), Some(0));
+        assert_eq!(reports.note(FailureKind::Silence, at(1)), Some(0), "another kind has a line of its own");
+        assert_eq!(reports.note(FailureKind::Break, at(30)), Some(29));
+        assert_eq!(reports.note(FailureKind::Break, at(60)), Some(0));
     }
 
     #[test]
     fn what_nobody_was_told_is_told_when_the_upstream_answers() {
         let reports = Reports::default();
         for second in [0, 1, 2] {
-            reports.note(Kind::Break, at(second));
+            reports.note(FailureKind::Break, at(second));
         }
-        reports.note(Kind::Busy, at(2));
+        reports.note(FailureKind::Busy, at(2));
         assert_eq!(reports.overdue(at(29)).count(), 0, "the interval is not over");
-        assert_eq!(reports.overdue(at(30)).collect::<Vec<_>>(), [(Kind::Break, 2)]);
+        assert_eq!(reports.overdue(at(30)).collect::<Vec<_>>(), [(FailureKind::Break, 2)]);
         assert_eq!(reports.overdue(at(90)).count(), 0);
     }
 
     #[test]
     fn each_kind_has_its_own_place() {
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        for (at, kind) in FailureKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at, "{kind:?}");
         }
     }

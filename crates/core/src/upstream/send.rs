@@ -11,9 +11,9 @@ use url::Url;
 
 use super::authorize::{Chain, failure_of};
 use super::limits::SHORT_WAIT;
-use super::memory::{Health, Turn};
+use super::memory::{Attempt, Health};
 use super::reply::{Failure, Reply, Trouble};
-use super::reports::Kind;
+use super::reports::FailureKind;
 use super::said::UpstreamText;
 use super::{Address, Upstream};
 use crate::body::{Body, Observe};
@@ -38,15 +38,15 @@ impl Upstream {
         body: Body,
         purpose: Purpose,
     ) -> Result<Response<Body>, Failure> {
-        let way = Way { health: &address.health, reach: Reach::Configured };
-        let response = self.send_to(way, method, url, headers, body, purpose).await;
+        let destination = Destination { health: &address.health, reach: Reach::Configured };
+        let response = self.send_to(destination, method, url, headers, body, purpose).await;
         response.map_err(|error| self.explain(&address.url, &error))
     }
 
     /// One request; the health of whom it goes to is kept.
     pub(super) async fn send_to(
         &self,
-        way: Way<'_>,
+        destination: Destination<'_>,
         method: Method,
         url: &str,
         mut headers: HeaderMap,
@@ -57,25 +57,26 @@ impl Upstream {
         // A blob is never decoded on the way, so it must not be coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
-        let patience = Patience::with(&method, &body);
+        let deadline = ResponseDeadline::with(&method, &body);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let started = self.platform.clock.now();
-        let response =
-            self.deliver(Outgoing { request, upstream: self.index, reach: way.reach, purpose }, patience).await;
+        let response = self
+            .deliver(Outgoing { request, upstream: self.index, reach: destination.reach, purpose }, deadline)
+            .await;
         let now = self.platform.clock.now();
         match &response {
             Ok(_) => {
-                way.health.answered(now);
+                destination.health.answered(now);
                 self.catch_up(now);
             }
             Err(SendError::Transport(TransportError::Connect { why, .. })) => {
-                way.health.unconnected(Trouble::Unconnected(*why), started, now, self.timeouts.down.0);
+                destination.health.unconnected(Trouble::Unconnected(*why), started, now, self.timeouts.down.0);
             }
-            Err(SendError::TimedOut) if patience != Patience::Work => {
-                way.health.timed_out(started, now, self.timeouts.down.0);
+            Err(SendError::TimedOut) if deadline != ResponseDeadline::Work => {
+                destination.health.timed_out(started, now, self.timeouts.down.0);
             }
             Err(_) => {}
         }
@@ -94,20 +95,24 @@ impl Upstream {
     }
 
     /// The answer, if it begins before the deadline.
-    async fn deliver(&self, mut outgoing: Outgoing, patience: Patience) -> Result<Response<Body>, SendError> {
+    async fn deliver(
+        &self,
+        mut outgoing: Outgoing,
+        deadline: ResponseDeadline,
+    ) -> Result<Response<Body>, SendError> {
         let clock = &*self.platform.clock;
         let stall = self.timeouts.client_stall.0;
         if !matches!(outgoing.request.body(), Body::Stream(_)) {
-            let limit = match patience {
-                Patience::Question => self.timeouts.first_byte.0,
-                Patience::Order => self.timeouts.head.0,
-                Patience::Work => stall,
+            let limit = match deadline {
+                ResponseDeadline::Question => self.timeouts.first_byte.0,
+                ResponseDeadline::Order => self.timeouts.head.0,
+                ResponseDeadline::Work => stall,
             };
             let answer = within(clock, limit, self.platform.transport.send(outgoing)).await;
             return answer.map_err(|_| SendError::TimedOut)?.map_err(SendError::Transport);
         }
         // The answer comes when the last byte is there, however long that takes; but bytes must move.
-        let upload = Arc::new(Upload::default());
+        let upload = Arc::new(UploadProgress::default());
         outgoing.request = outgoing.request.map(|body| body.observed(Watching(Arc::clone(&upload))));
         let mut sending = self.platform.transport.send(outgoing);
         loop {
@@ -123,7 +128,7 @@ impl Upstream {
     }
 
     /// Leave to ask somebody; `None`: who failed is being left alone.
-    pub(super) fn turn<'a>(&self, health: &'a Health) -> Option<Turn<'a>> {
+    pub(super) fn turn<'a>(&self, health: &'a Health) -> Option<Attempt<'a>> {
         health.turn(self.platform.clock.now(), self.timeouts.first_byte.0)
     }
 
@@ -153,7 +158,7 @@ impl Upstream {
             SendError::Transport(error) => failure_of(error),
             SendError::ClientBody => Failure::ClientBody,
         };
-        if let Some(repeated) = Kind::of(&failure).and_then(|kind| self.report(kind)) {
+        if let Some(repeated) = FailureKind::of(&failure).and_then(|kind| self.report(kind)) {
             let error = Chain(error);
             tracing::warn!(upstream = self.name(), url = %SafeUrl(url), %error, repeated, "upstream gave no answer");
         }
@@ -205,7 +210,7 @@ impl Upstream {
 }
 
 /// To whom a request goes.
-pub(super) struct Way<'a> {
+pub(super) struct Destination<'a> {
     /// What is known of them.
     pub(super) health: &'a Health,
     /// Which addresses the connection may reach.
@@ -214,7 +219,7 @@ pub(super) struct Way<'a> {
 
 /// How long an answer may take to begin, by what the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum ResponseDeadline {
     /// It only asks: `timeouts.first_byte`.
     Question,
     /// It carries nothing and is quickly done, as an upload is begun: `timeouts.head`.
@@ -224,7 +229,7 @@ enum Patience {
     Work,
 }
 
-impl Patience {
+impl ResponseDeadline {
     fn with(method: &Method, body: &Body) -> Self {
         match (method, body) {
             (&Method::GET | &Method::HEAD, _) => Self::Question,
@@ -251,14 +256,14 @@ pub(super) enum SendError {
 
 /// A client's body on its way to the upstream: whether it moves, and whose fault it is where it does not.
 #[derive(Default)]
-struct Upload {
+struct UploadProgress {
     moves: AtomicU64,
     /// The upstream has taken all there is, and waits for the client.
     is_awaited: AtomicBool,
     is_broken: AtomicBool,
 }
 
-impl Upload {
+impl UploadProgress {
     /// A number that is another one where bytes have moved.
     fn moves(&self) -> u64 {
         self.moves.load(Ordering::Relaxed)
@@ -279,8 +284,8 @@ impl Upload {
     }
 }
 
-/// Tells an [`Upload`] what its body does.
-struct Watching(Arc<Upload>);
+/// Tells an [`UploadProgress`] what its body does.
+struct Watching(Arc<UploadProgress>);
 
 impl Observe for Watching {
     fn came(&mut self) {

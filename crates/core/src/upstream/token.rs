@@ -93,7 +93,7 @@ fn whole_seconds(value: &serde_json::Value) -> Option<u64> {
     Duration::try_from_secs_f64(seconds).ok().map(|life| life.as_secs())
 }
 
-type Outcome = Result<Token, NoToken>;
+type TokenResult = Result<Token, NoToken>;
 
 /// Weighs a token with its key. Each weighs at least its share of the memory, so that the number is bounded, too.
 #[derive(Clone)]
@@ -111,7 +111,7 @@ impl Weighter<TokenKey, Token> for TokenBytes {
 /// All tokens of all upstreams.
 pub struct Tokens {
     kept: Cache<TokenKey, Token, TokenBytes>,
-    fetches: SingleFlight<TokenKey, Outcome>,
+    fetches: SingleFlight<TokenKey, TokenResult>,
 }
 
 impl Tokens {
@@ -142,9 +142,9 @@ impl Tokens {
     }
 
     /// The result of `fetch`, or of the same fetch that another began.
-    pub async fn fetch<F>(&self, key: &TokenKey, fetch: impl Fn() -> F) -> Outcome
+    pub async fn fetch<F>(&self, key: &TokenKey, fetch: impl Fn() -> F) -> TokenResult
     where
-        F: Future<Output = Outcome>,
+        F: Future<Output = TokenResult>,
     {
         let work = || async {
             let outcome = fetch().await;
@@ -218,7 +218,7 @@ mod tests {
     async fn a_leader_who_goes_away_is_replaced() {
         let tokens = tokens();
         let key = key("a");
-        let mut leader = Box::pin(tokens.fetch(&key, pending::<Outcome>));
+        let mut leader = Box::pin(tokens.fetch(&key, pending::<TokenResult>));
         assert!((&mut leader).now_or_never().is_none());
         let mut waiter = Box::pin(tokens.fetch(&key, || async { Ok(token("second")) }));
         assert!((&mut waiter).now_or_never().is_none());

@@ -10,7 +10,7 @@ use super::authorize::{Chain, basic_header, failure_of};
 use super::follow::{self, MAX_HOPS};
 use super::memory::Health;
 use super::reply::{Failure, Trouble};
-use super::reports::Kind;
+use super::reports::FailureKind;
 use super::token::{MAX_TOKEN_BYTES, NoToken, Token, TokenAnswer};
 use super::{Login, NO_ADDRESS, Upstream, realm};
 use crate::body::{Body, BodyError};
@@ -26,7 +26,7 @@ const NO_TOKEN: Failure = Failure::Nonsense("no token in the token server's answ
 
 /// What a token server is asked.
 #[derive(Clone)]
-struct Question {
+struct TokenRequest {
     url: Url,
     /// The login of a GET.
     authorization: Option<HeaderValue>,
@@ -34,7 +34,7 @@ struct Question {
     form: Option<Bytes>,
 }
 
-impl Question {
+impl TokenRequest {
     fn new(realm: &Url, service: Option<&str>, login: Option<&Basic>, scope: &str) -> Self {
         let mut url = realm.clone();
         url.set_fragment(None);
@@ -121,7 +121,7 @@ impl Upstream {
         login: Option<&Login>,
         scope: &str,
     ) -> Result<Token, NoToken> {
-        let question = Question::new(realm, service, login.map(|login| &login.basic), scope);
+        let question = TokenRequest::new(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
         let mut answer = self.ask_along(question.clone()).await;
         if let Ok((head, _, _)) = &answer
@@ -165,14 +165,14 @@ impl Upstream {
             Unanswered::Failed(_) => &failure,
             Unanswered::Transport(error) => error,
         };
-        if let Some(repeated) = self.report(Kind::TokenServer) {
+        if let Some(repeated) = self.report(FailureKind::TokenServer) {
             let (name, error) = (self.name(), Chain(error));
             tracing::warn!(upstream = name, realm = %SafeUrl(realm), %error, repeated, "token server gave no token");
         }
     }
 
     /// Asks, and goes along redirects to the answer, and the question that it is the answer to.
-    async fn ask_along(&self, first: Question) -> Result<(Pong, Bytes, Question), Unanswered> {
+    async fn ask_along(&self, first: TokenRequest) -> Result<(Pong, Bytes, TokenRequest), Unanswered> {
         let mut question = first;
         for hops in 0.. {
             let health = self.elsewhere.health(&question.url);
@@ -218,7 +218,11 @@ impl Upstream {
     }
 
     /// One request to a token server; its health is kept.
-    async fn ask_token_server(&self, question: &Question, health: &Health) -> Result<(Pong, Bytes), Unanswered> {
+    async fn ask_token_server(
+        &self,
+        question: &TokenRequest,
+        health: &Health,
+    ) -> Result<(Pong, Bytes), Unanswered> {
         let reach = self.reach_of_realm(&question.url)?;
         let request = question.to_request();
         let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };

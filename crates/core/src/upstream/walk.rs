@@ -4,14 +4,14 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
-use super::ask::Answer;
+use super::ask::FirstResponse;
 use super::authorize::bearer_header;
 use super::challenge::Challenge;
 use super::follow::{self, Hop, Policy};
-use super::link::Link;
+use super::location::Location;
 use super::reply::{Failure, Reply};
-use super::reports::Kind;
-use super::send::Way;
+use super::reports::FailureKind;
+use super::send::Destination;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
 use crate::platform::{Purpose, Reach};
@@ -19,7 +19,7 @@ use crate::range::ContentRange;
 
 impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
-    pub async fn fetch_target(&self, link: &Link, ask: &Ask) -> Reply {
+    pub async fn fetch_target(&self, link: &Location, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
         let fetched = match follow::admit(&self.policy(address), link.clone()) {
             Ok(hop) => self.walk(ask, address, hop, None).await,
@@ -32,7 +32,7 @@ impl Upstream {
     }
 
     /// Fetches from the configured storage, wherever that is: the configuration names it (`DEFAULT_BACKEND_HOST`).
-    pub async fn fetch_storage(&self, link: &Link, ask: &Ask) -> Reply {
+    pub async fn fetch_storage(&self, link: &Location, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
         let hop = Hop { link: link.clone(), same_origin: false, reach: Reach::Trusted };
         match self.walk(ask, address, hop, None).await {
@@ -41,12 +41,12 @@ impl Upstream {
         }
     }
 
-    pub(super) async fn arrive(&self, ask: &Ask, answer: Answer<'_>) -> Reply {
+    pub(super) async fn arrive(&self, ask: &Ask, answer: FirstResponse<'_>) -> Reply {
         if !follow::is_redirect(answer.response.status()) {
             return self.classify(answer.response).await;
         }
         let asked = answer.asked();
-        let Answer { response, address, authorization, .. } = answer;
+        let FirstResponse { response, address, authorization, .. } = answer;
         // The answer gives back its connection before the next is asked for: there may be only one.
         let headers = response.into_parts().0.headers;
         let next = asked.and_then(|asked| follow::next(&self.policy(address), &asked, 0, &headers));
@@ -62,7 +62,7 @@ impl Upstream {
         match followed {
             Ok(response) => self.classify(response).await,
             Err(failure) => {
-                if let Some(repeated) = self.report(Kind::Redirect) {
+                if let Some(repeated) = self.report(FailureKind::Redirect) {
                     let name = self.name();
                     tracing::warn!(upstream = name, why = %failure, repeated, "redirect not followed to its end");
                 }
@@ -103,9 +103,10 @@ impl Upstream {
             let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
             let turn = stranger.as_deref().map(|health| self.turn(health).ok_or_else(|| self.resting(health)));
             let _turn = turn.transpose()?;
-            let way = Way { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
+            let destination =
+                Destination { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
             let response = self
-                .send_to(way, ask.method.clone(), &hop.link.to_text(), headers, Body::Empty, ask.purpose)
+                .send_to(destination, ask.method.clone(), &hop.link.to_text(), headers, Body::Empty, ask.purpose)
                 .await;
             let response = response.map_err(|error| self.explain(hop.link.url(), &error))?;
             let status = response.status();

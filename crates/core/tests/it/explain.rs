@@ -1,7 +1,7 @@
 //! What is said of an image is what a request for it then meets, and nothing is sent to find out.
 
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::explain::{Explanation, Part, State, explain};
+use registry_proxy_core::explain::{Explanation, PartReport, PartState, explain};
 use registry_proxy_core::testing::{Fault, stored_nowhere};
 
 use crate::fixture::{Fixture, HOST_NAME, OCI_INDEX, OCI_MANIFEST, manifest_of, noise, upstream};
@@ -38,12 +38,12 @@ fn image(lab: &Fixture) -> [String; 3] {
     [lab.registry.put_manifest("a/b", "v1", OCI_INDEX, index), manifest, layer]
 }
 
-fn states(part: &Part, into: &mut Vec<State>) {
+fn states(part: &PartReport, into: &mut Vec<PartState>) {
     into.push(part.state);
     part.manifests.iter().chain(&part.blobs).for_each(|child| states(child, into));
 }
 
-fn states_of(explanation: &Explanation) -> Vec<State> {
+fn states_of(explanation: &Explanation) -> Vec<PartState> {
     let mut all = Vec::new();
     explanation.manifest.iter().for_each(|part| states(part, &mut all));
     all
@@ -70,14 +70,14 @@ async fn what_is_said_is_what_a_pull_then_does() {
     lab.get(&format!("/v2/a/b/manifests/{manifest}")).await;
     assert_eq!(told(&lab, text, &by_digest).await.pull.does, "hit");
     let before = told(&lab, text, "a/b:v1").await;
-    assert_eq!(states_of(&before), [State::Here, State::Here, State::Absent]);
+    assert_eq!(states_of(&before), [PartState::Here, PartState::Here, PartState::Absent]);
     let tag = before.tag.as_ref().expect("a tag");
     assert!(!tag.would_be_stale, "its layer is not here");
     assert_eq!(tag.not_stale, Some(format!("{layer} of its image is not here")));
     lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
     lab.wait(11).await;
     let after = told(&lab, text, "a/b:v1").await;
-    assert_eq!(states_of(&after), [State::Here; 3]);
+    assert_eq!(states_of(&after), [PartState::Here; 3]);
     let part = &after.manifest.as_ref().expect("a manifest").manifests[0];
     assert_eq!((part.platform.as_deref(), part.blobs[0].size_bytes), (Some("linux/amd64"), Some(5000)));
     let tag = after.tag.expect("a tag");
@@ -192,7 +192,7 @@ async fn what_a_client_must_be_let_in_for_is_asked_about() {
     let explanation = told(&lab, text, "a/b:v1").await;
     assert_eq!(explanation.pull.does, "revalidate");
     assert!(explanation.pull.why.contains("may see it"), "{}", explanation.pull.why);
-    assert_eq!(states_of(&explanation)[0], State::HereUnproven);
+    assert_eq!(states_of(&explanation)[0], PartState::HereUnproven);
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ async fn what_another_repository_has_is_here_and_not_yet_this_ones() {
     lab.get(V1).await;
     let explanation = told(&lab, "", &format!("a/other@{manifest}")).await;
     assert_eq!(explanation.pull.does, "revalidate");
-    assert_eq!(states_of(&explanation), [State::HereUnproven]);
+    assert_eq!(states_of(&explanation), [PartState::HereUnproven]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use registry_proxy_core::cache::{Command, Event, MemoryStore, Purge};
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::explain::{Part, explain};
+use registry_proxy_core::explain::{PartReport, explain};
 use registry_proxy_core::testing::{Answer, Fault, Step, stored_nowhere};
 
 use crate::clock::TokioClock;
@@ -66,7 +66,7 @@ async fn pulled(shape: Shape) -> (Fixture, Arc<TroubledStore>) {
     (lab, store)
 }
 
-fn size(part: &Part) -> usize {
+fn size(part: &PartReport) -> usize {
     1 + part.manifests.iter().chain(&part.blobs).map(size).sum::<usize>()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Held, InFlight, SMALL_BYTES, Waiting, room_for};
+use super::{Held, InFlight, RoomQueue, SMALL_BYTES, room_for};
 
 /// Answers that are arriving, in the order in which they began: each with its upstream, and how much of it is here.
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Arriving {
             match self.try_reach(bytes) {
                 MayGrow::Yes => return,
                 MayGrow::NoRoom => {
-                    waiting.get_or_insert_with(|| Waiting::begin(&account));
+                    waiting.get_or_insert_with(|| RoomQueue::begin(&account));
                 }
                 // That is its upstream's own affair: nobody makes way for it.
                 MayGrow::NoShare => waiting = None,

@@ -12,12 +12,12 @@ use crate::client::Client;
 /// So many bytes of a client's share, until this is dropped.
 pub(crate) struct Share {
     account: Arc<InFlight>,
-    wanted: Wanted,
+    wanted: ShareRequest,
 }
 
 /// So many bytes of a client's share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct ShareRequest {
     client: Client,
     bytes: u64,
 }
@@ -34,16 +34,16 @@ impl InFlight {
         client: Option<IpAddr>,
         bytes: Bytes,
         earlier: Option<Share>,
-    ) -> Result<Bytes, Wanted> {
+    ) -> Result<Bytes, ShareRequest> {
         let Some(client) = client.map(Client::from) else { return Ok(bytes) };
-        let wanted = Wanted { client, bytes: bytes.len() as u64 };
+        let wanted = ShareRequest { client, bytes: bytes.len() as u64 };
         let share = earlier.filter(|share| share.wanted.bytes >= wanted.bytes);
         let share = share.or_else(|| self.try_share(wanted)).ok_or(wanted)?;
         Ok(Bytes::from_owner(Owned { bytes, _hold: share }))
     }
 
     /// Takes of a client's share once it has taken enough of what it was given. The caller has a deadline.
-    pub(crate) async fn share(self: &Arc<Self>, wanted: Wanted) -> Share {
+    pub(crate) async fn share(self: &Arc<Self>, wanted: ShareRequest) -> Share {
         loop {
             let freed = self.freed.listen();
             if let Some(share) = self.try_share(wanted) {
@@ -54,7 +54,7 @@ impl InFlight {
     }
 
     /// What is larger than the share goes alone.
-    fn try_share(self: &Arc<Self>, wanted: Wanted) -> Option<Share> {
+    fn try_share(self: &Arc<Self>, wanted: ShareRequest) -> Option<Share> {
         let most = room_for(wanted.bytes, self.share_bytes());
         let clients = &mut self.parties().clients;
         let has = clients.get(&wanted.client).copied().unwrap_or(0);
@@ -69,7 +69,7 @@ impl InFlight {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let Wanted { client, bytes } = self.wanted;
+        let ShareRequest { client, bytes } = self.wanted;
         if let Entry::Occupied(mut entry) = self.account.parties().clients.entry(client) {
             *entry.get_mut() = entry.get().saturating_sub(bytes);
             if *entry.get() == 0 {
@@ -89,8 +89,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn wants(number: u8, bytes: u64) -> Wanted {
-        Wanted { client: IpAddr::from([192, 0, 2, number]).into(), bytes }
+    fn wants(number: u8, bytes: u64) -> ShareRequest {
+        ShareRequest { client: IpAddr::from([192, 0, 2, number]).into(), bytes }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::table::{Cells, Login, Placement, Route, Row, Table};
+use super::table::{Cells, LoginScheme, Placement, RouteCase, Row, Table};
 
 /// How clients and registries know each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl fmt::Display for Mode {
 
 /// Whether anything is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum StoreMode {
     Nothing,
     Content,
 }
@@ -114,13 +114,13 @@ impl fmt::Display for Expected {
 pub(super) fn expected(
     table: &Table,
     row: &Row,
-    route: &Route,
+    route: &RouteCase,
     mode: Mode,
-    kept: Kept,
+    kept: StoreMode,
 ) -> Result<Expected, &'static str> {
     const NONE: &str = "no expectation";
     const UNREADABLE: &str = "an expectation that cannot be read";
-    if row.login == Login::Basic
+    if row.login == LoginScheme::Basic
         && !mode.has_login()
         && let Some(asked) = &route.refused
     {
@@ -141,10 +141,10 @@ pub(super) fn expected(
     Ok(Expected { asked: asked.collect(), ..usual })
 }
 
-fn pick(cells: &Cells, mode: Mode, kept: Kept) -> Option<&str> {
+fn pick(cells: &Cells, mode: Mode, kept: StoreMode) -> Option<&str> {
     let by_login = cells.by_login.as_deref().filter(|_| mode.is_by_login());
     match kept {
-        Kept::Nothing => cells.none.as_deref(),
-        Kept::Content => by_login.or(cells.kept.as_deref()),
+        StoreMode::Nothing => cells.none.as_deref(),
+        StoreMode::Content => by_login.or(cells.kept.as_deref()),
     }
 }

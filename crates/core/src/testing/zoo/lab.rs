@@ -12,10 +12,10 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::cells::Mode;
-use super::play::{ALICE, Asked, CDN, ELSEWHERE, ORIGIN, Player, REALM, ROBOT};
+use super::play::{ALICE, CDN, ELSEWHERE, ORIGIN, Player, REALM, ROBOT, RequestLog};
 use super::run::Ground;
 use super::steps::{REPOSITORIES, Said, Step, Things};
-use super::table::{Route, Row};
+use super::table::{RouteCase, Row};
 use crate::config::{Config, Sources};
 use crate::platform::{Platform, Profile, Store};
 use crate::testing::{CountingEntropy, Network, Users, stored_nowhere};
@@ -55,7 +55,7 @@ impl Lab {
     pub(super) async fn new(
         ground: &Ground,
         row: &Row,
-        route: &Route,
+        route: &RouteCase,
         things: &Things,
         mode: Mode,
         store: Option<Arc<dyn Store>>,
@@ -120,7 +120,7 @@ impl Lab {
     }
 
     /// What the registry was asked since this was called last.
-    pub(super) fn take_asked(&self) -> Asked {
+    pub(super) fn take_asked(&self) -> RequestLog {
         self.player.take_asked()
     }
 
@@ -152,7 +152,7 @@ impl Lab {
     }
 }
 
-fn configuration(mode: Mode, route: &Route) -> String {
+fn configuration(mode: Mode, route: &RouteCase) -> String {
     let clients = match mode {
         Mode::Open | Mode::Account => "",
         Mode::Users | Mode::UsersWithAccount => "[clients]\nauth='users'\nusers_file='u'\n",

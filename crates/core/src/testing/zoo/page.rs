@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Behaviour, Cells, Login, Placement, Route, Row, Table};
+use super::table::{Behaviour, Cells, LoginScheme, Placement, RouteCase, Row, Table};
 
 const HEAD: &str = "# Registries as they are
 
@@ -42,7 +42,7 @@ fn any_registry(page: &mut String, table: &Table) {
     page.push_str("`GET cdn` follows each `GET blob` of what is there;\nwhere it redirects everything, `GET elsewhere …`.\n\n");
     page.push_str("| asked by a client | nothing kept | with a cache |\n|---|---|---|\n");
     for route in &table.routes {
-        let Route { name, none, kept, by_login, .. } = route;
+        let RouteCase { name, none, kept, by_login, .. } = route;
         let cells = Cells { none: none.clone(), kept: kept.clone(), by_login: by_login.clone() };
         line(page, name, &cells);
     }
@@ -51,9 +51,9 @@ fn any_registry(page: &mut String, table: &Table) {
 
 fn registry(page: &mut String, row: &Row) {
     let login = match row.login {
-        Login::Open => "asks nobody for a login",
-        Login::Bearer => "wants tokens and gives some to everybody",
-        Login::Basic => "wants a user name and a password",
+        LoginScheme::Open => "asks nobody for a login",
+        LoginScheme::Bearer => "wants tokens and gives some to everybody",
+        LoginScheme::Basic => "wants a user name and a password",
     };
     let placement = match row.placement {
         Placement::Own => "It gives blobs itself",

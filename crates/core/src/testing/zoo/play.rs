@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::steps::{OCI_MANIFEST, Things};
-use super::table::{Behaviour, Login, Placement, Row, When};
+use super::table::{Behaviour, LoginScheme, Placement, Row, When};
 use crate::testing::{Answer, Gate, Registry, Sent, Server};
 
 /// The registry's own address.
@@ -25,7 +25,7 @@ pub(super) const ROBOT: (&str, &str) = ("robot", "s3cret");
 pub(super) const ALICE: (&str, &str) = ("alice", "wonder");
 
 /// What was asked, in the words of the table, and what was answered.
-pub(super) type Asked = Vec<(String, StatusCode)>;
+pub(super) type RequestLog = Vec<(String, StatusCode)>;
 
 /// The registry of a row. Clones are the same registry.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Player(Arc<Shared>);
 struct Shared {
     registry: Registry,
     row: Row,
-    asked: Mutex<Asked>,
+    asked: Mutex<RequestLog>,
     given: Mutex<HashSet<String>>,
 }
 
@@ -54,9 +54,9 @@ impl Player {
             registry.add_user(name, password);
         }
         registry.guard(match row.login {
-            Login::Open => Gate::Open,
-            Login::Basic => Gate::Basic,
-            Login::Bearer => Gate::Bearer { realm: REALM.to_owned(), service: Some("up".to_owned()) },
+            LoginScheme::Open => Gate::Open,
+            LoginScheme::Basic => Gate::Basic,
+            LoginScheme::Bearer => Gate::Bearer { realm: REALM.to_owned(), service: Some("up".to_owned()) },
         });
         registry.set_upload_location("/v2/team/app/blobs/uploads/u1?_state=a%2Fb");
         match row.placement {
@@ -68,7 +68,7 @@ impl Player {
     }
 
     /// What was asked since this was called last.
-    pub(super) fn take_asked(&self) -> Asked {
+    pub(super) fn take_asked(&self) -> RequestLog {
         std::mem::take(&mut *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 
-use super::cells::{Expected, Kept, Mode, expected};
+use super::cells::{Expected, Mode, StoreMode, expected};
 use super::lab::{Lab, Seen};
-use super::play::Asked;
+use super::play::RequestLog;
 use super::steps::Things;
-use super::table::{Route, Row, Table};
+use super::table::{RouteCase, Row, Table};
 use crate::platform::{Clock, Store, Tasks};
 
 /// What a run stands on: all that takes time or keeps something.
@@ -106,11 +106,11 @@ async fn hold(
     ground: &Ground,
     things: &Things,
     row: &Row,
-    route: &Route,
+    route: &RouteCase,
     mode: Mode,
 ) -> Result<(), String> {
     let store = (ground.store)();
-    let kept = if store.is_some() { Kept::Content } else { Kept::Nothing };
+    let kept = if store.is_some() { StoreMode::Content } else { StoreMode::Nothing };
     let expected = expected(table, row, route, mode, kept)?;
     let mut lab = Lab::new(ground, row, route, things, mode, store).await;
     for step in &route.before {
@@ -136,7 +136,7 @@ async fn hold(
 
 /// What was asked besides the conversation about logins: tokens, and requests that were turned away for want of a login and
 /// followed by a token or by themselves. Of these there may be one each.
-fn of_content(asked: &Asked) -> Result<Vec<String>, String> {
+fn of_content(asked: &RequestLog) -> Result<Vec<String>, String> {
     let is_token = |word: &str| word.ends_with(" token");
     let is_turned_away = |at: usize| {
         let next = asked.get(at + 1).map(|(word, _)| word);

@@ -15,7 +15,7 @@ pub struct Table {
     /// What the words of an expectation become where a registry keeps things elsewhere.
     pub(super) placement: BTreeMap<Placement, BTreeMap<String, String>>,
     #[serde(rename = "route")]
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<RouteCase>,
     #[serde(rename = "registry")]
     pub(super) registries: Vec<Row>,
 }
@@ -36,7 +36,7 @@ pub(super) enum Placement {
 /// How a registry wants to know who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Login {
+pub(super) enum LoginScheme {
     /// Not at all.
     Open,
     /// With tokens, which it also gives to nobody in particular.
@@ -48,7 +48,7 @@ pub(super) enum Login {
 /// One route of the product.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Route {
+pub(super) struct RouteCase {
     pub(super) name: String,
     /// Whether pushes pass, which the configuration must allow.
     #[serde(default)]
@@ -76,7 +76,7 @@ pub(super) struct Route {
 #[serde(deny_unknown_fields)]
 pub(super) struct Row {
     pub(super) name: String,
-    pub(super) login: Login,
+    pub(super) login: LoginScheme,
     #[serde(default)]
     pub(super) placement: Placement,
     /// Tags besides `v1` that give the image.

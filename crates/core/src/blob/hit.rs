@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::{Window, answer, blob_unknown, length_of};
+use super::{ServedRange, answer, blob_unknown, length_of};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -48,7 +48,7 @@ pub(super) fn whole(
     found: Found,
     outcome: Outcome,
 ) -> HandlerResponse {
-    answer(context, digest, &Window::whole(found.stat.length), found.body, outcome)
+    answer(context, digest, &ServedRange::whole(found.stat.length), found.body, outcome)
 }
 
 /// A part of a stored blob of `total` bytes; `None`: it is gone, or not what it was.
@@ -68,7 +68,7 @@ pub(super) async fn part(
     };
     let part = Part { first: range.first, end: range.end };
     let found = cache.blob(digest, Some(part)).await;
-    Ok(found.map(|found| answer(context, digest, &Window::part(range), found.body, outcome)))
+    Ok(found.map(|found| answer(context, digest, &ServedRange::part(range), found.body, outcome)))
 }
 
 /// Has the upstream say to this client that it has the blob, and how long it is.
@@ -77,7 +77,7 @@ pub(super) async fn show(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<Option<u64>, Error> {
-    not_elsewhere(context, cache, digest)?;
+    begin_asking(context, cache, digest)?;
     ask_length(context, cache, digest).await.map_err(|negative| negative.into_error(blob_unknown))
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn ask_length(
 }
 
 /// Whether there is any use in asking the upstream, and a place to wait for it.
-pub(super) fn not_elsewhere(context: &RequestContext<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
+pub(super) fn begin_asking(context: &RequestContext<'_>, cache: &Cache, digest: &Digest) -> Result<(), Error> {
     if context.is_offline() {
         return Err(Error::BlobUnknown(Absence::Offline));
     }

@@ -4,7 +4,7 @@ use super::hash::Hash;
 
 /// An upload that waits to be gone on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parked {
+pub(super) struct Checkpoint {
     /// Length of the blob, in bytes.
     pub(super) total: u64,
     /// The hash of what is sent, and how much that is.
@@ -20,7 +20,7 @@ const FORM: &str = "1";
 /// The longest that is read.
 const MAX_BYTES: usize = 1 << 20;
 
-impl Parked {
+impl Checkpoint {
     /// Six lines.
     pub(super) fn to_record(&self) -> String {
         let Self { total, hash, tail_bytes, upload } = self;
@@ -46,15 +46,15 @@ mod tests {
 
     use super::*;
 
-    fn parked() -> Parked {
+    fn parked() -> Checkpoint {
         let mut hash = Hash::new();
         hash.update(&[7; 640]);
-        Parked { total: 1000, hash, tail_bytes: 100, upload: "id parts".to_owned() }
+        Checkpoint { total: 1000, hash, tail_bytes: 100, upload: "id parts".to_owned() }
     }
 
     #[test]
     fn it_reads_back() {
-        assert_eq!(Parked::from_record(parked().to_record().as_bytes()), Some(parked()));
+        assert_eq!(Checkpoint::from_record(parked().to_record().as_bytes()), Some(parked()));
     }
 
     #[test]
@@ -69,14 +69,14 @@ mod tests {
             ("no upload", good.replace("id parts", "")),
             ("torn", good[..good.len() / 2].to_owned()),
         ] {
-            assert_eq!(Parked::from_record(wrong.as_bytes()), None, "{what}");
+            assert_eq!(Checkpoint::from_record(wrong.as_bytes()), None, "{what}");
         }
     }
 
     proptest! {
         #[test]
         fn anything_can_be_there(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(parked) = Parked::from_record(&bytes) {
+            if let Some(parked) = Checkpoint::from_record(&bytes) {
                 prop_assert!(parked.hash.length() < parked.total);
             }
         }

@@ -6,7 +6,7 @@ use url::Url;
 
 /// What an address means, and how it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct Location {
     url: Url,
     /// All of it; empty where it was not written out.
     text: Box<str>,
@@ -14,7 +14,7 @@ pub struct Link {
     target: Box<str>,
 }
 
-impl Link {
+impl Location {
     /// Reads it, relative to the address that gave it.
     pub fn read(base: &Url, text: &str) -> Result<Self, url::ParseError> {
         base.join(text).map(|url| Self::of(url, text))
@@ -64,7 +64,7 @@ impl Link {
     }
 }
 
-impl From<Url> for Link {
+impl From<Url> for Location {
     /// As it was read.
     fn from(url: Url) -> Self {
         Self { url, text: Box::default(), target: Box::default() }
@@ -126,7 +126,7 @@ mod tests {
             // The host is always as it was understood: it was judged so.
             ("https://2130706433/x", "https://127.0.0.1/x", "https://2130706433/x"),
         ] {
-            let link = Link::read(&base, text).unwrap();
+            let link = Location::read(&base, text).unwrap();
             assert_eq!((link.to_text().as_str(), link.as_written()), (address, written), "{text}");
             assert!(Url::parse(link.as_written()).unwrap().as_str() == link.url().as_str(), "{text}");
         }
@@ -140,8 +140,8 @@ mod tests {
             ("https://cdn.example/a/../x?'", "http://us/x?%27"),
             ("https://cdn.example", "http://us/"),
         ] {
-            assert_eq!(Link::read(&base, text).unwrap().below("http://us"), expected, "{text}");
+            assert_eq!(Location::read(&base, text).unwrap().below("http://us"), expected, "{text}");
         }
-        assert_eq!(Link::at(&base, "/x?a='b'").unwrap().to_text(), "https://cdn.example/x?a='b'");
+        assert_eq!(Location::at(&base, "/x?a='b'").unwrap().to_text(), "https://cdn.example/x?a='b'");
     }
 }

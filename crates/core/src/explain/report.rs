@@ -13,18 +13,18 @@ pub struct Explanation {
     pub pull: Pull,
     /// Which repository of which registry it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub route: Option<Way>,
+    pub route: Option<RouteReport>,
     /// Where that registry is, and as whom it is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<Asked>,
+    pub upstream: Option<UpstreamReport>,
     /// What clients may.
-    pub clients: Policy,
+    pub clients: ClientPolicy,
     /// Where its tag points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<TagState>,
     /// Its manifest and all that belongs to it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<Part>,
+    pub manifest: Option<PartReport>,
 }
 
 /// What a pull would do now.
@@ -41,7 +41,7 @@ pub struct Pull {
 
 /// The way to a repository.
 #[derive(Debug, Serialize)]
-pub struct Way {
+pub struct RouteReport {
     /// The upstream's name.
     pub upstream: String,
     /// The repository's name there.
@@ -54,18 +54,18 @@ pub struct Way {
 
 /// Where and as whom an upstream is asked.
 #[derive(Debug, Serialize)]
-pub struct Asked {
+pub struct UpstreamReport {
     /// Its addresses, in order.
     pub addresses: Vec<String>,
     /// Our accounts for this repository; none: as nobody.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountReport>,
     /// What becomes of its redirects of blobs.
     pub redirects: Redirects,
 }
 
 /// An account of ours.
 #[derive(Debug, Serialize)]
-pub struct Account {
+pub struct AccountReport {
     /// Its name; absent where only asking would tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -75,7 +75,7 @@ pub struct Account {
 
 /// What clients may.
 #[derive(Debug, Serialize)]
-pub struct Policy {
+pub struct ClientPolicy {
     /// How they are told apart.
     pub auth: Auth,
     /// Whether the repository is let through.
@@ -117,7 +117,7 @@ pub struct TagState {
 
 /// A manifest, a configuration or a layer.
 #[derive(Debug, Serialize)]
-pub struct Part {
+pub struct PartReport {
     /// Its digest.
     pub digest: String,
     /// Its length in bytes, if it is known.
@@ -127,13 +127,13 @@ pub struct Part {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Whether it is here.
-    pub state: State,
+    pub state: PartState,
     /// The manifests that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub manifests: Vec<Part>,
+    pub manifests: Vec<PartReport>,
     /// The blobs that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub blobs: Vec<Part>,
+    pub blobs: Vec<PartReport>,
     /// How many more it names: they are shown elsewhere in the tree, or it would have no end.
     #[serde(skip_serializing_if = "is_default")]
     pub unshown: u64,
@@ -146,7 +146,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Whether something is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum PartState {
     /// It is served without asking.
     Here,
     /// It is here, and the upstream is asked whether this client may have it from this repository.

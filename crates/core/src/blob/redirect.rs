@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::outcome::{Action, Reason};
 use crate::route::parameter;
 use crate::seal;
-use crate::upstream::{Identity, Link};
+use crate::upstream::{Identity, Location};
 use crate::visit::{HandlerResponse, RequestContext};
 
 /// The parameter that carries a sealed redirect.
@@ -43,11 +43,11 @@ fn bound_to(context: &RequestContext<'_>, digest: &Digest) -> String {
 }
 
 /// Sends the client where the bytes are, or back to us for them.
-pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Link) -> HandlerResponse {
+pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> HandlerResponse {
     let most = context.platform.limits.max_target.unwrap_or(usize::MAX);
     match rewritten(context, digest, link) {
         Some((target, why)) if target.len() <= most => {
-            elsewhere(&format!("{}{target}", context.client_view.base()), why)
+            redirect_to(&format!("{}{target}", context.client_view.base()), why)
         }
         Some((target, _)) => {
             // The platform would refuse whoever comes with it. Perhaps the client gets there by itself.
@@ -57,14 +57,14 @@ pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Lin
                 limit_bytes,
                 "a rewritten redirect is longer than the platform takes; it is passed on"
             );
-            elsewhere(link.as_written(), Reason::RedirectsPass)
+            redirect_to(link.as_written(), Reason::RedirectsPass)
         }
-        None => elsewhere(link.as_written(), Reason::RedirectsPass),
+        None => redirect_to(link.as_written(), Reason::RedirectsPass),
     }
 }
 
 /// Path and query of an address of ours that leads there; `None`: the client goes by itself.
-fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Link) -> Option<(String, Reason)> {
+fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> Option<(String, Reason)> {
     let url = link.url();
     let to_storage = context.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
     if context.upstream.redirects() != Redirects::Rewrite || !to_storage {
@@ -88,7 +88,7 @@ fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Link) -> Opti
 }
 
 /// The client is sent elsewhere for the bytes.
-pub(super) fn elsewhere(location: &str, why: Reason) -> HandlerResponse {
+pub(super) fn redirect_to(location: &str, why: Reason) -> HandlerResponse {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     let headers = response.headers_mut();
@@ -99,11 +99,11 @@ pub(super) fn elsewhere(location: &str, why: Reason) -> HandlerResponse {
 }
 
 /// The target of a redirect that we rewrote, if the request carries one.
-pub(super) fn sealed_target(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<Link>, Error> {
+pub(super) fn sealed_target(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<Location>, Error> {
     let Some(sealed) = parameter(context.head.uri.query(), TARGET) else { return Ok(None) };
     let target: Option<SealedRedirect> = context.sealer.open(seal::Purpose::Redirect, &sealed);
     let now = context.platform.clock.unix_seconds();
     let target = target.filter(|target| target.bound == bound_to(context, digest) && now < target.expires);
-    let link = target.and_then(|target| Link::parse(&target.url).ok());
+    let link = target.and_then(|target| Location::parse(&target.url).ok());
     link.map(Some).ok_or(Error::LinkOver)
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 
 use super::accept::own_types;
-use super::plan::{Known, Plan, known};
+use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::Due;
-use super::{Look, Manifest, error_of, fetch, look, whole};
+use super::{HeadAnswer, Manifest, error_of, fetch, look, whole};
 use crate::body::SMALL_BYTES;
 use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
 use crate::digest::Digest;
@@ -25,33 +25,33 @@ use crate::visit::RequestContext;
 const CONFIRMED: Outcome = Outcome::new(Action::Revalidated, Reason::AccessConfirmed);
 
 /// What is found, and what was done for it.
-pub(super) type Found = (Manifest, Outcome);
+pub(super) type FoundManifest = (Manifest, Outcome);
 
 /// A manifest from the cache or from the upstream.
-pub(super) async fn find_kept(
+pub(super) async fn find_cached(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Found, Error> {
+) -> Result<FoundManifest, Error> {
     let known = known(context, cache, reference).await;
     match known.plan {
         Plan::Hit(_) | Plan::Missing(_) => {}
         Plan::Ask | Plan::Fetch(_) => context.waiting.begin()?,
     }
     let found = match (known.plan, &known.manifest, reference) {
-        (Plan::Hit(why), Some(kept), _) => Ok((of_kept(kept), Outcome::new(Action::Hit, why))),
+        (Plan::Hit(why), Some(kept), _) => Ok((of_cached(kept), Outcome::new(Action::Hit, why))),
         // Not remembered anew: whoever asks all the time would never have it looked for again.
         (Plan::Missing(absence), ..) => return Err(Error::ManifestUnknown(absence)),
         (_, kept, Reference::Digest(digest)) => {
-            by_digest(context, cache, digest, kept.as_ref(), reference, accept).await.map_err(Trouble::from)
+            by_digest(context, cache, digest, kept.as_ref(), reference, accept).await.map_err(LookupError::from)
         }
         (_, _, Reference::Tag(tag)) => by_tag(context, cache, tag.as_str(), &known, reference, accept).await,
     };
-    found.map_err(|Trouble { negative, said_to, not_stale }| {
-        match said_to {
-            SaidTo::Get => context.denied(cache, &negative, reference.as_str()),
-            SaidTo::Head => {}
+    found.map_err(|LookupError { negative, refused_by, not_stale }| {
+        match refused_by {
+            RefusedBy::Get => context.denied(cache, &negative, reference.as_str()),
+            RefusedBy::Head => {}
         }
         let error = error_of(negative, reference);
         match not_stale {
@@ -62,25 +62,25 @@ pub(super) async fn find_kept(
 }
 
 /// What there was instead of a manifest.
-pub(super) struct Trouble {
+pub(super) struct LookupError {
     pub(super) negative: Negative,
-    pub(super) said_to: SaidTo,
+    pub(super) refused_by: RefusedBy,
     /// Why what is here was not served in its place.
     pub(super) not_stale: Option<NotStale>,
 }
 
 /// To which question a registry's no was said.
 #[derive(Clone, Copy)]
-pub(super) enum SaidTo {
+pub(super) enum RefusedBy {
     /// HEAD, and nothing more could be asked. It is the answer, and takes nobody's grant.
     Head,
     /// GET.
     Get,
 }
 
-impl From<Negative> for Trouble {
+impl From<Negative> for LookupError {
     fn from(negative: Negative) -> Self {
-        Self { negative, said_to: SaidTo::Get, not_stale: None }
+        Self { negative, refused_by: RefusedBy::Get, not_stale: None }
     }
 }
 
@@ -91,21 +91,21 @@ async fn by_digest(
     kept: Option<&Arc<StoredManifest>>,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Found, Negative> {
+) -> Result<FoundManifest, Negative> {
     // It is here, and it may not be for this client: the upstream says.
     let may_serve = context.may_serve(cache, digest).await;
     let confirms = kept.filter(|_| may_serve == MayServe::AfterClaim);
     let looked = if confirms.is_some() || context.is_head() {
         look(context, reference, accept).await?
     } else {
-        Look::Unproven(None)
+        HeadAnswer::Unproven(None)
     };
-    if let Look::Described(found) = looked {
+    if let HeadAnswer::Described(found) = looked {
         context.claimed(cache, digest).await;
         return Ok(match confirms {
             Some(kept) => {
                 cache.link_manifest(&context.provenance(), kept, None);
-                (of_kept(kept), CONFIRMED)
+                (of_cached(kept), CONFIRMED)
             }
             None => (found, Outcome::new(Action::Relayed, Reason::AbsentHead)),
         });
@@ -124,10 +124,10 @@ async fn by_tag(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     tag: &str,
-    known: &Known,
+    known: &CacheLookup,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Found, Trouble> {
+) -> Result<FoundManifest, LookupError> {
     let tag = cache.tag(Key::tag(context.upstream.name(), &context.target.name, tag));
     let kept = known.pointer.as_ref().zip(known.manifest.as_ref());
     let asked = match kept {
@@ -138,9 +138,9 @@ async fn by_tag(
             let asked = within(&*context.platform.clock, limit, Box::pin(due.revalidate())).await;
             asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut).into()))
         }
-        None => first(context, cache, &tag, reference, accept).await.map_err(Trouble::from),
+        None => first(context, cache, &tag, reference, accept).await.map_err(LookupError::from),
     };
-    let Trouble { negative, said_to, .. } = match asked {
+    let LookupError { negative, refused_by, .. } = match asked {
         Ok(found) => return Ok(found),
         Err(trouble) => trouble,
     };
@@ -152,14 +152,14 @@ async fn by_tag(
         // It may have come through another repository since a HEAD has said that it is this one's.
         cache.link_manifest(&context.provenance(), kept, None);
         match may_be_stale(context, cache, pointer, kept).await {
-            Ok(()) => return Ok((of_kept(kept), Outcome::new(Action::Stale, why_stale(&negative)))),
+            Ok(()) => return Ok((of_cached(kept), Outcome::new(Action::Stale, why_stale(&negative)))),
             Err(why) => not_stale = Some(why),
         }
     }
     if let Some(pointer) = &known.pointer {
         disown(context, cache, &tag, pointer, &negative).await;
     }
-    Err(Trouble { negative, said_to, not_stale })
+    Err(LookupError { negative, refused_by, not_stale })
 }
 
 /// Of a tag of which nothing is here.
@@ -169,9 +169,10 @@ async fn first(
     tag: &Tag,
     reference: &Reference,
     accept: &HeaderValue,
-) -> Result<Found, Negative> {
-    let looked = if context.is_head() { look(context, reference, accept).await? } else { Look::Unproven(None) };
-    if let Look::Described(found) = looked {
+) -> Result<FoundManifest, Negative> {
+    let looked =
+        if context.is_head() { look(context, reference, accept).await? } else { HeadAnswer::Unproven(None) };
+    if let HeadAnswer::Described(found) = looked {
         context.claimed(cache, &found.digest).await;
         let confirmed = context.platform.clock.unix_seconds();
         point_at(context, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
@@ -279,7 +280,7 @@ fn why_stale(negative: &Negative) -> Reason {
     }
 }
 
-pub(super) fn of_kept(kept: &StoredManifest) -> Manifest {
+pub(super) fn of_cached(kept: &StoredManifest) -> Manifest {
     Manifest {
         media_type: kept.media_type,
         digest: kept.digest.clone(),

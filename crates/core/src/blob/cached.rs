@@ -1,4 +1,4 @@
-//! Blobs with a cache before the upstream: from the store, or as [`Wanted`] of those who fetch: all of it
+//! Blobs with a cache before the upstream: from the store, or as [`BlobRequest`] of those who fetch: all of it
 //! ([`fetched`](super::fetched)) or a range of it ([`ranged`](super::ranged)).
 
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{Method, Response};
 
-use super::stored::{self, BYPASSED, ask_length, found, not_elsewhere, show};
-use super::{Window, accept, ask_for, blob_unknown, deliver, inline, ranged, relay, source_of};
+use super::hit::{self, BYPASSED, ask_length, begin_asking, found, show};
+use super::{ServedRange, accept, ask_for, blob_unknown, deliver, ranged, relay, source_of, unshared};
 use crate::body::Body;
 use crate::cache::{Cache, Lease};
 use crate::digest::Digest;
@@ -35,17 +35,17 @@ pub(super) async fn length(
     // A client that may push may ask whether it must send this one: only the registry itself knows.
     if may_have && (!context.may_push() || context.is_offline()) {
         if let Some(length) = cache.right_length(digest).await {
-            return Ok((Some(length), stored::HIT));
+            return Ok((Some(length), hit::HIT));
         }
         if let Some(spool) = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()) {
             return Ok((Some(spool.total()), ARRIVING));
         }
     }
-    not_elsewhere(context, cache, digest)?;
+    begin_asking(context, cache, digest)?;
     match ask_length(context, cache, digest).await {
         Ok(length) => Ok((length, Outcome::new(Action::Relayed, Reason::AbsentHead))),
         Err(negative) if may_have && negative.allows_stale() => match cache.right_length(digest).await {
-            Some(length) => Ok((Some(length), stored::HIT)),
+            Some(length) => Ok((Some(length), hit::HIT)),
             None => Err(negative.into_error(blob_unknown)),
         },
         Err(negative) => Err(negative.into_error(blob_unknown)),
@@ -59,10 +59,10 @@ pub(super) async fn whole(
     digest: &Digest,
 ) -> Result<HandlerResponse, Error> {
     if !context.platform.limits.shares_io {
-        return inline::whole(context, cache, digest).await;
+        return unshared::whole(context, cache, digest).await;
     }
-    let wanted = Wanted::new(context, cache, digest, None);
-    let mut hit = stored::HIT;
+    let wanted = BlobRequest::new(context, cache, digest, None);
+    let mut hit = hit::HIT;
     let may_serve = context.may_serve(cache, digest).await;
     let mut is_admitted = may_serve == MayServe::Yes;
     // What is stored is of no use where the upstream has to give it first.
@@ -71,7 +71,7 @@ pub(super) async fn whole(
         // It is here, and perhaps not for this client: the upstream says.
         show(context, cache, digest).await?;
         is_admitted = true;
-        hit = stored::CONFIRMED;
+        hit = hit::CONFIRMED;
     }
     let is_arriving = || wanted.arriving().is_some_and(|spool| spool.phase() == Phase::Running);
     // What is arriving is not stored: no need to look.
@@ -80,7 +80,7 @@ pub(super) async fn whole(
         && !is_arriving()
         && let Some(found) = cache.blob(digest, None).await
     {
-        return Ok(stored::whole(context, digest, found, hit));
+        return Ok(hit::whole(context, digest, found, hit));
     }
     wanted.fetch_whole(Admission { is_admitted, is_usable }, hit).await
 }
@@ -93,18 +93,18 @@ pub(super) async fn range(
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
     if !context.platform.limits.shares_io {
-        return inline::range(context, cache, digest, spec).await;
+        return unshared::range(context, cache, digest, spec).await;
     }
-    let wanted = Wanted::new(context, cache, digest, Some(spec));
+    let wanted = BlobRequest::new(context, cache, digest, Some(spec));
     let stored = cache.blob_length(digest).await;
     let arriving = wanted.arriving();
     let is_here = stored.is_some() || arriving.is_some();
-    let hit = if is_here { stored::admit(context, cache, digest).await? } else { None };
+    let hit = if is_here { hit::admit(context, cache, digest).await? } else { None };
     if let (None, true) = (hit, arriving.is_some()) {
         show(context, cache, digest).await?;
     }
     if let (Some(total), Some(hit)) = (stored, hit)
-        && let Some(part) = stored::part(context, cache, digest, spec, total, hit).await?
+        && let Some(part) = hit::part(context, cache, digest, spec, total, hit).await?
     {
         return Ok(part);
     }
@@ -114,7 +114,7 @@ pub(super) async fn range(
             let may_serve = context.may_serve(cache, digest).await;
             let is_admitted = hit.is_some() || arriving.is_some() || may_serve == MayServe::Yes;
             let admission = Admission { is_admitted, is_usable: may_serve != MayServe::AfterBody };
-            wanted.fetch_whole(admission, hit.unwrap_or(stored::HIT)).await
+            wanted.fetch_whole(admission, hit.unwrap_or(hit::HIT)).await
         }
         RangeSpec::From(_) | RangeSpec::Between(..) | RangeSpec::Last(_) => wanted.fetch_range(spec).await,
     }
@@ -130,7 +130,7 @@ pub(super) struct Admission {
 }
 
 /// What a client wants that is not in the store.
-pub(super) struct Wanted<'a, 'v> {
+pub(super) struct BlobRequest<'a, 'v> {
     pub(super) context: &'a RequestContext<'v>,
     pub(super) cache: &'a Arc<Cache>,
     pub(super) digest: &'a Digest,
@@ -140,7 +140,7 @@ pub(super) struct Wanted<'a, 'v> {
     pub(super) until: Moment,
 }
 
-impl<'a, 'v> Wanted<'a, 'v> {
+impl<'a, 'v> BlobRequest<'a, 'v> {
     fn new(
         context: &'a RequestContext<'v>,
         cache: &'a Arc<Cache>,
@@ -176,10 +176,10 @@ impl<'a, 'v> Wanted<'a, 'v> {
     }
 
     /// What of a blob of this length goes to the client.
-    pub(super) fn window(&self, total: u64) -> Result<Window, Error> {
+    pub(super) fn window(&self, total: u64) -> Result<ServedRange, Error> {
         match self.spec {
-            None => Ok(Window::whole(total)),
-            Some(spec) => spec.within(total).map(Window::part).ok_or(Error::RangeNotSatisfiable { total }),
+            None => Ok(ServedRange::whole(total)),
+            Some(spec) => spec.within(total).map(ServedRange::part).ok_or(Error::RangeNotSatisfiable { total }),
         }
     }
 
@@ -187,9 +187,9 @@ impl<'a, 'v> Wanted<'a, 'v> {
     pub(super) async fn stored(&self, outcome: Outcome) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, cache, digest, .. } = *self;
         match self.spec {
-            None => Ok(cache.blob(digest, None).await.map(|found| stored::whole(context, digest, found, outcome))),
+            None => Ok(cache.blob(digest, None).await.map(|found| hit::whole(context, digest, found, outcome))),
             Some(spec) => match cache.blob_length(digest).await {
-                Some(total) => stored::part(context, cache, digest, spec, total, outcome).await,
+                Some(total) => hit::part(context, cache, digest, spec, total, outcome).await,
                 None => Ok(None),
             },
         }
@@ -240,7 +240,7 @@ impl<'a, 'v> Wanted<'a, 'v> {
     pub(super) async fn read(
         &self,
         spool: &Arc<Spool>,
-        window: &Window,
+        window: &ServedRange,
         outcome: Outcome,
     ) -> Result<HandlerResponse, Error> {
         if self.spec.is_some() {
@@ -259,7 +259,7 @@ impl<'a, 'v> Wanted<'a, 'v> {
     pub(super) async fn read_on(
         &self,
         spool: &Arc<Spool>,
-        window: &Window,
+        window: &ServedRange,
         outcome: Outcome,
     ) -> Result<HandlerResponse, Error> {
         let reader = self.reader(spool, window);
@@ -267,13 +267,13 @@ impl<'a, 'v> Wanted<'a, 'v> {
         deliver(self.context, self.digest, window, Body::stream(reader, length), outcome).await
     }
 
-    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &Window) -> Reader {
+    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &ServedRange) -> Reader {
         let (run, first, end) = self.place(spool, window);
         Reader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
     }
 
     /// The run whose end is withheld from this reader until it is verified, and the bytes that it wants.
-    fn place(&self, spool: &Spool, window: &Window) -> (u64, u64, u64) {
+    fn place(&self, spool: &Spool, window: &ServedRange) -> (u64, u64, u64) {
         let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
         // Whoever resumes has all of it in the end.
         let is_rest = matches!(self.spec, Some(RangeSpec::From(_))) && !spool.withholds(first);

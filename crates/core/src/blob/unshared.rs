@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::{Method, Response};
 
-use super::stored::{self, BYPASSED, found, not_elsewhere};
+use super::hit::{self, BYPASSED, begin_asking, found};
 use super::{accept, ask_for, chunked, deliver, relay};
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -23,13 +23,13 @@ pub(super) async fn whole(
 ) -> Result<HandlerResponse, Error> {
     let is_here = cache.blob_length(digest).await.is_some();
     if is_here
-        && let Some(hit) = stored::admit(context, cache, digest).await?
+        && let Some(hit) = hit::admit(context, cache, digest).await?
         && let Some(found) = cache.blob(digest, None).await
     {
-        return Ok(stored::whole(context, digest, found, hit));
+        return Ok(hit::whole(context, digest, found, hit));
     }
     let ask = ask_for(context, digest, Method::GET);
-    not_elsewhere(context, cache, digest)?;
+    begin_asking(context, cache, digest)?;
     let found = found(context, cache, digest, &ask).await;
     let (mut window, response) = accept(context, digest, None, found).await?;
     if window.range.is_none() {
@@ -58,16 +58,16 @@ pub(super) async fn range(
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
     if let Some(total) = cache.blob_length(digest).await {
-        let hit = stored::admit(context, cache, digest).await?;
+        let hit = hit::admit(context, cache, digest).await?;
         if let Some(hit) = hit
-            && let Some(part) = stored::part(context, cache, digest, spec, total, hit).await?
+            && let Some(part) = hit::part(context, cache, digest, spec, total, hit).await?
         {
             return Ok(part);
         }
     }
     let mut ask = ask_for(context, digest, Method::GET);
     ask.headers.insert(RANGE, spec.to_header());
-    not_elsewhere(context, cache, digest)?;
+    begin_asking(context, cache, digest)?;
     let found = found(context, cache, digest, &ask).await;
     let (window, response) = accept(context, digest, Some(spec), found).await?;
     let mut answer = relay(context, digest, ask, window, response).await?;

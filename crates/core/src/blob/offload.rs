@@ -8,15 +8,16 @@ use http::Method;
 use http::header::{AUTHORIZATION, RANGE, USER_AGENT};
 use url::Url;
 
-use super::{accept, ask_for, elsewhere, known_length, relay, source_of};
+use super::redirect::redirect_to;
+use super::{accept, ask_for, known_length, relay, source_of};
 use crate::cache::Cache;
 use crate::config::Links;
-use crate::delivery::{Delivery, Place, check_link, decide, otherwise};
+use crate::delivery::{BlobLocation, DeliveryMethod, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
-use crate::ingest::{Ingest, Slice, can_be_sliced};
+use crate::ingest::{BlobIngest, Slice, can_be_sliced};
 use crate::outcome::Reason;
-use crate::platform::{Abilities, Ingest as Who, Moment};
+use crate::platform::{Abilities, Ingest, Moment};
 use crate::quota::Linked;
 use crate::range::RangeSpec;
 use crate::upstream::{Identity, Redirected};
@@ -32,7 +33,7 @@ const REST: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(3);
 
 /// A blob that may not go through us.
-struct Capped<'a, 'v> {
+struct Offload<'a, 'v> {
     context: &'a RequestContext<'v>,
     cache: Option<&'a Arc<Cache>>,
     digest: &'a Digest,
@@ -50,23 +51,23 @@ pub(super) async fn get(
     if limits.carries_well(None) && context.delivery.links != Links::Always {
         return Ok(None);
     }
-    Capped { context, cache, digest, wanted }.get().await
+    Offload { context, cache, digest, wanted }.get().await
 }
 
-impl Capped<'_, '_> {
+impl Offload<'_, '_> {
     async fn get(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = self;
         if let Some(cache) = self.cache
             && let Some(total) = cache.blob_length(digest).await
         {
-            if super::stored::admit(context, cache, digest).await?.is_none() {
+            if super::hit::admit(context, cache, digest).await?.is_none() {
                 // Another registry gave it, to those who log in there: this one gives it itself.
                 let is_carried = context.platform.limits.carries(self.length(Some(total)));
                 return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
-            return match self.decide(Place::Stored, Some(total)) {
-                Delivery::Link => self.link(cache, Reason::StoreLink, total).await,
-                Delivery::Refuse(obstacle) => Err(self.refusal(Some(total), obstacle)),
+            return match self.decide(BlobLocation::Stored, Some(total)) {
+                DeliveryMethod::Link => self.link(cache, Reason::StoreLink, total).await,
+                DeliveryMethod::Refuse(obstacle) => Err(self.refusal(Some(total), obstacle)),
                 _ => Ok(None),
             };
         }
@@ -74,19 +75,25 @@ impl Capped<'_, '_> {
             return Ok(None);
         }
         let total = match self.cache {
-            Some(cache) => super::stored::show(context, cache, digest).await?,
+            Some(cache) => super::hit::show(context, cache, digest).await?,
             None => known_length(context, digest).await?,
         };
-        match (self.decide(Place::Upstream, total), self.cache, total) {
-            (Delivery::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
-            (Delivery::Upstream | Delivery::Ingest, ..) => self.send_to_upstream(total).await,
-            (Delivery::Refuse(obstacle), ..) => Err(self.refusal(total, obstacle)),
-            (Delivery::Through | Delivery::Link, ..) => Ok(None),
+        match (self.decide(BlobLocation::Upstream, total), self.cache, total) {
+            (DeliveryMethod::Ingest, Some(cache), Some(total)) => self.ingest(cache, total).await,
+            (DeliveryMethod::Upstream | DeliveryMethod::Ingest, ..) => self.send_to_upstream(total).await,
+            (DeliveryMethod::Refuse(obstacle), ..) => Err(self.refusal(total, obstacle)),
+            (DeliveryMethod::Through | DeliveryMethod::Link, ..) => Ok(None),
         }
     }
 
-    fn decide(&self, place: Place, total: Option<u64>) -> Delivery {
-        decide(&self.context.platform.limits, self.context.delivery, self.abilities(), place, self.length(total))
+    fn decide(&self, location: BlobLocation, total: Option<u64>) -> DeliveryMethod {
+        decide(
+            &self.context.platform.limits,
+            self.context.delivery,
+            self.abilities(),
+            location,
+            self.length(total),
+        )
     }
 
     /// Of the store, for this blob.
@@ -109,7 +116,7 @@ impl Capped<'_, '_> {
         let link = cache.link(self.digest, context.delivery.link_life.0).await;
         let fit = link.as_ref().map(|url| self.check(url));
         if let (Some(url), Some(Ok(()))) = (&link, fit) {
-            let mut answer = elsewhere(url.as_str(), why);
+            let mut answer = redirect_to(url.as_str(), why);
             answer.response.extensions_mut().insert(Linked(self.length(Some(total)).unwrap_or(total)));
             return Ok(Some(answer));
         }
@@ -119,7 +126,7 @@ impl Capped<'_, '_> {
         }
         // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
         match (otherwise(&context.platform.limits, context.delivery, length), fit) {
-            (Some(Delivery::Upstream), _) => self.send_to_upstream(Some(total)).await,
+            (Some(DeliveryMethod::Upstream), _) => self.send_to_upstream(Some(total)).await,
             (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
             (_, Some(Ok(())) | None) => Err(self.come_again()),
         }
@@ -152,7 +159,7 @@ impl Capped<'_, '_> {
             return self.link(cache, Reason::StoreFilled, total).await;
         }
         match otherwise(&context.platform.limits, context.delivery, self.length(Some(total))) {
-            Some(Delivery::Upstream) => self.send_to_upstream(Some(total)).await,
+            Some(DeliveryMethod::Upstream) => self.send_to_upstream(Some(total)).await,
             Some(_) => Ok(None),
             None => Err(self.come_again()),
         }
@@ -162,7 +169,7 @@ impl Capped<'_, '_> {
     async fn is_invoked(&self, total: u64) -> bool {
         let context = self.context;
         // A client's own login goes into no invocation's payload.
-        context.platform.limits.ingest == Who::SelfInvoke
+        context.platform.limits.ingest == Ingest::SelfInvoke
             && matches!(context.identity, Identity::Ours)
             && context.invoke_ingest(self.digest, total).await
     }
@@ -171,7 +178,7 @@ impl Capped<'_, '_> {
     async fn slice(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
         let context = self.context;
         let ask = ask_for(context, self.digest, Method::GET);
-        let ingest = Ingest {
+        let ingest = BlobIngest {
             cache: Arc::clone(cache),
             clock: Arc::clone(&context.platform.clock),
             source: source_of(context, ask, None),
@@ -206,7 +213,7 @@ impl Capped<'_, '_> {
         ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
         let reply = match context.upstream.locate_blob(&ask).await {
             Redirected::To(link) => {
-                let fit = self.check(link.url()).map(|()| elsewhere(link.as_written(), Reason::UpstreamLink));
+                let fit = self.check(link.url()).map(|()| redirect_to(link.as_written(), Reason::UpstreamLink));
                 return fit.map(Some).map_err(|unfit| self.refusal(total, unfit));
             }
             Redirected::Reply(reply) => reply,
