@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::config::{self, Links, Miss};
 use crate::error::Obstacle;
-use crate::platform::{Abilities, Ingest, Limits};
+use crate::platform::{Capabilities, IngestMode, StoreCapabilities};
 
 /// How a blob goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +34,14 @@ pub(crate) enum BlobLocation {
 
 /// Decides for a body of this length; `None`: it is not known. Of a range it is the range's.
 pub(crate) fn decide(
-    limits: &Limits,
+    capabilities: &Capabilities,
     wish: &config::DeliveryConfig,
-    store: Abilities,
+    store: StoreCapabilities,
     location: BlobLocation,
     length: Option<u64>,
 ) -> DeliveryMethod {
     let has_links = store.links && wish.links != Links::Never;
-    let through = if limits.carries(length) { Some(DeliveryMethod::Through) } else { None };
+    let through = if capabilities.carries(length) { Some(DeliveryMethod::Through) } else { None };
     let refusal = if store.links {
         DeliveryMethod::Refuse(Obstacle::LinksOff)
     } else {
@@ -49,34 +49,39 @@ pub(crate) fn decide(
     };
     match location {
         BlobLocation::Stored if wish.links == Links::Always && has_links => DeliveryMethod::Link,
-        _ if limits.carries_well(length) => DeliveryMethod::Through,
+        _ if capabilities.carries_well(length) => DeliveryMethod::Through,
         BlobLocation::Stored if has_links => DeliveryMethod::Link,
         BlobLocation::Stored => through.unwrap_or(refusal),
-        BlobLocation::Upstream if has_links && store.uploads && limits.ingest != Ingest::Never => {
+        BlobLocation::Upstream if has_links && store.uploads && capabilities.ingest != IngestMode::Never => {
             DeliveryMethod::Ingest
         }
-        BlobLocation::Upstream => otherwise(limits, wish, length).unwrap_or(refusal),
+        BlobLocation::Upstream => otherwise(capabilities, wish, length).unwrap_or(refusal),
     }
 }
 
 /// What else there is for a blob that is not, or not yet, in our store.
 pub(crate) fn otherwise(
-    limits: &Limits,
+    capabilities: &Capabilities,
     wish: &config::DeliveryConfig,
     length: Option<u64>,
 ) -> Option<DeliveryMethod> {
     match wish.miss {
         Miss::Redirect => Some(DeliveryMethod::Upstream),
-        Miss::Refuse if limits.carries(length) => Some(DeliveryMethod::Through),
+        Miss::Refuse if capabilities.carries(length) => Some(DeliveryMethod::Through),
         Miss::Refuse => None,
     }
 }
 
 /// Whether a link is one that clients can follow from here.
-pub(crate) fn check_link(limits: &Limits, link: &Url, our_host: &str, is_logged_in: bool) -> Result<(), Obstacle> {
+pub(crate) fn check_link(
+    capabilities: &Capabilities,
+    link: &Url,
+    our_host: &str,
+    is_logged_in: bool,
+) -> Result<(), Obstacle> {
     let bytes = "location".len() + link.as_str().len();
-    if bytes + OTHER_HEADERS > limits.max_response_headers {
-        return Err(Obstacle::LinkTooLong { bytes, limit_bytes: limits.max_response_headers });
+    if bytes + OTHER_HEADERS > capabilities.max_response_headers {
+        return Err(Obstacle::LinkTooLong { bytes, limit_bytes: capabilities.max_response_headers });
     }
     let host = link.host_str().unwrap_or_default();
     let ours = match our_host.rsplit_once(':') {
@@ -96,9 +101,9 @@ pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
 }
 
 /// Whether a body of this length must go without saying so.
-pub(crate) fn goes_unmeasured(limits: &Limits, length: Option<u64>) -> bool {
-    let is_large = limits.max_inline_body.is_some_and(|most| length.is_none_or(|length| length > most));
-    limits.streams_need_chunked && is_large
+pub(crate) fn goes_unmeasured(capabilities: &Capabilities, length: Option<u64>) -> bool {
+    let is_large = capabilities.max_inline_body.is_some_and(|most| length.is_none_or(|length| length > most));
+    capabilities.streams_need_chunked && is_large
 }
 
 #[cfg(test)]
@@ -106,16 +111,22 @@ mod tests {
     use super::*;
     use crate::platform::Profile;
 
-    const NOTHING: Abilities = Abilities {
+    const NOTHING: StoreCapabilities = StoreCapabilities {
         links: false,
         uploads: false,
-        stages: false,
-        vouches: false,
+        stages_locally: false,
+        verifies: false,
         reads_back: false,
         is_shared: false,
     };
-    const BUCKET: Abilities =
-        Abilities { links: true, uploads: true, stages: true, vouches: false, reads_back: true, is_shared: true };
+    const BUCKET: StoreCapabilities = StoreCapabilities {
+        links: true,
+        uploads: true,
+        stages_locally: true,
+        verifies: false,
+        reads_back: true,
+        is_shared: true,
+    };
 
     fn wish(links: Links, miss: Miss) -> config::DeliveryConfig {
         config::DeliveryConfig { links, miss, ..config::DeliveryConfig::default() }
@@ -147,8 +158,8 @@ mod tests {
             (Profile::TencentScf, BUCKET, 6, Link, Ingest),
             (Profile::TencentScf, BUCKET, 5000, Link, Ingest),
         ] {
-            let limits = profile.limits();
-            let decided = |location| decide(&limits, &auto, store, location, Some(megabytes * MB));
+            let capabilities = profile.capabilities();
+            let decided = |location| decide(&capabilities, &auto, store, location, Some(megabytes * MB));
             let what = format!("{profile}, {store:?}, {megabytes} MB");
             assert_eq!(decided(BlobLocation::Stored), stored, "{what}, stored");
             assert_eq!(decided(BlobLocation::Upstream), absent, "{what}, absent");
@@ -158,8 +169,8 @@ mod tests {
     #[test]
     fn the_configuration_has_a_say() {
         use DeliveryMethod::{Link, Refuse, Through, Upstream};
-        let (scf, fc) = (Profile::TencentScf.limits(), Profile::AliyunFc.limits());
-        let lambda = Profile::AwsLambda.limits();
+        let (scf, fc) = (Profile::TencentScf.capabilities(), Profile::AliyunFc.capabilities());
+        let lambda = Profile::AwsLambda.capabilities();
         let large = Some(100 << 20);
         let always = wish(Links::Always, Miss::Redirect);
         assert_eq!(decide(&fc, &always, BUCKET, BlobLocation::Stored, Some(1)), Link);
@@ -169,7 +180,7 @@ mod tests {
         assert_eq!(decide(&scf, &never, BUCKET, BlobLocation::Stored, large), Refuse(Obstacle::LinksOff));
         assert_eq!(decide(&scf, &never, BUCKET, BlobLocation::Upstream, large), Refuse(Obstacle::LinksOff));
         assert_eq!(decide(&lambda, &never, BUCKET, BlobLocation::Upstream, large), Through);
-        let uploads_not = Abilities { uploads: false, ..BUCKET };
+        let uploads_not = StoreCapabilities { uploads: false, ..BUCKET };
         let auto = wish(Links::Auto, Miss::Redirect);
         assert_eq!(decide(&scf, &auto, uploads_not, BlobLocation::Upstream, large), Upstream);
     }
@@ -177,7 +188,8 @@ mod tests {
     #[test]
     fn what_has_no_known_length_is_taken_for_large() {
         let auto = wish(Links::Auto, Miss::Redirect);
-        let decided = |profile: Profile| decide(&profile.limits(), &auto, BUCKET, BlobLocation::Upstream, None);
+        let decided =
+            |profile: Profile| decide(&profile.capabilities(), &auto, BUCKET, BlobLocation::Upstream, None);
         assert_eq!(decided(Profile::Server), DeliveryMethod::Through);
         assert_eq!(decided(Profile::AliyunFc), DeliveryMethod::Through);
         assert_eq!(decided(Profile::TencentScf), DeliveryMethod::Ingest);
@@ -186,7 +198,7 @@ mod tests {
     #[test]
     fn a_link_must_fit_and_lead_away() {
         let check = |link: &str, ours: &str, profile: Profile, is_logged_in| {
-            check_link(&profile.limits(), &Url::parse(link).unwrap(), ours, is_logged_in)
+            check_link(&profile.capabilities(), &Url::parse(link).unwrap(), ours, is_logged_in)
         };
         let long = format!("https://bucket.example/x?sig={}", "s".repeat(3500));
         let scf = Profile::TencentScf;
@@ -210,7 +222,7 @@ mod tests {
 
     #[test]
     fn streams_hide_their_length_only_where_they_must() {
-        let unmeasured = |profile: Profile, length| goes_unmeasured(&profile.limits(), length);
+        let unmeasured = |profile: Profile, length| goes_unmeasured(&profile.capabilities(), length);
         assert!(!unmeasured(Profile::Server, Some(1 << 40)));
         assert!(!unmeasured(Profile::CloudRun, Some(32 << 20)));
         assert!(unmeasured(Profile::CloudRun, Some((32 << 20) + 1)));

@@ -25,8 +25,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::absence::{Absences, Asked};
-pub(crate) use self::grants::{Claim, Grants};
+pub(crate) use self::absence::{Absences, LookupMethod};
+pub(crate) use self::grants::{ClientScope, Grants};
 use crate::name::RepositoryName;
 
 /// Upstreams that are remembered for one digest. One that is forgotten gives the bytes once more.
@@ -132,7 +132,7 @@ pub(crate) enum Origin {
 
 /// Who wants the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub(crate) enum Requester {
     /// A client where all of them may see the same: the upstream is asked with our own account.
     Anyone,
     /// A client with its own login, which the upstream has let into this repository lately.
@@ -153,7 +153,7 @@ pub(crate) enum MayServe {
 }
 
 /// Whether stored bytes may go to this client from this repository.
-pub(crate) fn may_serve(reader: Reader, link: Option<Link>, origin: Origin) -> MayServe {
+pub(crate) fn may_serve(reader: Requester, link: Option<Link>, origin: Origin) -> MayServe {
     let believes_claims = match (origin, link) {
         // What an earlier version was shown is not fetched again, and is asked about again.
         (Origin::This | Origin::Anonymous, _)
@@ -161,15 +161,17 @@ pub(crate) fn may_serve(reader: Reader, link: Option<Link>, origin: Origin) -> M
         | (Origin::Unrecorded, Some(Link::Shown | Link::Proven)) => true,
         (Origin::Other, None | Some(Link::Named | Link::Claimed | Link::Shown)) => false,
         (Origin::Unrecorded, None | Some(Link::Named | Link::Claimed)) => match reader {
-            Reader::Anyone => true,
-            Reader::Admitted | Reader::Stranger => false,
+            Requester::Anyone => true,
+            Requester::Admitted | Requester::Stranger => false,
         },
     };
     let is_linked = match (reader, link) {
-        (Reader::Anyone, Some(_)) | (Reader::Admitted, Some(Link::Claimed | Link::Shown | Link::Proven)) => true,
-        (Reader::Anyone | Reader::Admitted, None)
-        | (Reader::Admitted, Some(Link::Named))
-        | (Reader::Stranger, _) => false,
+        (Requester::Anyone, Some(_)) | (Requester::Admitted, Some(Link::Claimed | Link::Shown | Link::Proven)) => {
+            true
+        }
+        (Requester::Anyone | Requester::Admitted, None)
+        | (Requester::Admitted, Some(Link::Named))
+        | (Requester::Stranger, _) => false,
     };
     match (believes_claims, is_linked) {
         (true, true) => MayServe::Yes,
@@ -180,10 +182,10 @@ pub(crate) fn may_serve(reader: Reader, link: Option<Link>, origin: Origin) -> M
 
 /// Whether memory is believed that nothing was recorded of where bytes come from, although another process may have recorded
 /// something meanwhile. For links of version 0.1.0 no record ever comes about by itself: each hit would look for one.
-pub(crate) fn believes_unrecorded(reader: Reader, link: Option<Link>) -> bool {
+pub(crate) fn believes_unrecorded(reader: Requester, link: Option<Link>) -> bool {
     match (reader, link) {
-        (Reader::Anyone, _) | (_, Some(Link::Shown | Link::Proven)) => true,
-        (Reader::Admitted | Reader::Stranger, None | Some(Link::Named | Link::Claimed)) => false,
+        (Requester::Anyone, _) | (_, Some(Link::Shown | Link::Proven)) => true,
+        (Requester::Admitted | Requester::Stranger, None | Some(Link::Named | Link::Claimed)) => false,
     }
 }
 

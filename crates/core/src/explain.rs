@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request};
 pub use self::report::{
     AccountReport, ClientPolicy, Explanation, PartReport, PartState, Pull, RouteReport, TagState, UpstreamReport,
 };
-use crate::cache::{Cache, Piece};
+use crate::cache::{Cache, ChildDescriptor};
 use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::Error;
@@ -103,7 +103,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         (Reference::Tag(_), None) => None,
     };
     if let Some(digest) = digest {
-        let piece = Piece { digest: digest.clone(), size: None, platform: None };
+        let piece = ChildDescriptor { digest: digest.clone(), size: None, platform: None };
         explanation.manifest = Some(parts::tree(&context, cache, piece).await);
     }
     explanation

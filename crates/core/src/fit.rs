@@ -18,7 +18,7 @@ use crate::body::{Body, BodyError};
 use crate::cache::Cache;
 use crate::delivery::{goes_unmeasured, header_bytes};
 use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
-use crate::platform::Limits;
+use crate::platform::Capabilities;
 
 /// How long an answer's end is held for what it began.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -28,8 +28,8 @@ pub(crate) struct ActiveRequest(Option<Arc<AtomicUsize>>);
 
 impl ActiveRequest {
     /// `None`: the platform stops nobody, and nobody is counted.
-    pub(crate) fn begin(limits: &Limits, count: &Arc<AtomicUsize>) -> Option<Self> {
-        (!limits.outlives_response).then(|| {
+    pub(crate) fn begin(capabilities: &Capabilities, count: &Arc<AtomicUsize>) -> Option<Self> {
+        (!capabilities.outlives_response).then(|| {
             count.fetch_add(1, Ordering::AcqRel);
             Self(Some(Arc::clone(count)))
         })
@@ -49,30 +49,30 @@ impl Drop for ActiveRequest {
 
 /// Makes it fit.
 pub(crate) async fn fit(
-    limits: &Limits,
+    capabilities: &Capabilities,
     is_head: bool,
     cache: Option<&Arc<Cache>>,
     under_way: Option<ActiveRequest>,
     mut response: Response<Body>,
 ) -> Response<Body> {
     let length = response.body().length();
-    if is_head && !limits.head_length_reliable {
+    if is_head && !capabilities.head_length_reliable {
         // A digest without a length, or with one of zero, is an error for the engine and for containerd; without
         // either they ask by GET (P-78).
         response.headers_mut().remove(DOCKER_CONTENT_DIGEST);
     }
-    if !is_head && !limits.passes_empty && lacks_bytes(&response) {
+    if !is_head && !capabilities.passes_empty && lacks_bytes(&response) {
         response.headers_mut().insert(CONTENT_LENGTH, FEW_BYTES.len().into());
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         response = response.map(|_| Body::from(Bytes::from_static(FEW_BYTES)));
     }
-    if !is_head && goes_unmeasured(limits, length) {
+    if !is_head && goes_unmeasured(capabilities, length) {
         response.headers_mut().remove(CONTENT_LENGTH);
         response = response.map(|body| Body::stream(body, None));
     }
     let headers = response.headers_mut();
     for spare in [X_REGISTRY_PROXY, X_REQUEST_ID, ETAG] {
-        if header_bytes(headers) + PLATFORM_HEADERS > limits.max_response_headers {
+        if header_bytes(headers) + PLATFORM_HEADERS > capabilities.max_response_headers {
             headers.remove(spare);
         }
     }
@@ -100,7 +100,7 @@ const PLATFORM_HEADERS: usize = 256;
 async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
         if under_way.leave() {
-            cache.settle(SETTLE).await;
+            cache.flush(SETTLE).await;
         }
         return response;
     }
@@ -148,7 +148,7 @@ impl http_body::Body for Settling {
                         let cache = Arc::clone(cache);
                         this.state = if this.under_way.leave() {
                             SettlingState::Waiting(Box::pin(async move {
-                                cache.settle(SETTLE).await;
+                                cache.flush(SETTLE).await;
                             }))
                         } else {
                             SettlingState::Over

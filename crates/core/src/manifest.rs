@@ -19,7 +19,7 @@ use crate::body::{Body, BodyError};
 use crate::coding;
 use crate::digest::Digest;
 use crate::error::{Absence, Error};
-use crate::evidence::Claim;
+use crate::evidence::ClientScope;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, describe_content};
 use crate::media;
 use crate::name::Reference;
@@ -74,7 +74,7 @@ impl HeadAnswer {
 }
 
 /// A question that many may have at once: who asks where, and for what.
-type RequestKey = (Claim, Box<str>);
+type RequestKey = (ClientScope, Box<str>);
 
 /// Requests for manifests in progress, which several clients share.
 pub(crate) struct SharedRequests {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::access::{Access, AccessRequest, Admitted, Scope, TokenRequest};
 use crate::body::{Body, InFlight};
-use crate::cache::{Cache, House, Janitor};
+use crate::cache::{Cache, CacheAdmin, Janitor};
 use crate::client_view::{ClientView, ClientViewRules};
 use crate::config::{self, Config, LogClient, Timeouts};
 use crate::error::Error;
@@ -22,7 +22,7 @@ use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest::SharedRequests;
 use crate::outcome::{Action, Reason};
-use crate::platform::{Cx, Limits, Platform, within};
+use crate::platform::{Capabilities, Cx, Platform, within};
 use crate::quota::Quotas;
 use crate::record::{LogEntry, LogSubject, RequestIds, RequestSummary};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
@@ -59,11 +59,11 @@ impl Proxy {
     /// Puts the parts together. The configuration has been validated: it is taken at its word.
     pub fn new(config: &Config, platform: &Platform) -> Self {
         let sealer = Arc::new(Sealer::new(config.signing_key.as_ref(), Arc::clone(&platform.entropy)));
-        let tokens = Arc::new(Tokens::new(&config.limits, platform.limits.shares_io));
+        let tokens = Arc::new(Tokens::new(&config.limits, platform.capabilities.shares_io));
         let upstreams = (0..config.upstream.len())
             .filter_map(|index| Upstream::new(index, config, &tokens, &sealer, platform))
             .map(Arc::new);
-        let in_flight = InFlight::new(config.limits.in_flight.0, platform.limits.shares_io);
+        let in_flight = InFlight::new(config.limits.in_flight.0, platform.capabilities.shares_io);
         let cache = Cache::new(&config.cache, platform, &in_flight).map(Arc::new);
         Self {
             routes: Routes::new(config),
@@ -80,7 +80,7 @@ impl Proxy {
             timeouts: config.timeouts.clone(),
             cache,
             fills: Arc::default(),
-            questions: SharedRequests::new(platform.limits.shares_io),
+            questions: SharedRequests::new(platform.capabilities.shares_io),
             delivery: config.delivery.clone(),
             invocations: Invocations::default(),
             under_way: Arc::default(),
@@ -117,8 +117,8 @@ impl Proxy {
     }
 
     /// The cache, for those who look after it; `None`: nothing is kept.
-    pub fn house(&self) -> Option<House> {
-        self.cache.as_ref().map(|cache| House::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
+    pub fn cache_admin(&self) -> Option<CacheAdmin> {
+        self.cache.as_ref().map(|cache| CacheAdmin::of_cache(Arc::clone(cache), Arc::clone(&self.fills)))
     }
 
     /// What answers take of memory until clients have taken them: whoever sends them counts pieces there, too.
@@ -138,7 +138,7 @@ impl Proxy {
     /// Whether all of it is kept.
     pub async fn settle(&self, limit: Duration) -> bool {
         let is_kept = match &self.cache {
-            Some(cache) => cache.settle(limit).await,
+            Some(cache) => cache.flush(limit).await,
             None => true,
         };
         self.quotas.settle().await;
@@ -154,7 +154,7 @@ impl Proxy {
 
     /// Answers a request. Cannot fail: whatever happens inside is a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
-        let under_way = ActiveRequest::begin(&self.platform.limits, &self.under_way);
+        let under_way = ActiveRequest::begin(&self.platform.capabilities, &self.under_way);
         let (head, body) = request.into_parts();
         let client_view = self.view_rules.view(cx, &head.uri, &head.headers);
         let asked = RequestSummary {
@@ -165,10 +165,11 @@ impl Proxy {
         };
         let mut entry_log = LogEntry::begin(asked, &self.platform.clock);
         let result = self.answer(&head, body, &client_view, &mut entry_log.subject).await;
-        let result = result.and_then(|answer| can_be_seen_whole(&self.platform.limits, answer));
+        let result = result.and_then(|answer| can_be_seen_whole(&self.platform.capabilities, answer));
         let mut response = entry_log.finish(result, head.uri.path());
         headers::limit_caches(response.headers_mut(), !self.access.is_open());
-        fit(&self.platform.limits, head.method == Method::HEAD, self.cache.as_ref(), under_way, response).await
+        fit(&self.platform.capabilities, head.method == Method::HEAD, self.cache.as_ref(), under_way, response)
+            .await
     }
 
     async fn answer(
@@ -342,8 +343,8 @@ impl Proxy {
 }
 
 /// The answer, if its client will see whether all of it has come.
-fn can_be_seen_whole(limits: &Limits, answer: HandlerResponse) -> Result<HandlerResponse, Error> {
-    if !limits.breaks_chunked && answer.response.body().length().is_none() {
+fn can_be_seen_whole(capabilities: &Capabilities, answer: HandlerResponse) -> Result<HandlerResponse, Error> {
+    if !capabilities.breaks_chunked && answer.response.body().length().is_none() {
         return Err(Error::Upstream(Failure::Nonsense("a body of unknown length")));
     }
     Ok(answer)

@@ -164,7 +164,7 @@ impl Quotas {
             shared,
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
-            outlives_response: platform.limits.outlives_response,
+            outlives_response: platform.capabilities.outlives_response,
         }
     }
 

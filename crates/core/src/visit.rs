@@ -11,7 +11,9 @@ use crate::cache::Cache;
 use crate::client_view::ClientView;
 use crate::config::{self, Limits, Timeouts};
 use crate::digest::Digest;
-use crate::evidence::{Asked, Claim, Link, MayServe, Origin, Provenance, Reader, believes_unrecorded, may_serve};
+use crate::evidence::{
+    ClientScope, Link, LookupMethod, MayServe, Origin, Provenance, Requester, believes_unrecorded, may_serve,
+};
 use crate::fill::{Asker, Fills};
 use crate::ingest::{Invocations, Job};
 use crate::manifest::SharedRequests;
@@ -118,12 +120,12 @@ impl RequestContext<'_> {
     }
 
     /// Who asks, and where.
-    pub(crate) fn claim(&self) -> Claim {
+    pub(crate) fn claim(&self) -> ClientScope {
         let credential = match self.identity {
             Identity::Ours | Identity::Client(None) => [0; 16],
             Identity::Client(Some(login)) => login.id,
         };
-        Claim::new(self.upstream.name(), &self.target.name, credential)
+        ClientScope::new(self.upstream.name(), &self.target.name, credential)
     }
 
     /// Who asks for a blob, wherever in the upstream it is.
@@ -137,20 +139,20 @@ impl RequestContext<'_> {
     }
 
     /// Who wants it, as far as the cache is concerned.
-    fn reader(&self, cache: &Cache) -> Reader {
+    fn reader(&self, cache: &Cache) -> Requester {
         match self.identity {
-            Identity::Ours => Reader::Anyone,
+            Identity::Ours => Requester::Anyone,
             Identity::Client(_) if cache.grants().hold(&self.claim(), self.platform.clock.now()) => {
-                Reader::Admitted
+                Requester::Admitted
             }
-            Identity::Client(_) => Reader::Stranger,
+            Identity::Client(_) => Requester::Stranger,
         }
     }
 
     /// Whether this client may see this repository, as far as we know: where clients are told apart by the upstream,
     /// it has let this one in lately.
     pub(crate) fn is_let_in(&self, cache: &Cache) -> bool {
-        self.reader(cache) != Reader::Stranger
+        self.reader(cache) != Requester::Stranger
     }
 
     /// Whether this client may have these bytes from the cache, or what the upstream has to say first.
@@ -220,8 +222,8 @@ impl RequestContext<'_> {
     }
 
     /// How the client asks. Who asks with GET gets no answer that an upstream gave to a HEAD.
-    fn asks(&self) -> Asked {
-        if self.is_head() { Asked::Head } else { Asked::Get }
+    fn asks(&self) -> LookupMethod {
+        if self.is_head() { LookupMethod::Head } else { LookupMethod::Get }
     }
 
     /// Whether this may be a pusher's question, what of an image has arrived: it asks by HEAD, and only the registry itself

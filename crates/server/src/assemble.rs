@@ -39,7 +39,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         store,
         invoker,
         tasks: Arc::new(TokioTasks),
-        limits: config.platform.limits(),
+        capabilities: config.platform.capabilities(),
     };
     Ok(Proxy::new(config, &platform))
 }

@@ -8,7 +8,7 @@
 //! - [`log`]: lines for `console`
 //!
 //! A Worker has one thread, and no request may touch what another one opened. So everything is made `Send` at this edge
-//! by `SendWrapper`, which would panic if that were ever untrue, and the core waits for nobody (`Limits::shares_io`).
+//! by `SendWrapper`, which would panic if that were ever untrue, and the core waits for nobody (`Capabilities::shares_io`).
 
 #![cfg(target_arch = "wasm32")]
 

@@ -13,7 +13,8 @@ use registry_proxy_core::Body;
 use registry_proxy_core::cache::{Key, Kind};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{
-    Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, When,
+    Draft, Entry, Found, Kept, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
+    Validator,
 };
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -54,14 +55,14 @@ fn stat_of(key: &Key, facts: &Array) -> Option<Stat> {
             return None;
         }
     }
-    Some(Stat { length, mark: Mark(etag.into()) })
+    Some(Stat { length, validator: Validator(etag.into()) })
 }
 
 #[async_trait]
 impl Store for Bucket {
-    fn abilities(&self) -> Abilities {
+    fn capabilities(&self) -> StoreCapabilities {
         // R2 checked the digest, and an object never changes but by being put again.
-        Abilities { vouches: true, is_shared: true, ..Abilities::default() }
+        StoreCapabilities { verifies: true, is_shared: true, ..StoreCapabilities::default() }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -69,9 +70,10 @@ impl Store for Bucket {
         Ok((!bytes.is_undefined()).then(|| Bytes::from(bytes.unchecked_into::<Uint8Array>().to_vec())))
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         let value = Uint8Array::from(&*value).into();
-        let written = native::bucket_write(&self.binding, key.as_str(), value, when == When::Absent);
+        let written =
+            native::bucket_write(&self.binding, key.as_str(), value, precondition == Precondition::Absent);
         Ok(SendWrapper::new(answer(written)).await?.is_truthy())
     }
 

@@ -109,7 +109,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         store: bucket,
         invoker: None,
         tasks: Arc::new(WaitUntil),
-        limits: Profile::CloudflareWorkers.limits(),
+        capabilities: Profile::CloudflareWorkers.capabilities(),
     };
     Ok(Proxy::new(&config, &platform))
 }

@@ -113,7 +113,7 @@ impl Logins {
         let known = KnownLogins {
             heard: Cache::new(MAX_REMEMBERED),
             refused: Cache::new(MAX_REMEMBERED),
-            under_way: SingleFlight::new(platform.limits.shares_io),
+            under_way: SingleFlight::new(platform.capabilities.shares_io),
             guesses: Guesses::default(),
         };
         let limits = GuessLimits { at_once: bounds.logins, wrong_in_a_minute: bounds.wrong_logins };

@@ -14,7 +14,7 @@ use crate::cache::{Cache, Lease};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::evidence::MayServe;
-use crate::fill::{Drive, Main, Parts, Phase, Reader, Run, Spool};
+use crate::fill::{Drive, FillRun, Main, Parts, Phase, Spool, SpoolReader};
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Moment, within};
 use crate::range::RangeSpec;
@@ -58,7 +58,7 @@ pub(super) async fn whole(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<HandlerResponse, Error> {
-    if !context.platform.limits.shares_io {
+    if !context.platform.capabilities.shares_io {
         return unshared::whole(context, cache, digest).await;
     }
     let wanted = BlobRequest::new(context, cache, digest, None);
@@ -92,7 +92,7 @@ pub(super) async fn range(
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
-    if !context.platform.limits.shares_io {
+    if !context.platform.capabilities.shares_io {
         return unshared::range(context, cache, digest, spec).await;
     }
     let wanted = BlobRequest::new(context, cache, digest, Some(spec));
@@ -231,7 +231,7 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         }
     }
 
-    pub(super) fn drive(&self, spool: &Arc<Spool>, run: Run, main: Option<Main>, lease: Option<Lease>) {
+    pub(super) fn drive(&self, spool: &Arc<Spool>, run: FillRun, main: Option<Main>, lease: Option<Lease>) {
         let work = self.work(spool, lease);
         self.context.platform.tasks.spawn(Box::pin(work.run(run, main)));
     }
@@ -267,9 +267,9 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         deliver(self.context, self.digest, window, Body::stream(reader, length), outcome).await
     }
 
-    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &ServedRange) -> Reader {
+    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &ServedRange) -> SpoolReader {
         let (run, first, end) = self.place(spool, window);
-        Reader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
+        SpoolReader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
     }
 
     /// The run whose end is withheld from this reader until it is verified, and the bytes that it wants.

@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::cache::{Lease, Leased};
 use crate::error::Error;
 use crate::evidence::MayServe;
-use crate::fill::{Entry, Lead, Main, Phase, Run, Spool};
+use crate::fill::{FillEntry, FillLead, FillRun, Main, Phase, Spool};
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{Given, RangeSpec};
@@ -53,10 +53,12 @@ impl BlobRequest<'_, '_> {
                 },
             };
             match entry {
-                Entry::Lead(lead) => break lead,
-                Entry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
-                Entry::Pass => return self.pass(found(context, cache, digest, &self.ask()).await, BYPASSED).await,
-                Entry::Open(spool) => {
+                FillEntry::Lead(lead) => break lead,
+                FillEntry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
+                FillEntry::Pass => {
+                    return self.pass(found(context, cache, digest, &self.ask()).await, BYPASSED).await;
+                }
+                FillEntry::Open(spool) => {
                     if !is_admitted {
                         show(context, cache, digest).await?;
                         is_admitted = true;
@@ -89,7 +91,7 @@ impl BlobRequest<'_, '_> {
     }
 
     /// Fetched for everybody who wants it, and kept; or passed on to this client, where that cannot be.
-    async fn fill(&self, lead: Lead, lease: Option<Lease>) -> Result<HandlerResponse, Error> {
+    async fn fill(&self, lead: FillLead, lease: Option<Lease>) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         let response = match found(context, cache, digest, &self.ask()).await {
             Ok(response) => response,
@@ -119,10 +121,10 @@ impl BlobRequest<'_, '_> {
         let is_anonymous = context.upstream.is_asked_anonymously(context.identity, &context.target.name);
         let spool = Spool::begun(digest.clone(), total, context.upstream.name().into(), draft);
         let spool = Arc::new(spool.asked_anonymously(is_anonymous));
-        let begun = Run::of(&spool);
+        let begun = FillRun::of(&spool);
         let opened = lead.open(&spool, self.now());
         // A range may have opened another one meanwhile, and somebody may be at that already.
-        let run = if Arc::ptr_eq(&opened, &spool) { Some(begun) } else { Run::begin(&opened) };
+        let run = if Arc::ptr_eq(&opened, &spool) { Some(begun) } else { FillRun::begin(&opened) };
         let outcome = if let Some(run) = run {
             let relay = Relay::new(self.source(total), response.into_body(), 0, 0, Some(total));
             let claim = opened.claim_stream(self.now());
@@ -138,7 +140,7 @@ impl BlobRequest<'_, '_> {
     /// From what is arriving; `None`: it turned out to be of no use, and is gone.
     pub(super) async fn join(&self, spool: &Arc<Spool>) -> Result<Option<HandlerResponse>, Error> {
         let window = self.window(spool.total())?;
-        let Some(run) = Run::begin(spool) else {
+        let Some(run) = FillRun::begin(spool) else {
             return self.read(spool, &window, ARRIVING).await.map(Some);
         };
         if !self.fetch_rest(spool, run).await? {
@@ -149,7 +151,7 @@ impl BlobRequest<'_, '_> {
 
     /// Fetches what ranges have left. What they said of its length was one answer's word: before this client hears it, the
     /// upstream says it again. `false`: it says another.
-    async fn fetch_rest(&self, spool: &Arc<Spool>, run: Run) -> Result<bool, Error> {
+    async fn fetch_rest(&self, spool: &Arc<Spool>, run: FillRun) -> Result<bool, Error> {
         let Self { context, cache, digest, .. } = *self;
         let total = spool.total();
         let Some(mut claim) = spool.claim_next(cache.config().fill.part_size.0, self.now()) else {
@@ -179,7 +181,7 @@ impl BlobRequest<'_, '_> {
         };
         let relay = Relay::new(self.source(total), body, skip, claim.first, Some(claim.end));
         let body = Body::stream(relay, Some(claim.end.saturating_sub(claim.first)));
-        cache.takes(total.saturating_sub(spool.present()));
+        cache.count_incoming(total.saturating_sub(spool.present()));
         self.drive(spool, run, Some(Main { claim, body }), None);
         Ok(true)
     }

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
 use crate::ingest::{BlobIngest, Slice, can_be_sliced};
 use crate::outcome::Reason;
-use crate::platform::{Abilities, Ingest, Moment};
+use crate::platform::{IngestMode, Moment, StoreCapabilities};
 use crate::quota::Linked;
 use crate::range::RangeSpec;
 use crate::upstream::{Identity, Redirected};
@@ -47,8 +47,8 @@ pub(super) async fn get(
     digest: &Digest,
     wanted: Option<RangeSpec>,
 ) -> Result<Option<HandlerResponse>, Error> {
-    let limits = &context.platform.limits;
-    if limits.carries_well(None) && context.delivery.links != Links::Always {
+    let capabilities = &context.platform.capabilities;
+    if capabilities.carries_well(None) && context.delivery.links != Links::Always {
         return Ok(None);
     }
     Offload { context, cache, digest, wanted }.get().await
@@ -62,7 +62,7 @@ impl Offload<'_, '_> {
         {
             if super::hit::admit(context, cache, digest).await?.is_none() {
                 // Another registry gave it, to those who log in there: this one gives it itself.
-                let is_carried = context.platform.limits.carries(self.length(Some(total)));
+                let is_carried = context.platform.capabilities.carries(self.length(Some(total)));
                 return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
             return match self.decide(BlobLocation::Stored, Some(total)) {
@@ -71,7 +71,7 @@ impl Offload<'_, '_> {
                 _ => Ok(None),
             };
         }
-        if context.platform.limits.carries_well(None) {
+        if context.platform.capabilities.carries_well(None) {
             return Ok(None);
         }
         let total = match self.cache {
@@ -88,18 +88,18 @@ impl Offload<'_, '_> {
 
     fn decide(&self, location: BlobLocation, total: Option<u64>) -> DeliveryMethod {
         decide(
-            &self.context.platform.limits,
+            &self.context.platform.capabilities,
             self.context.delivery,
-            self.abilities(),
+            self.store_capabilities(),
             location,
             self.length(total),
         )
     }
 
     /// Of the store, for this blob.
-    fn abilities(&self) -> Abilities {
-        let abilities = self.cache.map_or(Abilities::default(), |cache| cache.abilities());
-        Abilities { uploads: abilities.uploads && can_be_sliced(self.digest), ..abilities }
+    fn store_capabilities(&self) -> StoreCapabilities {
+        let store = self.cache.map_or(StoreCapabilities::default(), |cache| cache.store_capabilities());
+        StoreCapabilities { uploads: store.uploads && can_be_sliced(self.digest), ..store }
     }
 
     /// Bytes of the answer's body.
@@ -121,11 +121,11 @@ impl Offload<'_, '_> {
             return Ok(Some(answer));
         }
         let length = self.length(Some(total));
-        if context.platform.limits.carries(length) {
+        if context.platform.capabilities.carries(length) {
             return Ok(None);
         }
         // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
-        match (otherwise(&context.platform.limits, context.delivery, length), fit) {
+        match (otherwise(&context.platform.capabilities, context.delivery, length), fit) {
             (Some(DeliveryMethod::Upstream), _) => self.send_to_upstream(Some(total)).await,
             (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
             (_, Some(Ok(())) | None) => Err(self.come_again()),
@@ -135,7 +135,7 @@ impl Offload<'_, '_> {
     fn check(&self, url: &Url) -> Result<(), Obstacle> {
         let context = self.context;
         let is_logged_in = context.head.headers.contains_key(AUTHORIZATION);
-        let fits = check_link(&context.platform.limits, url, &context.client_view.host, is_logged_in);
+        let fits = check_link(&context.platform.capabilities, url, &context.client_view.host, is_logged_in);
         fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
     }
 
@@ -158,7 +158,7 @@ impl Offload<'_, '_> {
         if is_whole {
             return self.link(cache, Reason::StoreFilled, total).await;
         }
-        match otherwise(&context.platform.limits, context.delivery, self.length(Some(total))) {
+        match otherwise(&context.platform.capabilities, context.delivery, self.length(Some(total))) {
             Some(DeliveryMethod::Upstream) => self.send_to_upstream(Some(total)).await,
             Some(_) => Ok(None),
             None => Err(self.come_again()),
@@ -169,7 +169,7 @@ impl Offload<'_, '_> {
     async fn is_invoked(&self, total: u64) -> bool {
         let context = self.context;
         // A client's own login goes into no invocation's payload.
-        context.platform.limits.ingest == Ingest::SelfInvoke
+        context.platform.capabilities.ingest == IngestMode::SelfInvoke
             && matches!(context.identity, Identity::Ours)
             && context.invoke_ingest(self.digest, total).await
     }
@@ -220,16 +220,12 @@ impl Offload<'_, '_> {
         };
         let found = reply.found();
         let (window, response) = accept(context, digest, wanted, found).await?;
-        if context.platform.limits.carries(self.length(total)) {
+        if context.platform.capabilities.carries(self.length(total)) {
             return relay(context, digest, ask, window, response).await.map(Some);
         }
         drop(response);
-        let abilities = self.abilities();
-        Err(if abilities.links && abilities.uploads {
-            self.come_again()
-        } else {
-            self.refusal(total, Obstacle::NoStore)
-        })
+        let store = self.store_capabilities();
+        Err(if store.links && store.uploads { self.come_again() } else { self.refusal(total, Obstacle::NoStore) })
     }
 
     fn come_again(&self) -> Error {
@@ -239,8 +235,8 @@ impl Offload<'_, '_> {
     }
 
     fn refusal(&self, total: Option<u64>, obstacle: Obstacle) -> Error {
-        let limits = &self.context.platform.limits;
-        let limit_bytes = limits.max_inline_body.max(limits.max_streamed_body).unwrap_or(0);
-        Error::Undeliverable { platform: limits.profile, limit_bytes, length: self.length(total), obstacle }
+        let capabilities = &self.context.platform.capabilities;
+        let limit_bytes = capabilities.max_inline_body.max(capabilities.max_streamed_body).unwrap_or(0);
+        Error::Undeliverable { platform: capabilities.profile, limit_bytes, length: self.length(total), obstacle }
     }
 }

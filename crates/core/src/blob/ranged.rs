@@ -13,7 +13,7 @@ use super::{ServedRange, accept, blob_unknown, deliver, relay};
 use crate::body::Body;
 use crate::error::Error;
 use crate::evidence::MayServe;
-use crate::fill::{Claim, Entry, Lead, Main, Patience, Phase, Run, Spool};
+use crate::fill::{Claim, FillEntry, FillLead, FillRun, Main, Phase, RangePatience, Spool};
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{ByteRange, Given, RangeSpec};
@@ -58,10 +58,10 @@ impl BlobRequest<'_, '_> {
                 let asker = context.asker();
                 let entered = context.fills.enter(digest, &asker, self.now());
                 match within(&*context.platform.clock, self.left(), entered).await {
-                    Ok(Entry::Open(spool)) => spool,
-                    Ok(Entry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
-                    Ok(Entry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
-                    Ok(Entry::Pass) => return self.alone().await,
+                    Ok(FillEntry::Open(spool)) => spool,
+                    Ok(FillEntry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
+                    Ok(FillEntry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
+                    Ok(FillEntry::Pass) => return self.alone().await,
                     Err(_) => return self.begin_range(spec, None).await,
                 }
             };
@@ -86,13 +86,13 @@ impl BlobRequest<'_, '_> {
             return self.join(spool).await;
         }
         if spool.is_complete()
-            && let Some(run) = Run::begin(spool)
+            && let Some(run) = FillRun::begin(spool)
         {
             // Range by range it has all come: time to verify it.
             self.drive(spool, run, None, None);
         }
         let window = ServedRange::part(range);
-        let claims = spool.claim_range(range.first, range.end, self.now(), Patience::Waits);
+        let claims = spool.claim_range(range.first, range.end, self.now(), RangePatience::Waits);
         if claims.first().is_some_and(|claim| claim.first == range.first) {
             let begun = self.fetch_claims(spool, claims).await?;
             return self.read_begun(spool, &window, begun).await;
@@ -115,7 +115,7 @@ impl BlobRequest<'_, '_> {
             Ok(true) => self.read(spool, &window, JOINED).await.map(Some),
             Ok(false) => Ok(None),
             Err(_) => {
-                let claims = spool.claim_range(range.first, range.end, self.now(), Patience::IsOver);
+                let claims = spool.claim_range(range.first, range.end, self.now(), RangePatience::IsOver);
                 if claims.first().is_some_and(|claim| claim.first == range.first) {
                     let begun = self.fetch_claims(spool, claims).await?;
                     return self.read_begun(spool, &window, begun).await;
@@ -198,7 +198,7 @@ impl BlobRequest<'_, '_> {
     }
 
     /// Of a blob of which nothing is here yet: the upstream's answer to this range says how long it is.
-    async fn begin_range(&self, spec: RangeSpec, lead: Option<Lead>) -> Result<HandlerResponse, Error> {
+    async fn begin_range(&self, spec: RangeSpec, lead: Option<FillLead>) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         // Whoever led before may have heard that there is no such thing.
         begin_asking(context, cache, digest)?;
@@ -224,7 +224,7 @@ impl BlobRequest<'_, '_> {
             self.begin_whole(&spool, response.into_body());
             return self.read_on(&spool, &window, FETCHED).await;
         }
-        let claims = spool.claim_range(range.first, range.end, self.now(), Patience::Waits);
+        let claims = spool.claim_range(range.first, range.end, self.now(), RangePatience::Waits);
         if claims.first().is_none_or(|claim| claim.first != range.first) {
             // Somebody else was faster.
             drop(response);
@@ -239,7 +239,7 @@ impl BlobRequest<'_, '_> {
     }
 
     /// A spool of this upstream; `None`: there is no room for it.
-    async fn open(&self, total: u64, lead: Option<Lead>) -> Option<Arc<Spool>> {
+    async fn open(&self, total: u64, lead: Option<FillLead>) -> Option<Arc<Spool>> {
         let Self { context, cache, digest, .. } = *self;
         let Some(draft) = cache.sparse_draft(digest, total).await else {
             if let Some(lead) = lead {
@@ -268,9 +268,9 @@ impl BlobRequest<'_, '_> {
     fn begin_whole(&self, spool: &Arc<Spool>, body: Body) {
         spool.lack_parts();
         // Perhaps somebody has begun that already.
-        if let Some(run) = Run::begin(spool) {
+        if let Some(run) = FillRun::begin(spool) {
             let total = spool.total();
-            self.cache.takes(total.saturating_sub(spool.present()));
+            self.cache.count_incoming(total.saturating_sub(spool.present()));
             let relay = Relay::new(self.source(total), body, 0, 0, Some(total));
             let main = Main { claim: spool.claim_from(0, self.now()), body: Body::stream(relay, Some(total)) };
             self.drive(spool, run, Some(main), None);

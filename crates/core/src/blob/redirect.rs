@@ -44,7 +44,7 @@ fn bound_to(context: &RequestContext<'_>, digest: &Digest) -> String {
 
 /// Sends the client where the bytes are, or back to us for them.
 pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> HandlerResponse {
-    let most = context.platform.limits.max_target.unwrap_or(usize::MAX);
+    let most = context.platform.capabilities.max_target.unwrap_or(usize::MAX);
     match rewritten(context, digest, link) {
         Some((target, why)) if target.len() <= most => {
             redirect_to(&format!("{}{target}", context.client_view.base()), why)

@@ -1,4 +1,4 @@
-//! Blobs where no request may wait for another's work (`Limits::shares_io`): from the store, or from the upstream while
+//! Blobs where no request may wait for another's work (`Capabilities::shares_io`): from the store, or from the upstream while
 //! the platform keeps a copy of what passes. Two who want one cold blob both fetch it.
 
 use std::sync::Arc;

@@ -70,7 +70,7 @@ async fn window_of(
             Err(Error::Upstream(Failure::DigestMismatch))
         }
         // Where nothing else would show that it broke off, the client must be told how long it is.
-        (Given::Whole { length: None }, None) if !context.platform.limits.breaks_chunked => {
+        (Given::Whole { length: None }, None) if !context.platform.capabilities.breaks_chunked => {
             let described = context.cache.and_then(|cache| cache.described_length(&context.provenance(), digest));
             known_total(described, "a blob of unknown length").await.map(ServedRange::whole)
         }

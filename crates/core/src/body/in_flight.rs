@@ -46,7 +46,7 @@ struct Parties {
 }
 
 impl InFlight {
-    /// An empty one. `most_bytes`: `limits.in_flight`. Where no request may wait for another (`Limits::shares_io`), it only
+    /// An empty one. `most_bytes`: `limits.in_flight`. Where no request may wait for another (`Capabilities::shares_io`), it only
     /// counts: there the platform bounds a request's memory.
     pub fn new(most_bytes: u64, waits: bool) -> Arc<Self> {
         Arc::new(Self {

@@ -10,7 +10,7 @@ use super::inventory::{IN_USE, Id, Inventory, Item};
 
 /// What must be kept to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct EvictionTargets {
     /// What all of it may take; where it takes more, what is longest unused goes until a tenth of it is free.
     pub(crate) max_bytes: u64,
     /// Bytes on their way into the store, or waiting to be: they count, and cannot go.
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
     pub(crate) unused_since: u64,
 }
 
-impl Limits {
+impl EvictionTargets {
     /// How many of these bytes must go, of all that are stored.
     pub(crate) fn excess(&self, bytes: u64) -> u64 {
         let all = bytes.saturating_add(self.arriving);
@@ -40,10 +40,10 @@ impl Limits {
 }
 
 /// What goes so that so many bytes do, in order: nothing before what leads to it.
-pub(crate) fn choose(inventory: &Inventory, limits: &Limits, mut missing: u64) -> Vec<Id> {
+pub(crate) fn choose(inventory: &Inventory, targets: &EvictionTargets, mut missing: u64) -> Vec<Id> {
     let mut gone = Vec::new();
     for (used, id) in order(inventory) {
-        if used == IN_USE || (missing == 0 && used >= limits.unused_since) {
+        if used == IN_USE || (missing == 0 && used >= targets.unused_since) {
             break;
         }
         missing = missing.saturating_sub(inventory.item(id).map_or(0, Item::taken));

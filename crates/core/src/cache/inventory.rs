@@ -72,7 +72,7 @@ impl Item {
 
 /// What a manifest names, whether or not that is here: how many distinct digests of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct ChildCounts {
     pub(crate) manifests: u32,
     pub(crate) blobs: u32,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Inventory {
     /// From a manifest to what it names, as far as that is here.
     edges: Vec<(Id, Id)>,
     /// Of each manifest that was read.
-    named: HashMap<Id, Named>,
+    named: HashMap<Id, ChildCounts>,
 }
 
 impl Inventory {
@@ -144,12 +144,12 @@ impl Inventory {
     }
 
     /// A manifest was read.
-    pub(crate) fn describe(&mut self, manifest: Id, named: Named) {
+    pub(crate) fn describe(&mut self, manifest: Id, named: ChildCounts) {
         self.named.insert(manifest, named);
     }
 
     /// What a manifest names; `None`: it was not read, or is none.
-    pub(crate) fn named(&self, id: Id) -> Option<Named> {
+    pub(crate) fn named(&self, id: Id) -> Option<ChildCounts> {
         self.named.get(&id).copied()
     }
 

@@ -1,7 +1,7 @@
 //! Keeps the store within its limits and free of litter, beside all requests.
 //!
 //! It looks at the store at the start, now and then, as soon as more has arrived than there was room for, and when something
-//! found no room. What arrives meanwhile goes a little beyond, and then waits for it ([`Room`]). Several of them at one store
+//! found no room. What arrives meanwhile goes a little beyond, and then waits for it ([`EvictionPressure`]). Several of them at one store
 //! remove the same things, which harms nobody.
 
 use std::collections::{HashMap, HashSet};
@@ -11,10 +11,10 @@ use std::time::Duration;
 use futures_util::future::select;
 
 use super::Cache;
-use super::evict::{Limits, choose};
-use super::house::{Cleared, Clearing, House};
+use super::admin::{CacheAdmin, Cleared, Clearing};
+use super::evict::{EvictionTargets, choose};
 use super::inventory::Packed;
-use super::room::Room;
+use super::pressure::EvictionPressure;
 use super::survey::Survey;
 use crate::digest::Digest;
 use crate::fill::Fills;
@@ -43,7 +43,7 @@ const USAGE_DAYS: u64 = 2;
 pub struct Janitor {
     cache: Weak<Cache>,
     fills: Weak<Fills>,
-    room: Arc<Room>,
+    pressure: Arc<EvictionPressure>,
     clock: Arc<dyn Clock>,
     /// What could not be removed since the last sweep.
     stuck: Mutex<HashSet<Packed>>,
@@ -51,7 +51,7 @@ pub struct Janitor {
 
 /// What a look at the store came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum SurveyOutcome {
     /// There is as much room as is needed.
     Enough,
     /// There is not, or nobody knows.
@@ -60,7 +60,7 @@ enum Look {
     Stuck,
 }
 
-impl Look {
+impl SurveyOutcome {
     /// How long until the next one, at least.
     fn pause(self, took: Duration) -> Duration {
         match self {
@@ -75,7 +75,7 @@ impl Janitor {
         Self {
             cache: Arc::downgrade(cache),
             fills: Arc::downgrade(fills),
-            room: Arc::clone(&cache.room),
+            pressure: Arc::clone(&cache.pressure),
             clock: Arc::clone(&cache.clock),
             stuck: Mutex::default(),
         }
@@ -96,8 +96,8 @@ impl Janitor {
             }
             let Some(look) = self.look(is_due).await else { return };
             self.clock.sleep(look.pause(self.clock.now().since(now))).await;
-            if look != Look::Stuck
-                && let Some(due) = self.room.due()
+            if look != SurveyOutcome::Stuck
+                && let Some(due) = self.pressure.survey_due()
             {
                 select(due, self.clock.sleep(EVERY)).await;
             }
@@ -111,59 +111,66 @@ impl Janitor {
     }
 
     /// `None`: there is no proxy any more.
-    async fn look(&self, sweeps: bool) -> Option<Look> {
+    async fn look(&self, sweeps: bool) -> Option<SurveyOutcome> {
         let (cache, fills) = (self.cache.upgrade()?, self.fills.upgrade()?);
         fills.let_go(self.clock.now());
-        let house = House::of_cache(Arc::clone(&cache), fills);
-        let begun = self.room.look();
-        Some(self.tidy(&cache, &house, begun.wanted, sweeps).await.unwrap_or_else(|error| {
-            self.room.failed(begun);
+        let admin = CacheAdmin::of_cache(Arc::clone(&cache), fills);
+        let begun = self.pressure.begin_survey();
+        Some(self.tidy(&cache, &admin, begun.wanted, sweeps).await.unwrap_or_else(|error| {
+            self.pressure.survey_failed(begun);
             telemetry::store_failed("tidy", error.why());
             // Whoever serves goes on asking the store: what is wrong for a list need not be wrong for a blob.
             let source = std::error::Error::source(&error).map(tracing::field::display);
             tracing::warn!(error = source, "{error}; no room was made, the next try comes");
-            Look::TooLittle
+            SurveyOutcome::TooLittle
         }))
     }
 
-    async fn tidy(&self, cache: &Cache, house: &House, mut wanted: u64, sweeps: bool) -> Result<Look, StoreError> {
-        let mut survey = house.survey().await?;
+    async fn tidy(
+        &self,
+        cache: &Cache,
+        admin: &CacheAdmin,
+        mut wanted: u64,
+        sweeps: bool,
+    ) -> Result<SurveyOutcome, StoreError> {
+        let mut survey = admin.survey().await?;
         if sweeps {
-            sweep(house, &survey).await?;
+            sweep(admin, &survey).await?;
             self.stuck().clear();
         }
-        let free = house.in_time(house.store.free()).await?;
+        let free = admin.in_time(admin.store.free()).await?;
         if free == Some(0) {
             wanted = wanted.max(1);
         }
         let config = cache.config();
         let now = self.clock.unix_seconds();
-        let limits = Limits {
+        let targets = EvictionTargets {
             max_bytes: config.max_size().0,
-            arriving: house.arriving().1.saturating_add(self.room.waiting()),
+            arriving: admin.arriving().1.saturating_add(self.pressure.waiting()),
             wanted,
             free,
             unused_since: config.max_unused.map_or(0, |span| now.saturating_sub(span.0.as_secs())),
         };
         let bytes = survey.taken();
-        let freed = house.let_ranges_go(&limits, bytes);
-        let (mut arriving, arriving_bytes) = house.arriving();
+        let freed = admin.let_ranges_go(&targets, bytes);
+        let (mut arriving, arriving_bytes) = admin.arriving();
         let free = free.map(|free| free.saturating_add(freed));
-        let coming = arriving_bytes.saturating_add(self.room.waiting());
-        let limits = Limits { arriving: coming, free, ..limits };
-        let is_old = |survey: &Survey| survey.inventory.items().iter().any(|item| item.used < limits.unused_since);
+        let coming = arriving_bytes.saturating_add(self.pressure.waiting());
+        let targets = EvictionTargets { arriving: coming, free, ..targets };
+        let is_old =
+            |survey: &Survey| survey.inventory.items().iter().any(|item| item.used < targets.unused_since);
         let mut cleared = Cleared::default();
-        let excess = limits.excess(bytes);
+        let excess = targets.excess(bytes);
         if excess > 0 || is_old(&survey) {
             // It stays as well, and with it what leads there.
             arriving.extend(self.stuck().iter().cloned());
-            house.read_through(&mut survey, &arriving, &|_, _| {}).await?;
+            admin.read_through(&mut survey, &arriving, &|_, _| {}).await?;
             let nowhere_before = now.saturating_sub(GRACE.as_secs());
             // What leads nowhere goes anyway, and what leads somewhere only for the rest.
             let missing = excess.saturating_sub(survey.nowhere_before(nowhere_before));
-            let gone = choose(&survey.inventory, &limits, missing);
+            let gone = choose(&survey.inventory, &targets, missing);
             let clearing = Clearing { gone, nowhere_before, ..Clearing::default() };
-            cleared = house.clear(&survey, &clearing).await?;
+            cleared = admin.clear(&survey, &clearing).await?;
             telemetry::evicted(&cleared);
             tracing::info!(
                 blobs = cleared.blobs,
@@ -175,35 +182,35 @@ impl Janitor {
             );
         }
         let held = bytes.saturating_sub(cleared.taken()).saturating_add(arriving_bytes);
-        self.room.allow(held, limits.max_bytes.saturating_sub(held));
+        self.pressure.survey_done(held, targets.max_bytes.saturating_sub(held));
         telemetry::surveyed(&survey, &cleared, now);
-        telemetry::holds(self.room.held());
+        telemetry::holds(self.pressure.held_bytes());
         // Freed is not always free: others fill the same disk, and `min_free` may be farther off than it shows.
         if wanted > 0
             && cleared.bytes > 0
-            && house.in_time(house.store.free()).await?.is_some_and(|free| free < wanted)
+            && admin.in_time(admin.store.free()).await?.is_some_and(|free| free < wanted)
         {
-            self.room.lacks(wanted);
-            return Ok(Look::TooLittle);
+            self.pressure.report_full(wanted);
+            return Ok(SurveyOutcome::TooLittle);
         }
         Ok(if !cleared.stuck.is_empty() {
             self.stuck().extend(cleared.stuck);
-            Look::Stuck
-        } else if held > limits.max_bytes {
-            Look::TooLittle
+            SurveyOutcome::Stuck
+        } else if held > targets.max_bytes {
+            SurveyOutcome::TooLittle
         } else {
-            Look::Enough
+            SurveyOutcome::Enough
         })
     }
 }
 
 /// Removes what crashes left behind.
-async fn sweep(house: &House, survey: &Survey) -> Result<(), StoreError> {
-    let swept = house.store.sweep(LITTER_AGE).await?;
+async fn sweep(admin: &CacheAdmin, survey: &Survey) -> Result<(), StoreError> {
+    let swept = admin.store.sweep(LITTER_AGE).await?;
     if swept.count > 0 {
         tracing::info!(count = swept.count, freed_bytes = swept.bytes, "litter was removed from the cache");
     }
-    let now = house.clock.unix_seconds();
+    let now = admin.clock.unix_seconds();
     // Each lease that ran out gave way to the next: all of a digest's go, or none.
     let mut latest: HashMap<&Digest, u64> = HashMap::new();
     for lease in &survey.leases {
@@ -212,17 +219,17 @@ async fn sweep(house: &House, survey: &Survey) -> Result<(), StoreError> {
     }
     for lease in &survey.leases {
         if latest.get(&lease.digest).is_some_and(|used| now.saturating_sub(*used) > LEASE_AGE.as_secs()) {
-            house.remove(&lease.key).await?;
+            admin.remove(&lease.key).await?;
         }
     }
     for (key, used) in &survey.ingests {
-        if now.saturating_sub(*used) > LITTER_AGE.as_secs() && house.take_back(key).await {
-            house.remove(key).await?;
+        if now.saturating_sub(*used) > LITTER_AGE.as_secs() && admin.take_back(key).await {
+            admin.remove(key).await?;
         }
     }
     let today = now / (24 * 60 * 60);
     for (_, key) in survey.usage.iter().filter(|(day, _)| day + USAGE_DAYS < today) {
-        house.remove(key).await?;
+        admin.remove(key).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::course::Course;
 use super::{Cache, Key};
 use crate::digest::Digest;
-use crate::platform::{Moment, StoreError, When};
+use crate::platform::{Moment, Precondition, StoreError};
 use crate::sync::{Event, Mutex, MutexGuard};
 
 /// How long a lease holds if nobody renews it: as long others wait for one that died.
@@ -25,20 +25,20 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
 /// How long a store that failed to take a lease is not asked for one: object stores fail for a moment (503 `SlowDown`).
-const REST: Duration = Duration::from_secs(10);
+const BACKOFF: Duration = Duration::from_secs(10);
 /// The same where it failed again and again, or may take none.
-const LONGEST_REST: Duration = Duration::from_hours(1);
+const MAX_BACKOFF: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
     cache: Arc<Cache>,
     key: Key,
     /// Gone when this is, so that the renewals end.
-    held: Arc<Told>,
+    held: Arc<FillProgress>,
 }
 
 /// How the fill gets on.
-struct Told {
+struct FillProgress {
     /// In seconds since 1970.
     began: u64,
     done: AtomicU64,
@@ -48,7 +48,7 @@ struct Told {
     fetched: AtomicU64,
 }
 
-impl Told {
+impl FillProgress {
     fn course(&self, now: u64) -> Option<Course> {
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let total = Some(number(&self.total)).filter(|total| *total > 0)?;
@@ -81,42 +81,42 @@ pub(crate) enum Leased {
 
 /// When a store is asked for leases again that would take none.
 #[derive(Default)]
-pub(super) struct Rest(Mutex<Resting>);
+pub(super) struct LeaseBackoff(Mutex<BackoffState>);
 
 #[derive(Default)]
-struct Resting {
+struct BackoffState {
     until: Moment,
     /// How long it rested last, unless it took one since.
     last: Option<Duration>,
 }
 
-impl Rest {
+impl LeaseBackoff {
     fn is_over(&self, now: Moment) -> bool {
-        now >= self.resting().until
+        now >= self.state().until
     }
 
     /// It took a lease, or has one.
     fn end(&self) {
-        self.resting().last = None;
+        self.state().last = None;
     }
 
     /// It took none: how long it rests. `None`: it may well take the next, or rests already; those who asked at once
     /// have failed once.
     fn begin(&self, now: Moment, error: &StoreError) -> Option<Duration> {
-        let mut resting = self.resting();
+        let mut state = self.state();
         let rest = match error {
-            StoreError::Denied(_) | StoreError::ReadDenied(_) => LONGEST_REST,
-            StoreError::NoCredentials(_) => REST,
-            StoreError::Failed(_) if now >= resting.until => {
-                resting.last.map_or(REST, |last| LONGEST_REST.min(last * 2))
+            StoreError::Denied(_) | StoreError::ReadDenied(_) => MAX_BACKOFF,
+            StoreError::NoCredentials(_) => BACKOFF,
+            StoreError::Failed(_) if now >= state.until => {
+                state.last.map_or(BACKOFF, |last| MAX_BACKOFF.min(last * 2))
             }
             StoreError::Failed(_) | StoreError::Full | StoreError::TimedOut => return None,
         };
-        *resting = Resting { until: now.after(rest), last: Some(rest) };
+        *state = BackoffState { until: now.after(rest), last: Some(rest) };
         Some(rest)
     }
 
-    fn resting(&self) -> MutexGuard<'_, Resting> {
+    fn state(&self) -> MutexGuard<'_, BackoffState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,7 +198,7 @@ impl Cache {
     /// Asks for the right to fetch a blob. A task asks, which comes to its end whatever becomes of the request: what was
     /// written for one who has left is removed.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        if !self.store.abilities().is_shared || !self.leases_rest.is_over(self.clock.now()) {
+        if !self.store.capabilities().is_shared || !self.lease_backoff.is_over(self.clock.now()) {
             return Leased::Ours(None);
         }
         let handover = Arc::<Handover>::default();
@@ -215,12 +215,15 @@ impl Cache {
         let now = self.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
-            match self.ask_quietly("lease", self.store.write(&key, self.lease_record(None), When::Absent)).await {
+            match self
+                .ask_quietly("lease", self.store.write(&key, self.lease_record(None), Precondition::Absent))
+                .await
+            {
                 Ok(Some(true)) => {
-                    self.leases_rest.end();
+                    self.lease_backoff.end();
                     return Leased::Ours(Some(self.hold(key)));
                 }
-                Ok(Some(false)) => self.leases_rest.end(),
+                Ok(Some(false)) => self.lease_backoff.end(),
                 Ok(None) => return Leased::Ours(None),
                 Err(error) => {
                     self.no_lease(&error);
@@ -242,7 +245,7 @@ impl Cache {
     /// Some stores cannot write only where nothing is, or may not write leases: they are asked for none, for a while, and
     /// keep everything else.
     fn no_lease(&self, error: &StoreError) {
-        if let Some(rest) = self.leases_rest.begin(self.clock.now(), error) {
+        if let Some(rest) = self.lease_backoff.begin(self.clock.now(), error) {
             tracing::warn!(
                 error = std::error::Error::source(error).map(tracing::field::display),
                 rest_seconds = rest.as_secs(),
@@ -255,7 +258,7 @@ impl Cache {
     fn hold(self: &Arc<Self>, key: Key) -> Lease {
         let began = self.clock.unix_seconds();
         let [done, total, fetched] = std::array::from_fn(|_| AtomicU64::new(0));
-        let held = Arc::new(Told { began, done, total, fetched });
+        let held = Arc::new(FillProgress { began, done, total, fetched });
         let (cache, renewed, while_held) = (Arc::clone(self), key.clone(), Arc::downgrade(&held));
         self.tasks.spawn(Box::pin(async move {
             let mut pause = FIRST_WORD;
@@ -265,7 +268,8 @@ impl Cache {
                 let Some(told) = while_held.upgrade() else { return };
                 let record = cache.lease_record(told.course(cache.clock.unix_seconds()));
                 drop(told);
-                let _ = cache.ask_quietly("lease", cache.store.write(&renewed, record, When::Always)).await;
+                let _ =
+                    cache.ask_quietly("lease", cache.store.write(&renewed, record, Precondition::Always)).await;
                 if while_held.strong_count() == 0 {
                     // It was given up while it was being written.
                     let _ = cache.ask_quietly("lease", cache.store.remove(&renewed)).await;
@@ -284,7 +288,7 @@ impl Cache {
     /// Whether a fill in another process will be in the store within this time, as far as can be told.
     pub(crate) fn is_worth_waiting(&self, course: Option<Course>, limit: Duration) -> bool {
         let Some(course) = course else { return true };
-        let left = course.left(self.clock.unix_seconds(), self.store.abilities().stages);
+        let left = course.left(self.clock.unix_seconds(), self.store.capabilities().stages_locally);
         left.is_some_and(|left| left <= limit)
     }
 }
@@ -292,9 +296,9 @@ impl Cache {
 impl Drop for Lease {
     /// It is over: the blob is there, or others may try.
     fn drop(&mut self) {
-        let (cache, key, busy) = (Arc::clone(&self.cache), self.key.clone(), self.cache.busy());
+        let (cache, key, pending) = (Arc::clone(&self.cache), self.key.clone(), self.cache.begin_write());
         self.cache.tasks.spawn(Box::pin(async move {
-            let _busy = busy;
+            let _pending = pending;
             let _ = cache.ask_quietly("lease", cache.store.remove(&key)).await;
         }));
     }

@@ -3,7 +3,7 @@
 
 use quick_cache::sync::Cache as Memory;
 
-use super::record::Described;
+use super::manifest_format::Described;
 use crate::digest::Digest;
 
 /// A length in bytes, and from whom it is known.

@@ -9,11 +9,11 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
 use crate::body::{InFlight, Shelf};
-use crate::evidence::Claim;
+use crate::evidence::ClientScope;
 use crate::platform::Moment;
 
 /// Which list: whose, where, and which page of it.
-pub(crate) type Asked = (Claim, Box<str>);
+pub(crate) type ListKey = (ClientScope, Box<str>);
 
 /// What an upstream listed.
 pub(crate) struct Listed {
@@ -45,13 +45,13 @@ impl Listed {
 }
 
 /// Lists, in memory only.
-pub(crate) struct Lists(Memory<Asked, Arc<Listed>, ListBytes>);
+pub(crate) struct Lists(Memory<ListKey, Arc<Listed>, ListBytes>);
 
 #[derive(Clone)]
 struct ListBytes;
 
-impl Weighter<Asked, Arc<Listed>> for ListBytes {
-    fn weight(&self, _: &Asked, listed: &Arc<Listed>) -> u64 {
+impl Weighter<ListKey, Arc<Listed>> for ListBytes {
+    fn weight(&self, _: &ListKey, listed: &Arc<Listed>) -> u64 {
         listed.body.len() as u64 + 1000
     }
 }
@@ -63,17 +63,17 @@ impl Lists {
     }
 
     /// A list not older than `limit`.
-    pub(crate) fn find(&self, asked: &Asked, limit: Duration, now: Moment) -> Option<Arc<Listed>> {
+    pub(crate) fn find(&self, asked: &ListKey, limit: Duration, now: Moment) -> Option<Arc<Listed>> {
         self.0.get(asked).filter(|listed| now.since(listed.at) < limit)
     }
 
     /// Remembers one.
-    pub(crate) fn keep(&self, asked: Asked, listed: Arc<Listed>) {
+    pub(crate) fn keep(&self, asked: ListKey, listed: Arc<Listed>) {
         self.0.insert(asked, listed);
     }
 
     /// Forgets one: its upstream has said no.
-    pub(crate) fn forget(&self, asked: &Asked) {
+    pub(crate) fn forget(&self, asked: &ListKey) {
         self.0.remove(asked);
     }
 

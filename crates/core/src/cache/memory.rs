@@ -13,12 +13,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
-use self::pieces::Pieces;
-use self::upload::{Manner, MemoryUpload, Parts};
+use self::pieces::DraftPieces;
+use self::upload::{Manner, MemoryParts, MemoryUpload};
 use super::Key;
 use crate::body::Body;
 use crate::platform::{
-    Abilities, Clock, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+    Clock, Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept, Upload,
+    Validator,
 };
 
 /// Bytes of one part of an upload, as with object stores.
@@ -26,30 +27,30 @@ const PART_BYTES: usize = 8 << 20;
 
 /// A bounded store: when it is full, it says so, and whoever writes decides what goes.
 pub struct MemoryStore {
-    shelf: Arc<Shelf>,
+    shelf: Arc<MemoryShelf>,
     clock: Arc<dyn Clock>,
     is_shared: bool,
     manner: Manner,
     links: Option<Url>,
 }
 
-struct Shelf {
+struct MemoryShelf {
     capacity: u64,
-    state: Mutex<State>,
+    state: Mutex<MemoryState>,
 }
 
 #[derive(Default)]
-struct State {
-    items: BTreeMap<Key, Item>,
+struct MemoryState {
+    items: BTreeMap<Key, MemoryItem>,
     /// What has come in parts so far.
-    uploads: BTreeMap<u64, Parts>,
+    uploads: BTreeMap<u64, MemoryParts>,
     /// Bytes of all items and parts, and of what drafts have been promised.
     taken: u64,
     /// How many items, uploads and parts there ever were.
     count: u64,
 }
 
-struct Item {
+struct MemoryItem {
     bytes: Bytes,
     number: u64,
     used: u64,
@@ -58,7 +59,7 @@ struct Item {
 impl MemoryStore {
     /// Room for so many bytes.
     pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
-        let shelf = Arc::new(Shelf { capacity, state: Mutex::default() });
+        let shelf = Arc::new(MemoryShelf { capacity, state: Mutex::default() });
         let manner = Manner { part_bytes: PART_BYTES, takes: Duration::ZERO };
         Self { shelf, clock, is_shared: false, manner, links: None }
     }
@@ -104,8 +105,8 @@ impl MemoryStore {
     }
 }
 
-impl Shelf {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl MemoryShelf {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,33 +126,33 @@ impl Shelf {
     }
 }
 
-impl State {
+impl MemoryState {
     /// Puts in what room was taken for.
     fn put(&mut self, key: Key, bytes: Bytes, now: u64) {
         self.count += 1;
-        let item = Item { bytes, number: self.count, used: now };
+        let item = MemoryItem { bytes, number: self.count, used: now };
         if let Some(before) = self.items.insert(key, item) {
             self.taken = self.taken.saturating_sub(before.bytes.len() as u64);
         }
     }
 }
 
-impl Item {
+impl MemoryItem {
     fn stat(&self) -> Stat {
-        Stat { length: self.bytes.len() as u64, mark: Mark(self.number.to_string().into()) }
+        Stat { length: self.bytes.len() as u64, validator: Validator(self.number.to_string().into()) }
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    fn abilities(&self) -> Abilities {
+    fn capabilities(&self) -> StoreCapabilities {
         // With links it stands for a bucket.
         let is_bucket = self.links.is_some();
-        Abilities {
+        StoreCapabilities {
             links: is_bucket,
             uploads: true,
-            stages: is_bucket,
-            vouches: false,
+            stages_locally: is_bucket,
+            verifies: false,
             reads_back: is_bucket,
             is_shared: self.is_shared,
         }
@@ -161,12 +162,12 @@ impl Store for MemoryStore {
         Ok(self.shelf.state().items.get(key).map(|item| item.bytes.clone()))
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         let now = self.clock.unix_seconds();
         let length = value.len() as u64;
         let mut state = self.shelf.state();
         let before = state.items.get(key).map(|item| item.bytes.len() as u64);
-        if when == When::Absent && before.is_some() {
+        if precondition == Precondition::Absent && before.is_some() {
             return Ok(false);
         }
         let others = state.taken.saturating_sub(before.unwrap_or(0));
@@ -187,7 +188,7 @@ impl Store for MemoryStore {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        Ok(self.shelf.state().items.get(key).map(Item::stat))
+        Ok(self.shelf.state().items.get(key).map(MemoryItem::stat))
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
@@ -203,7 +204,7 @@ impl Store for MemoryStore {
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
         let promised = length.unwrap_or(0);
         self.shelf.take(promised)?;
-        let content = Mutex::new(Content { written: Written::Open(Pieces::default()), promised });
+        let content = Mutex::new(DraftContent { written: DraftState::Open(DraftPieces::default()), promised });
         Ok(Arc::new(MemoryDraft {
             shelf: Arc::clone(&self.shelf),
             clock: Arc::clone(&self.clock),
@@ -257,25 +258,25 @@ impl Store for MemoryStore {
 }
 
 struct MemoryDraft {
-    shelf: Arc<Shelf>,
+    shelf: Arc<MemoryShelf>,
     clock: Arc<dyn Clock>,
     key: Key,
-    content: Mutex<Content>,
+    content: Mutex<DraftContent>,
 }
 
-struct Content {
-    written: Written,
+struct DraftContent {
+    written: DraftState,
     /// Bytes taken from the shelf and not yet put into it.
     promised: u64,
 }
 
-enum Written {
-    Open(Pieces),
+enum DraftState {
+    Open(DraftPieces),
     Kept(Bytes),
 }
 
 impl MemoryDraft {
-    fn content(&self) -> MutexGuard<'_, Content> {
+    fn content(&self) -> MutexGuard<'_, DraftContent> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -284,8 +285,8 @@ impl MemoryDraft {
 impl Draft for MemoryDraft {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let mut content = self.content();
-        let Content { written, promised } = &mut *content;
-        let Written::Open(pieces) = written else {
+        let DraftContent { written, promised } = &mut *content;
+        let DraftState::Open(pieces) = written else {
             return Err(StoreError::failed("it is committed already"));
         };
         let length = pieces.length() + bytes.len() as u64;
@@ -300,8 +301,8 @@ impl Draft for MemoryDraft {
         let content = self.content();
         let end = offset.saturating_add(most as u64);
         let bytes = match &content.written {
-            Written::Kept(bytes) => slice(bytes, offset, end),
-            Written::Open(pieces) => pieces.read(offset, most),
+            DraftState::Kept(bytes) => slice(bytes, offset, end),
+            DraftState::Open(pieces) => pieces.read(offset, most),
         };
         if bytes.is_empty() { Err(StoreError::failed("nothing is written there")) } else { Ok(bytes) }
     }
@@ -309,7 +310,7 @@ impl Draft for MemoryDraft {
     async fn commit(&self, length: u64) -> Result<(), StoreError> {
         let now = self.clock.unix_seconds();
         let mut content = self.content();
-        let Written::Open(pieces) = &mut content.written else {
+        let DraftState::Open(pieces) = &mut content.written else {
             return Err(StoreError::failed("it is committed already"));
         };
         if !pieces.are_whole(length) {
@@ -317,7 +318,7 @@ impl Draft for MemoryDraft {
             return Err(StoreError::failed(what));
         }
         let bytes = Bytes::from(pieces.join()?);
-        content.written = Written::Kept(bytes.clone());
+        content.written = DraftState::Kept(bytes.clone());
         let surplus = std::mem::take(&mut content.promised).saturating_sub(length);
         let mut state = self.shelf.state();
         state.taken = state.taken.saturating_sub(surplus);

@@ -1,21 +1,20 @@
 //! What is kept, under which name, for how long, and for whom: the typed face of a [store](crate::platform::Store), with a tier in memory
 //! before it. A store that fails costs a log line and a metric, never an answer: everything can be fetched again.
 
-mod busy;
+mod admin;
 mod course;
 mod evict;
-mod house;
 mod inventory;
 mod janitor;
 mod keys;
 mod lease;
 mod lengths;
 mod lists;
+mod manifest_format;
 mod memory;
-mod notes;
-mod record;
-mod records;
-mod room;
+mod metadata;
+mod pending;
+mod pressure;
 mod sparse;
 mod store;
 mod survey;
@@ -25,6 +24,7 @@ mod unremoved;
 mod uploads;
 mod usage;
 mod verify;
+mod write_behind;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,33 +34,33 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
-pub use self::house::{Command, Event, House, Image, Purge, Purged, Stat, Tell, Verified};
+pub use self::admin::{CacheAdmin, CacheStats, Command, Event, Image, Purge, Purged, Tell, Verified};
 pub use self::janitor::Janitor;
 pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
 
-pub(crate) use self::house::Cleared;
+pub(crate) use self::admin::Cleared;
 pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
-pub(crate) use self::notes::Tag;
-use self::notes::{Turns, Writing};
-use self::record::Lent;
-pub(crate) use self::record::{Described, Piece, StoredManifest};
-use self::room::Room;
-use self::store::Watched;
+use self::manifest_format::LentManifest;
+pub(crate) use self::manifest_format::{ChildDescriptor, Described, StoredManifest};
+use self::pressure::EvictionPressure;
+use self::store::WatchedStore;
 pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
 use self::trust::Proof;
 use self::unremoved::Unremoved;
 pub(crate) use self::usage::usage_failed;
-use self::verify::UnderWay;
+use self::verify::Verifications;
+pub(crate) use self::write_behind::TagGeneration;
+use self::write_behind::{LinkWrites, TagQueue};
 use crate::body::{Body, InFlight};
 use crate::config;
 use crate::digest::Digest;
 use crate::evidence::{Absences, Grants, Link, Origins, Provenance};
-use crate::platform::{Clock, Draft, Kept, Mark, Moment, Passing, Platform, StoreError, Tasks, within};
+use crate::platform::{Clock, Draft, Kept, Moment, Passing, Platform, StoreError, Tasks, Validator, within};
 use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
 use crate::telemetry;
@@ -81,7 +81,7 @@ const ENTRY_BYTES: u64 = 300;
 
 /// Kept content.
 pub(crate) struct Cache {
-    store: Watched,
+    store: WatchedStore,
     config: config::CacheConfig,
     clock: Arc<dyn Clock>,
     tasks: Arc<dyn Tasks>,
@@ -93,7 +93,7 @@ pub(crate) struct Cache {
     /// Manifests that are being read.
     reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
     /// Large manifests that were read for clients, which may still use them: no more than there is room for in flight.
-    lent: Mutex<HashMap<Digest, Lent>>,
+    lent: Mutex<HashMap<Digest, LentManifest>>,
     /// What clients have not taken yet.
     in_flight: Arc<InFlight>,
     pointers: Memory<Key, Pointer>,
@@ -101,32 +101,32 @@ pub(crate) struct Cache {
     /// How long blobs are by the manifests that name them, under the key of their link.
     described: Memory<Key, u64>,
     origins: Memory<Digest, Arc<Origins>>,
-    turns: Turns,
+    tag_queue: TagQueue,
     /// Links that are being written.
-    writing: Writing,
+    link_writes: LinkWrites,
     /// Tags and links that were forgotten, each with the generation that this began.
     forgotten: Memory<Key, u64>,
     /// Those that may still be in the store.
     unremoved: Unremoved,
     generations: AtomicU64,
     /// Blobs that are known to have their digest, in the state in which they were, and from what.
-    verified: Memory<Digest, (Mark, Proof)>,
+    verified: Memory<Digest, (Validator, Proof)>,
     /// How long blobs are, from their registries and from manifests.
     lengths: Lengths,
     /// Blobs that are not served in that state until then: they do not have their digest and are on their way out, or
     /// could not be read.
-    distrusted: Memory<Digest, (Mark, Moment)>,
-    verifying: UnderWay,
+    distrusted: Memory<Digest, (Validator, Moment)>,
+    verifications: Verifications,
     grants: Grants,
     lists: Lists,
     absences: Absences,
-    room: Arc<Room>,
+    pressure: Arc<EvictionPressure>,
     /// How much is on its way into the store, and who waits for it.
-    busy: (AtomicUsize, event_listener::Event),
+    pending_writes: (AtomicUsize, event_listener::Event),
     /// Until when the store is left alone, in milliseconds on the clock.
-    rests_until: AtomicU64,
+    backs_off_until: AtomicU64,
     /// While it is asked for no lease.
-    leases_rest: lease::Rest,
+    lease_backoff: lease::LeaseBackoff,
 }
 
 #[derive(Clone)]
@@ -145,7 +145,7 @@ impl Cache {
         platform: &Platform,
         in_flight: &Arc<InFlight>,
     ) -> Option<Self> {
-        let store = Watched::new(platform.store.as_ref()?);
+        let store = WatchedStore::new(platform.store.as_ref()?);
         let bytes = config.memory.0;
         let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
         Some(Self {
@@ -153,32 +153,32 @@ impl Cache {
             config: config.clone(),
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
-            max_scratch: platform.limits.max_scratch.unwrap_or(u64::MAX),
-            shares_io: platform.limits.shares_io,
+            max_scratch: platform.capabilities.max_scratch.unwrap_or(u64::MAX),
+            shares_io: platform.capabilities.shares_io,
             manifests: Memory::with_weighter(entries, bytes / 2, ManifestBytes),
-            reads: SingleFlight::new(platform.limits.shares_io),
+            reads: SingleFlight::new(platform.capabilities.shares_io),
             lent: Mutex::default(),
             in_flight: Arc::clone(in_flight),
             pointers: Memory::new(entries),
             links: Memory::new(entries),
             described: Memory::new(MAX_DESCRIBED),
             origins: Memory::new(entries),
-            turns: Turns::default(),
-            writing: Writing::default(),
+            tag_queue: TagQueue::default(),
+            link_writes: LinkWrites::default(),
             forgotten: Memory::new(MAX_FORGOTTEN),
             unremoved: Unremoved::default(),
             generations: AtomicU64::new(0),
             verified: Memory::new(entries),
             lengths: Lengths::new(entries),
             distrusted: Memory::new(1000),
-            verifying: UnderWay::default(),
+            verifications: Verifications::default(),
             grants: Grants::new(entries),
             lists: Lists::new(bytes / 8),
             absences: Absences::new(1000),
-            room: Arc::new(Room::new(config.max_size().0)),
-            busy: Default::default(),
-            rests_until: AtomicU64::new(0),
-            leases_rest: lease::Rest::default(),
+            pressure: Arc::new(EvictionPressure::new(config.max_size().0)),
+            pending_writes: Default::default(),
+            backs_off_until: AtomicU64::new(0),
+            lease_backoff: lease::LeaseBackoff::default(),
         })
     }
 
@@ -194,7 +194,7 @@ impl Cache {
 
     /// Room for a blob that arrives; `None`: it must pass by.
     pub(crate) async fn draft(&self, digest: &Digest, length: u64) -> Option<Arc<dyn Draft>> {
-        if self.is_too_long(length) || !self.takes_in(length).await {
+        if self.is_too_long(length) || !self.admit(length).await {
             return None;
         }
         let key = Key::blob(digest);
@@ -202,13 +202,13 @@ impl Cache {
             let draft = self.store.draft(&key, Some(length)).await;
             draft.inspect_err(|error| {
                 if matches!(error, StoreError::Full) {
-                    self.room.lacks(length);
+                    self.pressure.report_full(length);
                 }
             })
         });
         let draft = draft.await;
         if draft.is_none() {
-            self.room.gives_back(length);
+            self.pressure.subtract(length);
         }
         draft
     }
@@ -220,32 +220,32 @@ impl Cache {
 
     /// All the rest together could not make room for it, or its way into a bucket leads over a disk that is too small.
     fn is_too_long(&self, length: u64) -> bool {
-        !self.may_hold(length) || length > self.max_scratch && self.store.abilities().stages
+        !self.may_hold(length) || length > self.max_scratch && self.store.capabilities().stages_locally
     }
 
     /// So many bytes more are on their way into the store.
-    pub(crate) fn takes(&self, bytes: u64) {
-        self.room.takes(bytes);
-        telemetry::holds(self.room.held());
+    pub(crate) fn count_incoming(&self, bytes: u64) {
+        self.pressure.add(bytes);
+        telemetry::holds(self.pressure.held_bytes());
     }
 
     /// The same, unless that is too far beyond what the store may hold; whether they are.
-    fn takes_if_room(&self, bytes: u64) -> bool {
-        let is_in = self.room.takes_in(bytes);
-        telemetry::holds(self.room.held());
+    fn try_admit(&self, bytes: u64) -> bool {
+        let is_in = self.pressure.try_add(bytes);
+        telemetry::holds(self.pressure.held_bytes());
         is_in
     }
 
     /// The same, as soon as that is not too far beyond what the store may hold. `false`: it would be, and nobody has made
     /// room in time.
-    async fn takes_in(&self, bytes: u64) -> bool {
-        let mut is_in = self.room.takes_in(bytes);
+    async fn admit(&self, bytes: u64) -> bool {
+        let mut is_in = self.pressure.try_add(bytes);
         if !is_in {
-            let _waiting = self.room.wait(bytes);
+            let _waiting = self.pressure.wait(bytes);
             let made = async {
                 loop {
-                    let looked = self.room.looked();
-                    if self.room.takes_in(bytes) {
+                    let looked = self.pressure.next_survey();
+                    if self.pressure.try_add(bytes) {
                         return;
                     }
                     looked.await;
@@ -253,7 +253,7 @@ impl Cache {
             };
             is_in = within(&*self.clock, ROOM_PATIENCE, made).await.is_ok();
         }
-        telemetry::holds(self.room.held());
+        telemetry::holds(self.pressure.held_bytes());
         is_in
     }
 
@@ -269,9 +269,9 @@ impl Cache {
             return Err(body);
         }
         let Passing { body, kept } = self.store.keep_passing(digest, length, body)?;
-        let (cache, digest, busy) = (Arc::clone(self), digest.clone(), self.busy());
+        let (cache, digest, pending) = (Arc::clone(self), digest.clone(), self.begin_write());
         self.tasks.spawn(Box::pin(async move {
-            let _busy = busy;
+            let _pending = pending;
             match kept.await {
                 Ok(Kept::Whole) => cache.committed(&provenance, &digest, length).await,
                 Ok(Kept::OtherDigest) => {

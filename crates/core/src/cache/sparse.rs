@@ -33,7 +33,7 @@ struct Sparse {
 impl Draft for Sparse {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let length = bytes.len() as u64;
-        let written = if self.cache.takes_if_room(length) {
+        let written = if self.cache.try_admit(length) {
             self.inner.write_at(offset, bytes).await
         } else {
             Err(StoreError::Full)
@@ -43,7 +43,7 @@ impl Draft for Sparse {
             Err(error) => {
                 // All of it is wanted again, and what is here is not kept.
                 if matches!(error, StoreError::Full) {
-                    self.cache.room.lacks(self.written.load(Ordering::Relaxed).saturating_add(length));
+                    self.cache.pressure.report_full(self.written.load(Ordering::Relaxed).saturating_add(length));
                 }
                 self.cache.failed("keep", error);
             }

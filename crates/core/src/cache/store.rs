@@ -9,17 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Cache, DEADLINE, Key, millis};
-use crate::platform::{Draft, Found, Part, Stat, Store, StoreError, When, within};
+use crate::platform::{Draft, Found, Part, Precondition, Stat, Store, StoreError, within};
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry;
 
 /// How long a store that failed is left alone.
-const REST: Duration = Duration::from_secs(5);
+const BACKOFF: Duration = Duration::from_secs(5);
 /// So many keys that fail, with nothing between them that goes well, are the store's own failure.
 const SEVERAL: usize = 3;
 
 /// A store, and at which keys it has failed since it last did something well.
-pub(super) struct Watched {
+pub(super) struct WatchedStore {
     /// The store itself, for whoever looks after it.
     pub(super) inner: Arc<dyn Store>,
     /// At most [`SEVERAL`].
@@ -28,7 +28,7 @@ pub(super) struct Watched {
     is_failing: AtomicBool,
 }
 
-impl Watched {
+impl WatchedStore {
     pub(super) fn new(inner: &Arc<dyn Store>) -> Self {
         Self { inner: Arc::clone(inner), failing: Mutex::default(), is_failing: AtomicBool::new(false) }
     }
@@ -37,8 +37,13 @@ impl Watched {
         self.noted(key, self.inner.read(key).await)
     }
 
-    pub(super) async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        self.noted(key, self.inner.write(key, value, when).await)
+    pub(super) async fn write(
+        &self,
+        key: &Key,
+        value: Bytes,
+        precondition: Precondition,
+    ) -> Result<bool, StoreError> {
+        self.noted(key, self.inner.write(key, value, precondition).await)
     }
 
     pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
@@ -89,7 +94,7 @@ impl Watched {
     }
 
     /// Whether the store is left alone after it has failed so.
-    fn is_to_rest(&self, error: &StoreError) -> bool {
+    fn opens_breaker(&self, error: &StoreError) -> bool {
         match error {
             StoreError::TimedOut => true,
             StoreError::Failed(_) => self.failing().len() >= SEVERAL,
@@ -103,7 +108,7 @@ impl Watched {
 }
 
 /// For all that is not of one key.
-impl Deref for Watched {
+impl Deref for WatchedStore {
     type Target = dyn Store;
 
     fn deref(&self) -> &Self::Target {
@@ -116,10 +121,10 @@ impl Cache {
     pub(crate) fn failed(&self, what: &'static str, error: &StoreError) {
         telemetry::store_failed(what, error.why());
         if matches!(error, StoreError::Full) {
-            self.room.lacks(1);
+            self.pressure.report_full(1);
         }
-        if self.store.is_to_rest(error) {
-            self.rests_until.store(millis(self.clock.now().after(REST)), Ordering::Relaxed);
+        if self.store.opens_breaker(error) {
+            self.backs_off_until.store(millis(self.clock.now().after(BACKOFF)), Ordering::Relaxed);
         }
         tracing::warn!(
             what,
@@ -134,7 +139,7 @@ impl Cache {
         what: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Option<T> {
-        if self.rests() {
+        if self.backs_off() {
             return None;
         }
         let answer = within(&*self.clock, DEADLINE, answer).await.unwrap_or(Err(StoreError::TimedOut));
@@ -148,14 +153,14 @@ impl Cache {
         what: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<Option<T>, StoreError> {
-        if self.rests() {
+        if self.backs_off() {
             return Ok(None);
         }
         let answer = within(&*self.clock, DEADLINE, answer).await.unwrap_or(Err(StoreError::TimedOut));
         answer.map(Some).inspect_err(|error| telemetry::store_failed(what, error.why()))
     }
 
-    fn rests(&self) -> bool {
-        millis(self.clock.now()) < self.rests_until.load(Ordering::Relaxed)
+    fn backs_off(&self) -> bool {
+        millis(self.clock.now()) < self.backs_off_until.load(Ordering::Relaxed)
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::house::House;
-use super::inventory::{Content, IN_USE, Id, Inventory, Item, Named, Packed};
+use super::admin::CacheAdmin;
+use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
 use super::keys::{CONTENT, RECORDS};
-use super::record::Children;
+use super::manifest_format::Children;
 use super::{Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::{Entry, StoreError};
@@ -19,15 +19,15 @@ const READ_AT_ONCE: usize = 16;
 const MAX_FAILED: usize = 16;
 
 /// Told how much of a long work is done: so many of so many.
-pub(crate) type Progress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
+pub(crate) type OnProgress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
 /// What is in a store.
 #[derive(Default)]
 pub(crate) struct Survey {
     pub(crate) inventory: Inventory,
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Vec<SurveyedTag>,
     pub(crate) links: u64,
-    pub(crate) leases: Vec<Lease>,
+    pub(crate) leases: Vec<SurveyedLease>,
     /// What is known of uploads in parts, and when it was written.
     pub(crate) ingests: Vec<(Key, u64)>,
     /// What was used, and on which day.
@@ -39,7 +39,7 @@ pub(crate) struct Survey {
 }
 
 /// A tag, and where it leads.
-pub(crate) struct Tag {
+pub(crate) struct SurveyedTag {
     pub(crate) key: Key,
     /// When it was written or used.
     pub(crate) used: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Tag {
     pub(crate) target: Option<Id>,
 }
 
-pub(crate) struct Lease {
+pub(crate) struct SurveyedLease {
     pub(crate) digest: Digest,
     pub(crate) key: Key,
     pub(crate) used: u64,
@@ -120,9 +120,9 @@ impl Survey {
                 }
             }
             Some(Kind::Tag { .. }) => {
-                self.tags.push(Tag { key: entry.key, used, size, pointer: None, target: None });
+                self.tags.push(SurveyedTag { key: entry.key, used, size, pointer: None, target: None });
             }
-            Some(Kind::Lease { digest, .. }) => self.leases.push(Lease { digest, key: entry.key, used }),
+            Some(Kind::Lease { digest, .. }) => self.leases.push(SurveyedLease { digest, key: entry.key, used }),
             Some(Kind::Ingest(_)) => self.ingests.push((entry.key, used)),
             Some(Kind::Usage { day, .. }) => self.usage.push((day, entry.key)),
             // They are listed by prefixes of their own.
@@ -147,7 +147,7 @@ impl Survey {
     /// Takes down what a manifest names, as far as it is here. The manifests among that.
     fn describe(&mut self, id: Id, children: &Children) -> Vec<Id> {
         let count = |digests: &[Digest]| u32::try_from(digests.len()).unwrap_or(u32::MAX);
-        let named = Named { manifests: count(&children.manifests), blobs: count(&children.blobs) };
+        let named = ChildCounts { manifests: count(&children.manifests), blobs: count(&children.blobs) };
         self.inventory.describe(id, named);
         let find = |content, digests: &[Digest]| -> Vec<Id> {
             digests.iter().filter_map(|digest| self.inventory.find(content, &Packed::new(digest))).collect()
@@ -163,14 +163,14 @@ impl Survey {
 
 /// What came of reading some manifests.
 #[derive(Default)]
-struct Read {
+struct ReadManifests {
     /// Those of them that name something that is arriving.
     held: Vec<Id>,
     /// The manifests that they name, as far as they are here.
     below: Vec<Id>,
 }
 
-impl House {
+impl CacheAdmin {
     /// What is listed, without reading any of it.
     pub(crate) async fn survey(&self) -> Result<Survey, StoreError> {
         let now = self.clock.unix_seconds();
@@ -207,7 +207,7 @@ impl House {
         &self,
         survey: &mut Survey,
         arriving: &HashSet<Packed>,
-        progress: Progress<'_>,
+        progress: OnProgress<'_>,
     ) -> Result<(), StoreError> {
         self.read_tags(survey).await?;
         for tag in &survey.tags {
@@ -217,7 +217,7 @@ impl House {
             }
         }
         let manifests: Vec<Id> = survey.inventory.of(Content::Manifest).map(|(id, _)| id).collect();
-        let Read { mut held, .. } = self.read_manifests(survey, &manifests, arriving, progress).await?;
+        let ReadManifests { mut held, .. } = self.read_manifests(survey, &manifests, arriving, progress).await?;
         for packed in arriving {
             held.extend(
                 [Content::Blob, Content::Manifest].iter().filter_map(|c| survey.inventory.find(*c, packed)),
@@ -234,7 +234,7 @@ impl House {
     pub(crate) async fn read_below_tags(
         &self,
         survey: &mut Survey,
-        progress: Progress<'_>,
+        progress: OnProgress<'_>,
     ) -> Result<(), StoreError> {
         let targets: HashSet<Id> = survey.tags.iter().filter_map(|tag| tag.target).collect();
         let mut next: Vec<Id> = targets.into_iter().collect();
@@ -253,12 +253,12 @@ impl House {
         survey: &mut Survey,
         ids: &[Id],
         arriving: &HashSet<Packed>,
-        progress: Progress<'_>,
-    ) -> Result<Read, StoreError> {
+        progress: OnProgress<'_>,
+    ) -> Result<ReadManifests, StoreError> {
         let digest = |id: &Id| Some((*id, survey.inventory.item(*id)?.digest.to_digest()?));
         let manifests: Vec<(Id, Digest)> = ids.iter().filter_map(digest).collect();
         let (total, mut done) = (manifests.len() as u64, 0);
-        let (mut found, mut failed) = (Read::default(), Failed::default());
+        let (mut found, mut failed) = (ReadManifests::default(), Failed::default());
         let reads = manifests.into_iter().map(|(id, digest)| async move {
             let key = Key::manifest(&digest);
             let read = self.read(&key).await;

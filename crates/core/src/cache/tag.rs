@@ -61,19 +61,19 @@ impl Pointer {
 
     /// As a record.
     pub(crate) fn to_record(&self) -> Vec<u8> {
-        let record = Record { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed };
+        let record = TagRecord { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed };
         serde_json::to_vec(&record).unwrap_or_default()
     }
 
     /// From a record; `None`: it cannot be read, and counts as absent.
     pub(crate) fn from_record(bytes: &[u8]) -> Option<Self> {
-        let record: Record = serde_json::from_slice(bytes).ok()?;
+        let record: TagRecord = serde_json::from_slice(bytes).ok()?;
         Some(Self { digest: Digest::parse(&record.digest).ok()?, confirmed: record.confirmed })
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct TagRecord {
     digest: String,
     confirmed: u64,
 }

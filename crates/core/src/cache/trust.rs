@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::verify::Verifying;
+use super::verify::VerifyingBody;
 use super::{Cache, DEADLINE, Key};
 use crate::body::{Body, Observe};
 use crate::digest::Digest;
 use crate::evidence::Provenance;
-use crate::platform::{Found, Mark, Moment, Part, Stat, within};
+use crate::platform::{Found, Moment, Part, Stat, Validator, within};
 use crate::telemetry;
 
 /// How long a blob that could not be read is left alone.
@@ -48,7 +48,7 @@ struct Grounds {
     /// It is as long as it should be; `None`: nobody has said how long that is.
     is_of_length: Option<bool>,
     /// The store held it against its digest itself.
-    is_vouched: bool,
+    store_verifies: bool,
 }
 
 impl Grounds {
@@ -63,7 +63,7 @@ impl Grounds {
             Belief::Right
         } else if self.is_distrusted || self.is_of_length == Some(false) {
             Belief::Unfit
-        } else if self.is_vouched {
+        } else if self.store_verifies {
             Belief::Right
         } else {
             Belief::Unknown
@@ -100,7 +100,7 @@ impl Cache {
             return Some(Found { stat, body });
         }
         if !self.is_distrusted(digest, &stat) {
-            self.unread(digest, stat.mark);
+            self.unread(digest, stat.validator);
         }
         None
     }
@@ -116,7 +116,7 @@ impl Cache {
             Belief::Unfit => return None,
             Belief::Unknown if part.is_none() => {
                 let Found { stat, body } = found;
-                let verifying = Verifying::new(Arc::clone(self), digest, &stat, body)?;
+                let verifying = VerifyingBody::new(Arc::clone(self), digest, &stat, body)?;
                 return Some(Found { body: Body::stream(verifying, Some(stat.length)), stat });
             }
             Belief::Unknown => drop(found),
@@ -129,8 +129,12 @@ impl Cache {
     }
 
     fn belief(&self, digest: &Digest, stat: &Stat, is_whole: bool) -> Belief {
-        let proof = self.verified.get(digest).filter(|(mark, _)| *mark == stat.mark).map(|(_, proof)| proof);
-        let grounds = Grounds { proof, is_whole, is_distrusted: false, is_of_length: None, is_vouched: false };
+        let proof = self
+            .verified
+            .get(digest)
+            .filter(|(validator, _)| *validator == stat.validator)
+            .map(|(_, proof)| proof);
+        let grounds = Grounds { proof, is_whole, is_distrusted: false, is_of_length: None, store_verifies: false };
         if grounds.belief() == Belief::Right {
             return Belief::Right;
         }
@@ -144,33 +148,33 @@ impl Cache {
             );
             telemetry::corrupt("blob");
             // So that this is said once.
-            self.distrusted.insert(digest.clone(), (stat.mark.clone(), self.clock.now().after(UNREAD)));
+            self.distrusted.insert(digest.clone(), (stat.validator.clone(), self.clock.now().after(UNREAD)));
         }
-        let is_vouched = self.store.abilities().vouches;
-        Grounds { is_distrusted, is_of_length, is_vouched, ..grounds }.belief()
+        let store_verifies = self.store.capabilities().verifies;
+        Grounds { is_distrusted, is_of_length, store_verifies, ..grounds }.belief()
     }
 
     /// A stored blob has its digest.
-    pub(super) fn trust(&self, digest: &Digest, mark: Mark, proof: Proof) {
-        self.verified.insert(digest.clone(), (mark, proof));
-        // What was wrong before is not what lies there now, though its mark may be the same.
+    pub(super) fn trust(&self, digest: &Digest, validator: Validator, proof: Proof) {
+        self.verified.insert(digest.clone(), (validator, proof));
+        // What was wrong before is not what lies there now, though its validator may be the same.
         self.distrusted.remove(digest);
         self.store.used(&Key::blob(digest));
     }
 
     fn is_distrusted(&self, digest: &Digest, stat: &Stat) -> bool {
         let distrusted = self.distrusted.get(digest);
-        distrusted.is_some_and(|(mark, until)| mark == stat.mark && self.clock.now() < until)
+        distrusted.is_some_and(|(validator, until)| validator == stat.validator && self.clock.now() < until)
     }
 
     /// A stored blob does not have its digest any more.
-    pub(super) fn distrust(self: &Arc<Self>, digest: &Digest, mark: Mark) {
+    pub(super) fn distrust(self: &Arc<Self>, digest: &Digest, validator: Validator) {
         let key = Key::blob(digest);
         tracing::error!(%key, "a stored blob does not have its digest any more; it is thrown away");
         telemetry::corrupt("blob");
         self.verified.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.
-        self.distrusted.insert(digest.clone(), (mark, Moment(Duration::MAX)));
+        self.distrusted.insert(digest.clone(), (validator, Moment(Duration::MAX)));
         let cache = Arc::clone(self);
         self.tasks.spawn(Box::pin(async move {
             cache.ask("remove", cache.store.remove(&key)).await;
@@ -178,11 +182,11 @@ impl Cache {
     }
 
     /// A stored blob cannot be read: it may be whole all the same, and stays. Meanwhile it is served from elsewhere.
-    pub(super) fn unread(&self, digest: &Digest, mark: Mark) {
+    pub(super) fn unread(&self, digest: &Digest, validator: Validator) {
         tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is left alone for a while");
         telemetry::store_failed("read", "unreadable");
         self.verified.remove(digest);
-        self.distrusted.insert(digest.clone(), (mark, self.clock.now().after(UNREAD)));
+        self.distrusted.insert(digest.clone(), (validator, self.clock.now().after(UNREAD)));
     }
 
     /// The same, and whoever comes behind one whose body breaks is served from elsewhere. What the platform has of its own
@@ -191,8 +195,8 @@ impl Cache {
         let Found { stat, body } = found;
         let body = match body {
             Body::Stream(_) => {
-                let (cache, digest, mark) = (Arc::clone(self), digest.clone(), stat.mark.clone());
-                body.observed(Breaks { cache, digest, mark })
+                let (cache, digest, validator) = (Arc::clone(self), digest.clone(), stat.validator.clone());
+                body.observed(Breaks { cache, digest, validator })
             }
             Body::Empty | Body::Full(_) | Body::Native(_) => body,
         };
@@ -205,10 +209,10 @@ impl Cache {
         self.lengths.given(digest, length);
         if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
             if stat.length != length {
-                return self.distrust(digest, stat.mark);
+                return self.distrust(digest, stat.validator);
             }
-            let proof = if self.store.abilities().reads_back { Proof::Sent } else { Proof::Read };
-            self.trust(digest, stat.mark, proof);
+            let proof = if self.store.capabilities().reads_back { Proof::Sent } else { Proof::Read };
+            self.trust(digest, stat.validator, proof);
         }
     }
 }
@@ -217,14 +221,14 @@ impl Cache {
 struct Breaks {
     cache: Arc<Cache>,
     digest: Digest,
-    mark: Mark,
+    validator: Validator,
 }
 
 impl Observe for Breaks {
     fn arrived(&mut self, _: u64) {}
 
     fn broke(&mut self) {
-        self.cache.unread(&self.digest, self.mark.clone());
+        self.cache.unread(&self.digest, self.validator.clone());
     }
 }
 
@@ -236,7 +240,7 @@ mod tests {
     fn a_stored_blob_is_believed_on_good_grounds_only() {
         use Belief::{Right, Unfit, Unknown};
         use Proof::{Read, Sent};
-        for (proof, is_whole, is_distrusted, is_of_length, is_vouched, expected) in [
+        for (proof, is_whole, is_distrusted, is_of_length, store_verifies, expected) in [
             (None, true, false, None, false, Unknown),
             (None, true, false, Some(true), false, Unknown),
             (None, true, false, Some(false), false, Unfit),
@@ -250,7 +254,7 @@ mod tests {
             // A manifest that lies moves nothing that was read.
             (Some(Read), true, false, Some(false), false, Right),
         ] {
-            let grounds = Grounds { proof, is_whole, is_distrusted, is_of_length, is_vouched };
+            let grounds = Grounds { proof, is_whole, is_distrusted, is_of_length, store_verifies };
             assert_eq!(grounds.belief(), expected, "{grounds:?}");
         }
     }

@@ -22,10 +22,10 @@ const AT_ONCE: usize = 8;
 
 /// Tags and links, each with the generation in which it was forgotten.
 #[derive(Default)]
-pub(super) struct Unremoved(Mutex<State>);
+pub(super) struct Unremoved(Mutex<UnremovedState>);
 
 #[derive(Default)]
-struct State {
+struct UnremovedState {
     keys: HashMap<Key, u64>,
     /// There were more than are remembered.
     is_over: bool,
@@ -34,7 +34,7 @@ struct State {
 }
 
 impl Unremoved {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UnremovedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,25 +6,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::{Cache, House, Key, Kind};
+use super::{Cache, CacheAdmin, Key, Kind};
 use crate::digest::Digest;
 use crate::evidence::Provenance;
 use crate::ingest::upload_in;
-use crate::platform::{Abilities, StoreError, UPLOAD_DEADLINE, Upload, When, within};
+use crate::platform::{Precondition, StoreCapabilities, StoreError, UPLOAD_DEADLINE, Upload, within};
 
 /// How long a record may take that is as large as a part.
 const PART: Duration = Duration::from_mins(2);
 
 impl Cache {
     /// What the store can do.
-    pub(crate) fn abilities(&self) -> Abilities {
-        self.store.abilities()
+    pub(crate) fn store_capabilities(&self) -> StoreCapabilities {
+        self.store.capabilities()
     }
 
     /// An address that gives a blob to whoever has it, for a while; `None`: there is none, or the store failed.
     pub(crate) async fn link(&self, digest: &Digest, life: Duration) -> Option<Url> {
         // What a store cannot do is no reason to leave it alone for a while.
-        if !self.abilities().links {
+        if !self.store_capabilities().links {
             return None;
         }
         let key = Key::blob(digest);
@@ -51,16 +51,16 @@ impl Cache {
     pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) -> bool {
         if !tail.is_empty() {
             let key = Key::ingest_tail(digest);
-            if self.ask_slowly("write", PART, self.store.write(&key, tail, When::Always)).await.is_none() {
+            if self.ask_slowly("write", PART, self.store.write(&key, tail, Precondition::Always)).await.is_none() {
                 return false;
             }
         }
-        self.ask("write", self.store.write(&Key::ingest(digest), record, When::Always)).await.is_some()
+        self.ask("write", self.store.write(&Key::ingest(digest), record, Precondition::Always)).await.is_some()
     }
 
     /// Begins an upload.
     pub(crate) async fn upload(&self, digest: &Digest) -> Option<Box<dyn Upload>> {
-        if !self.abilities().uploads {
+        if !self.store_capabilities().uploads {
             return None;
         }
         self.ask("upload", self.store.upload(&Key::blob(digest))).await
@@ -68,7 +68,7 @@ impl Cache {
 
     /// Goes on with one that was parked; `None`: it takes a new beginning.
     pub(crate) async fn resume_upload(&self, digest: &Digest, parked: &str) -> Option<Box<dyn Upload>> {
-        if !self.abilities().uploads {
+        if !self.store_capabilities().uploads {
             return None;
         }
         self.ask("upload", self.store.resume_upload(&Key::blob(digest), parked)).await?
@@ -120,7 +120,7 @@ impl Cache {
     }
 }
 
-impl House {
+impl CacheAdmin {
     /// Takes back the upload that a record is of, or a store would keep its parts for ever; whether that is done with.
     pub(super) async fn take_back(&self, key: &Key) -> bool {
         match self.in_time(self.try_to_take_back(key)).await {

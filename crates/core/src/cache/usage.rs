@@ -5,17 +5,17 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::{Cache, Key, Kind, USAGE};
-use crate::platform::{Entry, StoreError, When};
+use crate::platform::{Entry, Precondition, StoreError};
 
 impl Cache {
     /// Whether there may be other instances at all.
     pub(crate) fn is_shared(&self) -> bool {
-        self.store.abilities().is_shared
+        self.store.capabilities().is_shared
     }
 
     /// Writes what we have used, and returns whether that went well.
     pub(crate) async fn write_usage(&self, key: &Key, record: Bytes) -> bool {
-        let written = self.ask_usage(self.store.write(key, record, When::Always)).await;
+        let written = self.ask_usage(self.store.write(key, record, Precondition::Always)).await;
         written.inspect_err(usage_failed).is_ok()
     }
 

@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use super::{Cache, DEADLINE, Key, Proof};
 use crate::body::{Body, BodyError};
 use crate::digest::{Digest, Hasher};
-use crate::platform::{Elapsed, Found, Mark, Stat, within};
+use crate::platform::{Elapsed, Found, Stat, Validator, within};
 use crate::sync::{Event, Mutex, MutexGuard};
 
 /// Blobs that are read at once, so that a start over a large cache leaves the store something for its clients.
@@ -24,12 +24,12 @@ const MAX_AT_ONCE: usize = 3;
 
 /// Stored blobs that are being read for no client.
 #[derive(Default)]
-pub(super) struct UnderWay {
+pub(super) struct Verifications {
     digests: Mutex<HashSet<Digest>>,
     ended: Event,
 }
 
-impl UnderWay {
+impl Verifications {
     fn digests(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,8 +53,8 @@ struct Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.cache.verifying.digests().remove(&self.digest);
-        self.cache.verifying.ended.notify(usize::MAX);
+        self.cache.verifications.digests().remove(&self.digest);
+        self.cache.verifications.ended.notify(usize::MAX);
     }
 }
 
@@ -70,7 +70,7 @@ impl Cache {
             if let Some(reading) = self.turn_to_read(digest).await {
                 self.tasks.spawn(Box::pin(async move { reading.cache.verify(&reading.digest).await }));
             }
-            self.verifying.end_of(digest).await;
+            self.verifications.end_of(digest).await;
         };
         let _ = within(&*self.clock, limit, verified).await;
     }
@@ -78,9 +78,9 @@ impl Cache {
     /// Waits until no more than a few others are being read; `None`: this one is.
     async fn turn_to_read(self: &Arc<Self>, digest: &Digest) -> Option<Reading> {
         loop {
-            let listener = self.verifying.ended.listen();
+            let listener = self.verifications.ended.listen();
             {
-                let mut digests = self.verifying.digests();
+                let mut digests = self.verifications.digests();
                 if digests.contains(digest) {
                     return None;
                 }
@@ -97,23 +97,23 @@ impl Cache {
     async fn verify(self: &Arc<Self>, digest: &Digest) {
         let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else { return };
         let Found { stat, body } = found;
-        let Some(verifying) = Verifying::new(Arc::clone(self), digest, &stat, body) else { return };
+        let Some(verifying) = VerifyingBody::new(Arc::clone(self), digest, &stat, body) else { return };
         let mut body = Body::stream(verifying, Some(stat.length));
         loop {
             match within(&*self.clock, DEADLINE, body.chunk()).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return,
                 // It hangs, and would for whoever comes next.
-                Err(Elapsed) => return self.unread(digest, stat.mark),
+                Err(Elapsed) => return self.unread(digest, stat.validator),
             }
         }
     }
 }
 
-pub(super) struct Verifying {
+pub(super) struct VerifyingBody {
     cache: Arc<Cache>,
     digest: Digest,
-    mark: Mark,
+    validator: Validator,
     inner: Body,
     hasher: Option<Hasher>,
     length: u64,
@@ -122,12 +122,12 @@ pub(super) struct Verifying {
     held: Option<Bytes>,
 }
 
-impl Verifying {
+impl VerifyingBody {
     /// `None`: an algorithm that we cannot compute.
     pub(super) fn new(cache: Arc<Cache>, digest: &Digest, stat: &Stat, inner: Body) -> Option<Self> {
         Some(Self {
             cache,
-            mark: stat.mark.clone(),
+            validator: stat.validator.clone(),
             inner,
             hasher: Some(Hasher::new(digest)?),
             digest: digest.clone(),
@@ -146,7 +146,7 @@ impl Verifying {
     }
 }
 
-impl http_body::Body for Verifying {
+impl http_body::Body for VerifyingBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -176,15 +176,15 @@ impl http_body::Body for Verifying {
                 None => {
                     let is_right = this.hasher.take().is_some_and(|hasher| hasher.is(&this.digest));
                     if !is_right || this.missing_bytes > 0 {
-                        this.cache.distrust(&this.digest, this.mark.clone());
+                        this.cache.distrust(&this.digest, this.validator.clone());
                         return this.end();
                     }
-                    this.cache.trust(&this.digest, this.mark.clone(), Proof::Read);
+                    this.cache.trust(&this.digest, this.validator.clone(), Proof::Read);
                     return Poll::Ready(this.held.take().map(|last| Ok(Frame::data(last))));
                 }
                 // Of a disk or of a connection: the bytes may be right all the same.
                 Some(Err(_)) => {
-                    this.cache.unread(&this.digest, this.mark.clone());
+                    this.cache.unread(&this.digest, this.validator.clone());
                     return this.end();
                 }
             }

@@ -2,12 +2,12 @@
 
 use quick_cache::sync::Cache;
 
-use super::Claim;
+use super::ClientScope;
 use crate::platform::Moment;
 
 /// How a request asks, and how the upstream was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum LookupMethod {
     /// HEAD. Some registries refuse it for what they give (public.ecr.aws, Harbor's proxy cache), so a 404 of it says
     /// nothing of a GET.
     Head,
@@ -16,12 +16,12 @@ pub(crate) enum Asked {
 }
 
 /// Answers of 404, in memory only, by client and by kind and reference: `blobs/sha256:…`.
-pub(crate) struct Absences(Cache<(Claim, Box<str>), Absence>);
+pub(crate) struct Absences(Cache<(ClientScope, Box<str>), KnownAbsence>);
 
 #[derive(Debug, Clone, Copy)]
-struct Absence {
+struct KnownAbsence {
     until: Moment,
-    by: Asked,
+    by: LookupMethod,
 }
 
 impl Absences {
@@ -31,13 +31,20 @@ impl Absences {
     }
 
     /// The upstream has answered 404, `now`.
-    pub(crate) fn note(&self, claim: Claim, reference: Box<str>, by: Asked, now: Moment, until: Moment) {
+    pub(crate) fn note(
+        &self,
+        claim: ClientScope,
+        reference: Box<str>,
+        by: LookupMethod,
+        now: Moment,
+        until: Moment,
+    ) {
         let key = (claim, reference);
         // What a GET has found out is worth more than what a HEAD says after it.
-        let by_get = |known: Absence| known.by == Asked::Get && now < known.until;
-        let is_weaker = by == Asked::Head && self.0.get(&key).is_some_and(by_get);
+        let by_get = |known: KnownAbsence| known.by == LookupMethod::Get && now < known.until;
+        let is_weaker = by == LookupMethod::Head && self.0.get(&key).is_some_and(by_get);
         if !is_weaker {
-            self.0.insert(key, Absence { until, by });
+            self.0.insert(key, KnownAbsence { until, by });
         }
     }
 
@@ -45,17 +52,17 @@ impl Absences {
     /// be a pusher's question whether an upload has arrived.
     pub(crate) fn answers(
         &self,
-        claim: &Claim,
+        claim: &ClientScope,
         reference: &str,
-        asks: Asked,
+        asks: LookupMethod,
         takes_pushes: bool,
         now: Moment,
     ) -> bool {
         let known = self.0.get(&(claim.clone(), reference.into())).filter(|known| now < known.until);
         match (known.map(|known| known.by), asks) {
-            (None, _) | (Some(Asked::Head), Asked::Get) => false,
-            (Some(Asked::Get), Asked::Get) => true,
-            (Some(Asked::Head | Asked::Get), Asked::Head) => !takes_pushes,
+            (None, _) | (Some(LookupMethod::Head), LookupMethod::Get) => false,
+            (Some(LookupMethod::Get), LookupMethod::Get) => true,
+            (Some(LookupMethod::Head | LookupMethod::Get), LookupMethod::Head) => !takes_pushes,
         }
     }
 
@@ -80,12 +87,12 @@ mod tests {
     fn a_404_that_is_over_keeps_no_later_one_from_being_remembered() {
         let absences = Absences::new(10);
         let name = RepositoryName::parse("a/b").expect("a name");
-        let claim = Claim::new("up.test", &name, [0; 16]);
-        let is_absent = |now| absences.answers(&claim, "manifests/v1", Asked::Head, false, at(now));
-        absences.note(claim.clone(), "manifests/v1".into(), Asked::Get, at(0), at(10));
-        absences.note(claim.clone(), "manifests/v1".into(), Asked::Head, at(5), at(15));
+        let claim = ClientScope::new("up.test", &name, [0; 16]);
+        let is_absent = |now| absences.answers(&claim, "manifests/v1", LookupMethod::Head, false, at(now));
+        absences.note(claim.clone(), "manifests/v1".into(), LookupMethod::Get, at(0), at(10));
+        absences.note(claim.clone(), "manifests/v1".into(), LookupMethod::Head, at(5), at(15));
         assert!(is_absent(9) && !is_absent(12), "a GET says more, while it lasts");
-        absences.note(claim.clone(), "manifests/v1".into(), Asked::Head, at(12), at(22));
+        absences.note(claim.clone(), "manifests/v1".into(), LookupMethod::Head, at(12), at(22));
         assert!(is_absent(21));
     }
 }

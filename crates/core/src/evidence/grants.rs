@@ -12,7 +12,7 @@ pub(crate) const GRANT_LIFE: Duration = Duration::from_mins(1);
 
 /// Who, and where. Never a name alone: the same user may log in with two passwords, of which one is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Claim {
+pub(crate) struct ClientScope {
     /// The upstream's name.
     pub(crate) upstream: Box<str>,
     /// The repository, as the upstream calls it.
@@ -21,7 +21,7 @@ pub(crate) struct Claim {
     pub(crate) credential: [u8; 16],
 }
 
-impl Claim {
+impl ClientScope {
     /// Of this credential on this repository.
     pub(crate) fn new(upstream: &str, repository: &RepositoryName, credential: [u8; 16]) -> Self {
         Self { upstream: upstream.into(), repository: repository.as_str().into(), credential }
@@ -29,7 +29,7 @@ impl Claim {
 }
 
 /// Grants, in memory only.
-pub(crate) struct Grants(Cache<Claim, Moment>);
+pub(crate) struct Grants(Cache<ClientScope, Moment>);
 
 impl Grants {
     /// At most so many.
@@ -38,17 +38,17 @@ impl Grants {
     }
 
     /// The upstream has let this client in just now.
-    pub(crate) fn give(&self, claim: Claim, now: Moment) {
+    pub(crate) fn give(&self, claim: ClientScope, now: Moment) {
         self.0.insert(claim, now.after(GRANT_LIFE));
     }
 
     /// The upstream has turned this client away.
-    pub(crate) fn revoke(&self, claim: &Claim) {
+    pub(crate) fn revoke(&self, claim: &ClientScope) {
         self.0.remove(claim);
     }
 
     /// Whether it has been let in not long ago.
-    pub(crate) fn hold(&self, claim: &Claim, now: Moment) -> bool {
+    pub(crate) fn hold(&self, claim: &ClientScope, now: Moment) -> bool {
         self.0.get(claim).is_some_and(|until| now < until)
     }
 }
@@ -57,8 +57,8 @@ impl Grants {
 mod tests {
     use super::*;
 
-    fn claim(repository: &str, credential: u8) -> Claim {
-        Claim::new("u", &RepositoryName::parse(repository).unwrap(), [credential; 16])
+    fn claim(repository: &str, credential: u8) -> ClientScope {
+        ClientScope::new("u", &RepositoryName::parse(repository).unwrap(), [credential; 16])
     }
 
     #[test]

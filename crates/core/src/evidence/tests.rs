@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::platform::Moment;
 
-const READERS: [Reader; 3] = [Reader::Anyone, Reader::Admitted, Reader::Stranger];
+const READERS: [Requester; 3] = [Requester::Anyone, Requester::Admitted, Requester::Stranger];
 const LINKS: [Option<Link>; 5] =
     [None, Some(Link::Named), Some(Link::Claimed), Some(Link::Shown), Some(Link::Proven)];
 const ORIGINS: [Origin; 4] = [Origin::This, Origin::Anonymous, Origin::Other, Origin::Unrecorded];
@@ -83,17 +83,20 @@ fn records_read_back_and_what_cannot_be_read_is_absent() {
 #[test]
 fn a_404_answers_only_what_was_asked_and_no_pusher() {
     let at = |seconds| Moment(Duration::from_secs(seconds));
-    let claim =
-        |credential| Claim { upstream: "a.test".into(), repository: "a/b".into(), credential: [credential; 16] };
+    let claim = |credential| ClientScope {
+        upstream: "a.test".into(),
+        repository: "a/b".into(),
+        credential: [credential; 16],
+    };
     for (heard, asks, takes_pushes, expected) in [
-        (Asked::Head, Asked::Head, false, true),
-        (Asked::Head, Asked::Head, true, false),
-        (Asked::Head, Asked::Get, false, false),
-        (Asked::Head, Asked::Get, true, false),
-        (Asked::Get, Asked::Head, false, true),
-        (Asked::Get, Asked::Head, true, false),
-        (Asked::Get, Asked::Get, false, true),
-        (Asked::Get, Asked::Get, true, true),
+        (LookupMethod::Head, LookupMethod::Head, false, true),
+        (LookupMethod::Head, LookupMethod::Head, true, false),
+        (LookupMethod::Head, LookupMethod::Get, false, false),
+        (LookupMethod::Head, LookupMethod::Get, true, false),
+        (LookupMethod::Get, LookupMethod::Head, false, true),
+        (LookupMethod::Get, LookupMethod::Head, true, false),
+        (LookupMethod::Get, LookupMethod::Get, false, true),
+        (LookupMethod::Get, LookupMethod::Get, true, true),
     ] {
         let absences = Absences::new(10);
         absences.note(claim(1), "blobs/x".into(), heard, at(0), at(5));
@@ -109,12 +112,12 @@ fn a_404_answers_only_what_was_asked_and_no_pusher() {
 
 #[test]
 fn a_head_takes_nothing_from_what_a_get_found_out() {
-    let claim = Claim { upstream: "a.test".into(), repository: "a/b".into(), credential: [0; 16] };
+    let claim = ClientScope { upstream: "a.test".into(), repository: "a/b".into(), credential: [0; 16] };
     let absences = Absences::new(10);
-    for asked in [Asked::Get, Asked::Head] {
+    for asked in [LookupMethod::Get, LookupMethod::Head] {
         absences.note(claim.clone(), "blobs/x".into(), asked, Moment::default(), Moment(Duration::from_secs(5)));
     }
-    assert!(absences.answers(&claim, "blobs/x", Asked::Get, false, Moment::default()));
+    assert!(absences.answers(&claim, "blobs/x", LookupMethod::Get, false, Moment::default()));
 }
 
 /// What memory may be wrong about opens nothing: only what such a link opens where nothing is recorded at all.
@@ -122,7 +125,7 @@ fn a_head_takes_nothing_from_what_a_get_found_out() {
 fn that_nothing_is_recorded_is_believed_where_it_opens_no_more_than_before() {
     for reader in READERS {
         for link in LINKS {
-            let expected = reader == Reader::Anyone || link >= Some(Link::Shown);
+            let expected = reader == Requester::Anyone || link >= Some(Link::Shown);
             assert_eq!(believes_unrecorded(reader, link), expected, "{reader:?}, {link:?}");
         }
     }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::report::{PartReport, PartState};
 use crate::blob;
-use crate::cache::{Cache, Described, Piece};
+use crate::cache::{Cache, ChildDescriptor, Described};
 use crate::digest::Digest;
 use crate::visit::RequestContext;
 
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 1000;
 
 /// What a manifest consists of, with what is here of it.
-pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: Piece) -> PartReport {
+pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: ChildDescriptor) -> PartReport {
     let mut walk = Walk { context, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
     walk.manifest(piece, MAX_DEPTH).await
 }
@@ -40,7 +40,7 @@ impl Walk<'_> {
         self.shown <= MAX_PARTS
     }
 
-    fn manifest(&mut self, piece: Piece, depth: usize) -> BoxFuture<'_, PartReport> {
+    fn manifest(&mut self, piece: ChildDescriptor, depth: usize) -> BoxFuture<'_, PartReport> {
         Box::pin(async move {
             let kept = self.cache.manifest(&piece.digest).await;
             let mut part = PartReport {
@@ -76,7 +76,7 @@ impl Walk<'_> {
         })
     }
 
-    async fn blob(&mut self, piece: Piece) -> PartReport {
+    async fn blob(&mut self, piece: ChildDescriptor) -> PartReport {
         let (length, state) = if let Some(known) = self.blobs.get(&piece.digest) {
             *known
         } else {

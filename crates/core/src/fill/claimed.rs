@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::claims::{Patience, Taken};
-use super::spool::{Phase, Spool, State};
+use super::claims::{RangePatience, Taken};
+use super::spool::{Phase, Spool, SpoolState};
 use crate::platform::Moment;
 
 /// Bytes that one connection is to bring. Dropped, what of them has not come is anybody's.
@@ -39,7 +39,7 @@ impl Spool {
     /// A stream of the whole begins, as far as nothing of it is here or on its way.
     pub(crate) fn claim_stream(self: &Arc<Self>, now: Moment) -> Claim {
         let mut state = self.state();
-        let State { have, claims, .. } = &mut *state;
+        let SpoolState { have, claims, .. } = &mut *state;
         let taken = claims.stream(have, self.total(), now);
         self.claim(taken, false)
     }
@@ -53,7 +53,7 @@ impl Spool {
     /// The next part that nobody fetches, of at most so many bytes.
     pub(crate) fn claim_next(self: &Arc<Self>, most: u64, now: Moment) -> Option<Claim> {
         let mut state = self.state();
-        let State { have, claims, .. } = &mut *state;
+        let SpoolState { have, claims, .. } = &mut *state;
         claims.next(have, self.total(), most, now).map(|taken| self.claim(taken, true))
     }
 
@@ -63,10 +63,10 @@ impl Spool {
         first: u64,
         end: u64,
         now: Moment,
-        patience: Patience,
+        patience: RangePatience,
     ) -> Vec<Claim> {
         let mut state = self.state();
-        let State { have, claims, phase, .. } = &mut *state;
+        let SpoolState { have, claims, phase, .. } = &mut *state;
         if matches!(phase, Phase::Lost | Phase::Wrong | Phase::Whole) {
             return Vec::new();
         }
@@ -83,7 +83,7 @@ impl Spool {
     /// Room for parts beside the others, where the longest of them goes on for so many bytes. `false`: no more are tried.
     pub(crate) fn split(&self, bytes: u64) -> bool {
         let mut state = self.state();
-        let State { have, claims, .. } = &mut *state;
+        let SpoolState { have, claims, .. } = &mut *state;
         if !claims.is_closed() {
             claims.split(have, self.total(), bytes);
         }

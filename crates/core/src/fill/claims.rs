@@ -49,7 +49,7 @@ pub(super) struct Taken {
 
 /// How a range takes it that another connection is on its way there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum RangePatience {
     /// It waits for one that will soon be there.
     Waits,
     /// It has waited.
@@ -63,14 +63,14 @@ impl Fetch {
     }
 
     /// Whether a range that begins at `first` leaves it to this connection to bring that.
-    fn suffices(&self, first: u64, now: Moment, patience: Patience) -> bool {
+    fn suffices(&self, first: u64, now: Moment, patience: RangePatience) -> bool {
         let Some((since, from)) = self.begun else { return false };
         let distance = first.saturating_sub(self.at);
         match patience {
             // One that has yet to bring the very first byte is not taken over: each who waits would take it from the last.
-            Patience::IsOver => distance == 0,
-            Patience::Waits if distance <= NEAR_BYTES => true,
-            Patience::Waits => {
+            RangePatience::IsOver => distance == 0,
+            RangePatience::Waits if distance <= NEAR_BYTES => true,
+            RangePatience::Waits => {
                 // Within a second, at the rate so far.
                 let millis = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
                 self.at.saturating_sub(from).saturating_mul(1000) / millis >= distance
@@ -131,7 +131,7 @@ impl Claims {
         have: &Spans,
         (first, end): (u64, u64),
         now: Moment,
-        patience: Patience,
+        patience: RangePatience,
     ) -> Vec<Taken> {
         let (mut position, mut end) = (first, end);
         let mut taken = Vec::new();
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_range_takes_what_nobody_brings_soon() {
-        use Patience::{IsOver, Waits};
+        use RangePatience::{IsOver, Waits};
         // A stream of the whole that has brought so many MB after a second; parts are given.
         for (got, range, patience, expected, why) in [
             (1, (5, 6), Waits, &[][..], "near"),
@@ -304,7 +304,7 @@ mod tests {
     fn ranges_share_what_they_have_in_common() {
         let (mut claims, mut have) = (Claims::default(), Spans::default());
         let mut want = |have: &Spans, first: u64, end: u64| {
-            spans(&claims.range(have, (first * MB, end * MB), at(0), Patience::Waits))
+            spans(&claims.range(have, (first * MB, end * MB), at(0), RangePatience::Waits))
         };
         assert_eq!(want(&have, 10, 14), [(10, 14)]);
         assert_eq!(want(&have, 10, 14), [], "the same");
@@ -318,10 +318,10 @@ mod tests {
     fn what_has_not_been_asked_for_yet_is_taken_over() {
         let (mut claims, mut have) = (Claims::default(), Spans::default());
         have.add(10 * MB, 20 * MB);
-        let taken = claims.range(&have, (0, 30 * MB), at(0), Patience::Waits);
+        let taken = claims.range(&have, (0, 30 * MB), at(0), RangePatience::Waits);
         assert_eq!(spans(&taken), [(0, 10), (20, 30)]);
         claims.prove();
-        assert_eq!(spans(&claims.range(&have, (20 * MB, 21 * MB), at(0), Patience::Waits)), [(20, 30)]);
+        assert_eq!(spans(&claims.range(&have, (20 * MB, 21 * MB), at(0), RangePatience::Waits)), [(20, 30)]);
         assert_eq!(claims.reach(taken[1].number, 20 * MB), 20 * MB, "nothing is left of it");
     }
 
@@ -329,12 +329,12 @@ mod tests {
     fn a_stream_goes_on_where_the_upstream_gives_no_parts() {
         let (mut claims, have) = (Claims::default(), Spans::default());
         let stream = claims.stream(&have, TOTAL, at(0));
-        let far = claims.range(&have, (500 * MB, 501 * MB), at(1000), Patience::Waits);
+        let far = claims.range(&have, (500 * MB, 501 * MB), at(1000), RangePatience::Waits);
         assert_eq!(spans(&far), [(500, 1000)]);
         assert_eq!(claims.reach(stream.number, MB), TOTAL, "no part has come yet");
         claims.give_back(far[0].number);
         claims.close();
-        assert!(claims.range(&have, (500 * MB, 501 * MB), at(1000), Patience::Waits).is_empty());
+        assert!(claims.range(&have, (500 * MB, 501 * MB), at(1000), RangePatience::Waits).is_empty());
         claims.prove();
         assert_eq!(claims.reach(stream.number, MB), TOTAL);
     }
@@ -345,7 +345,7 @@ mod tests {
         claims.stream(&have, TOTAL, at(0));
         claims.reopen();
         assert!(claims.is_closed());
-        for patience in [Patience::Waits, Patience::IsOver] {
+        for patience in [RangePatience::Waits, RangePatience::IsOver] {
             assert!(claims.range(&have, (500 * MB, 501 * MB), at(1000), patience).is_empty());
         }
     }
@@ -360,7 +360,7 @@ mod tests {
             for (first, length, comes) in ranges {
                 let range = (first * MB, (first + length) * MB);
                 wanted.add(range.0, range.1);
-                let taken = claims.range(&have, range, at(0), Patience::Waits);
+                let taken = claims.range(&have, range, at(0), RangePatience::Waits);
                 if let Some(taken) = taken.first().filter(|_| comes) {
                     // It brings the first half of what it is to bring.
                     let end = claims.reach(taken.number, taken.first);

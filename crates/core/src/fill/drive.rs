@@ -51,12 +51,12 @@ pub(crate) struct Main {
 }
 
 /// Somebody has set out to fetch the whole. Dropped half-way, it is nobody's any more, and the next who comes does.
-pub(crate) struct Run {
+pub(crate) struct FillRun {
     spool: Arc<Spool>,
     number: u64,
 }
 
-impl Run {
+impl FillRun {
     /// Sets out to fetch the rest, if nobody does.
     pub(crate) fn begin(spool: &Arc<Spool>) -> Option<Self> {
         spool.begin_run().then(|| Self::of(spool))
@@ -68,14 +68,14 @@ impl Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for FillRun {
     fn drop(&mut self) {
         self.spool.abandon_run(self.number);
     }
 }
 
 /// Why a fill ended early.
-pub(super) enum Stop {
+pub(super) enum FillStop {
     /// The upstream gives no more.
     Upstream,
     /// It gives the whole where a part is asked for.
@@ -86,7 +86,7 @@ pub(super) enum Stop {
     Store,
 }
 
-impl From<BodyError> for Stop {
+impl From<BodyError> for FillStop {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::Unranged => Self::Unranged,
@@ -99,7 +99,7 @@ impl From<BodyError> for Stop {
 }
 
 /// What those share who fetch parts of it.
-struct Work<'a> {
+struct FillWork<'a> {
     /// Bytes that came, of all connections.
     got: AtomicU64,
     progress: &'a Mutex<Progress>,
@@ -108,7 +108,7 @@ struct Work<'a> {
     failure: Event,
 }
 
-impl Work<'_> {
+impl FillWork<'_> {
     fn fail(&self) {
         self.failed.store(true, Ordering::Release);
         self.failure.notify(usize::MAX);
@@ -133,7 +133,7 @@ impl Work<'_> {
 impl Drive {
     /// Fetches what is missing; `main` is what of it has begun to come. What came in parts and is wrong is fetched once
     /// more, by one connection: some upstreams give right wholes and wrong parts.
-    pub(crate) async fn run(mut self, run: Run, main: Option<Main>) {
+    pub(crate) async fn run(mut self, run: FillRun, main: Option<Main>) {
         let mut next = Some((run, main));
         while let Some((_run, main)) = next.take() {
             let ended = self.fetch(main).await;
@@ -142,22 +142,22 @@ impl Drive {
     }
 
     /// The same once more, by one connection.
-    fn begin_anew(&mut self, draft: Arc<dyn Draft>) -> (Run, Option<Main>) {
+    fn begin_anew(&mut self, draft: Arc<dyn Draft>) -> (FillRun, Option<Main>) {
         let (now, total) = (self.clock.now(), self.spool.total());
         self.spool = Arc::new(self.spool.anew(draft));
         self.fills.replace(&self.spool, now);
         let body = Body::stream(Relay::anew(self.source.clone(), total), Some(total));
-        (Run::of(&self.spool), Some(Main { claim: self.spool.claim_stream(now), body }))
+        (FillRun::of(&self.spool), Some(Main { claim: self.spool.claim_stream(now), body }))
     }
 
     /// Says how it ended; a draft, where it is worth another try.
-    async fn conclude(&mut self, ended: Result<bool, Stop>) -> Option<Arc<dyn Draft>> {
+    async fn conclude(&mut self, ended: Result<bool, FillStop>) -> Option<Arc<dyn Draft>> {
         let (upstream, spool) = (Arc::clone(self.source.upstream.label()), &self.spool);
         let digest = spool.digest().as_str();
         let result = match ended {
             Ok(true) => {
                 // Whoever waits for the tail may have it; the store takes its time.
-                let _busy = self.cache.busy();
+                let _pending = self.cache.begin_write();
                 spool.end_run(Phase::Whole);
                 if let Some(lease) = &self.lease {
                     lease.tell_fetched(spool.total());
@@ -185,12 +185,12 @@ impl Drive {
                 spool.end_run(Phase::Wrong);
                 return draft;
             }
-            Err(Stop::Store) => {
+            Err(FillStop::Store) => {
                 self.fills.close(spool);
                 spool.end_run(Phase::Lost);
                 "store failed"
             }
-            Err(Stop::OtherLength) => {
+            Err(FillStop::OtherLength) => {
                 let size_bytes = spool.total();
                 tracing::warn!(
                     upstream = &*upstream,
@@ -202,7 +202,7 @@ impl Drive {
                 spool.end_run(Phase::Wrong);
                 "another length"
             }
-            Err(Stop::Upstream | Stop::Unranged) => {
+            Err(FillStop::Upstream | FillStop::Unranged) => {
                 // What is here stays for the next who comes.
                 spool.end_run(Phase::Idle);
                 if spool.is_dead() {
@@ -217,8 +217,8 @@ impl Drive {
     }
 
     /// Whether all of it came and has its digest.
-    async fn fetch(&self, main: Option<Main>) -> Result<bool, Stop> {
-        let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(Stop::Store)?);
+    async fn fetch(&self, main: Option<Main>) -> Result<bool, FillStop> {
+        let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(FillStop::Store)?);
         {
             let hashing = pin!(self.spool.hash_along(&progress));
             let fetching = pin!(self.fetch_all(main, &progress));
@@ -235,11 +235,11 @@ impl Drive {
         Ok(progress.is(self.spool.digest()))
     }
 
-    async fn fetch_all(&self, main: Option<Main>, progress: &Mutex<Progress>) -> Result<(), Stop> {
+    async fn fetch_all(&self, main: Option<Main>, progress: &Mutex<Progress>) -> Result<(), FillStop> {
         let work =
-            Work { got: AtomicU64::new(0), progress, failed: AtomicBool::new(false), failure: Event::new() };
+            FillWork { got: AtomicU64::new(0), progress, failed: AtomicBool::new(false), failure: Event::new() };
         let started = self.clock.now();
-        let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>> = FuturesUnordered::new();
+        let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>> = FuturesUnordered::new();
         match main {
             Some(main) => workers.push(Box::pin(self.follow(main, &work))),
             None => workers.push(Box::pin(self.take_rest(&work))),
@@ -288,13 +288,13 @@ impl Drive {
         }
         match (self.spool.is_complete(), self.spool.phase()) {
             (true, _) => Ok(()),
-            (false, Phase::Lost) => Err(Stop::Store),
-            (false, _) => Err(Stop::Upstream),
+            (false, Phase::Lost) => Err(FillStop::Store),
+            (false, _) => Err(FillStop::Upstream),
         }
     }
 
     /// What has begun, as far as no others take over; then what is missing.
-    async fn follow(&self, main: Main, work: &Work<'_>) -> Result<(), Stop> {
+    async fn follow(&self, main: Main, work: &FillWork<'_>) -> Result<(), FillStop> {
         let Main { claim, body } = main;
         self.bring(&claim, body, work).await?;
         drop(claim);
@@ -302,12 +302,12 @@ impl Drive {
     }
 
     /// What is missing, part by part; in one stream where the upstream gives no parts.
-    async fn take_rest(&self, work: &Work<'_>) -> Result<(), Stop> {
+    async fn take_rest(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
             let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
             match self.take_part(&claim, work).await {
                 Ok(()) => {}
-                Err(Stop::Unranged) => {
+                Err(FillStop::Unranged) => {
                     self.spool.lack_parts();
                     let all = self.spool.claim_from(claim.first, self.clock.now());
                     drop(claim);
@@ -323,13 +323,13 @@ impl Drive {
 
     /// Fetches parts beside others. One that does not get its part leaves it to them, and the upstream in peace: it gives
     /// no parts, or not so many at once.
-    async fn help(&self, work: &Work<'_>) -> Result<(), Stop> {
+    async fn help(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
             let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
             match self.take_part(&claim, work).await {
                 Ok(()) => {}
-                Err(stop @ (Stop::Store | Stop::OtherLength)) => return Err(stop),
-                Err(stop @ (Stop::Upstream | Stop::Unranged)) => {
+                Err(stop @ (FillStop::Store | FillStop::OtherLength)) => return Err(stop),
+                Err(stop @ (FillStop::Upstream | FillStop::Unranged)) => {
                     drop(claim);
                     self.leave(&stop);
                     self.spool.close_parts();
@@ -340,16 +340,16 @@ impl Drive {
         Ok(())
     }
 
-    async fn take_part(&self, claim: &Claim, work: &Work<'_>) -> Result<(), Stop> {
+    async fn take_part(&self, claim: &Claim, work: &FillWork<'_>) -> Result<(), FillStop> {
         let (first, end) = (claim.first, claim.end);
         let part = if claim.is_part { Relay::part } else { Relay::resume };
         let body = Body::stream(part(self.source.clone(), first, Some(end)), Some(end - first));
         let position = self.bring(claim, body, work).await?;
-        if position < claim.reach(position) && !work.has_failed() { Err(Stop::Upstream) } else { Ok(()) }
+        if position < claim.reach(position) && !work.has_failed() { Err(FillStop::Upstream) } else { Ok(()) }
     }
 
     /// What one connection brings, until another takes over; how far it has got.
-    async fn bring(&self, claim: &Claim, mut body: Body, work: &Work<'_>) -> Result<u64, Stop> {
+    async fn bring(&self, claim: &Claim, mut body: Body, work: &FillWork<'_>) -> Result<u64, FillStop> {
         let mut failure = work.failure.listen();
         let mut position = claim.first;
         while position < claim.reach(position) {
@@ -365,7 +365,7 @@ impl Drive {
     }
 
     /// Writes a piece; whether all of it was new.
-    pub(super) async fn write(&self, claim: &Claim, position: u64, piece: &Bytes) -> Result<bool, Stop> {
+    pub(super) async fn write(&self, claim: &Claim, position: u64, piece: &Bytes) -> Result<bool, FillStop> {
         let is_new = self.spool.write(position, piece).await.map_err(|error| self.lose(&error))?;
         if claim.is_part {
             self.spool.prove_parts();
@@ -373,22 +373,22 @@ impl Drive {
         Ok(is_new)
     }
 
-    fn lose(&self, error: &StoreError) -> Stop {
+    fn lose(&self, error: &StoreError) -> FillStop {
         self.cache.failed("fill", error);
-        Stop::Store
+        FillStop::Store
     }
 }
 
 /// What is being written when this ends would be nobody's, and a hole in the spool for ever: it comes to its end first.
 async fn drain(
-    mut stop: Stop,
-    work: &Work<'_>,
-    mut workers: FuturesUnordered<BoxFuture<'_, Result<(), Stop>>>,
-) -> Stop {
+    mut stop: FillStop,
+    work: &FillWork<'_>,
+    mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>>,
+) -> FillStop {
     work.fail();
     while let Some(ended) = workers.next().await {
-        if let Err(Stop::Store) = ended {
-            stop = Stop::Store;
+        if let Err(FillStop::Store) = ended {
+            stop = FillStop::Store;
         }
     }
     stop

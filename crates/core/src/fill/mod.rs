@@ -3,7 +3,7 @@
 //! - [`spool`]: the blob while it arrives; clients read from it
 //! - [`drive`]: the work that fetches, hashes and commits it, owned by nobody's request; [`parts`] `o`: how many
 //!   connections that takes
-//! - [`ranges`]: the work that fetches the ranges clients ask for
+//! - [`range_capture`]: the work that fetches the ranges clients ask for
 //! - [`claims`] `o`: who fetches which bytes; [`claimed`]: held for as long as that takes
 //! - [`reader`]: a client's body, out of the spool
 //! - [`spans`] `o`: which bytes are here
@@ -19,7 +19,7 @@ mod drive;
 #[cfg(feature = "shuttle")]
 mod interleavings;
 mod parts;
-mod ranges;
+mod range_capture;
 mod reader;
 mod spans;
 mod spool;
@@ -28,12 +28,12 @@ mod table;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 pub(crate) use self::claimed::Claim;
-pub(crate) use self::claims::Patience;
-pub(crate) use self::drive::{Drive, Main, Run};
+pub(crate) use self::claims::RangePatience;
+pub(crate) use self::drive::{Drive, FillRun, Main};
 pub(crate) use self::parts::Parts;
-pub(crate) use self::reader::Reader;
+pub(crate) use self::reader::SpoolReader;
 pub(crate) use self::spool::{Phase, Spool};
-use self::table::{Slot, Table};
+use self::table::{FillTable, Slot};
 use crate::digest::Digest;
 use crate::platform::Moment;
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -42,7 +42,7 @@ use crate::upstream::Negative;
 /// Blobs that are arriving, by digest and upstream.
 #[derive(Default)]
 pub(crate) struct Fills {
-    table: Mutex<Table>,
+    table: Mutex<FillTable>,
 }
 
 /// Somebody asks the upstream for it.
@@ -70,9 +70,9 @@ pub(crate) struct Asker {
 }
 
 /// What one who wants a blob finds.
-pub(crate) enum Entry {
+pub(crate) enum FillEntry {
     /// Nobody is fetching it.
-    Lead(Lead),
+    Lead(FillLead),
     /// It is arriving, or some of it is here.
     Open(Arc<Spool>),
     /// Another asked as this one would, and the upstream could not answer, twice.
@@ -100,7 +100,7 @@ impl Fills {
 
     /// Takes the lead, or joins those who have it. Where the leader goes away, or the upstream fails it before the
     /// first byte, one who waits is promoted, once; then all who asked the same hear of the failure.
-    pub(crate) async fn enter(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> Entry {
+    pub(crate) async fn enter(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> FillEntry {
         let mut promotions = 0;
         loop {
             let opening = match self.open_or_lead(digest, asker, now) {
@@ -116,10 +116,10 @@ impl Fills {
                 listener.await;
             }
             match opening.news.get() {
-                Some(News::Passes) => return Entry::Pass,
+                Some(News::Passes) => return FillEntry::Pass,
                 Some(News::Refused(by, negative)) if by == asker => {
                     if promotions > 0 {
-                        return Entry::Refused(negative.clone());
+                        return FillEntry::Refused(negative.clone());
                     }
                     promotions += 1;
                 }
@@ -128,19 +128,24 @@ impl Fills {
         }
     }
 
-    fn open_or_lead(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> Result<Arc<Opening>, Entry> {
+    fn open_or_lead(
+        self: &Arc<Self>,
+        digest: &Digest,
+        asker: &Asker,
+        now: Moment,
+    ) -> Result<Arc<Opening>, FillEntry> {
         let mut table = self.table();
         match table.get(digest, &asker.upstream) {
             Some(Slot::Open { spool, used }) if !spool.is_dead() => {
                 *used = now;
-                Err(Entry::Open(Arc::clone(spool)))
+                Err(FillEntry::Open(Arc::clone(spool)))
             }
             Some(Slot::Opening(opening)) => Ok(Arc::clone(opening)),
             Some(Slot::Open { .. }) | None => {
                 let opening = Arc::<Opening>::default();
                 table.put(digest, &asker.upstream, Slot::Opening(Arc::clone(&opening)));
                 let (fills, digest, asker) = (Arc::clone(self), digest.clone(), asker.clone());
-                Err(Entry::Lead(Lead { fills, digest, asker, opening }))
+                Err(FillEntry::Lead(FillLead { fills, digest, asker, opening }))
             }
         }
     }
@@ -222,12 +227,12 @@ impl Fills {
         self.table().all().map(|(digest, _, slot)| (digest.clone(), bytes(slot))).collect()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, FillTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn put(table: &mut Table, spool: &Arc<Spool>, now: Moment) {
+fn put(table: &mut FillTable, spool: &Arc<Spool>, now: Moment) {
     table.drop_idle(now);
     let slot = Slot::Open { spool: Arc::clone(spool), used: now };
     table.put(spool.digest(), spool.origin(), slot);
@@ -235,14 +240,14 @@ fn put(table: &mut Table, spool: &Arc<Spool>, now: Moment) {
 
 /// Held by the one who asks the upstream for a blob that nobody else is fetching. Dropped without a word, it promotes
 /// one of those who wait.
-pub(crate) struct Lead {
+pub(crate) struct FillLead {
     fills: Arc<Fills>,
     digest: Digest,
     asker: Asker,
     opening: Arc<Opening>,
 }
 
-impl Lead {
+impl FillLead {
     /// The upstream gave it: from now on it is read from this spool, or from one that a range opened meanwhile.
     pub(crate) fn open(self, spool: &Arc<Spool>, now: Moment) -> Arc<Spool> {
         let mut table = self.fills.table();
@@ -268,7 +273,7 @@ impl Lead {
     }
 }
 
-impl Drop for Lead {
+impl Drop for FillLead {
     fn drop(&mut self) {
         let mut table = self.fills.table();
         let upstream = &self.asker.upstream;

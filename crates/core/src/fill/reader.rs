@@ -16,27 +16,27 @@ use crate::relay::{Relay, Source};
 const PIECE_BYTES: usize = 128 << 10;
 
 /// The bytes from `position` to `end` of a blob that is arriving.
-pub(crate) struct Reader {
+pub(crate) struct SpoolReader {
     spool: Arc<Spool>,
     run: u64,
     position: u64,
     end: u64,
     promised: u64,
-    state: State,
+    state: ReadState,
     /// A piece was given: the others come first.
     is_others_turn: bool,
     /// Where the rest comes from if the store fails: the upstream is asked again, for this client alone.
     instead: Option<Source>,
 }
 
-enum State {
+enum ReadState {
     Idle,
     Reading(BoxFuture<'static, Result<Bytes, Stopped>>),
     Relaying(Pin<Box<Relay>>),
     Over,
 }
 
-impl Reader {
+impl SpoolReader {
     pub(crate) fn new(spool: Arc<Spool>, run: u64, first: u64, end: u64, instead: Option<Source>) -> Self {
         Self {
             spool,
@@ -44,21 +44,21 @@ impl Reader {
             position: first,
             end,
             promised: end - first,
-            state: State::Idle,
+            state: ReadState::Idle,
             is_others_turn: false,
             instead,
         }
     }
 }
 
-impl Reader {
+impl SpoolReader {
     /// The same, of which the first comes from elsewhere.
     pub(crate) fn behind(self, first: Relay) -> Self {
-        Self { state: State::Relaying(Box::pin(first)), ..self }
+        Self { state: ReadState::Relaying(Box::pin(first)), ..self }
     }
 }
 
-impl http_body::Body for Reader {
+impl http_body::Body for SpoolReader {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -75,52 +75,52 @@ impl http_body::Body for Reader {
         }
         loop {
             match &mut this.state {
-                State::Idle if this.position >= this.end => this.state = State::Over,
-                State::Idle => {
+                ReadState::Idle if this.position >= this.end => this.state = ReadState::Over,
+                ReadState::Idle => {
                     let (spool, run) = (Arc::clone(&this.spool), this.run);
                     let (position, end) = (this.position, this.end);
                     let reading = async move { spool.read(position, end, PIECE_BYTES, run).await };
-                    this.state = State::Reading(Box::pin(reading));
+                    this.state = ReadState::Reading(Box::pin(reading));
                 }
-                State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                ReadState::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
                     Ok(bytes) if !bytes.is_empty() => {
                         this.position += bytes.len() as u64;
-                        this.state = State::Idle;
+                        this.state = ReadState::Idle;
                         this.is_others_turn = this.position < this.end;
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
                     Err(Stopped::Short) => {
-                        this.state = State::Over;
+                        this.state = ReadState::Over;
                         return Poll::Ready(Some(Err(this.short())));
                     }
                     Ok(_) | Err(Stopped::Lost) => {
                         if let Some(source) = this.instead.take() {
                             let relay = Relay::resume(source, this.position, Some(this.end));
-                            this.state = State::Relaying(Box::pin(relay));
+                            this.state = ReadState::Relaying(Box::pin(relay));
                         } else {
-                            this.state = State::Over;
+                            this.state = ReadState::Over;
                             return Poll::Ready(Some(Err(this.short())));
                         }
                     }
                 },
-                State::Relaying(relay) => match ready!(relay.as_mut().poll_frame(cx)) {
+                ReadState::Relaying(relay) => match ready!(relay.as_mut().poll_frame(cx)) {
                     Some(Ok(frame)) => {
                         this.position += frame.data_ref().map_or(0, |data| data.len() as u64);
                         return Poll::Ready(Some(Ok(frame)));
                     }
                     Some(Err(error)) => {
-                        this.state = State::Over;
+                        this.state = ReadState::Over;
                         return Poll::Ready(Some(Err(error)));
                     }
-                    None => this.state = State::Idle,
+                    None => this.state = ReadState::Idle,
                 },
-                State::Over => return Poll::Ready(None),
+                ReadState::Over => return Poll::Ready(None),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over | State::Idle) && self.position >= self.end
+        matches!(self.state, ReadState::Over | ReadState::Idle) && self.position >= self.end
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -128,7 +128,7 @@ impl http_body::Body for Reader {
     }
 }
 
-impl Reader {
+impl SpoolReader {
     fn short(&self) -> BodyError {
         BodyError::Short { missing_bytes: self.end - self.position }
     }

@@ -25,11 +25,11 @@ pub(crate) struct Spool {
     /// Whether it was asked for without any credential: then it is for the clients of other upstreams as well.
     is_anonymous: bool,
     draft: Arc<dyn Draft>,
-    state: Mutex<State>,
+    state: Mutex<SpoolState>,
     pub(super) changed: Event,
 }
 
-pub(super) struct State {
+pub(super) struct SpoolState {
     pub(super) have: Spans,
     pub(super) claims: Claims,
     /// Being written just now: no byte is written twice, so that what was hashed is what is committed.
@@ -65,7 +65,7 @@ pub(crate) enum Stopped {
 
 /// What one finds who wants a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum SpoolLook {
     /// It is here, and so is what lies behind it, up to there.
     Here(u64),
     /// Somebody is to bring it.
@@ -96,7 +96,7 @@ impl Spool {
     }
 
     fn with(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>, claims: Claims) -> Self {
-        let state = State { have: Spans::default(), claims, writing: Vec::new(), phase: Phase::Idle, run: 0 };
+        let state = SpoolState { have: Spans::default(), claims, writing: Vec::new(), phase: Phase::Idle, run: 0 };
         Self { digest, total, origin, is_anonymous: false, draft, state: Mutex::new(state), changed: Event::new() }
     }
 
@@ -199,9 +199,9 @@ impl Spool {
         loop {
             let listener = self.changed.listen();
             match self.state().look(first, end, run, self.total) {
-                Look::Here(_) => return true,
-                Look::Nobody | Look::Stopped(_) => return false,
-                Look::Comes => {}
+                SpoolLook::Here(_) => return true,
+                SpoolLook::Nobody | SpoolLook::Stopped(_) => return false,
+                SpoolLook::Comes => {}
             }
             listener.await;
         }
@@ -243,10 +243,10 @@ impl Spool {
         let available = loop {
             let listener = self.changed.listen();
             match self.state().look(position, end, run, self.total) {
-                Look::Here(until) => break until - position,
-                Look::Nobody => return Err(Stopped::Lost),
-                Look::Stopped(stopped) => return Err(stopped),
-                Look::Comes => {}
+                SpoolLook::Here(until) => break until - position,
+                SpoolLook::Nobody => return Err(Stopped::Lost),
+                SpoolLook::Stopped(stopped) => return Err(stopped),
+                SpoolLook::Comes => {}
             }
             listener.await;
         };
@@ -315,30 +315,30 @@ impl Spool {
         self.draft.commit(self.total).await
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, SpoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl SpoolState {
     /// What a reader of this run finds who wants the bytes from `position` to `end`.
-    fn look(&self, position: u64, end: u64, run: u64, total: u64) -> Look {
+    fn look(&self, position: u64, end: u64, run: u64, total: u64) -> SpoolLook {
         let limit = match self.phase {
             Phase::Running if run != 0 => total.saturating_sub(TAIL_BYTES),
             // A range is not verified: the client does that, if it can.
             Phase::Running | Phase::Idle | Phase::Whole => total,
-            Phase::Lost => return Look::Stopped(Stopped::Lost),
-            Phase::Wrong => return Look::Stopped(Stopped::Short),
+            Phase::Lost => return SpoolLook::Stopped(Stopped::Lost),
+            Phase::Wrong => return SpoolLook::Stopped(Stopped::Short),
         };
         let available = self.have.end_from(position).min(limit).min(end);
         let is_here = available > position;
         if run != 0 && (self.phase == Phase::Idle || self.run != run) {
-            return Look::Stopped(Stopped::Short);
+            return SpoolLook::Stopped(Stopped::Short);
         }
         if is_here {
-            return Look::Here(available);
+            return SpoolLook::Here(available);
         }
-        if run != 0 || self.is_coming(position) { Look::Comes } else { Look::Nobody }
+        if run != 0 || self.is_coming(position) { SpoolLook::Comes } else { SpoolLook::Nobody }
     }
 
     /// Whether somebody is to bring this byte.

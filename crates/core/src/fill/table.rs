@@ -33,16 +33,16 @@ impl Slot {
 }
 
 /// One upstream's.
-struct Named {
+struct UpstreamSlot {
     upstream: Arc<str>,
     slot: Slot,
 }
 
 /// As many for a digest as there are upstreams of which it is wanted just now.
 #[derive(Default)]
-pub(super) struct Table(HashMap<Digest, Vec<Named>>);
+pub(super) struct FillTable(HashMap<Digest, Vec<UpstreamSlot>>);
 
-impl Table {
+impl FillTable {
     pub(super) fn get(&mut self, digest: &Digest, upstream: &str) -> Option<&mut Slot> {
         let named = self.0.get_mut(digest)?.iter_mut().find(|named| *named.upstream == *upstream);
         named.map(|named| &mut named.slot)
@@ -53,7 +53,7 @@ impl Table {
             *there = slot;
             return;
         }
-        let named = Named { upstream: Arc::clone(upstream), slot };
+        let named = UpstreamSlot { upstream: Arc::clone(upstream), slot };
         self.0.entry(digest.clone()).or_default().push(named);
     }
 
@@ -83,7 +83,7 @@ impl Table {
     /// Lets go what nobody has wanted for long, and what is of no use.
     pub(super) fn drop_idle(&mut self, now: Moment) {
         self.0.retain(|_, all| {
-            all.retain(|Named { slot, .. }| {
+            all.retain(|UpstreamSlot { slot, .. }| {
                 !slot.is_dead() && slot.idle_since().is_none_or(|used| now.since(used) < IDLE_LIFE)
             });
             !all.is_empty()

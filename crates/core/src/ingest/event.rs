@@ -53,7 +53,7 @@ impl Proxy {
         if !self.quotas.may_fetch(0) {
             return Err(EventError::Exhausted);
         }
-        let cache = self.cache().filter(|cache| cache.abilities().uploads).ok_or(EventError::NoStore)?;
+        let cache = self.cache().filter(|cache| cache.store_capabilities().uploads).ok_or(EventError::NoStore)?;
         let clock = &self.platform.clock;
         let ask = Ask {
             method: Method::GET,
@@ -92,7 +92,7 @@ impl Proxy {
             self.go_on_with(&job, work.is_farther).await;
         }
         self.quotas.settle().await;
-        cache.settle(reserve).await;
+        cache.flush(reserve).await;
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }
 

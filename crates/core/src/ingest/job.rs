@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::can_be_sliced;
 use crate::cache::{Cache, Described};
-use crate::platform::{Clock, Ingest, Invoke, Moment, within};
+use crate::platform::{Clock, IngestMode, Invoke, Moment, within};
 use crate::quota::Quotas;
 use crate::upstream::Identity;
 use crate::visit::RequestContext;
@@ -112,16 +112,16 @@ impl Invocations {
 
 /// A client that has a manifest will want what it names: what no answer can carry is begun at once.
 pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manifest: &[u8]) {
-    let limits = &context.platform.limits;
-    let abilities = cache.abilities();
-    if limits.ingest != Ingest::SelfInvoke
-        || !(abilities.links && abilities.uploads)
+    let capabilities = &context.platform.capabilities;
+    let store = cache.store_capabilities();
+    if capabilities.ingest != IngestMode::SelfInvoke
+        || !(store.links && store.uploads)
         || !matches!(context.identity, Identity::Ours)
     {
         return;
     }
     let large = Described::of(manifest).blobs.into_iter().filter_map(|piece| {
-        let size = piece.size.filter(|size| !limits.carries_well(Some(*size)) && cache.may_hold(*size))?;
+        let size = piece.size.filter(|size| !capabilities.carries_well(Some(*size)) && cache.may_hold(*size))?;
         can_be_sliced(&piece.digest).then_some((piece.digest, size))
     });
     let work = large.take(MAX_FOR_ONE).map(|(digest, size)| -> BoxFuture<'_, ()> {

@@ -11,7 +11,7 @@ use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::Due;
 use super::{HeadAnswer, Manifest, error_of, fetch, look, whole};
 use crate::body::SMALL_BYTES;
-use crate::cache::{Cache, Key, Pointer, StoredManifest, Tag};
+use crate::cache::{Cache, Key, Pointer, StoredManifest, TagGeneration};
 use crate::digest::Digest;
 use crate::error::{Error, NotStale};
 use crate::evidence::MayServe;
@@ -166,7 +166,7 @@ async fn by_tag(
 async fn first(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
-    tag: &Tag,
+    tag: &TagGeneration,
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<FoundManifest, Negative> {
@@ -185,7 +185,7 @@ async fn first(
 
 /// A HEAD has said where a tag points. What is here of that, perhaps through another repository, is this one's from now on,
 /// with all that it names.
-async fn point_at(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &Tag, pointer: Pointer) {
+async fn point_at(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &TagGeneration, pointer: Pointer) {
     match cache.manifest(&pointer.digest).await {
         Some(kept) if context.may_have(cache, &pointer.digest).await => {
             cache.link_manifest(&context.provenance(), &kept, Some((tag.clone(), pointer)));
@@ -198,7 +198,7 @@ async fn point_at(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &Tag, p
 async fn disown(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
-    tag: &Tag,
+    tag: &TagGeneration,
     pointer: &Pointer,
     negative: &Negative,
 ) {
@@ -223,7 +223,7 @@ pub(super) async fn fetch_once(
     cache: &Arc<Cache>,
     reference: &Reference,
     accept: &HeaderValue,
-    tag: Option<&Tag>,
+    tag: Option<&TagGeneration>,
 ) -> Result<Manifest, Negative> {
     let work = || async {
         let found = fetch(context, reference, accept).await?;
@@ -250,7 +250,7 @@ pub(super) async fn fetch_once(
 }
 
 /// Who asks about a tag after it was forgotten is not given what was asked before, nor who names other types of manifests.
-pub(super) fn question(context: &RequestContext<'_>, tag: &Tag) -> Box<str> {
+pub(super) fn question(context: &RequestContext<'_>, tag: &TagGeneration) -> Box<str> {
     format!("{} {} {}", tag.key, tag.generation, own_types(&context.head.headers).join(",")).into()
 }
 

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::cached::{FoundManifest, LookupError, RefusedBy, fetch_once, may_be_stale, of_cached, question};
 use super::{HeadAnswer, Manifest, look};
-use crate::cache::{Cache, Pointer, StoredManifest, Tag};
+use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::upstream::{Failure, Negative};
@@ -20,7 +20,7 @@ const SPARED: Outcome = Outcome::new(Action::Stale, Reason::BudgetSpared);
 pub(super) struct Due<'a, 'v> {
     pub(super) context: &'a RequestContext<'v>,
     pub(super) cache: &'a Arc<Cache>,
-    pub(super) tag: &'a Tag,
+    pub(super) tag: &'a TagGeneration,
     /// Where it pointed.
     pub(super) pointer: &'a Pointer,
     /// What it pointed to.

@@ -1,7 +1,7 @@
 //! What the core asks of the platform it runs on: these traits, and nothing else. Natively they stand on tokio,
 //! in tests on fakes and a virtual clock.
 
-mod limits;
+mod capabilities;
 mod store;
 
 use std::future::Future;
@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, Either, select};
 use http::{Request, Response};
 
-pub use self::limits::{Ingest, Limits, Profile, UnknownProfile};
+pub use self::capabilities::{Capabilities, IngestMode, Profile, UnknownProfile};
 pub use self::store::{
-    Abilities, Draft, Entry, Found, Kept, Mark, Part, Passing, Stat, Store, StoreError, Swept, UPLOAD_DEADLINE,
-    Upload, When,
+    Draft, Entry, Found, Kept, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
+    UPLOAD_DEADLINE, Upload, Validator,
 };
 use crate::body::Body;
 use crate::name::RepositoryName;
@@ -223,7 +223,7 @@ pub struct Platform {
     /// Work that outlives the response.
     pub tasks: Arc<dyn Tasks>,
     /// What it can do.
-    pub limits: Limits,
+    pub capabilities: Capabilities,
 }
 
 /// What one request brings with it.

@@ -20,18 +20,18 @@ use crate::digest::Digest;
 #[async_trait]
 pub trait Store: Send + Sync {
     /// What it can do beside what every store can. Asked before: whoever wants more of it gets an error.
-    fn abilities(&self) -> Abilities;
+    fn capabilities(&self) -> StoreCapabilities;
 
     /// A record; `None`: there is none.
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError>;
 
-    /// Writes a record, and returns whether it did: with [`When::Absent`] only where nothing is.
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError>;
+    /// Writes a record, and returns whether it did: with [`Precondition::Absent`] only where nothing is.
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError>;
 
     /// Removes a record or a blob; what is not there is removed already. Whoever is reading it reads on.
     async fn remove(&self, key: &Key) -> Result<(), StoreError>;
 
-    /// A blob's length and mark, without its bytes.
+    /// A blob's length and validator, without its bytes.
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
 
     /// A blob, or its bytes from `first` up to `end`; what lies behind its end is not there to be read.
@@ -79,16 +79,16 @@ pub trait Store: Send + Sync {
 /// What a store can do that not every store can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
-pub struct Abilities {
+pub struct StoreCapabilities {
     /// It gives [links](Store::link).
     pub links: bool,
     /// It takes [uploads in parts](Store::upload).
     pub uploads: bool,
     /// A [draft](Store::draft) lies on this machine as a whole before any of it is where it belongs.
-    pub stages: bool,
+    pub stages_locally: bool,
     /// What is here was held against its digest by the store itself when it came, and cannot have changed since: then
     /// nobody reads it a second time.
-    pub vouches: bool,
+    pub verifies: bool,
     /// It lies on machines of others, whose yes to a commit says that the bytes came and not what they give back: then all
     /// of a blob is held against its digest when it is first read.
     pub reads_back: bool,
@@ -159,7 +159,7 @@ pub enum Kept {
 
 /// Under which condition a record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum Precondition {
     /// Whatever is there.
     Always,
     /// Only where nothing is.
@@ -181,16 +181,16 @@ pub struct Stat {
     /// Its length in bytes.
     pub length: u64,
     /// Changes whenever the stored bytes may have: inode and times of change, or an entity tag.
-    pub mark: Mark,
+    pub validator: Validator,
 }
 
 /// Tells one state of a stored blob from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Mark(pub Box<str>);
+pub struct Validator(pub Box<str>);
 
 /// A stored blob, opened.
 pub struct Found {
-    /// Length of the whole, in bytes, and its mark.
+    /// Length of the whole, in bytes, and its validator.
     pub stat: Stat,
     /// The bytes that were asked for.
     pub body: Body,

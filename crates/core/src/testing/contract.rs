@@ -13,13 +13,13 @@ pub use self::uploads::{upload_contract, upload_contract_but};
 use crate::cache::{BLOBS, Key, LEASES};
 use crate::digest::Digest;
 use crate::name::RepositoryName;
-use crate::platform::{Draft, Entry, Part, Store, StoreError, When};
+use crate::platform::{Draft, Entry, Part, Precondition, Store, StoreError};
 
 /// One promise: its name, and what holds a fresh store to it.
-pub type Check = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
+pub type ContractCheck = (&'static str, fn(Arc<dyn Store>) -> BoxFuture<'static, ()>);
 
 /// All of them.
-pub const CHECKS: [Check; 18] = [
+pub const CHECKS: [ContractCheck; 18] = [
     ("a record is read as it was written", |store| records(store).boxed()),
     ("of racing writers exactly one finds nothing there", |store| races(store).boxed()),
     ("a record that is overwritten is whole for every reader", |store| overwrites(store).boxed()),
@@ -33,7 +33,7 @@ pub const CHECKS: [Check; 18] = [
     ("a blob may be empty", |store| empty(store).boxed()),
     ("who reads a blob reads on while it is removed", |store| removed(store).boxed()),
     ("a list holds what is below its prefix", |store| listed(store).boxed()),
-    ("a mark changes with the bytes, and only then", |store| marked(store).boxed()),
+    ("a validator changes with the bytes, and only then", |store| marked(store).boxed()),
     ("two drafts of one key are both committed, and one is there whole", |store| twice(store).boxed()),
     ("what is used is the newest in the order of eviction", |store| ordered(store).boxed()),
     ("a sweep leaves drafts alone that are being written", |store| swept(store).boxed()),
@@ -130,17 +130,17 @@ async fn records(store: Arc<dyn Store>) {
     let key = tag("3.20");
     assert_eq!(done(store.read(&key).await), None);
     for value in [&b"one"[..], b"", b"another that is longer", b"x"] {
-        assert!(done(store.write(&key, Bytes::from_static(value), When::Always).await));
+        assert!(done(store.write(&key, Bytes::from_static(value), Precondition::Always).await));
         assert_eq!(done(store.read(&key).await).as_deref(), Some(value));
     }
-    assert!(!done(store.write(&key, Bytes::from_static(b"late"), When::Absent).await));
+    assert!(!done(store.write(&key, Bytes::from_static(b"late"), Precondition::Absent).await));
     assert_eq!(done(store.read(&key).await).as_deref(), Some(&b"x"[..]));
     done(store.remove(&key).await);
     done(store.remove(&key).await);
     assert_eq!(done(store.read(&key).await), None);
-    assert!(done(store.write(&key, Bytes::from_static(b"new"), When::Absent).await));
+    assert!(done(store.write(&key, Bytes::from_static(b"new"), Precondition::Absent).await));
     let large = content(1, 3 << 20);
-    assert!(done(store.write(&key, large.clone(), When::Always).await));
+    assert!(done(store.write(&key, large.clone(), Precondition::Always).await));
     assert_eq!(done(store.read(&key).await), Some(large));
 }
 
@@ -149,7 +149,7 @@ async fn races(store: Arc<dyn Store>) {
         let key = Key::lease(&Digest::sha256(b"raced"), epoch);
         let writers = (0..8_u64).map(|number| {
             let (store, key) = (Arc::clone(&store), key.clone());
-            async move { done(store.write(&key, content(number, 100), When::Absent).await) }
+            async move { done(store.write(&key, content(number, 100), Precondition::Absent).await) }
         });
         let won = join_all(writers).await;
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "winners of {won:?}");
@@ -161,12 +161,12 @@ async fn races(store: Arc<dyn Store>) {
 async fn overwrites(store: Arc<dyn Store>) {
     let key = tag("latest");
     let length = |number: u64| usize::try_from(number + 1).expect("a length") * 5000;
-    done(store.write(&key, content(0, length(0)), When::Always).await);
+    done(store.write(&key, content(0, length(0)), Precondition::Always).await);
     let steps = (0..24_u64).map(|number| {
         let (store, key) = (Arc::clone(&store), key.clone());
         async move {
             if number % 2 == 0 {
-                done(store.write(&key, content(number, length(number)), When::Always).await);
+                done(store.write(&key, content(number, length(number)), Precondition::Always).await);
             } else {
                 let found = done(store.read(&key).await).expect("a record");
                 let is_whole = (0..24).any(|number| found == content(number, length(number)));
@@ -288,7 +288,7 @@ async fn listed(store: Arc<dyn Store>) {
     let lease = Key::lease(&Digest::sha256(b"x"), 1);
     let mut expected = vec![(tag("a"), 1), (tag("b"), 22), (lease.clone(), 3)];
     for (key, size) in &expected {
-        done(store.write(key, content(10, *size), When::Always).await);
+        done(store.write(key, content(10, *size), Precondition::Always).await);
     }
     let blob = put(&*store, &content(11, 4444)).await;
     expected.push((blob.clone(), 4444));
@@ -317,7 +317,7 @@ async fn marked(store: Arc<dyn Store>) {
     done(draft.commit(1000).await);
     let second = done(store.stat(&key).await).expect("a blob");
     assert_eq!(second.length, 1000);
-    assert_ne!(second.mark, first.mark);
+    assert_ne!(second.validator, first.validator);
 }
 
 async fn twice(store: Arc<dyn Store>) {
@@ -368,9 +368,9 @@ async fn swept(store: Arc<dyn Store>) {
 async fn able(store: Arc<dyn Store>) {
     let key = put(&*store, &content(18, 10)).await;
     let link = store.link(&key, Duration::from_mins(1)).await;
-    assert_eq!(link.is_ok(), store.abilities().links, "links: {link:?}");
+    assert_eq!(link.is_ok(), store.capabilities().links, "links: {link:?}");
     let upload = store.upload(&key).await;
-    assert_eq!(upload.is_ok(), store.abilities().uploads, "uploads");
+    assert_eq!(upload.is_ok(), store.capabilities().uploads, "uploads");
     if let Ok(upload) = upload {
         done(upload.abort().await);
     }

@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::cache::Key;
 use crate::digest::Digest;
 use crate::platform::{
-    Abilities, Draft, Entry, Found, Part, Passing, Stat, Store, StoreError, Swept, Upload, When,
+    Draft, Entry, Found, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept, Upload,
 };
 
 /// What a store is about to do, or has just done.
@@ -97,8 +97,8 @@ impl Hook for Pauses {
 
 #[async_trait]
 impl<H: Hook + 'static> Store for HookedStore<H> {
-    fn abilities(&self) -> Abilities {
-        self.inner.abilities()
+    fn capabilities(&self) -> StoreCapabilities {
+        self.inner.capabilities()
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -106,9 +106,9 @@ impl<H: Hook + 'static> Store for HookedStore<H> {
         self.inner.read(key).await
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         self.hook.at(Step::Write, key.as_str()).await?;
-        let written = self.inner.write(key, value, when).await;
+        let written = self.inner.write(key, value, precondition).await;
         self.hook.at(Step::Written, key.as_str()).await?;
         written
     }

@@ -19,8 +19,8 @@ use crate::body::{Body, BodyError};
 use crate::cache::{Key, MemoryStore};
 use crate::digest::Digest;
 use crate::platform::{
-    Abilities, Draft, Entry, Found, Kept, Outgoing, Part, Passing, Stat, Store, StoreError, Swept, Transport,
-    TransportError, When,
+    Draft, Entry, Found, Kept, Outgoing, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,
+    Swept, Transport, TransportError,
 };
 
 /// Another transport, whose bodies the platform could send on by itself.
@@ -60,16 +60,16 @@ impl PassingStore {
 
 #[async_trait]
 impl Store for PassingStore {
-    fn abilities(&self) -> Abilities {
-        Abilities { vouches: true, is_shared: true, ..Abilities::default() }
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities { verifies: true, is_shared: true, ..StoreCapabilities::default() }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.shelf.read(key).await
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        self.shelf.write(key, value, when).await
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
+        self.shelf.write(key, value, precondition).await
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
@@ -158,7 +158,10 @@ impl Pump {
         let kept = if self.fails.load(Ordering::Relaxed) {
             Err(StoreError::failed("broken down"))
         } else {
-            self.shelf.write(&Key::blob(&self.digest), copy.freeze(), When::Always).await.map(|_| Kept::Whole)
+            self.shelf
+                .write(&Key::blob(&self.digest), copy.freeze(), Precondition::Always)
+                .await
+                .map(|_| Kept::Whole)
         };
         if let Some(last) = held {
             self.pipe.push(Some(Ok(last)));

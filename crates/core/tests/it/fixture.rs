@@ -14,7 +14,7 @@ use http::header::RANGE;
 use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
-use registry_proxy_core::platform::{Clock, Limits, Moment, Profile, Store, Transport};
+use registry_proxy_core::platform::{Capabilities, Clock, Moment, Profile, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -99,7 +99,7 @@ impl Fixture {
             store: setup.store.clone(),
             invoker: None,
             tasks: Arc::new(TokioTasks),
-            limits: Limits { shares_io: !setup.isolated, ..setup.profile.limits() },
+            capabilities: Capabilities { shares_io: !setup.isolated, ..setup.profile.capabilities() },
         };
         let config = configuration(setup.text, setup.variables);
         Self { proxy: Arc::new(Proxy::new(&config, &platform)), net, registry, platform, clock }

@@ -74,7 +74,7 @@ fn size(part: &PartReport) -> usize {
 async fn a_cache_with_a_hostile_graph_is_listed_and_purged_and_each_manifest_is_read_once() {
     for (shape, manifests) in [(Shape::Repeated, 6), (Shape::Woven, 42)] {
         let (lab, store) = pulled(shape).await;
-        let house = lab.proxy.house().expect("a house");
+        let admin = lab.proxy.cache_admin().expect("a cache");
         for command in [
             Command::List(None),
             Command::Purge { what: Purge::Pattern("reg.example/a/b:v1".to_owned()), dry_run: true },
@@ -83,7 +83,7 @@ async fn a_cache_with_a_hostile_graph_is_listed_and_purged_and_each_manifest_is_
         ] {
             let before = store.hook.count(Step::Read, "v1/manifests/");
             let told = std::sync::Mutex::new(Vec::new());
-            house.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
+            admin.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
             let told = told.into_inner().unwrap();
             let images = told.iter().filter(|event| matches!(event, Event::Image(_)));
             assert_eq!(images.count(), 1, "{shape:?} {command:?}: {told:?}");
@@ -115,10 +115,10 @@ async fn a_hostile_graph_is_explained_and_not_served_stale_and_nobody_waits_for_
 #[tokio::test(start_paused = true)]
 async fn what_is_purged_is_gone_before_anybody_is_told() {
     let (lab, store) = pulled(Shape::Repeated).await;
-    let house = lab.proxy.house().expect("a house");
+    let admin = lab.proxy.cache_admin().expect("a cache");
     let removed = std::sync::Mutex::new(None);
     let command = Command::Purge { what: Purge::All, dry_run: false };
-    house
+    admin
         .run(&command, &|event| {
             if let Event::Image(_) = event {
                 *removed.lock().unwrap() = Some(store.hook.count(Step::Remove, "v1/manifests/"));

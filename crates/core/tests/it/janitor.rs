@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
-use registry_proxy_core::platform::{Store, When};
+use registry_proxy_core::platform::{Precondition, Store};
 use registry_proxy_core::testing::{Fault, Step};
 
 use crate::clock::TokioClock;
@@ -190,7 +190,7 @@ async fn leases_that_a_crash_left_behind_are_swept_and_others_not() {
     let (lab, store) = kept("", 1 << 30);
     let (old, new) = (Digest::sha256(b"old"), Digest::sha256(b"new"));
     let write = async |digest: &Digest, epoch| {
-        store.write(&Key::lease(digest, epoch), "1".into(), When::Absent).await.unwrap();
+        store.write(&Key::lease(digest, epoch), "1".into(), Precondition::Absent).await.unwrap();
     };
     write(&old, 1).await;
     write(&new, 1).await;
@@ -307,11 +307,11 @@ async fn small_records_count_towards_the_limit_and_what_leads_nowhere_goes_first
     };
     let (old, young) = (links("old"), links("young"));
     for link in &old {
-        store.write(link, vec![0; 1000].into(), When::Always).await.unwrap();
+        store.write(link, vec![0; 1000].into(), Precondition::Always).await.unwrap();
     }
     lab.wait(4000).await;
     for link in &young {
-        store.write(link, vec![0; 100].into(), When::Always).await.unwrap();
+        store.write(link, vec![0; 100].into(), Precondition::Always).await.unwrap();
     }
     pull(&lab, 1, &layers[1]).await;
     lab.wait(601).await;

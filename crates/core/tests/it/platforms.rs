@@ -345,7 +345,7 @@ async fn a_stream_says_no_length_where_the_platform_would_gather_it() {
 #[tokio::test(start_paused = true)]
 async fn what_the_disk_has_no_room_for_passes_on_its_way_to_a_bucket() {
     let mut scene = scene(Profile::CloudRun);
-    scene.lab.platform.limits.max_scratch = Some(1 << 20);
+    scene.lab.platform.capabilities.max_scratch = Some(1 << 20);
     scene.lab.restart("");
     let seen = scene.lab.get(&scene.path).await;
     assert!(seen.status == 200 && seen.body == content(), "{seen:?}");

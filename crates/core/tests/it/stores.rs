@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
-use registry_proxy_core::platform::{Store, StoreError, When};
+use registry_proxy_core::platform::{Precondition, Store, StoreError};
 use registry_proxy_core::testing::contract::{content, store_contract, upload_contract};
 
 use crate::clock::TokioClock;
@@ -65,7 +65,7 @@ async fn uploads_take_room_until_they_are_taken_back_or_swept() {
 #[tokio::test(start_paused = true)]
 async fn memory_links_where_a_test_wants_it() {
     let key = Key::blob(&Digest::sha256(b"one"));
-    assert!(!store(1).abilities().links);
+    assert!(!store(1).capabilities().links);
     let store = store(1).linking("https://store.test".parse().unwrap());
     let link = store.link(&key, Duration::from_mins(1)).await.unwrap().to_string();
     assert!(link.starts_with(&format!("https://store.test/{key}?sig=signed&expires=")), "{link}");
@@ -88,9 +88,9 @@ async fn memory_that_is_full_says_so_and_gives_back_what_is_freed() {
     assert_eq!(store.free().await.unwrap(), Some(500), "what was promised and not used is free");
     drop(draft);
     assert_eq!(store.free().await.unwrap(), Some(500));
-    assert!(matches!(store.write(&two, content(3, 501), When::Always).await, Err(StoreError::Full)));
-    assert!(store.write(&two, content(3, 500), When::Always).await.unwrap());
-    assert!(store.write(&two, content(4, 500), When::Always).await.unwrap(), "in place of the other");
+    assert!(matches!(store.write(&two, content(3, 501), Precondition::Always).await, Err(StoreError::Full)));
+    assert!(store.write(&two, content(3, 500), Precondition::Always).await.unwrap());
+    assert!(store.write(&two, content(4, 500), Precondition::Always).await.unwrap(), "in place of the other");
     store.remove(&one).await.unwrap();
     assert_eq!(store.free().await.unwrap(), Some(500));
 }
@@ -100,7 +100,7 @@ async fn memory_knows_the_order_of_use() {
     let store = store(1000);
     let leases = [0, 1].map(|epoch| Key::lease(&Digest::sha256(b""), epoch));
     for lease in &leases {
-        store.write(lease, content(1, 10), When::Always).await.unwrap();
+        store.write(lease, content(1, 10), Precondition::Always).await.unwrap();
     }
     tokio::time::advance(std::time::Duration::from_secs(5)).await;
     store.used(&leases[0]);

@@ -8,7 +8,7 @@ mod verifying;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge};
+use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore, Purge};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::platform::Store;
@@ -179,9 +179,9 @@ async fn what_could_not_be_read_is_not_thrown_away() {
     let key = Key::blob(&Digest::parse(&layer).unwrap());
     let broken = troubled(&memory, |step, _| (step == Step::OpenWhole).then_some(Trouble::Breaks));
 
-    let house = House::of_store(broken.clone(), lab.platform.clock.clone());
+    let admin = CacheAdmin::of_store(broken.clone(), lab.platform.clock.clone());
     let told = std::sync::Mutex::new(Vec::new());
-    house.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
+    admin.run(&Command::Verify, &|event| told.lock().unwrap().push(event)).await.unwrap();
     let told = told.into_inner().unwrap();
     assert!(told.contains(&Event::Unread(key.to_string())), "{told:?}");
     let Some(Event::Verified(verified)) = told.last() else { panic!("{told:?}") };
@@ -213,11 +213,11 @@ async fn a_purge_reaches_what_only_memory_has() {
         lab.wait(1).await;
         let (new, _) = image(&lab, "a/b", "2");
         lab.registry.put_manifest("a/b", "v2", OCI_MANIFEST, manifest_of(9));
-        let house = lab.proxy.house().expect("a house");
+        let admin = lab.proxy.cache_admin().expect("a cache");
         for dry_run in [true, false] {
             let told = std::sync::Mutex::new(Vec::new());
             let command = Command::Purge { what: what.clone(), dry_run };
-            house.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
+            admin.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
             let told = told.into_inner().unwrap();
             let Some(Event::Purged(purged)) = told.last() else { panic!("{told:?}") };
             assert_eq!(purged.tags, 1, "{what:?}");

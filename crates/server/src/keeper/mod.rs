@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use registry_proxy_core::Config;
-use registry_proxy_core::cache::{Command, Event, House, Purge};
+use registry_proxy_core::cache::{CacheAdmin, Command, Event, Purge};
 use registry_proxy_core::config::StoreAddress;
 use tokio::net::UnixStream;
 
@@ -135,8 +135,8 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
     let opened = looked_for.unwrap_or_else(|| store::open(&config.cache)).map_err(|error| error.to_string())?;
     let opened = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
     show.begin(&store::place(&config.cache, opened.directory.as_deref()));
-    let house = House::of_store(opened.store, Arc::new(SystemClock));
-    house.run(command, &tell).await.map_err(|error| describe(&error))
+    let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
+    admin.run(command, &tell).await.map_err(|error| describe(&error))
 }
 
 /// An error and why, in one line.

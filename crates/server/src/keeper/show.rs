@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_proxy_core::cache::{Event, Image, Purged, Stat, Verified};
+use registry_proxy_core::cache::{CacheStats, Event, Image, Purged, Verified};
 
 use crate::cli;
 use crate::human::{size, span};
@@ -114,7 +114,7 @@ impl State {
     }
 }
 
-fn of_stat(stat: &Stat, place: &str) -> String {
+fn of_stat(stat: &CacheStats, place: &str) -> String {
     let free = stat.free_bytes.map_or("unknown".to_owned(), size);
     let oldest = stat.oldest_seconds.map_or("nothing is here".to_owned(), |age| format!("{} ago", span(age)));
     let fills = stat.fills.map_or("no server asked".to_owned(), |fills| fills.to_string());

@@ -138,8 +138,8 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let command = serde_json::from_str::<Command>(&text).map_err(|error| error.to_string());
     let command = command.and_then(|command| command.check().map(|()| command));
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let (command, house) = match (command, current.proxy.house()) {
-        (Ok(command), Some(house)) => (command, house),
+    let (command, admin) = match (command, current.proxy.cache_admin()) {
+        (Ok(command), Some(admin)) => (command, admin),
         (Err(what), _) => return put(&mut writing, &Line::Failed(what)).await,
         (Ok(_), None) => return put(&mut writing, &Line::Failed("nothing is kept".to_owned())).await,
     };
@@ -156,7 +156,7 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
                 ahead.count.fetch_add(1, Ordering::Relaxed);
                 drop(sender.send(Line::Told(event)));
             };
-            match ahead.paced(house.run(&command, &tell)).await {
+            match ahead.paced(admin.run(&command, &tell)).await {
                 Ok(()) => Line::Done,
                 Err(error) => Line::Failed(describe(&error)),
             }

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
-    Abilities, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, When,
+    Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept, Validator,
 };
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
@@ -95,8 +95,8 @@ impl FileStore {
 
 #[async_trait]
 impl Store for FileStore {
-    fn abilities(&self) -> Abilities {
-        Abilities { is_shared: true, ..Abilities::default() }
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities { is_shared: true, ..StoreCapabilities::default() }
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
@@ -111,18 +111,18 @@ impl Store for FileStore {
         .map_err(StoreError::of_reading)
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         let (key, leases) = (key.clone(), Arc::clone(&self.leases));
         self.with_root(Kind::Record, move |root| {
             if leases::is_lease(&key) {
-                return leases.write(root, &key, &value, when);
+                return leases.write(root, &key, &value, precondition);
             }
-            if when == When::Absent && root.path_of(&key).try_exists()? {
+            if precondition == Precondition::Absent && root.path_of(&key).try_exists()? {
                 return Ok(false);
             }
             let temp = Temp::new(root)?;
             temp.file.write_all_at(&value, 0)?;
-            temp.place(root, &key, when)
+            temp.place(root, &key, precondition)
         })
         .await
     }
@@ -242,7 +242,7 @@ impl Draft for FileDraft {
                 // Gives back what was reserved behind the end.
                 temp.file.set_len(length)?;
             }
-            temp.place(&root, &key, When::Always).map(|_| ())
+            temp.place(&root, &key, Precondition::Always).map(|_| ())
         })
         .await
     }
@@ -283,18 +283,18 @@ impl Root {
     }
 
     /// Gives a file its name, and returns whether it did.
-    fn rename(&self, from: &Path, key: &Key, when: When) -> io::Result<bool> {
+    fn rename(&self, from: &Path, key: &Key, precondition: Precondition) -> io::Result<bool> {
         let below = self.spelling.path_of(key);
         let to = self.path.join(&*below);
         let parent = Path::new(&*below).parent().unwrap_or(Path::new(""));
         for _ in 0..TRIES {
-            let done = match when {
-                When::Always => std::fs::rename(from, &to),
-                When::Absent => rename_to_absent(from, &to),
+            let done = match precondition {
+                Precondition::Always => std::fs::rename(from, &to),
+                Precondition::Absent => rename_to_absent(from, &to),
             };
             match done {
                 Ok(()) => return sync_dir(&self.path.join(parent)).map(|()| true),
-                Err(error) if when == When::Absent && error.kind() == ErrorKind::AlreadyExists => {
+                Err(error) if precondition == Precondition::Absent && error.kind() == ErrorKind::AlreadyExists => {
                     return Ok(false);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && from.try_exists()? => {
@@ -347,11 +347,11 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 
 /// What a file says of itself; `None`: it is something else, and not ours.
 ///
-/// The time of its last change of status is left out of the mark: noting when a file was used changes that, and not
+/// The time of its last change of status is left out of the validator: noting when a file was used changes that, and not
 /// the bytes.
 fn stat(found: &std::fs::Metadata) -> Option<Stat> {
-    let mark = || format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
-    found.is_file().then(|| Stat { length: found.len(), mark: Mark(mark().into()) })
+    let validator = || format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
+    found.is_file().then(|| Stat { length: found.len(), validator: Validator(validator().into()) })
 }
 
 fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {

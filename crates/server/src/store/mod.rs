@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(error.place, "cache.store");
         assert!(error.what.contains("cannot be written"), "{}", error.what);
         assert!(open_at("none").unwrap().is_none());
-        assert!(!open_at("memory:").unwrap().unwrap().abilities().is_shared);
-        assert!(open_at(&format!("file://{}", dir.path().display())).unwrap().unwrap().abilities().is_shared);
+        assert!(!open_at("memory:").unwrap().unwrap().capabilities().is_shared);
+        assert!(open_at(&format!("file://{}", dir.path().display())).unwrap().unwrap().capabilities().is_shared);
     }
 }

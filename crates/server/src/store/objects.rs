@@ -32,7 +32,8 @@ use opendal::{ErrorKind, HttpTransporter, Metadata};
 use registry_proxy_core::body::{Body, BodyError};
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
-    Abilities, Clock as _, Draft, Entry, Found, Mark, Part, Stat, Store, StoreError, Swept, Upload, When,
+    Clock as _, Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
+    Upload, Validator,
 };
 use url::Url;
 
@@ -87,20 +88,20 @@ pub(super) async fn try_out(url: &Url) -> Result<(), StoreError> {
 fn stat(found: &Metadata) -> Stat {
     // Both: the same bytes sent again have the same entity tag, and what was wrong before may be right now.
     let changed = found.last_modified().map(|time| time.to_string()).unwrap_or_default();
-    let mark = format!("{changed} {}", found.etag().unwrap_or_default());
-    Stat { length: found.content_length(), mark: Mark(mark.into()) }
+    let validator = format!("{changed} {}", found.etag().unwrap_or_default());
+    Stat { length: found.content_length(), validator: Validator(validator.into()) }
 }
 
 #[async_trait]
 impl Store for ObjectStore {
-    fn abilities(&self) -> Abilities {
-        Abilities {
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities {
             links: self.bucket.gives_links(),
             // The others have no uploads in parts of this form.
             uploads: self.bucket.signing.is_some(),
-            stages: true,
+            stages_locally: true,
             // A store may give back other bytes than it took, or fewer, and says the same of itself as before.
-            vouches: false,
+            verifies: false,
             reads_back: true,
             // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
             // itself.
@@ -114,15 +115,16 @@ impl Store for ObjectStore {
         Ok(found.map(|buffer| buffer.to_bytes()))
     }
 
-    async fn write(&self, key: &Key, value: Bytes, when: When) -> Result<bool, StoreError> {
-        if when == When::Absent && self.bucket.place.cloud == Cloud::Obs {
+    async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
+        if precondition == Precondition::Absent && self.bucket.place.cloud == Cloud::Obs {
             return Err(StoreError::failed("OBS cannot write only where nothing is"));
         }
-        let options = WriteOptions { if_not_exists: when == When::Absent, ..WriteOptions::default() };
+        let options =
+            WriteOptions { if_not_exists: precondition == Precondition::Absent, ..WriteOptions::default() };
         match within(PATIENCE, self.bucket.operator.write_options(key.as_str(), value, options)).await? {
             Ok(_) => Ok(true),
             Err(error)
-                if when == When::Absent
+                if precondition == Precondition::Absent
                     && matches!(error.kind(), ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists) =>
             {
                 Ok(false)

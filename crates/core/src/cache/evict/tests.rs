@@ -27,44 +27,50 @@ fn inventory(items: &[(Content, u64, u64)], names: &[(usize, usize)]) -> (Invent
     (inventory, ids)
 }
 
-const NO_LIMITS: Limits = Limits { max_bytes: u64::MAX, arriving: 0, wanted: 0, free: None, unused_since: 0 };
+const NO_TARGETS: EvictionTargets =
+    EvictionTargets { max_bytes: u64::MAX, arriving: 0, wanted: 0, free: None, unused_since: 0 };
 
 /// What goes, by the numbers of the items.
-fn gone(items: &[(Content, u64, u64)], names: &[(usize, usize)], limits: Limits) -> Vec<usize> {
+fn gone(items: &[(Content, u64, u64)], names: &[(usize, usize)], targets: EvictionTargets) -> Vec<usize> {
     let (inventory, ids) = inventory(items, names);
     let number = |id: &Id| ids.iter().position(|other| other == id).unwrap();
-    choose(&inventory, &limits, limits.excess(inventory.taken())).iter().map(number).collect()
+    choose(&inventory, &targets, targets.excess(inventory.taken())).iter().map(number).collect()
 }
 
 use Content::{Blob, Manifest};
 
 #[test]
 fn how_much_must_go() {
-    let limits = Limits { max_bytes: 1000, ..NO_LIMITS };
-    for (limits, bytes, expected, why) in [
-        (limits, 1000, 0, "full is not too full"),
-        (limits, 1001, 101, "down to nine tenths"),
-        (Limits { arriving: 300, ..limits }, 800, 200, "what is arriving counts"),
-        (Limits { arriving: 3000, ..limits }, 800, 800, "no more than there is"),
-        (Limits { free: Some(0), ..limits }, 500, 0, "nobody needed any"),
-        (Limits { wanted: 200, free: Some(50), ..limits }, 500, 150, "what somebody needed"),
-        (Limits { wanted: 1, free: Some(0), ..limits }, 500, 50, "and a tenth, not to be asked at once again"),
-        (Limits { wanted: 600, free: Some(50), ..limits }, 500, 0, "what would not fit anyway"),
-        (Limits { wanted: 200, free: Some(50), ..limits }, 1100, 200, "the larger of both"),
-        (Limits { wanted: 200, free: None, ..limits }, 500, 0, "a store without an end"),
+    let targets = EvictionTargets { max_bytes: 1000, ..NO_TARGETS };
+    for (targets, bytes, expected, why) in [
+        (targets, 1000, 0, "full is not too full"),
+        (targets, 1001, 101, "down to nine tenths"),
+        (EvictionTargets { arriving: 300, ..targets }, 800, 200, "what is arriving counts"),
+        (EvictionTargets { arriving: 3000, ..targets }, 800, 800, "no more than there is"),
+        (EvictionTargets { free: Some(0), ..targets }, 500, 0, "nobody needed any"),
+        (EvictionTargets { wanted: 200, free: Some(50), ..targets }, 500, 150, "what somebody needed"),
+        (
+            EvictionTargets { wanted: 1, free: Some(0), ..targets },
+            500,
+            50,
+            "and a tenth, not to be asked at once again",
+        ),
+        (EvictionTargets { wanted: 600, free: Some(50), ..targets }, 500, 0, "what would not fit anyway"),
+        (EvictionTargets { wanted: 200, free: Some(50), ..targets }, 1100, 200, "the larger of both"),
+        (EvictionTargets { wanted: 200, free: None, ..targets }, 500, 0, "a store without an end"),
     ] {
-        assert_eq!(limits.excess(bytes), expected, "{why}");
+        assert_eq!(targets.excess(bytes), expected, "{why}");
     }
 }
 
 #[test]
 fn the_longest_unused_go_first() {
     let items = [(Blob, 50, 3), (Blob, 50, 1), (Blob, 50, 2)];
-    let limits = |max_bytes| Limits { max_bytes, ..NO_LIMITS };
-    assert_eq!(gone(&items, &[], limits(150)), Vec::<usize>::new());
-    assert_eq!(gone(&items, &[], limits(149)), [1]);
-    assert_eq!(gone(&items, &[], limits(99)), [1, 2]);
-    assert_eq!(gone(&items, &[], limits(1)), [1, 2, 0]);
+    let targets = |max_bytes| EvictionTargets { max_bytes, ..NO_TARGETS };
+    assert_eq!(gone(&items, &[], targets(150)), Vec::<usize>::new());
+    assert_eq!(gone(&items, &[], targets(149)), [1]);
+    assert_eq!(gone(&items, &[], targets(99)), [1, 2]);
+    assert_eq!(gone(&items, &[], targets(1)), [1, 2, 0]);
 }
 
 #[test]
@@ -72,23 +78,23 @@ fn a_layer_stays_as_long_as_an_image_that_is_used() {
     // Two images; the older layers are the ones that the younger image shares.
     let items = [(Manifest, 1, 9), (Manifest, 1, 5), (Blob, 100, 1), (Blob, 100, 6)];
     let names = [(0, 2), (1, 3)];
-    assert_eq!(gone(&items, &names, Limits { max_bytes: 200, ..NO_LIMITS }), [1, 3]);
+    assert_eq!(gone(&items, &names, EvictionTargets { max_bytes: 200, ..NO_TARGETS }), [1, 3]);
     let shared = [(0, 2), (1, 2), (1, 3)];
-    assert_eq!(gone(&items, &shared, Limits { max_bytes: 200, ..NO_LIMITS }), [1, 3]);
+    assert_eq!(gone(&items, &shared, EvictionTargets { max_bytes: 200, ..NO_TARGETS }), [1, 3]);
 }
 
 #[test]
 fn an_index_goes_before_its_manifests_and_they_before_their_layers() {
     let items = [(Blob, 10, 0), (Manifest, 10, 0), (Manifest, 10, 7), (Blob, 10, 8)];
     let names = [(2, 1), (1, 0)];
-    assert_eq!(gone(&items, &names, Limits { max_bytes: 1, ..NO_LIMITS }), [2, 1, 0, 3]);
+    assert_eq!(gone(&items, &names, EvictionTargets { max_bytes: 1, ..NO_TARGETS }), [2, 1, 0, 3]);
 }
 
 #[test]
 fn what_nobody_used_for_long_goes_and_takes_no_part_of_what_is_used() {
     let items = [(Manifest, 1, 50), (Blob, 10, 1), (Manifest, 1, 1), (Blob, 10, 2), (Blob, 10, 3)];
     let names = [(0, 1), (2, 3), (2, 1)];
-    let old = Limits { unused_since: 3, ..NO_LIMITS };
+    let old = EvictionTargets { unused_since: 3, ..NO_TARGETS };
     assert_eq!(gone(&items, &names, old), [2, 3]);
 }
 
@@ -96,7 +102,7 @@ fn what_nobody_used_for_long_goes_and_takes_no_part_of_what_is_used() {
 fn what_is_in_use_stays_whole_whatever_is_wanted() {
     let items = [(Manifest, 1, 0), (Manifest, 1, 0), (Blob, 10, IN_USE), (Blob, 10, 0), (Blob, 10, 0)];
     let names = [(0, 1), (1, 2), (1, 3)];
-    let all = Limits { max_bytes: 1, unused_since: IN_USE, ..NO_LIMITS };
+    let all = EvictionTargets { max_bytes: 1, unused_since: IN_USE, ..NO_TARGETS };
     assert_eq!(gone(&items, &names, all), [4]);
 }
 
@@ -129,7 +135,7 @@ fn what_nothing_else_needs_goes_with_what_is_purged() {
 #[test]
 fn a_ring_can_go() {
     let items = [(Manifest, 1, 0), (Manifest, 1, 0)];
-    assert_eq!(gone(&items, &[(0, 1), (1, 0)], Limits { max_bytes: 0, ..NO_LIMITS }).len(), 2);
+    assert_eq!(gone(&items, &[(0, 1), (1, 0)], EvictionTargets { max_bytes: 0, ..NO_TARGETS }).len(), 2);
 }
 
 /// When something counts as used, in the simplest way: its own use, and that of everything above it.
@@ -158,8 +164,8 @@ prop_compose! {
 proptest! {
     #[test]
     fn whatever_goes_the_rest_is_whole((items, names) in a_store(), max_bytes in 1..800_u64, arriving in 0..100_u64, unused_since in 0..20_u64) {
-        let limits = Limits { max_bytes, arriving, unused_since, ..NO_LIMITS };
-        let gone = gone(&items, &names, limits);
+        let targets = EvictionTargets { max_bytes, arriving, unused_since, ..NO_TARGETS };
+        let gone = gone(&items, &names, targets);
         let place = |at: usize| gone.iter().position(|other| *other == at);
         for (parent, part) in &names {
             if let Some(place_of_part) = place(*part) {
@@ -171,7 +177,7 @@ proptest! {
         }
         let size = |at: &usize| items[*at].1;
         let bytes: u64 = (0..items.len()).map(|at| size(&at)).sum();
-        let missing = limits.excess(bytes);
+        let missing = targets.excess(bytes);
         let freed: u64 = gone.iter().map(size).sum();
         // In use itself, or below or above something that is.
         let mut held: Vec<bool> = items.iter().map(|item| item.2 == IN_USE).collect();

@@ -9,12 +9,12 @@ use crate::platform::StoreError;
 
 /// Pieces that do not overlap, by their beginning. One that begins where another ends is written behind it.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct DraftPieces {
     pieces: BTreeMap<u64, Vec<u8>>,
     length: u64,
 }
 
-impl Pieces {
+impl DraftPieces {
     /// Bytes of all of them.
     pub(super) fn length(&self) -> u64 {
         self.length
@@ -91,7 +91,7 @@ mod tests {
         /// Against the simplest thing that can be right: one byte after the other, and a flag for each.
         #[test]
         fn pieces_are_what_was_written(writes in prop::collection::vec((0..60_u64, prop::collection::vec(any::<u8>(), 0..20)), 0..20)) {
-            let mut pieces = Pieces::default();
+            let mut pieces = DraftPieces::default();
             let mut bytes = [None; 80];
             for (first, content) in &writes {
                 pieces.write(*first, content).unwrap();

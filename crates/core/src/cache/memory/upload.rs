@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Key, Shelf, State};
+use super::{Key, MemoryShelf, MemoryState};
 use crate::platform::{Clock, StoreError, Swept, Upload};
 
 /// Uploads on the shelf at once.
@@ -18,7 +18,7 @@ const MAX_PARTS: usize = 10_000;
 const FORM: &str = "memory-1";
 
 /// What is there of an upload, whoever is at it.
-pub(super) struct Parts {
+pub(super) struct MemoryParts {
     key: Key,
     /// By their place; one that is sent again takes the place of the first.
     sent: BTreeMap<usize, PartSent>,
@@ -43,7 +43,7 @@ pub(super) struct Manner {
 
 /// One process at an upload.
 pub(super) struct MemoryUpload {
-    shelf: Arc<Shelf>,
+    shelf: Arc<MemoryShelf>,
     clock: Arc<dyn Clock>,
     id: u64,
     manner: Manner,
@@ -54,7 +54,7 @@ pub(super) struct MemoryUpload {
 
 impl MemoryUpload {
     pub(super) fn begin(
-        shelf: &Arc<Shelf>,
+        shelf: &Arc<MemoryShelf>,
         clock: &Arc<dyn Clock>,
         key: &Key,
         manner: Manner,
@@ -66,7 +66,7 @@ impl MemoryUpload {
         state.count += 1;
         let id = state.count;
         let touched = clock.unix_seconds();
-        state.uploads.insert(id, Parts { key: key.clone(), sent: BTreeMap::new(), handles: 1, touched });
+        state.uploads.insert(id, MemoryParts { key: key.clone(), sent: BTreeMap::new(), handles: 1, touched });
         drop(state);
         let (shelf, clock) = (Arc::clone(shelf), Arc::clone(clock));
         Ok(Self { shelf, clock, id, manner, sent: Vec::new(), bytes: 0 })
@@ -74,7 +74,7 @@ impl MemoryUpload {
 
     /// Goes on where somebody parked; `None`: that is not there, or not of this key.
     pub(super) fn resume(
-        shelf: &Arc<Shelf>,
+        shelf: &Arc<MemoryShelf>,
         clock: &Arc<dyn Clock>,
         key: &Key,
         manner: Manner,
@@ -99,7 +99,7 @@ impl MemoryUpload {
     }
 }
 
-impl Parts {
+impl MemoryParts {
     /// Bytes of these parts; `None`: they are not all there any more.
     fn length_of(&self, sent: &[u64]) -> Option<u64> {
         let mut length = 0;
@@ -151,7 +151,7 @@ impl Upload for MemoryUpload {
         let length = bytes.len() as u64;
         let now = self.clock.unix_seconds();
         let mut state = self.shelf.state();
-        let State { taken, count, uploads, .. } = &mut *state;
+        let MemoryState { taken, count, uploads, .. } = &mut *state;
         let upload = uploads.get_mut(&self.id).ok_or_else(gone)?;
         if length > self.shelf.capacity.saturating_sub(*taken) {
             return Err(StoreError::Full);
@@ -210,7 +210,7 @@ impl Drop for MemoryUpload {
     }
 }
 
-impl State {
+impl MemoryState {
     /// Takes an upload back, and says how many bytes it had.
     fn forget(&mut self, id: u64) -> u64 {
         let bytes = self.uploads.remove(&id).map_or(0, |upload| upload.taken());
@@ -221,7 +221,7 @@ impl State {
     /// Takes back what nobody is at and nobody has touched for so long.
     pub(super) fn sweep(&mut self, now: u64, age: Duration) -> Swept {
         let is_litter =
-            |upload: &Parts| upload.handles == 0 && now.saturating_sub(upload.touched) >= age.as_secs();
+            |upload: &MemoryParts| upload.handles == 0 && now.saturating_sub(upload.touched) >= age.as_secs();
         let litter: Vec<u64> =
             self.uploads.iter().filter(|(_, upload)| is_litter(upload)).map(|(id, _)| *id).collect();
         let bytes = litter.iter().map(|id| self.forget(*id)).sum();

@@ -92,7 +92,7 @@ impl Lab {
             invoker: None,
             store: Some(Arc::new(store)),
             tasks: Arc::new(ShuttleTasks),
-            limits: Profile::Server.limits(),
+            capabilities: Profile::Server.capabilities(),
         };
         let text = format!("[[upstream]]\nname='reg.example'\nurls=['{ORIGIN}']\ndefault=true\n");
         let config = Config::load(&Sources { text: Some(&text), variables: Vec::new(), read: &stored_nowhere });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::super::{Asker, Entry, Fills, Spool};
+use super::super::{Asker, FillEntry, Fills, Spool};
 use super::{CheckedDraft, DIGEST, ORIGIN, TOTAL, all, explore};
 use crate::platform::Moment;
 use crate::single_flight::SingleFlight;
@@ -50,11 +50,11 @@ async fn want(fills: Arc<Fills>, leads: Arc<AtomicUsize>, leader: Leader) -> End
 
 async fn want_from(fills: Arc<Fills>, leads: Arc<AtomicUsize>, leader: Leader, upstream: &str) -> End {
     match fills.enter(&DIGEST, &asker(upstream), NOW).await {
-        Entry::Open(spool) if spool.begin_run() => End::Drives,
-        Entry::Open(_) => End::Joined,
-        Entry::Refused(_) => End::Refused,
-        Entry::Pass => End::Passes,
-        Entry::Lead(lead) => {
+        FillEntry::Open(spool) if spool.begin_run() => End::Drives,
+        FillEntry::Open(_) => End::Joined,
+        FillEntry::Refused(_) => End::Refused,
+        FillEntry::Pass => End::Passes,
+        FillEntry::Lead(lead) => {
             assert_eq!(leads.fetch_add(1, Ordering::Relaxed), 0, "two lead at once");
             yield_now().await;
             leads.fetch_sub(1, Ordering::Relaxed);

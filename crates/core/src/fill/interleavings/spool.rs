@@ -7,7 +7,7 @@ use bytes::Bytes;
 use shuttle::future::{block_on, spawn, yield_now};
 
 use super::super::spool::{Phase, Progress, Spool};
-use super::super::{Claim, Fills, Patience, Reader};
+use super::super::{Claim, Fills, RangePatience, SpoolReader};
 use super::{CONTENT, CheckedDraft, DIGEST, OPEN, ORIGIN, TOTAL, all, explore};
 use crate::body::Body;
 use crate::platform::{Draft, Moment};
@@ -23,7 +23,7 @@ fn spool(draft: &Arc<CheckedDraft>) -> Arc<Spool> {
 /// What a reader gets, and whether it ends as it should.
 async fn read(spool: &Arc<Spool>, run: u64, first: usize, end: usize) -> (Vec<u8>, bool) {
     let mut body = Body::stream(
-        Reader::new(Arc::clone(spool), run, first as u64, end as u64, None),
+        SpoolReader::new(Arc::clone(spool), run, first as u64, end as u64, None),
         Some((end - first) as u64),
     );
     let mut bytes = Vec::new();
@@ -210,7 +210,7 @@ fn ranges_and_a_run_share_the_work() {
         let spool = spool(&draft);
         let now = Moment(std::time::Duration::ZERO);
         let ranges = [(200, 20_000), (100, 50_000)].map(|(first, end)| {
-            let claims = spool.claim_range(first, end, now, Patience::Waits);
+            let claims = spool.claim_range(first, end, now, RangePatience::Waits);
             spawn(bring(Arc::clone(&spool), claims))
         });
         assert!(spool.begin_run());
@@ -233,11 +233,11 @@ fn ranges_that_wait_for_one_that_leaves_hear_of_it() {
         let draft = CheckedDraft::new();
         let spool = spool(&draft);
         let now = Moment(std::time::Duration::ZERO);
-        let leaves = spool.claim_range(500, 40_000, now, Patience::Waits);
+        let leaves = spool.claim_range(500, 40_000, now, RangePatience::Waits);
         let waits = [500, 30_000].map(|first: usize| {
             let spool = Arc::clone(&spool);
             spawn(async move {
-                let claims = spool.claim_range(first as u64, 40_000, now, Patience::Waits);
+                let claims = spool.claim_range(first as u64, 40_000, now, RangePatience::Waits);
                 let brings = claims.first().is_some_and(|claim| claim.first == first as u64);
                 bring(Arc::clone(&spool), claims).await;
                 let (bytes, is_right) = read(&spool, 0, first, 40_000).await;

@@ -15,9 +15,9 @@ use crate::platform::{Store, Upload};
 type Both = [Arc<dyn Store>; 2];
 
 /// One promise: its name, and what holds a fresh store to it.
-type Check = (&'static str, fn(Both) -> BoxFuture<'static, ()>);
+type UploadCheck = (&'static str, fn(Both) -> BoxFuture<'static, ()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [UploadCheck; 9] = [
     ("parts are one blob, in order", |both| in_order(both).boxed()),
     ("an upload is invisible until it is committed", |both| invisible(both).boxed()),
     ("an upload that was parked goes on in another process", |both| resumed(both).boxed()),

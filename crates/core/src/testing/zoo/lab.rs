@@ -74,7 +74,7 @@ impl Lab {
             store,
             invoker: None,
             tasks: Arc::clone(&ground.tasks),
-            limits: Profile::default().limits(),
+            capabilities: Profile::default().capabilities(),
         };
         let text = configuration(mode, route);
         let sources = Sources { text: Some(&text), variables: Vec::new(), read: &stored_nowhere };

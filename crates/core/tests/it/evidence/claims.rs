@@ -7,7 +7,7 @@ use bytes::Bytes;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
-use registry_proxy_core::platform::{Store as _, When};
+use registry_proxy_core::platform::{Precondition, Store as _};
 use registry_proxy_core::testing::{Answer, Fault, Gate, Registry, Sent, Step, sha256};
 
 use crate::clock::TokioClock;
@@ -231,7 +231,10 @@ async fn hits_of_what_an_earlier_version_stored_do_not_look_for_what_it_never_wr
     lab.registry.add_user("alice", "wonder");
     let layer = lab.registry.put_blob("a/secret", noise(5000));
     let (digest, repository) = (Digest::parse(&layer).unwrap(), RepositoryName::parse("a/secret").unwrap());
-    memory.write(&Key::link("reg.example", &repository, &digest), "shown".into(), When::Always).await.unwrap();
+    memory
+        .write(&Key::link("reg.example", &repository, &digest), "shown".into(), Precondition::Always)
+        .await
+        .unwrap();
     let draft = memory.draft(&Key::blob(&digest), Some(5000)).await.unwrap();
     draft.write_at(0, noise(5000)).await.unwrap();
     draft.commit(5000).await.unwrap();

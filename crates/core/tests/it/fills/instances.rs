@@ -5,7 +5,7 @@ use std::sync::Arc;
 use registry_proxy_core::Proxy;
 use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
-use registry_proxy_core::platform::{Store, When};
+use registry_proxy_core::platform::{Precondition, Store};
 
 use super::*;
 use crate::clock::{EPOCH, TokioClock};
@@ -85,7 +85,7 @@ async fn the_lease_of_one_that_died_runs_out() {
         let (lab, _) = two(&store);
         let path = blob(&lab);
         let key = Key::lease(&Digest::sha256(&content()), 1);
-        store.write(&key, until.to_string().into(), When::Absent).await.unwrap();
+        store.write(&key, until.to_string().into(), Precondition::Absent).await.unwrap();
         let begun = lab.now();
         assert_eq!(lab.get(&path).await.body, content());
         let waited = lab.now().since(begun).as_secs();

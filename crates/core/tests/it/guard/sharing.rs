@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::Method;
 use registry_proxy_core::Proxy;
-use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore, Purge, USAGE};
-use registry_proxy_core::platform::{Store, StoreError, Tasks, When};
+use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore, Purge, USAGE};
+use registry_proxy_core::platform::{Precondition, Store, StoreError, Tasks};
 use registry_proxy_core::testing::{Hook, HookedStore, Step};
 
 use super::{TO_NEXT_DAY, TO_NEXT_HOUR};
@@ -188,7 +188,7 @@ impl Tasks for Frozen {
 async fn where_work_ends_with_the_answer_it_is_done_before() {
     let (mut lab, other, _) = two("[guard.total]\nrequests_per_day=3");
     lab.platform.tasks = Arc::new(Frozen);
-    lab.platform.limits.outlives_response = false;
+    lab.platform.capabilities.outlives_response = false;
     lab.restart("[guard.total]\nrequests_per_day=3");
     for _ in 0..3 {
         assert_eq!(ask(&lab.proxy).await, 200);
@@ -277,7 +277,7 @@ async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
 async fn notes_of(store: &HookedStore<Counting>, count: u32) {
     for number in 0..count {
         let key = Key::usage(DAY, &format!("{number:016x}"));
-        store.inner.write(&key, "0 0 0 50 0".into(), When::Always).await.expect("it is written");
+        store.inner.write(&key, "0 0 0 50 0".into(), Precondition::Always).await.expect("it is written");
     }
 }
 
@@ -312,7 +312,7 @@ async fn a_note_that_can_never_be_read_keeps_nobody_from_the_others() {
     // What the others have served since is heard as well.
     for number in 1..40 {
         let key = Key::usage(DAY, &format!("{number:016x}"));
-        store.inner.write(&key, "0 0 0 100 0".into(), When::Always).await.unwrap();
+        store.inner.write(&key, "0 0 0 100 0".into(), Precondition::Always).await.unwrap();
     }
     let mut seconds = 0;
     while ask(&lab.proxy).await == 200 {
@@ -339,13 +339,13 @@ async fn nothing_is_shared_that_nobody_limits() {
 async fn the_janitor_takes_what_is_older_than_two_days_and_the_house_leaves_the_rest_alone() {
     let (lab, _, store) = two("[cache]\nmax_unused='1h'\n[guard.total]\nrequests_per_day=1");
     for day in [DAY - 3, DAY - 2, DAY] {
-        store.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), When::Always).await.unwrap();
+        store.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), Precondition::Always).await.unwrap();
     }
     let janitor = lab.proxy.janitor().expect("a janitor");
     assert!(janitor.once(true).await);
     let left = [DAY - 2, DAY].map(|day| Key::usage(day, "0badcafe").to_string());
     assert_eq!(notes(&*store).await, left);
-    let house = House::of_store(store.clone(), Arc::new(TokioClock::start()));
+    let admin = CacheAdmin::of_store(store.clone(), Arc::new(TokioClock::start()));
     for command in [
         Command::Stat,
         Command::List(None),
@@ -354,7 +354,7 @@ async fn the_janitor_takes_what_is_older_than_two_days_and_the_house_leaves_the_
         Command::Purge { what: Purge::Pattern("**".to_owned()), dry_run: false },
     ] {
         let told: Mutex<Vec<Event>> = Mutex::default();
-        house.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
+        admin.run(&command, &|event| told.lock().unwrap().push(event)).await.unwrap();
         let told = told.into_inner().unwrap();
         assert!(!told.iter().any(|event| matches!(event, Event::Wrong(_))), "{told:?}");
         if let Some(Event::Stat(stat)) = told.first() {

@@ -20,7 +20,7 @@ async fn the_last_of_two_answers_waits_for_the_store_whatever_became_of_the_firs
         let is_manifest = |step, key: &str| step == Step::Write && key.starts_with("v1/manifests/");
         let store = troubled(&memory, move |step, key| is_manifest(step, key).then_some(Trouble::Takes(SLOW)));
         let mut lab = keeping(&store, "");
-        lab.platform.limits.outlives_response = false;
+        lab.platform.capabilities.outlives_response = false;
         lab.restart("");
         let (manifest, _) = image(&lab, "a/b", "1");
         let [one, other] = [300_000, 300_001].map(|size| lab.registry.put_blob("a/b", noise(size)));

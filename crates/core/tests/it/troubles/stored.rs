@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use registry_proxy_core::cache::{Command, Event, House, Key, MemoryStore};
+use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::Step;
@@ -58,9 +58,9 @@ impl Lab {
 
     /// How many blobs `cache verify` finds wrong, and how many it cannot read.
     async fn verify(&self, store: &Arc<TroubledStore>) -> (u64, u64) {
-        let house = House::of_store(Arc::clone(store) as Arc<dyn Store>, self.proxy.platform.clock.clone());
+        let admin = CacheAdmin::of_store(Arc::clone(store) as Arc<dyn Store>, self.proxy.platform.clock.clone());
         let told = std::sync::Mutex::new(Vec::new());
-        house
+        admin
             .run(&Command::Verify, &|event| told.lock().expect("nobody panicked").push(event))
             .await
             .expect("it goes to its end");

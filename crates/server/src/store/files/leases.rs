@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use registry_proxy_core::cache::{Key, Kind};
-use registry_proxy_core::platform::When;
+use registry_proxy_core::platform::Precondition;
 
 use super::temp::Temp;
 use super::{Root, absent_as_none};
@@ -29,19 +29,25 @@ pub(super) fn is_lease(key: &Key) -> bool {
 }
 
 impl Leases {
-    /// Writes a lease, and returns whether it did: with [`When::Absent`] only where nobody who lives has one.
-    pub(super) fn write(&self, root: &Root, key: &Key, value: &[u8], when: When) -> io::Result<bool> {
+    /// Writes a lease, and returns whether it did: with [`Precondition::Absent`] only where nobody who lives has one.
+    pub(super) fn write(
+        &self,
+        root: &Root,
+        key: &Key,
+        value: &[u8],
+        precondition: Precondition,
+    ) -> io::Result<bool> {
         // Locked until this one is in its place.
-        let orphan = if when == When::Absent { orphan(root, key)? } else { None };
-        let when = if orphan.is_some() { When::Always } else { when };
-        if when == When::Absent && root.path_of(key).try_exists()? {
+        let orphan = if precondition == Precondition::Absent { orphan(root, key)? } else { None };
+        let precondition = if orphan.is_some() { Precondition::Always } else { precondition };
+        if precondition == Precondition::Absent && root.path_of(key).try_exists()? {
             return Ok(false);
         }
         // A file without a name is locked as long as it is open.
         let lease = Temp::new(root)?;
         lease.file.write_all_at(value, 0)?;
         lease.file.set_permissions(Permissions::from_mode(LOCKED))?;
-        let is_placed = lease.place(root, key, when)?;
+        let is_placed = lease.place(root, key, precondition)?;
         if is_placed {
             self.table().insert(key.clone(), lease);
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use registry_proxy_core::cache::Key;
-use registry_proxy_core::platform::{Entropy as _, When};
+use registry_proxy_core::platform::{Entropy as _, Precondition};
 
 use super::{Root, TEMP};
 use crate::runtime::SystemEntropy;
@@ -43,12 +43,12 @@ impl Temp {
     }
 
     /// Makes it durable under its name, and returns whether it did. The open file goes on serving.
-    pub(super) fn place(&self, root: &Root, key: &Key, when: When) -> io::Result<bool> {
+    pub(super) fn place(&self, root: &Root, key: &Key, precondition: Precondition) -> io::Result<bool> {
         if self.is_placed.load(Ordering::Acquire) {
             return Err(io::Error::other("it has its name already"));
         }
         self.file.sync_all()?;
-        let is_placed = root.rename(&self.path, key, when)?;
+        let is_placed = root.rename(&self.path, key, precondition)?;
         self.is_placed.store(is_placed, Ordering::Release);
         Ok(is_placed)
     }

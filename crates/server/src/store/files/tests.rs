@@ -88,12 +88,12 @@ async fn tags_that_differ_in_case_are_kept_apart_and_what_was_kept_before_is_sti
     let (dir, store) = store();
     let name = RepositoryName::parse("a/b").unwrap();
     let tag = |tag: &str| Key::tag("up.test", &name, tag);
-    store.write(&tag("latest"), "old".into(), When::Always).await.unwrap();
-    store.write(&tag("Old"), "nobody can tell whose".into(), When::Always).await.unwrap();
+    store.write(&tag("latest"), "old".into(), Precondition::Always).await.unwrap();
+    store.write(&tag("Old"), "nobody can tell whose".into(), Precondition::Always).await.unwrap();
     let blob = put(&store, &content(1, 100)).await;
     let store = folded(dir.path());
     for (key, record) in [("RC", "upper"), ("rc", "lower"), ("Rc", "mixed")] {
-        store.write(&tag(key), record.into(), When::Always).await.unwrap();
+        store.write(&tag(key), record.into(), Precondition::Always).await.unwrap();
     }
     store.remove(&tag("Rc")).await.unwrap();
     let mut records = Vec::new();
@@ -118,7 +118,7 @@ async fn a_small_record_takes_the_blocks_that_the_disk_gives_it() {
     let (_dir, store) = store();
     let digest = Digest::sha256(b"x");
     let link = Key::link("up.test", &RepositoryName::parse("a/b").unwrap(), &digest);
-    store.write(&link, "shown".into(), When::Always).await.unwrap();
+    store.write(&link, "shown".into(), Precondition::Always).await.unwrap();
     put(&store, &content(1, 100)).await;
     for entry in entries(&store).await {
         let file = std::fs::metadata(store.root.path_of(&entry.key)).unwrap();
@@ -148,8 +148,8 @@ async fn a_draft_that_is_dropped_leaves_no_file() {
     drop(draft);
     until("the file's end", || litter(dir.path()) == 0).await;
     let key = Key::lease(&Digest::sha256(b"x"), 1);
-    assert!(store.write(&key, Bytes::from_static(b"a"), When::Absent).await.unwrap());
-    assert!(!store.write(&key, Bytes::from_static(b"b"), When::Absent).await.unwrap());
+    assert!(store.write(&key, Bytes::from_static(b"a"), Precondition::Absent).await.unwrap());
+    assert!(!store.write(&key, Bytes::from_static(b"b"), Precondition::Absent).await.unwrap());
     until("the record's end", || litter(dir.path()) == 0).await;
 }
 
@@ -186,7 +186,7 @@ async fn a_mark_changes_when_a_file_is_changed_in_place() {
     .await;
     let after = store.stat(&key).await.unwrap().unwrap();
     assert_eq!(after.length, before.length);
-    assert_ne!(after.mark, before.mark);
+    assert_ne!(after.validator, before.validator);
 }
 
 /// Sets when a file was last used.
@@ -204,11 +204,11 @@ async fn the_order_of_use_outlives_the_process() {
     let [old, new] = [put(&store, &content(4, 10)).await, put(&store, &content(5, 10)).await];
     set_used(&store, &old, 1_000_000);
     set_used(&store, &new, 2_000_000);
-    let mark = store.stat(&old).await.unwrap().unwrap().mark;
+    let validator = store.stat(&old).await.unwrap().unwrap().validator;
     store.used(&old);
     let noted = || std::fs::metadata(store.root.path_of(&old)).unwrap().atime();
     until("a note in the file", || noted() > 2_000_000).await;
-    assert_eq!(store.stat(&old).await.unwrap().unwrap().mark, mark, "its bytes are what they were");
+    assert_eq!(store.stat(&old).await.unwrap().unwrap().validator, validator, "its bytes are what they were");
     let later = FileStore::open(dir.path(), 0).unwrap();
     let mut entries = entries(&later).await;
     entries.sort_by_key(|entry| entry.used);
@@ -223,7 +223,7 @@ async fn reading_alone_is_no_use() {
     let (_dir, store) = store();
     let blob = put(&store, &content(6, 300_000)).await;
     let record = Key::manifest(&Digest::sha256(b"m"));
-    store.write(&record, Bytes::from_static(b"m"), When::Always).await.unwrap();
+    store.write(&record, Bytes::from_static(b"m"), Precondition::Always).await.unwrap();
     for key in [&blob, &record] {
         // Older than the last change: then the usual mount notes an access.
         set_used(&store, key, 1_000_000_000);
@@ -344,9 +344,12 @@ async fn a_name_too_long_for_a_disk_is_absent_and_rests_nobody() {
     assert_eq!(store.stat(&key).await.unwrap(), None);
     assert!(store.open(&key, None).await.unwrap().is_none());
     store.remove(&key).await.unwrap();
-    for when in [When::Always, When::Absent] {
+    for precondition in [Precondition::Always, Precondition::Absent] {
         // A store that is denied something is asked for the rest; one that failed is left alone.
-        assert!(matches!(store.write(&key, content(1, 10), when).await, Err(StoreError::Denied(_))), "{when:?}");
+        assert!(
+            matches!(store.write(&key, content(1, 10), precondition).await, Err(StoreError::Denied(_))),
+            "{precondition:?}"
+        );
     }
 }
 
@@ -399,7 +402,7 @@ fn may_read_and_not_write() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         assert!(matches!(store.draft(&key, None).await, Err(StoreError::Denied(_))), "draft");
-        let written = store.write(&lease, Bytes::from_static(b"x"), When::Absent).await;
+        let written = store.write(&lease, Bytes::from_static(b"x"), Precondition::Absent).await;
         assert!(matches!(written, Err(StoreError::Denied(_))), "write");
         assert!(matches!(store.remove(&key).await, Err(StoreError::Denied(_))), "remove");
         let found = store.open(&key, None).await.unwrap().unwrap();
@@ -435,7 +438,7 @@ async fn a_limit_in_the_middle_of_a_write_is_full_and_spoils_nothing() {
     let (dir, store) = store();
     let key = put(&store, &content(1, 1000)).await;
     let tag = Key::lease(&Digest::sha256(b"x"), 1);
-    store.write(&tag, content(2, 1000), When::Always).await.unwrap();
+    store.write(&tag, content(2, 1000), Precondition::Always).await.unwrap();
     let mut child = child(dir.path(), "writes_more_than_it_may", Some(16));
     assert!(child.wait().unwrap().success());
     assert_eq!(store.read(&tag).await.unwrap(), Some(content(2, 1000)));
@@ -449,7 +452,7 @@ async fn a_limit_in_the_middle_of_a_write_is_full_and_spoils_nothing() {
 async fn writes_more_than_it_may() {
     let store = of_the_parent();
     let tag = Key::lease(&Digest::sha256(b"x"), 1);
-    let written = store.write(&tag, content(3, 100_000), When::Always).await;
+    let written = store.write(&tag, content(3, 100_000), Precondition::Always).await;
     assert!(matches!(written, Err(StoreError::Full)), "{written:?}");
     let draft = store.draft(&Key::blob(&Digest::sha256(b"x")), None).await.unwrap();
     draft.write_at(0, content(4, 5000)).await.unwrap();
@@ -518,7 +521,7 @@ async fn a_lease_is_held_until_its_file_is_gone_and_the_file_of_another_stays() 
     let (dir, store) = store();
     let other = FileStore::open(dir.path(), 0).unwrap();
     let lease = Key::lease(&Digest::sha256(b"held"), 1);
-    assert!(store.write(&lease, content(5, 10), When::Absent).await.unwrap());
+    assert!(store.write(&lease, content(5, 10), Precondition::Absent).await.unwrap());
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(std::sync::Mutex::new(gate));
     // The disk hangs.
@@ -528,15 +531,15 @@ async fn a_lease_is_held_until_its_file_is_gone_and_the_file_of_another_stays() 
     }
     let mut removing = store.remove(&lease);
     assert!(removing.as_mut().now_or_never().is_none());
-    let is_taken = other.leases.write(&other.root, &lease, b"other", When::Absent).unwrap();
+    let is_taken = other.leases.write(&other.root, &lease, b"other", Precondition::Absent).unwrap();
     assert!(!is_taken, "its file is there, and would be removed from under the other");
     drop(open);
     removing.await.unwrap();
-    assert!(other.write(&lease, content(6, 10), When::Absent).await.unwrap());
-    assert!(!store.write(&lease, content(5, 10), When::Absent).await.unwrap());
+    assert!(other.write(&lease, content(6, 10), Precondition::Absent).await.unwrap());
+    assert!(!store.write(&lease, content(5, 10), Precondition::Absent).await.unwrap());
     // It had expired, and the other has written over it.
-    assert!(store.write(&lease, content(5, 10), When::Always).await.unwrap());
-    assert!(other.write(&lease, content(6, 10), When::Always).await.unwrap());
+    assert!(store.write(&lease, content(5, 10), Precondition::Always).await.unwrap());
+    assert!(other.write(&lease, content(6, 10), Precondition::Always).await.unwrap());
     store.remove(&lease).await.unwrap();
     assert_eq!(other.read(&lease).await.unwrap().unwrap(), content(6, 10));
     other.remove(&lease).await.unwrap();
@@ -547,7 +550,7 @@ async fn a_lease_is_held_until_its_file_is_gone_and_the_file_of_another_stays() 
 async fn the_lease_of_a_process_that_was_killed_is_taken_over_at_once_and_no_other() {
     let (dir, store) = store();
     let lease = Key::lease(&Digest::sha256(b"held"), 1);
-    let take = async || store.write(&lease, content(5, 10), When::Absent).await.unwrap();
+    let take = async || store.write(&lease, content(5, 10), Precondition::Absent).await.unwrap();
     let mut child = child(dir.path(), "holds_a_lease_until_it_is_killed", None);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().ends_with("held")), "it says so");
@@ -556,18 +559,18 @@ async fn the_lease_of_a_process_that_was_killed_is_taken_over_at_once_and_no_oth
     child.wait().unwrap();
     let other = FileStore::open(dir.path(), 0).unwrap();
     assert!(take().await, "its process is gone");
-    assert!(!other.write(&lease, content(6, 10), When::Absent).await.unwrap(), "and this one lives");
-    store.write(&lease, content(7, 10), When::Always).await.unwrap();
-    assert!(!other.write(&lease, content(6, 10), When::Absent).await.unwrap(), "when it is renewed, too");
+    assert!(!other.write(&lease, content(6, 10), Precondition::Absent).await.unwrap(), "and this one lives");
+    store.write(&lease, content(7, 10), Precondition::Always).await.unwrap();
+    assert!(!other.write(&lease, content(6, 10), Precondition::Absent).await.unwrap(), "when it is renewed, too");
     store.remove(&lease).await.unwrap();
-    assert!(other.write(&lease, content(6, 10), When::Absent).await.unwrap());
+    assert!(other.write(&lease, content(6, 10), Precondition::Absent).await.unwrap());
     // As builds wrote it that locked none.
     let earlier = Key::lease(&Digest::sha256(b"earlier"), 1);
     let path = dir.path().join(earlier.as_str());
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, b"1700000000").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-    assert!(!store.write(&earlier, content(8, 10), When::Absent).await.unwrap(), "it expires by itself");
+    assert!(!store.write(&earlier, content(8, 10), Precondition::Absent).await.unwrap(), "it expires by itself");
 }
 
 #[tokio::test]
@@ -576,7 +579,7 @@ async fn the_lease_of_a_process_that_was_killed_is_taken_over_at_once_and_no_oth
 async fn holds_a_lease_until_it_is_killed() {
     let store = of_the_parent();
     let lease = Key::lease(&Digest::sha256(b"held"), 1);
-    assert!(store.write(&lease, content(4, 10), When::Absent).await.unwrap());
+    assert!(store.write(&lease, content(4, 10), Precondition::Absent).await.unwrap());
     println!("held");
     std::future::pending::<()>().await;
 }
@@ -617,10 +620,10 @@ async fn writes_until_it_is_killed() {
         let raced =
             Key::link("raced", &RepositoryName::parse("a").unwrap(), &Digest::sha256(&epoch.to_ne_bytes()));
         let record = Bytes::from(mine.repeat(500));
-        let is_won = store.write(&raced, record.clone(), When::Absent).await.unwrap();
+        let is_won = store.write(&raced, record.clone(), Precondition::Absent).await.unwrap();
         println!("{} {epoch}", if is_won { "won" } else { "lost" });
         let tag = Key::lease(&Digest::sha256(b"overwritten"), 0);
-        store.write(&tag, record, When::Always).await.unwrap();
+        store.write(&tag, record, Precondition::Always).await.unwrap();
     }
 }
 

@@ -268,7 +268,7 @@ async fn wrong_credentials_are_denied() {
     let store = server.store("p", "a wrong secret");
     let key = Key::lease(&Digest::sha256(b"x"), 1);
     assert!(matches!(store.read(&key).await, Err(StoreError::ReadDenied(_))), "read");
-    let written = store.write(&key, Bytes::from_static(b"x"), When::Absent).await;
+    let written = store.write(&key, Bytes::from_static(b"x"), Precondition::Absent).await;
     assert!(matches!(written, Err(StoreError::Denied(_))), "write");
     let draft = store.draft(&key, None).await.unwrap();
     draft.write_at(0, content(1, 10)).await.unwrap();

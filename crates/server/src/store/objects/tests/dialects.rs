@@ -133,10 +133,10 @@ async fn oss_cos_and_obs_keep_the_contract_of_uploads() {
 async fn obs_holds_no_leases_and_says_so() {
     let server = Server::start().await;
     let store = translated(&server, Cloud::Obs, "p", credentials(SECRET_KEY, None));
-    assert!(!store.abilities().is_shared);
+    assert!(!store.capabilities().is_shared);
     let key = Key::lease(&Digest::sha256(b"x"), 1);
-    assert!(store.write(&key, Bytes::from_static(b"x"), When::Absent).await.is_err());
-    assert!(store.write(&key, Bytes::from_static(b"x"), When::Always).await.unwrap());
+    assert!(store.write(&key, Bytes::from_static(b"x"), Precondition::Absent).await.is_err());
+    assert!(store.write(&key, Bytes::from_static(b"x"), Precondition::Always).await.unwrap());
 }
 
 /// A platform lends a key for a while, and hands out the next one with a request.

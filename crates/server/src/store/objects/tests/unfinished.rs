@@ -68,7 +68,7 @@ async fn a_sweep_aborts_what_nobody_goes_on_with() {
         let mut upload = store.upload(&Key::blob(digest)).await.unwrap();
         upload.part(content(1, 1000)).await.unwrap();
         let record = format!("1\n2000\n0\n{}\n0\n{}", digest.encoded(), upload.park());
-        store.write(&Key::ingest(digest), record.into(), When::Always).await.unwrap();
+        store.write(&Key::ingest(digest), record.into(), Precondition::Always).await.unwrap();
     }
     let record = server.dir.path().join("objects/bucket/p").join(Key::ingest(&left).as_str());
     let hours_ago = SystemTime::now() - Duration::from_hours(2);

@@ -34,7 +34,7 @@ pub struct UnknownProfile;
 /// How far a platform goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table, one fact a column")]
-pub struct Limits {
+pub struct Capabilities {
     /// Which one it is.
     pub profile: Profile,
     /// Whether one request may wait for another's work. Not so on Workers, whose runtime cancels it.
@@ -65,12 +65,12 @@ pub struct Limits {
     /// as the disk takes.
     pub max_scratch: Option<u64>,
     /// Who fetches what is too large for an answer.
-    pub ingest: Ingest,
+    pub ingest: IngestMode,
 }
 
 /// Who fetches into the store what is too large for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ingest {
+pub enum IngestMode {
     /// Nobody: every answer may be as large as it likes.
     Never,
     /// The requests that want it, a slice each.
@@ -154,8 +154,8 @@ impl Profile {
     }
 
     /// How far it goes. Sources and dates: docs/reference/platforms.md.
-    pub fn limits(self) -> Limits {
-        let none = Limits {
+    pub fn capabilities(self) -> Capabilities {
+        let none = Capabilities {
             profile: self,
             shares_io: true,
             max_inline_body: None,
@@ -169,11 +169,11 @@ impl Profile {
             can_challenge: true,
             outlives_response: true,
             max_scratch: None,
-            ingest: Ingest::Never,
+            ingest: IngestMode::Never,
         };
         match self {
             Self::Server | Self::AzureContainerApps => none,
-            Self::AliyunFc => Limits {
+            Self::AliyunFc => Capabilities {
                 max_inline_body: Some(6_000_000),
                 // Both documented in KB: the smaller reading.
                 max_target: Some(4000),
@@ -183,7 +183,7 @@ impl Profile {
                 outlives_response: false,
                 ..none
             },
-            Self::AwsLambda => Limits {
+            Self::AwsLambda => Capabilities {
                 // Streamed as well; what lies behind the first 6 MB comes at 2 MB/s.
                 max_inline_body: Some(6_000_000),
                 max_streamed_body: Some(200 << 20),
@@ -192,10 +192,10 @@ impl Profile {
                 passes_empty: false,
                 can_challenge: false,
                 outlives_response: false,
-                ingest: Ingest::SelfInvoke,
+                ingest: IngestMode::SelfInvoke,
                 ..none
             },
-            Self::TencentScf => Limits {
+            Self::TencentScf => Capabilities {
                 // Documented as 6 MB, without a word on what else counts towards it.
                 max_inline_body: Some(5_000_000),
                 max_streamed_body: Some(0),
@@ -203,10 +203,10 @@ impl Profile {
                 max_response_headers: 4000,
                 head_length_reliable: false,
                 outlives_response: false,
-                ingest: Ingest::InRequest,
+                ingest: IngestMode::InRequest,
                 ..none
             },
-            Self::CloudRun => Limits {
+            Self::CloudRun => Capabilities {
                 max_inline_body: Some(32 << 20),
                 streams_need_chunked: true,
                 head_length_reliable: false,
@@ -216,13 +216,13 @@ impl Profile {
                 ..none
             },
             Self::CloudflareWorkers => {
-                Limits { shares_io: false, max_response_headers: 128 << 10, breaks_chunked: false, ..none }
+                Capabilities { shares_io: false, max_response_headers: 128 << 10, breaks_chunked: false, ..none }
             }
         }
     }
 }
 
-impl Limits {
+impl Capabilities {
     /// Whether a body of this length goes through us: in one piece, or as a stream.
     pub fn carries(&self, length: Option<u64>) -> bool {
         let fits = |limit: Option<u64>| match (limit, length) {
@@ -235,7 +235,7 @@ impl Limits {
 
     /// Whether a body of this length goes through us as easily as any.
     pub fn carries_well(&self, length: Option<u64>) -> bool {
-        self.ingest == Ingest::Never && self.carries(length)
+        self.ingest == IngestMode::Never && self.carries(length)
             || length.is_some_and(|length| self.max_inline_body.is_none_or(|most| length <= most))
     }
 }
@@ -286,18 +286,18 @@ mod tests {
         for profile in Profile::ALL {
             assert_eq!(profile.name().parse(), Ok(profile));
             assert!(UnknownProfile.to_string().contains(profile.name()));
-            assert_eq!(profile.limits().profile, profile);
+            assert_eq!(profile.capabilities().profile, profile);
         }
     }
 
     #[test]
     fn a_body_goes_through_where_it_fits() {
-        let scf = Profile::TencentScf.limits();
+        let scf = Profile::TencentScf.capabilities();
         assert!(scf.carries(Some(5_000_000)) && !scf.carries(Some(5_000_001)) && !scf.carries(None));
-        let lambda = Profile::AwsLambda.limits();
+        let lambda = Profile::AwsLambda.capabilities();
         assert!(lambda.carries(Some(200 << 20)) && !lambda.carries(Some((200 << 20) + 1)));
         assert!(lambda.carries_well(Some(6_000_000)) && !lambda.carries_well(Some(6_000_001)));
-        assert!(Profile::AliyunFc.limits().carries_well(Some(u64::MAX)));
-        assert!(Profile::Server.limits().carries_well(None));
+        assert!(Profile::AliyunFc.capabilities().carries_well(Some(u64::MAX)));
+        assert!(Profile::Server.capabilities().carries_well(None));
     }
 }

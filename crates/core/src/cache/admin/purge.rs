@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use super::clear::Clearing;
 use super::command::{Event, Purge, Purged, Tell};
 use super::look::fits;
-use super::{House, Inhabited};
+use super::{CacheAdmin, LiveServer};
 use crate::cache::Key;
 use crate::cache::evict::{from_parents_to_parts, left_alone};
 use crate::cache::inventory::{Content, Id, Packed};
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
-impl House {
+impl CacheAdmin {
     pub(super) async fn purge(&self, what: &Purge, is_dry: bool, tell: Tell<'_>) -> Result<Purged, StoreError> {
         let mut survey = self.survey().await?;
         let progress = |done, total| tell(Event::Progress(done, total));
@@ -68,7 +68,7 @@ impl House {
 
     /// Tags in memory that lead to what is thrown away.
     fn remembered(&self, what: &Purge) -> Vec<Key> {
-        let Some(Inhabited { cache, .. }) = &self.inhabited else { return Vec::new() };
+        let Some(LiveServer { cache, .. }) = &self.live else { return Vec::new() };
         match what {
             Purge::All => cache.remembered_tags(|_, _| true),
             Purge::Pattern(pattern) => cache.remembered_tags(|key, _| fits(Some(pattern), key)),
@@ -81,7 +81,7 @@ impl House {
 
     /// Forgets what only memory has; whatever is wanted next is asked for anew.
     fn forget(&self, what: &Purge, tags: &[Key]) {
-        let Some(Inhabited { cache, .. }) = &self.inhabited else { return };
+        let Some(LiveServer { cache, .. }) = &self.live else { return };
         for key in tags {
             cache.lost(key);
         }

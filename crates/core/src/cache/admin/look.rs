@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::House;
-use super::command::{Event, Image, Stat, Tell};
+use super::CacheAdmin;
+use super::command::{CacheStats, Event, Image, Tell};
 use crate::cache::evict::from_parents_to_parts;
 use crate::cache::inventory::{Content, Id, Inventory};
-use crate::cache::survey::{Survey, Tag};
+use crate::cache::survey::{Survey, SurveyedTag};
 use crate::cache::{Key, Kind};
 use crate::pattern;
 use crate::platform::StoreError;
@@ -19,18 +19,18 @@ const MAX_PARTS: usize = 10_000;
 
 /// What of an image is here.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Whole {
+struct ImageTotals {
     bytes: u64,
     layers: u64,
     layers_here: u64,
 }
 
-impl House {
-    pub(super) async fn stat(&self) -> Result<Stat, StoreError> {
+impl CacheAdmin {
+    pub(super) async fn stat(&self) -> Result<CacheStats, StoreError> {
         let survey = self.survey().await?;
         let now = self.clock.unix_seconds();
         let oldest = survey.inventory.items().iter().map(|item| item.used).min();
-        Ok(Stat {
+        Ok(CacheStats {
             blobs: survey.inventory.of(Content::Blob).count() as u64,
             manifests: survey.inventory.of(Content::Manifest).count() as u64,
             tags: survey.tags.len() as u64,
@@ -39,7 +39,7 @@ impl House {
             record_bytes: survey.record_bytes(),
             oldest_seconds: oldest.map(|used| now.saturating_sub(used)),
             free_bytes: self.in_time(self.store.free()).await?,
-            fills: self.inhabited.as_ref().map(|inhabited| inhabited.fills.under_way().len() as u64),
+            fills: self.live.as_ref().map(|live| live.fills.under_way().len() as u64),
         })
     }
 
@@ -56,7 +56,12 @@ impl House {
     }
 
     /// Tells of the images that tags lead to. Whoever listens has a turn after each, and may have gone.
-    pub(super) async fn tell_images(&self, survey: &Survey, tags: impl Iterator<Item = &Tag>, tell: Tell<'_>) {
+    pub(super) async fn tell_images(
+        &self,
+        survey: &Survey,
+        tags: impl Iterator<Item = &SurveyedTag>,
+        tell: Tell<'_>,
+    ) {
         let complete = complete(&survey.inventory);
         for tag in tags {
             if let Some(image) = self.image(survey, &complete, tag) {
@@ -67,7 +72,7 @@ impl House {
     }
 
     /// What is here of what a tag leads to.
-    fn image(&self, survey: &Survey, complete: &[bool], tag: &Tag) -> Option<Image> {
+    fn image(&self, survey: &Survey, complete: &[bool], tag: &SurveyedTag) -> Option<Image> {
         let (digest, confirmed) = tag.pointer.as_ref()?;
         let whole = tag.target.map(|target| whole(&survey.inventory, target)).unwrap_or_default();
         Some(Image {
@@ -116,8 +121,8 @@ fn complete(inventory: &Inventory) -> Vec<bool> {
 }
 
 /// What is here of an image, each manifest and layer once.
-fn whole(inventory: &Inventory, target: Id) -> Whole {
-    let mut whole = Whole::default();
+fn whole(inventory: &Inventory, target: Id) -> ImageTotals {
+    let mut whole = ImageTotals::default();
     let (mut next, mut seen) = (vec![target], HashSet::from([target]));
     while let Some(id) = next.pop() {
         let Some(item) = inventory.item(id) else { continue };

@@ -1,6 +1,6 @@
 //! Holding everything against its digest.
 
-use super::House;
+use super::CacheAdmin;
 use super::clear::key_of;
 use super::command::{Event, Tell, Verified};
 use crate::cache::inventory::Content;
@@ -15,7 +15,7 @@ const TELL_EVERY: u64 = 16 << 20;
 
 /// What holding something against its digest gives.
 #[derive(PartialEq, Eq)]
-enum Found {
+enum DigestCheck {
     Right,
     Wrong,
     /// It could not be read to its end: whether it is right nobody knows, and it stays.
@@ -26,7 +26,7 @@ enum Found {
     Unknown,
 }
 
-impl House {
+impl CacheAdmin {
     pub(super) async fn verify(&self, tell: Tell<'_>) -> Result<Verified, StoreError> {
         let survey = self.survey().await?;
         let (total, mut done) = (survey.inventory.bytes(), 0);
@@ -42,22 +42,22 @@ impl House {
                     self.verify_blob(&key, &digest, &progress).await
                 }
             };
-            let found = failed.pass_over(&key, found)?.unwrap_or(Found::Unread);
+            let found = failed.pass_over(&key, found)?.unwrap_or(DigestCheck::Unread);
             done += item.size;
             tell(Event::Progress(done, total));
             match found {
-                Found::Wrong => {
+                DigestCheck::Wrong => {
                     telemetry::corrupt(item.content.as_str());
                     self.remove(&key).await?;
                     tell(Event::Wrong(key.to_string()));
                     verified.wrong += 1;
                 }
-                Found::Unread => {
+                DigestCheck::Unread => {
                     tell(Event::Unread(key.to_string()));
                     verified.unread += 1;
                 }
-                Found::Unknown => verified.unknown += 1,
-                Found::Right | Found::Gone => {}
+                DigestCheck::Unknown => verified.unknown += 1,
+                DigestCheck::Right | DigestCheck::Gone => {}
             }
             match item.content {
                 Content::Manifest => verified.manifests += 1,
@@ -70,11 +70,11 @@ impl House {
         Ok(verified)
     }
 
-    async fn verify_manifest(&self, key: &Key, digest: &Digest) -> Result<Found, StoreError> {
+    async fn verify_manifest(&self, key: &Key, digest: &Digest) -> Result<DigestCheck, StoreError> {
         Ok(match self.read(key).await? {
-            None => Found::Gone,
-            Some(record) if StoredManifest::from_record(digest, &record).is_some() => Found::Right,
-            Some(_) => Found::Wrong,
+            None => DigestCheck::Gone,
+            Some(record) if StoredManifest::from_record(digest, &record).is_some() => DigestCheck::Right,
+            Some(_) => DigestCheck::Wrong,
         })
     }
 
@@ -83,17 +83,19 @@ impl House {
         key: &Key,
         digest: &Digest,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Found, StoreError> {
-        let Some(mut hasher) = Hasher::new(digest) else { return Ok(Found::Unknown) };
-        let Some(mut found) = self.in_time(self.store.open(key, None)).await? else { return Ok(Found::Gone) };
+    ) -> Result<DigestCheck, StoreError> {
+        let Some(mut hasher) = Hasher::new(digest) else { return Ok(DigestCheck::Unknown) };
+        let Some(mut found) = self.in_time(self.store.open(key, None)).await? else {
+            return Ok(DigestCheck::Gone);
+        };
         let (mut read, mut told) = (0, 0);
         let mut broke_at = None;
         while let Some(piece) = self.in_time(async { Ok(found.body.chunk().await) }).await? {
             let Ok(piece) = piece else {
                 // A disk may give it the next time. What a store elsewhere does not give twice from the same byte on is
                 // not there, and is fetched again sooner than its clients are cut off there.
-                if !self.store.abilities().reads_back {
-                    return Ok(Found::Unread);
+                if !self.store.capabilities().reads_back {
+                    return Ok(DigestCheck::Unread);
                 }
                 if broke_at == Some(read) {
                     break;
@@ -102,8 +104,8 @@ impl House {
                 let rest = Part { first: read, end: found.stat.length };
                 // A store that does not answer this says nothing of the blob.
                 match self.in_time(self.store.open(key, Some(rest))).await? {
-                    Some(again) if again.stat.mark == found.stat.mark => found = again,
-                    Some(_) | None => return Ok(Found::Gone),
+                    Some(again) if again.stat.validator == found.stat.validator => found = again,
+                    Some(_) | None => return Ok(DigestCheck::Gone),
                 }
                 continue;
             };
@@ -115,9 +117,13 @@ impl House {
             }
         }
         if read == found.stat.length && hasher.is(digest) {
-            return Ok(Found::Right);
+            return Ok(DigestCheck::Right);
         }
         let now = self.in_time(self.store.stat(key)).await?;
-        Ok(if now.is_some_and(|now| now.mark == found.stat.mark) { Found::Wrong } else { Found::Gone })
+        Ok(if now.is_some_and(|now| now.validator == found.stat.validator) {
+            DigestCheck::Wrong
+        } else {
+            DigestCheck::Gone
+        })
     }
 }

@@ -8,21 +8,21 @@ use super::Cache;
 use crate::platform::within;
 
 /// Something on its way into the store.
-pub(crate) struct Busy(Arc<Cache>);
+pub(crate) struct PendingGuard(Arc<Cache>);
 
 impl Cache {
     /// Held while something is on its way into the store that no client waits for.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
-        self.busy.0.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+    pub(crate) fn begin_write(self: &Arc<Self>) -> PendingGuard {
+        self.pending_writes.0.fetch_add(1, Ordering::Relaxed);
+        PendingGuard(Arc::clone(self))
     }
 
     /// Waits until what is on its way into the store is there, or for `limit`; whether it is.
-    pub(crate) async fn settle(&self, limit: Duration) -> bool {
+    pub(crate) async fn flush(&self, limit: Duration) -> bool {
         let settled = async {
             loop {
-                let listener = self.busy.1.listen();
-                if self.busy.0.load(Ordering::Relaxed) == 0 {
+                let listener = self.pending_writes.1.listen();
+                if self.pending_writes.0.load(Ordering::Relaxed) == 0 {
                     return;
                 }
                 listener.await;
@@ -33,9 +33,9 @@ impl Cache {
     }
 }
 
-impl Drop for Busy {
+impl Drop for PendingGuard {
     fn drop(&mut self) {
-        self.0.busy.0.fetch_sub(1, Ordering::Relaxed);
-        self.0.busy.1.notify(usize::MAX);
+        self.0.pending_writes.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.pending_writes.1.notify(usize::MAX);
     }
 }

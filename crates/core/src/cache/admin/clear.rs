@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
 
-use super::House;
+use super::CacheAdmin;
 use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
 use crate::cache::keys::OF_A_DIGEST;
-use crate::cache::survey::{Failed, Survey, Tag};
+use crate::cache::survey::{Failed, Survey, SurveyedTag};
 use crate::cache::{Key, Kind};
 use crate::digest::Digest;
 use crate::platform::StoreError;
@@ -48,16 +48,16 @@ pub(crate) struct Clearing {
 }
 
 /// What stays and what goes of an inventory.
-struct Verdict<'a> {
+struct Removals<'a> {
     inventory: &'a Inventory,
     is_gone: Vec<bool>,
     clearing: &'a Clearing,
 }
 
-impl House {
+impl CacheAdmin {
     /// Removes it, and whatever leads to it.
     pub(crate) async fn clear(&self, survey: &Survey, clearing: &Clearing) -> Result<Cleared, StoreError> {
-        let verdict = Verdict::new(&survey.inventory, clearing);
+        let removals = Removals::new(&survey.inventory, clearing);
         let mut cleared = Cleared::default();
         let mut failed = Failed::default();
         for item in clearing.gone.iter().filter_map(|id| survey.inventory.item(*id)) {
@@ -72,7 +72,7 @@ impl House {
             }
             cleared.bytes = cleared.bytes.saturating_add(item.size);
         }
-        for tag in survey.tags.iter().filter(|tag| verdict.takes_tag(tag)) {
+        for tag in survey.tags.iter().filter(|tag| removals.takes_tag(tag)) {
             if self.take_away(&tag.key, clearing, &mut failed).await? {
                 cleared.tags += 1;
                 cleared.record_bytes = cleared.record_bytes.saturating_add(tag.size);
@@ -86,7 +86,7 @@ impl House {
                 let entry = entry?;
                 let kind = entry.key.kind();
                 let Some(Kind::Link { digest, .. } | Kind::Origins(digest)) = &kind else { continue };
-                if verdict.takes_record_of(digest, entry.used)
+                if removals.takes_record_of(digest, entry.used)
                     && self.take_away(&entry.key, clearing, &mut failed).await?
                 {
                     cleared.links += u64::from(matches!(kind, Some(Kind::Link { .. })));
@@ -107,7 +107,7 @@ impl House {
     }
 }
 
-impl<'a> Verdict<'a> {
+impl<'a> Removals<'a> {
     fn new(inventory: &'a Inventory, clearing: &'a Clearing) -> Self {
         let mut is_gone = vec![false; inventory.items().len()];
         for id in &clearing.gone {
@@ -122,7 +122,7 @@ impl<'a> Verdict<'a> {
         self.is_gone.get(id as usize) == Some(&true)
     }
 
-    fn takes_tag(&self, tag: &Tag) -> bool {
+    fn takes_tag(&self, tag: &SurveyedTag) -> bool {
         let leads_nowhere = match tag.target {
             Some(target) => self.takes(target),
             None => tag.used < self.clearing.nowhere_before,

@@ -2,7 +2,7 @@
 //! same bytes read them from there, and whoever wants the whole later need not fetch them again.
 
 use super::Claim;
-use super::drive::{Drive, Run, Stop};
+use super::drive::{Drive, FillRun, FillStop};
 use super::spool::Phase;
 use crate::body::Body;
 use crate::relay::Relay;
@@ -22,16 +22,16 @@ impl Drive {
             }
         }
         if self.spool.is_complete()
-            && let Some(run) = Run::begin(&self.spool)
+            && let Some(run) = FillRun::begin(&self.spool)
         {
             self.run(run, None).await;
         }
     }
 
-    async fn bring_range(&self, claim: &Claim, mut body: Body) -> Result<(), Stop> {
+    async fn bring_range(&self, claim: &Claim, mut body: Body) -> Result<(), FillStop> {
         let mut position = claim.first;
         while position < claim.reach(position) {
-            let Some(piece) = body.chunk().await else { return Err(Stop::Upstream) };
+            let Some(piece) = body.chunk().await else { return Err(FillStop::Upstream) };
             let piece = piece?;
             self.write(claim, position, &piece).await?;
             position += piece.len() as u64;
@@ -40,14 +40,14 @@ impl Drive {
     }
 
     /// What is here stays, and those who wait for the rest fetch it for themselves.
-    pub(super) fn leave(&self, stop: &Stop) {
+    pub(super) fn leave(&self, stop: &FillStop) {
         match stop {
-            Stop::Upstream => {}
-            Stop::Unranged => self.spool.lack_parts(),
-            Stop::Store => self.fills.close(&self.spool),
+            FillStop::Upstream => {}
+            FillStop::Unranged => self.spool.lack_parts(),
+            FillStop::Store => self.fills.close(&self.spool),
             // Whoever fetches the whole finds out by itself.
-            Stop::OtherLength if self.spool.phase() == Phase::Running => {}
-            Stop::OtherLength => {
+            FillStop::OtherLength if self.spool.phase() == Phase::Running => {}
+            FillStop::OtherLength => {
                 self.fills.close(&self.spool);
                 self.spool.end_run(Phase::Lost);
             }

@@ -12,51 +12,51 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use self::clear::{Cleared, Clearing};
-pub use self::command::{Command, Event, Image, Purge, Purged, Stat, Tell, Verified};
-use super::evict::Limits;
+pub use self::command::{CacheStats, Command, Event, Image, Purge, Purged, Tell, Verified};
+use super::evict::EvictionTargets;
 use super::inventory::Packed;
 use super::{Cache, DEADLINE, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};
 
 /// A store, and what remembers and fills it.
-pub struct House {
+pub struct CacheAdmin {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) inhabited: Option<Inhabited>,
+    pub(crate) live: Option<LiveServer>,
 }
 
 /// What a running proxy has besides its store.
-pub(crate) struct Inhabited {
+pub(crate) struct LiveServer {
     pub(crate) cache: Arc<Cache>,
     pub(crate) fills: Arc<Fills>,
 }
 
-impl House {
+impl CacheAdmin {
     /// A store that no proxy here is using.
     pub fn of_store(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, inhabited: None }
+        Self { store, clock, live: None }
     }
 
     pub(crate) fn of_cache(cache: Arc<Cache>, fills: Arc<Fills>) -> Self {
         let (store, clock) = (Arc::clone(&cache.store.inner), Arc::clone(&cache.clock));
-        Self { store, clock, inhabited: Some(Inhabited { cache, fills }) }
+        Self { store, clock, live: Some(LiveServer { cache, fills }) }
     }
 
     /// What is on its way into the store, and its bytes in all.
     pub(crate) fn arriving(&self) -> (HashSet<Packed>, u64) {
-        let fills = self.inhabited.as_ref().map(|inhabited| inhabited.fills.under_way()).unwrap_or_default();
+        let fills = self.live.as_ref().map(|live| live.fills.under_way()).unwrap_or_default();
         let bytes = fills.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
         (fills.iter().map(|(digest, _)| Packed::new(digest)).collect(), bytes)
     }
 
     /// Lets go ranges that nobody reads, where there is too little room beside so many `stored` bytes: they are soon had
     /// again. How many bytes that frees.
-    pub(crate) fn let_ranges_go(&self, limits: &Limits, stored: u64) -> u64 {
-        let Some(Inhabited { fills, .. }) = &self.inhabited else { return 0 };
+    pub(crate) fn let_ranges_go(&self, targets: &EvictionTargets, stored: u64) -> u64 {
+        let Some(LiveServer { fills, .. }) = &self.live else { return 0 };
         fills.make_room(|ranges| {
-            let limits = Limits { arriving: limits.arriving.saturating_sub(ranges), ..*limits };
-            limits.excess(stored.saturating_add(ranges)).min(ranges)
+            let targets = EvictionTargets { arriving: targets.arriving.saturating_sub(ranges), ..*targets };
+            targets.excess(stored.saturating_add(ranges)).min(ranges)
         })
     }
 
@@ -67,7 +67,7 @@ impl House {
     /// Removes it, from memory too.
     pub(crate) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.in_time(self.store.remove(key)).await?;
-        if let Some(Inhabited { cache, .. }) = &self.inhabited {
+        if let Some(LiveServer { cache, .. }) = &self.live {
             cache.lost(key);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::House;
+use super::CacheAdmin;
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
@@ -50,7 +50,7 @@ pub enum Event {
     /// A key whose content could not be read to its end. It stays.
     Unread(String),
     /// The end of [`Command::Stat`].
-    Stat(Stat),
+    Stat(CacheStats),
     /// The end of [`Command::List`]: how many.
     Listed(u64),
     /// The end of [`Command::Purge`].
@@ -81,7 +81,7 @@ pub struct Image {
 /// How much there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "they say what they are")]
-pub struct Stat {
+pub struct CacheStats {
     pub blobs: u64,
     pub manifests: u64,
     pub tags: u64,
@@ -147,7 +147,7 @@ impl Command {
     }
 }
 
-impl House {
+impl CacheAdmin {
     /// Carries it out.
     pub async fn run(&self, command: &Command, tell: Tell<'_>) -> Result<(), StoreError> {
         let end = match command {

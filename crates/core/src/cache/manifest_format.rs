@@ -41,8 +41,8 @@ impl StoredManifest {
     }
 
     /// By which its bytes are found again as long as anybody uses them.
-    pub(crate) fn lent(&self) -> Option<Lent> {
-        self.shelf.as_ref().map(|shelf| Lent { media_type: self.media_type, kept: shelf.lent() })
+    pub(crate) fn lent(&self) -> Option<LentManifest> {
+        self.shelf.as_ref().map(|shelf| LentManifest { media_type: self.media_type, kept: shelf.lent() })
     }
 
     /// Whether its bytes are counted, as memory has let them go.
@@ -72,12 +72,12 @@ impl StoredManifest {
 }
 
 /// A manifest that clients may still use.
-pub(crate) struct Lent {
+pub(crate) struct LentManifest {
     media_type: &'static str,
     kept: Weak<Kept>,
 }
 
-impl Lent {
+impl LentManifest {
     /// Whether any does.
     pub(crate) fn is_in_use(&self) -> bool {
         self.kept.strong_count() > 0
@@ -104,7 +104,7 @@ impl Children {
     /// Reads the descriptors of a manifest of any kind; what cannot be read names nothing.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let described = Described::of(bytes);
-        let digests = |pieces: Vec<Piece>| pieces.into_iter().map(|piece| piece.digest).collect();
+        let digests = |pieces: Vec<ChildDescriptor>| pieces.into_iter().map(|piece| piece.digest).collect();
         Self { manifests: digests(described.manifests), blobs: digests(described.blobs) }
     }
 
@@ -118,14 +118,14 @@ impl Children {
 #[derive(Debug, Default)]
 pub(crate) struct Described {
     /// An index's manifests.
-    pub(crate) manifests: Vec<Piece>,
+    pub(crate) manifests: Vec<ChildDescriptor>,
     /// An image's configuration and layers.
-    pub(crate) blobs: Vec<Piece>,
+    pub(crate) blobs: Vec<ChildDescriptor>,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub(crate) struct Piece {
+pub(crate) struct ChildDescriptor {
     /// Its digest.
     pub(crate) digest: Digest,
     /// Its length in bytes, where that is said.
@@ -145,10 +145,10 @@ struct Descriptor {
 }
 
 impl Descriptor {
-    fn piece(&self) -> Option<Piece> {
+    fn piece(&self) -> Option<ChildDescriptor> {
         let word = |name: &str| self.platform.as_ref()?.get(name)?.as_str().filter(|word| !word.is_empty());
         let words: Vec<&str> = ["os", "architecture", "variant"].into_iter().filter_map(word).collect();
-        Some(Piece {
+        Some(ChildDescriptor {
             digest: Digest::parse(self.digest.as_deref()?).ok()?,
             size: self.size.as_ref().and_then(Value::as_u64),
             platform: (!words.is_empty()).then(|| words.join("/")),
@@ -161,7 +161,7 @@ impl Described {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         #[derive(Deserialize, Default)]
         #[serde(default, rename_all = "camelCase")]
-        struct Shape {
+        struct ManifestShape {
             manifests: Vec<Descriptor>,
             config: Option<Descriptor>,
             layers: Vec<Descriptor>,
@@ -174,11 +174,11 @@ impl Described {
         struct FsLayer {
             blob_sum: String,
         }
-        let shape: Shape = serde_json::from_slice(bytes).unwrap_or_default();
+        let shape: ManifestShape = serde_json::from_slice(bytes).unwrap_or_default();
         let is_here = |descriptor: &&Descriptor| descriptor.urls.as_ref().is_none_or(Vec::is_empty);
         let layers = shape.config.iter().chain(&shape.layers).chain(&shape.blobs).filter(is_here);
         let old = shape.fs_layers.iter().filter_map(|layer| {
-            Some(Piece { digest: Digest::parse(&layer.blob_sum).ok()?, size: None, platform: None })
+            Some(ChildDescriptor { digest: Digest::parse(&layer.blob_sum).ok()?, size: None, platform: None })
         });
         Self {
             manifests: distinct(shape.manifests.iter().filter_map(Descriptor::piece)),
@@ -188,7 +188,7 @@ impl Described {
 }
 
 /// Each digest once, where it is named first: a manifest may name one as often as its bytes allow.
-fn distinct(pieces: impl Iterator<Item = Piece>) -> Vec<Piece> {
+fn distinct(pieces: impl Iterator<Item = ChildDescriptor>) -> Vec<ChildDescriptor> {
     let mut seen = HashSet::new();
     pieces.filter(|piece| seen.insert(piece.digest.clone())).take(MAX_CHILDREN).collect()
 }

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::notes::{NewLink, Note, Tag, Word};
+use super::write_behind::{NewLink, PendingWrite, TagGeneration, TagUpdate};
 use super::{Cache, DEADLINE, Described, Key, Kind, Pointer, StoredManifest};
 use crate::body::SMALL_BYTES;
 use crate::digest::Digest;
-use crate::evidence::{Asked, Claim, Grants, Link, Origin, Origins, Provenance, link_of_claim};
+use crate::evidence::{ClientScope, Grants, Link, LookupMethod, Origin, Origins, Provenance, link_of_claim};
 use crate::name::RepositoryName;
 use crate::platform::within;
 use crate::telemetry;
@@ -80,17 +80,17 @@ impl Cache {
         self: &Arc<Self>,
         provenance: &Provenance,
         manifest: &Arc<StoredManifest>,
-        pointer: Option<(Tag, Pointer)>,
+        pointer: Option<(TagGeneration, Pointer)>,
     ) {
         self.lengths.learn(&manifest.bytes);
         self.manifests.insert(manifest.digest.clone(), Arc::clone(manifest));
-        let note = Note {
+        let write = PendingWrite {
             manifest: Some(Arc::clone(manifest)),
             origins: self.new_origins(provenance, &manifest.digest),
             links: self.new_link(provenance, &manifest.digest, Link::Proven).into_iter().collect(),
-            ..Note::of(pointer)
+            ..PendingWrite::of(pointer)
         };
-        self.learn(provenance, manifest, note);
+        self.learn(provenance, manifest, write);
     }
 
     /// A manifest that was here, perhaps through another repository, is one of this repository, too.
@@ -98,31 +98,31 @@ impl Cache {
         self: &Arc<Self>,
         provenance: &Provenance,
         manifest: &Arc<StoredManifest>,
-        pointer: Option<(Tag, Pointer)>,
+        pointer: Option<(TagGeneration, Pointer)>,
     ) {
-        self.learn(provenance, manifest, Note::of(pointer));
+        self.learn(provenance, manifest, PendingWrite::of(pointer));
     }
 
-    /// Takes into memory what this repository has, and has it written down with the rest of the note.
-    fn learn(self: &Arc<Self>, provenance: &Provenance, manifest: &Arc<StoredManifest>, mut note: Note) {
+    /// Takes into memory what this repository has, and has it written down with the rest of the pending write.
+    fn learn(self: &Arc<Self>, provenance: &Provenance, manifest: &Arc<StoredManifest>, mut write: PendingWrite) {
         let named = self.name_children(provenance, manifest);
-        if let Some(Word { tag, pointer: Some(pointer) }) = &note.word
+        if let Some(TagUpdate { tag, pointer: Some(pointer) }) = &write.tag_update
             && !self.remember(tag, pointer)
         {
-            note.word = None;
+            write.tag_update = None;
         }
         let is_news = !named.is_empty();
-        note.links.extend(named);
-        if note.is_empty() {
+        write.links.extend(named);
+        if write.is_empty() {
             return;
         }
-        self.write_soon(note);
+        self.write_soon(write);
         let children = manifest.children().manifests;
         if !is_news || children.is_empty() {
             return;
         }
         // An index's images are perhaps here as well, through another repository: then nobody fetches them by this name.
-        let (cache, busy) = (Arc::clone(self), self.busy());
+        let (cache, pending) = (Arc::clone(self), self.begin_write());
         let provenance = provenance.clone();
         self.tasks.spawn(Box::pin(async move {
             let mut links = Vec::new();
@@ -132,8 +132,8 @@ impl Cache {
                     links.extend(cache.name_children(&provenance, &child));
                 }
             }
-            cache.write_soon(Note { links, ..Note::default() });
-            drop(busy);
+            cache.write_soon(PendingWrite { links, ..PendingWrite::default() });
+            drop(pending);
         }));
     }
 
@@ -193,7 +193,7 @@ impl Cache {
         let links: Vec<_> = self.new_link(provenance, digest, Link::Proven).into_iter().collect();
         let origins = self.new_origins(provenance, digest);
         if origins.is_some() || !links.is_empty() {
-            self.write_soon(Note { origins, links, ..Note::default() });
+            self.write_soon(PendingWrite { origins, links, ..PendingWrite::default() });
         }
     }
 
@@ -206,7 +206,7 @@ impl Cache {
         let link = link_of_claim(self.origin(upstream, digest, false).await);
         let links: Vec<_> = self.new_link(provenance, digest, link).into_iter().collect();
         if !links.is_empty() {
-            self.write_soon(Note { links, ..Note::default() });
+            self.write_soon(PendingWrite { links, ..PendingWrite::default() });
         }
     }
 
@@ -250,12 +250,18 @@ impl Cache {
     }
 
     /// Whether a 404 that was heard a moment ago answers this request.
-    pub(crate) fn is_absent(&self, claim: &Claim, reference: &str, asks: Asked, takes_pushes: bool) -> bool {
+    pub(crate) fn is_absent(
+        &self,
+        claim: &ClientScope,
+        reference: &str,
+        asks: LookupMethod,
+        takes_pushes: bool,
+    ) -> bool {
         self.absences.answers(claim, reference, asks, takes_pushes, self.clock.now())
     }
 
     /// An upstream that was asked in this generation has answered 404.
-    pub(crate) fn absent(&self, claim: Claim, reference: Box<str>, asked: Asked, since: u64) {
+    pub(crate) fn absent(&self, claim: ClientScope, reference: Box<str>, asked: LookupMethod, since: u64) {
         let life = self.config.negative_ttl.0;
         if life.is_zero() || since != self.generation() {
             return;
@@ -275,18 +281,18 @@ impl Cache {
     }
 
     /// A tag, to be asked about.
-    pub(crate) fn tag(&self, key: Key) -> Tag {
+    pub(crate) fn tag(&self, key: Key) -> TagGeneration {
         let generation = self.forgotten.get(&key).unwrap_or(0);
-        Tag { key, generation }
+        TagGeneration { key, generation }
     }
 
     /// Whether it was not forgotten since it was asked about.
-    pub(super) fn is_current(&self, tag: &Tag) -> bool {
+    pub(super) fn is_current(&self, tag: &TagGeneration) -> bool {
         self.forgotten.get(&tag.key).unwrap_or(0) == tag.generation
     }
 
     /// Takes into memory where a tag points, unless it was forgotten since that was asked; whether it has.
-    fn remember(&self, tag: &Tag, pointer: &Pointer) -> bool {
+    fn remember(&self, tag: &TagGeneration, pointer: &Pointer) -> bool {
         self.pointers.insert(tag.key.clone(), pointer.clone());
         // In this order: whoever forgets it now finds it here.
         let is_current = self.is_current(tag);
@@ -302,7 +308,7 @@ impl Cache {
             return Some(pointer);
         }
         let tag = self.tag(key.clone());
-        if self.turns.is_taken(key) || self.unremoved.holds(key) {
+        if self.tag_queue.is_writing(key) || self.unremoved.holds(key) {
             return None;
         }
         let record = self.ask("read", self.store.read(key)).await??;
@@ -311,9 +317,9 @@ impl Cache {
     }
 
     /// An upstream has said where a tag points.
-    pub(crate) fn point(self: &Arc<Self>, tag: &Tag, pointer: Pointer) {
+    pub(crate) fn point(self: &Arc<Self>, tag: &TagGeneration, pointer: Pointer) {
         if self.remember(tag, &pointer) {
-            self.write_soon(Note::of(Some((tag.clone(), pointer))));
+            self.write_soon(PendingWrite::of(Some((tag.clone(), pointer))));
         }
     }
 
@@ -326,8 +332,8 @@ impl Cache {
         self.unremoved.add(key, generation);
         self.pointers.remove(key);
         self.links.remove(key);
-        let word = Word { tag: Tag { key: key.clone(), generation }, pointer: None };
-        let ended = self.write_now(Note { word: Some(word), ..Note::default() });
+        let word = TagUpdate { tag: TagGeneration { key: key.clone(), generation }, pointer: None };
+        let ended = self.write_now(PendingWrite { tag_update: Some(word), ..PendingWrite::default() });
         async move {
             if let Some(ended) = ended {
                 ended.await;
@@ -351,7 +357,7 @@ impl Cache {
         }
         // In this order: whoever forgets it behind this look makes the record old.
         let since = self.generation();
-        if self.turns.is_taken(&key) || self.writing.count(&key) > 0 || self.unremoved.holds(&key) {
+        if self.tag_queue.is_writing(&key) || self.link_writes.count(&key) > 0 || self.unremoved.holds(&key) {
             return None;
         }
         let record = self.ask("read", self.store.read(&key)).await??;
