@@ -7,9 +7,9 @@ use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile,
 use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::credentials::DockerCredentials;
-use crate::lambda::SelfInvoker;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
+use crate::self_invoke::SelfInvoker;
 use crate::transport::HyperTransport;
 
 /// Puts it together. Fails only on files that the configuration names.

@@ -40,7 +40,7 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Look into the cache, purge it, verify it.
-    Cache(crate::keeper::Arguments),
+    Cache(crate::cache_cli::Arguments),
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
@@ -95,7 +95,7 @@ pub(crate) fn check(config: &Config) -> ExitCode {
         complain(&format_args!("warning: cache.store: {what}"));
     }
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        if let Some(what) = runtime.block_on(crate::store::try_out(config)) {
+        if let Some(what) = runtime.block_on(crate::store::check(config)) {
             complain(&format_args!("warning: cache.store: {what}"));
         }
         // Nobody waits for a name that is still being looked up.

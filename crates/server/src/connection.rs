@@ -1,15 +1,15 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
-mod head;
 mod http1;
 mod http2;
-mod introduced;
-mod linger;
-mod patience;
-mod piece;
+mod idle_timeouts;
+mod lingering_close;
+mod outgoing_chunk;
 mod protocol;
+mod proxy_protocol;
+mod request_head;
 mod sendfile;
-mod stall;
+mod write_timeout;
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -28,14 +28,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use self::introduced::{Beginning, Introduced};
-use self::linger::Lingering;
-use self::patience::{Activity, Patience};
+use self::idle_timeouts::{Activity, IdleTimeouts};
+use self::lingering_close::LingeringClose;
 use self::protocol::Protocol;
-use self::sendfile::{Lane, Socket};
-use self::stall::Stalling;
+use self::proxy_protocol::{FirstBytes, ProxyHeader};
+use self::sendfile::{SendfileQueue, Socket};
+use self::write_timeout::WriteTimeout;
+use crate::connection_limits::{ConnectionSlot, NoFreeSlot, SlotStatus};
 use crate::metrics::CONNECTIONS;
-use crate::places::{Full, Place, Standing};
 use crate::service::{Service, text};
 
 /// A TLS handshake.
@@ -48,93 +48,98 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a connection may take.
 #[derive(Clone, Copy)]
-struct Bounds {
+struct ConnectionSettings {
     head_bytes: usize,
     /// From its beginning to its first byte.
     first_byte: Duration,
-    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`Side::idle`].
+    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`ConnectionContext::idle`].
     idle: Duration,
     /// Until a request that found no place gets one.
-    place: Duration,
+    slot_wait: Duration,
     /// Bytes that wait for the socket of an HTTP/2 connection.
     for_socket: usize,
 }
 
-impl Bounds {
+impl ConnectionSettings {
     fn new(config: &Config) -> Self {
         let in_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             head_bytes: in_usize(config.limits.request_head.0),
             first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0),
             idle: config.timeouts.client_idle.0,
-            place: config.timeouts.head.0,
+            slot_wait: config.timeouts.head.0,
             for_socket: in_usize(config.limits.in_flight_per_connection.0),
         }
     }
 }
 
 /// What either protocol is told of a connection.
-struct Side {
-    bounds: Bounds,
-    patience: Arc<Patience>,
-    standing: Arc<Standing>,
+struct ConnectionContext {
+    settings: ConnectionSettings,
+    timeouts: Arc<IdleTimeouts>,
+    slot_status: Arc<SlotStatus>,
     /// Whose it is, as far as that may be written down.
     shown: Option<LoggedClient>,
 }
 
-impl Side {
-    fn new(config: &Config, in_flight: &Arc<InFlight>, standing: Arc<Standing>, peer: Option<IpAddr>) -> Self {
-        let patience = Patience::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&standing));
+impl ConnectionContext {
+    fn new(
+        config: &Config,
+        in_flight: &Arc<InFlight>,
+        slot_status: Arc<SlotStatus>,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let timeouts = IdleTimeouts::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&slot_status));
         let shown = peer.and_then(|address| config.log.client.shown(address));
-        Self { bounds: Bounds::new(config), patience, standing, shown }
+        Self { settings: ConnectionSettings::new(config), timeouts, slot_status, shown }
     }
 
     /// How long it may be idle. As long as it has a place that others want, that is not long.
     fn idle(&self) -> Duration {
-        self.in_its_place(self.bounds.idle)
+        self.in_its_place(self.settings.idle)
     }
 
     fn first_byte(&self) -> Duration {
-        self.in_its_place(self.bounds.first_byte)
+        self.in_its_place(self.settings.first_byte)
     }
 
     fn in_its_place(&self, limit: Duration) -> Duration {
-        if self.standing.is_ordinary() { limit } else { limit.min(HEALTH) }
+        if self.slot_status.is_ordinary() { limit } else { limit.min(HEALTH) }
     }
 }
 
 /// With an answer: its connection ends behind it, by `Connection: close` or GOAWAY.
 #[derive(Clone)]
-struct EndsConnection;
+struct CloseConnection;
 
 /// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
-trait Answers: Send + Sync {
+trait RequestHandler: Send + Sync {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>>;
 }
 
 /// The proxy, and the server's own paths.
-struct Everything {
+struct ProxyHandler {
     service: Arc<Service>,
     cx: Cx,
-    bounds: Bounds,
-    standing: Arc<Standing>,
-    place: Place,
+    settings: ConnectionSettings,
+    slot_status: Arc<SlotStatus>,
+    slot: ConnectionSlot,
 }
 
-impl Answers for Everything {
+impl RequestHandler for ProxyHandler {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let (head, body) = request.into_parts();
-        if let Some(fault) = head::fault_of(&head, self.bounds.head_bytes) {
-            return std::future::ready(fault.to_response()).boxed();
+        if let Some(error) = request_head::check(&head, self.settings.head_bytes) {
+            return std::future::ready(error.to_response()).boxed();
         }
         let request = Request::from_parts(head, body);
-        if self.standing.is_ordinary() || Service::has_own(request.uri().path()) {
+        if self.slot_status.is_ordinary() || Service::has_own(request.uri().path()) {
             return self.service.answer(request, self.cx.clone()).boxed();
         }
         async move {
-            if let Err(Full) = self.place.become_ordinary(self.bounds.place).await {
+            if let Err(NoFreeSlot) = self.slot.become_ordinary(self.settings.slot_wait).await {
                 let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
-                response.extensions_mut().insert(EndsConnection);
+                response.extensions_mut().insert(CloseConnection);
                 return response;
             }
             self.service.answer(request, self.cx.clone()).await
@@ -144,9 +149,9 @@ impl Answers for Everything {
 }
 
 /// `/metrics` and nothing else.
-struct Metrics(Arc<Service>);
+struct MetricsHandler(Arc<Service>);
 
-impl Answers for Metrics {
+impl RequestHandler for MetricsHandler {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let response = match request.uri().path() {
             "/metrics" => self.0.render_metrics(),
@@ -157,16 +162,16 @@ impl Answers for Metrics {
 }
 
 /// Counted while it is open.
-struct Open;
+struct OpenConnection;
 
-impl Open {
+impl OpenConnection {
     fn new() -> Self {
         metrics::gauge!(CONNECTIONS).increment(1.0);
         Self
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         metrics::gauge!(CONNECTIONS).decrement(1.0);
     }
@@ -175,61 +180,62 @@ impl Drop for Open {
 /// Serves a client's connection.
 pub(crate) async fn serve(
     mut stream: TcpStream,
-    place: Place,
+    slot: ConnectionSlot,
     service: Arc<Service>,
     mut drain: watch::Receiver<bool>,
 ) {
-    let _open = Open::new();
+    let _open = OpenConnection::new();
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let mut side = Side::new(&current.config, current.proxy.in_flight(), place.standing(), peer);
-    let (introduced, place) =
+    let mut context = ConnectionContext::new(&current.config, current.proxy.in_flight(), slot.status(), peer);
+    let (introduced, slot) =
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
                 biased;
-                introduced = introduced::take(&mut stream, side.first_byte(), peer) => introduced,
+                introduced = proxy_protocol::take(&mut stream, context.first_byte(), peer) => introduced,
                 _ = drain.wait_for(|drains| *drains) => None,
             };
             match introduced {
                 None => return,
-                Some(Introduced::Itself) => (None, place),
+                Some(ProxyHeader::Local) => (None, slot),
                 // Nobody is served more by coming through a proxy, or believed more.
-                Some(Introduced::Client(client)) => match place.of_client(client, &current.config) {
+                Some(ProxyHeader::Client(client)) => match slot.of_client(client, &current.config) {
                     None => return,
-                    Some(place) => (Some(client), place),
+                    Some(slot) => (Some(client), slot),
                 },
             }
         } else {
-            (None, place)
+            (None, slot)
         };
     let tls = current.tls.clone();
-    side.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
-    let shown = side.shown;
+    context.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
+    let shown = context.shown;
     drop(current);
     // One deadline, for its first byte and the handshake.
-    let deadline = Instant::now() + HANDSHAKE.min(side.idle());
+    let deadline = Instant::now() + HANDSHAKE.min(context.idle());
     if tls.is_some() {
-        match introduced::peek(&stream, deadline, &mut drain).await {
-            Beginning::Other => {}
-            Beginning::Introduction => return introduced::warn_of_unexpected(shown),
-            Beginning::Nothing => {
+        match proxy_protocol::peek(&stream, deadline, &mut drain).await {
+            FirstBytes::Other => {}
+            FirstBytes::ProxyHeader => return proxy_protocol::warn_of_unexpected(shown),
+            FirstBytes::Nothing => {
                 return tracing::debug!(client = shown.map(display), "a connection for TLS ended without a byte");
             }
         }
     }
-    let socket = Socket::new(stream, Arc::clone(&side.patience));
-    let lane = tls.is_none().then(|| socket.lane());
-    let stream = Stalling::new(Lingering::new(socket), Arc::clone(&side.patience));
+    let socket = Socket::new(stream, Arc::clone(&context.timeouts));
+    let queue = tls.is_none().then(|| socket.queue());
+    let stream = WriteTimeout::new(LingeringClose::new(socket), Arc::clone(&context.timeouts));
     let cx = Cx { peer, introduced, is_tls: tls.is_some(), id: 0 };
-    let answers = Arc::new(Everything { service, cx, bounds: side.bounds, standing: place.standing(), place });
+    let handler =
+        Arc::new(ProxyHandler { service, cx, settings: context.settings, slot_status: slot.status(), slot });
     match tls {
-        None => speak(stream, lane, answers, side, drain).await,
+        None => speak(stream, queue, handler, context, drain).await,
         Some(tls) => {
             let accepting = Box::pin(TlsAcceptor::from(tls).accept(stream));
             match timeout_at(deadline, accepting).await {
-                Ok(Ok(stream)) => speak(stream, None, answers, side, drain).await,
+                Ok(Ok(stream)) => speak(stream, None, handler, context, drain).await,
                 Ok(Err(error)) => {
                     tracing::debug!(client = shown.map(display), %error, "TLS handshake failed");
                 }
@@ -242,38 +248,48 @@ pub(crate) async fn serve(
 /// Serves `/metrics` on an address of its own.
 pub(crate) async fn serve_metrics(
     stream: TcpStream,
-    place: Place,
+    slot: ConnectionSlot,
     service: Arc<Service>,
     drain: watch::Receiver<bool>,
 ) {
-    let _place = place;
+    let _slot = slot;
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-    let side = Side::new(&current.config, current.proxy.in_flight(), Standing::ordinary(), peer);
+    let context = ConnectionContext::new(&current.config, current.proxy.in_flight(), SlotStatus::ordinary(), peer);
     drop(current);
-    let stream =
-        Stalling::new(Lingering::new(Socket::new(stream, Arc::clone(&side.patience))), Arc::clone(&side.patience));
-    speak(stream, None, Arc::new(Metrics(service)), side, drain).await;
+    let stream = WriteTimeout::new(
+        LingeringClose::new(Socket::new(stream, Arc::clone(&context.timeouts))),
+        Arc::clone(&context.timeouts),
+    );
+    speak(stream, None, Arc::new(MetricsHandler(service)), context, drain).await;
 }
 
 /// Finds out which protocol the client speaks, and speaks it to the end.
 async fn speak<S>(
     stream: S,
-    lane: Option<Arc<Lane>>,
-    answers: Arc<dyn Answers>,
-    side: Side,
+    queue: Option<Arc<SendfileQueue>>,
+    handler: Arc<dyn RequestHandler>,
+    context: ConnectionContext,
     drain: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some((protocol, mut stream)) = first_byte(stream, side.first_byte(), drain.clone()).await else { return };
+    let Some((protocol, mut stream)) = first_byte(stream, context.first_byte(), drain.clone()).await else {
+        return;
+    };
     // Each is large: what has said nothing yet takes no room for them.
     let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
-        Protocol::Http1 => Box::pin(http1::serve(stream, lane, answers, side, drain)).await.map_err(Into::into),
-        Protocol::Http2 => Box::pin(http2::serve(stream, answers, side, drain)).await.map_err(Into::into),
-        Protocol::Introduction => {
-            introduced::warn_of_unexpected(side.shown);
-            stream.write_all(introduced::REFUSAL.as_bytes()).await.and(stream.shutdown().await).map_err(Into::into)
+        Protocol::Http1 => {
+            Box::pin(http1::serve(stream, queue, handler, context, drain)).await.map_err(Into::into)
+        }
+        Protocol::Http2 => Box::pin(http2::serve(stream, handler, context, drain)).await.map_err(Into::into),
+        Protocol::ProxyHeader => {
+            proxy_protocol::warn_of_unexpected(context.shown);
+            stream
+                .write_all(proxy_protocol::REFUSAL.as_bytes())
+                .await
+                .and(stream.shutdown().await)
+                .map_err(Into::into)
         }
     };
     if let Err(error) = ended {
@@ -287,7 +303,7 @@ async fn first_byte<S>(
     stream: S,
     limit: Duration,
     mut drain: watch::Receiver<bool>,
-) -> Option<(Protocol, protocol::Rewound<S>)>
+) -> Option<(Protocol, protocol::Rewind<S>)>
 where
     S: AsyncRead + Unpin,
 {
@@ -300,7 +316,7 @@ where
 
 /// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
 /// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
-async fn attend<C: Future>(
+async fn drive<C: Future>(
     connection: C,
     close: impl Fn(Pin<&mut C>),
     activity: &Activity,

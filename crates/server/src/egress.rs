@@ -13,13 +13,13 @@ use self::exceptions::Exceptions;
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// The ways out.
-pub(crate) struct Ways {
+pub(crate) struct EgressRoutes {
     proxies: Matcher,
     /// What is reached directly, where the environment names the proxies.
     exceptions: Exceptions,
 }
 
-impl Ways {
+impl EgressRoutes {
     /// To an upstream with this `proxy`.
     pub(crate) fn new(configured: Option<&Egress>) -> Self {
         match configured {
@@ -95,27 +95,29 @@ mod tests {
 
     use super::*;
 
-    fn ways(variables: &'static [(&str, &str)]) -> Ways {
-        Ways::of(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    fn ways(variables: &'static [(&str, &str)]) -> EgressRoutes {
+        EgressRoutes::of(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
-    fn proxy(ways: &Ways, uri: &str) -> Option<String> {
-        ways.proxy_to(&uri.parse().unwrap()).map(|proxy| proxy.uri().to_string())
+    fn proxy(routes: &EgressRoutes, uri: &str) -> Option<String> {
+        routes.proxy_to(&uri.parse().unwrap()).map(|proxy| proxy.uri().to_string())
     }
 
     #[test]
     fn the_environment_names_a_proxy_for_each_scheme() {
-        let ways =
+        let routes =
             ways(&[("HTTPS_PROXY", "p.test:1"), ("http_proxy", "http://p.test:2"), ("no_proxy", "direct.test")]);
-        assert_eq!(proxy(&ways, "https://r.test/v2/").as_deref(), Some("http://p.test:1/"));
-        assert_eq!(proxy(&ways, "http://r.test/v2/").as_deref(), Some("http://p.test:2/"));
-        assert_eq!(proxy(&ways, "https://direct.test/"), None);
+        assert_eq!(proxy(&routes, "https://r.test/v2/").as_deref(), Some("http://p.test:1/"));
+        assert_eq!(proxy(&routes, "http://r.test/v2/").as_deref(), Some("http://p.test:2/"));
+        assert_eq!(proxy(&routes, "https://direct.test/"), None);
     }
 
     #[test]
     fn what_is_configured_stands_above_the_environment() {
-        assert_eq!(proxy(&Ways::new(Some(&Egress::Direct)), "https://r.test/"), None);
-        let own = Ways::new(Some(&Egress::Proxy(Url::parse("http://own.test:3").unwrap())));
+        assert_eq!(proxy(&EgressRoutes::new(Some(&Egress::Direct)), "https://r.test/"), None);
+        let own = EgressRoutes::new(Some(&Egress::Proxy(Url::parse("http://own.test:3").unwrap())));
         for uri in ["https://r.test/", "http://127.0.0.1:5000/"] {
             assert_eq!(proxy(&own, uri).as_deref(), Some("http://own.test:3/"), "{uri}");
         }
@@ -123,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_client_of_a_cgi_server_names_no_proxy() {
-        let ways = ways(&[("HTTP_PROXY", "http://evil.test"), ("REQUEST_METHOD", "GET")]);
-        assert_eq!(proxy(&ways, "http://r.test/"), None);
+        let routes = ways(&[("HTTP_PROXY", "http://evil.test"), ("REQUEST_METHOD", "GET")]);
+        assert_eq!(proxy(&routes, "http://r.test/"), None);
     }
 
     #[test]

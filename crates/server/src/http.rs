@@ -9,12 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::places::{Place, Places};
+use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::Service;
 use crate::settings::Settings;
-use crate::watched::Watched;
+use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
-use crate::{changes, connection, descriptors, keeper};
+use crate::{admin_socket, connection, file_descriptors, reload_triggers};
 
 /// After a failure to accept (out of file descriptors, say), before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let listen = config.listen.clone();
     let metrics_listen = config.metrics.listen.clone();
     let drain = config.timeouts.drain.0;
-    let connections = descriptors::connections(config.limits.connections, descriptors::raise());
+    let connections = file_descriptors::connections(config.limits.connections, file_descriptors::raise());
     if connections < config.limits.connections {
         tracing::warn!(
             connections,
@@ -41,28 +41,28 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
     // What changes from here on is seen to have changed.
-    let known = Watched::look(&config);
+    let known = WatchedFiles::look(&config);
     let service = Arc::new(Service::new(settings, config)?);
     if let Some(address) = &metrics_listen {
         let listener = bind("metrics.listen", address).await?;
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
         tokio::spawn(serve_metrics(listener, Arc::clone(&service)));
     }
-    let _admin = keeper::socket::open(&service).await;
+    let _admin = admin_socket::open(&service).await;
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
 
     // Each connection holds a receiver until it ends.
     let drains = watch::Sender::new(false);
-    let places = Places::new(connections);
+    let slots = ConnectionSlots::new(connections);
     let workers = Workers::start()?;
-    let changes = tokio::spawn(changes::follow(Arc::clone(&service), hangup, known));
+    let changes = tokio::spawn(reload_triggers::follow(Arc::clone(&service), hangup, known));
     loop {
         tokio::select! {
-            // A place first, then a connection: what does not fit waits in the kernel's queue.
-            accepted = accept(&listener, &places) => {
-                if let Some((stream, place)) = accepted.and_then(|(stream, place)| admit(&service, stream, place)) {
+            // A slot first, then a connection: what does not fit waits in the kernel's queue.
+            accepted = accept(&listener, &slots) => {
+                if let Some((stream, slot)) = accepted.and_then(|(stream, slot)| admit(&service, stream, slot)) {
                     let (service, drain) = (Arc::clone(&service), drains.subscribe());
-                    let given = workers.give(stream, |stream| connection::serve(stream, place, service, drain));
+                    let given = workers.give(stream, |stream| connection::serve(stream, slot, service, drain));
                     if let Err(error) = given {
                         tracing::error!(%error, "cannot serve a connection");
                     }
@@ -106,10 +106,10 @@ async fn bind(key: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {
     TcpListener::bind(address).await.map_err(|error| format!("{key}: cannot listen on {address}: {error}").into())
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStream, Place)> {
-    let place = places.next().await?;
+async fn accept(listener: &TcpListener, slots: &Arc<ConnectionSlots>) -> Option<(TcpStream, ConnectionSlot)> {
+    let slot = slots.next().await?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => Some((stream, slot)),
         Err(error) => {
             tracing::error!(%error, "cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -120,19 +120,19 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Option<(TcpStre
 
 /// Holds a new connection against what its address may have; a trusted proxy brings everybody's. What is too much is
 /// closed at once.
-fn admit(service: &Service, stream: TcpStream, place: Place) -> Option<(TcpStream, Place)> {
+fn admit(service: &Service, stream: TcpStream, slot: ConnectionSlot) -> Option<(TcpStream, ConnectionSlot)> {
     let peer = stream.peer_addr().ok()?.ip().to_canonical();
-    let place = place.counted(peer, &service.reloadable.current().config)?;
-    Some((stream, place))
+    let slot = slot.counted(peer, &service.reloadable.current().config)?;
+    Some((stream, slot))
 }
 
 /// `/metrics` on an address of its own.
 async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
-    let places = Places::new(16);
+    let slots = ConnectionSlots::new(16);
     let drains = watch::Sender::new(false);
     loop {
-        if let Some((stream, place)) = accept(&listener, &places).await {
-            tokio::spawn(connection::serve_metrics(stream, place, Arc::clone(&service), drains.subscribe()));
+        if let Some((stream, slot)) = accept(&listener, &slots).await {
+            tokio::spawn(connection::serve_metrics(stream, slot, Arc::clone(&service), drains.subscribe()));
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Bo
         return Body::Empty;
     }
     let length = incoming.size_hint().exact();
-    Body::stream(Held { incoming, _held: held }, length)
+    Body::stream(IncomingBody { incoming, _held: held }, length)
 }
 
 /// What a client sends on a stream of HTTP/2. `length`: as its head says, which `h2` holds it to.
@@ -25,15 +25,15 @@ pub(crate) fn h2_body(stream: RecvStream, length: Option<u64>) -> Body {
     if stream.is_end_stream() {
         return Body::Empty;
     }
-    Body::stream(Received(stream), length)
+    Body::stream(H2IncomingBody(stream), length)
 }
 
-struct Held<H> {
+struct IncomingBody<H> {
     incoming: Incoming,
     _held: H,
 }
 
-impl<H: Unpin> http_body::Body for Held<H> {
+impl<H: Unpin> http_body::Body for IncomingBody<H> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -54,9 +54,9 @@ impl<H: Unpin> http_body::Body for Held<H> {
 }
 
 /// Opens its window by what has been taken of it.
-struct Received(RecvStream);
+struct H2IncomingBody(RecvStream);
 
-impl http_body::Body for Received {
+impl http_body::Body for H2IncomingBody {
     type Data = Bytes;
     type Error = BodyError;
 

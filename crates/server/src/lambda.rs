@@ -4,7 +4,6 @@
 //! do one thing that a proxy may not: a body that breaks gets the error's text as its last bytes, and then a clean end.
 
 mod event;
-mod invoke;
 mod runtime_api;
 
 use std::error::Error;
@@ -16,7 +15,6 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::event::Event;
-pub(crate) use self::invoke::SelfInvoker;
 use self::runtime_api::{Invocation, RuntimeApi};
 use crate::service::Service;
 use crate::settings::Settings;

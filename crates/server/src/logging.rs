@@ -30,7 +30,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 /// Starts it.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     let subscriber = tracing_subscriber::registry().with(filter(log)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(Gather);
+    let lines = tracing_subscriber::fmt::layer().with_writer(BufferedWriter);
     match log.format {
         LogFormat::Text => {
             subscriber.with(lines.with_ansi(io::stderr().is_terminal()).event_format(Plain)).init();
@@ -167,26 +167,26 @@ impl Visit for Fields<'_> {
     }
 }
 
-struct Gather;
+struct BufferedWriter;
 
 /// One event's line on its way.
-struct Line {
+struct LogLine {
     is_urgent: bool,
 }
 
-impl<'a> MakeWriter<'a> for Gather {
-    type Writer = Line;
+impl<'a> MakeWriter<'a> for BufferedWriter {
+    type Writer = LogLine;
 
-    fn make_writer(&'a self) -> Line {
-        Line { is_urgent: true }
+    fn make_writer(&'a self) -> LogLine {
+        LogLine { is_urgent: true }
     }
 
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { is_urgent: *metadata.level() <= Level::WARN }
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LogLine {
+        LogLine { is_urgent: *metadata.level() <= Level::WARN }
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend_from_slice(bytes);

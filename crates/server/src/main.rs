@@ -2,32 +2,34 @@
 //!
 //! The life of the process: arguments, configuration, parts, service, drain.
 
+mod admin_socket;
 mod assemble;
-mod changes;
+mod cache_cli;
 mod cli;
 mod connection;
+mod connection_limits;
 mod credentials;
-mod descriptors;
 mod egress;
 mod explain;
+mod file_descriptors;
 mod http;
 mod human;
 mod incoming;
-mod keeper;
 mod lambda;
 mod logging;
 mod metrics;
 mod passwords;
-mod places;
+mod rate_limited_warnings;
 mod reload;
+mod reload_triggers;
 mod runtime;
-mod seldom;
+mod self_invoke;
 mod service;
 mod settings;
 mod store;
 mod tls;
 mod transport;
-mod watched;
+mod watched_files;
 mod workers;
 
 use std::process::ExitCode;
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Check) => cli::check(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
-        Some(Command::Cache(arguments)) => keeper::run(arguments, &config),
+        Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
         Some(Command::Serve | Command::Reference | Command::Outcomes) | None => serve(settings, config),
     }
 }

@@ -12,7 +12,7 @@ use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
 use crate::settings::Settings;
-use crate::watched::Watched;
+use crate::watched_files::WatchedFiles;
 use crate::{assemble, settings, store, tls};
 
 /// Everything that a new configuration changes without a restart.
@@ -28,11 +28,11 @@ pub(crate) struct Reloadable {
     /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
     process_key: Secret,
     /// What the process began with and keeps to its end.
-    fixed: Fixed,
+    fixed: RestartOnly,
     store: Option<Arc<dyn Store>>,
     /// The one in which it was found.
     directory: Option<PathBuf>,
-    standing: Arc<store::Standing>,
+    store_health: Arc<store::StoreHealth>,
     current: ArcSwap<Current>,
 }
 
@@ -45,17 +45,17 @@ impl Reloadable {
             tracing::warn!(key = "cache.store", "{what}");
         }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
-        let standing = Arc::<store::Standing>::default();
+        let store_health = Arc::<store::StoreHealth>::default();
         // What functions are lent comes with requests.
         if let Some(store) =
-            store.clone().filter(|_| store::is_tried(&config.cache) && !config.platform.is_ephemeral())
+            store.clone().filter(|_| store::is_checked(&config.cache) && !config.platform.is_ephemeral())
         {
-            tokio::spawn(Arc::clone(&standing).watch(store));
+            tokio::spawn(Arc::clone(&store_health).watch(store));
         }
         let current = build(config, &process_key, store.clone(), None)?;
         look_after(&current, None);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), standing, current })
+        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), store_health, current })
     }
 
     /// The directory in which the cache was found, if it lies in one.
@@ -65,7 +65,7 @@ impl Reloadable {
 
     /// What is wrong with the cache, if that is known.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.standing.trouble()
+        self.store_health.trouble()
     }
 
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
@@ -74,22 +74,22 @@ impl Reloadable {
 
     /// Certificate and key files read again where they are not what is `known`, under the configuration in force; and as they
     /// are now. Waits for files.
-    pub(crate) fn refreshed(&self, known: &Watched) -> (Watched, Prepared) {
+    pub(crate) fn refreshed(&self, known: &WatchedFiles) -> (WatchedFiles, Prepared) {
         let before = arc_swap::Guard::into_inner(self.current());
-        let now = Watched::look(&before.config);
+        let now = WatchedFiles::look(&before.config);
         if now == *known {
             return (now, Prepared::Nothing);
         }
-        (now, self.prepare(Occasion::Renewed, Ok(before.config.clone()), &before))
+        (now, self.prepare(ReloadCause::FilesChanged, Ok(before.config.clone()), &before))
     }
 
     /// Everything read again. Waits for files.
     pub(crate) fn reloaded(&self) -> Prepared {
         let before = arc_swap::Guard::into_inner(self.current());
-        self.prepare(Occasion::Told, self.settings.load(), &before)
+        self.prepare(ReloadCause::Signal, self.settings.load(), &before)
     }
 
-    fn prepare(&self, why: Occasion, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
+    fn prepare(&self, why: ReloadCause, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
         let next =
             config.and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
         match next {
@@ -102,11 +102,11 @@ impl Reloadable {
     pub(crate) fn put(&self, prepared: Prepared) {
         match prepared {
             Prepared::Nothing => {}
-            Prepared::Next(Occasion::Renewed, next) => {
+            Prepared::Next(ReloadCause::FilesChanged, next) => {
                 self.replace(*next);
                 tracing::info!("certificate and key files have changed and were read again");
             }
-            Prepared::Next(Occasion::Told, next) => {
+            Prepared::Next(ReloadCause::Signal, next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
                         tracing::warn!(key, "this setting takes a restart; until then it stays what it was");
@@ -115,10 +115,10 @@ impl Reloadable {
                 self.replace(*next);
                 tracing::info!("configuration, password and certificate files read again");
             }
-            Prepared::Unusable(Occasion::Renewed, error) => {
+            Prepared::Unusable(ReloadCause::FilesChanged, error) => {
                 tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
             }
-            Prepared::Unusable(Occasion::Told, error) => {
+            Prepared::Unusable(ReloadCause::Signal, error) => {
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }
@@ -132,11 +132,11 @@ impl Reloadable {
 
 /// Why files are read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum ReloadCause {
     /// A certificate or a key has changed.
-    Renewed,
+    FilesChanged,
     /// SIGHUP.
-    Told,
+    Signal,
 }
 
 /// What reading again came to. Nothing is in force by it.
@@ -144,16 +144,16 @@ pub(crate) enum Prepared {
     /// Nothing has changed.
     Nothing,
     /// What can be put in force.
-    Next(Occasion, Box<Current>),
+    Next(ReloadCause, Box<Current>),
     /// What cannot.
-    Unusable(Occasion, ConfigError),
+    Unusable(ReloadCause, ConfigError),
 }
 
 /// Keys with their values, told apart as text.
-type Fixed = [(&'static str, String); 9];
+type RestartOnly = [(&'static str, String); 9];
 
 /// What takes a restart: it is used once, at the start.
-fn fixed(config: &Config) -> Fixed {
+fn fixed(config: &Config) -> RestartOnly {
     [
         ("listen", config.listen.clone()),
         ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),

@@ -53,7 +53,7 @@ pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientCo
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong("upstream", &upstream.name, error))?;
     let builder = if upstream.insecure && is_own {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(NoQuestions(provider())))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider())))
     } else {
         let mut roots = Arc::clone(system_roots());
         if let Some(path) = &upstream.ca_file {
@@ -103,9 +103,9 @@ fn private_key(place: &str, path: &str) -> Result<PrivateKeyDer<'static>, Config
 
 /// Takes any certificate: for `insecure = true`. Signatures are still checked, so that what is encrypted is encrypted.
 #[derive(Debug)]
-struct NoQuestions(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for NoQuestions {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

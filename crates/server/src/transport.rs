@@ -4,9 +4,9 @@
 //! take HTTP/2 where it is offered. What a redirect leads to is reached by a connector that judges the address after
 //! the name is resolved.
 
+pub(crate) mod address_guard;
 pub(crate) mod dial;
-pub(crate) mod guard;
-mod names;
+mod dns;
 mod tunnel;
 
 use std::error::Error;
@@ -25,9 +25,9 @@ use registry_proxy_core::{Body, Config};
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::dial::{Dialer, InTime, NotInTime};
-use self::guard::{AddressRefused, Admits, NotResolved, check_literal};
-use self::tunnel::NoWay;
+use self::address_guard::{AddressRefused, Admits, NotResolved, check_literal};
+use self::dial::{ConnectTimedOut, ConnectTimeout, Dialer};
+use self::tunnel::ProxyError;
 use crate::incoming;
 
 /// Idle connections are kept for less time than load balancers keep theirs.
@@ -47,7 +47,7 @@ const WIDE_TRANSFERS: usize = 8;
 const MOST_WIDE_BYTES: usize = 28 << 20;
 const _: () = assert!(3 * (WIDEST_BYTES + (WIDE_TRANSFERS - 1) * WIDE_BYTES) <= MOST_WIDE_BYTES);
 
-type HttpClient = Client<InTime<HttpsConnector<Dialer>>, Body>;
+type HttpClient = Client<ConnectTimeout<HttpsConnector<Dialer>>, Body>;
 
 /// Connections to all upstreams: a set for each worker, since a connection lives on the thread that made it.
 pub(crate) struct HyperTransport {
@@ -65,21 +65,21 @@ struct Connections {
     public: Widths,
     /// Where its answers lead, and the configuration agrees.
     trusted: Widths,
-    cap: Option<Cap>,
+    cap: Option<ConnectionCap>,
     patience: Duration,
     /// The ways out, which all of them have.
-    ways: Dialer,
+    routes: Dialer,
 }
 
 /// `max_connections`, on all workers together. A request waits for its turn with patience; the connection then made
 /// waits at most for one that is about to close.
 #[derive(Clone)]
-struct Cap {
+struct ConnectionCap {
     requests: Arc<Semaphore>,
     connections: Arc<Semaphore>,
 }
 
-impl Cap {
+impl ConnectionCap {
     fn new(most: usize) -> Option<Self> {
         let places = || Arc::new(Semaphore::new(most));
         (most > 0).then(|| Self { requests: places(), connections: places() })
@@ -96,8 +96,8 @@ struct Widths {
 impl HyperTransport {
     /// Prepares them; nothing is dialled yet.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let caps: Vec<Option<Cap>> =
-            config.upstream.iter().map(|upstream| Cap::new(upstream.max_connections)).collect();
+        let caps: Vec<Option<ConnectionCap>> =
+            config.upstream.iter().map(|upstream| ConnectionCap::new(upstream.max_connections)).collect();
         let of_worker = |_| {
             let upstreams = config.upstream.iter().zip(&caps);
             upstreams.map(|(upstream, cap)| Connections::new(upstream, config, cap.clone())).collect()
@@ -110,7 +110,7 @@ impl HyperTransport {
 }
 
 impl Connections {
-    fn new(upstream: &UpstreamConfig, config: &Config, cap: Option<Cap>) -> Result<Self, ConfigError> {
+    fn new(upstream: &UpstreamConfig, config: &Config, cap: Option<ConnectionCap>) -> Result<Self, ConfigError> {
         let connect = config.timeouts.connect.0;
         let places = cap.as_ref().map(|cap| Arc::clone(&cap.connections));
         let dialer = |admits| Dialer::new(upstream, admits, places.clone(), connect);
@@ -135,7 +135,7 @@ impl Connections {
                 // A flow that was dropped in silence is found out, rather than asked again and again.
                 .http2_keep_alive_interval(Duration::from_secs(15))
                 .http2_keep_alive_timeout(Duration::from_secs(5))
-                .build(InTime::new(connector, connect))
+                .build(ConnectTimeout::new(connector, connect))
         };
         let widths = |parts: &(ClientConfig, Dialer)| Widths {
             narrow: client(parts, false, NARROW_BYTES),
@@ -149,7 +149,7 @@ impl Connections {
             trusted: widths(&trusted),
             cap,
             patience: config.timeouts.first_byte.0,
-            ways: own.1,
+            routes: own.1,
         })
     }
 
@@ -189,14 +189,14 @@ impl Transport for HyperTransport {
         let permit = connections.permit().await?;
         let mut request: Request<Body> = request;
         let uri = request.uri().clone();
-        connections.ways.suit_proxy(&uri, request.headers_mut());
+        connections.routes.suit_proxy(&uri, request.headers_mut());
         let wide = Some(purpose).filter(|purpose| *purpose == Purpose::Blob).and_then(|_| Wide::take(&self.wide));
         let client = connections.client(reach, purpose, wide.as_ref());
         let response = client.request(request).await.map_err(|error| {
             tracing::debug!(host = uri.host(), ?error, "no response");
             classify(error)
         })?;
-        if let Some(refused) = connections.ways.refusal(&uri, response.status(), response.headers()) {
+        if let Some(refused) = connections.routes.refusal(&uri, response.status(), response.headers()) {
             return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });
         }
         // It holds its places until it ends.
@@ -236,10 +236,10 @@ fn unconnected(error: &(dyn Error + 'static)) -> Unconnected {
         if cause.is::<NotResolved>() {
             return Some(Unconnected::NotResolved);
         }
-        if cause.is::<NoWay>() {
+        if cause.is::<ProxyError>() {
             return Some(Unconnected::Proxy);
         }
-        if cause.is::<NotInTime>() {
+        if cause.is::<ConnectTimedOut>() {
             return Some(Unconnected::TimedOut);
         }
         if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {

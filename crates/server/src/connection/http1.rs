@@ -17,10 +17,10 @@ use registry_proxy_core::body::BodyError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::patience::{Patience, UnderWay};
-use super::piece::Piece;
-use super::sendfile::Lane;
-use super::{Answers, Bounds, EndsConnection, Side, attend};
+use super::idle_timeouts::{ActivityGuard, IdleTimeouts};
+use super::outgoing_chunk::OutgoingChunk;
+use super::sendfile::SendfileQueue;
+use super::{CloseConnection, ConnectionContext, ConnectionSettings, RequestHandler, drive};
 use crate::incoming;
 
 /// What is buffered for a client at the most, beyond one piece of a body.
@@ -28,56 +28,56 @@ const BUFFER_BYTES: usize = 128 << 10;
 /// Header fields of one request.
 const MOST_HEADERS: usize = 128;
 
-/// Serves it to its end. `lane`: files may go from disk to socket.
+/// Serves it to its end. `queue`: files may go from disk to socket.
 pub(super) async fn serve<S>(
     stream: S,
-    lane: Option<Arc<Lane>>,
-    answers: Arc<dyn Answers>,
-    side: Side,
+    queue: Option<Arc<SendfileQueue>>,
+    handler: Arc<dyn RequestHandler>,
+    context: ConnectionContext,
     drain: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let patience = Arc::clone(&side.patience);
+    let timeouts = Arc::clone(&context.timeouts);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let (answers, under_way) = (Arc::clone(&answers), patience.activity().begin());
-        let (lane, patience) = (lane.clone(), Arc::clone(&patience));
+        let (handler, activity) = (Arc::clone(&handler), timeouts.activity().begin());
+        let (queue, timeouts) = (queue.clone(), Arc::clone(&timeouts));
         async move {
-            let mut response = answers.answer(request.map(|body| incoming::body(body, ()))).await;
-            if response.extensions_mut().remove::<EndsConnection>().is_some() {
+            let mut response = handler.answer(request.map(|body| incoming::body(body, ()))).await;
+            if response.extensions_mut().remove::<CloseConnection>().is_some() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Leaving::new(body, lane.as_ref(), patience, under_way)))
+            Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, queue.as_ref(), timeouts, activity)))
         }
     });
-    let connection = builder(side.bounds).serve_connection(TokioIo::new(stream), answer);
+    let connection = builder(context.settings).serve_connection(TokioIo::new(stream), answer);
     let close = http1::Connection::graceful_shutdown;
-    attend(connection, close, side.patience.activity(), || side.idle(), drain).await.unwrap_or(Ok(()))
+    drive(connection, close, context.timeouts.activity(), || context.idle(), drain).await.unwrap_or(Ok(()))
 }
 
-fn builder(bounds: Bounds) -> http1::Builder {
+fn builder(settings: ConnectionSettings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // That is ours to tell: hyper's begins while the end of the last answer waits for the socket, and would cut it off.
         .header_read_timeout(None)
-        .max_buf_size(bounds.head_bytes.max(BUFFER_BYTES))
+        .max_buf_size(settings.head_bytes.max(BUFFER_BYTES))
         .max_headers(MOST_HEADERS);
     builder
 }
 
 /// An answer's body on its way to a client. hyper lets go of it with its last piece in hand: from then on the write that waits
-/// for the socket keeps the connection from being idle ([`super::stall`]).
-struct Leaving {
+/// for the socket keeps the connection from being idle ([`super::write_timeout`]).
+struct ResponseBody {
     body: Body,
-    patience: Arc<Patience>,
-    counts: Counts,
-    _under_way: UnderWay,
+    timeouts: Arc<IdleTimeouts>,
+    accounting: Accounting,
+    _activity: ActivityGuard,
 }
 
 /// How the pieces of a body count.
 #[derive(Clone, Copy)]
-enum Counts {
+enum Accounting {
     /// Each is read for this client alone.
     Itself,
     /// They are in memory, and counted already.
@@ -86,39 +86,44 @@ enum Counts {
     Nothing,
 }
 
-impl Leaving {
-    fn new(body: Body, lane: Option<&Arc<Lane>>, patience: Arc<Patience>, under_way: UnderWay) -> Self {
+impl ResponseBody {
+    fn new(
+        body: Body,
+        queue: Option<&Arc<SendfileQueue>>,
+        timeouts: Arc<IdleTimeouts>,
+        activity: ActivityGuard,
+    ) -> Self {
         let is_whole = matches!(body, Body::Empty | Body::Full(_));
-        let (body, is_sent_as_file) = match lane {
-            Some(lane) => lane.take(body),
+        let (body, is_sent_as_file) = match queue {
+            Some(queue) => queue.take(body),
             None => (body, false),
         };
-        let counts = match (is_sent_as_file, is_whole) {
-            (true, _) => Counts::Nothing,
-            (false, true) => Counts::Already,
-            (false, false) => Counts::Itself,
+        let accounting = match (is_sent_as_file, is_whole) {
+            (true, _) => Accounting::Nothing,
+            (false, true) => Accounting::Already,
+            (false, false) => Accounting::Itself,
         };
-        Self { body, patience, counts, _under_way: under_way }
+        Self { body, timeouts, accounting, _activity: activity }
     }
 }
 
-impl http_body::Body for Leaving {
-    type Data = Piece;
+impl http_body::Body for ResponseBody {
+    type Data = OutgoingChunk;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<OutgoingChunk>, BodyError>>> {
         let this = &mut *self;
         Pin::new(&mut this.body).poll_frame(cx).map_ok(|frame| {
             frame.map_data(|bytes| {
-                let held = match this.counts {
-                    Counts::Itself => Some(this.patience.count(bytes.len() as u64)),
-                    Counts::Already => Some(this.patience.counted_already()),
-                    Counts::Nothing => None,
+                let held = match this.accounting {
+                    Accounting::Itself => Some(this.timeouts.count(bytes.len() as u64)),
+                    Accounting::Already => Some(this.timeouts.counted_already()),
+                    Accounting::Nothing => None,
                 };
-                Piece::new(bytes, held.map(Arc::new), None)
+                OutgoingChunk::new(bytes, held.map(Arc::new), None)
             })
         })
     }

@@ -3,7 +3,7 @@
 //! hyper takes a piece of a body before it knows whether the client wants any, and keeps it: 256 streams that nobody reads
 //! are 256 pieces in memory. So this speaks with `h2` itself, whose streams say how much may be sent.
 
-mod pulse;
+mod keep_alive;
 mod stream;
 
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
-use self::pulse::Pulse;
-use super::patience::Patience;
-use super::piece::Piece;
-use super::{Answers, Bounds, Side};
+use self::keep_alive::KeepAlive;
+use super::idle_timeouts::IdleTimeouts;
+use super::outgoing_chunk::OutgoingChunk;
+use super::{ConnectionContext, ConnectionSettings, RequestHandler};
 
 /// Streams of one connection at once: as many as RFC 9113 section 6.5.2 recommends at least. What is asked beyond them
 /// waits with the client.
@@ -28,8 +28,8 @@ const STREAM_BUFFER: usize = 128 << 10;
 
 /// What the streams of one connection share.
 struct Shared {
-    answers: Arc<dyn Answers>,
-    patience: Arc<Patience>,
+    handler: Arc<dyn RequestHandler>,
+    timeouts: Arc<IdleTimeouts>,
     /// Told by an answer behind which the connection ends.
     over: Notify,
     /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
@@ -41,23 +41,24 @@ struct Shared {
 /// Serves it to its end.
 pub(super) async fn serve<S>(
     stream: S,
-    answers: Arc<dyn Answers>,
-    side: Side,
+    handler: Arc<dyn RequestHandler>,
+    context: ConnectionContext,
     mut drain: watch::Receiver<bool>,
 ) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Ok(done) = timeout(side.idle(), builder(side.bounds).handshake::<_, Piece>(stream)).await else {
+    let Ok(done) = timeout(context.idle(), builder(context.settings).handshake::<_, OutgoingChunk>(stream)).await
+    else {
         return Ok(());
     };
     let mut connection = done?;
-    let mut pulse = Pulse::new(connection.ping_pong());
+    let mut keep_alive = KeepAlive::new(connection.ping_pong());
     let shared = Arc::new(Shared {
-        answers,
-        patience: Arc::clone(&side.patience),
+        handler,
+        timeouts: Arc::clone(&context.timeouts),
         over: Notify::new(),
-        socket: Arc::new(Semaphore::new(side.bounds.for_socket)),
+        socket: Arc::new(Semaphore::new(context.settings.for_socket)),
         hand: Arc::new(Semaphore::new(1)),
     });
     let (mut is_draining, mut is_closing) = (false, false);
@@ -71,7 +72,7 @@ where
                 }
                 None => return Ok(()),
             },
-            () = pulse.stopped() => {
+            () = keep_alive.stopped() => {
                 tracing::debug!("a client's connection answers no ping");
                 return Ok(());
             }
@@ -83,7 +84,7 @@ where
                 is_closing = true;
                 connection.graceful_shutdown();
             }
-            () = side.patience.activity().idle(|| side.idle()) => {
+            () = context.timeouts.activity().idle(|| context.idle()) => {
                 if is_closing {
                     return Ok(());
                 }
@@ -94,13 +95,13 @@ where
     }
 }
 
-fn builder(bounds: Bounds) -> h2::server::Builder {
+fn builder(settings: ConnectionSettings) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
         .max_send_buffer_size(STREAM_BUFFER)
-        .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX));
     builder
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-use super::introduced;
+use super::proxy_protocol;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -17,13 +17,13 @@ pub(super) enum Protocol {
     Http1,
     Http2,
     /// None yet: a proxy says whose connection it is, and nobody expects it to.
-    Introduction,
+    ProxyHeader,
 }
 
 /// By the bytes that have come; `None`: more must come first.
 fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
-    if introduced::begins(bytes)? {
-        return Some(Protocol::Introduction);
+    if proxy_protocol::begins(bytes)? {
+        return Some(Protocol::ProxyHeader);
     }
     if !PREFACE.starts_with(bytes) {
         return Some(Protocol::Http1);
@@ -32,7 +32,7 @@ fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
 }
 
 /// Reads no more of the stream than tells, and gives it back as if nothing had been read. `None`: it ended before that.
-pub(super) async fn tell<S>(mut stream: S) -> io::Result<Option<(Protocol, Rewound<S>)>>
+pub(super) async fn tell<S>(mut stream: S) -> io::Result<Option<(Protocol, Rewind<S>)>>
 where
     S: AsyncRead + Unpin,
 {
@@ -45,20 +45,20 @@ where
         }
         length += more;
         if let Some(protocol) = protocol_of(read.get(..length).unwrap_or_default()) {
-            return Ok(Some((protocol, Rewound { read, next: 0, length, stream })));
+            return Ok(Some((protocol, Rewind { read, next: 0, length, stream })));
         }
     }
 }
 
 /// A stream of which the first bytes have been read, and are read again.
-pub(super) struct Rewound<S> {
+pub(super) struct Rewind<S> {
     read: [u8; PREFACE.len()],
     next: usize,
     length: usize,
     stream: S,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let left = this.read.get(this.next..this.length).unwrap_or_default();
@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(protocol_of(undecided.as_bytes()), None, "{undecided:?}");
         }
         assert_eq!(protocol_of(b"PUT /"), Some(Protocol::Http1));
-        assert_eq!(protocol_of(b"PROXY TCP4 "), Some(Protocol::Introduction));
+        assert_eq!(protocol_of(b"PROXY TCP4 "), Some(Protocol::ProxyHeader));
         assert_eq!(protocol_of(b"PRI * HTTP/1.1\r\n"), Some(Protocol::Http1));
     }
 

@@ -1,8 +1,8 @@
 //! Files from disk to socket without their bytes coming to us (`sendfile`), on HTTP/1.1 without TLS.
 //!
-//! hyper writes slices. Where the body is a part of a file it is given *tickets*: slices of a room that is never read
-//! nor written, each at an address of its own. The socket below hyper knows the room: where hyper wants a ticket
-//! written, it sends what the ticket stands for. hyper queues slices as they are and never copies them while its
+//! hyper writes slices. Where the body is a part of a file it is given *placeholders*: slices of a room that is never read
+//! nor written, each at an address of its own. The socket below hyper knows the room: where hyper wants a placeholder
+//! written, it sends what the placeholder stands for. hyper queues slices as they are and never copies them while its
 //! socket takes several at once; if it ever did, clients would get zeros, whose digest is none they asked for, and the
 //! test of this module would fail.
 //!
@@ -26,40 +26,40 @@ use registry_proxy_core::body::{BodyError, Observe};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::patience::Patience;
+use super::idle_timeouts::IdleTimeouts;
 use crate::store::FileSlice;
 
-/// What one ticket stands for at the most.
-const TICKET_BYTES: usize = 1 << 20;
+/// What one placeholder stands for at the most.
+const PLACEHOLDER_BYTES: usize = 1 << 20;
 /// More than hyper ever holds at once.
-const TICKETS: usize = 64;
+const MOST_PLACEHOLDERS: usize = 64;
 
 /// Whether this system sends files to sockets in a way that we know.
 const CAN_SEND: bool = cfg!(target_os = "linux");
 
 /// The room: addresses, and no memory, as no page of it is ever touched.
-static ROOM: LazyLock<&[u8]> = LazyLock::new(|| vec![0; TICKETS * TICKET_BYTES].leak());
+static ADDRESSES: LazyLock<&[u8]> = LazyLock::new(|| vec![0; MOST_PLACEHOLDERS * PLACEHOLDER_BYTES].leak());
 
-/// The tickets of one connection.
+/// The placeholders of one connection.
 #[derive(Default)]
-pub(super) struct Lane(Mutex<Tickets>);
+pub(super) struct SendfileQueue(Mutex<Placeholders>);
 
 #[derive(Default)]
-struct Tickets {
-    valid: HashMap<usize, Arc<Part>>,
+struct Placeholders {
+    valid: HashMap<usize, Arc<FilePart>>,
     next: usize,
 }
 
-/// What a ticket stands for.
-struct Part {
+/// What a placeholder stands for.
+struct FilePart {
     slice: FileSlice,
     observer: Option<Observer>,
 }
 
-/// Is told of bytes when the socket has taken them, and not before; dropped with the last ticket.
+/// Is told of bytes when the socket has taken them, and not before; dropped with the last placeholder.
 type Observer = Arc<Mutex<Box<dyn Observe>>>;
 
-impl Part {
+impl FilePart {
     fn sent(&self, bytes: usize) {
         if let Some(observer) = &self.observer {
             observer.lock().unwrap_or_else(PoisonError::into_inner).arrived(bytes as u64);
@@ -67,78 +67,81 @@ impl Part {
     }
 }
 
-impl Lane {
-    /// The body as it goes to hyper: of a file, tickets for it. And whether it is one.
+impl SendfileQueue {
+    /// The body as it goes to hyper: of a file, placeholders for it. And whether it is one.
     pub(super) fn take(self: &Arc<Self>, body: Body) -> (Body, bool) {
         match body {
             Body::Native(native) if CAN_SEND && native.handle().is::<FileSlice>() => {
                 let (handle, observer) = native.take();
                 let Ok(slice) = handle.downcast::<FileSlice>() else { return (Body::Empty, false) };
                 let length = slice.end - slice.first;
-                let (lane, observer) = (Arc::clone(self), observer.map(|observer| Arc::new(Mutex::new(observer))));
-                let direct = Direct { lane, next: slice.first, slice: *slice, observer };
+                let (queue, observer) =
+                    (Arc::clone(self), observer.map(|observer| Arc::new(Mutex::new(observer))));
+                let direct = SendfileBody { queue, next: slice.first, slice: *slice, observer };
                 (Body::stream(direct, Some(length)), true)
             }
             other => (other, false),
         }
     }
 
-    fn issue(self: &Arc<Self>, part: Part) -> Option<Bytes> {
-        let length = usize::try_from(part.slice.end - part.slice.first).ok()?.min(TICKET_BYTES);
-        let mut tickets = self.tickets();
-        let number =
-            (0..TICKETS).map(|step| (tickets.next + step) % TICKETS).find(|n| !tickets.valid.contains_key(n))?;
-        tickets.next = number + 1;
-        tickets.valid.insert(number, Arc::new(part));
-        Some(Bytes::from_owner(Ticket { lane: Arc::clone(self), number, length }))
+    fn issue(self: &Arc<Self>, part: FilePart) -> Option<Bytes> {
+        let length = usize::try_from(part.slice.end - part.slice.first).ok()?.min(PLACEHOLDER_BYTES);
+        let mut placeholders = self.placeholders();
+        let number = (0..MOST_PLACEHOLDERS)
+            .map(|step| (placeholders.next + step) % MOST_PLACEHOLDERS)
+            .find(|n| !placeholders.valid.contains_key(n))?;
+        placeholders.next = number + 1;
+        placeholders.valid.insert(number, Arc::new(part));
+        Some(Bytes::from_owner(Placeholder { queue: Arc::clone(self), number, length }))
     }
 
-    /// What the slice stands for, if it is a ticket, and from which offset.
-    fn stands_for(&self, bytes: &[u8]) -> Option<io::Result<(Arc<Part>, u64)>> {
-        let offset = bytes.as_ptr().addr().checked_sub(ROOM.as_ptr().addr()).filter(|at| *at < ROOM.len())?;
-        let part = self.tickets().valid.get(&(offset / TICKET_BYTES)).map(Arc::clone);
-        let within = (offset % TICKET_BYTES) as u64;
+    /// What the slice stands for, if it is a placeholder, and from which offset.
+    fn stands_for(&self, bytes: &[u8]) -> Option<io::Result<(Arc<FilePart>, u64)>> {
+        let offset =
+            bytes.as_ptr().addr().checked_sub(ADDRESSES.as_ptr().addr()).filter(|at| *at < ADDRESSES.len())?;
+        let part = self.placeholders().valid.get(&(offset / PLACEHOLDER_BYTES)).map(Arc::clone);
+        let within = (offset % PLACEHOLDER_BYTES) as u64;
         Some(
             part.map(|part| (Arc::clone(&part), part.slice.first + within))
-                .ok_or_else(|| io::Error::other("a ticket that nobody has issued")),
+                .ok_or_else(|| io::Error::other("a placeholder that nobody has issued")),
         )
     }
 
-    fn tickets(&self) -> MutexGuard<'_, Tickets> {
+    fn placeholders(&self) -> MutexGuard<'_, Placeholders> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Valid until it is dropped.
-struct Ticket {
-    lane: Arc<Lane>,
+struct Placeholder {
+    queue: Arc<SendfileQueue>,
     number: usize,
     length: usize,
 }
 
-impl AsRef<[u8]> for Ticket {
+impl AsRef<[u8]> for Placeholder {
     fn as_ref(&self) -> &[u8] {
-        let first = self.number * TICKET_BYTES;
+        let first = self.number * PLACEHOLDER_BYTES;
         let span: Range<usize> = first..first + self.length;
-        ROOM.get(span).unwrap_or_default()
+        ADDRESSES.get(span).unwrap_or_default()
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Placeholder {
     fn drop(&mut self) {
-        self.lane.tickets().valid.remove(&self.number);
+        self.queue.placeholders().valid.remove(&self.number);
     }
 }
 
-/// A file's part as tickets.
-struct Direct {
-    lane: Arc<Lane>,
+/// A file's part as placeholders.
+struct SendfileBody {
+    queue: Arc<SendfileQueue>,
     slice: FileSlice,
     next: u64,
     observer: Option<Observer>,
 }
 
-impl http_body::Body for Direct {
+impl http_body::Body for SendfileBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -147,9 +150,9 @@ impl http_body::Body for Direct {
         if this.next >= this.slice.end {
             return Poll::Ready(None);
         }
-        let end = this.slice.end.min(this.next + TICKET_BYTES as u64);
+        let end = this.slice.end.min(this.next + PLACEHOLDER_BYTES as u64);
         let slice = this.slice.part(this.next, end);
-        let Some(ticket) = this.lane.issue(Part { slice, observer: this.observer.clone() }) else {
+        let Some(placeholder) = this.queue.issue(FilePart { slice, observer: this.observer.clone() }) else {
             let missing_bytes = this.slice.end - this.next;
             this.next = this.slice.end;
             if let Some(observer) = &this.observer {
@@ -161,7 +164,7 @@ impl http_body::Body for Direct {
         if let Some(observer) = &this.observer {
             observer.lock().unwrap_or_else(PoisonError::into_inner).came();
         }
-        Poll::Ready(Some(Ok(Frame::data(ticket))))
+        Poll::Ready(Some(Ok(Frame::data(placeholder))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -173,60 +176,60 @@ impl http_body::Body for Direct {
     }
 }
 
-/// A socket that sends what tickets stand for.
+/// A socket that sends what placeholders stand for.
 pub(super) struct Socket {
     stream: TcpStream,
-    lane: Arc<Lane>,
+    queue: Arc<SendfileQueue>,
     /// Is told when it is the disk that is waited for.
-    patience: Arc<Patience>,
+    timeouts: Arc<IdleTimeouts>,
     /// What has been seen in the kernel's memory, up to this offset.
-    at_hand: Option<(Weak<Part>, u64)>,
+    resident: Option<(Weak<FilePart>, u64)>,
     /// What is being brought there.
-    coming: Option<BoxFuture<'static, io::Result<()>>>,
+    paging_in: Option<BoxFuture<'static, io::Result<()>>>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, patience: Arc<Patience>) -> Self {
-        Self { stream, lane: Arc::default(), patience, at_hand: None, coming: None }
+    pub(super) fn new(stream: TcpStream, timeouts: Arc<IdleTimeouts>) -> Self {
+        Self { stream, queue: Arc::default(), timeouts, resident: None, paging_in: None }
     }
 
-    pub(super) fn lane(&self) -> Arc<Lane> {
-        Arc::clone(&self.lane)
+    pub(super) fn queue(&self) -> Arc<SendfileQueue> {
+        Arc::clone(&self.queue)
     }
 
     /// How far it may be sent without waiting for the disk; never nothing.
-    fn poll_at_hand(&mut self, cx: &mut Context<'_>, part: &Arc<Part>, first: u64) -> Poll<io::Result<u64>> {
+    fn poll_resident(&mut self, cx: &mut Context<'_>, part: &Arc<FilePart>, first: u64) -> Poll<io::Result<u64>> {
         let slice = &part.slice;
-        if let Some((seen, end)) = &self.at_hand
+        if let Some((seen, end)) = &self.resident
             && std::ptr::eq(seen.as_ptr(), Arc::as_ptr(part))
             && first < *end
         {
             return Poll::Ready(Ok(*end));
         }
-        if self.coming.is_none() && !slice.is_at_hand(first) {
-            self.coming = Some(slice.bring_in(first).boxed());
+        if self.paging_in.is_none() && !slice.is_resident(first) {
+            self.paging_in = Some(slice.page_in(first).boxed());
         }
-        if let Some(coming) = &mut self.coming {
-            let polled = coming.as_mut().poll(cx);
-            self.patience.set_waits_for_disk(polled.is_pending());
+        if let Some(paging_in) = &mut self.paging_in {
+            let polled = paging_in.as_mut().poll(cx);
+            self.timeouts.set_waits_for_disk(polled.is_pending());
             let brought = ready!(polled);
-            self.coming = None;
+            self.paging_in = None;
             brought?;
         }
-        self.at_hand = Some((Arc::downgrade(part), slice.end));
+        self.resident = Some((Arc::downgrade(part), slice.end));
         Poll::Ready(Ok(slice.end))
     }
 
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        part: &Arc<Part>,
+        part: &Arc<FilePart>,
         first: u64,
         most: usize,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            let end = ready!(self.poll_at_hand(cx, part, first))?;
+            let end = ready!(self.poll_resident(cx, part, first))?;
             let most = usize::try_from(end - first).unwrap_or(most).min(most);
             match self.stream.try_io(Interest::WRITABLE, || send(&self.stream, &part.slice.file, first, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -261,7 +264,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.lane.stands_for(bytes) {
+        match self.queue.stands_for(bytes) {
             Some(found) => {
                 let (part, first) = found?;
                 self.poll_send(cx, &part, first, bytes.len())
@@ -275,14 +278,14 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let is_ticket = |buf: &IoSlice<'_>| self.lane.stands_for(buf).is_some();
-        let bytes = bufs.iter().take_while(|buf| buf.is_empty() || !is_ticket(buf)).count();
+        let is_placeholder = |buf: &IoSlice<'_>| self.queue.stands_for(buf).is_some();
+        let bytes = bufs.iter().take_while(|buf| buf.is_empty() || !is_placeholder(buf)).count();
         match (bufs.get(..bytes), bufs.get(bytes)) {
-            (Some([]), Some(ticket)) => self.poll_write(cx, ticket),
+            (Some([]), Some(placeholder)) => self.poll_write(cx, placeholder),
             (Some(before), _) if before.iter().any(|buf| !buf.is_empty()) => {
                 Pin::new(&mut self.stream).poll_write_vectored(cx, before)
             }
-            (_, Some(ticket)) => self.poll_write(cx, ticket),
+            (_, Some(placeholder)) => self.poll_write(cx, placeholder),
             _ => Poll::Ready(Ok(0)),
         }
     }
@@ -344,7 +347,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stream = listener.accept().await.unwrap().0;
-        (client, Socket::new(stream, Patience::of_test()))
+        (client, Socket::new(stream, IdleTimeouts::of_test()))
     }
 
     #[tokio::test]
@@ -355,22 +358,22 @@ mod tests {
         let (mut client, mut socket) = pair().await;
         let told = Told::default();
         let seen = Arc::clone(&told.0);
-        let slice = FileSlice::new(file, Residency::Told, 1000, content.len() as u64);
+        let slice = FileSlice::new(file, Residency::Reported, 1000, content.len() as u64);
         let body = Body::native(Unread, slice.end - slice.first, slice).observed(told);
-        let (mut body, is_file) = socket.lane().take(body);
+        let (mut body, is_file) = socket.queue().take(body);
         assert!(is_file);
         let (mut sent, mut received) = (0, Vec::new());
-        while let Some(ticket) = body.chunk().await {
-            let mut ticket = ticket.unwrap();
-            assert_eq!(seen.lock().unwrap().0, sent, "a ticket that nothing was sent of");
-            while !ticket.is_empty() {
-                let written = poll_fn(|cx| match Pin::new(&mut socket).poll_write(cx, &ticket) {
+        while let Some(placeholder) = body.chunk().await {
+            let mut placeholder = placeholder.unwrap();
+            assert_eq!(seen.lock().unwrap().0, sent, "a placeholder that nothing was sent of");
+            while !placeholder.is_empty() {
+                let written = poll_fn(|cx| match Pin::new(&mut socket).poll_write(cx, &placeholder) {
                     Poll::Pending => Poll::Ready(None),
                     Poll::Ready(done) => Poll::Ready(Some(done.unwrap())),
                 });
                 if let Some(bytes) = written.await {
                     sent += bytes as u64;
-                    drop(ticket.split_to(bytes));
+                    drop(placeholder.split_to(bytes));
                 } else {
                     let mut some = vec![0; 64 << 10];
                     let read = client.read(&mut some).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, DuplexStream, duplex, split};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::places::Places;
+use crate::connection_limits::ConnectionSlots;
 
 const IDLE: Duration = Duration::from_secs(30);
 /// What a slow client takes in a second.
@@ -26,26 +26,26 @@ impl Always {
     }
 }
 
-impl Answers for Always {
+impl RequestHandler for Always {
     fn answer(&self, _: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let mut response = Response::new(Body::from(self.body.clone()));
         if self.ends_connection {
-            response.extensions_mut().insert(EndsConnection);
+            response.extensions_mut().insert(CloseConnection);
         }
         std::future::ready(response).boxed()
     }
 }
 
 /// A connection that is served; what its client sees of it.
-fn served(answers: Arc<Always>, standing: Arc<Standing>) -> DuplexStream {
+fn served(handler: Arc<Always>, slot_status: Arc<SlotStatus>) -> DuplexStream {
     let mut config = Config::default();
     config.timeouts.client_idle.0 = IDLE;
-    let side = Side::new(&config, &InFlight::new(1 << 20, true), standing, None);
+    let context = ConnectionContext::new(&config, &InFlight::new(1 << 20, true), slot_status, None);
     let (client, server) = duplex(A_SECOND);
-    let stream = Stalling::new(server, Arc::clone(&side.patience));
+    let stream = WriteTimeout::new(server, Arc::clone(&context.timeouts));
     let (drains, drain) = watch::channel(false);
     tokio::spawn(async move {
-        speak(stream, None, answers, side, drain).await;
+        speak(stream, None, handler, context, drain).await;
         drop(drains);
     });
     client
@@ -89,7 +89,7 @@ async fn h2_ask(sender: &mut SendRequest<Bytes>, method: Method) -> (Response<()
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_a_client_takes_slowly_is_no_idle_connection() {
     const LENGTH: usize = 100 * A_SECOND;
-    let mut client = slowly(served(Always::bytes(LENGTH), Standing::ordinary()));
+    let mut client = slowly(served(Always::bytes(LENGTH), SlotStatus::ordinary()));
     client.write_all(b"GET / HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut received = Vec::new();
     client.read_to_end(&mut received).await.unwrap();
@@ -100,7 +100,7 @@ async fn an_answer_that_a_client_takes_slowly_is_no_idle_connection() {
 async fn nor_is_it_one_of_http_2() {
     // Less than a window: all of it is handed to the connection at once.
     const LENGTH: usize = 60 * A_SECOND;
-    let (mut sender, connection) = h2_client(slowly(served(Always::bytes(LENGTH), Standing::ordinary()))).await;
+    let (mut sender, connection) = h2_client(slowly(served(Always::bytes(LENGTH), SlotStatus::ordinary()))).await;
     assert_eq!(h2_ask(&mut sender, Method::GET).await.1, LENGTH);
     let begun = Instant::now();
     let _ = connection.await.unwrap();
@@ -109,10 +109,10 @@ async fn nor_is_it_one_of_http_2() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_gets_a_place_may_be_idle_as_long_as_others() {
-    let places = Places::new(1);
-    let (ordinary, late) = (places.next().await.unwrap(), places.next().await.unwrap());
-    let mut client = served(Always::bytes(1), late.standing());
-    let mut idle = served(Always::bytes(1), places.next().await.unwrap().standing());
+    let slots = ConnectionSlots::new(1);
+    let (ordinary, late) = (slots.next().await.unwrap(), slots.next().await.unwrap());
+    let mut client = served(Always::bytes(1), late.status());
+    let mut idle = served(Always::bytes(1), slots.next().await.unwrap().status());
     let mut ask = async || {
         client.write_all(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n").await.unwrap();
         let mut head = [0; 12];
@@ -131,7 +131,7 @@ async fn a_connection_that_gets_a_place_may_be_idle_as_long_as_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_never_comes_whole_has_an_end() {
-    let mut client = served(Always::bytes(1), Standing::ordinary());
+    let mut client = served(Always::bytes(1), SlotStatus::ordinary());
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
     let begun = Instant::now();
     let ended = async {
@@ -148,12 +148,12 @@ async fn a_head_that_never_comes_whole_has_an_end() {
 async fn behind_some_answers_the_connection_ends() {
     let last = Arc::new(Always { body: Bytes::from_static(b"no place\n"), ends_connection: true });
     let begun = Instant::now();
-    let mut client = served(Arc::clone(&last), Standing::ordinary());
+    let mut client = served(Arc::clone(&last), SlotStatus::ordinary());
     client.write_all(b"GET / HTTP/1.1\r\nHost: p\r\n\r\n").await.unwrap();
     let mut received = String::new();
     client.read_to_string(&mut received).await.unwrap();
     assert!(received.contains("connection: close\r\n") && received.ends_with("no place\n"), "{received}");
-    let (mut sender, connection) = h2_client(served(last, Standing::ordinary())).await;
+    let (mut sender, connection) = h2_client(served(last, SlotStatus::ordinary())).await;
     assert_eq!(h2_ask(&mut sender, Method::GET).await.1, 9);
     connection.await.unwrap().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -161,7 +161,7 @@ async fn behind_some_answers_the_connection_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_head_has_a_length_and_no_body() {
-    let (mut sender, connection) = h2_client(served(Always::bytes(3), Standing::ordinary())).await;
+    let (mut sender, connection) = h2_client(served(Always::bytes(3), SlotStatus::ordinary())).await;
     for (method, expected) in [(Method::HEAD, 0), (Method::GET, 3), (Method::HEAD, 0)] {
         let (head, length) = h2_ask(&mut sender, method.clone()).await;
         assert_eq!((&head.headers()[CONTENT_LENGTH], length), (&3.into(), expected), "{method}");

@@ -1,5 +1,5 @@
 //! Credential helpers: `docker-credential-<name> get`, as Docker calls it. Each is one process at a time for a server,
-//! however many want to know, and what it said is used for a while.
+//! however many want to know, and what it answered is used for a while.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,19 +28,19 @@ struct HelperAnswer {
 
 /// What helpers said: by their name and the server's.
 #[derive(Default)]
-pub(super) struct Helpers(Mutex<HashMap<(String, String), Arc<Place>>>);
+pub(super) struct Helpers(Mutex<HashMap<(String, String), Arc<CachedReply>>>);
 
 /// Locked over the process by whoever asks: those who come meanwhile wait for its answer (and no thread does), and if
 /// the one who asks goes away, the next one does.
-type Place = tokio::sync::Mutex<Option<Said>>;
+type CachedReply = tokio::sync::Mutex<Option<HelperReply>>;
 
 /// What a helper said, and when.
-struct Said {
+struct HelperReply {
     at: Instant,
     login: Option<Basic>,
 }
 
-impl Said {
+impl HelperReply {
     fn counts(&self) -> bool {
         self.at.elapsed() < if self.login.is_some() { LIFE } else { REST }
     }
@@ -49,10 +49,10 @@ impl Said {
 impl Helpers {
     /// What this helper has for a server.
     pub(super) async fn login(&self, helper: &str, server: &str) -> Option<Basic> {
-        self.said(helper, server, ask(helper, server)).await
+        self.cached(helper, server, ask(helper, server)).await
     }
 
-    async fn said(
+    async fn cached(
         &self,
         helper: &str,
         server: &str,
@@ -61,8 +61,8 @@ impl Helpers {
         let key = (helper.to_owned(), server.to_owned());
         let place = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let mut known = place.lock().await;
-        if let Some(said) = known.as_ref().filter(|said| said.counts()) {
-            return said.login.clone();
+        if let Some(reply) = known.as_ref().filter(|reply| reply.counts()) {
+            return reply.login.clone();
         }
         let login = match tokio::time::timeout(TIME, ask).await {
             Ok(Ok(login)) => login,
@@ -75,7 +75,7 @@ impl Helpers {
                 None
             }
         };
-        *known = Some(Said { at: Instant::now(), login: login.clone() });
+        *known = Some(HelperReply { at: Instant::now(), login: login.clone() });
         login
     }
 
@@ -86,7 +86,7 @@ impl Helpers {
         for place in places {
             // Whoever holds it has a newer answer in a moment, or lets go of it at once.
             let Ok(mut known) = place.try_lock() else { continue };
-            known.take_if(|said| said.login.as_ref() == Some(login) && said.at.elapsed() >= REST);
+            known.take_if(|reply| reply.login.as_ref() == Some(login) && reply.at.elapsed() >= REST);
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
                 let before = self.asked.fetch_add(1, Ordering::Relaxed);
                 Ok(Some(basic(&before.to_string())))
             };
-            self.helpers.said("test", "up.test", ask).await
+            self.helpers.cached("test", "up.test", ask).await
         }
     }
 

@@ -58,10 +58,10 @@ pub(super) struct RuntimeApi {
     authority: String,
     /// What stands before the paths: emulators want it.
     prefix: String,
-    connection: Mutex<Option<SendRequest<Outgoing>>>,
+    connection: Mutex<Option<SendRequest<BoxedBody>>>,
 }
 
-type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
+type BoxedBody = UnsyncBoxBody<Bytes, Infallible>;
 
 impl RuntimeApi {
     /// `HOST:PORT` as the platform says it, or a URL as emulators do.
@@ -162,7 +162,7 @@ impl RuntimeApi {
         Ok(response)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Outgoing>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn connect(&self) -> Result<SendRequest<BoxedBody>, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;

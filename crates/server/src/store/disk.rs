@@ -21,7 +21,7 @@ const _: () = assert!(3 * WRITING < THREADS);
 
 /// What a disk is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum WorkKind {
     /// A blob that is made to last, however large it is.
     Commit,
     /// Pieces of blobs that arrive.
@@ -36,7 +36,7 @@ static COMMITS: Semaphore = Semaphore::const_new(WRITING);
 static PIECES: Semaphore = Semaphore::const_new(WRITING);
 static RECORDS: Semaphore = Semaphore::const_new(WRITING);
 
-impl Kind {
+impl WorkKind {
     fn turns(self) -> Option<&'static Semaphore> {
         match self {
             Self::Commit => Some(&COMMITS),
@@ -49,7 +49,7 @@ impl Kind {
 
 /// Runs it on one of them when it is the turn of its kind. What nobody waits for any more before that is not done.
 pub(super) async fn run_one_of<T: Send + 'static>(
-    kind: Kind,
+    kind: WorkKind,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let turn = match kind.turns() {
@@ -128,12 +128,13 @@ mod tests {
             let gate = Arc::clone(&gate);
             move || drop(gate.lock().map(|gate| gate.recv()))
         };
-        let mut commits: Vec<_> = (0..THREADS * 2).map(|_| Box::pin(run_one_of(Kind::Commit, slow()))).collect();
+        let mut commits: Vec<_> =
+            (0..THREADS * 2).map(|_| Box::pin(run_one_of(WorkKind::Commit, slow()))).collect();
         for commit in &mut commits {
             assert!(commit.now_or_never().is_none());
         }
         let others = async {
-            for kind in [Kind::Other, Kind::Record, Kind::Piece] {
+            for kind in [WorkKind::Other, WorkKind::Record, WorkKind::Piece] {
                 assert_eq!(run_one_of(kind, || 7).await.unwrap(), 7);
             }
         };

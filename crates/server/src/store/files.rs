@@ -4,14 +4,14 @@
 //! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
 //! as they hold what private registries gave out.
 
+mod access_times;
 mod errors;
 mod leases;
+mod path_encoding;
 mod read;
-mod spelling;
-mod temp;
+mod temp_file;
 #[cfg(test)]
 mod tests;
-mod used;
 mod walk;
 
 use std::fs::{DirBuilder, File};
@@ -31,14 +31,14 @@ use registry_proxy_core::platform::{
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use self::access_times::AccessTimes;
 use self::errors::{is_full, why};
 use self::leases::Leases;
+use self::path_encoding::PathEncoding;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
-use self::spelling::Spelling;
-use self::temp::{Temp, reserve};
-use self::used::Used;
-use crate::store::disk::{self, Kind};
+use self::temp_file::{TempFile, reserve};
+use crate::store::disk::{self, WorkKind};
 
 /// Where files lie before they have their name.
 const TEMP: &str = "v1/tmp";
@@ -52,7 +52,7 @@ const TRIES: usize = 8;
 /// A directory of content.
 pub(crate) struct FileStore {
     root: Arc<Root>,
-    used: Arc<Used>,
+    used: Arc<AccessTimes>,
     leases: Arc<Leases>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct FileStore {
 struct Root {
     path: PathBuf,
     min_free: u64,
-    spelling: Spelling,
+    path_encoding: PathEncoding,
     residency: Residency,
 }
 
@@ -68,11 +68,15 @@ impl FileStore {
     /// Takes the directory, which is created where it is missing. Fails where nothing can be written.
     pub(crate) fn open(path: &Path, min_free: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let mut root =
-            Root { path: path.to_owned(), min_free, spelling: Spelling::AsIs, residency: Residency::Untold };
+        let mut root = Root {
+            path: path.to_owned(),
+            min_free,
+            path_encoding: PathEncoding::Plain,
+            residency: Residency::Unknown,
+        };
         root.make_dirs(Path::new(TEMP))?;
-        root.spelling = Spelling::probe(&root.path.join(TEMP))?;
-        let probe = Temp::new(&root)?;
+        root.path_encoding = PathEncoding::probe(&root.path.join(TEMP))?;
+        let probe = TempFile::new(&root)?;
         probe.file.write_all_at(b"x", 0).or_else(|error| {
             // A disk that is full today may have room tomorrow.
             if is_full(&error) { Ok(()) } else { Err(error) }
@@ -85,7 +89,7 @@ impl FileStore {
     /// Does something with the directory on a thread that may wait for a disk.
     async fn with_root<T: Send + 'static>(
         &self,
-        kind: Kind,
+        kind: WorkKind,
         work: impl FnOnce(&Arc<Root>) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
@@ -101,7 +105,7 @@ impl Store for FileStore {
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(Kind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, PATIENCE, move || {
             let Some(mut file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -113,14 +117,14 @@ impl Store for FileStore {
 
     async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         let (key, leases) = (key.clone(), Arc::clone(&self.leases));
-        self.with_root(Kind::Record, move |root| {
+        self.with_root(WorkKind::Record, move |root| {
             if leases::is_lease(&key) {
                 return leases.write(root, &key, &value, precondition);
             }
             if precondition == Precondition::Absent && root.path_of(&key).try_exists()? {
                 return Ok(false);
             }
-            let temp = Temp::new(root)?;
+            let temp = TempFile::new(root)?;
             temp.file.write_all_at(&value, 0)?;
             temp.place(root, &key, precondition)
         })
@@ -130,7 +134,7 @@ impl Store for FileStore {
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         self.used.forget(key);
         let (key, leases) = (key.clone(), Arc::clone(&self.leases));
-        self.with_root(Kind::Other, move |root| {
+        self.with_root(WorkKind::Other, move |root| {
             if leases::is_lease(&key) {
                 return leases.remove(root, &key);
             }
@@ -141,7 +145,7 @@ impl Store for FileStore {
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(Kind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, PATIENCE, move || {
             Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found)))
         })
         .await
@@ -150,7 +154,7 @@ impl Store for FileStore {
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
         let (path, residency) = (self.root.path_of(key), self.root.residency);
-        off_thread(Kind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, PATIENCE, move || {
             let Some(file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let Some(stat) = stat(&file.metadata()?) else { return Ok(None) };
             let part = part.unwrap_or(Part { first: 0, end: stat.length });
@@ -164,7 +168,7 @@ impl Store for FileStore {
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
         let key = key.clone();
         let draft =
-            self.with_root(Kind::Piece, move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
+            self.with_root(WorkKind::Piece, move |root| FileDraft::begin(Arc::clone(root), key, length)).await?;
         Ok(Arc::new(draft))
     }
 
@@ -177,11 +181,11 @@ impl Store for FileStore {
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
-        self.with_root(Kind::Other, |root| root.free().map(Some)).await
+        self.with_root(WorkKind::Other, |root| root.free().map(Some)).await
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
-        self.with_root(Kind::Other, move |root| walk::sweep(root, age)).await
+        self.with_root(WorkKind::Other, move |root| walk::sweep(root, age)).await
     }
 }
 
@@ -189,7 +193,7 @@ impl Store for FileStore {
 struct FileDraft {
     root: Arc<Root>,
     key: Key,
-    temp: Arc<Temp>,
+    temp: Arc<TempFile>,
     /// Bytes that there was room for at the beginning.
     reserved: u64,
 }
@@ -198,7 +202,7 @@ impl FileDraft {
     fn begin(root: Arc<Root>, key: Key, length: Option<u64>) -> io::Result<Self> {
         let reserved = length.unwrap_or(0);
         root.want(reserved)?;
-        let temp = Arc::new(Temp::new(&root)?);
+        let temp = Arc::new(TempFile::new(&root)?);
         reserve(&temp.file, reserved)?;
         Ok(Self { root, key, temp, reserved })
     }
@@ -208,7 +212,7 @@ impl FileDraft {
 impl Draft for FileDraft {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let (root, temp, reserved) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.reserved);
-        off_thread(Kind::Piece, PATIENCE, move || {
+        off_thread(WorkKind::Piece, PATIENCE, move || {
             let length = bytes.len() as u64;
             if offset.saturating_add(length) > reserved {
                 root.want(length)?;
@@ -219,11 +223,11 @@ impl Draft for FileDraft {
     }
 
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = read::at_hand(&self.temp.file, self.root.residency, offset, most) {
+        if let Some(bytes) = read::read_resident(&self.temp.file, self.root.residency, offset, most) {
             return Ok(bytes);
         }
         let temp = Arc::clone(&self.temp);
-        off_thread(Kind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, PATIENCE, move || {
             let bytes = read::piece(&temp.file, offset, most)?;
             if bytes.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
         })
@@ -233,7 +237,7 @@ impl Draft for FileDraft {
     async fn commit(&self, length: u64) -> Result<(), StoreError> {
         let (root, temp, key) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.key.clone());
         let is_longer = self.reserved > length;
-        off_thread(Kind::Commit, COMMIT_PATIENCE, move || {
+        off_thread(WorkKind::Commit, COMMIT_PATIENCE, move || {
             let written = temp.file.metadata()?.len();
             if written != length {
                 return Err(io::Error::other(format!("{written} bytes were written, and {length} promised")));
@@ -250,7 +254,7 @@ impl Draft for FileDraft {
 
 impl Root {
     fn path_of(&self, key: &Key) -> PathBuf {
-        self.path.join(&*self.spelling.path_of(key))
+        self.path.join(&*self.path_encoding.path_of(key))
     }
 
     /// Bytes that may still be written: none where the disk can hold no more files. It does not always say how many.
@@ -284,7 +288,7 @@ impl Root {
 
     /// Gives a file its name, and returns whether it did.
     fn rename(&self, from: &Path, key: &Key, precondition: Precondition) -> io::Result<bool> {
-        let below = self.spelling.path_of(key);
+        let below = self.path_encoding.path_of(key);
         let to = self.path.join(&*below);
         let parent = Path::new(&*below).parent().unwrap_or(Path::new(""));
         for _ in 0..TRIES {
@@ -372,7 +376,7 @@ fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Waits for a disk elsewhere, and not for ever. What was begun goes on behind a caller who gave up.
 async fn off_thread<T: Send + 'static>(
-    kind: Kind,
+    kind: WorkKind,
     patience: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {

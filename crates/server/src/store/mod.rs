@@ -2,8 +2,8 @@
 
 mod disk;
 mod files;
+mod health;
 mod objects;
-mod trial;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ use self::files::FileStore;
 #[cfg(test)]
 pub(crate) use self::files::Residency;
 pub(crate) use self::files::{FileSlice, READ_BYTES};
+pub(crate) use self::health::{StoreHealth, check, is_checked};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
-pub(crate) use self::trial::{Standing, is_tried, try_out};
 use crate::runtime::SystemClock;
 
 /// A store, and the directory that it lies in, if it lies in one.
-pub(crate) struct Opened {
+pub(crate) struct OpenedStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Option<PathBuf>,
 }
 
-impl Opened {
+impl OpenedStore {
     fn elsewhere(store: impl Store + 'static) -> Self {
         Self { store: Arc::new(store), directory: None }
     }
@@ -40,19 +40,19 @@ impl Opened {
 
 /// Opens the store that is configured; `None`: nothing is kept. Where it may lie is tried by writing there, so this
 /// is done once.
-pub(crate) fn open(cache: &CacheConfig) -> Result<Option<Opened>, ConfigError> {
+pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
         StoreAddress::None => Ok(None),
         StoreAddress::Memory => {
             let store = MemoryStore::new(cache.max_size().0, Arc::new(SystemClock));
-            Ok(Some(Opened::elsewhere(store)))
+            Ok(Some(OpenedStore::elsewhere(store)))
         }
         StoreAddress::File(path) => {
             let directory = PathBuf::from(&**path);
             let store = FileStore::open(&directory, cache.min_free().0)
                 .map_err(|error| wrong(format!("{path} cannot be written: {error}")))?;
-            Ok(Some(Opened::files(store, directory)))
+            Ok(Some(OpenedStore::files(store, directory)))
         }
         StoreAddress::Auto => {
             let found = first_writable(&own_places(), cache.min_free().0);
@@ -61,7 +61,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<Opened>, ConfigError> {
             } else {
                 tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
             }
-            Ok(found.map(|(place, store)| Opened::files(store, place)))
+            Ok(found.map(|(place, store)| OpenedStore::files(store, place)))
         }
         StoreAddress::Objects(url) => {
             let told = cache.scratch.as_deref().map(PathBuf::from);
@@ -74,7 +74,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<Opened>, ConfigError> {
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 wrong(format!("{error}{}", source.unwrap_or_default()))
             })?;
-            Ok(Some(Opened::elsewhere(store)))
+            Ok(Some(OpenedStore::elsewhere(store)))
         }
     }
 }

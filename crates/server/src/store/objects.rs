@@ -37,7 +37,7 @@ use registry_proxy_core::platform::{
 };
 use url::Url;
 
-use self::address::{Cloud, Place};
+use self::address::{BucketAddress, Cloud};
 use self::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
 pub(crate) use self::credentials::Credentials;
 use self::draft::ObjectDraft;
@@ -57,30 +57,32 @@ impl ObjectStore {
     /// Takes a bucket: `s3://bucket/prefix?region=…&endpoint=…`. Credentials come from the environment, the shared
     /// configuration files or the machine's own role, as with every client of that cloud.
     pub(crate) fn open(url: &Url, scratch: FileStore) -> Result<Self, StoreError> {
-        let place = Place::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        let address =
+            BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
         let transport = client::transport().map_err(StoreError::failed)?;
         // Tencent's lent keys open Tencent's buckets. A function of theirs may keep its content elsewhere.
-        let credentials = if place.cloud == Cloud::Cos { Credentials::of_this_process() } else { Arc::default() };
-        Self::over(place, credentials, transport, scratch)
+        let credentials =
+            if address.cloud == Cloud::Cos { Credentials::of_this_process() } else { Arc::default() };
+        Self::over(address, credentials, transport, scratch)
     }
 
     fn over(
-        place: Place,
+        address: BucketAddress,
         credentials: Arc<Credentials>,
         transport: HttpTransporter,
         scratch: FileStore,
     ) -> Result<Self, StoreError> {
-        let bucket = Arc::new(Bucket::over(place, credentials, transport).map_err(why)?);
+        let bucket = Arc::new(Bucket::over(address, credentials, transport).map_err(why)?);
         Ok(Self { bucket, scratch, uses: Arc::new(Uses::new()) })
     }
 }
 
 /// Whether a bucket lets us read, without a store over it.
-pub(super) async fn try_out(url: &Url) -> Result<(), StoreError> {
-    let place = Place::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+pub(super) async fn check(url: &Url) -> Result<(), StoreError> {
+    let address = BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let transport = client::transport().map_err(StoreError::failed)?;
-    let bucket = Bucket::over(place, Arc::default(), transport).map_err(why)?;
-    let key = super::trial::probe();
+    let bucket = Bucket::over(address, Arc::default(), transport).map_err(why)?;
+    let key = super::health::probe();
     let read = bucket.operator.read(key.as_str());
     absent_as_none(within(PATIENCE, read).await?).map(drop).map_err(StoreError::of_reading)
 }
@@ -105,7 +107,7 @@ impl Store for ObjectStore {
             reads_back: true,
             // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
             // itself.
-            is_shared: self.bucket.place.cloud != Cloud::Obs,
+            is_shared: self.bucket.address.cloud != Cloud::Obs,
         }
     }
 
@@ -116,7 +118,7 @@ impl Store for ObjectStore {
     }
 
     async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
-        if precondition == Precondition::Absent && self.bucket.place.cloud == Cloud::Obs {
+        if precondition == Precondition::Absent && self.bucket.address.cloud == Cloud::Obs {
             return Err(StoreError::failed("OBS cannot write only where nothing is"));
         }
         let options =

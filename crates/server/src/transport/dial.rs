@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
-use super::guard::{Admits, Resolver};
-use super::tunnel::{self, NoWay};
-use crate::egress::{Ways, is_forwarded};
+use super::address_guard::{Admits, Resolver};
+use super::tunnel::{self, ProxyError};
+use crate::egress::{EgressRoutes, is_forwarded};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -32,7 +32,7 @@ pub(crate) struct Dialer {
     /// To the egress proxy itself: it is configured, so any address will do.
     to_proxy: HttpsConnector<HttpConnector<Resolver>>,
     to_socks: HttpConnector<Resolver>,
-    ways: Arc<Ways>,
+    routes: Arc<EgressRoutes>,
     /// Connections there may be at once, idle ones and those about to close included.
     places: Option<Arc<Semaphore>>,
 }
@@ -57,29 +57,29 @@ impl Dialer {
             .https_or_http()
             .enable_http1()
             .wrap_connector(plain.clone());
-        let ways = Ways::new(upstream.proxy.as_ref()).into();
-        Ok(Self { direct, to_proxy, to_socks: plain, ways, places })
+        let routes = EgressRoutes::new(upstream.proxy.as_ref()).into();
+        Ok(Self { direct, to_proxy, to_socks: plain, routes, places })
     }
 
     /// Adds what a proxy wants to read to which a request for this address is itself sent: its login, and that the
     /// connection is for this request alone. tinyproxy closes it behind each answer without a word, and the next request on
     /// it would break.
     pub(crate) fn suit_proxy(&self, uri: &Uri, headers: &mut HeaderMap) {
-        if let Some(proxy) = self.ways.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy)) {
+        if let Some(proxy) = self.routes.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy)) {
             headers.extend(proxy.basic_auth().map(|login| (PROXY_AUTHORIZATION, login.clone())));
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
     /// That an answer is no word of this address, but the refusal of the proxy to which the request itself was sent.
-    pub(crate) fn refusal(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<NoWay> {
+    pub(crate) fn refusal(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<ProxyError> {
         if !tunnel::is_of_proxy(status, headers) {
             return None;
         }
-        let proxy = self.ways.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
+        let proxy = self.routes.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy))?;
         let proxy = with_port(proxy.uri().clone()).ok()?.authority()?.as_str().into();
         let to = format!("a request for {}", uri.host().unwrap_or_default()).into();
-        Some(NoWay::Refused { proxy, status, to })
+        Some(ProxyError::Refused { proxy, status, to })
     }
 }
 
@@ -99,7 +99,7 @@ impl Service<Uri> for Dialer {
                 Some(places) => Some(Arc::clone(places).acquire_owned().await?),
                 None => None,
             };
-            let wire = match this.ways.proxy_to(&uri) {
+            let wire = match this.routes.proxy_to(&uri) {
                 None => Wire::Direct(this.direct.call(uri).await?),
                 Some(proxy) => this.through(&proxy, with_port(uri)?).await?,
             };
@@ -120,11 +120,11 @@ impl Dialer {
             if let Some((username, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(username.to_owned(), password.to_owned());
             }
-            let stream = socks.call(target).await.map_err(|error| NoWay::broken(&name, error))?;
+            let stream = socks.call(target).await.map_err(|error| ProxyError::broken(&name, error))?;
             return Ok(Wire::Through(Box::new(stream)));
         }
         let mut to_proxy = self.to_proxy;
-        let stream = to_proxy.call(address).await.map_err(|error| NoWay::broken(&name, error))?;
+        let stream = to_proxy.call(address).await.map_err(|error| ProxyError::broken(&name, error))?;
         if is_forwarded {
             return Ok(Wire::Forwarded(Box::new(stream)));
         }
@@ -234,22 +234,22 @@ impl Write for Dialled {
 /// No connection within `timeouts.connect`.
 #[derive(Debug, thiserror::Error)]
 #[error("timeouts.connect passed")]
-pub(crate) struct NotInTime;
+pub(crate) struct ConnectTimedOut;
 
 /// A connector with a deadline over all it does: name, TCP, egress proxy and TLS.
 #[derive(Clone)]
-pub(crate) struct InTime<C> {
+pub(crate) struct ConnectTimeout<C> {
     inner: C,
     limit: Duration,
 }
 
-impl<C> InTime<C> {
+impl<C> ConnectTimeout<C> {
     pub(crate) fn new(inner: C, limit: Duration) -> Self {
         Self { inner, limit }
     }
 }
 
-impl<C> Service<Uri> for InTime<C>
+impl<C> Service<Uri> for ConnectTimeout<C>
 where
     C: Service<Uri>,
     C::Future: Send + 'static,
@@ -269,7 +269,7 @@ where
         Box::pin(async move {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(_) => Err(NotInTime.into()),
+                Err(_) => Err(ConnectTimedOut.into()),
             }
         })
     }

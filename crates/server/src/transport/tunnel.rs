@@ -10,7 +10,7 @@ const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// Why a proxy gave no way.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoWay {
+pub(crate) enum ProxyError {
     /// It says no: to its client, to this destination, or that it does not reach it.
     #[error("the proxy {proxy} answered {status} to {to}")]
     Refused {
@@ -31,7 +31,7 @@ pub(crate) enum NoWay {
     },
 }
 
-impl NoWay {
+impl ProxyError {
     pub(super) fn broken(proxy: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Broken { proxy: proxy.into(), source: error.into() }
     }
@@ -56,19 +56,19 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     proxy: &str,
     target: &str,
     login: Option<&HeaderValue>,
-) -> Result<(), NoWay> {
+) -> Result<(), ProxyError> {
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(login) = login {
         head.extend([b"Proxy-Authorization: ", login.as_bytes(), b"\r\n"].concat());
     }
     head.extend(b"\r\n");
-    let said = ask(stream, &head).await.map_err(|error| NoWay::broken(proxy, error))?;
-    let status = status_of(&said).ok_or_else(|| NoWay::broken(proxy, "its answer to CONNECT is none"))?;
+    let said = ask(stream, &head).await.map_err(|error| ProxyError::broken(proxy, error))?;
+    let status = status_of(&said).ok_or_else(|| ProxyError::broken(proxy, "its answer to CONNECT is none"))?;
     // Any 2xx, and no other, means that the tunnel is there.
     if status.is_success() {
         return Ok(());
     }
-    Err(NoWay::Refused { proxy: proxy.into(), status, to: format!("CONNECT {target}").into() })
+    Err(ProxyError::Refused { proxy: proxy.into(), status, to: format!("CONNECT {target}").into() })
 }
 
 /// The head of the answer. Nobody speaks in a tunnel before its client, so that nothing comes behind it.

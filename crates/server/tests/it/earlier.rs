@@ -15,8 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::content::{OCI_MANIFEST, Registries, kept, lied, stalled};
+use crate::cache_cli::{cache, lines};
 use crate::fixture::{Client, Product, leases};
-use crate::keeper::{cache, lines};
 
 /// Where it lies.
 fn earlier() -> PathBuf {

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod buckets;
 mod cache;
+mod cache_cli;
 mod client_gone;
 #[cfg(test)]
 mod command_line;
@@ -32,19 +33,18 @@ mod http2;
 #[cfg(test)]
 mod inbound_tls;
 #[cfg(test)]
-mod introduced;
 #[cfg(test)]
 mod ipv6;
 #[cfg(test)]
 mod keep_alive;
 #[cfg(test)]
-mod keeper;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
 mod own_paths;
+mod proxy_protocol;
 #[cfg(test)]
 mod push;
 #[cfg(test)]

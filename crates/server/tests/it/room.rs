@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use registry_proxy_core::digest::Digest;
 use serde_json::Value;
 
+use crate::cache_cli::{cache, lines};
 use crate::disks::until;
 use crate::fixture::{Client, Product, Setup, Shelf, fetch_all, kept, links, noise, one_upstream, soon, tags};
-use crate::keeper::{cache, lines};
 
 /// Images in the cache, each with a layer of its own.
 const IMAGES: u64 = 400;

@@ -18,9 +18,9 @@ use registry_proxy_core::body::{Held, Observe};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::super::EndsConnection;
-use super::super::patience::{Counted, Holds, Waiting};
-use super::super::piece::Piece;
+use super::super::CloseConnection;
+use super::super::idle_timeouts::{Counted, Holds, StreamWait};
+use super::super::outgoing_chunk::OutgoingChunk;
 use super::Shared;
 use crate::incoming;
 use crate::store::{self, FileSlice};
@@ -28,7 +28,7 @@ use crate::store::{self, FileSlice};
 /// What is given to the connection at once, in bytes, and read at once of a file.
 const PIECE_BYTES: usize = store::READ_BYTES;
 /// For room among what all clients have in memory: whoever takes nothing makes some within ten seconds.
-const ROOM_PATIENCE: Duration = Duration::from_mins(1);
+const ROOM_TIMEOUT: Duration = Duration::from_mins(1);
 /// Headers that mean a connection, which HTTP/2 has none of (RFC 9113 section 8.2.2).
 const OF_CONNECTIONS: [HeaderName; 6] = [
     CONNECTION,
@@ -40,7 +40,7 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
 ];
 
 /// Why an answer ends before its time.
-enum Cut {
+enum SendError {
     /// The client has reset the stream, or the connection has ended.
     ClientLeft,
     /// Its body broke.
@@ -48,30 +48,30 @@ enum Cut {
 }
 
 /// Answers a request. A stream of which the client takes nothing for too long is dropped, which resets it.
-pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<Piece>, shared: Arc<Shared>) {
-    let under_way = shared.patience.activity().begin();
+pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<OutgoingChunk>, shared: Arc<Shared>) {
+    let activity = shared.timeouts.activity().begin();
     tokio::spawn(async move {
-        let waiting = Waiting::new();
+        let waiting = StreamWait::new();
         tokio::select! {
             biased;
             () = serve(request, respond, &shared, &waiting) => {}
-            () = waiting.stalled(&shared.patience) => {
+            () = waiting.stalled(&shared.timeouts) => {
                 tracing::debug!("a client took nothing of a body for too long; its stream is reset");
             }
         }
-        drop(under_way);
+        drop(activity);
     });
 }
 
 async fn serve(
     request: Request<RecvStream>,
-    mut respond: SendResponse<Piece>,
+    mut respond: SendResponse<OutgoingChunk>,
     shared: &Arc<Shared>,
-    waiting: &Waiting,
+    waiting: &StreamWait,
 ) {
     let is_head = *request.method() == Method::HEAD;
     let response = {
-        let mut answer = shared.answers.answer(received(request));
+        let mut answer = shared.handler.answer(received(request));
         let left = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => respond.poll_reset(cx).map(|_| None),
@@ -80,7 +80,7 @@ async fn serve(
         response
     };
     let (mut head, body) = response.into_parts();
-    if head.extensions.remove::<EndsConnection>().is_some() {
+    if head.extensions.remove::<CloseConnection>().is_some() {
         shared.over.notify_one();
     }
     as_of_http2(&mut head.headers, &body);
@@ -96,15 +96,15 @@ async fn serve(
             let (handle, observer) = native.take();
             match handle.downcast::<FileSlice>() {
                 Ok(slice) => sending.file(*slice, observer).await,
-                Err(_) => Err(Cut::Broken),
+                Err(_) => Err(SendError::Broken),
             }
         }
         whole @ (Body::Empty | Body::Full(_)) => sending.whole(whole).await,
         passing @ (Body::Stream(_) | Body::Native(_)) => sending.passing(passing).await,
     };
     match sent {
-        Ok(()) | Err(Cut::ClientLeft) => {}
-        Err(Cut::Broken) => sending.stream.send_reset(Reason::INTERNAL_ERROR),
+        Ok(()) | Err(SendError::ClientLeft) => {}
+        Err(SendError::Broken) => sending.stream.send_reset(Reason::INTERNAL_ERROR),
     }
 }
 
@@ -133,16 +133,16 @@ fn as_of_http2(headers: &mut HeaderMap, body: &Body) {
 
 /// An answer's body on its way.
 struct Sending<'a> {
-    stream: SendStream<Piece>,
+    stream: SendStream<OutgoingChunk>,
     shared: &'a Arc<Shared>,
     /// Set while the client is waited for.
-    waiting: &'a Waiting,
+    waiting: &'a StreamWait,
 }
 
 impl Sending<'_> {
     /// A part of a file, each piece read once it may be sent.
-    async fn file(&mut self, slice: FileSlice, observer: Option<Box<dyn Observe>>) -> Result<(), Cut> {
-        let mut watched = Watched { observer, in_hand: 0 };
+    async fn file(&mut self, slice: FileSlice, observer: Option<Box<dyn Observe>>) -> Result<(), SendError> {
+        let mut watched = SentObserver { observer, in_hand: 0 };
         let mut next = slice.first;
         while next < slice.end {
             self.waiting.begin(Holds::Nothing);
@@ -151,12 +151,12 @@ impl Sending<'_> {
             let place = self.place(window).await?;
             self.waiting.end();
             watched.gone();
-            if let Some(bytes) = slice.at_hand(next, window) {
+            if let Some(bytes) = slice.read_resident(next, window) {
                 let length = bytes.len() as u64;
-                let held = self.shared.patience.count(length);
+                let held = self.shared.timeouts.count(length);
                 watched.came(length);
                 next += length;
-                self.send(Piece::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
+                self.send(OutgoingChunk::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
                 continue;
             }
             // The disk is waited for without keeping anything of the connection from its other streams.
@@ -168,7 +168,7 @@ impl Sending<'_> {
                 Ok(_) | Err(_) => return Err(watched.broke()),
             };
             let length = bytes.len() as u64;
-            let held = self.shared.patience.count(length);
+            let held = self.shared.timeouts.count(length);
             watched.came(length);
             next += length;
             self.piece(bytes, held, next >= slice.end).await?;
@@ -178,19 +178,20 @@ impl Sending<'_> {
     }
 
     /// What is here already: others have counted it.
-    async fn whole(&mut self, mut body: Body) -> Result<(), Cut> {
+    async fn whole(&mut self, mut body: Body) -> Result<(), SendError> {
         while let Some(bytes) = body.chunk().await {
             let is_last = http_body::Body::is_end_stream(&body);
-            self.piece(bytes.map_err(|_| Cut::Broken)?, self.shared.patience.counted_already(), is_last).await?;
+            self.piece(bytes.map_err(|_| SendError::Broken)?, self.shared.timeouts.counted_already(), is_last)
+                .await?;
             if is_last {
                 return Ok(());
             }
         }
-        self.send(Piece::end(), true)
+        self.send(OutgoingChunk::end(), true)
     }
 
     /// What arrives in pieces of its own.
-    async fn passing(&mut self, mut body: Body) -> Result<(), Cut> {
+    async fn passing(&mut self, mut body: Body) -> Result<(), SendError> {
         loop {
             self.waiting.begin(Holds::Nothing);
             self.window(1).await?;
@@ -202,7 +203,7 @@ impl Sending<'_> {
             let is_last = http_body::Body::is_end_stream(&body);
             match next {
                 Some(Ok(bytes)) => {
-                    let held = self.shared.patience.count(bytes.len() as u64);
+                    let held = self.shared.timeouts.count(bytes.len() as u64);
                     drop(room.counted);
                     self.piece(bytes, held, is_last).await?;
                     drop(room.hand);
@@ -210,16 +211,16 @@ impl Sending<'_> {
                         return Ok(());
                     }
                 }
-                Some(Err(_)) => return Err(Cut::Broken),
-                None => return self.send(Piece::end(), true),
+                Some(Err(_)) => return Err(SendError::Broken),
+                None => return self.send(OutgoingChunk::end(), true),
             }
         }
     }
 
     /// One piece, however often the window must open for it.
-    async fn piece(&mut self, mut bytes: Bytes, held: Counted, is_last: bool) -> Result<(), Cut> {
+    async fn piece(&mut self, mut bytes: Bytes, held: Counted, is_last: bool) -> Result<(), SendError> {
         if bytes.is_empty() && is_last {
-            return self.send(Piece::end(), true);
+            return self.send(OutgoingChunk::end(), true);
         }
         let held = Arc::new(held);
         let mut since_stamp = 0;
@@ -235,25 +236,25 @@ impl Sending<'_> {
                 self.waiting.begin(Holds::Bytes);
             }
             let is_end = is_last && bytes.is_empty();
-            self.send(Piece::new(part, Some(Arc::clone(&held)), Some(place)), is_end)?;
+            self.send(OutgoingChunk::new(part, Some(Arc::clone(&held)), Some(place)), is_end)?;
         }
         self.waiting.end();
         Ok(())
     }
 
     /// How much may be sent, once it is anything: at most `wanted`, and one piece.
-    async fn window(&mut self, wanted: usize) -> Result<usize, Cut> {
+    async fn window(&mut self, wanted: usize) -> Result<usize, SendError> {
         let wanted = wanted.min(PIECE_BYTES);
         self.stream.reserve_capacity(wanted);
         poll_fn(|cx| {
             if self.stream.poll_reset(cx).is_ready() {
-                return Poll::Ready(Err(Cut::ClientLeft));
+                return Poll::Ready(Err(SendError::ClientLeft));
             }
             loop {
                 match self.stream.capacity() {
                     0 => match std::task::ready!(self.stream.poll_capacity(cx)) {
                         Some(Ok(_)) => {}
-                        Some(Err(_)) | None => return Poll::Ready(Err(Cut::ClientLeft)),
+                        Some(Err(_)) | None => return Poll::Ready(Err(SendError::ClientLeft)),
                     },
                     open => return Poll::Ready(Ok(open.min(wanted))),
                 }
@@ -263,50 +264,50 @@ impl Sending<'_> {
     }
 
     /// A place for so many bytes in what waits for the connection's socket.
-    async fn place(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, Cut> {
+    async fn place(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, SendError> {
         let places = u32::try_from(bytes).unwrap_or(u32::MAX);
         let free = Arc::clone(&self.shared.socket).acquire_many_owned(places);
-        self.unless_reset(free).await?.map_err(|_| Cut::ClientLeft)
+        self.unless_reset(free).await?.map_err(|_| SendError::ClientLeft)
     }
 
-    /// Room for a piece of unknown length: the connection's own hand, or some of what all share.
-    async fn room(&self) -> Result<Room, Cut> {
+    /// Memory for a piece of unknown length: the connection's own hand, or some of what all share.
+    async fn room(&self) -> Result<ChunkBudget, SendError> {
         if let Ok(hand) = Arc::clone(&self.shared.hand).try_acquire_owned() {
-            return Ok(Room { hand: Some(hand), counted: None });
+            return Ok(ChunkBudget { hand: Some(hand), counted: None });
         }
-        let taken = timeout(ROOM_PATIENCE, self.shared.patience.in_flight().take(PIECE_BYTES as u64)).await;
-        Ok(Room { hand: None, counted: Some(taken.map_err(|_| Cut::Broken)?) })
+        let taken = timeout(ROOM_TIMEOUT, self.shared.timeouts.in_flight().take(PIECE_BYTES as u64)).await;
+        Ok(ChunkBudget { hand: None, counted: Some(taken.map_err(|_| SendError::Broken)?) })
     }
 
     /// Waits for something, unless the client resets the stream first.
-    async fn unless_reset<F: Future>(&mut self, future: F) -> Result<F::Output, Cut> {
+    async fn unless_reset<F: Future>(&mut self, future: F) -> Result<F::Output, SendError> {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => self.stream.poll_reset(cx).map(|_| Err(Cut::ClientLeft)),
+            Poll::Pending => self.stream.poll_reset(cx).map(|_| Err(SendError::ClientLeft)),
         })
         .await
     }
 
-    fn send(&mut self, piece: Piece, is_end: bool) -> Result<(), Cut> {
-        self.stream.send_data(piece, is_end).map_err(|_| Cut::ClientLeft)
+    fn send(&mut self, piece: OutgoingChunk, is_end: bool) -> Result<(), SendError> {
+        self.stream.send_data(piece, is_end).map_err(|_| SendError::ClientLeft)
     }
 }
 
 /// Where a piece may be.
-struct Room {
+struct ChunkBudget {
     hand: Option<OwnedSemaphorePermit>,
     counted: Option<Held>,
 }
 
 /// Whoever wants to be told what became of a body: a piece has gone when there is room for the next one, and the last one
 /// when it is handed on.
-struct Watched {
+struct SentObserver {
     observer: Option<Box<dyn Observe>>,
     in_hand: u64,
 }
 
-impl Watched {
+impl SentObserver {
     fn came(&mut self, bytes: u64) {
         self.in_hand = bytes;
         if let Some(observer) = &mut self.observer {
@@ -321,15 +322,15 @@ impl Watched {
         }
     }
 
-    fn broke(&mut self) -> Cut {
+    fn broke(&mut self) -> SendError {
         if let Some(observer) = &mut self.observer {
             observer.broke();
         }
-        Cut::Broken
+        SendError::Broken
     }
 }
 
-impl Drop for Watched {
+impl Drop for SentObserver {
     fn drop(&mut self) {
         if let Some(observer) = self.observer.as_mut().filter(|_| self.in_hand > 0) {
             observer.unfinished(self.in_hand);

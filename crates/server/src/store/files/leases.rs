@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use registry_proxy_core::cache::{Key, Kind};
 use registry_proxy_core::platform::Precondition;
 
-use super::temp::Temp;
+use super::temp_file::TempFile;
 use super::{Root, absent_as_none};
 
 /// The mode of a lease that is locked while its process lives.
@@ -22,7 +22,7 @@ const LOCKED: u32 = 0o400;
 
 /// The leases that this process holds: as many as it fetches blobs.
 #[derive(Default)]
-pub(super) struct Leases(Mutex<HashMap<Key, Temp>>);
+pub(super) struct Leases(Mutex<HashMap<Key, TempFile>>);
 
 pub(super) fn is_lease(key: &Key) -> bool {
     matches!(key.kind(), Some(Kind::Lease { .. }))
@@ -44,7 +44,7 @@ impl Leases {
             return Ok(false);
         }
         // A file without a name is locked as long as it is open.
-        let lease = Temp::new(root)?;
+        let lease = TempFile::new(root)?;
         lease.file.write_all_at(value, 0)?;
         lease.file.set_permissions(Permissions::from_mode(LOCKED))?;
         let is_placed = lease.place(root, key, precondition)?;
@@ -69,7 +69,7 @@ impl Leases {
         Ok(())
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Key, Temp>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Key, TempFile>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

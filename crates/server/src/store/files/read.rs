@@ -36,11 +36,11 @@ const STEP_BYTES: u64 = 128 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Residency {
     /// The kernel says so of each byte (`RWF_NOWAIT`, preadv2(2)).
-    Told,
+    Reported,
     /// All of it always is: the file system has no disk.
     Always,
     /// The file system does not say.
-    Untold,
+    Unknown,
 }
 
 impl Residency {
@@ -48,18 +48,18 @@ impl Residency {
     #[cfg(target_os = "linux")]
     pub(super) fn of(file: &File) -> Self {
         match nowait(file, &mut [0], 0) {
-            Ok(_) | Err(Errno::AGAIN) => Self::Told,
+            Ok(_) | Err(Errno::AGAIN) => Self::Reported,
             Err(_) => {
                 // TMPFS_MAGIC and RAMFS_MAGIC of statfs(2).
                 let is_memory = |found: rustix::fs::StatFs| matches!(found.f_type, 0x0102_1994 | 0x8584_58f6);
-                if rustix::fs::fstatfs(file).is_ok_and(is_memory) { Self::Always } else { Self::Untold }
+                if rustix::fs::fstatfs(file).is_ok_and(is_memory) { Self::Always } else { Self::Unknown }
             }
         }
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(super) fn of(_: &File) -> Self {
-        Self::Untold
+        Self::Unknown
     }
 }
 
@@ -83,9 +83,9 @@ impl FileSlice {
         Self { file: Arc::clone(&self.file), residency: self.residency, first, end }
     }
 
-    /// See [`at_hand`].
-    pub(crate) fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
-        at_hand(&self.file, self.residency, offset, most)
+    /// See [`read_resident`].
+    pub(crate) fn read_resident(&self, offset: u64, most: usize) -> Option<Bytes> {
+        read_resident(&self.file, self.residency, offset, most)
     }
 
     /// Bytes at an offset, read on a thread that may wait for the disk, and not for ever. What was begun goes on behind a
@@ -96,22 +96,22 @@ impl FileSlice {
     }
 
     /// Whether the kernel has it in memory from this offset on, as far as a byte of each step shows.
-    pub(crate) fn is_at_hand(&self, first: u64) -> bool {
+    pub(crate) fn is_resident(&self, first: u64) -> bool {
         match self.residency {
-            Residency::Told => steps(first, self.end).all(|at| nowait(&self.file, &mut [0], at).is_ok()),
+            Residency::Reported => steps(first, self.end).all(|at| nowait(&self.file, &mut [0], at).is_ok()),
             Residency::Always => true,
-            Residency::Untold => false,
+            Residency::Unknown => false,
         }
     }
 
     /// Brings it into the kernel's memory from this offset on, so that nobody who sends it from there waits for the disk.
-    pub(crate) fn bring_in(&self, first: u64) -> impl Future<Output = io::Result<()>> + use<> {
+    pub(crate) fn page_in(&self, first: u64) -> impl Future<Output = io::Result<()>> + use<> {
         let (file, residency, end) = (Arc::clone(&self.file), self.residency, self.end);
         waited_for(move || match residency {
-            Residency::Told | Residency::Always => read_all(&file, first, end),
+            Residency::Reported | Residency::Always => read_all(&file, first, end),
             // It may be there already: all of it is asked for at once, and a byte of each step shows when it has come. To
             // copy it here would cost more than to send it.
-            Residency::Untold => {
+            Residency::Unknown => {
                 will_need(&file, first, end);
                 steps(first, end).try_for_each(|at| piece(&file, at, 1).map(|_| ()))
             }
@@ -197,7 +197,7 @@ impl http_body::Body for Reader {
         }
         let most = most(this.end - this.next).min(READ_BYTES);
         if this.reading.is_none() {
-            if let Some(piece) = this.slice.at_hand(this.next, most) {
+            if let Some(piece) = this.slice.read_resident(this.next, most) {
                 return Poll::Ready(Some(this.took(piece)));
             }
             this.reading = Some(Box::pin(this.slice.read_disk(this.next, most)));
@@ -249,16 +249,16 @@ async fn waited_for<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
 
 /// What of it the kernel has in memory already, without waiting for the disk: less than a trip to another thread, and a
 /// hundred readers of what has just arrived do not take turns by the scheduler's slices. `None`: ask with [`piece`].
-pub(super) fn at_hand(file: &File, residency: Residency, offset: u64, most: usize) -> Option<Bytes> {
+pub(super) fn read_resident(file: &File, residency: Residency, offset: u64, most: usize) -> Option<Bytes> {
     let bytes = match residency {
-        Residency::Told => {
+        Residency::Reported => {
             let mut bytes = vec![0; most.min(PIECE_BYTES)];
             let length = nowait(file, &mut bytes, offset).ok()?;
             bytes.truncate(length);
             bytes.into()
         }
         Residency::Always => piece(file, offset, most).ok()?,
-        Residency::Untold => return None,
+        Residency::Unknown => return None,
     };
     Some(bytes).filter(|bytes: &Bytes| !bytes.is_empty())
 }
@@ -298,20 +298,20 @@ mod tests {
         let file = put_out(&std::env::temp_dir());
         let residency = Residency::of(&file);
         let slice = FileSlice::new(file, residency, 0, LENGTH);
-        slice.bring_in(0).await.unwrap();
-        assert_eq!(slice.is_at_hand(0), residency != Residency::Untold, "{residency:?}");
-        assert_eq!(slice.is_at_hand(LENGTH - 1), residency != Residency::Untold, "{residency:?}");
+        slice.page_in(0).await.unwrap();
+        assert_eq!(slice.is_resident(0), residency != Residency::Unknown, "{residency:?}");
+        assert_eq!(slice.is_resident(LENGTH - 1), residency != Residency::Unknown, "{residency:?}");
     }
 
     #[tokio::test]
     async fn where_the_file_system_does_not_say_all_of_a_part_is_brought_in_as_well() {
         let file = put_out(&std::env::temp_dir());
         let residency = Residency::of(&file);
-        let untold = FileSlice::new(file, Residency::Untold, 0, LENGTH);
-        assert!(!untold.is_at_hand(0) && untold.at_hand(0, 10).is_none());
-        untold.bring_in(0).await.unwrap();
+        let untold = FileSlice::new(file, Residency::Unknown, 0, LENGTH);
+        assert!(!untold.is_resident(0) && untold.read_resident(0, 10).is_none());
+        untold.page_in(0).await.unwrap();
         let told = FileSlice { residency, ..untold.part(0, LENGTH) };
-        assert_eq!(told.is_at_hand(0), residency != Residency::Untold);
+        assert_eq!(told.is_resident(0), residency != Residency::Unknown);
         assert_eq!(untold.read_disk(LENGTH - 10, 100).await.unwrap(), [7; 10].as_slice());
     }
 
@@ -320,11 +320,11 @@ mod tests {
         // The one file system without a disk that each Linux has.
         let file = put_out(Path::new("/dev/shm"));
         let residency = Residency::of(&file);
-        assert_ne!(residency, Residency::Untold);
+        assert_ne!(residency, Residency::Unknown);
         let slice = FileSlice::new(file, residency, 0, LENGTH);
-        assert!(slice.is_at_hand(0));
-        assert_eq!(slice.at_hand(LENGTH - 10, 100).unwrap(), [7; 10].as_slice());
-        assert!(slice.at_hand(LENGTH, 100).is_none());
+        assert!(slice.is_resident(0));
+        assert_eq!(slice.read_resident(LENGTH - 10, 100).unwrap(), [7; 10].as_slice());
+        assert!(slice.read_resident(LENGTH, 100).is_none());
     }
 
     #[tokio::test]
@@ -332,7 +332,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; 200_000]).unwrap();
         let short = file.try_clone().unwrap();
-        let mut body = Reader::body(file, Residency::Told, 0, 200_000).unwrap();
+        let mut body = Reader::body(file, Residency::Reported, 0, 200_000).unwrap();
         assert_eq!(body.chunk().await.unwrap().unwrap().len(), READ_BYTES);
         short.set_len(READ_BYTES as u64).unwrap();
         let end = body.chunk().await.unwrap();

@@ -68,7 +68,7 @@ async fn files_keep_the_contract() {
 /// A directory as it would be where case is folded.
 fn folded(path: &Path) -> FileStore {
     let mut store = FileStore::open(path, 0).unwrap();
-    Arc::get_mut(&mut store.root).unwrap().spelling = Spelling::Folded;
+    Arc::get_mut(&mut store.root).unwrap().path_encoding = PathEncoding::CaseFolded;
     store
 }
 
@@ -327,7 +327,7 @@ async fn too_little_room_is_told_before_the_first_byte() {
 async fn a_disk_that_is_full_in_the_middle_of_a_draft_is_full() {
     let (_dir, store) = store();
     let key = Key::blob(&Digest::sha256(b"x"));
-    let mut temp = Temp::new(&store.root).unwrap();
+    let mut temp = TempFile::new(&store.root).unwrap();
     temp.file = File::options().read(true).write(true).open("/dev/full").unwrap();
     let root = Arc::clone(&store.root);
     let draft = FileDraft { root, key: key.clone(), temp: Arc::new(temp), reserved: 10 };

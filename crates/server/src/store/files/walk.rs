@@ -13,7 +13,7 @@ use registry_proxy_core::platform::{Entry, StoreError, Swept};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::used::Used;
+use super::access_times::AccessTimes;
 use super::{Root, TEMP, absent_as_none, why};
 
 /// Entries that are found before somebody asks for them.
@@ -24,7 +24,7 @@ const BLOCK_BYTES: u64 = 512;
 /// Our files below a prefix. Litter and foreign files are passed over, and so is what vanishes meanwhile.
 pub(super) fn list(
     root: Arc<Root>,
-    used: Arc<Used>,
+    used: Arc<AccessTimes>,
     prefix: String,
 ) -> BoxStream<'static, Result<Entry, StoreError>> {
     let (found, entries) = mpsc::channel(AHEAD);
@@ -77,7 +77,7 @@ fn walk(
                 return Ok(false);
             }
         } else if kind.is_file() && path.starts_with(prefix) {
-            let Some(key) = root.spelling.key_of(&path) else { continue };
+            let Some(key) = root.path_encoding.key_of(&path) else { continue };
             let Some(metadata) = absent_as_none(entry.metadata())? else { continue };
             if !each(key, &metadata) {
                 return Ok(false);

@@ -17,7 +17,7 @@ pub(super) enum Cloud {
 
 /// What an address says.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct BucketAddress {
     pub(super) cloud: Cloud,
     /// Or container.
     pub(super) bucket: String,
@@ -31,7 +31,7 @@ pub(super) struct Place {
     pub(super) is_virtual_host: bool,
 }
 
-impl Place {
+impl BucketAddress {
     /// Reads an address. What nobody can mean is refused.
     pub(super) fn parse(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
         let (cloud, allowed): (_, &[&str]) = match url.scheme() {
@@ -61,7 +61,7 @@ impl Place {
         let region = given.remove("region");
         let named = given.remove("endpoint");
         let account = given.remove("account");
-        let place = Self {
+        let address = Self {
             cloud,
             bucket: bucket.to_owned(),
             root: url.path().to_owned(),
@@ -70,7 +70,7 @@ impl Place {
             public_endpoint: given.get("public_endpoint").and_then(|text| endpoint(text)),
             is_virtual_host,
         };
-        place.with_ways(region, named, account, variable)
+        address.with_ways(region, named, account, variable)
     }
 
     /// Finds the region and the endpoint, each from the other where one is missing.

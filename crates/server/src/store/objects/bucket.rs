@@ -12,7 +12,7 @@ use registry_proxy_core::platform::StoreError;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::address::Place;
+use super::address::BucketAddress;
 use super::client;
 use super::credentials::Credentials;
 use super::draft::TURNS;
@@ -25,7 +25,7 @@ pub(super) const RETRIES: usize = 2;
 
 /// A bucket, or what lies below a prefix of it.
 pub(super) struct Bucket {
-    pub(super) place: Place,
+    pub(super) address: BucketAddress,
     pub(super) operator: Operator,
     /// What it looks like for clients, where that is a matter of the signature.
     public: Option<Operator>,
@@ -38,11 +38,11 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn over(
-        place: Place,
+        address: BucketAddress,
         credentials: Arc<Credentials>,
         transport: HttpTransporter,
     ) -> Result<Self, opendal::Error> {
-        let signing = Signing::of(&place, credentials, transport.clone()).map(Arc::new);
+        let signing = Signing::of(&address, credentials, transport.clone()).map(Arc::new);
         let transport = match &signing {
             Some(signing) => client::signed(transport, Arc::clone(signing)),
             None => transport,
@@ -53,9 +53,9 @@ impl Bucket {
             let context = OperationContext::new().with_http_transport(transport.clone());
             operator.with_context(context).layer(retry.clone())
         };
-        let operator = finish(place.operator()?);
-        let public = place.public().map(|place| place.operator()).transpose()?.map(finish);
-        Ok(Self { place, operator, public, transport, signing, turns: Semaphore::new(TURNS) })
+        let operator = finish(address.operator()?);
+        let public = address.public().map(|address| address.operator()).transpose()?.map(finish);
+        Ok(Self { address, operator, public, transport, signing, turns: Semaphore::new(TURNS) })
     }
 
     /// Where an object is, without a signature.
@@ -65,19 +65,19 @@ impl Bucket {
 
     /// Where all of it is, without a signature, and what stands before our keys there.
     pub(super) async fn itself(&self) -> Result<(String, String), StoreError> {
-        let parts: Vec<&str> = self.place.root.split('/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&str> = self.address.root.split('/').filter(|part| !part.is_empty()).collect();
         let root = if parts.is_empty() { String::new() } else { parts.join("/") + "/" };
         // Each cloud has its own form, of which only the end is known: ours.
         let key = Key::blob(&Digest::sha256(b""));
-        let mut place = Url::parse(&self.url(&key).await?.to_string()).map_err(StoreError::failed)?;
+        let mut url = Url::parse(&self.url(&key).await?.to_string()).map_err(StoreError::failed)?;
         let ours = format!("{root}{key}").split('/').count();
-        if let Ok(mut path) = place.path_segments_mut() {
+        if let Ok(mut path) = url.path_segments_mut() {
             for _ in 0..ours {
                 path.pop();
             }
             path.pop_if_empty().push("");
         }
-        Ok((place.to_string(), root))
+        Ok((url.to_string(), root))
     }
 
     /// Whether an object that was just written is here in this length. A bucket that says yes has been seen to have less.
@@ -108,7 +108,7 @@ impl Bucket {
         };
         let uri = bare(self.public.as_ref().unwrap_or(&self.operator), key).await?;
         let (mut parts, ()) = Request::get(uri).body(()).map_err(StoreError::failed)?.into_parts();
-        let public = self.place.public_host();
+        let public = self.address.public_host();
         let sign = async {
             let host = public.as_ref().map(|(_, host)| &**host);
             signing.link(&mut parts, host, life).await.map_err(|error| client::unsigned(error, signing))

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use super::bucket::PATIENCE;
 use super::sign::Signing;
-use crate::transport::dial::{Dialer, InTime};
-use crate::transport::guard::Admits;
+use crate::transport::address_guard::Admits;
+use crate::transport::dial::{ConnectTimeout, Dialer};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -62,8 +62,8 @@ pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
-        .build(InTime::new(connector.wrap_connector(dialer.clone()), READY));
-    Ok(HttpTransporter::new(Hyper { client, ways: dialer }))
+        .build(ConnectTimeout::new(connector.wrap_connector(dialer.clone()), READY));
+    Ok(HttpTransporter::new(HyperClient { client, routes: dialer }))
 }
 
 /// The same, with a signature on everything, and a checksum on what is stored.
@@ -120,19 +120,19 @@ pub(super) fn unsigned(error: reqsign_core::Error, signing: &Signing) -> Error {
     Error::new(kind, what).set_source(error).with_temporary(is_temporary)
 }
 
-struct Hyper {
-    client: Client<InTime<HttpsConnector<Dialer>>, Outgoing>,
-    ways: Dialer,
+struct HyperClient {
+    client: Client<ConnectTimeout<HttpsConnector<Dialer>>, ProgressBody>,
+    routes: Dialer,
 }
 
-impl HttpTransport for Hyper {
+impl HttpTransport for HyperClient {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (mut parts, body) = request.into_parts();
         let uri = parts.uri.clone();
-        self.ways.suit_proxy(&uri, &mut parts.headers);
+        self.routes.suit_proxy(&uri, &mut parts.headers);
         let patience = patience(&parts, body.len());
         let progress = Arc::new(Progress::new(body.is_empty()));
-        let body = Outgoing { rest: body.to_bytes(), progress: Arc::clone(&progress) };
+        let body = ProgressBody { rest: body.to_bytes(), progress: Arc::clone(&progress) };
         let mut answer = pin!(self.client.request(Request::from_parts(parts, body)));
         let response = loop {
             let until = progress.deadline(patience);
@@ -142,7 +142,7 @@ impl HttpTransport for Hyper {
                 Err(_) => return Err(silent()),
             }
         };
-        if let Some(refused) = self.ways.refusal(&uri, response.status(), response.headers()) {
+        if let Some(refused) = self.routes.refusal(&uri, response.status(), response.headers()) {
             return Err(failed(refused));
         }
         let length = http_body::Body::size_hint(response.body()).exact();
@@ -206,12 +206,12 @@ impl Progress {
 }
 
 /// A request's body.
-struct Outgoing {
+struct ProgressBody {
     rest: Bytes,
     progress: Arc<Progress>,
 }
 
-impl http_body::Body for Outgoing {
+impl http_body::Body for ProgressBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 

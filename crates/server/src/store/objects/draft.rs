@@ -28,11 +28,11 @@ pub(super) struct ObjectDraft {
     scratch: Arc<dyn Draft>,
     /// Offset behind the last byte.
     written: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<DraftState>,
 }
 
 #[derive(Default, PartialEq)]
-enum State {
+enum DraftState {
     #[default]
     Open,
     Committed,
@@ -165,11 +165,11 @@ impl Draft for ObjectDraft {
         if written != length {
             return Err(StoreError::failed(format!("{written} bytes were written, and {length} promised")));
         }
-        if *self.state.lock().unwrap_or_else(PoisonError::into_inner) == State::Committed {
+        if *self.state.lock().unwrap_or_else(PoisonError::into_inner) == DraftState::Committed {
             return Err(StoreError::failed("it is committed already"));
         }
         self.upload(length).await?;
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Committed;
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = DraftState::Committed;
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ pub(super) enum Refusal {
     NotNow(StoreError),
 }
 
-struct Ask<'a> {
+struct UploadRequest<'a> {
     method: Method,
     query: &'a str,
     body: Bytes,
@@ -61,7 +61,7 @@ struct Ask<'a> {
 impl Multipart<'_> {
     /// Begins an upload, and returns its id.
     pub(super) async fn create(self) -> Result<String, StoreError> {
-        let ask = Ask { method: Method::POST, query: "uploads", body: Bytes::new() };
+        let ask = UploadRequest { method: Method::POST, query: "uploads", body: Bytes::new() };
         let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
         let id = text_of(answer.body(), "UploadId").unwrap_or_default();
         is_word(&id).then_some(id).ok_or_else(|| StoreError::failed("the answer to a new upload has no id"))
@@ -70,7 +70,7 @@ impl Multipart<'_> {
     /// Sends a part; the first is number 1. Returns its entity tag, without quotes.
     pub(super) async fn part(self, id: &str, number: usize, bytes: Bytes) -> Result<String, StoreError> {
         let query = format!("partNumber={number}&{}", upload(id));
-        let ask = Ask { method: Method::PUT, query: &query, body: bytes };
+        let ask = UploadRequest { method: Method::PUT, query: &query, body: bytes };
         let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
         let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
         let tag = tag.trim_matches('"');
@@ -80,7 +80,7 @@ impl Multipart<'_> {
     /// Whether an upload is there. A store that does not let us see is believed to have it.
     pub(super) async fn is_there(self, id: &str) -> Result<bool, StoreError> {
         let query = format!("max-parts=1&{}", upload(id));
-        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new() };
+        let ask = UploadRequest { method: Method::GET, query: &query, body: Bytes::new() };
         match self.ask(ask).await {
             Ok(_) | Err(Refusal::NotNow(StoreError::Denied(_))) => Ok(true),
             Err(Refusal::Gone) => Ok(false),
@@ -98,7 +98,7 @@ impl Multipart<'_> {
             let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag></Part>");
         }
         xml.push_str("</CompleteMultipartUpload>");
-        let ask = Ask { method: Method::POST, query: &upload(id), body: xml.into() };
+        let ask = UploadRequest { method: Method::POST, query: &upload(id), body: xml.into() };
         let answer = self.ask(ask).await?;
         if text_of(answer.body(), "ETag").is_some() {
             return Ok(());
@@ -122,21 +122,21 @@ impl Multipart<'_> {
 
     /// Takes it back.
     pub(super) async fn abort(self, id: &str) -> Result<(), StoreError> {
-        let ask = Ask { method: Method::DELETE, query: &upload(id), body: Bytes::new() };
+        let ask = UploadRequest { method: Method::DELETE, query: &upload(id), body: Bytes::new() };
         match self.ask(ask).await {
             Ok(_) | Err(Refusal::Gone) => Ok(()),
             Err(refusal) => Err(refusal.into_error()),
         }
     }
 
-    async fn ask(self, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
-        let place = self.bucket.url(self.key).await.map_err(Refusal::NotNow)?;
-        self.bucket.ask(&place.to_string(), ask).await
+    async fn ask(self, ask: UploadRequest<'_>) -> Result<Response<Bytes>, Refusal> {
+        let url = self.bucket.url(self.key).await.map_err(Refusal::NotNow)?;
+        self.bucket.ask(&url.to_string(), ask).await
     }
 }
 
 /// An upload that is neither completed nor taken back.
-pub(super) struct Begun {
+pub(super) struct UnfinishedUpload {
     pub(super) key: Key,
     pub(super) id: String,
     /// Seconds since 1970.
@@ -145,36 +145,36 @@ pub(super) struct Begun {
 
 impl Bucket {
     /// Uploads of blobs that were begun, as many as a store lists at once.
-    pub(super) async fn begun_uploads(&self) -> Result<Vec<Begun>, StoreError> {
-        let (place, root) = self.itself().await?;
+    pub(super) async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, StoreError> {
+        let (url, root) = self.itself().await?;
         let prefix: String = byte_serialize(format!("{root}{BLOBS}").as_bytes()).collect();
         let query = format!("uploads&prefix={prefix}");
-        let ask = Ask { method: Method::GET, query: &query, body: Bytes::new() };
-        let answer = self.ask(&place, ask).await.map_err(Refusal::into_error)?;
+        let ask = UploadRequest { method: Method::GET, query: &query, body: Bytes::new() };
+        let answer = self.ask(&url, ask).await.map_err(Refusal::into_error)?;
         Ok(begun(answer.body(), &root))
     }
 
     /// Asks, again where it may help.
-    async fn ask(&self, place: &str, ask: Ask<'_>) -> Result<Response<Bytes>, Refusal> {
-        let url = format!("{place}?{}", ask.query);
+    async fn ask(&self, url: &str, ask: UploadRequest<'_>) -> Result<Response<Bytes>, Refusal> {
+        let url = format!("{url}?{}", ask.query);
         let mut pause = PAUSE;
         for _ in 0..RETRIES {
             match self.ask_once(&url, &ask).await {
-                Err(Trial::Temporary(_)) => {}
-                Err(Trial::Final(refusal)) => return Err(refusal),
+                Err(Attempt::Temporary(_)) => {}
+                Err(Attempt::Final(refusal)) => return Err(refusal),
                 Ok(answer) => return Ok(answer),
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.ask_once(&url, &ask).await.map_err(|trial| match trial {
-            Trial::Temporary(error) => Refusal::NotNow(error),
-            Trial::Final(refusal) => refusal,
+        self.ask_once(&url, &ask).await.map_err(|attempt| match attempt {
+            Attempt::Temporary(error) => Refusal::NotNow(error),
+            Attempt::Final(refusal) => refusal,
         })
     }
 
-    async fn ask_once(&self, url: &str, ask: &Ask<'_>) -> Result<Response<Bytes>, Trial> {
-        let fatal = |error: http::Error| Trial::Final(Refusal::Never(StoreError::failed(error)));
+    async fn ask_once(&self, url: &str, ask: &UploadRequest<'_>) -> Result<Response<Bytes>, Attempt> {
+        let fatal = |error: http::Error| Attempt::Final(Refusal::Never(StoreError::failed(error)));
         let mut request = Request::builder().method(&ask.method).uri(url);
         if matches!(ask.method, Method::POST | Method::PUT) {
             request = request.header(CONTENT_LENGTH, ask.body.len());
@@ -184,8 +184,8 @@ impl Bucket {
         }
         let request = request.body(Buffer::from(ask.body.clone())).map_err(fatal)?;
         let answer = match self.transport.send(request).await {
-            Err(error) if error.is_temporary() => return Err(Trial::Temporary(why(error))),
-            Err(error) => return Err(Trial::Final(Refusal::NotNow(why(error)))),
+            Err(error) if error.is_temporary() => return Err(Attempt::Temporary(why(error))),
+            Err(error) => return Err(Attempt::Final(Refusal::NotNow(why(error)))),
             Ok(answer) => answer.map(|body| body.to_bytes()),
         };
         judge(answer)
@@ -193,14 +193,14 @@ impl Bucket {
 }
 
 /// What came of asking once.
-enum Trial {
+enum Attempt {
     /// It may be otherwise the next time.
     Temporary(StoreError),
     Final(Refusal),
 }
 
 /// An answer's status counts, and an error in its body counts more.
-fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Trial> {
+fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Attempt> {
     let status = answer.status();
     let code = error_code(answer.body());
     if status.is_success() && code.is_none() {
@@ -211,9 +211,9 @@ fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Trial> {
     let is_busy = matches!(&*code, "InternalError" | "RequestTimeout" | "SlowDown" | "ServiceUnavailable");
     let is_for_now = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
     if is_busy || is_for_now || status.is_server_error() {
-        return Err(Trial::Temporary(StoreError::failed(what)));
+        return Err(Attempt::Temporary(StoreError::failed(what)));
     }
-    Err(Trial::Final(match (status, &*code) {
+    Err(Attempt::Final(match (status, &*code) {
         (_, "NoSuchUpload") => Refusal::Gone,
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Refusal::NotNow(StoreError::Denied(what.into())),
         _ => Refusal::Never(StoreError::failed(what)),
@@ -246,14 +246,14 @@ fn error_code(xml: &[u8]) -> Option<String> {
 }
 
 /// What a list of uploads says. What is not ours is passed over.
-fn begun(xml: &[u8], root: &str) -> Vec<Begun> {
+fn begun(xml: &[u8], root: &str) -> Vec<UnfinishedUpload> {
     let uploads = std::str::from_utf8(xml).unwrap_or_default().split("<Upload>").skip(1);
     let read = |upload: &str| {
         let word = |name| text_of(upload.as_bytes(), name);
         let key = Key::parse(word("Key")?.strip_prefix(root)?)?;
         let id = word("UploadId").filter(|id| is_word(id))?;
         let at: Timestamp = word("Initiated")?.parse().ok()?;
-        Some(Begun { key, id, at: u64::try_from(at.into_inner().as_second()).ok()? })
+        Some(UnfinishedUpload { key, id, at: u64::try_from(at.into_inner().as_second()).ok()? })
     };
     uploads.filter_map(read).collect()
 }
@@ -274,10 +274,10 @@ mod tests {
         let answer = Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap();
         match judge(answer) {
             Ok(_) => "yes",
-            Err(Trial::Temporary(_)) => "again",
-            Err(Trial::Final(Refusal::Gone)) => "gone",
-            Err(Trial::Final(Refusal::NotNow(_))) => "denied",
-            Err(Trial::Final(Refusal::Never(_))) => "no",
+            Err(Attempt::Temporary(_)) => "again",
+            Err(Attempt::Final(Refusal::Gone)) => "gone",
+            Err(Attempt::Final(Refusal::NotNow(_))) => "denied",
+            Err(Attempt::Final(Refusal::Never(_))) => "no",
         }
     }
 

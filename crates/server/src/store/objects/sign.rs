@@ -14,7 +14,7 @@ use opendal::HttpTransporter;
 use reqsign_core::{Context, Env, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential};
 use reqsign_file_read_tokio::TokioFileRead;
 
-use super::address::{Cloud, Place};
+use super::address::{BucketAddress, Cloud};
 use super::credentials::{Credentials, Login, of_tencent, of_tencent_function};
 
 /// The environment, in which an empty variable is none: `AWS_ACCESS_KEY_ID=` is what a Compose file makes of a variable
@@ -40,7 +40,7 @@ impl Env for Environment {
 
 /// Signs for one bucket.
 pub(super) struct Signing {
-    place: Place,
+    address: BucketAddress,
     context: Context,
     credentials: Arc<Credentials>,
     /// With the number of the login that it signs with.
@@ -62,16 +62,20 @@ impl<K: SigningCredential> Sign for Signer<K> {
 impl Signing {
     /// `None`: `OpenDAL` does it itself for this cloud. The transport is for asking a machine or a token service who
     /// we are.
-    pub(super) fn of(place: &Place, credentials: Arc<Credentials>, transport: HttpTransporter) -> Option<Self> {
+    pub(super) fn of(
+        address: &BucketAddress,
+        credentials: Arc<Credentials>,
+        transport: HttpTransporter,
+    ) -> Option<Self> {
         let context = Context::new().with_file_read(TokioFileRead).with_http_send(transport).with_env(Environment);
         let (number, login) = credentials.newer_than(u64::MAX).unwrap_or_default();
-        let first = signer(place, &context, login)?;
-        Some(Self { place: place.clone(), context, credentials, current: Mutex::new((number, first)) })
+        let first = signer(address, &context, login)?;
+        Some(Self { address: address.clone(), context, credentials, current: Mutex::new((number, first)) })
     }
 
     /// Where credentials were looked for and not found.
     pub(super) fn lacking(&self) -> String {
-        let [id, secret] = match self.place.cloud {
+        let [id, secret] = match self.address.cloud {
             Cloud::S3 => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
             Cloud::Oss => ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
             Cloud::Cos => ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"],
@@ -89,7 +93,7 @@ impl Signing {
     fn current(&self) -> Arc<dyn Sign> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((number, login)) = self.credentials.newer_than(current.0)
-            && let Some(signer) = signer(&self.place, &self.context, login)
+            && let Some(signer) = signer(&self.address, &self.context, login)
         {
             *current = (number, signer);
         }
@@ -102,12 +106,12 @@ impl Signing {
         for name in [AUTHORIZATION, DATE, HOST].into_iter().chain(TOKENS.map(HeaderName::from_static)) {
             parts.headers.remove(name);
         }
-        if self.place.cloud == Cloud::Oss {
+        if self.address.cloud == Cloud::Oss {
             // So that a list of signed headers is never empty.
             set_host(parts, None)?;
         }
         self.current().sign(parts, None).await?;
-        if self.place.cloud == Cloud::Oss {
+        if self.address.cloud == Cloud::Oss {
             tighten(parts)?;
         }
         Ok(())
@@ -117,7 +121,7 @@ impl Signing {
     /// follows it may ask for a range.
     pub(super) async fn link(&self, parts: &mut Parts, host: Option<&str>, life: Duration) -> Result<(), Error> {
         parts.headers.clear();
-        if self.place.cloud == Cloud::Oss {
+        if self.address.cloud == Cloud::Oss {
             set_host(parts, host)?;
         }
         self.current().sign(parts, Some(life)).await
@@ -140,8 +144,8 @@ fn tighten(parts: &mut Parts) -> Result<(), Error> {
     Ok(())
 }
 
-fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<dyn Sign>> {
-    match place.cloud {
+fn signer(address: &BucketAddress, context: &Context, login: Option<Login>) -> Option<Arc<dyn Sign>> {
+    match address.cloud {
         #[cfg(feature = "s3")]
         Cloud::S3 => {
             use reqsign_aws_v4::{DefaultCredentialProvider, RequestSigner, StaticCredentialProvider};
@@ -154,7 +158,7 @@ fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<
                 Some(known) => chain.push(known),
                 None => chain.push(DefaultCredentialProvider::new()),
             };
-            Some(over(context, chain, RequestSigner::new("s3", &place.region)))
+            Some(over(context, chain, RequestSigner::new("s3", &address.region)))
         }
         #[cfg(feature = "oss")]
         Cloud::Oss => {
@@ -170,7 +174,7 @@ fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<
                 Some(known) => chain.push(known),
                 None => chain.push(DefaultCredentialProvider::new()),
             };
-            let signer = RequestSigner::new(&place.bucket).with_region(&place.region);
+            let signer = RequestSigner::new(&address.bucket).with_region(&address.region);
             Some(over(context, chain, signer.with_signing_version(SigningVersion::V4)))
         }
         #[cfg(feature = "cos")]
@@ -197,7 +201,7 @@ fn signer(place: &Place, context: &Context, login: Option<Login>) -> Option<Arc<
                 Some(Login { id, secret, token: None }) => chain.push(StaticCredentialProvider::new(&id, &secret)),
                 None => chain.push(EnvCredentialProvider::new()),
             };
-            Some(over(context, chain, RequestSigner::new(&place.bucket)))
+            Some(over(context, chain, RequestSigner::new(&address.bucket)))
         }
         Cloud::Gcs | Cloud::Azblob => None,
         #[cfg(not(all(feature = "s3", feature = "oss", feature = "cos", feature = "obs")))]

@@ -1,8 +1,8 @@
 //! The object store against a server that checks signatures.
 
+mod addresses;
 mod dialects;
 mod others;
-mod places;
 mod slow;
 mod strict;
 mod unfinished;
@@ -141,7 +141,12 @@ fn open(url: &Url, secret: &str, scratch: &Path) -> Result<ObjectStore, StoreErr
     let credentials = Arc::<Credentials>::default();
     credentials.renew(Login { id: ACCESS_KEY.to_owned(), secret: secret.to_owned(), token: None });
     let transport = client::transport().unwrap();
-    ObjectStore::over(Place::parse(url, |_| None)?, credentials, transport, FileStore::open(scratch, 0).unwrap())
+    ObjectStore::over(
+        BucketAddress::parse(url, |_| None)?,
+        credentials,
+        transport,
+        FileStore::open(scratch, 0).unwrap(),
+    )
 }
 
 async fn put(store: &ObjectStore, bytes: &Bytes) -> Key {

@@ -9,7 +9,7 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
 use super::bucket::{Bucket, PATIENCE, why, within};
-use super::multipart::{Begun, MAX_PARTS, Multipart, PART_BYTES, Refusal, is_word};
+use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal, UnfinishedUpload, is_word};
 use super::parked;
 
 /// However slowly a blob comes, nobody is still at it behind this.
@@ -109,7 +109,7 @@ impl Upload for ObjectUpload {
 /// Takes back what processes that died had begun, and nobody has the number of; how many uploads that were. Who may not
 /// list them leaves them to the bucket's own rules.
 pub(super) async fn abort_forgotten(bucket: &Bucket, now: u64) -> u64 {
-    let begun = match bucket.begun_uploads().await {
+    let begun = match bucket.unfinished_uploads().await {
         Ok(begun) => begun,
         Err(error) => {
             let source = std::error::Error::source(&error).map(tracing::field::display);
@@ -118,7 +118,9 @@ pub(super) async fn abort_forgotten(bucket: &Bucket, now: u64) -> u64 {
         }
     };
     let mut count = 0;
-    for Begun { key, id, .. } in begun.iter().filter(|begun| now.saturating_sub(begun.at) > FORGOTTEN.as_secs()) {
+    for UnfinishedUpload { key, id, .. } in
+        begun.iter().filter(|begun| now.saturating_sub(begun.at) > FORGOTTEN.as_secs())
+    {
         count += u64::from(Multipart { bucket, key }.abort(id).await.is_ok());
     }
     count

@@ -88,15 +88,15 @@ fn address(cloud: Cloud, prefix: &str, more: &str) -> Url {
 
 /// A store of that cloud that keeps its content on an S3 server.
 fn translated(server: &Server, cloud: Cloud, prefix: &str, credentials: Arc<Credentials>) -> ObjectStore {
-    let s3 = Place::parse(&server.url(""), |_| None).unwrap();
+    let s3 = BucketAddress::parse(&server.url(""), |_| None).unwrap();
     let plain = client::transport().unwrap();
     let signing = sign::Signing::of(&s3, super::dialects::credentials(SECRET_KEY, None), plain.clone()).unwrap();
     let authority = server.address.to_string().parse().unwrap();
     let s3 = client::signed(plain, Arc::new(signing));
     let translator = Translator { cloud, secret: SECRET_KEY, server: authority, s3 };
-    let place = Place::parse(&address(cloud, prefix, ""), |_| None).unwrap();
+    let address = BucketAddress::parse(&address(cloud, prefix, ""), |_| None).unwrap();
     let scratch = FileStore::open(&server.dir.path().join("scratch"), 0).unwrap();
-    ObjectStore::over(place, credentials, HttpTransporter::new(translator), scratch).unwrap()
+    ObjectStore::over(address, credentials, HttpTransporter::new(translator), scratch).unwrap()
 }
 
 #[tokio::test]
@@ -174,11 +174,11 @@ async fn links_are_signed_for_the_host_that_clients_see() {
                 _ => "",
             };
             let url = address(cloud, "a prefix", &format!("{internal}&public_endpoint={public}"));
-            let place = Place::parse(&url, |_| None).unwrap();
+            let address = BucketAddress::parse(&url, |_| None).unwrap();
             let transport = client::transport().unwrap();
             let scratch = FileStore::open(&server.dir.path().join("scratch"), 0).unwrap();
             let login = credentials(SECRET_KEY, token);
-            let store = ObjectStore::over(place, login, transport, scratch).unwrap();
+            let store = ObjectStore::over(address, login, transport, scratch).unwrap();
             let link = store.link(&key, Duration::from_mins(5)).await.unwrap();
             assert_eq!(link.authority(), expected);
             let mut parts = followed(&link);

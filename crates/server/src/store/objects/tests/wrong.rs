@@ -34,12 +34,12 @@ async fn why_not_kept(store: &ObjectStore, key: &Key, length: usize) -> String {
 #[tokio::test]
 async fn bytes_that_change_on_their_way_to_a_bucket_are_refused_there() {
     let server = Server::start().await;
-    let place = Place::parse(&server.url("p"), |_| None).unwrap();
+    let address = BucketAddress::parse(&server.url("p"), |_| None).unwrap();
     let credentials = Arc::<Credentials>::default();
     credentials.renew(Login { id: ACCESS_KEY.to_owned(), secret: SECRET_KEY.to_owned(), token: None });
     let way = HttpTransporter::new(Damaging(client::transport().unwrap()));
     let scratch = FileStore::open(&server.dir.path().join("scratch"), 0).unwrap();
-    let store = ObjectStore::over(place, credentials, way, scratch).unwrap();
+    let store = ObjectStore::over(address, credentials, way, scratch).unwrap();
     for length in [1000, PART_BYTES + 1000] {
         let key = Key::blob(&Digest::sha256(&content(1, length)));
         let why = why_not_kept(&store, &key, length).await;

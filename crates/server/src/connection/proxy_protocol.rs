@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::seldom::Seldom;
+use crate::rate_limited_warnings::WarningLimiter;
 
 const V1: &[u8; 6] = b"PROXY ";
 /// Of version 1, its end included (section 2.1).
@@ -31,16 +31,16 @@ pub(super) const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text
 
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Introduced {
+pub(super) enum ProxyHeader {
     /// The connection is this client's.
     Client(IpAddr),
     /// It is the proxy's own, as its health checks are, or the client has no address.
-    Itself,
+    Local,
 }
 
 /// There is no header that can be read.
 #[derive(Debug, thiserror::Error)]
-enum NotIntroduced {
+enum ProxyHeaderError {
     #[error("it begins without a PROXY protocol header")]
     Absent,
     #[error("its PROXY protocol header cannot be read")]
@@ -64,11 +64,11 @@ pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
 }
 
 /// Whom a trusted proxy names as its client. `None`: nobody, so that the connection ends.
-pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<IpAddr>) -> Option<Introduced> {
-    static WARNED: Seldom = Seldom::new();
+pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<IpAddr>) -> Option<ProxyHeader> {
+    static WARNED: WarningLimiter = WarningLimiter::new();
     let error = match timeout(limit, read(stream)).await {
         Ok(Ok(introduced)) => return Some(introduced),
-        Ok(Err(NotIntroduced::Ended(error))) => {
+        Ok(Err(ProxyHeaderError::Ended(error))) => {
             // As health checks do that only connect.
             tracing::debug!(?peer, %error, "a connection ended before its PROXY protocol header");
             return None;
@@ -88,9 +88,9 @@ pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<I
 
 /// What a connection begins with, where a TLS handshake should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub(super) enum FirstBytes {
     /// A header of the PROXY protocol. Nothing would be left of it but a handshake that failed.
-    Introduction,
+    ProxyHeader,
     /// Something else.
     Other,
     /// Not a byte came in time, before its end, or before we were told to stop.
@@ -98,7 +98,7 @@ pub(super) enum Beginning {
 }
 
 /// What stands first on a connection, and is left there.
-pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watch::Receiver<bool>) -> Beginning {
+pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watch::Receiver<bool>) -> FirstBytes {
     let mut start = [0; V2.len()];
     let seen = tokio::select! {
         biased;
@@ -106,15 +106,15 @@ pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watc
         _ = drain.wait_for(|drains| *drains) => None,
     };
     match seen.and_then(|length| start.get(..length)) {
-        None | Some([]) => Beginning::Nothing,
-        Some(seen) if begins(seen) == Some(true) => Beginning::Introduction,
-        Some(_) => Beginning::Other,
+        None | Some([]) => FirstBytes::Nothing,
+        Some(seen) if begins(seen) == Some(true) => FirstBytes::ProxyHeader,
+        Some(_) => FirstBytes::Other,
     }
 }
 
 /// Names in the log what is missing for a header of the PROXY protocol to be taken.
 pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
-    static WARNED: Seldom = Seldom::new();
+    static WARNED: WarningLimiter = WarningLimiter::new();
     if WARNED.is_due() {
         tracing::warn!(
             client = client.map(tracing::field::display),
@@ -124,7 +124,7 @@ pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
 }
 
 /// Takes the header off the stream, and no byte behind it.
-async fn read(stream: &mut TcpStream) -> Result<Introduced, NotIntroduced> {
+async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyHeaderError> {
     // No header is shorter: `PROXY UNKNOWN` and its line's end have 15 bytes.
     let mut start = [0; V2.len()];
     stream.read_exact(&mut start).await?;
@@ -134,14 +134,14 @@ async fn read(stream: &mut TcpStream) -> Result<Introduced, NotIntroduced> {
         let [command, family, high, low] = fixed;
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length > V2_BYTES {
-            return Err(NotIntroduced::Malformed);
+            return Err(ProxyHeaderError::Malformed);
         }
         let mut rest = vec![0; length];
         stream.read_exact(&mut rest).await?;
-        return version_2(command, family, &rest).ok_or(NotIntroduced::Malformed);
+        return version_2(command, family, &rest).ok_or(ProxyHeaderError::Malformed);
     }
     if !start.starts_with(V1) {
-        return Err(NotIntroduced::Absent);
+        return Err(ProxyHeaderError::Absent);
     }
     let mut line = start.to_vec();
     while line.len() < V1_BYTES {
@@ -150,26 +150,26 @@ async fn read(stream: &mut TcpStream) -> Result<Introduced, NotIntroduced> {
         let seen = stream.peek(free).await?;
         let seen = free.get(..seen).unwrap_or_default();
         if seen.is_empty() {
-            return Err(NotIntroduced::Ended(io::ErrorKind::UnexpectedEof.into()));
+            return Err(ProxyHeaderError::Ended(io::ErrorKind::UnexpectedEof.into()));
         }
         let end = seen.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let mut taken = vec![0; end.unwrap_or(seen.len())];
         stream.read_exact(&mut taken).await?;
         line.extend_from_slice(&taken);
         if end.is_some() {
-            return version_1(&line).ok_or(NotIntroduced::Malformed);
+            return version_1(&line).ok_or(ProxyHeaderError::Malformed);
         }
     }
-    Err(NotIntroduced::Malformed)
+    Err(ProxyHeaderError::Malformed)
 }
 
 /// `PROXY TCP4 192.0.2.1 10.0.0.1 56324 443`
-fn version_1(line: &[u8]) -> Option<Introduced> {
+fn version_1(line: &[u8]) -> Option<ProxyHeader> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let mut words = line.split(' ').skip(1);
     let (source, target): (IpAddr, IpAddr) = match words.next()? {
         // What stands behind it says nothing.
-        "UNKNOWN" => return Some(Introduced::Itself),
+        "UNKNOWN" => return Some(ProxyHeader::Local),
         "TCP4" => (IpAddr::V4(words.next()?.parse().ok()?), IpAddr::V4(words.next()?.parse().ok()?)),
         "TCP6" => (IpAddr::V6(words.next()?.parse().ok()?), IpAddr::V6(words.next()?.parse().ok()?)),
         _ => return None,
@@ -178,22 +178,22 @@ fn version_1(line: &[u8]) -> Option<Introduced> {
     port()?;
     port()?;
     let is_whole = words.next().is_none() && source.is_ipv4() == target.is_ipv4();
-    is_whole.then(|| Introduced::Client(source.to_canonical()))
+    is_whole.then(|| ProxyHeader::Client(source.to_canonical()))
 }
 
 /// Version and command, family and protocol, and what stands behind the length (section 2.2).
-fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<Introduced> {
+fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<ProxyHeader> {
     match (command, family) {
         (0x21, 0x11) => {
             let source: [u8; 4] = rest.get(..12)?.get(..4)?.try_into().ok()?;
-            Some(Introduced::Client(Ipv4Addr::from(source).into()))
+            Some(ProxyHeader::Client(Ipv4Addr::from(source).into()))
         }
         (0x21, 0x21) => {
             let source: [u8; 16] = rest.get(..36)?.get(..16)?.try_into().ok()?;
-            Some(Introduced::Client(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
+            Some(ProxyHeader::Client(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
         }
         // The proxy's own, or datagrams, sockets with names, and what nobody knows: whose it is is not said.
-        (0x20 | 0x21, _) => Some(Introduced::Itself),
+        (0x20 | 0x21, _) => Some(ProxyHeader::Local),
         _ => None,
     }
 }
@@ -211,12 +211,12 @@ mod tests {
         [&V2[..], &[command, family], &length, rest].concat()
     }
 
-    fn client(text: &str) -> Introduced {
-        Introduced::Client(text.parse().unwrap())
+    fn client(text: &str) -> ProxyHeader {
+        ProxyHeader::Client(text.parse().unwrap())
     }
 
     /// What is read of this, in pieces of so many bytes, and what is left of it for whoever reads on.
-    async fn read_of(bytes: &[u8], piece: usize) -> (Result<Introduced, NotIntroduced>, Vec<u8>) {
+    async fn read_of(bytes: &[u8], piece: usize) -> (Result<ProxyHeader, ProxyHeaderError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut writer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         writer.set_nodelay(true).unwrap();
@@ -252,16 +252,16 @@ mod tests {
             (b"PROXY TCP4 192.0.2.1 10.0.0.1 56324 443\r\n".to_vec(), client("192.0.2.1")),
             (b"PROXY TCP6 2001:db8::1 ::1 56324 443\r\n".to_vec(), client("2001:db8::1")),
             (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 56324 443\r\n".to_vec(), client("192.0.2.1")),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Introduced::Itself),
-            (b"PROXY UNKNOWN ffff:: ffff:: 65535 65535\r\n".to_vec(), Introduced::Itself),
+            (b"PROXY UNKNOWN\r\n".to_vec(), ProxyHeader::Local),
+            (b"PROXY UNKNOWN ffff:: ffff:: 65535 65535\r\n".to_vec(), ProxyHeader::Local),
             (second(0x21, 0x11, &v4), client("192.0.2.1")),
             // What a cloud adds behind the addresses is no matter.
             (second(0x21, 0x11, &[&v4[..], &[0xea, 0, 2, 1, 2]].concat()), client("192.0.2.1")),
             (second(0x21, 0x21, &v6), client("2001:db8::1")),
             (second(0x21, 0x21, &[mapped, vec![0; 4]].concat()), client("192.0.2.1")),
-            (second(0x20, 0x00, &[]), Introduced::Itself),
-            (second(0x20, 0x11, &v4), Introduced::Itself),
-            (second(0x21, 0x31, &[0; 216]), Introduced::Itself),
+            (second(0x20, 0x00, &[]), ProxyHeader::Local),
+            (second(0x20, 0x11, &v4), ProxyHeader::Local),
+            (second(0x21, 0x31, &[0; 216]), ProxyHeader::Local),
         ] {
             for piece in [1, 7, 1000] {
                 let sent = [&header[..], b"GET / HTTP/1.1\r\n"].concat();
@@ -291,13 +291,17 @@ mod tests {
             &[&V2[..], &[0x21, 0x11, 0xff, 0xff]].concat(),
         ] {
             let (read, _) = read_of(sent, 1000).await;
-            assert!(matches!(read, Err(NotIntroduced::Malformed)), "{read:?}: {}", String::from_utf8_lossy(sent));
+            assert!(
+                matches!(read, Err(ProxyHeaderError::Malformed)),
+                "{read:?}: {}",
+                String::from_utf8_lossy(sent)
+            );
         }
         for sent in [&b"GET /v2/ HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00"] {
-            assert!(matches!(read_of(sent, 1000).await.0, Err(NotIntroduced::Absent)), "{sent:?}");
+            assert!(matches!(read_of(sent, 1000).await.0, Err(ProxyHeaderError::Absent)), "{sent:?}");
         }
         for sent in [&b""[..], b"PROX", b"PROXY TCP4 192.0.2.1", &V2[..], &second(0x21, 0x11, &[0; 12])[..20]] {
-            assert!(matches!(read_of(sent, 1000).await.0, Err(NotIntroduced::Ended(_))), "{sent:?}");
+            assert!(matches!(read_of(sent, 1000).await.0, Err(ProxyHeaderError::Ended(_))), "{sent:?}");
         }
     }
 

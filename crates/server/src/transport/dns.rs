@@ -23,22 +23,22 @@ static POOL: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_current_thread().max_blocking_threads(THREADS).thread_name("names").build());
 
 /// Those of all upstreams, by name: a reload goes on with the same, since its lookups do.
-static ALL: LazyLock<Mutex<HashMap<Box<str>, Weak<Names>>>> = LazyLock::new(Mutex::default);
+static ALL: LazyLock<Mutex<HashMap<Box<str>, Weak<DnsLookups>>>> = LazyLock::new(Mutex::default);
 
 /// What a lookup came to.
 pub(super) type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
 type Lookup = BoxFuture<'static, Found>;
-type Ask = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+type LookupFn = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// The lookups of one upstream.
-pub(super) struct Names {
-    ask: Box<Ask>,
+pub(super) struct DnsLookups {
+    ask: Box<LookupFn>,
     turns: Arc<Semaphore>,
     /// Those that somebody waits for, and those under way.
     lookups: Mutex<HashMap<Box<str>, WeakShared<Lookup>>>,
 }
 
-impl Names {
+impl DnsLookups {
     /// Those of an upstream.
     pub(super) fn of(upstream: &str) -> Arc<Self> {
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,9 +117,9 @@ mod tests {
     }
 
     impl Server {
-        fn names(self: &Arc<Self>) -> Arc<Names> {
+        fn names(self: &Arc<Self>) -> Arc<DnsLookups> {
             let server = Arc::clone(self);
-            Names::asking(move |name| {
+            DnsLookups::asking(move |name| {
                 server.asked.lock().unwrap().push(name.to_owned());
                 let closed = server.is_open.lock().unwrap();
                 drop(server.opened.wait_while(closed, |is_open| !*is_open).unwrap());
@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_reload_goes_on_with_the_same() {
-        let before = Names::of("the_same.test");
-        assert!(Arc::ptr_eq(&before, &Names::of("the_same.test")));
-        assert!(!Arc::ptr_eq(&before, &Names::of("another.test")));
+        let before = DnsLookups::of("the_same.test");
+        assert!(Arc::ptr_eq(&before, &DnsLookups::of("the_same.test")));
+        assert!(!Arc::ptr_eq(&before, &DnsLookups::of("another.test")));
     }
 }

@@ -11,7 +11,7 @@ use registry_proxy_core::body::{Held, InFlight};
 use tokio::time::{Instant, sleep};
 
 use super::HEALTH;
-use crate::places::Standing;
+use crate::connection_limits::SlotStatus;
 
 /// How long a client may take next to nothing while memory is scarce, as others wait for what it holds.
 const SCARCE: Duration = Duration::from_secs(10);
@@ -19,11 +19,11 @@ const SCARCE: Duration = Duration::from_secs(10);
 pub(super) const PACE_BYTES: usize = 64 << 10;
 
 /// How long the client of one connection may ask nothing, and how long it may take nothing.
-pub(super) struct Patience {
+pub(super) struct IdleTimeouts {
     /// `timeouts.client_stall`
     stall: Duration,
     in_flight: Arc<InFlight>,
-    standing: Arc<Standing>,
+    slot_status: Arc<SlotStatus>,
     activity: Arc<Activity>,
     /// Pieces in memory on their way to this client.
     pieces: AtomicUsize,
@@ -33,7 +33,7 @@ pub(super) struct Patience {
 
 /// For how long a client has been waited for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waited {
+pub(super) struct WaitTime {
     /// Since it last took anything.
     nothing: Duration,
     /// In all, since it last took [`PACE_BYTES`].
@@ -50,12 +50,12 @@ pub(super) enum Holds {
     Bytes,
 }
 
-impl Patience {
-    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>, standing: Arc<Standing>) -> Arc<Self> {
+impl IdleTimeouts {
+    pub(super) fn new(stall: Duration, in_flight: &Arc<InFlight>, slot_status: Arc<SlotStatus>) -> Arc<Self> {
         Arc::new(Self {
             stall,
             in_flight: Arc::clone(in_flight),
-            standing,
+            slot_status,
             activity: Activity::new(),
             pieces: AtomicUsize::new(0),
             waits_for_disk: AtomicBool::new(false),
@@ -98,28 +98,28 @@ impl Patience {
     }
 
     fn stall(&self) -> Duration {
-        if self.standing.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
+        if self.slot_status.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
     }
 
     /// Whether it has an end for who has been waited for so long. Who holds nothing makes no room for others by its end.
-    pub(super) fn is_over(&self, waited: Waited) -> bool {
+    pub(super) fn is_over(&self, waited: WaitTime) -> bool {
         let is_in_the_way = waited.holds == Holds::Bytes && waited.behind >= SCARCE;
         waited.nothing >= self.stall() || (is_in_the_way && self.in_flight.is_scarce())
     }
 
     /// When to look again, if it has none yet.
-    pub(super) fn look_after(&self, waited: Waited) -> Duration {
+    pub(super) fn look_after(&self, waited: WaitTime) -> Duration {
         let scarce = Some(SCARCE.saturating_sub(waited.behind)).filter(|left| !left.is_zero()).unwrap_or(SCARCE);
         self.stall().saturating_sub(waited.nothing).min(scarce)
     }
 
     #[cfg(test)]
     pub(super) fn of_test() -> Arc<Self> {
-        Self::new(Duration::from_mins(1), &InFlight::new(1 << 20, true), Standing::ordinary())
+        Self::new(Duration::from_mins(1), &InFlight::new(1 << 20, true), SlotStatus::ordinary())
     }
 }
 
-impl Waited {
+impl WaitTime {
     pub(super) fn new(nothing: Duration, behind: Duration, holds: Holds) -> Self {
         Self { nothing, behind, holds }
     }
@@ -127,20 +127,20 @@ impl Waited {
 
 /// A piece in memory on its way to a client, until this is dropped.
 pub(super) struct Counted {
-    patience: Arc<Patience>,
+    timeouts: Arc<IdleTimeouts>,
     _held: Option<Held>,
 }
 
 impl Counted {
-    fn new(patience: &Arc<Patience>, held: Option<Held>) -> Self {
-        patience.pieces.fetch_add(1, Ordering::Relaxed);
-        Self { patience: Arc::clone(patience), _held: held }
+    fn new(timeouts: &Arc<IdleTimeouts>, held: Option<Held>) -> Self {
+        timeouts.pieces.fetch_add(1, Ordering::Relaxed);
+        Self { timeouts: Arc::clone(timeouts), _held: held }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.patience.pieces.fetch_sub(1, Ordering::Relaxed);
+        self.timeouts.pieces.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -158,9 +158,9 @@ impl Activity {
     }
 
     /// A request begins; it ends when this is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    pub(super) fn begin(self: &Arc<Self>) -> ActivityGuard {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+        ActivityGuard(Arc::clone(self))
     }
 
     /// Returns once nothing has been under way for so long, and not sooner than after so long. The limit is asked anew each
@@ -178,9 +178,9 @@ impl Activity {
 }
 
 /// A request, from its head to the end of its answer; or a write that waits for its client.
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct ActivityGuard(Arc<Activity>);
 
-impl Drop for UnderWay {
+impl Drop for ActivityGuard {
     fn drop(&mut self) {
         self.0.ended.set();
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
@@ -216,12 +216,12 @@ impl Stamp {
 }
 
 /// Since when a stream waits for its client, if it does, and what it holds meanwhile.
-pub(super) struct Waiting {
+pub(super) struct StreamWait {
     since: Stamp,
     holds_bytes: AtomicBool,
 }
 
-impl Waiting {
+impl StreamWait {
     pub(super) fn new() -> Self {
         Self { since: Stamp::new(), holds_bytes: AtomicBool::new(false) }
     }
@@ -236,15 +236,15 @@ impl Waiting {
         self.since.clear();
     }
 
-    /// Returns once it has waited for longer than patience allows.
-    pub(super) async fn stalled(&self, patience: &Patience) {
-        let mut waited = Waited::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
+    /// Returns once it has waited for longer than its timeout.
+    pub(super) async fn stalled(&self, timeouts: &IdleTimeouts) {
+        let mut waited = WaitTime::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
         loop {
-            sleep(patience.look_after(waited)).await;
+            sleep(timeouts.look_after(waited)).await;
             let age = self.since.age();
             let holds = if self.holds_bytes.load(Ordering::Relaxed) { Holds::Bytes } else { Holds::Nothing };
-            waited = Waited::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
-            if age.is_some() && patience.is_over(waited) {
+            waited = WaitTime::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
+            if age.is_some() && timeouts.is_over(waited) {
                 return;
             }
         }
@@ -260,39 +260,39 @@ mod tests {
     const STALL: Duration = Duration::from_mins(1);
     const PIECE_BYTES: u64 = 64 << 10;
 
-    fn patience() -> Arc<Patience> {
-        Patience::new(STALL, &InFlight::new(PIECE_BYTES, true), Standing::ordinary())
+    fn timeouts() -> Arc<IdleTimeouts> {
+        IdleTimeouts::new(STALL, &InFlight::new(PIECE_BYTES, true), SlotStatus::ordinary())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_stalled_when_its_client_takes_nothing_and_not_when_nothing_comes() {
-        let (waiting, patience) = (Waiting::new(), patience());
-        assert!(timeout(STALL * 5, waiting.stalled(&patience)).await.is_err(), "nothing waits for the client");
+        let (waiting, timeouts) = (StreamWait::new(), timeouts());
+        assert!(timeout(STALL * 5, waiting.stalled(&timeouts)).await.is_err(), "nothing waits for the client");
         let begun = Instant::now();
         let later = async {
             sleep(Duration::from_secs(7)).await;
             waiting.begin(Holds::Nothing);
         };
-        tokio::join!(waiting.stalled(&patience), later);
+        tokio::join!(waiting.stalled(&timeouts), later);
         assert_eq!(begun.elapsed().as_secs(), 67, "from when the piece was there");
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_memory_is_scarce_a_client_that_takes_nothing_is_dropped_sooner() {
-        let (waiting, patience) = (Waiting::new(), patience());
-        let held = patience.in_flight().count(2 * PIECE_BYTES);
+        let (waiting, timeouts) = (StreamWait::new(), timeouts());
+        let held = timeouts.in_flight().count(2 * PIECE_BYTES);
         let begun = Instant::now();
         waiting.begin(Holds::Bytes);
-        waiting.stalled(&patience).await;
+        waiting.stalled(&timeouts).await;
         assert_eq!(begun.elapsed().as_secs(), 10);
         let begun = Instant::now();
         waiting.begin(Holds::Nothing);
-        waiting.stalled(&patience).await;
+        waiting.stalled(&timeouts).await;
         assert_eq!(begun.elapsed().as_secs(), 60, "it has nothing that others could have");
         drop(held);
         let begun = Instant::now();
         waiting.begin(Holds::Bytes);
-        waiting.stalled(&patience).await;
+        waiting.stalled(&timeouts).await;
         assert_eq!(begun.elapsed().as_secs(), 60);
     }
 

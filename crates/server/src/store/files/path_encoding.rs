@@ -14,14 +14,14 @@ const MARK: char = '!';
 
 /// How keys are spelled in one directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(super) enum PathEncoding {
     /// As they are.
-    AsIs,
+    Plain,
     /// Without capitals.
-    Folded,
+    CaseFolded,
 }
 
-impl Spelling {
+impl PathEncoding {
     /// Looks whether this directory, which has a lower-case name, is found by the same name in capitals.
     pub(super) fn probe(directory: &Path) -> io::Result<Self> {
         let own = std::fs::metadata(directory)?;
@@ -29,15 +29,17 @@ impl Spelling {
         let is_found = capitals
             .and_then(|path| std::fs::metadata(path).ok())
             .is_some_and(|other| (other.dev(), other.ino()) == (own.dev(), own.ino()));
-        Ok(if is_found { Self::Folded } else { Self::AsIs })
+        Ok(if is_found { Self::CaseFolded } else { Self::Plain })
     }
 
     /// The path of a key.
     pub(super) fn path_of(self, key: &Key) -> Cow<'_, str> {
         let text = key.as_str();
         match self {
-            Self::Folded if has_capitals(text) => text.split('/').map(folded).collect::<Vec<_>>().join("/").into(),
-            Self::AsIs | Self::Folded => text.into(),
+            Self::CaseFolded if has_capitals(text) => {
+                text.split('/').map(folded).collect::<Vec<_>>().join("/").into()
+            }
+            Self::Plain | Self::CaseFolded => text.into(),
         }
     }
 
@@ -45,12 +47,12 @@ impl Spelling {
     /// is.
     pub(super) fn key_of(self, path: &str) -> Option<Key> {
         match self {
-            Self::Folded if has_capitals(path) => None,
-            Self::Folded if path.contains(MARK) => {
+            Self::CaseFolded if has_capitals(path) => None,
+            Self::CaseFolded if path.contains(MARK) => {
                 let parts: Option<Vec<String>> = path.split('/').map(unfolded).collect();
                 Key::parse(&parts?.join("/"))
             }
-            Self::AsIs | Self::Folded => Key::parse(path),
+            Self::Plain | Self::CaseFolded => Key::parse(path),
         }
     }
 }
@@ -111,19 +113,19 @@ mod tests {
             (&"A".repeat(128), &format!("{}!{}", "a".repeat(128), "f".repeat(32))),
         ] {
             let path = format!("v1/tags/up.test/acme/app/_/{file}");
-            assert_eq!(Spelling::Folded.path_of(&tag(name)), path);
-            assert_eq!(Spelling::Folded.key_of(&path), Some(tag(name)), "{path}");
-            assert_eq!(Spelling::AsIs.path_of(&tag(name)), tag(name).as_str(), "as every store has it");
+            assert_eq!(PathEncoding::CaseFolded.path_of(&tag(name)), path);
+            assert_eq!(PathEncoding::CaseFolded.key_of(&path), Some(tag(name)), "{path}");
+            assert_eq!(PathEncoding::Plain.path_of(&tag(name)), tag(name).as_str(), "as every store has it");
         }
         let odd = Digest::parse("multihash+base58:QmRZ").unwrap();
-        assert_eq!(Spelling::Folded.path_of(&Key::lease(&odd, 1)), "v1/leases/multihash+base58/qmrz!d/1");
+        assert_eq!(PathEncoding::CaseFolded.path_of(&Key::lease(&odd, 1)), "v1/leases/multihash+base58/qmrz!d/1");
     }
 
     #[test]
     fn what_nothing_is_spelled_like_is_no_key() {
         for file in ["V1", "v1!", "v1!0", "v1!01", "v1!2", "v1!g", "v1!10", "v1!1!1", "!", "v!f"] {
             let path = format!("v1/tags/up.test/acme/app/_/{file}");
-            assert_eq!(Spelling::Folded.key_of(&path), None, "{file}");
+            assert_eq!(PathEncoding::CaseFolded.key_of(&path), None, "{file}");
         }
     }
 
@@ -133,15 +135,15 @@ mod tests {
         let place = dir.path().join("tmp");
         std::fs::create_dir(&place).unwrap();
         let folds = dir.path().join("TMP").exists();
-        assert_eq!(Spelling::probe(&place).unwrap() == Spelling::Folded, folds);
+        assert_eq!(PathEncoding::probe(&place).unwrap() == PathEncoding::CaseFolded, folds);
         if folds {
             return;
         }
         std::fs::create_dir(dir.path().join("TMP")).unwrap();
-        assert_eq!(Spelling::probe(&place).unwrap(), Spelling::AsIs, "another directory of that name");
+        assert_eq!(PathEncoding::probe(&place).unwrap(), PathEncoding::Plain, "another directory of that name");
         std::fs::remove_dir(dir.path().join("TMP")).unwrap();
         // As it looks where case is folded.
         std::os::unix::fs::symlink(&place, dir.path().join("TMP")).unwrap();
-        assert_eq!(Spelling::probe(&place).unwrap(), Spelling::Folded);
+        assert_eq!(PathEncoding::probe(&place).unwrap(), PathEncoding::CaseFolded);
     }
 }

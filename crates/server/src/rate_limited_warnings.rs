@@ -8,9 +8,9 @@ const EVERY: Duration = Duration::from_mins(1);
 
 /// When it came last.
 #[derive(Default)]
-pub(crate) struct Seldom(Mutex<Option<Instant>>);
+pub(crate) struct WarningLimiter(Mutex<Option<Instant>>);
 
-impl Seldom {
+impl WarningLimiter {
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(None))
     }
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn of_many_at_once_one_is_due() {
-        let warning = Seldom::new();
+        let warning = WarningLimiter::new();
         assert!(warning.is_due());
         assert!(!warning.is_due() && !warning.is_due());
         let long_ago = Instant::now().checked_sub(EVERY);

@@ -1,4 +1,4 @@
-//! Places for connections: how many there are, how many of them one address may have, and some that are kept for those who
+//! Slots for connections: how many there are, how many of them one address may have, and some that are kept for those who
 //! ask whether we are well.
 
 use std::collections::HashMap;
@@ -13,48 +13,48 @@ use registry_proxy_core::client::Client;
 use registry_proxy_core::config::LoggedClient;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::seldom::Seldom;
+use crate::rate_limited_warnings::WarningLimiter;
 
 /// Beyond `limits.connections`: for health, and for finding out what a connection wants.
 const RESERVED: usize = 64;
-/// Connections that wait for a place with a request in hand, or have waited in vain and are about to end.
+/// Connections that wait for a slot with a request in hand, or have waited in vain and are about to end.
 const QUEUE: usize = 256;
 
-/// All places of one listener.
-pub(crate) struct Places {
+/// All slots of one listener.
+pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     /// How many connections each address has.
     addresses: Mutex<HashMap<Client, usize>>,
-    too_many: Seldom,
+    too_many: WarningLimiter,
     connections: usize,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(connections: usize) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(connections)),
             reserved: Arc::new(Semaphore::new(RESERVED)),
             queue: Arc::new(Semaphore::new(QUEUE)),
             addresses: Mutex::default(),
-            too_many: Seldom::new(),
+            too_many: WarningLimiter::new(),
             connections,
         })
     }
 
-    /// The next place for a connection: one of those for everybody, if there is any.
-    pub(crate) async fn next(self: &Arc<Self>) -> Option<Place> {
+    /// The next slot for a connection: one of those for everybody, if there is any.
+    pub(crate) async fn next(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let (permit, kind) = tokio::select! {
             biased;
-            free = Arc::clone(&self.free).acquire_owned() => (free.ok()?, Kind::Ordinary),
-            reserved = Arc::clone(&self.reserved).acquire_owned() => (reserved.ok()?, Kind::Health),
+            free = Arc::clone(&self.free).acquire_owned() => (free.ok()?, SlotKind::Ordinary),
+            reserved = Arc::clone(&self.reserved).acquire_owned() => (reserved.ok()?, SlotKind::Health),
         };
-        Some(Place {
-            places: Arc::clone(self),
-            held: Mutex::new(Permit { kind, _permit: permit }),
+        Some(ConnectionSlot {
+            slots: Arc::clone(self),
+            held: Mutex::new(SlotPermit { kind, _permit: permit }),
             turn: tokio::sync::Mutex::new(()),
-            standing: Arc::new(Standing(AtomicBool::new(kind == Kind::Ordinary))),
+            status: Arc::new(SlotStatus(AtomicBool::new(kind == SlotKind::Ordinary))),
             client: None,
         })
     }
@@ -87,9 +87,9 @@ impl Places {
     }
 }
 
-/// Which places there are.
+/// Which slots there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SlotKind {
     /// One of `limits.connections`.
     Ordinary,
     /// One of those for health.
@@ -98,15 +98,15 @@ enum Kind {
     Queue,
 }
 
-struct Permit {
-    kind: Kind,
+struct SlotPermit {
+    kind: SlotKind,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Whether a connection has one of the places for everybody. It may get one later, and keeps it.
-pub(crate) struct Standing(AtomicBool);
+/// Whether a connection has one of the slots for everybody. It may get one later, and keeps it.
+pub(crate) struct SlotStatus(AtomicBool);
 
-impl Standing {
+impl SlotStatus {
     /// That of a connection which nobody else waits for.
     pub(crate) fn ordinary() -> Arc<Self> {
         Arc::new(Self(AtomicBool::new(true)))
@@ -117,33 +117,33 @@ impl Standing {
     }
 }
 
-/// A connection's place, until it is dropped.
-pub(crate) struct Place {
-    places: Arc<Places>,
+/// A connection's slot, until it is dropped.
+pub(crate) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     /// Never none: what is open counts somewhere, whatever became of its requests.
-    held: Mutex<Permit>,
+    held: Mutex<SlotPermit>,
     /// Of the requests of one connection one waits, for all of them.
     turn: tokio::sync::Mutex<()>,
-    standing: Arc<Standing>,
+    status: Arc<SlotStatus>,
     client: Option<Client>,
 }
 
-/// No place became free in time.
+/// No slot became free in time.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+pub(crate) struct NoFreeSlot;
 
-impl Place {
-    /// The same place for a connection of this address; `None`: the address has `most` already.
+impl ConnectionSlot {
+    /// The same slot for a connection of this address; `None`: the address has `most` already.
     fn of(mut self, peer: IpAddr, most: usize, shown: Option<LoggedClient>) -> Option<Self> {
         let client = Client::from(peer);
-        if !self.places.enter(client, most, shown) {
+        if !self.slots.enter(client, most, shown) {
             return None;
         }
         self.client = Some(client);
         Some(self)
     }
 
-    /// The same place, held against what this address may have: a trusted proxy brings everybody's connections.
+    /// The same slot, held against what this address may have: a trusted proxy brings everybody's connections.
     pub(crate) fn counted(self, peer: IpAddr, config: &Config) -> Option<Self> {
         if config.is_trusted(peer) {
             return Some(self);
@@ -151,56 +151,56 @@ impl Place {
         self.of_client(peer, config)
     }
 
-    /// The same place, held against what this client may have, whatever list its address stands in.
+    /// The same slot, held against what this client may have, whatever list its address stands in.
     pub(crate) fn of_client(self, client: IpAddr, config: &Config) -> Option<Self> {
-        let most = config.limits.per_address(self.places.connections);
+        let most = config.limits.per_address(self.slots.connections);
         self.of(client, most, config.log.client.shown(client))
     }
 
     /// Whether it is one of those for everybody: to be asked anew, as it may become one.
-    pub(crate) fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.standing)
+    pub(crate) fn status(&self) -> Arc<SlotStatus> {
+        Arc::clone(&self.status)
     }
 
-    /// Waits for a place of those for everybody, where it is not one. What was kept for health is given back at once, for
+    /// Waits for a slot of those for everybody, where it is not one. What was kept for health is given back at once, for
     /// one in the queue, which stays with the connection where no other comes of it.
-    pub(crate) async fn become_ordinary(&self, patience: Duration) -> Result<(), Full> {
+    pub(crate) async fn become_ordinary(&self, limit: Duration) -> Result<(), NoFreeSlot> {
         let waiting = async {
             let _turn = self.turn.lock().await;
-            if self.standing.is_ordinary() {
+            if self.status.is_ordinary() {
                 return Ok(());
             }
-            let free = Arc::clone(&self.places.free).acquire_owned().await.map_err(|_| Full)?;
-            *self.held() = Permit { kind: Kind::Ordinary, _permit: free };
-            self.standing.0.store(true, Ordering::Relaxed);
+            let free = Arc::clone(&self.slots.free).acquire_owned().await.map_err(|_| NoFreeSlot)?;
+            *self.held() = SlotPermit { kind: SlotKind::Ordinary, _permit: free };
+            self.status.0.store(true, Ordering::Relaxed);
             Ok(())
         };
         self.queue()?;
-        tokio::time::timeout(patience, waiting).await.unwrap_or(Err(Full))
+        tokio::time::timeout(limit, waiting).await.unwrap_or(Err(NoFreeSlot))
     }
 
-    /// Takes a place in the queue for one of those for health.
-    fn queue(&self) -> Result<(), Full> {
+    /// Takes a slot in the queue for one of those for health.
+    fn queue(&self) -> Result<(), NoFreeSlot> {
         let mut held = self.held();
         match held.kind {
-            Kind::Ordinary | Kind::Queue => {}
-            Kind::Health => {
-                let queued = Arc::clone(&self.places.queue).try_acquire_owned().map_err(|_| Full)?;
-                *held = Permit { kind: Kind::Queue, _permit: queued };
+            SlotKind::Ordinary | SlotKind::Queue => {}
+            SlotKind::Health => {
+                let queued = Arc::clone(&self.slots.queue).try_acquire_owned().map_err(|_| NoFreeSlot)?;
+                *held = SlotPermit { kind: SlotKind::Queue, _permit: queued };
             }
         }
         Ok(())
     }
 
-    fn held(&self) -> MutexGuard<'_, Permit> {
+    fn held(&self) -> MutexGuard<'_, SlotPermit> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if let Some(client) = self.client {
-            self.places.leave(client);
+            self.slots.leave(client);
         }
     }
 }
@@ -219,8 +219,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_has_so_many_places_and_others_have_theirs() {
-        let places = Places::new(10);
-        let take = async |address| places.next().await.unwrap().of(at(address), 2, None);
+        let slots = ConnectionSlots::new(10);
+        let take = async |address| slots.next().await.unwrap().of(at(address), 2, None);
         let (first, second) = (take("10.0.0.1").await, take("10.0.0.1").await);
         assert!(first.is_some() && second.is_some());
         assert!(take("10.0.0.1").await.is_none(), "a third");
@@ -228,68 +228,68 @@ mod tests {
         assert!(take("10.0.0.2").await.is_some());
         drop(first);
         assert!(take("10.0.0.1").await.is_some());
-        assert_eq!(places.free.available_permits(), 9, "who was refused has given its place back");
+        assert_eq!(slots.free.available_permits(), 9, "who was refused has given its slot back");
     }
 
     #[tokio::test]
     async fn ipv6_counts_by_networks_of_64_bits() {
-        let places = Places::new(10);
-        let take = async |address| places.next().await.unwrap().of(at(address), 1, None);
+        let slots = ConnectionSlots::new(10);
+        let take = async |address| slots.next().await.unwrap().of(at(address), 1, None);
         let one = take("2001:db8:0:1::1").await.unwrap();
         assert!(take("2001:db8:0:1:ffff::2").await.is_none());
         assert!(take("2001:db8:0:2::1").await.is_some());
         drop(one);
-        assert!(places.addresses.lock().unwrap().is_empty(), "nobody is remembered");
+        assert!(slots.addresses.lock().unwrap().is_empty(), "nobody is remembered");
     }
 
     #[tokio::test(start_paused = true)]
     async fn when_all_places_are_taken_health_has_some_and_others_wait_for_one() {
-        let places = Places::new(1);
-        let ordinary = places.next().await.unwrap();
-        assert!(ordinary.standing.is_ordinary());
-        let late = places.next().await.unwrap();
-        assert!(!late.standing.is_ordinary());
-        assert_eq!(late.become_ordinary(SECOND).await, Err(Full));
+        let slots = ConnectionSlots::new(1);
+        let ordinary = slots.next().await.unwrap();
+        assert!(ordinary.status.is_ordinary());
+        let late = slots.next().await.unwrap();
+        assert!(!late.status.is_ordinary());
+        assert_eq!(late.become_ordinary(SECOND).await, Err(NoFreeSlot));
         let waiting = late.become_ordinary(SECOND);
         tokio::pin!(waiting);
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(places.reserved.available_permits(), RESERVED, "what waits takes none of those for health");
+        assert_eq!(slots.reserved.available_permits(), RESERVED, "what waits takes none of those for health");
         drop(ordinary);
         assert_eq!(waiting.await, Ok(()));
-        assert!(late.standing.is_ordinary());
-        assert_eq!(places.free.available_permits(), 0);
+        assert!(late.status.is_ordinary());
+        assert_eq!(slots.free.available_permits(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_waited_in_vain_or_no_longer_waits_still_counts_while_it_is_open() {
-        let places = Places::new(1);
-        let ordinary = places.next().await.unwrap();
-        let (late, left) = (places.next().await.unwrap(), places.next().await.unwrap());
-        assert_eq!(late.become_ordinary(SECOND).await, Err(Full));
+        let slots = ConnectionSlots::new(1);
+        let ordinary = slots.next().await.unwrap();
+        let (late, left) = (slots.next().await.unwrap(), slots.next().await.unwrap());
+        assert_eq!(late.become_ordinary(SECOND).await, Err(NoFreeSlot));
         assert!(left.become_ordinary(SECOND).now_or_never().is_none(), "and its client resets the stream");
-        assert_eq!(places.queue.available_permits(), QUEUE - 2);
+        assert_eq!(slots.queue.available_permits(), QUEUE - 2);
         let (first, second) = tokio::join!(left.become_ordinary(SECOND), left.become_ordinary(SECOND));
-        assert_eq!((first, second), (Err(Full), Err(Full)));
-        assert_eq!(places.queue.available_permits(), QUEUE - 2, "a connection takes one, however much it asks");
+        assert_eq!((first, second), (Err(NoFreeSlot), Err(NoFreeSlot)));
+        assert_eq!(slots.queue.available_permits(), QUEUE - 2, "a connection takes one, however much it asks");
         drop(ordinary);
         let (first, second) = tokio::join!(left.become_ordinary(SECOND), left.become_ordinary(SECOND));
         assert_eq!((first, second), (Ok(()), Ok(())), "what one gets is for all requests of a connection");
-        assert_eq!((places.queue.available_permits(), places.free.available_permits()), (QUEUE - 1, 0));
+        assert_eq!((slots.queue.available_permits(), slots.free.available_permits()), (QUEUE - 1, 0));
         drop((late, left));
-        assert_eq!((places.queue.available_permits(), places.free.available_permits()), (QUEUE, 1));
+        assert_eq!((slots.queue.available_permits(), slots.free.available_permits()), (QUEUE, 1));
     }
 
     #[tokio::test]
     async fn no_more_wait_than_the_queue_holds() {
-        let places = Places::new(0);
+        let slots = ConnectionSlots::new(0);
         let mut late = Vec::new();
         for _ in 0..QUEUE {
-            let place = places.next().await.unwrap();
-            assert_eq!(place.become_ordinary(SECOND).now_or_never(), None);
-            late.push(place);
+            let slot = slots.next().await.unwrap();
+            assert_eq!(slot.become_ordinary(SECOND).now_or_never(), None);
+            late.push(slot);
         }
-        let place = places.next().await.unwrap();
-        assert_eq!(place.become_ordinary(SECOND).now_or_never(), Some(Err(Full)));
-        assert_eq!(places.reserved.available_permits(), RESERVED - 1, "it has the place with which it came");
+        let slot = slots.next().await.unwrap();
+        assert_eq!(slot.become_ordinary(SECOND).now_or_never(), Some(Err(NoFreeSlot)));
+        assert_eq!(slots.reserved.available_permits(), RESERVED - 1, "it has the slot with which it came");
     }
 }

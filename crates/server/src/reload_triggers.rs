@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::service::Service;
-use crate::watched::Watched;
+use crate::watched_files::WatchedFiles;
 
 /// How long files may take. What comes later is thrown away.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WATCH_PAUSE: Duration = Duration::from_mins(1);
 
 /// Follows both, to the end of the process. `known`: the files as they were before they were read.
-pub(crate) async fn follow(service: Arc<Service>, mut hangup: Signal, mut known: Watched) {
+pub(crate) async fn follow(service: Arc<Service>, mut hangup: Signal, mut known: WatchedFiles) {
     let mut looking = None;
     loop {
         let interval = service.reloadable.current().config.tls.watch_interval.0;
@@ -56,7 +56,7 @@ async fn reload(service: &Arc<Service>) {
 }
 
 /// Looks once. `looking`: a look that hangs, beside which there is no other.
-async fn refresh(service: &Arc<Service>, known: &mut Watched, looking: &mut Option<JoinHandle<()>>) {
+async fn refresh(service: &Arc<Service>, known: &mut WatchedFiles, looking: &mut Option<JoinHandle<()>>) {
     if looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
         return;
     }

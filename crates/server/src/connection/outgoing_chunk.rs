@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::patience::Counted;
+use super::idle_timeouts::Counted;
 
 /// Bytes, and what is given back when they have left.
-pub(super) struct Piece {
+pub(super) struct OutgoingChunk {
     bytes: Bytes,
     /// What all connections share.
     _held: Option<Arc<Counted>>,
@@ -16,7 +16,7 @@ pub(super) struct Piece {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl Piece {
+impl OutgoingChunk {
     pub(super) fn new(bytes: Bytes, held: Option<Arc<Counted>>, place: Option<OwnedSemaphorePermit>) -> Self {
         Self { bytes, _held: held, _place: place }
     }
@@ -27,7 +27,7 @@ impl Piece {
     }
 }
 
-impl Buf for Piece {
+impl Buf for OutgoingChunk {
     fn remaining(&self) -> usize {
         self.bytes.len()
     }

@@ -6,12 +6,12 @@ use registry_proxy_core::Config;
 
 /// The files, each as it was when it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Watched(Vec<(String, Option<State>)>);
+pub(crate) struct WatchedFiles(Vec<(String, Option<FileState>)>);
 
 /// What changes with a file: which one it is, how long, and when it was written (seconds, nanoseconds).
-type State = (u64, u64, i64, i64);
+type FileState = (u64, u64, i64, i64);
 
-impl Watched {
+impl WatchedFiles {
     /// Looks at every certificate and key that the configuration names.
     pub(crate) fn look(config: &Config) -> Self {
         let upstreams = config.upstream.iter();
@@ -23,7 +23,7 @@ impl Watched {
 }
 
 /// Links are followed: what Kubernetes mounts is changed by changing a link. `None`: it is not there.
-fn state_of(path: &str) -> Option<State> {
+fn state_of(path: &str) -> Option<FileState> {
     let found = std::fs::metadata(crate::settings::expand(path)).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
@@ -38,11 +38,11 @@ mod tests {
         let path = dir.path().join("cert.pem");
         let mut config = Config::default();
         config.tls.cert_file = Some(path.to_str().unwrap().to_owned());
-        let mut before = Watched::look(&config);
+        let mut before = WatchedFiles::look(&config);
         let mut has_changed = |what: &str| {
-            let now = Watched::look(&config);
+            let now = WatchedFiles::look(&config);
             assert_ne!(std::mem::replace(&mut before, now.clone()), now, "{what}");
-            assert_eq!(before, Watched::look(&config), "{what}, and then nothing");
+            assert_eq!(before, WatchedFiles::look(&config), "{what}, and then nothing");
         };
         std::fs::write(&path, "first").unwrap();
         has_changed("written");

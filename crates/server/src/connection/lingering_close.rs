@@ -18,25 +18,25 @@ use super::sendfile::Socket;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends its own side first.
-pub(super) struct Lingering {
+pub(super) struct LingeringClose {
     stream: Socket,
     /// Once our side has ended.
     until: Option<Pin<Box<Sleep>>>,
 }
 
-impl Lingering {
+impl LingeringClose {
     pub(super) fn new(stream: Socket) -> Self {
         Self { stream, until: None }
     }
 }
 
-impl AsyncRead for Lingering {
+impl AsyncRead for LingeringClose {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Lingering {
+impl AsyncWrite for LingeringClose {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -15,8 +15,8 @@ use registry_proxy_core::platform::{Invoke, InvokeError};
 use reqsign_aws_v4::{Credential, EnvCredentialProvider, RequestSigner};
 use reqsign_core::{Context, OsEnv, Signer};
 
+use crate::transport::address_guard::Admits;
 use crate::transport::dial::Dialer;
-use crate::transport::guard::Admits;
 
 /// How long a connection to the API may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn place(text: &str) -> Result<Place, StoreError> {
-    Place::parse(&text.parse().unwrap(), |_| None)
+fn address(text: &str) -> Result<BucketAddress, StoreError> {
+    BucketAddress::parse(&text.parse().unwrap(), |_| None)
 }
 
 #[test]
@@ -22,14 +22,14 @@ fn an_address_says_where_and_nothing_else() {
         ("gcs://b/p", "", ""),
         ("azblob://c/p?account=mine", "", "https://mine.blob.core.windows.net"),
     ] {
-        let place = place(text).unwrap();
-        assert_eq!((&*place.region, &*place.endpoint), (region, endpoint), "{text}");
-        let is_in_this_build = match place.cloud {
+        let address = address(text).unwrap();
+        assert_eq!((&*address.region, &*address.endpoint), (region, endpoint), "{text}");
+        let is_in_this_build = match address.cloud {
             Cloud::Gcs => cfg!(feature = "gcs"),
             Cloud::Azblob => cfg!(feature = "azblob"),
             Cloud::S3 | Cloud::Oss | Cloud::Cos | Cloud::Obs => true,
         };
-        assert_eq!(place.operator().is_ok(), is_in_this_build, "{text}");
+        assert_eq!(address.operator().is_ok(), is_in_this_build, "{text}");
     }
     for text in [
         "s3://bucket?access_key_id=x",
@@ -45,7 +45,7 @@ fn an_address_says_where_and_nothing_else() {
         "azblob://container",
         "gcs://bucket?region=x",
     ] {
-        assert!(place(text).is_err(), "{text}");
+        assert!(address(text).is_err(), "{text}");
     }
 }
 
@@ -57,10 +57,10 @@ fn a_bucket_at_the_end_of_its_endpoint_is_meant_once() {
         "s3://bucket/p?endpoint=https://account.r2.test/bucket/",
         "s3://bucket/p?endpoint=https://account.r2.test",
     ] {
-        let found = place(text).unwrap();
+        let found = address(text).unwrap();
         assert_eq!((&*found.endpoint, &*found.bucket), ("https://account.r2.test", "bucket"), "{text}");
     }
-    let emulated = place("azblob://container?endpoint=http://azure.test/account").unwrap();
+    let emulated = address("azblob://container?endpoint=http://azure.test/account").unwrap();
     assert_eq!(emulated.endpoint, "http://azure.test/account");
     for text in [
         "s3://bucket?endpoint=https://s3.test/other",
@@ -69,7 +69,7 @@ fn a_bucket_at_the_end_of_its_endpoint_is_meant_once() {
         "s3://bucket?addressing=host",
         "oss://bucket?region=x&addressing=virtual",
     ] {
-        assert!(place(text).is_err(), "{text}");
+        assert!(address(text).is_err(), "{text}");
     }
 }
 
@@ -80,8 +80,8 @@ async fn the_bucket_is_in_the_path_or_in_the_host() {
         ("&addressing=path", "https://s3.test/bucket/p/v1/"),
         ("&addressing=virtual", "https://bucket.s3.test/p/v1/"),
     ] {
-        let place = place(&format!("s3://bucket/p?endpoint=https://s3.test{addressing}")).unwrap();
-        let operator = place.operator().unwrap();
+        let address = address(&format!("s3://bucket/p?endpoint=https://s3.test{addressing}")).unwrap();
+        let operator = address.operator().unwrap();
         let key = Key::blob(&Digest::sha256(b""));
         let uri = operator.presign_read(key.as_str(), std::time::Duration::from_mins(1)).await;
         assert!(uri.unwrap().uri().to_string().starts_with(expected), "{addressing}");
@@ -91,8 +91,8 @@ async fn the_bucket_is_in_the_path_or_in_the_host() {
 #[test]
 fn a_region_comes_from_where_amazons_functions_have_it() {
     let known = |name: &str| (name == "AWS_REGION").then(|| "eu-central-1".to_owned());
-    assert_eq!(Place::parse(&"s3://b".parse().unwrap(), known).unwrap().region, "eu-central-1");
-    assert_eq!(Place::parse(&"s3://b?region=x".parse().unwrap(), known).unwrap().region, "x");
+    assert_eq!(BucketAddress::parse(&"s3://b".parse().unwrap(), known).unwrap().region, "eu-central-1");
+    assert_eq!(BucketAddress::parse(&"s3://b?region=x".parse().unwrap(), known).unwrap().region, "x");
 }
 
 #[test]

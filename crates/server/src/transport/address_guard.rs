@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use registry_proxy_core::upstream::is_private;
 use tower_service::Service;
 
-use super::names::Names;
+use super::dns::DnsLookups;
 
 /// The name leads to a private address, and nothing allows that.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,13 +61,13 @@ pub(crate) enum Admits {
 #[derive(Clone)]
 pub(crate) struct Resolver {
     admits: Admits,
-    names: Arc<Names>,
+    names: Arc<DnsLookups>,
 }
 
 impl Resolver {
     /// For what this upstream leads to.
     pub(crate) fn new(admits: Admits, upstream: &str) -> Self {
-        Self { admits, names: Names::of(upstream) }
+        Self { admits, names: DnsLookups::of(upstream) }
     }
 }
 

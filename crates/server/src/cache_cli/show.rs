@@ -18,11 +18,11 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) struct Show {
     is_json: bool,
     is_terminal: bool,
-    state: Mutex<State>,
+    state: Mutex<ShowState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ShowState {
     place: String,
     images: Vec<Image>,
     drawn: Option<Instant>,
@@ -88,7 +88,7 @@ impl Show {
         self.wipe(&mut self.state());
     }
 
-    fn draw(&self, state: &mut State, done: u64, total: u64) {
+    fn draw(&self, state: &mut ShowState, done: u64, total: u64) {
         if !self.is_terminal || state.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
             return;
         }
@@ -97,18 +97,18 @@ impl Show {
         let _ = write!(std::io::stderr(), "\r\x1b[K{percent:3} %");
     }
 
-    fn wipe(&self, state: &mut State) {
+    fn wipe(&self, state: &mut ShowState) {
         if self.is_terminal && state.drawn.take().is_some() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ShowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ShowState {
     fn print(&mut self, text: &str) {
         self.has_failed |= cli::print(text) != ExitCode::SUCCESS;
     }

@@ -14,7 +14,7 @@ const METHOD_BYTES: usize = 32;
 
 /// Why a request is refused by its head alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum HeadError {
     /// Line and header fields are longer than `limits.request_head`.
     TooLarge,
     /// None, several, or one that is none (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
@@ -28,25 +28,25 @@ pub(super) enum Fault {
 }
 
 /// What is wrong with it, if anything is.
-pub(super) fn fault_of(head: &Parts, head_bytes: usize) -> Option<Fault> {
+pub(super) fn check(head: &Parts, head_bytes: usize) -> Option<HeadError> {
     let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if fields + target + head.method.as_str().len() > head_bytes {
-        return Some(Fault::TooLarge);
+        return Some(HeadError::TooLarge);
     }
     if head.method.as_str().len() > METHOD_BYTES {
-        return Some(Fault::Method);
+        return Some(HeadError::Method);
     }
     if !is_host_right(head) {
-        return Some(Fault::Host);
+        return Some(HeadError::Host);
     }
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => None,
-        (Some(_), Some(_)) => Some(Fault::TransferEncodings),
+        (Some(_), Some(_)) => Some(HeadError::TransferEncodings),
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
         (Some(list), None) => {
-            Some(if counts_chunked(list) > 1 { Fault::TransferEncodings } else { Fault::TransferEncoding })
+            Some(if counts_chunked(list) > 1 { HeadError::TransferEncodings } else { HeadError::TransferEncoding })
         }
     }
 }
@@ -78,7 +78,7 @@ fn is_authority(host: &HeaderValue) -> bool {
     Authority::try_from(host.as_bytes()).is_ok() && !host.as_bytes().contains(&b'@')
 }
 
-impl Fault {
+impl HeadError {
     /// The answer. Behind it the connection is closed: what follows may be no request.
     pub(super) fn to_response(self) -> Response<Body> {
         let (status, line) = match self {
@@ -102,12 +102,12 @@ mod tests {
 
     use super::*;
 
-    fn fault(version: Version, target: &str, fields: &[(&str, &str)]) -> Option<Fault> {
+    fn fault(version: Version, target: &str, fields: &[(&str, &str)]) -> Option<HeadError> {
         let mut request = Request::get(target).version(version);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        fault_of(&request.body(()).unwrap().into_parts().0, 8192)
+        check(&request.body(()).unwrap().into_parts().0, 8192)
     }
 
     #[test]
@@ -117,13 +117,13 @@ mod tests {
         let twice = [("host", "p.test"), ("host", "p.test")];
         for (version, fields, expected) in [
             (new, &once[..], None),
-            (new, &[][..], Some(Fault::Host)),
-            (new, &twice[..], Some(Fault::Host)),
+            (new, &[][..], Some(HeadError::Host)),
+            (new, &twice[..], Some(HeadError::Host)),
             (old, &[][..], None),
             (old, &once[..], None),
-            (old, &twice[..], Some(Fault::Host)),
+            (old, &twice[..], Some(HeadError::Host)),
             (two, &[][..], None),
-            (two, &twice[..], Some(Fault::Host)),
+            (two, &twice[..], Some(HeadError::Host)),
         ] {
             assert_eq!(fault(version, "/v2/", fields), expected, "{version:?} {fields:?}");
         }
@@ -135,14 +135,14 @@ mod tests {
             assert_eq!(fault(Version::HTTP_11, "/v2/", &[("host", right)]), None, "{right}");
         }
         for wrong in ["a.test, b.test", "a.test/b", "user@a.test", "a test", "a.test:port:1"] {
-            assert_eq!(fault(Version::HTTP_11, "/v2/", &[("host", wrong)]), Some(Fault::Host), "{wrong}");
+            assert_eq!(fault(Version::HTTP_11, "/v2/", &[("host", wrong)]), Some(HeadError::Host), "{wrong}");
         }
     }
 
     #[test]
     fn in_http_2_host_and_authority_are_the_same() {
         let at = |host| fault(Version::HTTP_2, "http://p.test/v2/", &[("host", host)]);
-        assert_eq!((at("P.test"), at("other.test")), (None, Some(Fault::Host)));
+        assert_eq!((at("P.test"), at("other.test")), (None, Some(HeadError::Host)));
     }
 
     #[test]
@@ -154,22 +154,22 @@ mod tests {
         };
         assert_eq!(te(&["chunked"]), None);
         assert_eq!(te(&["Chunked"]), None);
-        assert_eq!(te(&["chunked", "chunked"]), Some(Fault::TransferEncodings));
-        assert_eq!(te(&["chunked, chunked"]), Some(Fault::TransferEncodings));
-        assert_eq!(te(&["gzip", "chunked"]), Some(Fault::TransferEncodings));
-        assert_eq!(te(&["gzip, chunked"]), Some(Fault::TransferEncoding));
+        assert_eq!(te(&["chunked", "chunked"]), Some(HeadError::TransferEncodings));
+        assert_eq!(te(&["chunked, chunked"]), Some(HeadError::TransferEncodings));
+        assert_eq!(te(&["gzip", "chunked"]), Some(HeadError::TransferEncodings));
+        assert_eq!(te(&["gzip, chunked"]), Some(HeadError::TransferEncoding));
     }
 
     #[test]
     fn a_method_has_a_bound_and_so_has_the_head() {
         let of = |method: &str| {
             let request = Request::builder().method(method).uri("/").header("host", "p").body(()).unwrap();
-            fault_of(&request.into_parts().0, 8192)
+            check(&request.into_parts().0, 8192)
         };
         assert_eq!(of("UPDATEREDIRECTREF"), None);
-        assert_eq!(of(&"M".repeat(33)), Some(Fault::Method));
-        assert_eq!(of(&"M".repeat(9000)), Some(Fault::TooLarge));
+        assert_eq!(of(&"M".repeat(33)), Some(HeadError::Method));
+        assert_eq!(of(&"M".repeat(9000)), Some(HeadError::TooLarge));
         let long = [("host", "p"), ("x", &*"y".repeat(8192))];
-        assert_eq!(fault(Version::HTTP_11, "/", &long), Some(Fault::TooLarge));
+        assert_eq!(fault(Version::HTTP_11, "/", &long), Some(HeadError::TooLarge));
     }
 }

@@ -14,13 +14,13 @@ use crate::runtime::SystemEntropy;
 use crate::store::disk;
 
 /// A file in `v1/tmp`, locked while it is open so that no sweep takes it. It is removed unless it gets its name.
-pub(super) struct Temp {
+pub(super) struct TempFile {
     pub(super) file: File,
     path: PathBuf,
     is_placed: AtomicBool,
 }
 
-impl Temp {
+impl TempFile {
     pub(super) fn new(root: &Root) -> io::Result<Self> {
         loop {
             let mut name = [0; 16];
@@ -54,7 +54,7 @@ impl Temp {
     }
 }
 
-impl Drop for Temp {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if *self.is_placed.get_mut() {
             return;

@@ -20,7 +20,7 @@ use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use super::describe;
+use crate::cache_cli::describe;
 use crate::service::Service;
 use crate::{settings, store};
 
@@ -37,14 +37,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A line of an answer.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Line {
+enum SocketLine {
     Told(Event),
     Failed(String),
     Done,
 }
 
 /// Where it is, with a cache that was found in this directory; `None`: there is none.
-pub(super) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
+pub(crate) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
     match config.admin_socket.as_deref() {
         _ if config.cache.store == StoreAddress::None => None,
         Some("none") => None,
@@ -59,12 +59,12 @@ pub(super) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
 }
 
 /// Removes the socket when the service ends, if it is still ours.
-pub(crate) struct Open {
+pub(crate) struct OpenSocket {
     path: PathBuf,
     inode: u64,
 }
 
-impl Drop for Open {
+impl Drop for OpenSocket {
     fn drop(&mut self) {
         if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
@@ -73,7 +73,7 @@ impl Drop for Open {
 }
 
 /// Listens there. What goes wrong is said, and everything else is served all the same.
-pub(crate) async fn open(service: &Arc<Service>) -> Option<Open> {
+pub(crate) async fn open(service: &Arc<Service>) -> Option<OpenSocket> {
     let path = path(&service.reloadable.current().config, service.reloadable.directory())?;
     match listen(&path).await {
         Ok((listener, open)) => {
@@ -88,7 +88,7 @@ pub(crate) async fn open(service: &Arc<Service>) -> Option<Open> {
     }
 }
 
-async fn listen(path: &Path) -> io::Result<(UnixListener, Open)> {
+async fn listen(path: &Path) -> io::Result<(UnixListener, OpenSocket)> {
     if UnixStream::connect(path).await.is_ok() {
         return Err(io::Error::new(ErrorKind::AddrInUse, "another server takes them there"));
     }
@@ -108,7 +108,7 @@ async fn listen(path: &Path) -> io::Result<(UnixListener, Open)> {
         .and_then(|()| std::fs::rename(&temp, path))
         .and_then(|()| std::fs::symlink_metadata(path));
     let found = placed.inspect_err(|_| drop(std::fs::remove_file(&temp)))?;
-    Ok((listener, Open { path: path.to_owned(), inode: found.ino() }))
+    Ok((listener, OpenSocket { path: path.to_owned(), inode: found.ino() }))
 }
 
 async fn serve(listener: UnixListener, service: Arc<Service>) {
@@ -140,25 +140,25 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let (command, admin) = match (command, current.proxy.cache_admin()) {
         (Ok(command), Some(admin)) => (command, admin),
-        (Err(what), _) => return put(&mut writing, &Line::Failed(what)).await,
-        (Ok(_), None) => return put(&mut writing, &Line::Failed("nothing is kept".to_owned())).await,
+        (Err(what), _) => return put(&mut writing, &SocketLine::Failed(what)).await,
+        (Ok(_), None) => return put(&mut writing, &SocketLine::Failed("nothing is kept".to_owned())).await,
     };
     match &command {
         Command::Stat | Command::List(_) => {}
         Command::Purge { .. } | Command::Verify => tracing::info!(command = text.trim(), "a cache command"),
     }
     let (sender, mut told) = mpsc::unbounded_channel();
-    let ahead = Ahead::default();
+    let backlog = Backlog::default();
     let working = async {
         let sender = sender;
         let last = {
             let tell = |event| {
-                ahead.count.fetch_add(1, Ordering::Relaxed);
-                drop(sender.send(Line::Told(event)));
+                backlog.count.fetch_add(1, Ordering::Relaxed);
+                drop(sender.send(SocketLine::Told(event)));
             };
-            match ahead.paced(admin.run(&command, &tell)).await {
-                Ok(()) => Line::Done,
-                Err(error) => Line::Failed(describe(&error)),
+            match backlog.paced(admin.run(&command, &tell)).await {
+                Ok(()) => SocketLine::Done,
+                Err(error) => SocketLine::Failed(describe(&error)),
             }
         };
         let _ = sender.send(last);
@@ -167,7 +167,7 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let telling = async {
         while let Some(line) = told.recv().await {
             put(&mut writing, &line).await?;
-            ahead.told();
+            backlog.told();
         }
         Ok(())
     };
@@ -184,12 +184,12 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
 
 /// How many lines a command is ahead of whoever reads them.
 #[derive(Default)]
-struct Ahead {
+struct Backlog {
     count: AtomicUsize,
     told: AtomicWaker,
 }
 
-impl Ahead {
+impl Backlog {
     /// Goes on with the work while that is not too many.
     async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
@@ -233,14 +233,14 @@ async fn until_gone(reading: &mut ReadHalf<'_>) -> io::Error {
     }
 }
 
-async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &Line) -> io::Result<()> {
+async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &SocketLine) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     writing.write_all(&text).await
 }
 
 /// Has a running server carry a command out.
-pub(super) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_>) -> Result<(), String> {
+pub(crate) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_>) -> Result<(), String> {
     let lost = |error: io::Error| format!("the server did not answer: {error}");
     let mut text = serde_json::to_vec(command).map_err(|error| error.to_string())?;
     text.push(b'\n');
@@ -249,9 +249,9 @@ pub(super) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_
     let mut lines = BufReader::new(reading).lines();
     while let Some(line) = lines.next_line().await.map_err(lost)? {
         match serde_json::from_str(&line).map_err(|error| format!("the server is of another version: {error}"))? {
-            Line::Told(event) => tell(event),
-            Line::Failed(what) => return Err(what),
-            Line::Done => return Ok(()),
+            SocketLine::Told(event) => tell(event),
+            SocketLine::Failed(what) => return Err(what),
+            SocketLine::Done => return Ok(()),
         }
     }
     Err("the server went away before it was done".to_owned())
@@ -276,10 +276,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_waits_for_whoever_reads_what_it_tells() {
-        let (ahead, told) = (Ahead::default(), AtomicUsize::new(0));
+        let (backlog, told) = (Backlog::default(), AtomicUsize::new(0));
         let work = async {
             for _ in 0..3 * MAX_AHEAD {
-                ahead.count.fetch_add(1, Ordering::Relaxed);
+                backlog.count.fetch_add(1, Ordering::Relaxed);
                 told.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
             }
@@ -294,10 +294,10 @@ mod tests {
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
                 }
-                ahead.told();
+                backlog.told();
             }
         };
-        tokio::join!(ahead.paced(work), reading);
+        tokio::join!(backlog.paced(work), reading);
         assert_eq!(told.load(Ordering::Relaxed), 3 * MAX_AHEAD);
     }
 }

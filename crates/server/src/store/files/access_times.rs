@@ -18,7 +18,7 @@ const MAX_KEYS: usize = 1 << 16;
 
 /// The times of some keys.
 #[derive(Default)]
-pub(super) struct Used(Mutex<HashMap<Key, Times>>);
+pub(super) struct AccessTimes(Mutex<HashMap<Key, Times>>);
 
 #[derive(Clone, Copy, Default)]
 struct Times {
@@ -26,7 +26,7 @@ struct Times {
     noted: u64,
 }
 
-impl Used {
+impl AccessTimes {
     /// The key is used now.
     pub(super) fn now(&self, root: &Arc<Root>, key: &Key) {
         let now = SystemClock.unix_seconds();
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_file_is_told_at_most_once_an_hour() {
-        let (used, key) = (Used::default(), Key::blob(&Digest::sha256(b"")));
+        let (used, key) = (AccessTimes::default(), Key::blob(&Digest::sha256(b"")));
         assert!(used.remember(&key, 10_000));
         assert!(!used.remember(&key, 10_001));
         assert!(!used.remember(&key, 13_599));
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_has_a_bound() {
-        let used = Used::default();
+        let used = AccessTimes::default();
         for number in 0..=u32::try_from(MAX_KEYS).unwrap() {
             used.remember(&Key::lease(&Digest::sha256(b""), number), 10_000);
         }

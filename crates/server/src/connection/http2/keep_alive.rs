@@ -14,13 +14,13 @@ const EVERY: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Pings.
-pub(super) struct Pulse {
+pub(super) struct KeepAlive {
     pings: Option<PingPong>,
     next: Pin<Box<Sleep>>,
     is_asked: bool,
 }
 
-impl Pulse {
+impl KeepAlive {
     pub(super) fn new(pings: Option<PingPong>) -> Self {
         Self { pings, next: Box::pin(sleep(EVERY)), is_asked: false }
     }

@@ -9,23 +9,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::patience::{PACE_BYTES, Patience, UnderWay, Waited};
+use super::idle_timeouts::{ActivityGuard, IdleTimeouts, PACE_BYTES, WaitTime};
 
-/// Ends its writes with [`io::ErrorKind::TimedOut`] once one has waited for as long as its patience. A connection with a write
+/// Ends its writes with [`io::ErrorKind::TimedOut`] once one has waited for longer than its timeout. A connection with a write
 /// that waits is not idle.
-pub(super) struct Stalling<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
-    patience: Arc<Patience>,
-    waiting: Option<Waiting>,
+    timeouts: Arc<IdleTimeouts>,
+    waiting: Option<BlockedWrite>,
     pace: Pace,
     look: Option<Pin<Box<Sleep>>>,
 }
 
 /// A write that waits.
-struct Waiting {
+struct BlockedWrite {
     /// Since when it is the client that is waited for; `None`: it is the disk.
     since: Option<Instant>,
-    _under_way: UnderWay,
+    _activity: ActivityGuard,
 }
 
 /// How far a client is behind: whoever takes a byte now and then holds the rest for ever.
@@ -47,9 +47,9 @@ impl Pace {
     }
 }
 
-impl<S> Stalling<S> {
-    pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
-        Self { stream, patience, waiting: None, pace: Pace::default(), look: None }
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(stream: S, timeouts: Arc<IdleTimeouts>) -> Self {
+        Self { stream, timeouts, waiting: None, pace: Pace::default(), look: None }
     }
 
     /// Looks at what became of a write that took so many bytes.
@@ -64,20 +64,21 @@ impl<S> Stalling<S> {
             self.pace.took(done.as_ref().map_or(0, taken), waited.unwrap_or_default());
             return polled;
         }
-        let activity = self.patience.activity();
-        let waiting = self.waiting.get_or_insert_with(|| Waiting { since: None, _under_way: activity.begin() });
-        if self.patience.waits_for_disk() {
+        let activity = self.timeouts.activity();
+        let waiting =
+            self.waiting.get_or_insert_with(|| BlockedWrite { since: None, _activity: activity.begin() });
+        if self.timeouts.waits_for_disk() {
             waiting.since = None;
             return Poll::Pending;
         }
         let mut is_new = waiting.since.is_none();
         let since = *waiting.since.get_or_insert_with(Instant::now);
-        let (patience, behind) = (&self.patience, self.pace.behind);
+        let (timeouts, behind) = (&self.timeouts, self.pace.behind);
         // When to look again; `None`: it is over.
         let next = || {
             let waited = since.elapsed();
-            let waited = Waited::new(waited, behind + waited, patience.holds());
-            (!patience.is_over(waited)).then(|| Instant::now() + patience.look_after(waited))
+            let waited = WaitTime::new(waited, behind + waited, timeouts.holds());
+            (!timeouts.is_over(waited)).then(|| Instant::now() + timeouts.look_after(waited))
         };
         let look = self.look.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
         while is_new || look.as_mut().poll(cx).is_ready() {
@@ -89,13 +90,13 @@ impl<S> Stalling<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, polled, |taken| *taken)
@@ -132,21 +133,21 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::places::Standing;
+    use crate::connection_limits::SlotStatus;
 
     const STALL: Duration = Duration::from_mins(1);
 
     /// That of a connection while memory is scarce, by what another holds.
-    fn scarce() -> (Arc<Patience>, Held) {
+    fn scarce() -> (Arc<IdleTimeouts>, Held) {
         let in_flight = InFlight::new(1, true);
         let held = in_flight.count(2);
-        (Patience::new(STALL, &in_flight, Standing::ordinary()), held)
+        (IdleTimeouts::new(STALL, &in_flight, SlotStatus::ordinary()), held)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_nobody_takes_ends_after_the_stall_and_any_byte_taken_begins_it_anew() {
         let (mut client, server) = tokio::io::duplex(4);
-        let mut server = Stalling::new(server, Patience::of_test());
+        let mut server = WriteTimeout::new(server, IdleTimeouts::of_test());
         let begun = Instant::now();
         let writing = server.write_all(b"more than four");
         let reading = async {
@@ -162,9 +163,9 @@ mod tests {
     async fn while_memory_is_scarce_it_ends_sooner_for_who_holds_some() {
         for (holds, expected) in [(true, 10), (false, 60)] {
             let (_client, server) = tokio::io::duplex(4);
-            let (patience, _held) = scarce();
-            let piece = holds.then(|| patience.count(14));
-            let mut server = Stalling::new(server, patience);
+            let (timeouts, _held) = scarce();
+            let piece = holds.then(|| timeouts.count(14));
+            let mut server = WriteTimeout::new(server, timeouts);
             let begun = Instant::now();
             assert!(server.write_all(b"more than four").await.is_err());
             assert_eq!(begun.elapsed().as_secs(), expected, "it holds some: {holds}");
@@ -173,10 +174,10 @@ mod tests {
     }
 
     /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; for how long it is served.
-    async fn served(bytes: usize, patience: Arc<Patience>) -> Duration {
+    async fn served(bytes: usize, timeouts: Arc<IdleTimeouts>) -> Duration {
         let (mut client, server) = tokio::io::duplex(1024);
-        let _held = patience.count(1);
-        let mut server = Stalling::new(server, patience);
+        let _held = timeouts.count(1);
+        let mut server = WriteTimeout::new(server, timeouts);
         let begun = Instant::now();
         let reading = async {
             let mut read = vec![0; bytes];
@@ -197,21 +198,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn while_memory_is_scarce_a_byte_now_and_then_is_not_enough() {
-        let (patience, _held) = scarce();
-        assert_eq!(served(1, Arc::clone(&patience)).await.as_secs(), 10, "a byte");
-        assert_eq!(served(16 << 10, patience).await.as_secs(), 120, "80 KiB in ten seconds");
-        assert_eq!(served(1, Patience::of_test()).await.as_secs(), 120, "there is room for all");
+        let (timeouts, _held) = scarce();
+        assert_eq!(served(1, Arc::clone(&timeouts)).await.as_secs(), 10, "a byte");
+        assert_eq!(served(16 << 10, timeouts).await.as_secs(), 120, "80 KiB in ten seconds");
+        assert_eq!(served(1, IdleTimeouts::of_test()).await.as_secs(), 120, "there is room for all");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_is_not_blamed_for_the_disk() {
         let (mut client, server) = tokio::io::duplex(4);
-        let patience = Patience::of_test();
-        patience.set_waits_for_disk(true);
-        let mut server = Stalling::new(server, Arc::clone(&patience));
+        let timeouts = IdleTimeouts::of_test();
+        timeouts.set_waits_for_disk(true);
+        let mut server = WriteTimeout::new(server, Arc::clone(&timeouts));
         let mut writing = Box::pin(server.write_all(b"more than four"));
         assert!(timeout(STALL * 5, writing.as_mut()).await.is_err());
-        patience.set_waits_for_disk(false);
+        timeouts.set_waits_for_disk(false);
         assert!(timeout(STALL / 2, writing.as_mut()).await.is_err(), "from then on");
         client.read_u8().await.unwrap();
         drop(client);

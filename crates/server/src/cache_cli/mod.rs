@@ -1,7 +1,6 @@
 //! `registry-proxy cache …`: looking after the cache, through the server that uses it or, where none runs, directly.
 
 mod show;
-pub(crate) mod socket;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -15,7 +14,7 @@ use tokio::net::UnixStream;
 
 use self::show::Show;
 use crate::runtime::SystemClock;
-use crate::{WRONG_USAGE, cli, store};
+use crate::{WRONG_USAGE, admin_socket, cli, store};
 
 const EXAMPLES: &str = "\
 Where a server uses this cache it is asked, through its admin_socket, so that its memory forgets what is thrown away.
@@ -117,12 +116,12 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
     let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();
     let looked_for = is_looked_for.then(|| store::open(&config.cache));
     let found = looked_for.as_ref().and_then(|opened| opened.as_ref().ok()?.as_ref()?.directory.as_deref());
-    let path = socket::path(config, found);
+    let path = admin_socket::path(config, found);
     if let Some(path) = &path {
         match UnixStream::connect(path).await {
             Ok(stream) => {
                 show.begin(&format!("the server at {}", path.display()));
-                return socket::ask(stream, command, &tell).await;
+                return admin_socket::ask(stream, command, &tell).await;
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
             Err(error) => return Err(format!("admin_socket: cannot ask at {}: {error}", path.display())),
@@ -140,6 +139,6 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
 }
 
 /// An error and why, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

@@ -20,9 +20,9 @@ const TRIAL: Duration = Duration::from_secs(5);
 
 /// What is wrong with the cache at present, as far as it was tried.
 #[derive(Default)]
-pub(crate) struct Standing(RwLock<Option<String>>);
+pub(crate) struct StoreHealth(RwLock<Option<String>>);
 
-impl Standing {
+impl StoreHealth {
     /// In a few words without names or addresses: everybody may ask.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -56,7 +56,7 @@ impl Standing {
 }
 
 /// Whether a store is tried: one elsewhere may be closed to us, one here was tried when it was opened.
-pub(crate) fn is_tried(cache: &CacheConfig) -> bool {
+pub(crate) fn is_checked(cache: &CacheConfig) -> bool {
     matches!(cache.store, StoreAddress::Objects(_))
 }
 
@@ -71,12 +71,12 @@ pub(super) fn probe() -> Key {
 }
 
 /// The same for `check`, which makes no directory; what is wrong, with its cause, for whoever runs it.
-pub(crate) async fn try_out(config: &Config) -> Option<String> {
+pub(crate) async fn check(config: &Config) -> Option<String> {
     let StoreAddress::Objects(url) = &config.cache.store else { return None };
     if Credentials::are_lent(config, |name| std::env::var(name).ok()) {
         return None;
     }
-    let tried = tokio::time::timeout(TRIAL, objects::try_out(url)).await.unwrap_or(Err(StoreError::TimedOut));
+    let tried = tokio::time::timeout(TRIAL, objects::check(url)).await.unwrap_or(Err(StoreError::TimedOut));
     let error = tried.err()?;
     let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
     Some(format!("{error}{}", source.unwrap_or_default()))
