@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::cache::{Cleared, Content, Survey};
 use crate::outcome::Outcome;
 
 /// Requests, by upstream, endpoint, status and outcome.
@@ -126,23 +125,34 @@ pub(crate) fn corrupt(kind: &'static str) {
     metrics::counter!(CORRUPT, "kind" => kind).increment(1);
 }
 
-/// Room was made.
-pub(crate) fn evicted(cleared: &Cleared) {
-    for (kind, count) in [("blob", cleared.blobs), ("manifest", cleared.manifests), ("tag", cleared.tags)] {
-        metrics::counter!(EVICTED, "kind" => kind).increment(count);
-    }
-    metrics::counter!(EVICTED_BYTES).increment(cleared.taken());
+/// How many blobs, manifests and tags.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntryCounts {
+    pub(crate) blobs: u64,
+    pub(crate) manifests: u64,
+    pub(crate) tags: u64,
 }
 
-/// The cache was looked through, and perhaps room was made after it.
+impl EntryCounts {
+    /// Each with its label.
+    fn by_kind(self) -> [(&'static str, u64); 3] {
+        [("blob", self.blobs), ("manifest", self.manifests), ("tag", self.tags)]
+    }
+}
+
+/// The cache evicted so many entries, of so many bytes.
+pub(crate) fn evicted(entries: EntryCounts, bytes: u64) {
+    for (kind, count) in entries.by_kind() {
+        metrics::counter!(EVICTED, "kind" => kind).increment(count);
+    }
+    metrics::counter!(EVICTED_BYTES).increment(bytes);
+}
+
+/// The cache was looked through at `now`, in seconds since 1970, and holds so many entries.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-pub(crate) fn surveyed(survey: &Survey, cleared: &Cleared, now: u64) {
-    let tags = (survey.tags.len() as u64).saturating_sub(cleared.tags);
-    metrics::gauge!(CACHE_ENTRIES, "kind" => "tag").set(tags as f64);
-    for content in [Content::Blob, Content::Manifest] {
-        let count = survey.inventory.of(content).count() as u64;
-        let gone = if content == Content::Blob { cleared.blobs } else { cleared.manifests };
-        metrics::gauge!(CACHE_ENTRIES, "kind" => content.as_str()).set(count.saturating_sub(gone) as f64);
+pub(crate) fn surveyed(entries: EntryCounts, now: u64) {
+    for (kind, count) in entries.by_kind() {
+        metrics::gauge!(CACHE_ENTRIES, "kind" => kind).set(count as f64);
     }
     metrics::gauge!(CACHE_LOOKED).set(now as f64);
 }

@@ -2,8 +2,13 @@
 
 mod clear;
 mod command;
-mod look;
+mod evict;
+mod inventory;
+mod janitor;
+mod list;
 mod purge;
+mod survey;
+mod uploads;
 mod verify;
 
 use std::collections::HashSet;
@@ -11,10 +16,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(crate) use self::clear::{Cleared, Clearing};
 pub use self::command::{CacheStats, Command, Event, Image, Purge, Purged, Tell, Verified};
-use super::evict::EvictionTargets;
-use super::inventory::Packed;
+use self::evict::EvictionTargets;
+use self::inventory::Packed;
+pub use self::janitor::Janitor;
 use super::{Cache, DEADLINE, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};

@@ -1,9 +1,9 @@
 //! Content in memory, until the process ends.
 
 mod pieces;
+mod shelf;
 mod upload;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
-use self::pieces::DraftPieces;
-use self::upload::{Manner, MemoryParts, MemoryUpload};
+use self::pieces::{DraftPieces, range};
+use self::shelf::{MemoryItem, MemoryShelf};
+use self::upload::{Manner, MemoryUpload};
 use super::Key;
 use crate::body::Body;
 use crate::platform::{
     Clock, Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept, Upload,
-    Validator,
 };
 
 /// Bytes of one part of an upload, as with object stores.
@@ -32,28 +32,6 @@ pub struct MemoryStore {
     is_shared: bool,
     manner: Manner,
     links: Option<Url>,
-}
-
-struct MemoryShelf {
-    capacity: u64,
-    state: Mutex<MemoryState>,
-}
-
-#[derive(Default)]
-struct MemoryState {
-    items: BTreeMap<Key, MemoryItem>,
-    /// What has come in parts so far.
-    uploads: BTreeMap<u64, MemoryParts>,
-    /// Bytes of all items and parts, and of what drafts have been promised.
-    taken: u64,
-    /// How many items, uploads and parts there ever were.
-    count: u64,
-}
-
-struct MemoryItem {
-    bytes: Bytes,
-    number: u64,
-    used: u64,
 }
 
 impl MemoryStore {
@@ -102,44 +80,6 @@ impl MemoryStore {
     #[must_use]
     pub fn linking(self, base: Url) -> Self {
         Self { links: Some(base), ..self }
-    }
-}
-
-impl MemoryShelf {
-    fn state(&self) -> MutexGuard<'_, MemoryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Promises so many bytes, where there is room for them.
-    fn take(&self, bytes: u64) -> Result<(), StoreError> {
-        let mut state = self.state();
-        if bytes > self.capacity.saturating_sub(state.taken) {
-            return Err(StoreError::Full);
-        }
-        state.taken += bytes;
-        Ok(())
-    }
-
-    fn give_back(&self, bytes: u64) {
-        let mut state = self.state();
-        state.taken = state.taken.saturating_sub(bytes);
-    }
-}
-
-impl MemoryState {
-    /// Puts in what room was taken for.
-    fn put(&mut self, key: Key, bytes: Bytes, now: u64) {
-        self.count += 1;
-        let item = MemoryItem { bytes, number: self.count, used: now };
-        if let Some(before) = self.items.insert(key, item) {
-            self.taken = self.taken.saturating_sub(before.bytes.len() as u64);
-        }
-    }
-}
-
-impl MemoryItem {
-    fn stat(&self) -> Stat {
-        Stat { length: self.bytes.len() as u64, validator: Validator(self.number.to_string().into()) }
     }
 }
 
@@ -336,11 +276,4 @@ impl Drop for MemoryDraft {
 
 fn slice(bytes: &Bytes, first: u64, end: u64) -> Bytes {
     bytes.slice(range(bytes.len(), first, end))
-}
-
-/// What of a range lies within a length.
-fn range(length: usize, first: u64, end: u64) -> std::ops::Range<usize> {
-    let end = usize::try_from(end).map_or(length, |end| end.min(length));
-    let first = usize::try_from(first).map_or(end, |first| first.min(end));
-    first..end
 }

@@ -3,9 +3,6 @@
 
 mod admin;
 mod course;
-mod evict;
-mod inventory;
-mod janitor;
 mod keys;
 mod lease;
 mod lengths;
@@ -17,7 +14,6 @@ mod pending;
 mod pressure;
 mod sparse;
 mod store;
-mod survey;
 mod tag;
 mod trust;
 mod unremoved;
@@ -34,13 +30,10 @@ use std::time::Duration;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
-pub use self::admin::{CacheAdmin, CacheStats, Command, Event, Image, Purge, Purged, Tell, Verified};
-pub use self::janitor::Janitor;
+pub use self::admin::{CacheAdmin, CacheStats, Command, Event, Image, Janitor, Purge, Purged, Tell, Verified};
 pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
 
-pub(crate) use self::admin::Cleared;
-pub(crate) use self::inventory::Content;
 pub(crate) use self::lease::{Lease, Leased};
 use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
@@ -48,7 +41,6 @@ use self::manifest_format::LentManifest;
 pub(crate) use self::manifest_format::{ChildDescriptor, Described, StoredManifest};
 use self::pressure::EvictionPressure;
 use self::store::WatchedStore;
-pub(crate) use self::survey::Survey;
 pub(crate) use self::tag::{Freshness, Pointer};
 use self::trust::Proof;
 use self::unremoved::Unremoved;

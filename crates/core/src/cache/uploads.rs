@@ -6,10 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::{Cache, CacheAdmin, Key, Kind};
+use super::{Cache, Key};
 use crate::digest::Digest;
 use crate::evidence::Provenance;
-use crate::ingest::upload_in;
 use crate::platform::{Precondition, StoreCapabilities, StoreError, UPLOAD_DEADLINE, Upload, within};
 
 /// How long a record may take that is as large as a part.
@@ -117,32 +116,5 @@ impl Cache {
     ) -> Option<T> {
         let answer = within(&*self.clock, deadline, answer).await.unwrap_or(Err(StoreError::TimedOut));
         answer.map_err(|error| self.failed(what, &error)).ok()
-    }
-}
-
-impl CacheAdmin {
-    /// Takes back the upload that a record is of, or a store would keep its parts for ever; whether that is done with.
-    pub(super) async fn take_back(&self, key: &Key) -> bool {
-        match self.in_time(self.try_to_take_back(key)).await {
-            Ok(()) => true,
-            Err(error) => {
-                let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%key, error = source, "{error}; an upload that nobody goes on with stays for now");
-                false
-            }
-        }
-    }
-
-    async fn try_to_take_back(&self, key: &Key) -> Result<(), StoreError> {
-        let Some(Kind::Ingest(digest)) = key.kind() else { return Ok(()) };
-        if *key != Key::ingest(&digest) {
-            return Ok(());
-        }
-        let parked = self.store.read(key).await?.and_then(|record| upload_in(&record));
-        let Some(parked) = parked else { return Ok(()) };
-        match self.store.resume_upload(&Key::blob(&digest), &parked).await? {
-            Some(upload) => upload.abort().await,
-            None => Ok(()),
-        }
     }
 }

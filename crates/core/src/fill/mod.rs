@@ -25,7 +25,7 @@ mod spans;
 mod spool;
 mod table;
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 pub(crate) use self::claimed::Claim;
 pub(crate) use self::claims::RangePatience;
@@ -33,40 +33,17 @@ pub(crate) use self::drive::{Drive, FillRun, Main};
 pub(crate) use self::parts::Parts;
 pub(crate) use self::reader::SpoolReader;
 pub(crate) use self::spool::{Phase, Spool};
-use self::table::{FillTable, Slot};
+pub(crate) use self::table::Asker;
+use self::table::{FillTable, News, Opening, Slot};
 use crate::digest::Digest;
 use crate::platform::Moment;
-use crate::sync::{Event, Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard};
 use crate::upstream::Negative;
 
 /// Blobs that are arriving, by digest and upstream.
 #[derive(Default)]
 pub(crate) struct Fills {
     table: Mutex<FillTable>,
-}
-
-/// Somebody asks the upstream for it.
-#[derive(Default)]
-struct Opening {
-    over: Event,
-    /// What all who wait are to hear.
-    news: OnceLock<News>,
-}
-
-enum News {
-    /// This upstream could not answer, to one who asked as this one.
-    Refused(Asker, Negative),
-    /// It cannot be shared: there is no room for it, or no length.
-    Passes,
-}
-
-/// Who wants a blob, and of whom. A failure is of those who asked alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asker {
-    /// The upstream's name.
-    pub(crate) upstream: Arc<str>,
-    /// The fingerprint of the login with which it is asked; all zero for nobody's.
-    pub(crate) credential: [u8; 16],
 }
 
 /// What one who wants a blob finds.

@@ -1,18 +1,45 @@
 //! What is arriving, by digest and upstream: what one upstream gives holds nobody who asks another.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Opening, Spool};
+use super::spool::Spool;
 use crate::digest::Digest;
 use crate::platform::Moment;
+use crate::sync::Event;
+use crate::upstream::Negative;
 
 /// How long ranges of a blob that nobody fetches whole are kept for the next who wants them.
 const IDLE_LIFE: Duration = Duration::from_mins(10);
 /// Most blobs of which only ranges are kept.
 const MAX_IDLE: usize = 256;
 
+/// Somebody asks the upstream for it.
+#[derive(Default)]
+pub(super) struct Opening {
+    pub(super) over: Event,
+    /// What all who wait are to hear.
+    pub(super) news: OnceLock<News>,
+}
+
+pub(super) enum News {
+    /// This upstream could not answer, to one who asked as this one.
+    Refused(Asker, Negative),
+    /// It cannot be shared: there is no room for it, or no length.
+    Passes,
+}
+
+/// Who wants a blob, and of whom. A failure is of those who asked alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The upstream's name.
+    pub(crate) upstream: Arc<str>,
+    /// The fingerprint of the login with which it is asked; all zero for nobody's.
+    pub(crate) credential: [u8; 16],
+}
+
+/// An upstream's place in the table.
 pub(super) enum Slot {
     Opening(Arc<Opening>),
     Open { spool: Arc<Spool>, used: Moment },

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use futures_util::StreamExt as _;
 
 use super::CacheAdmin;
-use crate::cache::inventory::{Content, Id, Inventory, Item, Packed};
+use super::inventory::{Content, Id, Inventory, Item, Packed};
+use super::survey::{Failed, Survey, SurveyedTag};
 use crate::cache::keys::OF_A_DIGEST;
-use crate::cache::survey::{Failed, Survey, SurveyedTag};
 use crate::cache::{Key, Kind};
 use crate::digest::Digest;
 use crate::platform::StoreError;
+use crate::telemetry::EntryCounts;
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +32,11 @@ impl Cleared {
     /// Bytes of all of it.
     pub(crate) fn taken(&self) -> u64 {
         self.bytes.saturating_add(self.record_bytes)
+    }
+
+    /// How many blobs, manifests and tags.
+    pub(crate) fn entries(&self) -> EntryCounts {
+        EntryCounts { blobs: self.blobs, manifests: self.manifests, tags: self.tags }
     }
 }
 

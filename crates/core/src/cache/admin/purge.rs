@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::clear::Clearing;
 use super::command::{Event, Purge, Purged, Tell};
-use super::look::fits;
+use super::evict::{from_parents_to_parts, left_alone};
+use super::inventory::{Content, Id, Packed};
+use super::list::fits;
 use super::{CacheAdmin, LiveServer};
 use crate::cache::Key;
-use crate::cache::evict::{from_parents_to_parts, left_alone};
-use crate::cache::inventory::{Content, Id, Packed};
 use crate::digest::Digest;
 use crate::platform::StoreError;
 

@@ -3,8 +3,8 @@
 use super::CacheAdmin;
 use super::clear::key_of;
 use super::command::{Event, Tell, Verified};
-use crate::cache::inventory::Content;
-use crate::cache::survey::Failed;
+use super::inventory::Content;
+use super::survey::Failed;
 use crate::cache::{Key, StoredManifest};
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Part, StoreError};

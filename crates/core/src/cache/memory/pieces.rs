@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::range;
 use crate::platform::StoreError;
 
 /// Pieces that do not overlap, by their beginning. One that begins where another ends is written behind it.
@@ -79,6 +78,13 @@ impl DraftPieces {
         }
         Ok(all)
     }
+}
+
+/// Those bytes of a range that lie within a length.
+pub(super) fn range(length: usize, first: u64, end: u64) -> std::ops::Range<usize> {
+    let end = usize::try_from(end).map_or(length, |end| end.min(length));
+    let first = usize::try_from(first).map_or(end, |first| first.min(end));
+    first..end
 }
 
 #[cfg(test)]

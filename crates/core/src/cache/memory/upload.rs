@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Key, MemoryShelf, MemoryState};
-use crate::platform::{Clock, StoreError, Swept, Upload};
+use super::shelf::{MemoryParts, MemoryShelf, MemoryState, PartSent};
+use crate::cache::Key;
+use crate::platform::{Clock, StoreError, Upload};
 
 /// Uploads on the shelf at once.
 const MAX_UPLOADS: usize = 1024;
@@ -16,21 +17,6 @@ const MAX_UPLOADS: usize = 1024;
 const MAX_PARTS: usize = 10_000;
 /// First word of what is parked: its form.
 const FORM: &str = "memory-1";
-
-/// What is there of an upload, whoever is at it.
-pub(super) struct MemoryParts {
-    key: Key,
-    /// By their place; one that is sent again takes the place of the first.
-    sent: BTreeMap<usize, PartSent>,
-    /// Who is at it now.
-    handles: usize,
-    touched: u64,
-}
-
-struct PartSent {
-    number: u64,
-    bytes: Bytes,
-}
 
 /// How parts are taken.
 #[derive(Debug, Clone, Copy)]
@@ -96,22 +82,6 @@ impl MemoryUpload {
     /// Whether the next part would lie behind one that was shorter than it may be.
     fn has_ended(&self) -> bool {
         self.bytes < (self.sent.len() as u64).saturating_mul(self.manner.part_bytes as u64)
-    }
-}
-
-impl MemoryParts {
-    /// Bytes of these parts; `None`: they are not all there any more.
-    fn length_of(&self, sent: &[u64]) -> Option<u64> {
-        let mut length = 0;
-        for (place, number) in sent.iter().enumerate() {
-            length += self.sent.get(&place).filter(|part| part.number == *number)?.bytes.len() as u64;
-        }
-        Some(length)
-    }
-
-    /// Bytes of all parts.
-    fn taken(&self) -> u64 {
-        self.sent.values().map(|part| part.bytes.len() as u64).sum()
     }
 }
 
@@ -207,24 +177,5 @@ impl Drop for MemoryUpload {
         if let Some(upload) = self.shelf.state().uploads.get_mut(&self.id) {
             upload.handles = upload.handles.saturating_sub(1);
         }
-    }
-}
-
-impl MemoryState {
-    /// Takes an upload back, and says how many bytes it had.
-    fn forget(&mut self, id: u64) -> u64 {
-        let bytes = self.uploads.remove(&id).map_or(0, |upload| upload.taken());
-        self.taken = self.taken.saturating_sub(bytes);
-        bytes
-    }
-
-    /// Takes back what nobody is at and nobody has touched for so long.
-    pub(super) fn sweep(&mut self, now: u64, age: Duration) -> Swept {
-        let is_litter =
-            |upload: &MemoryParts| upload.handles == 0 && now.saturating_sub(upload.touched) >= age.as_secs();
-        let litter: Vec<u64> =
-            self.uploads.iter().filter(|(_, upload)| is_litter(upload)).map(|(id, _)| *id).collect();
-        let bytes = litter.iter().map(|id| self.forget(*id)).sum();
-        Swept { count: litter.len() as u64, bytes }
     }
 }

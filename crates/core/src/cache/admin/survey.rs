@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::admin::CacheAdmin;
+use super::CacheAdmin;
 use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
-use super::keys::{CONTENT, RECORDS};
-use super::manifest_format::Children;
-use super::{Key, Kind, Pointer, StoredManifest};
+use crate::cache::keys::{CONTENT, RECORDS};
+use crate::cache::manifest_format::Children;
+use crate::cache::{Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::{Entry, StoreError};
 

@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use futures_util::future::select;
 
-use super::Cache;
-use super::admin::{CacheAdmin, Cleared, Clearing};
+use super::CacheAdmin;
+use super::clear::{Cleared, Clearing};
 use super::evict::{EvictionTargets, choose};
-use super::inventory::Packed;
-use super::pressure::EvictionPressure;
+use super::inventory::{Content, Packed};
 use super::survey::Survey;
+use crate::cache::Cache;
+use crate::cache::pressure::EvictionPressure;
 use crate::digest::Digest;
 use crate::fill::Fills;
 use crate::platform::{Clock, Moment, StoreError};
 use crate::sync::{Mutex, MutexGuard};
-use crate::telemetry;
+use crate::telemetry::{self, EntryCounts};
 
 /// Between two looks, at least: as long as the last one took, too, so that no more than half of the time goes into them.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -171,7 +172,7 @@ impl Janitor {
             let gone = choose(&survey.inventory, &targets, missing);
             let clearing = Clearing { gone, nowhere_before, ..Clearing::default() };
             cleared = admin.clear(&survey, &clearing).await?;
-            telemetry::evicted(&cleared);
+            telemetry::evicted(cleared.entries(), cleared.taken());
             tracing::info!(
                 blobs = cleared.blobs,
                 manifests = cleared.manifests,
@@ -183,7 +184,7 @@ impl Janitor {
         }
         let held = bytes.saturating_sub(cleared.taken()).saturating_add(arriving_bytes);
         self.pressure.survey_done(held, targets.max_bytes.saturating_sub(held));
-        telemetry::surveyed(&survey, &cleared, now);
+        telemetry::surveyed(left(&survey, &cleared), now);
         telemetry::holds(self.pressure.held_bytes());
         // Freed is not always free: others fill the same disk, and `min_free` may be farther off than it shows.
         if wanted > 0
@@ -201,6 +202,16 @@ impl Janitor {
         } else {
             SurveyOutcome::Enough
         })
+    }
+}
+
+/// What is left of a survey after something was removed.
+fn left(survey: &Survey, cleared: &Cleared) -> EntryCounts {
+    let count = |content| survey.inventory.of(content).count() as u64;
+    EntryCounts {
+        blobs: count(Content::Blob).saturating_sub(cleared.blobs),
+        manifests: count(Content::Manifest).saturating_sub(cleared.manifests),
+        tags: (survey.tags.len() as u64).saturating_sub(cleared.tags),
     }
 }
 

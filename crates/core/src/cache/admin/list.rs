@@ -7,9 +7,9 @@ use std::task::Poll;
 
 use super::CacheAdmin;
 use super::command::{CacheStats, Event, Image, Tell};
-use crate::cache::evict::from_parents_to_parts;
-use crate::cache::inventory::{Content, Id, Inventory};
-use crate::cache::survey::{Survey, SurveyedTag};
+use super::evict::from_parents_to_parts;
+use super::inventory::{Content, Id, Inventory};
+use super::survey::{Survey, SurveyedTag};
 use crate::cache::{Key, Kind};
 use crate::pattern;
 use crate::platform::StoreError;
