@@ -20,17 +20,16 @@ mod presented;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::VIA;
 
 use self::claims::{Basis, Subject, TokenClaims};
 pub(crate) use self::endpoint::TokenRequest;
 use self::logins::{Logins, Verdict};
 use self::presented::Presented;
-use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::{Challenge, Error};
 use crate::headers;
 use crate::platform::Platform;
+use crate::request::client_view::ClientView;
 use crate::route::{EntryPoint, Target};
 use crate::seal::{Purpose, Sealer};
 use crate::secret::{Basic, Secret};
@@ -257,7 +256,7 @@ impl Access {
         if self.logins.is_known(upstream, login) {
             return self.unless_too_many(request, admitted);
         }
-        let via = HeaderMap::from_iter([(VIA, headers::via(request.headers, request.via))]);
+        let via = headers::of_upstream_request(request.headers, request.via);
         match self.logins.check_login(upstream, login, Some(&target.name), client_view.client, &via).await {
             Verdict::Right | Verdict::Unchecked => Ok(admitted),
             Verdict::Wrong(text) => Err(Error::Refused(text)),

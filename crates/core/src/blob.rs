@@ -28,8 +28,8 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::Purpose;
 use crate::range::{ContentRange, RangeRequest};
 use crate::relay::{Relay, Source, begun};
+use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, Redirected, Reply, UpstreamText};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// Answers for a blob.
 pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
@@ -47,7 +47,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
         };
         let is_verified = is_verified(outcome, true);
         let mut response = Response::new(Body::Empty);
-        describe_content(response.headers_mut(), digest, context.is_open, is_verified);
+        describe_content(response.headers_mut(), digest, context.env.settings.is_open, is_verified);
         describe_blob(response.headers_mut(), length);
         let response = if is_known { headers::not_modified(response) } else { response };
         return Ok(HandlerResponse { response, outcome });
@@ -90,12 +90,12 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
 
 /// What keeps blobs: nothing, where the client may be sent elsewhere for them.
 pub(crate) fn cache_for<'a>(context: &RequestContext<'a>) -> Option<&'a Arc<Cache>> {
-    context.cache.filter(|_| context.upstream.redirects() == Redirects::Follow)
+    context.cache().filter(|_| context.upstream.redirects() == Redirects::Follow)
 }
 
 /// Passed on, and why it is not kept.
 fn passed_on(context: &RequestContext<'_>) -> Outcome {
-    match (context.cache, cache_for(context)) {
+    match (context.cache(), cache_for(context)) {
         (None, _) => Outcome::relayed(),
         (Some(_), None) => Outcome::new(Action::Relayed, Reason::LeftToClient),
         (Some(_), Some(_)) => Outcome::new(Action::Relayed, Reason::Unkeepable),
@@ -121,7 +121,7 @@ fn ask_for(context: &RequestContext<'_>, digest: &Digest, method: Method) -> Ask
 /// The length in bytes, by HEAD, and where that does not say it by the first byte (P-95, P-96). What HEAD refuses, GET may
 /// give: only its refusal is believed (P-146).
 async fn length_of(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<u64>, Negative> {
-    let (heads, now) = (context.upstream.heads(), || context.platform.clock.now());
+    let (heads, now) = (context.upstream.heads(), || context.env.platform.clock.now());
     let mut refused = None;
     if heads.ask_first(HeadOf::Blob, now()) == AskFirst::Head {
         let head = heads.asked(HeadOf::Blob);
@@ -187,9 +187,9 @@ fn source_of(context: &RequestContext<'_>, ask: Ask, total: Option<u64>) -> Sour
     Source {
         upstream: Arc::clone(context.upstream),
         ask,
-        clock: Arc::clone(&context.platform.clock),
-        idle: context.timeouts.idle.0,
-        down: context.timeouts.down.0,
+        clock: Arc::clone(&context.env.platform.clock),
+        idle: context.env.settings.timeouts.idle.0,
+        down: context.env.settings.timeouts.down.0,
         storage: None,
         total,
     }
@@ -223,7 +223,9 @@ async fn deliver(
     body: Body,
     outcome: Outcome,
 ) -> Result<HandlerResponse, Error> {
-    let body = begun(&*context.platform.clock, context.timeouts.head.0, body).await.map_err(Error::Upstream)?;
+    let body = begun(&*context.env.platform.clock, context.env.settings.timeouts.head.0, body)
+        .await
+        .map_err(Error::Upstream)?;
     if body.length() == Some(0) && digest.is_of_nothing() == Some(false) {
         // Chunked, so that only now it is known that nothing comes (P-108).
         return Err(Error::Upstream(Failure::DigestMismatch));
@@ -256,7 +258,12 @@ fn answer(
 ) -> HandlerResponse {
     let length = body.length();
     let mut response = Response::new(body);
-    describe_content(response.headers_mut(), digest, context.is_open, is_verified(outcome, window.is_partial));
+    describe_content(
+        response.headers_mut(),
+        digest,
+        context.env.settings.is_open,
+        is_verified(outcome, window.is_partial),
+    );
     describe_blob(response.headers_mut(), length);
     if let (true, Some(range)) = (window.is_partial, window.range) {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

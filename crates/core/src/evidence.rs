@@ -7,7 +7,7 @@
 //! what another keeps private.
 //!
 //! Everything here is pure. [`Cache`](crate::cache::Cache) loads the facts and writes them down;
-//! [`RequestContext`](crate::visit::RequestContext) asks the questions for one request:
+//! [`RequestContext`](crate::request::context::RequestContext) asks the questions for one request:
 //!
 //! - [`may_serve`]: whether stored bytes may go to this client, or what the upstream has to say first
 //! - [`Absences::answers`]: whether a 404 that was heard a moment ago answers this request

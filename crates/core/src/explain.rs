@@ -13,16 +13,16 @@ pub use self::report::{
     AccountReport, ClientPolicy, Explanation, PartReport, PartState, Pull, RouteReport, TagState, UpstreamReport,
 };
 use crate::cache::{Cache, ChildDescriptor};
-use crate::client_view::ClientView;
 use crate::config::{Auth, Config};
 use crate::error::Error;
 use crate::manifest::{self, CacheLookup, Plan};
 use crate::name::Reference;
 use crate::proxy::Proxy;
+use crate::request::RequestContext;
+use crate::request::client_view::ClientView;
 use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
 use crate::secret::SafeUrl;
 use crate::upstream::{LoginSource, Upstream, catalogue};
-use crate::visit::RequestContext;
 
 /// What helps where the path secret is not where it should be.
 const SECRET_MISSING: &str =
@@ -83,7 +83,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         ClientView { scheme: "https".to_owned(), host: wish.host.clone(), client: None, request_id: None };
     let nobody = proxy.access.nobody();
     let context = proxy.context_for(upstream, &nobody, &target, &head, &client_view);
-    let Some(cache) = context.cache else {
+    let Some(cache) = context.cache() else {
         (explanation.pull.does, explanation.pull.why) = ("relay", "nothing is kept: there is no store".to_owned());
         return explanation;
     };
@@ -182,7 +182,7 @@ async fn tag_state(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &str, 
     let (upstream, repository) = (context.upstream.name(), context.target.name.as_str());
     let rule = cache.config().rule_for(upstream, repository, tag);
     let named = cache.config().named_rule_for(upstream, repository, tag);
-    let now = context.platform.clock.unix_seconds();
+    let now = context.env.platform.clock.unix_seconds();
     let pointer = known.pointer.as_ref();
     let stale = cache.config().stale_if_error.0.as_secs();
     let would_be_stale = match (pointer, &known.manifest) {

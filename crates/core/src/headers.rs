@@ -50,6 +50,11 @@ pub fn via(incoming: &HeaderMap, name: &str) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("1.1 registry-proxy"))
 }
 
+/// The headers of every request to an upstream that is made for this one: `Via`.
+pub(crate) fn of_upstream_request(incoming: &HeaderMap, name: &str) -> HeaderMap {
+    HeaderMap::from_iter([(VIA, via(incoming, name))])
+}
+
 /// Whether a request has passed through this deployment before.
 pub fn has_passed(incoming: &HeaderMap, name: &str) -> bool {
     let mut all = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());

@@ -4,13 +4,13 @@
 //! traits of [`platform`]; so the same code runs on a laptop, in a function and in a Worker, and in tests on fakes and
 //! a virtual clock. The map:
 //!
-//! - [`route`]: which upstream, which repository, what of it · [`client_view`]: how the client sees us
+//! - [`route`]: which upstream, which repository, what of it
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - `quota`: how much clients may have in an hour and a day
 //! - [`cache`]: what is kept, and under which name
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
-//! - `record`: one log line and one count a request
+//! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
 //! - leaves: [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
@@ -18,7 +18,6 @@
 pub mod body;
 pub mod cache;
 pub mod client;
-pub mod client_view;
 pub mod coding;
 pub mod config;
 pub mod digest;
@@ -41,7 +40,6 @@ mod blob;
 mod delivery;
 mod evidence;
 mod fill;
-mod fit;
 mod ingest;
 mod listing;
 mod manifest;
@@ -49,12 +47,11 @@ mod pattern;
 mod proxy;
 mod push;
 mod quota;
-mod record;
 mod relay;
+mod request;
 mod single_flight;
 mod storage;
 mod sync;
-mod visit;
 mod waiting;
 
 #[cfg(feature = "testing")]

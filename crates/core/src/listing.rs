@@ -19,9 +19,9 @@ use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Purpose, within};
+use crate::request::{HandlerResponse, RequestContext};
 use crate::seal;
 use crate::upstream::{Failure, Negative, UpstreamText};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// What pages of lists are asked by; `next_page` is Quay's word.
 const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
@@ -96,11 +96,11 @@ async fn find(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resul
     let mut share = None;
     loop {
         let (headers, body, outcome) = fetch(context, list, endpoint).await?;
-        match context.in_flight.share_out(context.client_view.client, body, share.take()) {
+        match context.env.in_flight.share_out(context.client_view.client, body, share.take()) {
             Ok(body) => return Ok((headers, body, outcome)),
             Err(wanted) => {
                 context.waiting.end();
-                share = Some(context.in_flight.share(wanted).await);
+                share = Some(context.env.in_flight.share(wanted).await);
             }
         }
     }
@@ -108,14 +108,14 @@ async fn find(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resul
 
 async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let query = asked_page(context, endpoint)?;
-    let Some(cache) = context.cache else {
+    let Some(cache) = context.cache() else {
         context.waiting.begin()?;
         let (headers, body) =
             ask(context, list, endpoint, query).await.map_err(|no| no.into_error(Error::NotFound))?;
         return Ok((headers, body, Outcome::relayed()));
     };
     let asked = (context.claim(), format!("{endpoint}?{}", query.as_deref().unwrap_or_default()).into());
-    let (now, is_let_in) = (context.platform.clock.now(), context.is_let_in(cache));
+    let (now, is_let_in) = (context.env.platform.clock.now(), context.is_let_in(cache));
     let known = |limit| cache.lists().find(&asked, limit, now).filter(|_| is_let_in);
     let limit = if context.is_offline() { Duration::MAX } else { cache.config().listing_ttl.0 };
     if let Some(listed) = known(limit).filter(|_| context.is_offline() || !context.wants_it_new()) {
@@ -131,7 +131,7 @@ async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resu
             // What was pushed or deleted meanwhile may be missing in it.
             if context.since == cache.generation() {
                 let name = &context.target.client_name;
-                cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, context.in_flight));
+                cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, &context.env.in_flight));
             }
             Ok((headers, body, Outcome::new(Action::Filled, Reason::ListAbsent)))
         }
@@ -154,7 +154,7 @@ async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resu
 async fn kept(context: &RequestContext<'_>, list: List, listed: &Listed, outcome: Outcome) -> Fetched {
     let (name, mut body) = (&context.target.client_name, listed.body.clone());
     if *listed.name != **name {
-        let room = context.in_flight.take((body.len() + name.len()) as u64).await;
+        let room = context.env.in_flight.take((body.len() + name.len()) as u64).await;
         if let Ok(Some(renamed)) = list.rewrite(&body, name) {
             body = room.hold(renamed.into());
         }
@@ -173,8 +173,8 @@ async fn ask(
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = context.upstream.read(&ask).await.found()?.into_parts();
-    let (limit_bytes, name) = (context.bounds.listing.0, &context.target.client_name);
-    let mut arriving = context.in_flight.arriving(context.upstream.label());
+    let (limit_bytes, name) = (context.env.settings.limits.listing.0, &context.target.client_name);
+    let mut arriving = context.env.in_flight.arriving(context.upstream.label());
     let whole = async {
         let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
         let bytes = match coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await {
@@ -185,7 +185,7 @@ async fn ask(
         arriving.reach((2 * bytes.len() + name.len()) as u64).await;
         Ok(list.rewrite(&bytes, name).map(|rewritten| rewritten.map_or(bytes, Bytes::from)))
     };
-    match within(&*context.platform.clock, context.timeouts.idle.0, whole).await {
+    match within(&*context.env.platform.clock, context.env.settings.timeouts.idle.0, whole).await {
         Ok(Ok(list)) => list.map(|bytes| (head.headers, arriving.hold(bytes))),
         Ok(Err(BodyError::TooLarge { .. })) => Err(Negative::Failed(Failure::TooLarge)),
         Ok(Err(_)) => Err(Negative::Failed(Failure::Broken)),
@@ -223,7 +223,7 @@ fn asked_page(context: &RequestContext<'_>, endpoint: &str) -> Result<Option<Str
     let Some((_, sealed)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == SEALED_PAGE) else {
         return Ok(page_query(query, None));
     };
-    let page = context.sealer.open::<Page>(seal::Purpose::Page, &sealed);
+    let page = context.env.sealer.open::<Page>(seal::Purpose::Page, &sealed);
     match page.filter(|page| *page == page_of(context, endpoint, page.query.clone())) {
         Some(page) => Ok(Some(page.query)),
         None => Err(Error::NoSuchEndpoint),
@@ -237,7 +237,7 @@ fn next_page(context: &RequestContext<'_>, endpoint: &str, query: String) -> Str
     if form_urlencoded::parse(query.as_bytes()).all(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
         return page_query(&query, namespace).unwrap_or_default();
     }
-    let sealed = context.sealer.seal(seal::Purpose::Page, &page_of(context, endpoint, query));
+    let sealed = context.env.sealer.seal(seal::Purpose::Page, &page_of(context, endpoint, query));
     let pairs = [(SEALED_PAGE, sealed.as_str())].into_iter().chain(namespace.map(|ns| ("ns", ns)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }

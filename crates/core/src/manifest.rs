@@ -25,9 +25,9 @@ use crate::media;
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Purpose, within};
+use crate::request::{HandlerResponse, RequestContext};
 use crate::single_flight::SingleFlight;
 use crate::upstream::{Ask, AskFirst, Failure, HeadId, HeadOf, Identity, Negative, Reply, UpstreamText};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// A body that breaks is asked for once more.
 const TRIES: usize = 2;
@@ -68,7 +68,7 @@ impl HeadAnswer {
     /// GET has given the manifest.
     fn is_contradicted(&self, context: &RequestContext<'_>) {
         if let Self::Unproven(Some((head, _))) = self {
-            context.upstream.heads().contradicted(HeadOf::Manifest, *head, context.platform.clock.now());
+            context.upstream.heads().contradicted(HeadOf::Manifest, *head, context.env.platform.clock.now());
         }
     }
 }
@@ -98,22 +98,22 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
             (Some(bytes), true) => bytes,
             (bytes, _) => break (manifest, bytes, outcome),
         };
-        match context.in_flight.share_out(context.client_view.client, bytes, share.take()) {
+        match context.env.in_flight.share_out(context.client_view.client, bytes, share.take()) {
             Ok(bytes) => break (manifest, Some(bytes), outcome),
             Err(wanted) => {
                 // Nothing of it is held, and nobody else's place, until the client has taken what it was given before.
                 context.waiting.end();
-                share = Some(context.in_flight.share(wanted).await);
+                share = Some(context.env.in_flight.share(wanted).await);
             }
         }
     };
-    if let (Some(cache), Some(bytes)) = (context.cache, &bytes) {
+    if let (Some(cache), Some(bytes)) = (context.cache(), &bytes) {
         crate::ingest::begin_for(context, cache, bytes).await;
     }
     let is_known = headers::is_known_to_client(&context.head.headers, &manifest.digest);
     let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));
     let is_immutable = matches!(reference, Reference::Digest(_));
-    describe_content(response.headers_mut(), &manifest.digest, context.is_open, is_immutable);
+    describe_content(response.headers_mut(), &manifest.digest, context.env.settings.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
     if outcome.action == Action::Stale {
@@ -121,7 +121,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
     }
     // The client's own budget, or that of the only registry there is; on a shared mirror it would be somebody
     // else's (P-121).
-    if context.is_single || matches!(context.identity, Identity::Client(Some(_))) {
+    if context.env.settings.is_single || matches!(context.identity, Identity::Client(Some(_))) {
         response.headers_mut().extend(manifest.budget);
     }
     let response = if is_known { headers::not_modified(response) } else { response };
@@ -131,7 +131,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
 /// From the cache or from the upstream, in whichever form the client takes.
 async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
     let every = accept_with(&context.head.headers);
-    let (manifest, outcome) = if let Some(cache) = context.cache {
+    let (manifest, outcome) = if let Some(cache) = context.cache() {
         cached::find_cached(context, cache, reference, &every).await?
     } else {
         context.waiting.begin()?;
@@ -176,7 +176,7 @@ async fn look(
     accept: &HeaderValue,
 ) -> Result<HeadAnswer, Negative> {
     let heads = context.upstream.heads();
-    match heads.ask_first(HeadOf::Manifest, context.platform.clock.now()) {
+    match heads.ask_first(HeadOf::Manifest, context.env.platform.clock.now()) {
         AskFirst::Get => return Ok(HeadAnswer::Unproven(None)),
         AskFirst::Head => {}
     }
@@ -249,7 +249,7 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
 }
 
 async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) -> Result<Manifest, Negative> {
-    let limit_bytes = context.bounds.manifest.0;
+    let limit_bytes = context.env.settings.limits.manifest.0;
     let mut failure = Failure::Broken;
     for _ in 0..TRIES {
         let response = context.upstream.read(ask).await.found()?;
@@ -258,7 +258,7 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
         }
         let (head, body) = response.into_parts();
         let promised = body.length();
-        let mut arriving = context.in_flight.arriving(context.upstream.label());
+        let mut arriving = context.env.in_flight.arriving(context.upstream.label());
         let whole = async {
             let bytes = body.collect_for_clients(limit_bytes, &mut arriving).await?;
             let length = bytes.len() as u64;
@@ -268,7 +268,7 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
                 None => Ok(coding::decoded(&head.headers, bytes, limit_bytes, &mut arriving).await),
             }
         };
-        match within(&*context.platform.clock, context.timeouts.idle.0, whole).await {
+        match within(&*context.env.platform.clock, context.env.settings.timeouts.idle.0, whole).await {
             Ok(Ok(document)) => {
                 let document = document.map(|document| arriving.hold(document));
                 let verified = document.and_then(|document| verified(&head.headers, document, reference));

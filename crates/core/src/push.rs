@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID};
 use crate::name::Reference;
 use crate::platform::{Purpose, within};
+use crate::request::{HandlerResponse, RequestContext};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
 use crate::upstream::{Actions, Ask, Failure, Payload, WriteOutcome};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// The parameter that carries a sealed session.
 const SESSION: &str = "_s";
@@ -104,9 +104,9 @@ async fn start(context: &RequestContext<'_>, routes: &Routes, body: Body) -> Res
 async fn resume(context: &RequestContext<'_>, body: Body) -> Result<HandlerResponse, Error> {
     let query = context.head.uri.query();
     let sealed = parameter(query, SESSION).ok_or(Error::UploadUnknown)?;
-    let session: Session = context.sealer.open(seal::Purpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
+    let session: Session = context.env.sealer.open(seal::Purpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
     let is_ours = session.upstream == context.upstream.name() && session.name == context.target.name.as_str();
-    if !is_ours || context.platform.clock.unix_seconds() >= session.expires {
+    if !is_ours || context.env.platform.clock.unix_seconds() >= session.expires {
         return Err(Error::UploadUnknown);
     }
     let mut url = session.url;
@@ -150,14 +150,14 @@ async fn put_manifest(
 
 /// A manifest may take its time, as long as it does not stand still.
 async fn whole_manifest(context: &RequestContext<'_>, mut body: Body) -> Result<Bytes, Error> {
-    let limit_bytes = context.bounds.manifest.0;
+    let limit_bytes = context.env.settings.limits.manifest.0;
     let too_large = || Err(Error::ManifestTooLarge { limit_bytes });
     if body.length().is_some_and(|length| length > limit_bytes) {
         return too_large();
     }
     let mut all = BytesMut::new();
     loop {
-        match within(&*context.platform.clock, context.timeouts.idle.0, body.chunk()).await {
+        match within(&*context.env.platform.clock, context.env.settings.timeouts.idle.0, body.chunk()).await {
             Ok(None) => return Ok(all.freeze()),
             Ok(Some(Ok(piece))) if all.len() as u64 + piece.len() as u64 > limit_bytes => return too_large(),
             Ok(Some(Ok(piece))) => all.extend_from_slice(&piece),
@@ -285,12 +285,12 @@ fn session_location(
         upstream: context.upstream.name().to_owned(),
         name: context.target.name.as_str().to_owned(),
         url,
-        expires: context.platform.clock.unix_seconds().saturating_add(SESSION_SECONDS),
+        expires: context.env.platform.clock.unix_seconds().saturating_add(SESSION_SECONDS),
     };
     let id = upstream
         .get(UPLOAD_UUID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
-    let sealed = context.sealer.seal(seal::Purpose::Upload, &session);
+    let sealed = context.env.sealer.seal(seal::Purpose::Upload, &session);
     Ok(format!("{path}/blobs/uploads/{}?{SESSION}={sealed}", id.unwrap_or("session")))
 }

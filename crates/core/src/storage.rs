@@ -17,8 +17,8 @@ use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
+use crate::request::HandlerResponse;
 use crate::upstream::{Actions, Ask, Failure, Identity, Location, Upstream};
-use crate::visit::HandlerResponse;
 
 /// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
 pub(crate) async fn get(

@@ -19,8 +19,8 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Moment, within};
 use crate::range::RangeSpec;
 use crate::relay::Source;
+use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Ask, Negative};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// From what another one fetches.
 pub(super) const ARRIVING: Outcome = Outcome::new(Action::Joined, Reason::Arriving);
@@ -37,7 +37,9 @@ pub(super) async fn length(
         if let Some(length) = cache.right_length(digest).await {
             return Ok((Some(length), hit::HIT));
         }
-        if let Some(spool) = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()) {
+        if let Some(spool) =
+            context.env.fills.find(digest, context.upstream.name(), context.env.platform.clock.now())
+        {
             return Ok((Some(spool.total()), ARRIVING));
         }
     }
@@ -58,7 +60,7 @@ pub(super) async fn whole(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<HandlerResponse, Error> {
-    if !context.platform.capabilities.shares_io {
+    if !context.env.platform.capabilities.shares_io {
         return unshared::whole(context, cache, digest).await;
     }
     let wanted = BlobRequest::new(context, cache, digest, None);
@@ -92,7 +94,7 @@ pub(super) async fn range(
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
-    if !context.platform.capabilities.shares_io {
+    if !context.env.platform.capabilities.shares_io {
         return unshared::range(context, cache, digest, spec).await;
     }
     let wanted = BlobRequest::new(context, cache, digest, Some(spec));
@@ -149,11 +151,11 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
     ) -> Self {
         let most = cache.config().fill.wait.0;
         let hold = if spec.is_some() { most.min(ranged::HOLD) } else { most };
-        Self { context, cache, digest, spec, until: context.platform.clock.now().after(hold) }
+        Self { context, cache, digest, spec, until: context.env.platform.clock.now().after(hold) }
     }
 
     pub(super) fn now(&self) -> Moment {
-        self.context.platform.clock.now()
+        self.context.env.platform.clock.now()
     }
 
     /// How long it may still wait for others.
@@ -172,7 +174,7 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
 
     /// What is arriving from this very upstream.
     pub(super) fn arriving(&self) -> Option<Arc<Spool>> {
-        self.context.fills.find(self.digest, self.context.upstream.name(), self.now())
+        self.context.env.fills.find(self.digest, self.context.upstream.name(), self.now())
     }
 
     /// What of a blob of this length goes to the client.
@@ -220,20 +222,20 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         let Self { context, cache, .. } = *self;
         Drive {
             spool: Arc::clone(spool),
-            fills: Arc::clone(context.fills),
+            fills: Arc::clone(&context.env.fills),
             cache: Arc::clone(cache),
-            clock: Arc::clone(&context.platform.clock),
+            clock: Arc::clone(&context.env.platform.clock),
             provenance: context.provenance(),
             source: self.source(spool.total()),
             parts: Parts::new(&cache.config().fill),
-            idle: context.timeouts.idle.0,
+            idle: context.env.settings.timeouts.idle.0,
             lease,
         }
     }
 
     pub(super) fn drive(&self, spool: &Arc<Spool>, run: FillRun, main: Option<Main>, lease: Option<Lease>) {
         let work = self.work(spool, lease);
-        self.context.platform.tasks.spawn(Box::pin(work.run(run, main)));
+        self.context.env.platform.tasks.spawn(Box::pin(work.run(run, main)));
     }
 
     /// From the spool, where others fetch it. A range that has waited too long for its first byte is fetched by itself.
@@ -245,7 +247,8 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
     ) -> Result<HandlerResponse, Error> {
         if self.spec.is_some() {
             let (run, first, end) = self.place(spool, window);
-            let begins = within(&*self.context.platform.clock, self.left(), spool.begins(first, end, run)).await;
+            let begins =
+                within(&*self.context.env.platform.clock, self.left(), spool.begins(first, end, run)).await;
             match begins {
                 Ok(true) => {}
                 Ok(false) => return self.alone().await,

@@ -7,7 +7,7 @@ use super::length_of;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::platform::within;
-use crate::visit::RequestContext;
+use crate::request::RequestContext;
 
 /// How long the answer to a client waits for what only the cache needs. A connection of `upstream.max_connections` may be
 /// needed for it that the answer itself holds.
@@ -19,6 +19,6 @@ pub(super) async fn length(context: &RequestContext<'_>, cache: &Cache, digest: 
     if let Some(length) = cache.described_length(&context.provenance(), digest) {
         return Some(length);
     }
-    let asked = within(&*context.platform.clock, PATIENCE, length_of(context, digest)).await;
+    let asked = within(&*context.env.platform.clock, PATIENCE, length_of(context, digest)).await;
     asked.ok()?.ok().flatten().filter(|length| *length > 0)
 }

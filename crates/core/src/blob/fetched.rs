@@ -18,8 +18,8 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{Given, RangeSpec};
 use crate::relay::{Continued, Relay};
+use crate::request::HandlerResponse;
 use crate::upstream::Negative;
-use crate::visit::HandlerResponse;
 
 /// How soon it is looked whether another process has fetched a blob, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
@@ -44,10 +44,10 @@ impl BlobRequest<'_, '_> {
         let mut tries = 0;
         let lead = loop {
             let asker = context.asker();
-            let entered = context.fills.enter(digest, &asker, self.now());
+            let entered = context.env.fills.enter(digest, &asker, self.now());
             let entry = match self.spec {
                 None => entered.await,
-                Some(_) => match within(&*context.platform.clock, self.left(), entered).await {
+                Some(_) => match within(&*context.env.platform.clock, self.left(), entered).await {
                     Ok(entry) => entry,
                     Err(_) => return self.alone().await,
                 },
@@ -174,7 +174,7 @@ impl BlobRequest<'_, '_> {
                 (first, body)
             }
             Continued::OtherLength | Continued::Unusable => {
-                context.fills.close(spool);
+                context.env.fills.close(spool);
                 spool.end_run(Phase::Lost);
                 return Ok(false);
             }
@@ -190,12 +190,14 @@ impl BlobRequest<'_, '_> {
     /// this one. Only where this one has it, too, and of the same length; and only while it comes fast enough.
     async fn joined_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = *self;
-        let Some(spool) = context.fills.find_elsewhere(digest, context.upstream.name()) else { return Ok(None) };
+        let Some(spool) = context.env.fills.find_elsewhere(digest, context.upstream.name()) else {
+            return Ok(None);
+        };
         if length_of(context, digest).await.ok().flatten() != Some(spool.total()) {
             return Ok(None);
         }
         let window = self.window(spool.total())?;
-        let clock = &*context.platform.clock;
+        let clock = &*context.env.platform.clock;
         while spool.phase() == Phase::Running {
             let before = spool.present();
             if within(clock, JUDGE_EVERY.min(self.left()), spool.run_over()).await.is_err() {
@@ -215,7 +217,7 @@ impl BlobRequest<'_, '_> {
     /// itself: a lease delays, and never prevents (P-113).
     async fn lease(&self) -> (Option<Lease>, bool) {
         let Self { context, cache, digest, .. } = *self;
-        let clock = &context.platform.clock;
+        let clock = &context.env.platform.clock;
         let mut pause = FIRST_LOOK;
         loop {
             match cache.lease(digest).await {

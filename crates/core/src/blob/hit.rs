@@ -14,8 +14,8 @@ use crate::evidence::MayServe;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Found, Part};
 use crate::range::RangeSpec;
+use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Ask, Negative};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// It is here, and this client may have it.
 pub(super) const HIT: Outcome = Outcome::new(Action::Hit, Reason::Digest);

@@ -20,8 +20,8 @@ use crate::outcome::Reason;
 use crate::platform::{IngestMode, Moment, StoreCapabilities};
 use crate::quota::Linked;
 use crate::range::RangeSpec;
+use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Identity, Redirected};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// How soon it is looked whether another request has brought a blob into the store, and how often at most.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
@@ -47,8 +47,8 @@ pub(super) async fn get(
     digest: &Digest,
     wanted: Option<RangeSpec>,
 ) -> Result<Option<HandlerResponse>, Error> {
-    let capabilities = &context.platform.capabilities;
-    if capabilities.carries_well(None) && context.delivery.links != Links::Always {
+    let capabilities = &context.env.platform.capabilities;
+    if capabilities.carries_well(None) && context.env.settings.delivery.links != Links::Always {
         return Ok(None);
     }
     Offload { context, cache, digest, wanted }.get().await
@@ -62,7 +62,7 @@ impl Offload<'_, '_> {
         {
             if super::hit::admit(context, cache, digest).await?.is_none() {
                 // Another registry gave it, to those who log in there: this one gives it itself.
-                let is_carried = context.platform.capabilities.carries(self.length(Some(total)));
+                let is_carried = context.env.platform.capabilities.carries(self.length(Some(total)));
                 return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
             return match self.decide(BlobLocation::Stored, Some(total)) {
@@ -71,7 +71,7 @@ impl Offload<'_, '_> {
                 _ => Ok(None),
             };
         }
-        if context.platform.capabilities.carries_well(None) {
+        if context.env.platform.capabilities.carries_well(None) {
             return Ok(None);
         }
         let total = match self.cache {
@@ -88,8 +88,8 @@ impl Offload<'_, '_> {
 
     fn decide(&self, location: BlobLocation, total: Option<u64>) -> DeliveryMethod {
         decide(
-            &self.context.platform.capabilities,
-            self.context.delivery,
+            &self.context.env.platform.capabilities,
+            &self.context.env.settings.delivery,
             self.store_capabilities(),
             location,
             self.length(total),
@@ -113,7 +113,7 @@ impl Offload<'_, '_> {
     /// By a link into our store; `None`: through us after all, as there is no link and it can be carried.
     async fn link(&self, cache: &Arc<Cache>, why: Reason, total: u64) -> Result<Option<HandlerResponse>, Error> {
         let context = self.context;
-        let link = cache.link(self.digest, context.delivery.link_life.0).await;
+        let link = cache.link(self.digest, context.env.settings.delivery.link_life.0).await;
         let fit = link.as_ref().map(|url| self.check(url));
         if let (Some(url), Some(Ok(()))) = (&link, fit) {
             let mut answer = redirect_to(url.as_str(), why);
@@ -121,11 +121,11 @@ impl Offload<'_, '_> {
             return Ok(Some(answer));
         }
         let length = self.length(Some(total));
-        if context.platform.capabilities.carries(length) {
+        if context.env.platform.capabilities.carries(length) {
             return Ok(None);
         }
         // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
-        match (otherwise(&context.platform.capabilities, context.delivery, length), fit) {
+        match (otherwise(&context.env.platform.capabilities, &context.env.settings.delivery, length), fit) {
             (Some(DeliveryMethod::Upstream), _) => self.send_to_upstream(Some(total)).await,
             (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
             (_, Some(Ok(())) | None) => Err(self.come_again()),
@@ -135,17 +135,17 @@ impl Offload<'_, '_> {
     fn check(&self, url: &Url) -> Result<(), Obstacle> {
         let context = self.context;
         let is_logged_in = context.head.headers.contains_key(AUTHORIZATION);
-        let fits = check_link(&context.platform.capabilities, url, &context.client_view.host, is_logged_in);
+        let fits = check_link(&context.env.platform.capabilities, url, &context.client_view.host, is_logged_in);
         fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
     }
 
     /// Brings it into the store, and waits for that as long as a client may be held.
     async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<HandlerResponse>, Error> {
         let context = self.context;
-        let clock = &context.platform.clock;
+        let clock = &context.env.platform.clock;
         // What came before this was waiting, too (P-113).
-        let last = context.started.after(context.timeouts.head.0.saturating_sub(REST));
-        let until = last.min(clock.now().after(context.delivery.hold.0));
+        let last = context.started.after(context.env.settings.timeouts.head.0.saturating_sub(REST));
+        let until = last.min(clock.now().after(context.env.settings.delivery.hold.0));
         // An invocation of its own is soon at it, or all there may be are held like this one: then this one works.
         let is_done =
             self.is_invoked(total).await && self.appears(cache, until.min(clock.now().after(SOON))).await;
@@ -158,7 +158,11 @@ impl Offload<'_, '_> {
         if is_whole {
             return self.link(cache, Reason::StoreFilled, total).await;
         }
-        match otherwise(&context.platform.capabilities, context.delivery, self.length(Some(total))) {
+        match otherwise(
+            &context.env.platform.capabilities,
+            &context.env.settings.delivery,
+            self.length(Some(total)),
+        ) {
             Some(DeliveryMethod::Upstream) => self.send_to_upstream(Some(total)).await,
             Some(_) => Ok(None),
             None => Err(self.come_again()),
@@ -169,9 +173,9 @@ impl Offload<'_, '_> {
     async fn is_invoked(&self, total: u64) -> bool {
         let context = self.context;
         // A client's own login goes into no invocation's payload.
-        context.platform.capabilities.ingest == IngestMode::SelfInvoke
+        context.env.platform.capabilities.ingest == IngestMode::SelfInvoke
             && matches!(context.identity, Identity::Ours)
-            && context.invoke_ingest(self.digest, total).await
+            && crate::ingest::invoke(context, self.digest, total).await
     }
 
     /// A slice of the work, in this request, unless another is at it.
@@ -180,7 +184,7 @@ impl Offload<'_, '_> {
         let ask = ask_for(context, self.digest, Method::GET);
         let ingest = BlobIngest {
             cache: Arc::clone(cache),
-            clock: Arc::clone(&context.platform.clock),
+            clock: Arc::clone(&context.env.platform.clock),
             source: source_of(context, ask, None),
             provenance: context.provenance(),
             digest: self.digest.clone(),
@@ -191,7 +195,7 @@ impl Offload<'_, '_> {
 
     /// Waits until another has brought it.
     async fn appears(&self, cache: &Cache, until: Moment) -> bool {
-        let clock = &self.context.platform.clock;
+        let clock = &self.context.env.platform.clock;
         let mut pause = FIRST_LOOK;
         loop {
             let left = until.since(clock.now());
@@ -220,7 +224,7 @@ impl Offload<'_, '_> {
         };
         let found = reply.found();
         let (window, response) = accept(context, digest, wanted, found).await?;
-        if context.platform.capabilities.carries(self.length(total)) {
+        if context.env.platform.capabilities.carries(self.length(total)) {
             return relay(context, digest, ask, window, response).await.map(Some);
         }
         drop(response);
@@ -235,7 +239,7 @@ impl Offload<'_, '_> {
     }
 
     fn refusal(&self, total: Option<u64>, obstacle: Obstacle) -> Error {
-        let capabilities = &self.context.platform.capabilities;
+        let capabilities = &self.context.env.platform.capabilities;
         let limit_bytes = capabilities.max_inline_body.max(capabilities.max_streamed_body).unwrap_or(0);
         Error::Undeliverable { platform: capabilities.profile, limit_bytes, length: self.length(total), obstacle }
     }

@@ -18,8 +18,8 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::range::{ByteRange, Given, RangeSpec};
 use crate::relay::{Continued, Relay};
+use crate::request::HandlerResponse;
 use crate::upstream::Negative;
-use crate::visit::HandlerResponse;
 
 /// How long a range waits for the first of its bytes that another one fetches. With its own question to the upstream its
 /// client has a head within two seconds of what it would take alone: SOCI waits three.
@@ -56,8 +56,8 @@ impl BlobRequest<'_, '_> {
                 spool
             } else {
                 let asker = context.asker();
-                let entered = context.fills.enter(digest, &asker, self.now());
-                match within(&*context.platform.clock, self.left(), entered).await {
+                let entered = context.env.fills.enter(digest, &asker, self.now());
+                match within(&*context.env.platform.clock, self.left(), entered).await {
                     Ok(FillEntry::Open(spool)) => spool,
                     Ok(FillEntry::Lead(lead)) => return self.begin_range(spec, Some(lead)).await,
                     Ok(FillEntry::Refused(negative)) => return Err(negative.into_error(blob_unknown)),
@@ -100,7 +100,7 @@ impl BlobRequest<'_, '_> {
         if !claims.is_empty() {
             // What comes first is on its way; what lies behind it, nobody fetches yet.
             if spool.phase() == Phase::Running {
-                context.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
+                context.env.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
             } else {
                 // Where nobody fetches the whole, its length is the word of one answer: the next one says it again.
                 match self.fetch_claims(spool, claims).await? {
@@ -111,7 +111,7 @@ impl BlobRequest<'_, '_> {
                 }
             }
         }
-        match within(&*context.platform.clock, self.left(), spool.begins(range.first, range.end, 0)).await {
+        match within(&*context.env.platform.clock, self.left(), spool.begins(range.first, range.end, 0)).await {
             Ok(true) => self.read(spool, &window, JOINED).await.map(Some),
             Ok(false) => Ok(None),
             Err(_) => {
@@ -165,7 +165,7 @@ impl BlobRequest<'_, '_> {
             // Whoever fetches the whole finds out by itself which is right.
             Continued::OtherLength if spool.phase() == Phase::Running => RangeStart::Unusable,
             Continued::OtherLength => {
-                context.fills.close(spool);
+                context.env.fills.close(spool);
                 spool.end_run(Phase::Lost);
                 RangeStart::Gone
             }
@@ -230,7 +230,7 @@ impl BlobRequest<'_, '_> {
             drop(response);
             if !claims.is_empty() {
                 let work = self.work(&spool, None).run_ranges(claims, None);
-                context.platform.tasks.spawn(Box::pin(work));
+                context.env.platform.tasks.spawn(Box::pin(work));
             }
             return self.read(&spool, &window, JOINED).await;
         }
@@ -252,7 +252,7 @@ impl BlobRequest<'_, '_> {
         let spool = Arc::new(spool.asked_anonymously(is_anonymous));
         Some(match lead {
             Some(lead) => lead.open(&spool, self.now()),
-            None => context.fills.open(&spool, self.now()),
+            None => context.env.fills.open(&spool, self.now()),
         })
     }
 
@@ -261,7 +261,7 @@ impl BlobRequest<'_, '_> {
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else { return };
         let relay = Relay::new(self.source(spool.total()), body, 0, first, Some(end));
         let body = Body::stream(relay, Some(end.saturating_sub(first)));
-        self.context.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
+        self.context.env.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
     }
 
     /// The upstream gives no parts: with this answer it has begun to give all of it, and others want it as well.

@@ -12,10 +12,10 @@ use crate::config::Redirects;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Action, Reason};
+use crate::request::{HandlerResponse, RequestContext};
 use crate::route::parameter;
 use crate::seal;
 use crate::upstream::{Identity, Location};
-use crate::visit::{HandlerResponse, RequestContext};
 
 /// The parameter that carries a sealed redirect.
 const TARGET: &str = "_t";
@@ -39,12 +39,12 @@ fn bound_to(context: &RequestContext<'_>, digest: &Digest) -> String {
     };
     let user = context.user.unwrap_or_default();
     let texts = [context.upstream.name(), context.target.name.as_str(), digest.as_str(), user, password];
-    context.sealer.mark(&texts)
+    context.env.sealer.mark(&texts)
 }
 
 /// Sends the client where the bytes are, or back to us for them.
 pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> HandlerResponse {
-    let most = context.platform.capabilities.max_target.unwrap_or(usize::MAX);
+    let most = context.env.platform.capabilities.max_target.unwrap_or(usize::MAX);
     match rewritten(context, digest, link) {
         Some((target, why)) if target.len() <= most => {
             redirect_to(&format!("{}{target}", context.client_view.base()), why)
@@ -72,17 +72,20 @@ fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> 
     }
     // A storage that is itself below `/v2/` cannot be told from the registry by its path.
     // And what is not for everybody is not at an address that anybody may ask.
-    if context.storage_passes && context.upstream.storage().is_some() && !url.path().starts_with("/v2/") {
+    if context.env.settings.storage_passes
+        && context.upstream.storage().is_some()
+        && !url.path().starts_with("/v2/")
+    {
         // Only the address changes; path and query stay as they are, to the byte, or the signature breaks.
         return Some((link.below(""), Reason::StorageHere));
     }
-    let life = context.delivery.link_life.0.as_secs();
+    let life = context.env.settings.delivery.link_life.0.as_secs();
     let target = SealedRedirect {
         bound: bound_to(context, digest),
         url: link.to_text(),
-        expires: context.platform.clock.unix_seconds().saturating_add(life),
+        expires: context.env.platform.clock.unix_seconds().saturating_add(life),
     };
-    let sealed = context.sealer.seal(seal::Purpose::Redirect, &target);
+    let sealed = context.env.sealer.seal(seal::Purpose::Redirect, &target);
     let ns = context.target.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
     Some((format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", context.target.client_path), Reason::TargetHere))
 }
@@ -101,8 +104,8 @@ pub(super) fn redirect_to(location: &str, why: Reason) -> HandlerResponse {
 /// The target of a redirect that we rewrote, if the request carries one.
 pub(super) fn sealed_target(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<Location>, Error> {
     let Some(sealed) = parameter(context.head.uri.query(), TARGET) else { return Ok(None) };
-    let target: Option<SealedRedirect> = context.sealer.open(seal::Purpose::Redirect, &sealed);
-    let now = context.platform.clock.unix_seconds();
+    let target: Option<SealedRedirect> = context.env.sealer.open(seal::Purpose::Redirect, &sealed);
+    let now = context.env.platform.clock.unix_seconds();
     let target = target.filter(|target| target.bound == bound_to(context, digest) && now < target.expires);
     let link = target.and_then(|target| Location::parse(&target.url).ok());
     link.map(Some).ok_or(Error::LinkOver)

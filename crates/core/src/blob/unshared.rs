@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::range::{ByteRange, RangeSpec};
-use crate::visit::{HandlerResponse, RequestContext};
+use crate::request::{HandlerResponse, RequestContext};
 
 /// All of a blob.
 pub(super) async fn whole(

@@ -8,8 +8,8 @@ use crate::body::Body;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::range::{ByteRange, Given, RangeSpec};
+use crate::request::RequestContext;
 use crate::upstream::{Failure, Negative};
-use crate::visit::RequestContext;
 
 /// What of the blob goes to the client, and how much of what arrives stands before it.
 pub(super) struct ServedRange {
@@ -70,8 +70,9 @@ async fn window_of(
             Err(Error::Upstream(Failure::DigestMismatch))
         }
         // Where nothing else would show that it broke off, the client must be told how long it is.
-        (Given::Whole { length: None }, None) if !context.platform.capabilities.breaks_chunked => {
-            let described = context.cache.and_then(|cache| cache.described_length(&context.provenance(), digest));
+        (Given::Whole { length: None }, None) if !context.env.platform.capabilities.breaks_chunked => {
+            let described =
+                context.cache().and_then(|cache| cache.described_length(&context.provenance(), digest));
             known_total(described, "a blob of unknown length").await.map(ServedRange::whole)
         }
         (Given::Whole { length }, None) => {

@@ -10,7 +10,7 @@ use super::report::{PartReport, PartState};
 use crate::blob;
 use crate::cache::{Cache, ChildDescriptor, Described};
 use crate::digest::Digest;
-use crate::visit::RequestContext;
+use crate::request::RequestContext;
 
 /// How deep indexes may lie in each other.
 const MAX_DEPTH: usize = 8;
@@ -99,7 +99,8 @@ impl Walk<'_> {
 async fn find_blob(context: &RequestContext<'_>, digest: &Digest) -> (Option<u64>, PartState) {
     let Some(cache) = blob::cache_for(context) else { return (None, PartState::Absent) };
     let length = cache.blob_length(digest).await;
-    let is_arriving = context.fills.find(digest, context.upstream.name(), context.platform.clock.now()).is_some();
+    let is_arriving =
+        context.env.fills.find(digest, context.upstream.name(), context.env.platform.clock.now()).is_some();
     let state = match state_of(context, cache, digest, length.is_some()).await {
         PartState::Absent if is_arriving => PartState::Arriving,
         state => state,

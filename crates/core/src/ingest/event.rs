@@ -49,12 +49,17 @@ impl Proxy {
         if !upstream.permits(&name) || !can_be_sliced(&digest) {
             return Err(EventError::Unserved);
         }
-        self.quotas.keep_up().await;
-        if !self.quotas.may_fetch(0) {
+        self.env.quotas.keep_up().await;
+        if !self.env.quotas.may_fetch(0) {
             return Err(EventError::Exhausted);
         }
-        let cache = self.cache().filter(|cache| cache.store_capabilities().uploads).ok_or(EventError::NoStore)?;
-        let clock = &self.platform.clock;
+        let cache = self
+            .env
+            .cache
+            .as_ref()
+            .filter(|cache| cache.store_capabilities().uploads)
+            .ok_or(EventError::NoStore)?;
+        let clock = &self.env.platform.clock;
         let ask = Ask {
             method: Method::GET,
             name,
@@ -71,8 +76,8 @@ impl Proxy {
             upstream: Arc::clone(upstream),
             ask,
             clock: Arc::clone(clock),
-            idle: self.timeouts().idle.0,
-            down: self.timeouts().down.0,
+            idle: self.env.settings.timeouts.idle.0,
+            down: self.env.settings.timeouts.down.0,
             storage: None,
             total: None,
         };
@@ -87,18 +92,18 @@ impl Proxy {
         };
         let reserve = RESERVE.min(limit / 2);
         let work = ingest.slice(clock.now().after(limit.saturating_sub(reserve))).await;
-        self.quotas.fetched(work.got);
+        self.env.quotas.fetched(work.got);
         if work.slice == Slice::Parked {
             self.go_on_with(&job, work.is_farther).await;
         }
-        self.quotas.settle().await;
+        self.env.quotas.settle().await;
         cache.flush(reserve).await;
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }
 
     /// Begins the next invocation, unless it would stop where this one did, and so the ones behind it.
     async fn go_on_with(&self, job: &Job, is_farther: bool) {
-        let Some(invoker) = &self.platform.invoker else { return };
+        let Some(invoker) = &self.env.platform.invoker else { return };
         if !is_farther {
             tracing::warn!(
                 digest = job.digest,

@@ -4,26 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 
-use super::can_be_sliced;
-use crate::cache::{Cache, Described};
-use crate::platform::{Clock, IngestMode, Invoke, Moment, within};
+use crate::platform::{Clock, Invoke, Moment, within};
 use crate::quota::Quotas;
-use crate::upstream::Identity;
-use crate::visit::RequestContext;
 
 /// How long an invocation that was begun is taken to be at it.
 const LIFE: Duration = Duration::from_mins(1);
 /// How long the platform may take to begin one.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Most that are remembered.
 const MAX_BEGUN: usize = 1000;
-/// Invocations for one manifest, and how many of them are begun at once.
-const MAX_FOR_ONE: usize = 64;
-const AT_ONCE: usize = 8;
 
 /// What is to be brought into the store, from where. No credential: it is asked for as ourselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,33 +99,6 @@ impl Invocations {
     fn begun(&self) -> MutexGuard<'_, HashMap<String, StartedJob>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A client that has a manifest will want what it names: what no answer can carry is begun at once.
-pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manifest: &[u8]) {
-    let capabilities = &context.platform.capabilities;
-    let store = cache.store_capabilities();
-    if capabilities.ingest != IngestMode::SelfInvoke
-        || !(store.links && store.uploads)
-        || !matches!(context.identity, Identity::Ours)
-    {
-        return;
-    }
-    let large = Described::of(manifest).blobs.into_iter().filter_map(|piece| {
-        let size = piece.size.filter(|size| !capabilities.carries_well(Some(*size)) && cache.may_hold(*size))?;
-        can_be_sliced(&piece.digest).then_some((piece.digest, size))
-    });
-    let work = large.take(MAX_FOR_ONE).map(|(digest, size)| -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            if cache.blob_length(&digest).await.is_none() {
-                context.invoke_ingest(&digest, size).await;
-            }
-        })
-    });
-    let work: Vec<_> = work.collect();
-    let all = stream::iter(work).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(()));
-    // The manifest does not wait for it.
-    let _ = within(&*context.platform.clock, PATIENCE, all).await;
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@
 //!
 //! - [`event`]: an invocation of its own for one blob
 //! - [`job`]: the work as an event, for platforms that begin invocations of their own
+//! - [`invoke`]: when a request has one begun
 //! - [`hash`] `o`: SHA-256 that can be put down
 //! - [`checkpoint`] `o`: how far an upload has come, as it is written down
 
 mod checkpoint;
 mod event;
 mod hash;
+mod invoke;
 mod job;
 
 use std::sync::Arc;
@@ -24,7 +26,8 @@ use futures_util::future::join;
 use self::checkpoint::Checkpoint;
 pub use self::event::EventError;
 use self::hash::Hash;
-pub(crate) use self::job::{Invocations, Job, begin_for};
+pub(crate) use self::invoke::{begin_for, invoke};
+pub(crate) use self::job::Invocations;
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
 use crate::digest::Digest;

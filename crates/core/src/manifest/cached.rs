@@ -18,8 +18,8 @@ use crate::evidence::MayServe;
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
+use crate::request::RequestContext;
 use crate::upstream::{Failure, Identity, Negative};
-use crate::visit::RequestContext;
 
 /// It was here, and the upstream says that this client may have it.
 const CONFIRMED: Outcome = Outcome::new(Action::Revalidated, Reason::AccessConfirmed);
@@ -134,8 +134,8 @@ async fn by_tag(
         Some((pointer, kept)) => {
             let due = Due { context, cache, tag: &tag, pointer, kept, reference, accept };
             // However many steps it takes: there must be time left to serve what is here.
-            let limit = context.timeouts.first_byte.0;
-            let asked = within(&*context.platform.clock, limit, Box::pin(due.revalidate())).await;
+            let limit = context.env.settings.timeouts.first_byte.0;
+            let asked = within(&*context.env.platform.clock, limit, Box::pin(due.revalidate())).await;
             asked.unwrap_or(Err(Negative::Failed(Failure::TimedOut).into()))
         }
         None => first(context, cache, &tag, reference, accept).await.map_err(LookupError::from),
@@ -174,7 +174,7 @@ async fn first(
         if context.is_head() { look(context, reference, accept).await? } else { HeadAnswer::Unproven(None) };
     if let HeadAnswer::Described(found) = looked {
         context.claimed(cache, &found.digest).await;
-        let confirmed = context.platform.clock.unix_seconds();
+        let confirmed = context.env.platform.clock.unix_seconds();
         point_at(context, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
         return Ok((found, Outcome::new(Action::Relayed, Reason::AbsentHead)));
     }
@@ -232,9 +232,9 @@ pub(super) async fn fetch_once(
             // A copy, since what the cache keeps has a bound of its own, and the original is counted for its client.
             && let Some(stored) = StoredManifest::new(found.digest.clone(), bytes::Bytes::copy_from_slice(bytes))
         {
-            let confirmed = context.platform.clock.unix_seconds();
+            let confirmed = context.env.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
-            let stored = Arc::new(stored.shelved(context.in_flight));
+            let stored = Arc::new(stored.shelved(&context.env.in_flight));
             cache.keep_manifest(&context.provenance(), &stored, pointer);
         }
         Ok(found)
@@ -244,7 +244,7 @@ pub(super) async fn fetch_once(
         None => format!("{} {}", reference.as_str(), context.since).into(),
         Some(tag) => question(context, tag),
     };
-    let found = context.questions.fetches.join(&(context.claim(), wanted), work).await?;
+    let found = context.env.shared_requests.fetches.join(&(context.claim(), wanted), work).await?;
     context.admitted(cache);
     Ok(found)
 }
@@ -261,7 +261,7 @@ pub(crate) async fn may_be_stale(
     pointer: &Pointer,
     kept: &StoredManifest,
 ) -> Result<(), NotStale> {
-    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), context.platform.clock.unix_seconds());
+    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), context.env.platform.clock.unix_seconds());
     if !pointer.may_be_stale(limit, now) {
         return Err(NotStale::TooOld);
     }

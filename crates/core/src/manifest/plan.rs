@@ -6,7 +6,7 @@ use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
 use crate::error::Absence;
 use crate::name::Reference;
 use crate::outcome::Reason;
-use crate::visit::RequestContext;
+use crate::request::RequestContext;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 // A tag whose manifest was deleted from the repository is asked about.
                 Some(pointer) if context.may_have(cache, &pointer.digest).await => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
-                    let now = context.platform.clock.unix_seconds();
+                    let now = context.env.platform.clock.unix_seconds();
                     match pointer.must_ask(rule, context.wants_it_new(), now) {
                         _ if context.is_offline() => Plan::Hit(Reason::Offline),
                         Freshness::Fresh => Plan::Hit(Reason::TagFresh),

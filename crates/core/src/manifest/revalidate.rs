@@ -10,8 +10,8 @@ use super::{HeadAnswer, Manifest, look};
 use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
+use crate::request::RequestContext;
 use crate::upstream::{Failure, Negative};
-use crate::visit::RequestContext;
 
 /// A pull that would have counted, and did not.
 const SPARED: Outcome = Outcome::new(Action::Stale, Reason::BudgetSpared);
@@ -34,7 +34,7 @@ impl Due<'_, '_> {
     pub(super) async fn revalidate(&self) -> Result<FoundManifest, LookupError> {
         let Self { context, reference, accept, .. } = *self;
         let question = (context.claim(), question(context, self.tag));
-        let looks = &context.questions.looks;
+        let looks = &context.env.shared_requests.looks;
         match looks.join(&question, || look(context, reference, accept)).await? {
             HeadAnswer::Described(manifest) => self.points_to(manifest).await.map_err(LookupError::from),
             look @ (HeadAnswer::Found | HeadAnswer::Declined | HeadAnswer::Unproven(_)) => self.by_get(look).await,
@@ -44,7 +44,7 @@ impl Due<'_, '_> {
     /// The upstream says by HEAD where it points.
     async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<FoundManifest, Negative> {
         let Self { context, cache, tag, pointer, kept, accept, .. } = *self;
-        let confirmed = context.platform.clock.unix_seconds();
+        let confirmed = context.env.platform.clock.unix_seconds();
         context.claimed(cache, &digest).await;
         // A word of this upstream is not enough for what another one gave.
         let may_have = context.may_have(cache, &digest).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::{Cache, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::within;
-use crate::visit::RequestContext;
+use crate::request::RequestContext;
 
 /// Digests that are looked for, at most: some more than any image has for one platform.
 const MAX_LOOKED_FOR: usize = 2000;
@@ -35,7 +35,7 @@ pub(super) async fn missing(
     cache: &Arc<Cache>,
     manifest: &StoredManifest,
 ) -> Option<Digest> {
-    let found = within(&*context.platform.clock, PATIENCE, find(context, cache, manifest)).await;
+    let found = within(&*context.env.platform.clock, PATIENCE, find(context, cache, manifest)).await;
     found.unwrap_or_else(|_| Some(manifest.digest.clone()))
 }
 

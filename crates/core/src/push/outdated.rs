@@ -7,8 +7,8 @@ use http::StatusCode;
 
 use crate::cache::{Cache, Key};
 use crate::name::Reference;
+use crate::request::RequestContext;
 use crate::upstream::{Failure, Reply};
-use crate::visit::RequestContext;
 
 /// What a write that is under way makes outdated. Dropped, it is forgotten.
 pub(super) struct Outdated {
@@ -37,7 +37,7 @@ enum Carried {
 impl Outdated {
     /// Before a request of an upload.
     pub(super) fn by_upload(context: &RequestContext<'_>) -> Self {
-        Self { cache: context.cache.cloned(), write: Write::Blob }
+        Self { cache: context.cache().cloned(), write: Write::Blob }
     }
 
     /// Before these references are pushed or deleted.
@@ -47,7 +47,7 @@ impl Outdated {
             Reference::Tag(tag) => Key::tag(upstream, repository, tag.as_str()),
             Reference::Digest(digest) => Key::link(upstream, repository, &digest),
         });
-        Self { cache: context.cache.cloned(), write: Write::Records(keys.collect()) }
+        Self { cache: context.cache().cloned(), write: Write::Records(keys.collect()) }
     }
 
     /// This was the answer. It returns what ends once the store has forgotten it, too.

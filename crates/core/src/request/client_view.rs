@@ -6,32 +6,32 @@ use http::{HeaderMap, HeaderValue, Uri};
 use ipnet::IpNet;
 use url::Url;
 
+use super::id;
 use crate::config::Config;
 use crate::platform::Cx;
-use crate::record;
 
 /// Our address in a client's eyes, and the client's in ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientView {
+pub(crate) struct ClientView {
     /// `https` or `http`.
-    pub scheme: String,
+    pub(crate) scheme: String,
     /// Host, with a port where it is not the usual one.
-    pub host: String,
+    pub(crate) host: String,
     /// The client's address, behind trusted proxies too.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// What a trusted proxy calls the request.
-    pub request_id: Option<HeaderValue>,
+    pub(crate) request_id: Option<HeaderValue>,
 }
 
 impl ClientView {
     /// `https://proxy.example.com`
-    pub fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("{}://{}", self.scheme, self.host)
     }
 }
 
 /// Whom to believe about it.
-pub struct ClientViewRules {
+pub(crate) struct ClientViewRules {
     public_url: Option<(String, String)>,
     trusted: Vec<IpNet>,
     /// The platform itself stands in front of us, with HTTPS.
@@ -43,7 +43,7 @@ pub struct ClientViewRules {
 
 impl ClientViewRules {
     /// Takes the rules from the configuration.
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let authority = |url: &Url| {
             let host = url.host_str().unwrap_or_default();
             url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -64,7 +64,7 @@ impl ClientViewRules {
 
     /// Reads the request. `X-Forwarded-*` count only from a trusted peer, and from none that introduces a client: it passes
     /// bytes on and writes no headers, so those that come are the client's own (P-14).
-    pub fn view(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> ClientView {
+    pub(crate) fn view(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> ClientView {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);
         let forwarded = |name: &str| {
@@ -100,7 +100,7 @@ impl ClientViewRules {
             None if behind_proxy || self.adds_client => forwarded_for(headers, is_trusted).or(cx.peer),
             None => cx.peer,
         };
-        let request_id = behind_proxy.then(|| record::told(headers).cloned()).flatten();
+        let request_id = behind_proxy.then(|| id::told(headers).cloned()).flatten();
         ClientView { scheme, host, client, request_id }
     }
 }

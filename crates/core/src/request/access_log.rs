@@ -1,7 +1,6 @@
 //! One log line and one count a request, whatever becomes of it: its record begins with it, and is written when it is
 //! dropped. A client that leaves before its answer begins drops it, too.
 
-mod id;
 mod shown;
 
 use std::sync::Arc;
@@ -10,9 +9,8 @@ use std::time::Duration;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-pub(crate) use self::id::{RequestIds, told};
 use self::shown::shown;
-
+use super::response::HandlerResponse;
 use crate::body::{Body, Observe};
 use crate::config::LoggedClient;
 use crate::error::Error;
@@ -23,7 +21,6 @@ use crate::quota::{Linked, QuotaPass};
 use crate::route::{Endpoint, Target};
 use crate::telemetry;
 use crate::upstream::Upstream;
-use crate::visit::HandlerResponse;
 
 /// What a log line takes of a method; all that have a meaning here are shorter. In bytes, as what follows.
 const METHOD_BYTES: usize = 32;

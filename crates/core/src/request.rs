@@ -1,0 +1,22 @@
+//! One request on its way through the proxy: how its client sees us, what its handler works with, what the handler returns,
+//! and what is logged of it.
+//!
+//! - [`env`]: what all requests share
+//! - [`context`]: one admitted request
+//! - [`client_view`] `o`: scheme and host for realm and Location; who the client is behind a reverse proxy
+//! - [`response`]: what a handler returns
+//! - [`fit`]: adapts a response to what the platform lets through
+//! - [`access_log`]: one log line and one count for each request
+//! - [`id`] `o`: names of requests, in the log and in the answer
+
+pub(crate) mod access_log;
+pub(crate) mod client_view;
+pub(crate) mod context;
+pub(crate) mod env;
+pub(crate) mod fit;
+pub(crate) mod id;
+pub(crate) mod response;
+
+pub(crate) use self::context::RequestContext;
+pub(crate) use self::env::{Env, Settings};
+pub(crate) use self::response::HandlerResponse;

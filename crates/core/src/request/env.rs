@@ -1,0 +1,54 @@
+//! What all requests share: the platform, the cache, the work in progress and the settings that handlers read. The proxy
+//! owns one, and each request's context borrows it.
+
+use std::sync::Arc;
+
+use crate::body::InFlight;
+use crate::cache::Cache;
+use crate::config::{DeliveryConfig, Limits, Timeouts};
+use crate::fill::Fills;
+use crate::ingest::Invocations;
+use crate::manifest::SharedRequests;
+use crate::platform::Platform;
+use crate::quota::Quotas;
+use crate::seal::Sealer;
+
+/// What all requests share.
+pub(crate) struct Env {
+    /// What the platform offers.
+    pub(crate) platform: Platform,
+    /// Settings that handlers read.
+    pub(crate) settings: Settings,
+    /// Seals what clients carry for us.
+    pub(crate) sealer: Arc<Sealer>,
+    /// How `Via` names this deployment.
+    pub(crate) via: String,
+    /// How much clients may have.
+    pub(crate) quotas: Arc<Quotas>,
+    /// The cache. `None`: nothing is kept.
+    pub(crate) cache: Option<Arc<Cache>>,
+    /// Downloads in progress, by digest.
+    pub(crate) fills: Arc<Fills>,
+    /// Requests for manifests in progress, which several clients may share.
+    pub(crate) shared_requests: SharedRequests,
+    /// Invocations that were begun lately.
+    pub(crate) invocations: Invocations,
+    /// Memory that answers take until clients have taken them.
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+/// Settings that handlers read.
+pub(crate) struct Settings {
+    /// Limits on what grows.
+    pub(crate) limits: Limits,
+    /// Deadlines.
+    pub(crate) timeouts: Timeouts,
+    /// How blobs go to clients.
+    pub(crate) delivery: DeliveryConfig,
+    /// Whether everybody may see everything.
+    pub(crate) is_open: bool,
+    /// Whether there is only one upstream.
+    pub(crate) is_single: bool,
+    /// Whether paths outside `/v2/` are relayed to the storage: only where everybody may use us.
+    pub(crate) storage_passes: bool,
+}
