@@ -35,6 +35,7 @@ pub mod secret;
 pub mod telemetry;
 pub mod upstream;
 
+mod accept;
 mod access;
 mod blob;
 mod delivery;

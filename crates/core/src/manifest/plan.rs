@@ -1,4 +1,4 @@
-//! What is to be done for a manifest, by what is here: before anybody is asked. The handler does it, `explain` says it.
+//! What to do about a manifest, decided from the cache before anybody is asked. The handler does it; `explain` reports it.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use crate::name::Reference;
 use crate::outcome::Reason;
 use crate::request::RequestContext;
 
-/// What is to be done.
+/// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// What is here is served.
+    /// Serve the cached manifest.
     Hit(Reason),
-    /// It is here, and its upstream is asked first.
+    /// Ask the upstream, then serve the cached manifest.
     Ask,
-    /// It is fetched.
+    /// Fetch it.
     Fetch(Reason),
-    /// It is not found, and nobody is asked.
+    /// HandlerResponse that there is none, without asking.
     Missing(Absence),
 }
 
-/// What is known of a manifest, and what follows.
+/// What the cache has of a manifest, and the plan that follows.
 pub(crate) struct CacheLookup {
     /// Where the tag points.
     pub(crate) pointer: Option<Pointer>,
-    /// What is here.
+    /// The cached manifest.
     pub(crate) manifest: Option<Arc<StoredManifest>>,
-    /// What follows.
+    /// What to do.
     pub(crate) plan: Plan,
 }
 
-/// Looks.
+/// Looks in the cache.
 pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> CacheLookup {
     if context.is_absent(cache, reference.as_str()) && !context.wants_it_new() {
         return CacheLookup { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
@@ -55,7 +55,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 None => None,
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
-                // A tag whose manifest was deleted from the repository is asked about.
+                // A tag whose manifest was deleted from the repository is not served: the upstream is asked.
                 Some(pointer) if context.may_have(cache, &pointer.digest).await => {
                     let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
                     let now = context.env.platform.clock.unix_seconds();

@@ -1,74 +1,79 @@
-//! A tag that is here and due: its upstream is asked where it points, by HEAD, which Docker Hub does not count (P-86), or
-//! where HEAD says too little, by GET.
+//! A cached tag that is due: the proxy asks the upstream where it points, by HEAD, which Docker Hub does not count (P-86),
+//! or by GET where HEAD says too little.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::cached::{FoundManifest, LookupError, RefusedBy, fetch_once, may_be_stale, of_cached, question};
-use super::{HeadAnswer, Manifest, look};
+use super::fetch::{fetch_once, request_of_tag};
+use super::model::{HeadAnswer, LookupError, Manifest, RefusedBy};
+use super::stale::may_be_stale;
+use super::upstream::{contradict_head, look};
 use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::request::RequestContext;
 use crate::upstream::{Failure, Negative};
 
-/// A pull that would have counted, and did not.
+/// A manifest and what was done for it.
+pub(super) type FoundManifest = (Manifest, Outcome);
+
+/// Served stale, to spare a pull that the registry would have counted.
 const SPARED: Outcome = Outcome::new(Action::Stale, Reason::BudgetSpared);
 
-/// A tag that is due.
+/// A cached tag that is due.
 pub(super) struct Due<'a, 'v> {
     pub(super) context: &'a RequestContext<'v>,
     pub(super) cache: &'a Arc<Cache>,
     pub(super) tag: &'a TagGeneration,
-    /// Where it pointed.
+    /// Where it pointed when it was last confirmed.
     pub(super) pointer: &'a Pointer,
-    /// What it pointed to.
-    pub(super) kept: &'a Arc<StoredManifest>,
+    /// The manifest it pointed to.
+    pub(super) cached: &'a Arc<StoredManifest>,
     pub(super) reference: &'a Reference,
     pub(super) accept: &'a HeaderValue,
 }
 
 impl Due<'_, '_> {
-    /// Asks where the tag points; once however many ask.
+    /// Asks where the tag points; once however many clients ask.
     pub(super) async fn revalidate(&self) -> Result<FoundManifest, LookupError> {
         let Self { context, reference, accept, .. } = *self;
-        let question = (context.claim(), question(context, self.tag));
-        let looks = &context.env.shared_requests.looks;
-        match looks.join(&question, || look(context, reference, accept)).await? {
+        let key = (context.claim(), request_of_tag(context, self.tag));
+        let heads = &context.env.shared_requests.heads;
+        match heads.join(&key, || look(context, reference, accept)).await? {
             HeadAnswer::Described(manifest) => self.points_to(manifest).await.map_err(LookupError::from),
             look @ (HeadAnswer::Found | HeadAnswer::Declined | HeadAnswer::Unproven(_)) => self.by_get(look).await,
         }
     }
 
-    /// The upstream says by HEAD where it points.
+    /// The upstream has said by HEAD where the tag points.
     async fn points_to(&self, Manifest { digest, .. }: Manifest) -> Result<FoundManifest, Negative> {
-        let Self { context, cache, tag, pointer, kept, accept, .. } = *self;
+        let Self { context, cache, tag, pointer, cached, accept, .. } = *self;
         let confirmed = context.env.platform.clock.unix_seconds();
         context.claimed(cache, &digest).await;
-        // A word of this upstream is not enough for what another one gave.
+        // This upstream's claim is not enough for bytes that another upstream gave.
         let may_have = context.may_have(cache, &digest).await;
         let (why, other) = if digest == pointer.digest {
-            (Reason::TagUnchanged, Some(Arc::clone(kept)))
+            (Reason::TagUnchanged, Some(Arc::clone(cached)))
         } else {
             (Reason::TagKnown, cache.manifest(&digest).await)
         };
         if may_have && let Some(other) = &other {
             let pointer = Pointer { digest, confirmed };
             cache.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
-            return Ok((of_cached(other), Outcome::new(Action::Revalidated, why)));
+            return Ok((Manifest::from_cached(other), Outcome::new(Action::Revalidated, why)));
         }
         if self.is_spared().await {
-            return Ok((of_cached(kept), SPARED));
+            return Ok((Manifest::from_cached(cached), SPARED));
         }
         let why = if other.is_some() { Reason::NotGivenYet } else { Reason::TagChanged };
         let found = fetch_once(context, cache, &Reference::Digest(digest), accept, Some(tag)).await?;
         Ok((found, Outcome::new(Action::Filled, why)))
     }
 
-    /// HEAD has said too little.
+    /// Asks by GET, as HEAD has said too little.
     async fn by_get(&self, looked: HeadAnswer) -> Result<FoundManifest, LookupError> {
-        let Self { context, cache, tag, pointer, kept, reference, accept } = *self;
+        let Self { context, cache, tag, pointer, cached, reference, accept } = *self;
         let may_be_spared = match looked {
             HeadAnswer::Found => {
                 context.admitted(cache);
@@ -78,14 +83,14 @@ impl Due<'_, '_> {
             HeadAnswer::Unproven(_) => false,
         };
         if may_be_spared && self.is_spared().await {
-            return Ok((of_cached(kept), SPARED));
+            return Ok((Manifest::from_cached(cached), SPARED));
         }
         let found = match (fetch_once(context, cache, reference, accept, Some(tag)).await, looked) {
             (Ok(found), looked) => {
-                looked.is_contradicted(context);
+                contradict_head(context, &looked);
                 found
             }
-            // Nobody could be asked: then the refusal of HEAD is the last word.
+            // No address could be asked: the refusal of the HEAD is the answer.
             (Err(Negative::Failed(Failure::Resting { .. })), HeadAnswer::Unproven(Some((_, negative)))) => {
                 return Err(LookupError { negative, refused_by: RefusedBy::Head, not_stale: None });
             }
@@ -99,12 +104,12 @@ impl Due<'_, '_> {
         Ok((found, outcome))
     }
 
-    /// Whether what is here is good enough to leave the last of the budget to what is not here at all (U-02).
+    /// Whether to serve the cached manifest, so that the last of the pull budget goes to images that are not cached (U-02).
     async fn is_spared(&self) -> bool {
-        let Self { context, cache, pointer, kept, .. } = *self;
+        let Self { context, cache, pointer, cached, .. } = *self;
         !context.wants_it_new()
             && context.may_have(cache, &pointer.digest).await
             && context.upstream.is_scarce(context.identity, &context.target.name).await
-            && may_be_stale(context, cache, pointer, kept).await.is_ok()
+            && may_be_stale(context, cache, pointer, cached).await.is_ok()
     }
 }

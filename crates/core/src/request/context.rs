@@ -175,7 +175,7 @@ impl RequestContext<'_> {
     /// there for a client that accepts other types (P-81).
     fn absent(&self, reference: &str) -> String {
         match self.target.endpoint {
-            Endpoint::Manifest(_) => match crate::manifest::own_types(&self.head.headers).as_slice() {
+            Endpoint::Manifest(_) => match crate::accept::own_types(&self.head.headers).as_slice() {
                 [] => format!("manifests/{reference}"),
                 own => format!("manifests/{reference} {}", own.join(",")),
             },

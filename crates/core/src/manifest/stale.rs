@@ -1,21 +1,22 @@
-//! Whether all of an image is here: looked for in what its manifests name, each of which is looked at once, however many
-//! name it.
+//! Whether a stale tag may be served: only while `stale_if_error` allows it and all of the image is cached. Each manifest and
+//! blob of an image is looked up once, however many manifests name it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Cache, StoredManifest};
+use crate::cache::{Cache, Pointer, StoredManifest};
 use crate::digest::Digest;
+use crate::error::NotStale;
 use crate::platform::within;
 use crate::request::RequestContext;
 
-/// Digests that are looked for, at most: some more than any image has for one platform.
+/// Most digests to look up: more than any image has for one platform.
 const MAX_LOOKED_FOR: usize = 2000;
-/// How long it may take; then it counts as not here.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the lookup may take; after that the image counts as incomplete.
+const LOOKUP_TIME: Duration = Duration::from_secs(2);
 
-/// What has been looked for.
+/// What has been looked up so far.
 #[derive(Default)]
 struct Looked {
     blobs: HashMap<Digest, bool>,
@@ -28,14 +29,28 @@ impl Looked {
     }
 }
 
-/// What this client could not pull of the image from here: one of its blobs; of an index, what is missing of the first of its
-/// platforms that is here at all, unless another one is whole.
-pub(super) async fn missing(
+/// Whether a tag may be served although its upstream has not confirmed it; if not, why.
+pub(crate) async fn may_be_stale(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
-    manifest: &StoredManifest,
-) -> Option<Digest> {
-    let found = within(&*context.env.platform.clock, PATIENCE, find(context, cache, manifest)).await;
+    pointer: &Pointer,
+    cached: &StoredManifest,
+) -> Result<(), NotStale> {
+    let (limit, now) = (cache.config().stale_if_error.0.as_secs(), context.env.platform.clock.unix_seconds());
+    if !pointer.may_be_stale(limit, now) {
+        return Err(NotStale::TooOld);
+    }
+    // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
+    match missing(context, cache, cached).await {
+        Some(digest) => Err(NotStale::Incomplete(digest)),
+        None => Ok(()),
+    }
+}
+
+/// A digest of the image that this client cannot pull from the cache. Of an index, what the first platform lacks that is
+/// cached at all, unless another platform is complete.
+async fn missing(context: &RequestContext<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
+    let found = within(&*context.env.platform.clock, LOOKUP_TIME, find(context, cache, manifest)).await;
     found.unwrap_or_else(|_| Some(manifest.digest.clone()))
 }
 
@@ -46,7 +61,7 @@ async fn find(context: &RequestContext<'_>, cache: &Arc<Cache>, manifest: &Store
     let mut children = manifest.children();
     loop {
         match first_missing(context, cache, &children.blobs, &mut looked).await {
-            // One manifest is enough, at each depth: the first that is whole makes all whole that lead to it.
+            // One complete manifest is enough at each depth: it makes every index complete that leads to it.
             None if children.manifests.is_empty() => return None,
             None => {
                 let named = children.manifests.into_iter().rev();

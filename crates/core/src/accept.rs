@@ -12,7 +12,7 @@ const MAX_TYPES: usize = 16;
 const MAX_TYPE_BYTES: usize = 160;
 
 /// The four types, those that the client names besides, and its wildcard if it has one.
-pub(super) fn accept_with(client: &HeaderMap) -> HeaderValue {
+pub(crate) fn accept_with(client: &HeaderMap) -> HeaderValue {
     let mut list = media::ACCEPT_EVERY_MANIFEST.to_owned();
     let own = own_types(client);
     let wildcards = ["application/*", "*/*"].into_iter().filter(|wildcard| accepts(client, wildcard));
@@ -39,7 +39,7 @@ pub(crate) fn own_types(client: &HeaderMap) -> Vec<&str> {
 }
 
 /// The client's own list, merged into one line, where it names manifest types and this is none of them.
-pub(super) fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
+pub(crate) fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
     let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let excludes = !lines.is_empty()
         && !accepts(client, "*/*")

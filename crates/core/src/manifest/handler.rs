@@ -1,0 +1,81 @@
+//! The answer to GET and HEAD of a manifest.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
+use http::{HeaderValue, Response};
+
+use super::cached;
+use super::model::Manifest;
+use super::upstream::{error_of, find};
+use crate::accept::{accept_with, narrow_accept};
+use crate::body::Body;
+use crate::error::Error;
+use crate::headers::{self, describe_content};
+use crate::name::Reference;
+use crate::outcome::{Action, Outcome, Reason};
+use crate::request::{HandlerResponse, RequestContext};
+use crate::upstream::Identity;
+
+/// The `Warning` of a stale tag (P-87).
+const STALE: &str = "299 - \"stale: not confirmed by the registry; the tag may point elsewhere by now\"";
+
+/// Answers for a manifest.
+pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> Result<HandlerResponse, Error> {
+    let mut share = None;
+    let (manifest, bytes, outcome) = loop {
+        let (mut manifest, outcome) = find_any(context, reference).await?;
+        let bytes = match (manifest.bytes.take().filter(|_| !context.is_head()), manifest.is_shared_out) {
+            (Some(bytes), true) => bytes,
+            (bytes, _) => break (manifest, bytes, outcome),
+        };
+        match context.env.in_flight.share_out(context.client_view.client, bytes, share.take()) {
+            Ok(bytes) => break (manifest, Some(bytes), outcome),
+            Err(wanted) => {
+                // Until the client has taken what it was given before, this request holds no bytes of the manifest and no
+                // place among those who wait for the upstream.
+                context.waiting.end();
+                share = Some(context.env.in_flight.share(wanted).await);
+            }
+        }
+    };
+    if let (Some(cache), Some(bytes)) = (context.cache(), &bytes) {
+        crate::ingest::begin_for(context, cache, bytes).await;
+    }
+    let is_known = headers::is_known_to_client(&context.head.headers, &manifest.digest);
+    let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));
+    let is_immutable = matches!(reference, Reference::Digest(_));
+    describe_content(response.headers_mut(), &manifest.digest, context.env.settings.is_open, is_immutable);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
+    response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
+    if outcome.action == Action::Stale {
+        response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
+    }
+    // Rate-limit headers go to the client that they are about: one with a login of its own, or any client where there is
+    // one upstream. On a shared mirror they would be about somebody else (P-121).
+    if context.env.settings.is_single || matches!(context.identity, Identity::Client(Some(_))) {
+        response.headers_mut().extend(manifest.budget);
+    }
+    let response = if is_known { headers::not_modified(response) } else { response };
+    Ok(HandlerResponse { response, outcome })
+}
+
+/// Finds the manifest in the cache or at the upstream, of a type that the client accepts.
+async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
+    let every = accept_with(&context.head.headers);
+    let (manifest, outcome) = if let Some(cache) = context.cache() {
+        cached::find_cached(context, cache, reference, &every).await?
+    } else {
+        context.waiting.begin()?;
+        let found = find(context, reference, &every).await.map_err(|no| error_of(no, reference))?;
+        (found, Outcome::relayed())
+    };
+    // By tag, a client whose `Accept` excludes this type may get another manifest from the registry (P-82).
+    if let (Reference::Tag(_), Some(narrow)) =
+        (reference, narrow_accept(&context.head.headers, manifest.media_type))
+        && !context.is_offline()
+        && context.waiting.begin().is_ok()
+        && let Ok(other) = find(context, reference, &narrow).await
+    {
+        return Ok((other, Outcome::new(Action::Relayed, Reason::NarrowAccept)));
+    }
+    Ok((manifest, outcome))
+}
