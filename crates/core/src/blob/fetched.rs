@@ -1,14 +1,16 @@
-//! All of a blob that is not in the store: fetched once for all who want it, whoever of them begins.
+//! A whole blob that is not in the store: fetched once for all clients that want it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RANGE;
 
-use super::cached::{ARRIVING, Admission, BlobRequest};
-use super::hit::{BYPASSED, begin_asking, found, show};
+use super::hit::BYPASSED;
+use super::length::{confirm, length_beforehand, length_of};
+use super::relay::passed_on;
+use super::request::{ARRIVING, Admission, BlobRequest, TRIES};
+use super::upstream::{begin_asking, blob_unknown, fetch};
 use super::window::given;
-use super::{blob_unknown, chunked, length_of, passed_on, ranged};
 use crate::body::Body;
 use crate::cache::{Lease, Leased};
 use crate::error::Error;
@@ -21,17 +23,17 @@ use crate::relay::{Continued, Relay};
 use crate::request::HandlerResponse;
 use crate::upstream::Negative;
 
-/// How soon it is looked whether another process has fetched a blob, and how often at most.
+/// Pauses between two looks at whether another process has fetched a blob: the first, and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// How often it is looked how fast another upstream's blob comes.
+/// How often the speed of another upstream's download is measured.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
-/// Bytes a second below which another upstream's blob is not waited for.
+/// Bytes a second below which another upstream's download is not waited for.
 const LEAST_RATE: u64 = 1 << 20;
 
 impl BlobRequest<'_, '_> {
-    /// All of it, from what is arriving or from the upstream; or the range that is all of it.
+    /// Answers with all of the blob, or with a range that is all of it: from a download in progress, or from the upstream.
     pub(super) async fn fetch_whole(&self, admission: Admission, hit: Outcome) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         let Admission { mut is_admitted, is_usable } = admission;
@@ -56,31 +58,31 @@ impl BlobRequest<'_, '_> {
                 FillEntry::Lead(lead) => break lead,
                 FillEntry::Refused(negative) => return Err(negative.into_error(blob_unknown)),
                 FillEntry::Pass => {
-                    return self.pass(found(context, cache, digest, &self.ask()).await, BYPASSED).await;
+                    return self.pass(fetch(context, cache, digest, &self.ask()).await, BYPASSED).await;
                 }
                 FillEntry::Open(spool) => {
                     if !is_admitted {
-                        show(context, cache, digest).await?;
+                        confirm(context, cache, digest).await?;
                         is_admitted = true;
                     }
                     if let Some(answer) = self.join(&spool).await? {
                         return Ok(answer);
                     }
                     tries += 1;
-                    if tries == ranged::TRIES {
+                    if tries == TRIES {
                         return self.alone().await;
                     }
                 }
             }
         };
-        // Whoever led before may have heard that there is no such thing.
+        // The request that led before may have been told that there is no such blob.
         begin_asking(context, cache, digest)?;
         let (lease, is_stored) = if is_usable { self.lease().await } else { (None, false) };
-        // Another process may have fetched it meanwhile, or somebody between the look and the lead.
+        // Another process may have fetched it meanwhile, or another request between the look at the store and the lead.
         if is_usable
             && (is_stored || is_admitted)
             && context.may_serve(cache, digest).await != MayServe::AfterBody
-            && (is_admitted || show(context, cache, digest).await.is_ok())
+            && (is_admitted || confirm(context, cache, digest).await.is_ok())
         {
             let outcome = if is_stored { Outcome::new(Action::Joined, Reason::OtherProcess) } else { hit };
             if let Some(answer) = self.stored(outcome).await? {
@@ -90,10 +92,10 @@ impl BlobRequest<'_, '_> {
         self.fill(lead, lease).await
     }
 
-    /// Fetched for everybody who wants it, and kept; or passed on to this client, where that cannot be.
+    /// Fetches the blob into the cache for all clients that want it; relays it to this client where that is not possible.
     async fn fill(&self, lead: FillLead, lease: Option<Lease>) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
-        let response = match found(context, cache, digest, &self.ask()).await {
+        let response = match fetch(context, cache, digest, &self.ask()).await {
             Ok(response) => response,
             Err(negative) => {
                 if negative.is_outage() {
@@ -106,7 +108,7 @@ impl BlobRequest<'_, '_> {
         let total = match given(&response) {
             Given::Whole { length: Some(length) } => Some(length).filter(|total| *total > 0 || is_empty),
             Given::Whole { length: None } if is_empty => Some(0),
-            Given::Whole { length: None } => chunked::length(context, cache, digest).await,
+            Given::Whole { length: None } => length_beforehand(context, cache, digest).await,
             Given::Part { .. } | Given::Unusable => None,
         };
         let Some(total) = total else {
@@ -123,7 +125,7 @@ impl BlobRequest<'_, '_> {
         let spool = Arc::new(spool.asked_anonymously(is_anonymous));
         let begun = FillRun::of(&spool);
         let opened = lead.open(&spool, self.now());
-        // A range may have opened another one meanwhile, and somebody may be at that already.
+        // A range may have opened another spool meanwhile, and another request may already be filling that.
         let run = if Arc::ptr_eq(&opened, &spool) { Some(begun) } else { FillRun::begin(&opened) };
         let outcome = if let Some(run) = run {
             let relay = Relay::new(self.source(total), response.into_body(), 0, 0, Some(total));
@@ -137,7 +139,7 @@ impl BlobRequest<'_, '_> {
         self.read_on(&opened, &window, outcome).await
     }
 
-    /// From what is arriving; `None`: it turned out to be of no use, and is gone.
+    /// Answers from a download in progress; `None`: it turned out to be useless, and is closed.
     pub(super) async fn join(&self, spool: &Arc<Spool>) -> Result<Option<HandlerResponse>, Error> {
         let window = self.window(spool.total())?;
         let Some(run) = FillRun::begin(spool) else {
@@ -149,8 +151,8 @@ impl BlobRequest<'_, '_> {
         self.read_on(spool, &window, Outcome::new(Action::Filled, Reason::BlobRest)).await.map(Some)
     }
 
-    /// Fetches what ranges have left. What they said of its length was one answer's word: before this client hears it, the
-    /// upstream says it again. `false`: it says another.
+    /// Fetches the bytes that ranges have left out. The length comes from a single answer, so the upstream has to repeat it
+    /// before this client is told. `false`: the upstream names another length.
     async fn fetch_rest(&self, spool: &Arc<Spool>, run: FillRun) -> Result<bool, Error> {
         let Self { context, cache, digest, .. } = *self;
         let total = spool.total();
@@ -160,7 +162,7 @@ impl BlobRequest<'_, '_> {
         };
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(claim.first, claim.end.saturating_sub(1)).to_header());
-        let continued = match found(context, cache, digest, &ask).await {
+        let continued = match fetch(context, cache, digest, &ask).await {
             Ok(response) => Continued::of(response, claim.first, Some(total)),
             Err(Negative::Unsatisfiable { .. }) => Continued::OtherLength,
             Err(negative) => return Err(negative.into_error(blob_unknown)),
@@ -186,8 +188,8 @@ impl BlobRequest<'_, '_> {
         Ok(true)
     }
 
-    /// What another upstream gives to everybody, once all of it is verified: until then nothing of it goes to clients of
-    /// this one. Only where this one has it, too, and of the same length; and only while it comes fast enough.
+    /// Waits for another upstream's download of a public blob. Its bytes go to clients of this upstream only when all of them
+    /// are verified, if this upstream has the blob too, with the same length, and while the download is fast enough.
     async fn joined_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = *self;
         let Some(spool) = context.env.fills.find_elsewhere(digest, context.upstream.name()) else {
@@ -213,8 +215,8 @@ impl BlobRequest<'_, '_> {
         self.read_on(&spool, &window, ARRIVING).await.map(Some)
     }
 
-    /// The right to fetch; or the word that another process has fetched it meanwhile. Whoever waits in vain fetches for
-    /// itself: a lease delays, and never prevents (P-113).
+    /// Takes the lease, or waits until another process has fetched the blob. A request that waits in vain fetches the blob
+    /// itself: a lease delays a download and never prevents it (P-113).
     async fn lease(&self) -> (Option<Lease>, bool) {
         let Self { context, cache, digest, .. } = *self;
         let clock = &context.env.platform.clock;
@@ -222,11 +224,11 @@ impl BlobRequest<'_, '_> {
         loop {
             match cache.lease(digest).await {
                 Leased::Ours(lease) => {
-                    // Between the look at the store and the lease another may have come to its end.
+                    // Another process may have finished between the look at the store and the lease.
                     let is_stored = lease.is_some() && cache.blob_length(digest).await.is_some();
                     return (lease, is_stored);
                 }
-                // What takes longer than this client waits is not waited for at all: it would be fetched all the same.
+                // A download that takes longer than this client waits is not waited for: it would be fetched all the same.
                 Leased::Theirs(course)
                     if self.left().is_zero() || !cache.is_worth_waiting(course, self.left()) =>
                 {
@@ -243,8 +245,8 @@ impl BlobRequest<'_, '_> {
     }
 }
 
-/// Whether another upstream's blob is waited for, of which so many bytes came in the last second and so many are missing:
-/// it must be whole in the time that is left.
+/// Whether another upstream's download is worth waiting for: at the speed of the last second, in which `got` bytes came, the
+/// `missing` bytes must come in the time that is left.
 fn is_worth_waiting(got: u64, missing: u64, left: Duration) -> bool {
     let rate = got / JUDGE_EVERY.as_secs();
     rate >= LEAST_RATE && missing / rate <= left.as_secs()

@@ -1,5 +1,5 @@
-//! Blobs where the platform does not carry every answer, or where the configuration wants links: by a link into our
-//! store, by the upstream's own, or not at all. What it carries goes the usual way.
+//! Blobs where the platform cannot carry every answer, or where the configuration wants links. Such a blob goes by a link
+//! into our store, by the upstream's own link, or not at all. An answer that the platform can carry goes the usual way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,18 @@ use http::Method;
 use http::header::{AUTHORIZATION, RANGE, USER_AGENT};
 use url::Url;
 
+use super::hit::admit;
+use super::length::{confirm, known_length};
 use super::redirect::redirect_to;
-use super::{accept, ask_for, known_length, relay, source_of};
+use super::relay::relay;
+use super::upstream::{ask_for, source_of};
+use super::window::accept;
 use crate::cache::Cache;
 use crate::config::Links;
 use crate::delivery::{BlobLocation, DeliveryMethod, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
-use crate::ingest::{BlobIngest, Slice, can_be_sliced};
+use crate::ingest::{BlobIngest, Slice, can_be_sliced, invoke};
 use crate::outcome::Reason;
 use crate::platform::{IngestMode, Moment, StoreCapabilities};
 use crate::quota::Linked;
@@ -23,16 +27,16 @@ use crate::range::RangeSpec;
 use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Identity, Redirected};
 
-/// How soon it is looked whether another request has brought a blob into the store, and how often at most.
+/// Pauses between two looks at whether another request has brought a blob into the store: the first, and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// What is left of `timeouts.head` for the answer, once the holding is over: what a slice takes past its time, and a
-/// question to the upstream.
+/// The part of `timeouts.head` that is kept for the answer after the client was held: a slice may take longer than its time,
+/// and the upstream may be asked.
 const REST: Duration = Duration::from_secs(5);
-/// How soon an invocation of its own ought to be at work.
+/// How soon a separate invocation should have begun to work.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A blob that may not go through us.
+/// A request for a blob that perhaps cannot go through this proxy.
 struct Offload<'a, 'v> {
     context: &'a RequestContext<'v>,
     cache: Option<&'a Arc<Cache>>,
@@ -40,7 +44,7 @@ struct Offload<'a, 'v> {
     wanted: Option<RangeSpec>,
 }
 
-/// Answers, where the usual way is not the way; `None`: it is.
+/// Answers where the blob does not go the usual way; `None`: it does.
 pub(super) async fn get(
     context: &RequestContext<'_>,
     cache: Option<&Arc<Cache>>,
@@ -60,8 +64,8 @@ impl Offload<'_, '_> {
         if let Some(cache) = self.cache
             && let Some(total) = cache.blob_length(digest).await
         {
-            if super::hit::admit(context, cache, digest).await?.is_none() {
-                // Another registry gave it, to those who log in there: this one gives it itself.
+            if admit(context, cache, digest).await?.is_none() {
+                // The stored bytes came from another registry, for its own clients: this registry has to give them itself.
                 let is_carried = context.env.platform.capabilities.carries(self.length(Some(total)));
                 return if is_carried { Ok(None) } else { self.send_to_upstream(Some(total)).await };
             }
@@ -75,7 +79,7 @@ impl Offload<'_, '_> {
             return Ok(None);
         }
         let total = match self.cache {
-            Some(cache) => super::hit::show(context, cache, digest).await?,
+            Some(cache) => confirm(context, cache, digest).await?,
             None => known_length(context, digest).await?,
         };
         match (self.decide(BlobLocation::Upstream, total), self.cache, total) {
@@ -96,13 +100,13 @@ impl Offload<'_, '_> {
         )
     }
 
-    /// Of the store, for this blob.
+    /// What the store can do for this blob.
     fn store_capabilities(&self) -> StoreCapabilities {
         let store = self.cache.map_or(StoreCapabilities::default(), |cache| cache.store_capabilities());
         StoreCapabilities { uploads: store.uploads && can_be_sliced(self.digest), ..store }
     }
 
-    /// Bytes of the answer's body.
+    /// The length of the answer's body in bytes.
     fn length(&self, total: Option<u64>) -> Option<u64> {
         match (self.wanted, total) {
             (Some(spec), Some(total)) => spec.within(total).map_or(Some(0), |range| Some(range.length())),
@@ -110,7 +114,7 @@ impl Offload<'_, '_> {
         }
     }
 
-    /// By a link into our store; `None`: through us after all, as there is no link and it can be carried.
+    /// Answers with a link into our store; `None`: there is no link, and the platform can carry the answer.
     async fn link(&self, cache: &Arc<Cache>, why: Reason, total: u64) -> Result<Option<HandlerResponse>, Error> {
         let context = self.context;
         let link = cache.link(self.digest, context.env.settings.delivery.link_life.0).await;
@@ -124,7 +128,7 @@ impl Offload<'_, '_> {
         if context.env.platform.capabilities.carries(length) {
             return Ok(None);
         }
-        // A store that fails, or whose links lead nowhere, costs nobody an answer that the upstream can give.
+        // Where the store fails, or its links lead nowhere, the upstream can still give the answer.
         match (otherwise(&context.env.platform.capabilities, &context.env.settings.delivery, length), fit) {
             (Some(DeliveryMethod::Upstream), _) => self.send_to_upstream(Some(total)).await,
             (_, Some(Err(unfit))) => Err(self.refusal(Some(total), unfit)),
@@ -139,14 +143,14 @@ impl Offload<'_, '_> {
         fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
     }
 
-    /// Brings it into the store, and waits for that as long as a client may be held.
+    /// Brings the blob into the store, and waits for that as long as a client may be held.
     async fn ingest(&self, cache: &Arc<Cache>, total: u64) -> Result<Option<HandlerResponse>, Error> {
         let context = self.context;
         let clock = &context.env.platform.clock;
-        // What came before this was waiting, too (P-113).
+        // The time that this request has already waited counts too (P-113).
         let last = context.started.after(context.env.settings.timeouts.head.0.saturating_sub(REST));
         let until = last.min(clock.now().after(context.env.settings.delivery.hold.0));
-        // An invocation of its own is soon at it, or all there may be are held like this one: then this one works.
+        // A separate invocation begins soon, unless as many as there may be are held like this one: then this one works.
         let is_done =
             self.is_invoked(total).await && self.appears(cache, until.min(clock.now().after(SOON))).await;
         let slice = if is_done { Slice::Whole } else { self.slice(cache, total, until).await };
@@ -169,16 +173,16 @@ impl Offload<'_, '_> {
         }
     }
 
-    /// Whether an invocation of its own was begun for it.
+    /// Whether a separate invocation was begun for the blob.
     async fn is_invoked(&self, total: u64) -> bool {
         let context = self.context;
-        // A client's own login goes into no invocation's payload.
+        // The payload of an invocation never contains a client's own login.
         context.env.platform.capabilities.ingest == IngestMode::SelfInvoke
             && matches!(context.identity, Identity::Ours)
-            && crate::ingest::invoke(context, self.digest, total).await
+            && invoke(context, self.digest, total).await
     }
 
-    /// A slice of the work, in this request, unless another is at it.
+    /// Does a slice of the work in this request, unless another request does it.
     async fn slice(&self, cache: &Arc<Cache>, total: u64, until: Moment) -> Slice {
         let context = self.context;
         let ask = ask_for(context, self.digest, Method::GET);
@@ -193,7 +197,7 @@ impl Offload<'_, '_> {
         ingest.slice(until).await.slice
     }
 
-    /// Waits until another has brought it.
+    /// Waits until another request has brought the blob into the store.
     async fn appears(&self, cache: &Cache, until: Moment) -> bool {
         let clock = &self.context.env.platform.clock;
         let mut pause = FIRST_LOOK;
@@ -210,7 +214,7 @@ impl Offload<'_, '_> {
         }
     }
 
-    /// By the address that the upstream itself gives for it. Some give none, and send the bytes.
+    /// Answers with the address that the upstream names for the blob. Some upstreams name none, and send the bytes.
     async fn send_to_upstream(&self, total: Option<u64>) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, wanted, .. } = *self;
         let mut ask = ask_for(context, digest, Method::GET);
@@ -233,7 +237,7 @@ impl Offload<'_, '_> {
     }
 
     fn come_again(&self) -> Error {
-        // The engine takes a 429 for final and tries again after an outage; all others are the other way round.
+        // Docker's engine takes a 429 for final and tries again after a 5xx; all other clients do it the other way round.
         let agent = self.context.head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         Error::NotYet { is_for_docker: agent.is_some_and(|agent| agent.starts_with("docker/")) }
     }

@@ -1,15 +1,16 @@
-//! Ranges of blobs that are not in the store. Each byte that ranges ask for is fetched once, however many want it, and no
-//! other is; a range waits for what another one fetches, but never long (P-104).
+//! Ranges of blobs that are not in the store. Only the bytes that ranges ask for are fetched, each once for all clients that
+//! want it; a range waits for bytes that another request fetches, but never long (P-104).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::RANGE;
 
-use super::cached::BlobRequest;
-use super::hit::{BYPASSED, begin_asking, found, show};
-use super::window::given;
-use super::{ServedRange, accept, blob_unknown, deliver, relay};
+use super::hit::BYPASSED;
+use super::length::confirm;
+use super::relay::relay;
+use super::request::{BlobRequest, JOINED, TRIES};
+use super::upstream::{begin_asking, blob_unknown, fetch};
+use super::window::{ServedRange, accept, given};
 use crate::body::Body;
 use crate::error::Error;
 use crate::evidence::MayServe;
@@ -21,33 +22,20 @@ use crate::relay::{Continued, Relay};
 use crate::request::HandlerResponse;
 use crate::upstream::Negative;
 
-/// How long a range waits for the first of its bytes that another one fetches. With its own question to the upstream its
-/// client has a head within two seconds of what it would take alone: SOCI waits three.
-pub(super) const HOLD: Duration = Duration::from_millis(1500);
-/// What a range that has waited in vain fetches for its client alone.
-const BRIDGE_BYTES: u64 = 64 << 10;
-/// How often what is here of a blob turns out to be of no use before a range goes to the upstream by itself.
-pub(super) const TRIES: usize = 3;
-
-/// Fetched for a range, for whoever wants it later.
+/// Fetched for a range, and kept for later requests.
 const FETCHED: Outcome = Outcome::new(Action::Relayed, Reason::AbsentRange);
-/// For this client alone.
-pub(super) const PASSED: Outcome = Outcome::new(Action::Relayed, Reason::RangePassed);
-/// From what is here of the blob, or comes.
-const JOINED: Outcome = Outcome::new(Action::Joined, Reason::RangeArriving);
-
-/// What the upstream's answer brings.
+/// What the upstream's answer gives the spool.
 enum RangeStart {
-    /// What was asked for comes to the spool.
+    /// The bytes that were asked for come to the spool.
     Comes,
-    /// The spool is gone: the upstream says another length than before.
+    /// The spool is closed: the upstream names another length than before.
     Gone,
     /// Nothing of use to the spool.
     Unusable,
 }
 
 impl BlobRequest<'_, '_> {
-    /// A range, from what is arriving or from the upstream.
+    /// Answers with a range, from a download in progress or from the upstream.
     pub(super) async fn fetch_range(&self, spec: RangeSpec) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
         begin_asking(context, cache, digest)?;
@@ -66,10 +54,10 @@ impl BlobRequest<'_, '_> {
                 }
             };
             if context.may_serve(cache, digest).await != MayServe::Yes {
-                show(context, cache, digest).await?;
+                confirm(context, cache, digest).await?;
             }
             let Some(range) = spec.within(spool.total()) else {
-                // One answer's word for its length is not enough for a 416.
+                // The length comes from a single answer, which is not enough for a 416.
                 return self.begin_range(spec, None).await;
             };
             if let Some(answer) = self.share(&spool, range).await? {
@@ -79,7 +67,7 @@ impl BlobRequest<'_, '_> {
         self.alone().await
     }
 
-    /// Of a blob of which something is here or on its way; `None`: that turned out to be of no use.
+    /// Answers from a spool that has some of the blob, or is getting it; `None`: it turned out to be useless.
     async fn share(&self, spool: &Arc<Spool>, range: ByteRange) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, .. } = *self;
         if range == ByteRange::whole(spool.total()) {
@@ -88,7 +76,7 @@ impl BlobRequest<'_, '_> {
         if spool.is_complete()
             && let Some(run) = FillRun::begin(spool)
         {
-            // Range by range it has all come: time to verify it.
+            // Ranges have brought all of it: time to verify it.
             self.drive(spool, run, None, None);
         }
         let window = ServedRange::part(range);
@@ -98,11 +86,11 @@ impl BlobRequest<'_, '_> {
             return self.read_begun(spool, &window, begun).await;
         }
         if !claims.is_empty() {
-            // What comes first is on its way; what lies behind it, nobody fetches yet.
+            // The first bytes are being fetched; nobody fetches the bytes behind them yet.
             if spool.phase() == Phase::Running {
                 context.env.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, None)));
             } else {
-                // Where nobody fetches the whole, its length is the word of one answer: the next one says it again.
+                // While nobody fetches the whole, its length comes from a single answer: the next one has to repeat it.
                 match self.fetch_claims(spool, claims).await? {
                     RangeStart::Comes => {}
                     begun @ (RangeStart::Gone | RangeStart::Unusable) => {
@@ -125,7 +113,7 @@ impl BlobRequest<'_, '_> {
         }
     }
 
-    /// From the spool, if it comes there; `None`: the spool is gone.
+    /// Answers from the spool, if the bytes come there; `None`: the spool is closed.
     async fn read_begun(
         &self,
         spool: &Arc<Spool>,
@@ -139,7 +127,7 @@ impl BlobRequest<'_, '_> {
         }
     }
 
-    /// Asks for what nobody else fetches.
+    /// Asks for the claimed bytes, which nobody else fetches.
     async fn fetch_claims(&self, spool: &Arc<Spool>, claims: Vec<Claim>) -> Result<RangeStart, Error> {
         let Self { context, cache, digest, .. } = *self;
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else {
@@ -147,7 +135,7 @@ impl BlobRequest<'_, '_> {
         };
         let mut ask = self.ask();
         ask.headers.insert(RANGE, RangeSpec::Between(first, end.saturating_sub(1)).to_header());
-        let continued = match found(context, cache, digest, &ask).await {
+        let continued = match fetch(context, cache, digest, &ask).await {
             Ok(response) => Continued::of(response, first, Some(spool.total())),
             Err(Negative::Unsatisfiable { .. }) => Continued::OtherLength,
             Err(negative) => return Err(negative.into_error(blob_unknown)),
@@ -162,7 +150,7 @@ impl BlobRequest<'_, '_> {
                 self.begin_whole(spool, body);
                 RangeStart::Comes
             }
-            // Whoever fetches the whole finds out by itself which is right.
+            // The request that fetches the whole finds out which length is right.
             Continued::OtherLength if spool.phase() == Phase::Running => RangeStart::Unusable,
             Continued::OtherLength => {
                 context.env.fills.close(spool);
@@ -173,38 +161,14 @@ impl BlobRequest<'_, '_> {
         })
     }
 
-    /// The first of it for this client alone, so that its answer can begin; the rest as it comes to the spool.
-    pub(super) async fn bridge(&self, spool: &Arc<Spool>, window: &ServedRange) -> Result<HandlerResponse, Error> {
-        let Self { context, cache, digest, .. } = *self;
-        let Some(range) = window.range.filter(|_| !spool.lacks_parts()) else {
-            return self.read_on(spool, window, JOINED).await;
-        };
-        let end = range.end.min(range.first.saturating_add(BRIDGE_BYTES));
-        let mut ask = self.ask();
-        ask.headers.insert(RANGE, RangeSpec::Between(range.first, end.saturating_sub(1)).to_header());
-        let response = found(context, cache, digest, &ask).await.map_err(|no| no.into_error(blob_unknown))?;
-        match Continued::of(response, range.first, Some(spool.total())) {
-            Continued::Part(body) => {
-                let first = Relay::new(self.source(spool.total()), body, 0, range.first, Some(end));
-                let body = Body::stream(self.reader(spool, window).behind(first), Some(range.length()));
-                deliver(context, digest, window, body, PASSED).await
-            }
-            Continued::Whole(_) => {
-                spool.lack_parts();
-                self.read_on(spool, window, JOINED).await
-            }
-            Continued::OtherLength | Continued::Unusable => self.alone().await,
-        }
-    }
-
-    /// Of a blob of which nothing is here yet: the upstream's answer to this range says how long it is.
+    /// Begins a blob of which nothing is stored: the upstream's answer to this range says how long it is.
     async fn begin_range(&self, spec: RangeSpec, lead: Option<FillLead>) -> Result<HandlerResponse, Error> {
         let Self { context, cache, digest, .. } = *self;
-        // Whoever led before may have heard that there is no such thing.
+        // The request that led before may have been told that there is no such blob.
         begin_asking(context, cache, digest)?;
         let mut ask = self.ask();
         ask.headers.insert(RANGE, spec.to_header());
-        let found = found(context, cache, digest, &ask).await;
+        let found = fetch(context, cache, digest, &ask).await;
         let lead = match (&found, lead) {
             (Err(negative), Some(lead)) if negative.is_outage() => {
                 lead.fail(negative.clone());
@@ -226,7 +190,7 @@ impl BlobRequest<'_, '_> {
         }
         let claims = spool.claim_range(range.first, range.end, self.now(), RangePatience::Waits);
         if claims.first().is_none_or(|claim| claim.first != range.first) {
-            // Somebody else was faster.
+            // Another request was faster.
             drop(response);
             if !claims.is_empty() {
                 let work = self.work(&spool, None).run_ranges(claims, None);
@@ -238,7 +202,7 @@ impl BlobRequest<'_, '_> {
         self.read_on(&spool, &window, FETCHED).await
     }
 
-    /// A spool of this upstream; `None`: there is no room for it.
+    /// Opens a spool for this upstream; `None`: the store has no room for it.
     async fn open(&self, total: u64, lead: Option<FillLead>) -> Option<Arc<Spool>> {
         let Self { context, cache, digest, .. } = *self;
         let Some(draft) = cache.sparse_draft(digest, total).await else {
@@ -256,7 +220,7 @@ impl BlobRequest<'_, '_> {
         })
     }
 
-    /// Fetches what is claimed, of which the first has begun to come.
+    /// Fetches the claimed bytes in the background; the answer with the first of them has begun.
     fn spawn_ranges(&self, spool: &Arc<Spool>, claims: Vec<Claim>, body: Body) {
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else { return };
         let relay = Relay::new(self.source(spool.total()), body, 0, first, Some(end));
@@ -264,7 +228,7 @@ impl BlobRequest<'_, '_> {
         self.context.env.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
     }
 
-    /// The upstream gives no parts: with this answer it has begun to give all of it, and others want it as well.
+    /// Fills the spool from an answer with the whole blob, which the upstream gives instead of parts.
     fn begin_whole(&self, spool: &Arc<Spool>, body: Body) {
         spool.lack_parts();
         // Perhaps somebody has begun that already.

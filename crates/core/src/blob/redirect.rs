@@ -1,7 +1,8 @@
-//! Redirects of blobs that the client follows by itself: to where the upstream sends it, or back to us for the target.
+//! Redirects of blobs that the client follows: to where the upstream sends it, or back to this proxy, which fetches the
+//! target.
 //!
-//! An address of ours that leads to a target is not a key to it: it is sealed for one repository, one blob and one login,
-//! and lives for minutes (`delivery.link_life`).
+//! The address of this proxy that leads to a target is sealed for one repository, one blob and one login, and expires after
+//! minutes (`delivery.link_life`): nobody else can use it.
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
@@ -20,18 +21,18 @@ use crate::upstream::{Identity, Location};
 /// The parameter that carries a sealed redirect.
 const TARGET: &str = "_t";
 
-/// Where a rewritten redirect leads.
+/// The target of a rewritten redirect, as it is sealed.
 #[derive(Serialize, Deserialize)]
 struct SealedRedirect {
-    /// The mark of whom it is for, and for what.
+    /// The fingerprint of the login, repository and blob it is for.
     bound: String,
-    /// As it was written.
+    /// The address as the upstream wrote it.
     url: String,
     /// In seconds since 1970.
     expires: u64,
 }
 
-/// The mark of this login in this repository, and of this blob.
+/// The fingerprint of this login, repository and blob.
 fn bound_to(context: &RequestContext<'_>, digest: &Digest) -> String {
     let password = match context.identity {
         Identity::Ours | Identity::Client(None) => "",
@@ -42,7 +43,7 @@ fn bound_to(context: &RequestContext<'_>, digest: &Digest) -> String {
     context.env.sealer.mark(&texts)
 }
 
-/// Sends the client where the bytes are, or back to us for them.
+/// Sends the client to the bytes, or back to this proxy for them.
 pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> HandlerResponse {
     let most = context.env.platform.capabilities.max_target.unwrap_or(usize::MAX);
     match rewritten(context, digest, link) {
@@ -50,7 +51,7 @@ pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Loc
             redirect_to(&format!("{}{target}", context.client_view.base()), why)
         }
         Some((target, _)) => {
-            // The platform would refuse whoever comes with it. Perhaps the client gets there by itself.
+            // The platform would refuse a request with such a long target. Perhaps the client can reach the original.
             let (bytes, limit_bytes) = (target.len(), most);
             tracing::warn!(
                 bytes,
@@ -63,15 +64,15 @@ pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Loc
     }
 }
 
-/// Path and query of an address of ours that leads there; `None`: the client goes by itself.
+/// Path and query of the address of this proxy that leads there; `None`: the client goes there by itself.
 fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> Option<(String, Reason)> {
     let url = link.url();
     let to_storage = context.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());
     if context.upstream.redirects() != Redirects::Rewrite || !to_storage {
         return None;
     }
-    // A storage that is itself below `/v2/` cannot be told from the registry by its path.
-    // And what is not for everybody is not at an address that anybody may ask.
+    // A storage whose own paths begin with `/v2/` cannot be told from the registry by its path. And a blob that is not
+    // public must not be at an address that anybody may ask for.
     if context.env.settings.storage_passes
         && context.upstream.storage().is_some()
         && !url.path().starts_with("/v2/")
@@ -90,7 +91,7 @@ fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> 
     Some((format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", context.target.client_path), Reason::TargetHere))
 }
 
-/// The client is sent elsewhere for the bytes.
+/// Redirects the client to `location` for the bytes.
 pub(super) fn redirect_to(location: &str, why: Reason) -> HandlerResponse {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

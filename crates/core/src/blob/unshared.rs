@@ -1,13 +1,17 @@
 //! Blobs where no request may wait for another's work (`Capabilities::shares_io`): from the store, or from the upstream while
-//! the platform keeps a copy of what passes. Two who want one cold blob both fetch it.
+//! the platform copies the answer into the store. Two clients that want one absent blob both fetch it.
 
 use std::sync::Arc;
 
-use http::header::RANGE;
 use http::{Method, Response};
 
-use super::hit::{self, BYPASSED, begin_asking, found};
-use super::{accept, ask_for, chunked, deliver, relay};
+use super::hit::{self, BYPASSED};
+use super::length::length_beforehand;
+use super::relay::relay;
+use super::request::BlobRequest;
+use super::response::deliver;
+use super::upstream::{ask_for, begin_asking, fetch};
+use super::window::accept;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -21,56 +25,45 @@ pub(super) async fn whole(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<HandlerResponse, Error> {
-    let is_here = cache.blob_length(digest).await.is_some();
-    if is_here
-        && let Some(hit) = hit::admit(context, cache, digest).await?
-        && let Some(found) = cache.blob(digest, None).await
+    let stored = cache.blob_length(digest).await;
+    if let Some(total) = stored
+        && let Some(answer) = hit::serve(context, cache, digest, total, None).await?
     {
-        return Ok(hit::whole(context, digest, found, hit));
+        return Ok(answer);
     }
     let ask = ask_for(context, digest, Method::GET);
     begin_asking(context, cache, digest)?;
-    let found = found(context, cache, digest, &ask).await;
+    let found = fetch(context, cache, digest, &ask).await;
     let (mut window, response) = accept(context, digest, None, found).await?;
     if window.range.is_none() {
-        window.range = chunked::length(context, cache, digest).await.map(ByteRange::whole);
+        window.range = length_beforehand(context, cache, digest).await.map(ByteRange::whole);
     }
     let Some(range) = window.range.filter(|range| range.total > 0) else {
         return relay(context, digest, ask, window, response).await;
     };
     let (head, body) = response.into_parts();
-    let why = if is_here { Reason::NotGivenYet } else { Reason::BlobAbsent };
+    let why = if stored.is_some() { Reason::NotGivenYet } else { Reason::BlobAbsent };
     match cache.keep_passing(context.provenance(), digest, range.total, body) {
         Ok(body) => deliver(context, digest, &window, body, Outcome::new(Action::Filled, why)).await,
         Err(body) => {
-            let mut answer = relay(context, digest, ask, window, Response::from_parts(head, body)).await?;
-            answer.outcome = BYPASSED;
-            Ok(answer)
+            let relayed = relay(context, digest, ask, window, Response::from_parts(head, body)).await?;
+            Ok(HandlerResponse { outcome: BYPASSED, ..relayed })
         }
     }
 }
 
-/// A range of a blob. One that is not here is passed on, and not kept: there is no draft to put it into.
+/// A range of a blob. One that is not stored is relayed and not cached: there is no draft to write it to.
 pub(super) async fn range(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
-    if let Some(total) = cache.blob_length(digest).await {
-        let hit = hit::admit(context, cache, digest).await?;
-        if let Some(hit) = hit
-            && let Some(part) = hit::part(context, cache, digest, spec, total, hit).await?
-        {
-            return Ok(part);
-        }
+    if let Some(total) = cache.blob_length(digest).await
+        && let Some(part) = hit::serve(context, cache, digest, total, Some(spec)).await?
+    {
+        return Ok(part);
     }
-    let mut ask = ask_for(context, digest, Method::GET);
-    ask.headers.insert(RANGE, spec.to_header());
     begin_asking(context, cache, digest)?;
-    let found = found(context, cache, digest, &ask).await;
-    let (window, response) = accept(context, digest, Some(spec), found).await?;
-    let mut answer = relay(context, digest, ask, window, response).await?;
-    answer.outcome = Outcome::new(Action::Relayed, Reason::RangePassed);
-    Ok(answer)
+    BlobRequest::new(context, cache, digest, Some(spec)).alone().await
 }

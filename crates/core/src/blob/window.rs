@@ -1,9 +1,10 @@
-//! What of an upstream's answer goes to the client: its head held against what was asked.
+//! Which bytes of an upstream's answer go to the client: its headers compared with what was asked for.
 
 use http::Response;
 use http::header::CONTENT_RANGE;
 
-use super::{blob_unknown, known_length};
+use super::length::known_length;
+use super::upstream::blob_unknown;
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::range::{ByteRange, Given, RangeSpec};
 use crate::request::RequestContext;
 use crate::upstream::{Failure, Negative};
 
-/// What of the blob goes to the client, and how much of what arrives stands before it.
+/// Which bytes of the blob go to the client, and how many bytes of the answer to drop before them.
 pub(super) struct ServedRange {
     /// `None`: all of it, of unknown length.
     pub(super) range: Option<ByteRange>,
@@ -29,12 +30,12 @@ impl ServedRange {
     }
 }
 
-/// What of the blob an answer gives, by its head.
+/// Which bytes of the blob an answer gives, by its headers.
 pub(super) fn given(response: &Response<Body>) -> Given {
     Given::of(response.status(), response.headers().get(CONTENT_RANGE), response.body().length())
 }
 
-/// What a reply gives of the blob.
+/// Compares an answer with what the client wants.
 pub(super) async fn accept(
     context: &RequestContext<'_>,
     digest: &Digest,
