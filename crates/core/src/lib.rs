@@ -39,6 +39,7 @@ mod accept;
 mod access;
 mod blob;
 mod delivery;
+mod event;
 mod evidence;
 mod fill;
 mod ingest;
@@ -60,6 +61,6 @@ pub mod testing;
 
 pub use crate::body::Body;
 pub use crate::config::Config;
-pub use crate::ingest::EventError;
+pub use crate::event::EventError;
 pub use crate::platform::{Cx, Platform};
 pub use crate::proxy::Proxy;

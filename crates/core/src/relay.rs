@@ -16,7 +16,7 @@ use http::header::RANGE;
 use http_body::{Frame, SizeHint};
 
 pub(crate) use self::continued::Continued;
-use self::continued::{Opened, continuation};
+use self::continued::{Opened, ResumeError, continuation};
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
@@ -79,18 +79,6 @@ enum RelayState {
     Waiting(Sleep),
     Opening(Pin<Box<dyn Future<Output = Result<Opened, ResumeError>> + Send>>),
     Over,
-}
-
-/// Why a try to go on failed.
-enum ResumeError {
-    /// Perhaps the next one works.
-    Later,
-    /// The upstream says when: a 429 is not answered by hurrying (P-119).
-    Then(Duration),
-    /// The upstream says no.
-    Never,
-    /// The upstream speaks of other bytes.
-    OtherLength,
 }
 
 impl Relay {

@@ -1,21 +1,21 @@
-//! How far an upload has come: what another request, in another process, needs to go on.
+//! How far an upload has come, as it is stored: what a request in another process needs to continue it.
 
 use super::hash::Hash;
 
-/// An upload that waits to be gone on with.
+/// An upload that waits to be continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     /// Length of the blob, in bytes.
     pub(super) total: u64,
-    /// The hash of what is sent, and how much that is.
+    /// The hash of the bytes that are sent, and their number.
     pub(super) hash: Hash,
-    /// Bytes behind that, which are kept beside this record.
+    /// Number of bytes behind them, which are stored beside this record.
     pub(super) tail_bytes: u64,
-    /// What the store needs to go on.
+    /// What the store needs to continue the upload.
     pub(super) upload: String,
 }
 
-/// The first line: whatever is written otherwise is not read.
+/// The first line: the version of the format. No other version is read.
 const FORM: &str = "1";
 /// The longest that is read.
 const MAX_BYTES: usize = 1 << 20;
@@ -27,7 +27,7 @@ impl Checkpoint {
         format!("{FORM}\n{total}\n{}\n{}\n{tail_bytes}\n{upload}", hash.length(), hash.to_text())
     }
 
-    /// `None`: it cannot be read, and the upload begins anew.
+    /// `None`: it cannot be read, so the upload begins anew.
     pub(super) fn from_record(record: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(record).ok().filter(|text| text.len() <= MAX_BYTES)?;
         let lines: Vec<&str> = text.split('\n').collect();

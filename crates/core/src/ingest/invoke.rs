@@ -1,10 +1,10 @@
-//! When a request has an invocation begun: for a blob that no answer can carry, or for those of a manifest.
+//! Invocations that are begun for a client's request: for one blob, or for the blobs of a manifest.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::can_be_sliced;
-use super::job::{Job, PATIENCE};
+use super::job::{INVOKE_TIME, Job};
 use crate::cache::{Cache, Described};
 use crate::digest::Digest;
 use crate::platform::{IngestMode, within};
@@ -28,7 +28,7 @@ pub(crate) async fn invoke(context: &RequestContext<'_>, digest: &Digest, total:
     context.env.invocations.begin(invoker, &*context.env.platform.clock, &context.env.quotas, &job).await
 }
 
-/// A client that has a manifest will want what it names: what no answer can carry is begun at once.
+/// A client that has a manifest will ask for its blobs: begins an invocation for each blob that no answer can carry.
 pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manifest: &[u8]) {
     let capabilities = &context.env.platform.capabilities;
     let store = cache.store_capabilities();
@@ -51,6 +51,6 @@ pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manif
     });
     let work: Vec<_> = work.collect();
     let all = stream::iter(work).buffer_unordered(AT_ONCE).for_each(|()| std::future::ready(()));
-    // The manifest does not wait for it.
-    let _ = within(&*context.env.platform.clock, PATIENCE, all).await;
+    // The answer with the manifest waits no longer than this.
+    let _ = within(&*context.env.platform.clock, INVOKE_TIME, all).await;
 }

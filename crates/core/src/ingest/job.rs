@@ -1,4 +1,4 @@
-//! Work that a request hands to an invocation of its own: what to bring into the store.
+//! Work that a request hands to a separate invocation: one blob to bring into the store.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::platform::{Clock, Invoke, Moment, within};
 use crate::quota::Quotas;
 
-/// How long an invocation that was begun is taken to be at it.
+/// How long an invocation that was begun counts as running.
 const LIFE: Duration = Duration::from_mins(1);
 /// How long the platform may take to begin one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// Most that are remembered.
+pub(super) const INVOKE_TIME: Duration = Duration::from_secs(3);
+/// Most invocations that are remembered.
 const MAX_BEGUN: usize = 1000;
 
-/// What is to be brought into the store, from where. No credential: it is asked for as ourselves.
+/// The blob to bring into the store, and where it comes from. It contains no credential: the invocation uses our own login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Job {
@@ -30,7 +30,7 @@ pub(crate) struct Job {
     pub(crate) total: u64,
 }
 
-/// As it travels.
+/// The event's JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IngestEvent {
@@ -39,7 +39,7 @@ struct IngestEvent {
 }
 
 impl Job {
-    /// For the platform.
+    /// The event for the platform.
     pub(crate) fn to_event(&self) -> String {
         serde_json::to_string(&IngestEvent { job: self.clone() }).unwrap_or_default()
     }
@@ -50,7 +50,7 @@ impl Job {
     }
 }
 
-/// Which invocations were begun lately.
+/// The invocations that were begun lately.
 #[derive(Default)]
 pub(crate) struct Invocations {
     begun: Mutex<HashMap<String, StartedJob>>,
@@ -58,17 +58,17 @@ pub(crate) struct Invocations {
 
 struct StartedJob {
     until: Moment,
-    /// Bytes that it was said to be about.
+    /// The length of its blob in bytes, as a manifest says.
     promised: u64,
 }
 
 impl Invocations {
-    /// Begins one, unless one was begun a moment ago. Whether somebody is at it.
+    /// Begins an invocation, unless one for this blob was begun lately. Returns whether one is running.
     pub(crate) async fn begin(&self, invoker: &dyn Invoke, clock: &dyn Clock, quotas: &Quotas, job: &Job) -> bool {
         if let Some(is_begun) = self.take(clock.now(), quotas, job) {
             return is_begun;
         }
-        let said = within(clock, PATIENCE, invoker.invoke(job.to_event())).await;
+        let said = within(clock, INVOKE_TIME, invoker.invoke(job.to_event())).await;
         let is_begun = matches!(said, Ok(Ok(())));
         if !is_begun {
             if let Ok(Err(error)) = &said {
@@ -80,8 +80,8 @@ impl Invocations {
         is_begun
     }
 
-    /// Whether somebody is at it, where that is not for the caller to begin. An invocation counts what it brings; until
-    /// it does, what it is said to bring keeps others from being begun, and nothing else: it is a manifest's word.
+    /// `None`: the caller is to begin the invocation. Otherwise whether one is running. An invocation counts the bytes that
+    /// it fetches; until then the length that a manifest names only keeps further invocations from being begun.
     fn take(&self, now: Moment, quotas: &Quotas, job: &Job) -> Option<bool> {
         let mut begun = self.begun();
         begun.retain(|_, begun| now < begun.until);

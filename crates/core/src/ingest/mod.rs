@@ -1,18 +1,15 @@
 //! Bringing a blob into the store where no answer may carry it: part by part, in slices.
 //!
 //! A function that is frozen after its answer and has little disk cannot run a fill. It reads the blob from the
-//! upstream as long as its request may take, sends whole parts to the store on the way, and writes down how far it got:
-//! the hash, and what the store needs to go on. The next request that wants the blob goes on there, in whatever process
-//! the platform puts it. When all of it is there and its digest agrees, the blob appears.
+//! upstream as long as its request may take, sends whole parts to the store on the way, and stores a checkpoint: the hash,
+//! and what the store needs to continue the upload. The next request for the blob continues from there, in whatever
+//! process the platform runs it. The blob appears when all of it is stored and its digest is right.
 //!
-//! - [`event`]: an invocation of its own for one blob
-//! - [`job`]: the work as an event, for platforms that begin invocations of their own
-//! - [`invoke`]: when a request has one begun
-//! - [`hash`] `o`: SHA-256 that can be put down
-//! - [`checkpoint`] `o`: how far an upload has come, as it is written down
+//! - [`job`]: the work as an event, for platforms that can begin separate invocations; [`invoke`]: beginning them
+//! - [`hash`] `o`: SHA-256 that can be paused
+//! - [`checkpoint`] `o`: how far an upload has come, as it is stored
 
 mod checkpoint;
-mod event;
 mod hash;
 mod invoke;
 mod job;
@@ -24,10 +21,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
 use self::checkpoint::Checkpoint;
-pub use self::event::EventError;
 use self::hash::Hash;
 pub(crate) use self::invoke::{begin_for, invoke};
-pub(crate) use self::job::Invocations;
+pub(crate) use self::job::{Invocations, Job};
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
 use crate::digest::Digest;
@@ -36,19 +32,19 @@ use crate::platform::{Clock, Moment, Upload, within};
 use crate::relay::{Relay, Source};
 use crate::telemetry;
 
-/// How often it is written down how far it got, in case that the slice ends without a word. The first part is always.
+/// How often a checkpoint is stored, in case that the slice is killed. There is always one after the first part.
 const RECORD_EVERY: Duration = Duration::from_secs(5);
-/// How long past its time a slice may wait for the store: for the part on its way, or for putting them all together.
+/// How long past its time a slice may wait for the store: to take the current part, or to put all parts together.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long past that it may take to write down how far it got.
+/// How long past that storing the checkpoint may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// What a store needs to go on with an upload, out of the record of how far it has come.
+/// What a store needs to continue an upload, out of its checkpoint.
 pub(crate) fn upload_in(record: &[u8]) -> Option<String> {
     Checkpoint::from_record(record).map(|parked| parked.upload)
 }
 
-/// Whether a blob of this digest can come in slices: its hash is put down between them.
+/// Whether a blob of this digest can come in slices: its hash must be one that can be paused.
 pub(crate) fn can_be_sliced(digest: &Digest) -> bool {
     digest.algorithm() == "sha256"
 }
@@ -58,7 +54,7 @@ pub(crate) struct BlobIngest {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) source: Source,
-    /// Who gives it, and for which repository.
+    /// The upstream that gives it, and the repository it is for.
     pub(crate) provenance: Provenance,
     pub(crate) digest: Digest,
     /// Its length, in bytes.
@@ -70,11 +66,11 @@ pub(crate) struct BlobIngest {
 pub(crate) enum Slice {
     /// All of it is in the store.
     Whole,
-    /// Time is up; the next slice goes on where this one stopped.
+    /// Time is up; the next slice continues where this one stopped.
     Parked,
-    /// Another process is at it.
+    /// Another process works on it.
     Theirs,
-    /// The upstream or the store failed, or the bytes are wrong. What was sent and is right is kept for the next.
+    /// The upstream or the store failed, or the bytes are wrong. Right bytes that were sent stay for the next slice.
     Failed,
 }
 
@@ -93,15 +89,15 @@ struct UploadRun {
     upload: Box<dyn Upload>,
     /// Of the parts sent.
     hash: Hash,
-    /// What came behind them, up to one part.
+    /// The bytes behind them, up to one part.
     tail: BytesMut,
-    /// When it was last written down how far it got.
+    /// When the last checkpoint was stored.
     recorded: Option<Moment>,
-    /// How far that was.
+    /// The bytes that it covers.
     kept: u64,
 }
 
-/// What comes from the upstream, in pieces as large as wanted.
+/// The upstream's body, in pieces as large as wanted.
 struct Inflow {
     body: Body,
     rest: Bytes,
@@ -124,7 +120,7 @@ impl BlobIngest {
             Leased::Ours(lease) => lease,
             Leased::Theirs(_) => return SliceResult::none(Slice::Theirs),
         };
-        // Between the look at the store and the lease another may have come to its end.
+        // Another process may have finished between the look at the store and the lease.
         let work = if self.cache.blob_length(&self.digest).await.is_some() {
             SliceResult::none(Slice::Whole)
         } else {
@@ -146,7 +142,7 @@ impl BlobIngest {
             Ok(()) if run.is_right(&self.digest) => {
                 let farthest = run.kept;
                 let finished = within(&*self.clock, self.left(until) + GRACE, self.finish(run)).await;
-                // Perhaps the store comes to its end with it all the same.
+                // The store may still finish the upload.
                 return work(finished.unwrap_or(Slice::Parked), farthest);
             }
             Ok(()) => {
@@ -157,12 +153,12 @@ impl BlobIngest {
             }
             Err(SliceStop::Late) => Slice::Parked,
             Err(SliceStop::Upstream) => Slice::Failed,
-            // What is hashed may not be there: the next slice begins where it was last written down.
+            // Bytes that are hashed may not be stored: the next slice begins at the last checkpoint.
             Err(SliceStop::Store) => return work(Slice::Failed, run.kept),
         };
         let tail = Bytes::copy_from_slice(&run.tail);
-        // Where the store is too slow for that, the next slice begins where it was last written down.
-        let _ = within(&*self.clock, LAST_WORD, self.write_down(&mut run, tail)).await;
+        // If the store is too slow for that, the next slice begins at the last checkpoint.
+        let _ = within(&*self.clock, LAST_WORD, self.store_checkpoint(&mut run, tail)).await;
         tracing::info!(
             digest = %self.digest,
             got_bytes = got,
@@ -173,7 +169,7 @@ impl BlobIngest {
         work(slice, run.kept)
     }
 
-    /// Where the last slice stopped, or at the beginning.
+    /// Continues where the last slice stopped, or begins.
     async fn begin(&self) -> Option<UploadRun> {
         if let Some(record) = self.cache.parked(&self.digest).await
             && let Some(parked) = Checkpoint::from_record(&record)
@@ -188,8 +184,8 @@ impl BlobIngest {
         Some(UploadRun { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None, kept: 0 })
     }
 
-    /// Reads from the upstream and sends whole parts, the next one being read while one is sent, up to the last part: that
-    /// one stays until the digest agrees.
+    /// Reads from the upstream and sends whole parts, reading the next part while one is sent. The last part stays until the
+    /// digest is right.
     async fn send(&self, run: &mut UploadRun, until: Moment) -> Result<(), SliceStop> {
         let part_bytes = run.upload.part_bytes().next_multiple_of(64);
         let relay = Relay::resume(self.source.clone(), run.position(), Some(self.total));
@@ -208,7 +204,7 @@ impl BlobIngest {
                 }
                 Ok(false) => return Err(SliceStop::Store),
                 Err(_) => {
-                    // What came behind a part that is not there is of no use.
+                    // The bytes behind a part that is not stored are useless.
                     run.tail.clear();
                     return Err(SliceStop::Late);
                 }
@@ -216,8 +212,8 @@ impl BlobIngest {
             read?;
             let now = self.clock.now();
             if run.recorded.is_none_or(|at| now.since(at) >= RECORD_EVERY) {
-                // Without the tail, which is as large as a part: at worst that is fetched again.
-                self.write_down(run, Bytes::new()).await;
+                // Without the tail, which may be as large as a part: at worst the next slice fetches it again.
+                self.store_checkpoint(run, Bytes::new()).await;
             }
         }
         if run.position() == self.total { Ok(()) } else { Err(SliceStop::Upstream) }
@@ -232,7 +228,7 @@ impl BlobIngest {
         until: Moment,
     ) -> Result<(), SliceStop> {
         while tail.len() < part_bytes {
-            // What is there at once is had in no time, however late it is.
+            // Bytes that are there at once take no time, so the deadline is checked here, too.
             if self.left(until).is_zero() {
                 return Err(SliceStop::Late);
             }
@@ -259,8 +255,8 @@ impl BlobIngest {
         }
     }
 
-    /// For whoever goes on: behind the parts that are sent, or behind this tail.
-    async fn write_down(&self, run: &mut UploadRun, tail: Bytes) {
+    /// Stores a checkpoint: behind the parts that are sent, or behind this tail.
+    async fn store_checkpoint(&self, run: &mut UploadRun, tail: Bytes) {
         run.recorded = Some(self.clock.now());
         let parked = Checkpoint {
             total: self.total,

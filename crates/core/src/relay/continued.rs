@@ -1,9 +1,10 @@
 //! What an answer gives to somebody who has some of a body already: its head held against what was asked and known.
 
+use std::time::Duration;
+
 use http::Response;
 use http::header::CONTENT_RANGE;
 
-use super::ResumeError;
 use crate::body::Body;
 use crate::range::Given;
 
@@ -14,6 +15,18 @@ pub(super) struct Opened {
     pub(super) total: Option<u64>,
     /// Whether it is all of the blob.
     pub(super) is_whole: bool,
+}
+
+/// Why a try to go on failed.
+pub(super) enum ResumeError {
+    /// Perhaps the next one works.
+    Later,
+    /// The upstream says when: a 429 is not answered by hurrying (P-119).
+    Then(Duration),
+    /// The upstream says no.
+    Never,
+    /// The upstream speaks of other bytes.
+    OtherLength,
 }
 
 /// What an answer gives to somebody who asked for bytes from a certain position on.

@@ -1,36 +1,36 @@
-//! An invocation that was begun for a blob: works on it as long as the platform lets it, and begins the next one.
+//! An event of our own: an invocation that brings one blob into the store, as far as the time that the platform gives it
+//! suffices, and then begins the next invocation.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use super::job::Job;
-use super::{BlobIngest, Slice, can_be_sliced};
 use crate::digest::Digest;
+use crate::ingest::{BlobIngest, Job, Slice, can_be_sliced};
 use crate::name::RepositoryName;
 use crate::platform::Purpose;
 use crate::proxy::Proxy;
 use crate::relay::Source;
 use crate::upstream::{Actions, Ask, Identity};
 
-/// What is left of an invocation's time for putting parts together and for writing down how far it got: so long, or
-/// half of it.
+/// The part of an invocation's time that is kept for putting the parts together and for storing the checkpoint: this long,
+/// or half of the time.
 const RESERVE: Duration = Duration::from_secs(20);
 
-/// Why nothing was done with an event.
+/// Why an event had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// It is none of ours.
+    /// It is not an event of this proxy.
     #[error("not an event of this proxy")]
     Foreign,
-    /// It speaks of what is not served here.
+    /// It names an upstream, a repository or a digest that is not served here.
     #[error("the event names an upstream, a repository or a digest that is not served here")]
     Unserved,
-    /// There is no store that blobs could be brought into part by part.
+    /// There is no store that takes a blob part by part.
     #[error("there is no store to bring a blob into part by part: cache.store")]
     NoStore,
-    /// All clients together have had what they may have.
+    /// The quota of all clients together is used up.
     #[error("nothing more is fetched for now: guard.total")]
     Exhausted,
     /// The upstream or the store failed; requests for the blob go on where this stopped.
@@ -39,7 +39,7 @@ pub enum EventError {
 }
 
 impl Proxy {
-    /// Does what an event of our own asks for, within `limit`.
+    /// Works on the blob that an event names, for at most `limit`.
     pub async fn event(&self, event: &str, limit: Duration) -> Result<(), EventError> {
         let job = Job::from_event(event).ok_or(EventError::Foreign)?;
         let upstream = self.upstreams.iter().find(|upstream| upstream.name() == job.upstream);
@@ -101,7 +101,7 @@ impl Proxy {
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }
 
-    /// Begins the next invocation, unless it would stop where this one did, and so the ones behind it.
+    /// Begins the next invocation, unless this one got no farther than the one before: then no other would either.
     async fn go_on_with(&self, job: &Job, is_farther: bool) {
         let Some(invoker) = &self.env.platform.invoker else { return };
         if !is_farther {
