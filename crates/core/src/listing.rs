@@ -172,7 +172,7 @@ async fn ask(
     let mut ask = context.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
-    let (head, body) = context.upstream.read(&ask).await.found()?.into_parts();
+    let (head, body) = context.upstream.read(&ask).await?.into_parts();
     let (limit_bytes, name) = (context.env.settings.limits.listing.0, &context.target.client_name);
     let mut arriving = context.env.in_flight.arriving(context.upstream.label());
     let whole = async {

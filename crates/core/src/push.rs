@@ -202,7 +202,7 @@ fn payload_of(context: &RequestContext<'_>, body: Body, headers: &mut HeaderMap)
 /// The upstream's answer, its `Location` leading back to us.
 fn respond(context: &RequestContext<'_>, written: WriteOutcome) -> Result<HandlerResponse, Error> {
     let WriteOutcome { reply, headers: said, asked } = written;
-    let upstream = match reply.or_error(Error::NotFound) {
+    let upstream = match reply.map_err(|negative| negative.into_error(Error::NotFound)) {
         Ok(upstream) => upstream,
         Err(error @ (Error::NotFound(_) | Error::Declined(..))) => {
             return Ok(refuse(context, &error, &said, asked.as_ref()));

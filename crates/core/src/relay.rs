@@ -20,7 +20,7 @@ use self::continued::{Opened, ResumeError, continuation};
 use crate::body::{Body, BodyError};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
-use crate::upstream::{Ask, Failure, FailureKind, Location, Reply, Upstream};
+use crate::upstream::{Ask, Failure, FailureKind, Location, Negative, Reply, Upstream};
 
 /// Tries to go on without a single byte in between. Any progress starts the count anew.
 const MAX_TRIES: u32 = 4;
@@ -311,7 +311,7 @@ impl Source {
         loop {
             match self.read(&ask).await {
                 // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
-                Reply::Failed(Failure::Resting { left, .. }) if self.clock.now() < until => {
+                Err(Negative::Failed(Failure::Resting { left, .. })) if self.clock.now() < until => {
                     self.clock.sleep(left.min(self.down).max(SHORTEST_REST)).await;
                 }
                 reply => return self.opened(reply, position),
@@ -329,15 +329,17 @@ impl Source {
 
     fn opened(&self, reply: Reply, position: u64) -> Result<Opened, ResumeError> {
         match reply {
-            Reply::Found(response) => continuation(response, position, self.total),
-            Reply::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted)
-            | Reply::Missing(_)
-            | Reply::Refused(_)
-            | Reply::Declined(..) => Err(ResumeError::Never),
-            Reply::Failed(_) => Err(ResumeError::Later),
-            Reply::Limited { retry_after } => Err(ResumeError::Then(retry_after)),
+            Ok(response) => continuation(response, position, self.total),
+            Err(
+                Negative::Failed(Failure::Coded | Failure::Redirect(_) | Failure::RealmNotTrusted)
+                | Negative::Missing(_)
+                | Negative::Refused(_)
+                | Negative::Declined(..),
+            ) => Err(ResumeError::Never),
+            Err(Negative::Failed(_)) => Err(ResumeError::Later),
+            Err(Negative::Limited { retry_after }) => Err(ResumeError::Then(retry_after)),
             // There is nothing where more was promised.
-            Reply::Unsatisfiable { .. } => Err(ResumeError::OtherLength),
+            Err(Negative::Unsatisfiable { .. }) => Err(ResumeError::OtherLength),
         }
     }
 }

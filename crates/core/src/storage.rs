@@ -45,7 +45,8 @@ pub(crate) async fn get(
         purpose: Purpose::Blob,
         is_continuation: false,
     };
-    let found = upstream.fetch_storage(&link, &ask).await.or_error(Error::NotFound)?;
+    let reply = upstream.fetch_storage(&link, &ask).await;
+    let found = reply.map_err(|negative| negative.into_error(Error::NotFound))?;
     let (found_head, body) = found.into_parts();
     let body = if head.method == Method::HEAD {
         Body::Empty

@@ -69,7 +69,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
                     Redirected::To(link) => return Ok(redirect(context, digest, &link)),
                 },
             };
-            let (window, response) = accept(context, digest, wanted, reply.found()).await?;
+            let (window, response) = accept(context, digest, wanted, reply).await?;
             relay(context, digest, ask, window, response).await
         }
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::platform::within;
 use crate::range::ContentRange;
 use crate::request::RequestContext;
-use crate::upstream::{AskFirst, Failure, HeadOf, Negative, Reply};
+use crate::upstream::{AskFirst, Failure, HeadOf, Negative};
 
 /// How long a client's answer waits for a length that only the cache needs. Asking may need another connection of
 /// `upstream.max_connections` while the answer holds one.
@@ -29,10 +29,10 @@ pub(super) async fn length_of(context: &RequestContext<'_>, digest: &Digest) -> 
         let head = heads.asked(HeadOf::Blob);
         match context.upstream.read(&ask_for(context, digest, Method::HEAD)).await {
             // Some registries do not support HEAD; all support GET.
-            Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {}
-            Reply::Missing(_) | Reply::Refused(_) => refused = Some(head),
+            Err(Negative::Declined(..) | Negative::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED))) => {}
+            Err(Negative::Missing(_) | Negative::Refused(_)) => refused = Some(head),
             reply => {
-                let response = reply.found()?;
+                let response = reply?;
                 heads.answered(HeadOf::Blob);
                 if let Some(length) = length_in(&response, digest) {
                     return Ok(Some(length));
@@ -62,9 +62,9 @@ async fn length_by_first_byte(context: &RequestContext<'_>, digest: &Digest) -> 
     let mut ask = ask_for(context, digest, Method::GET);
     ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     let length = match context.upstream.read(&ask).await {
-        Reply::Unsatisfiable { total } => Some(total.unwrap_or(0)),
+        Err(Negative::Unsatisfiable { total }) => Some(total.unwrap_or(0)),
         reply => {
-            let response = reply.found()?;
+            let response = reply?;
             match (response.status(), ContentRange::parse(response.headers().get(CONTENT_RANGE))) {
                 (StatusCode::OK | StatusCode::PARTIAL_CONTENT, Some(ContentRange::Bytes { total, .. })) => total,
                 (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => response.body().length(),

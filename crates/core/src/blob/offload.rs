@@ -226,8 +226,7 @@ impl Offload<'_, '_> {
             }
             Redirected::Reply(reply) => reply,
         };
-        let found = reply.found();
-        let (window, response) = accept(context, digest, wanted, found).await?;
+        let (window, response) = accept(context, digest, wanted, reply).await?;
         if context.env.platform.capabilities.carries(self.length(total)) {
             return relay(context, digest, ask, window, response).await.map(Some);
         }

@@ -41,7 +41,7 @@ pub(super) async fn fetch(
     digest: &Digest,
     ask: &Ask,
 ) -> Result<Response<Body>, Negative> {
-    let found = context.upstream.read(ask).await.found();
+    let found = context.upstream.read(ask).await;
     match &found {
         Ok(_) => context.claimed(cache, digest).await,
         Err(negative) => context.denied(cache, negative, digest.as_str()),

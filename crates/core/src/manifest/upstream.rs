@@ -15,7 +15,7 @@ use crate::media;
 use crate::name::Reference;
 use crate::platform::{Purpose, within};
 use crate::request::RequestContext;
-use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, Reply, UpstreamText};
+use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, UpstreamText};
 
 /// A body that breaks is asked for once more.
 const TRIES: usize = 2;
@@ -52,18 +52,15 @@ pub(super) async fn look(
     }
     let head = heads.asked(HeadOf::Manifest);
     match context.upstream.read(&ask_for(context, Method::HEAD, reference, accept)).await {
-        Reply::Found(response) => {
+        Ok(response) => {
             heads.answered(HeadOf::Manifest);
             Ok(described(&response, reference).map_or(HeadAnswer::Found, HeadAnswer::Described))
         }
         Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {
             Ok(HeadAnswer::Declined)
         }
-        reply => match reply.found() {
-            Ok(_) => Ok(HeadAnswer::Found),
-            Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(HeadAnswer::Unproven(Some((head, no)))),
-            Err(negative) => Err(negative),
-        },
+        Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(HeadAnswer::Unproven(Some((head, no)))),
+        Err(negative) => Err(negative),
     }
 }
 
@@ -129,7 +126,7 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
     let limit_bytes = context.env.settings.limits.manifest.0;
     let mut failure = Failure::Broken;
     for _ in 0..TRIES {
-        let response = context.upstream.read(ask).await.found()?;
+        let response = context.upstream.read(ask).await?;
         if response.status() != StatusCode::OK {
             return Err(Negative::Failed(Failure::Nonsense("status of a manifest")));
         }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::cache::{Cache, Key};
 use crate::name::Reference;
 use crate::request::RequestContext;
-use crate::upstream::{Failure, Reply};
+use crate::upstream::{Failure, Negative, Reply};
 
 /// What a write that is under way makes outdated. Dropped, it is forgotten.
 pub(super) struct Outdated {
@@ -58,7 +58,7 @@ impl Outdated {
     ) -> impl Future<Output = ()> + Send + use<> {
         let is_underway = match (&self.write, reply) {
             // An upload that goes on has made nothing yet.
-            (Write::Blob, Reply::Found(response)) => response.status() != StatusCode::CREATED,
+            (Write::Blob, Ok(response)) => response.status() != StatusCode::CREATED,
             (Write::Blob | Write::Records(_), _) => false,
         };
         if is_underway || carried(reply, context.upstream.has_several_addresses()) == Carried::NotOut {
@@ -96,13 +96,16 @@ impl Drop for Outdated {
 /// one before it may have done it and then been silent, so that this one cannot be reached, or finds nothing to delete.
 fn carried(reply: &Reply, has_several_addresses: bool) -> Carried {
     match reply {
-        Reply::Found(_) => Carried::Out,
-        Reply::Refused(_) | Reply::Limited { .. } | Reply::Unsatisfiable { .. } | Reply::Declined(..) => {
-            Carried::NotOut
-        }
-        Reply::Failed(failure) if was_sent(failure) => Carried::Out,
-        Reply::Missing(_) | Reply::Failed(_) if has_several_addresses => Carried::Out,
-        Reply::Missing(_) | Reply::Failed(_) => Carried::NotOut,
+        Ok(_) => Carried::Out,
+        Err(
+            Negative::Refused(_)
+            | Negative::Limited { .. }
+            | Negative::Unsatisfiable { .. }
+            | Negative::Declined(..),
+        ) => Carried::NotOut,
+        Err(Negative::Failed(failure)) if was_sent(failure) => Carried::Out,
+        Err(Negative::Missing(_) | Negative::Failed(_)) if has_several_addresses => Carried::Out,
+        Err(Negative::Missing(_) | Negative::Failed(_)) => Carried::NotOut,
     }
 }
 
@@ -139,23 +142,23 @@ mod tests {
     fn only_a_definite_no_leaves_what_is_known_as_it_is() {
         use Carried::{NotOut, Out};
         let text = UpstreamText::default;
-        let found = Reply::Found(Response::new(Body::Empty));
-        let limited = Reply::Limited { retry_after: Duration::ZERO };
+        let found = Ok(Response::new(Body::Empty));
+        let limited = Err(Negative::Limited { retry_after: Duration::ZERO });
         for (reply, expected) in [
             (found, [Out, Out]),
-            (Reply::Missing(text()), [NotOut, Out]),
-            (Reply::Refused(text()), [NotOut, NotOut]),
+            (Err(Negative::Missing(text())), [NotOut, Out]),
+            (Err(Negative::Refused(text())), [NotOut, NotOut]),
             (limited, [NotOut, NotOut]),
-            (Reply::Unsatisfiable { total: None }, [NotOut, NotOut]),
-            (Reply::Declined(StatusCode::METHOD_NOT_ALLOWED, text()), [NotOut, NotOut]),
-            (Reply::Failed(Failure::TimedOut), [Out, Out]),
-            (Reply::Failed(Failure::Broken), [Out, Out]),
-            (Reply::Failed(Failure::Status(StatusCode::BAD_GATEWAY)), [Out, Out]),
-            (Reply::Failed(Failure::Unreachable(Unconnected::Refused)), [NotOut, Out]),
-            (Reply::Failed(Failure::Busy), [NotOut, Out]),
+            (Err(Negative::Unsatisfiable { total: None }), [NotOut, NotOut]),
+            (Err(Negative::Declined(StatusCode::METHOD_NOT_ALLOWED, text())), [NotOut, NotOut]),
+            (Err(Negative::Failed(Failure::TimedOut)), [Out, Out]),
+            (Err(Negative::Failed(Failure::Broken)), [Out, Out]),
+            (Err(Negative::Failed(Failure::Status(StatusCode::BAD_GATEWAY))), [Out, Out]),
+            (Err(Negative::Failed(Failure::Unreachable(Unconnected::Refused))), [NotOut, Out]),
+            (Err(Negative::Failed(Failure::Busy)), [NotOut, Out]),
         ] {
             let seen = [false, true].map(|has_several| carried(&reply, has_several));
-            assert_eq!(seen, expected, "{:?}", reply.found().map(drop));
+            assert_eq!(seen, expected, "{:?}", reply.map(drop));
         }
     }
 }

@@ -8,50 +8,11 @@ use http::Method;
 
 use super::budget::{Budget, Payer, order};
 use super::limits::Limited;
-use super::{Actions, Address, Ask, Identity, Login, Upstream};
+use super::login::{Login, LoginSource};
+use super::{Actions, Address, Ask, Identity, Upstream};
 use crate::evidence::Provenance;
 use crate::name::RepositoryName;
 use crate::platform::Purpose;
-use crate::seal::Sealer;
-use crate::secret::{Basic, Secret};
-
-/// Where a login comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginSource {
-    /// The client brought it.
-    Client,
-    /// `username` and `password`.
-    Account,
-    /// This entry of `credentials`.
-    Entry(usize),
-    /// `docker_config`.
-    DockerConfig,
-}
-
-/// An account of ours for repositories that begin so.
-pub(super) struct Account {
-    prefix: String,
-    login: Arc<Login>,
-}
-
-/// The accounts of an upstream's configuration: the longest prefix first, and in the order of the file.
-pub(super) fn configured(upstream: &crate::config::UpstreamConfig, sealer: &Sealer) -> Vec<Account> {
-    let account = |prefix: &str, username: &str, password: &Secret, origin| {
-        let basic = Basic { username: username.to_owned(), password: password.clone() };
-        Account { prefix: prefix.to_owned(), login: Arc::new(Login { origin, ..Login::new(basic, sealer) }) }
-    };
-    let default = upstream.username.as_ref().zip(upstream.password.as_ref());
-    let entries = upstream.credentials.iter().enumerate();
-    let mut accounts: Vec<Account> = default
-        .map(|(username, password)| account("", username, password, LoginSource::Account))
-        .into_iter()
-        .chain(entries.filter_map(|(index, entry)| {
-            Some(account(&entry.prefix, &entry.username, entry.password.as_ref()?, LoginSource::Entry(index)))
-        }))
-        .collect();
-    accounts.sort_by_key(|account| std::cmp::Reverse(account.prefix.len()));
-    accounts
-}
 
 impl Upstream {
     /// Everybody as whom an address may be asked for this repository: the client, or our accounts for the longest
@@ -71,9 +32,13 @@ impl Upstream {
 
     /// Our accounts for the longest prefix of this repository's name.
     pub(crate) fn pool(&self, name: &RepositoryName) -> impl Iterator<Item = &Arc<Login>> {
-        let first = self.accounts.iter().find(|account| name.as_str().starts_with(&account.prefix));
+        let first = self.accounts.accounts.iter().find(|account| name.as_str().starts_with(&account.prefix));
         let prefix = first.map(|account| &account.prefix);
-        self.accounts.iter().filter(move |account| Some(&account.prefix) == prefix).map(|account| &account.login)
+        self.accounts
+            .accounts
+            .iter()
+            .filter(move |account| Some(&account.prefix) == prefix)
+            .map(|account| &account.login)
     }
 
     /// Whether it is asked without any login. Where a docker configuration might have one, it is not known beforehand.
@@ -135,13 +100,15 @@ impl Upstream {
         }
         // By what is counted, or the turns of a HEAD and its GET would fall to the same two accounts for ever.
         let turn = if counts(ask) {
-            self.turn.fetch_add(1, Ordering::Relaxed)
+            self.accounts.turn.fetch_add(1, Ordering::Relaxed)
         } else {
-            self.turn.load(Ordering::Relaxed)
+            self.accounts.turn.load(Ordering::Relaxed)
         };
         let now = self.platform.clock.now();
-        let left: Vec<Option<u64>> =
-            logins.iter().map(|login| self.budgets.remaining(&payer(address, login.as_ref()), now)).collect();
+        let left: Vec<Option<u64>> = logins
+            .iter()
+            .map(|login| self.learned.budgets.remaining(&payer(address, login.as_ref()), now))
+            .collect();
         order(&left, turn).into_iter().filter_map(|at| logins.get(at).cloned()).collect()
     }
 
@@ -157,7 +124,7 @@ impl Upstream {
             return;
         }
         let Some(budget) = Budget::parse(headers) else { return };
-        self.budgets.told(payer(address, login), budget, self.platform.clock.now());
+        self.learned.budgets.told(payer(address, login), budget, self.platform.clock.now());
         let credential = match login.map(|login| login.origin) {
             // A client is nobody's label.
             Some(LoginSource::Client) => return,
@@ -182,7 +149,9 @@ impl Upstream {
                 let who = payer(address, login.as_ref());
                 let limited =
                     Limited { address: address.index, credential: who.credential, purpose: Purpose::Api };
-                if !self.budgets.is_scarce(&who, now) && self.rate_limits.remaining(limited, name, now).is_none() {
+                if !self.learned.budgets.is_scarce(&who, now)
+                    && self.learned.rate_limits.remaining(limited, name, now).is_none()
+                {
                     return false;
                 }
             }

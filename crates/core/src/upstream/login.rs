@@ -1,189 +1,78 @@
-//! Whether a registry accepts a client's login: its token server says it, or where it wants Basic, the registry itself.
+//! User names and passwords: where they come from, and the accounts of the configuration.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
 
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, StatusCode};
+use crate::config::UpstreamConfig;
+use crate::seal::Sealer;
+use crate::secret::{Basic, Secret};
 
-use super::authorize::{DEFAULT_RETRY_AFTER, basic_header};
-use super::challenge::Challenge;
-use super::reply::Failure;
-use super::said::UpstreamText;
-use super::token::NoToken;
-use super::{Address, Login, NO_ADDRESS, Upstream};
-use crate::body::Body;
-use crate::name::RepositoryName;
-use crate::platform::Purpose;
-use crate::secret::Basic;
-
-/// What an upstream says of a client's login.
-pub enum LoginCheck {
-    /// It is right.
-    Accepted,
-    /// The upstream asked nobody for a login here, or takes any: what it refuses later may still be a guess.
-    Unchecked,
-    /// It is wrong.
-    Refused(UpstreamText),
-    /// Not now.
-    Limited(Duration),
-    /// The upstream cannot be asked, or cannot say.
-    Failed(Failure, Duration),
+/// A user name and password, and the mark by which tables know them.
+#[derive(Debug)]
+pub struct Login {
+    /// The login.
+    pub basic: Basic,
+    /// Its fingerprint.
+    pub id: [u8; 16],
+    /// Where it comes from.
+    pub origin: LoginSource,
 }
 
-/// A login on its way to one address.
-struct LoginAttempt<'a> {
-    address: &'a Address,
-    login: &'a Arc<Login>,
-    repository: Option<&'a RepositoryName>,
-    via: &'a HeaderMap,
+impl Login {
+    /// A login that a client brought.
+    pub fn new(basic: Basic, sealer: &Sealer) -> Self {
+        let id = sealer.fingerprint(&[&basic.username, basic.password.expose()]);
+        Self { basic, id, origin: LoginSource::Client }
+    }
 }
 
-/// What of a registry is asked.
-#[derive(Clone, Copy)]
-enum Probe<'a> {
-    /// `/v2/`
-    Door,
-    /// The tags of a repository: whoever may read it gets them, or hears that there are none.
-    Repository(&'a RepositoryName),
+/// Where a login comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginSource {
+    /// The client brought it.
+    Client,
+    /// `username` and `password`.
+    Account,
+    /// This entry of `credentials`.
+    Entry(usize),
+    /// `docker_config`.
+    DockerConfig,
 }
 
-/// Whether a status turns away whoever asked.
-fn is_refusal(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+/// Our own accounts at an upstream.
+pub(super) struct AccountPool {
+    pub(super) accounts: Vec<Account>,
+    /// Whose turn it is, where several accounts are for the same repositories.
+    pub(super) turn: AtomicUsize,
 }
 
-impl Upstream {
-    /// Whether the upstream accepts a client's login, for reading `repository` if one is named. `via` goes along with
-    /// each question to the registry, so that a loop is seen (P-127).
-    pub async fn check_login(
-        &self,
-        login: &Arc<Login>,
-        repository: Option<&RepositoryName>,
-        via: &HeaderMap,
-    ) -> LoginCheck {
-        let mut unknown = None;
-        for address in &self.addresses {
-            match self.check_login_at(&LoginAttempt { address, login, repository, via }).await {
-                // It is left alone: what failed before says more.
-                failed @ LoginCheck::Failed(Failure::Resting { .. }, _) => unknown = unknown.or(Some(failed)),
-                failed @ LoginCheck::Failed(..) => unknown = Some(failed),
-                known => return known,
-            }
-        }
-        unknown.unwrap_or(LoginCheck::Failed(NO_ADDRESS, DEFAULT_RETRY_AFTER))
+impl AccountPool {
+    pub(super) fn new(upstream: &UpstreamConfig, sealer: &Sealer) -> Self {
+        Self { accounts: configured(upstream, sealer), turn: AtomicUsize::new(0) }
     }
+}
 
-    async fn check_login_at(&self, question: &LoginAttempt<'_>) -> LoginCheck {
-        let LoginAttempt { address, login, repository, .. } = question;
-        if let Err(unknown) = self.learn_how(question).await {
-            return unknown;
-        }
-        match address.challenge() {
-            // Nobody asks for a login here, so none can be checked.
-            None => LoginCheck::Unchecked,
-            Some(Challenge::Basic) => self.check_basic(question).await.unwrap_or_else(|unknown| unknown),
-            Some(Challenge::Bearer { realm, service }) => {
-                let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
-                let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
-                match token.await {
-                    Ok((token, ..)) if token.knows_login => LoginCheck::Accepted,
-                    // A redirect led where the login is not sent.
-                    Ok(_) => LoginCheck::Unchecked,
-                    Err(NoToken::Refused(text)) => LoginCheck::Refused(text),
-                    Err(NoToken::Limited(retry_after)) => LoginCheck::Limited(retry_after),
-                    Err(NoToken::Failed(failure)) => LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER),
-                }
-            }
-        }
-    }
+/// An account of ours for repositories that begin so.
+pub(super) struct Account {
+    pub(super) prefix: String,
+    pub(super) login: Arc<Login>,
+}
 
-    /// Hears how this address wants to be asked. `/v2/` says it, or the repository where that stands open to everybody or
-    /// is closed without a word.
-    async fn learn_how(&self, question: &LoginAttempt<'_>) -> Result<(), LoginCheck> {
-        let LoginAttempt { address, repository, .. } = question;
-        let mut refused = false;
-        for asked in [Some(Probe::Door), repository.map(Probe::Repository)].into_iter().flatten() {
-            if address.challenge().is_some() {
-                return Ok(());
-            }
-            refused = is_refusal(self.knock(question, asked, None).await?);
-        }
-        if refused && address.challenge().is_none() {
-            // It wants a login, and not one that we know how to check.
-            return Err(LoginCheck::Failed(Failure::Nonsense("no challenge"), DEFAULT_RETRY_AFTER));
-        }
-        Ok(())
-    }
-
-    /// Shows the login to the registry itself: to `/v2/`, unless that says nothing. Some registries close it to everybody,
-    /// as each repository has users of its own, and others open it to everybody; then the repository is asked.
-    async fn check_basic(&self, question: &LoginAttempt<'_>) -> Result<LoginCheck, LoginCheck> {
-        let basic = Some(&question.login.basic);
-        let refused = || LoginCheck::Refused(UpstreamText::default());
-        let is_turned_away = is_refusal(self.knock(question, Probe::Door, basic).await?);
-        if !is_turned_away && self.is_door_closed(question).await? {
-            return Ok(LoginCheck::Accepted);
-        }
-        let Some(name) = question.repository else {
-            return Ok(if is_turned_away { refused() } else { LoginCheck::Unchecked });
-        };
-        if is_refusal(self.knock(question, Probe::Repository(name), basic).await?) {
-            return Ok(refused());
-        }
-        // A repository that everybody may read says nothing of a login, and `/v2/` may have turned this one away.
-        let is_closed = is_refusal(self.knock(question, Probe::Repository(name), None).await?);
-        Ok(match (is_closed, is_turned_away) {
-            (true, _) => LoginCheck::Accepted,
-            (false, true) => refused(),
-            (false, false) => LoginCheck::Unchecked,
-        })
-    }
-
-    /// Whether `/v2/` turns away whoever brings no login; asked until it has done so once.
-    async fn is_door_closed(&self, question: &LoginAttempt<'_>) -> Result<bool, LoginCheck> {
-        if !question.address.is_door_closed.load(Ordering::Relaxed) {
-            self.knock(question, Probe::Door, None).await?;
-        }
-        Ok(question.address.is_door_closed.load(Ordering::Relaxed))
-    }
-
-    /// Asks an address that is not resting, and learns its challenge if it says one to nobody in particular: a status that
-    /// says something of a login, or why nothing is known.
-    async fn knock(
-        &self,
-        question: &LoginAttempt<'_>,
-        asked: Probe<'_>,
-        basic: Option<&Basic>,
-    ) -> Result<StatusCode, LoginCheck> {
-        let LoginAttempt { address, via, .. } = question;
-        let Some(_turn) = self.turn(&address.health) else {
-            return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
-        };
-        let url = match asked {
-            Probe::Door => format!("{}/v2/", address.base),
-            Probe::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),
-        };
-        let mut headers = (*via).clone();
-        headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
-        let sent = self.send_once(address, Method::GET, &url, headers, Body::Empty, Purpose::Api).await;
-        let response = sent.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
-        let (status, headers) = (response.status(), response.headers());
-        if basic.is_none() && is_refusal(status) {
-            if let Some(challenge) = Challenge::choose(headers, &address.url) {
-                address.learn(Some(challenge));
-            }
-            if matches!(asked, Probe::Door) {
-                address.is_door_closed.store(true, Ordering::Relaxed);
-            }
-        }
-        match status {
-            StatusCode::TOO_MANY_REQUESTS => Err(LoginCheck::Limited(self.retry_after(headers))),
-            status if status.is_server_error() => {
-                Err(LoginCheck::Failed(Failure::Status(status), self.retry_after(headers)))
-            }
-            status => Ok(status),
-        }
-    }
+/// The accounts of an upstream's configuration: the longest prefix first, and in the order of the file.
+fn configured(upstream: &UpstreamConfig, sealer: &Sealer) -> Vec<Account> {
+    let account = |prefix: &str, username: &str, password: &Secret, origin| {
+        let basic = Basic { username: username.to_owned(), password: password.clone() };
+        Account { prefix: prefix.to_owned(), login: Arc::new(Login { origin, ..Login::new(basic, sealer) }) }
+    };
+    let default = upstream.username.as_ref().zip(upstream.password.as_ref());
+    let entries = upstream.credentials.iter().enumerate();
+    let mut accounts: Vec<Account> = default
+        .map(|(username, password)| account("", username, password, LoginSource::Account))
+        .into_iter()
+        .chain(entries.filter_map(|(index, entry)| {
+            Some(account(&entry.prefix, &entry.username, entry.password.as_ref()?, LoginSource::Entry(index)))
+        }))
+        .collect();
+    accounts.sort_by_key(|account| std::cmp::Reverse(account.prefix.len()));
+    accounts
 }

@@ -1,7 +1,7 @@
 //! One configured registry: its addresses, its login, its redirects. Whoever asks gets a [`Reply`].
 //!
 //! Only this module sees credentials. The way of a request: an address that is not resting and an authorization that
-//! fits its challenge (`ask`), one request (`send`), the redirects (`walk`), and then what the answer means.
+//! fits its challenge (`ask`, `exchange`), one request (`send`), the redirects (`walk`), and then what the answer means.
 
 mod accounts;
 mod ask;
@@ -9,6 +9,8 @@ mod authorize;
 mod budget;
 pub mod catalogue;
 mod challenge;
+mod check_login;
+mod exchange;
 mod follow;
 mod heads;
 mod limits;
@@ -31,16 +33,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::{HeaderMap, HeaderValue, Method};
 use url::Url;
 
-pub use self::accounts::LoginSource;
-use self::accounts::{Account, configured};
-pub use self::ask::{Payload, Redirected, WriteOutcome};
+pub use self::ask::{Redirected, WriteOutcome};
 use self::budget::Budgets;
 pub(crate) use self::challenge::Challenge;
+pub use self::check_login::LoginCheck;
+pub use self::exchange::Payload;
 use self::heads::Heads;
 pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
 use self::limits::RateLimits;
 pub use self::location::Location;
-pub use self::login::LoginCheck;
+use self::login::AccountPool;
+pub use self::login::{Login, LoginSource};
 use self::memory::{Health, RedirectHosts};
 pub use self::realm::is_private;
 pub use self::reply::{Failure, Negative, Reply, Trouble};
@@ -52,7 +55,6 @@ use crate::config::{Config, Redirects, Timeouts};
 use crate::name::RepositoryName;
 use crate::platform::{Platform, Purpose, Unconnected};
 use crate::seal::Sealer;
-use crate::secret::Basic;
 use crate::waiting::WaitingLimit;
 
 /// What we call ourselves.
@@ -67,17 +69,10 @@ pub struct Upstream {
     label: Arc<str>,
     config: crate::config::UpstreamConfig,
     addresses: Vec<Address>,
-    /// What is known of the hosts that its answers lead to.
-    elsewhere: RedirectHosts,
     /// Our own accounts there.
-    accounts: Vec<Account>,
-    /// Whose turn it is, where several are for the same repositories.
-    turn: AtomicUsize,
+    accounts: AccountPool,
     tokens: Arc<Tokens>,
-    rate_limits: RateLimits,
-    budgets: Budgets,
-    heads: Heads,
-    reports: Reports,
+    learned: Learned,
     sealer: Arc<Sealer>,
     platform: Platform,
     timeouts: Timeouts,
@@ -85,6 +80,18 @@ pub struct Upstream {
     ranges: AtomicUsize,
     /// For requests that wait for it.
     waiting_limit: WaitingLimit,
+}
+
+/// What the proxy has learned from an upstream's answers.
+#[derive(Default)]
+struct Learned {
+    rate_limits: RateLimits,
+    budgets: Budgets,
+    heads: Heads,
+    /// The health of the hosts that its redirects lead to.
+    redirect_hosts: RedirectHosts,
+    /// Failures that are not in the log yet.
+    reports: Reports,
 }
 
 /// A range that is being fetched beside others.
@@ -109,17 +116,6 @@ struct Address {
     /// Whether its `/v2/` has turned away somebody without a login.
     is_door_closed: AtomicBool,
     health: Health,
-}
-
-/// A user name and password, and the mark by which tables know them.
-#[derive(Debug)]
-pub struct Login {
-    /// The login.
-    pub basic: Basic,
-    /// Its fingerprint.
-    pub id: [u8; 16],
-    /// Where it comes from.
-    pub origin: LoginSource,
 }
 
 /// As whom the upstream is asked.
@@ -200,14 +196,9 @@ impl Upstream {
             index,
             label: upstream.name.as_str().into(),
             addresses: addresses.collect(),
-            elsewhere: RedirectHosts::default(),
-            accounts: configured(&upstream, sealer),
-            turn: AtomicUsize::new(0),
+            accounts: AccountPool::new(&upstream, sealer),
             tokens: Arc::clone(tokens),
-            rate_limits: RateLimits::default(),
-            budgets: Budgets::default(),
-            heads: Heads::default(),
-            reports: Reports::default(),
+            learned: Learned::default(),
             sealer: Arc::clone(sealer),
             platform: platform.clone(),
             timeouts: config.timeouts.clone(),
@@ -254,7 +245,7 @@ impl Upstream {
 
     /// What its answers to HEAD are worth.
     pub(crate) fn heads(&self) -> &Heads {
-        &self.heads
+        &self.learned.heads
     }
 
     /// Places for requests that wait for it.
@@ -272,7 +263,7 @@ impl Upstream {
 
     /// Whether a failure of this kind is written to the log: with how many before it were not.
     pub(crate) fn report(&self, kind: FailureKind) -> Option<u64> {
-        self.reports.note(kind, self.platform.clock.now())
+        self.learned.reports.note(kind, self.platform.clock.now())
     }
 
     /// What it said in the body of an error, without its addresses.
@@ -287,14 +278,6 @@ impl Upstream {
     /// Where its storage is, with `REGISTRY_BACKEND`.
     pub fn storage(&self) -> Option<&Url> {
         self.config.backend.as_ref().map(|backend| &backend.storage)
-    }
-}
-
-impl Login {
-    /// Marks a client's login.
-    pub fn new(basic: Basic, sealer: &Sealer) -> Self {
-        let id = sealer.fingerprint(&[&basic.username, basic.password.expose()]);
-        Self { basic, id, origin: LoginSource::Client }
     }
 }
 

@@ -7,7 +7,7 @@ use http::response::Parts as Pong;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::challenge::Challenge;
-use super::reply::{Failure, Reply};
+use super::reply::{Failure, Negative};
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
 use crate::platform::Purpose;
@@ -43,13 +43,13 @@ impl Upstream {
         ask: &Ask,
         url: &str,
         login: Option<&Arc<Login>>,
-    ) -> Result<(), Reply> {
-        let pong = self.ping(address).await.map_err(Reply::Failed)?;
+    ) -> Result<(), Negative> {
+        let pong = self.ping(address).await.map_err(Negative::Failed)?;
         match pong.status {
             StatusCode::TOO_MANY_REQUESTS => {
-                return Err(Reply::Limited { retry_after: self.retry_after(&pong.headers) });
+                return Err(Negative::Limited { retry_after: self.retry_after(&pong.headers) });
             }
-            status if status.is_server_error() => return Err(Reply::Failed(Failure::Status(status))),
+            status if status.is_server_error() => return Err(Negative::Failed(Failure::Status(status))),
             _ => {}
         }
         let is_session = matches!(ask.method, Method::PATCH | Method::PUT);
@@ -58,7 +58,7 @@ impl Upstream {
             let mut headers = HeaderMap::new();
             headers.extend(ask.headers.get(VIA).map(|value| (VIA, value.clone())));
             let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;
-            let response = asked.map_err(Reply::Failed)?;
+            let response = asked.map_err(Negative::Failed)?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 address.learn(Challenge::choose(response.headers(), &address.url));
             }

@@ -1,5 +1,4 @@
-//! What an upstream answered, as a value: so that no `?` can turn an outage into a missing image, nor a 429 into
-//! a 404.
+//! What an upstream answered, as a value.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,29 +14,11 @@ use crate::platform::Unconnected;
 /// When it is worth while to come again after a failure that may be over by then.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What an upstream answered.
-pub enum Reply {
-    /// 2xx, or a 3xx that is to be passed on.
-    Found(Response<Body>),
-    /// 404.
-    Missing(UpstreamText),
-    /// 401 or 403, with the best credential there is.
-    Refused(UpstreamText),
-    /// 429, now or a moment ago.
-    Limited {
-        /// When to come again.
-        retry_after: Duration,
-    },
-    /// 416, with the length of the whole in bytes where it was said.
-    Unsatisfiable {
-        /// Length of the whole, in bytes.
-        total: Option<u64>,
-    },
-    /// Any other 4xx.
-    Declined(StatusCode, UpstreamText),
-    /// No answer, or none that can be used.
-    Failed(Failure),
-}
+/// What an upstream answered: a 2xx, or a 3xx that is to be passed on; or what else it was.
+///
+/// A [`Negative`] converts into an [`Error`] only by [`Negative::into_error`], which is told what a 404 means. So `?` can turn
+/// neither an outage into a missing image nor a 429 into a 404.
+pub type Reply = Result<Response<Body>, Negative>;
 
 /// Why an upstream gave no usable answer, in words for whoever pulls: without any address, which may be an internal one.
 /// Cheap to clone: one failure may be the answer to many who wait.
@@ -158,36 +139,36 @@ impl Failure {
     }
 }
 
-/// Every answer but a usable one. Cheap to clone: it may be the answer to many who wait.
+/// Every answer but a usable one. Cheap to clone: it may be the answer to many requests that wait.
 #[derive(Debug, Clone)]
 pub enum Negative {
-    /// As [`Reply::Missing`].
+    /// 404.
     Missing(UpstreamText),
-    /// As [`Reply::Refused`].
+    /// 401 or 403, with the best credential there is.
     Refused(UpstreamText),
-    /// As [`Reply::Limited`].
+    /// 429, now or a moment ago.
     Limited {
         /// When to come again.
         retry_after: Duration,
     },
-    /// As [`Reply::Unsatisfiable`].
+    /// 416.
     Unsatisfiable {
-        /// Length of the whole, in bytes.
+        /// Length of the whole in bytes, where the upstream said it.
         total: Option<u64>,
     },
-    /// As [`Reply::Declined`].
+    /// Any other 4xx.
     Declined(StatusCode, UpstreamText),
-    /// As [`Reply::Failed`].
+    /// No answer, or none that can be used.
     Failed(Failure),
 }
 
 impl Negative {
-    /// Whether the upstream could not answer, so that what was known before may still hold (P-87).
+    /// Whether the upstream could not answer, so that an earlier answer may still hold (P-87).
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Limited { .. } | Self::Failed(_))
     }
 
-    /// Whether what was known before may be served in its place: it was silent, broken or busy (P-87). An answer that we
+    /// Whether a cached answer may be served instead: the upstream was silent, broken or busy (P-87). An answer that this proxy
     /// cannot use is an answer all the same.
     pub fn allows_stale(&self) -> bool {
         match self {
@@ -208,25 +189,5 @@ impl Negative {
             Self::Failed(Failure::ClientBody) => Error::ClientBody,
             Self::Failed(failure) => Error::Upstream(failure),
         }
-    }
-}
-
-impl Reply {
-    /// The response, or what else it was.
-    pub fn found(self) -> Result<Response<Body>, Negative> {
-        Err(match self {
-            Self::Found(response) => return Ok(response),
-            Self::Missing(text) => Negative::Missing(text),
-            Self::Refused(text) => Negative::Refused(text),
-            Self::Limited { retry_after } => Negative::Limited { retry_after },
-            Self::Unsatisfiable { total } => Negative::Unsatisfiable { total },
-            Self::Declined(status, text) => Negative::Declined(status, text),
-            Self::Failed(failure) => Negative::Failed(failure),
-        })
-    }
-
-    /// The response, or the error to answer with where nothing is cached. `missing` is what a 404 means here.
-    pub fn or_error(self, missing: impl FnOnce(UpstreamText) -> Error) -> Result<Response<Body>, Error> {
-        self.found().map_err(|negative| negative.into_error(missing))
     }
 }

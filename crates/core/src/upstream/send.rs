@@ -12,7 +12,7 @@ use url::Url;
 use super::authorize::{Chain, failure_of};
 use super::limits::SHORT_WAIT;
 use super::memory::{Attempt, Health};
-use super::reply::{Failure, Reply, Trouble};
+use super::reply::{Failure, Negative, Reply, Trouble};
 use super::reports::FailureKind;
 use super::said::UpstreamText;
 use super::{Address, Upstream};
@@ -139,7 +139,7 @@ impl Upstream {
 
     /// Tells the log of failures that it has not been told of: the upstream answers, and perhaps no other comes.
     fn catch_up(&self, now: Moment) {
-        for (kind, repeated) in self.reports.overdue(now) {
+        for (kind, repeated) in self.learned.reports.overdue(now) {
             tracing::warn!(
                 upstream = self.name(),
                 kind = kind.as_str(),
@@ -188,23 +188,25 @@ impl Upstream {
     pub(super) async fn classify(&self, response: Response<Body>) -> Reply {
         let status = response.status();
         match status {
-            _ if status.is_success() || status == StatusCode::NOT_MODIFIED => Reply::Found(response),
-            StatusCode::TOO_MANY_REQUESTS => Reply::Limited { retry_after: self.retry_after(response.headers()) },
-            StatusCode::RANGE_NOT_SATISFIABLE => Reply::Unsatisfiable {
+            _ if status.is_success() || status == StatusCode::NOT_MODIFIED => Ok(response),
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(Negative::Limited { retry_after: self.retry_after(response.headers()) })
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Err(Negative::Unsatisfiable {
                 total: match ContentRange::parse(response.headers().get(CONTENT_RANGE)) {
                     Some(ContentRange::Unsatisfied { total }) => Some(total),
                     _ => None,
                 },
-            },
+            }),
             _ if status.is_client_error() => {
                 let text = self.error_text(response).await;
-                match status {
-                    StatusCode::NOT_FOUND => Reply::Missing(text),
-                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Reply::Refused(text),
-                    _ => Reply::Declined(status, text),
-                }
+                Err(match status {
+                    StatusCode::NOT_FOUND => Negative::Missing(text),
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Negative::Refused(text),
+                    _ => Negative::Declined(status, text),
+                })
             }
-            _ => Reply::Failed(Failure::Status(status)),
+            _ => Err(Negative::Failed(Failure::Status(status))),
         }
     }
 }

@@ -175,7 +175,7 @@ impl Upstream {
     async fn ask_along(&self, first: TokenRequest) -> Result<(Pong, Bytes, TokenRequest), Unanswered> {
         let mut question = first;
         for hops in 0.. {
-            let health = self.elsewhere.health(&question.url);
+            let health = self.learned.redirect_hosts.health(&question.url);
             let Some(_turn) = self.turn(&health) else {
                 return Err(Unanswered::Resting(self.resting(&health)));
             };

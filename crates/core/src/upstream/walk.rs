@@ -4,12 +4,12 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
-use super::ask::FirstResponse;
 use super::authorize::bearer_header;
 use super::challenge::Challenge;
+use super::exchange::FirstResponse;
 use super::follow::{self, Hop, Policy};
 use super::location::Location;
-use super::reply::{Failure, Reply};
+use super::reply::{Failure, Negative, Reply};
 use super::reports::FailureKind;
 use super::send::Destination;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
@@ -20,24 +20,24 @@ use crate::range::ContentRange;
 impl Upstream {
     /// Fetches an address that a redirect named, as a client of its own would: without credentials.
     pub async fn fetch_target(&self, link: &Location, ask: &Ask) -> Reply {
-        let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
+        let Some(address) = self.addresses.first() else { return Err(Negative::Failed(NO_ADDRESS)) };
         let fetched = match follow::admit(&self.policy(address), link.clone()) {
             Ok(hop) => self.walk(ask, address, hop, None).await,
             Err(failure) => Err(failure),
         };
         match fetched {
             Ok(response) => self.classify(response).await,
-            Err(failure) => Reply::Failed(failure),
+            Err(failure) => Err(Negative::Failed(failure)),
         }
     }
 
     /// Fetches from the configured storage, wherever that is: the configuration names it (`DEFAULT_BACKEND_HOST`).
     pub async fn fetch_storage(&self, link: &Location, ask: &Ask) -> Reply {
-        let Some(address) = self.addresses.first() else { return Reply::Failed(NO_ADDRESS) };
+        let Some(address) = self.addresses.first() else { return Err(Negative::Failed(NO_ADDRESS)) };
         let hop = Hop { link: link.clone(), same_origin: false, reach: Reach::Trusted };
         match self.walk(ask, address, hop, None).await {
             Ok(response) => self.classify(response).await,
-            Err(failure) => Reply::Failed(failure),
+            Err(failure) => Err(Negative::Failed(failure)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Upstream {
                     let name = self.name();
                     tracing::warn!(upstream = name, why = %failure, repeated, "redirect not followed to its end");
                 }
-                Reply::Failed(failure)
+                Err(Negative::Failed(failure))
             }
         }
     }
@@ -100,7 +100,7 @@ impl Upstream {
                     .or(authorization.as_ref().filter(|_| hop.same_origin))
                     .map(|value| (AUTHORIZATION, value.clone())),
             );
-            let stranger = (!hop.same_origin).then(|| self.elsewhere.health(hop.link.url()));
+            let stranger = (!hop.same_origin).then(|| self.learned.redirect_hosts.health(hop.link.url()));
             let turn = stranger.as_deref().map(|health| self.turn(health).ok_or_else(|| self.resting(health)));
             let _turn = turn.transpose()?;
             let destination =
