@@ -1,5 +1,10 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
+//!
+//! - [`frames`]: what every body of our own is; [`watch`]: telling somebody how much of a body has gone
+//! - [`in_flight`]: bytes of answers that are in memory until a client has taken them
 
+mod error;
+mod frames;
 mod in_flight;
 mod watch;
 
@@ -10,6 +15,9 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 
+pub use self::error::BodyError;
+use self::frames::Framed;
+pub use self::frames::{Frames, Polled};
 pub(crate) use self::in_flight::{Arriving, Kept, SMALL_BYTES, Shelf};
 pub use self::in_flight::{Held, InFlight};
 pub use self::watch::Observe;
@@ -80,35 +88,6 @@ pub struct Stream {
 /// What a platform's own body type is wrapped into.
 pub type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// Why a body ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The connection that carried it broke.
-    #[error("the connection broke in the middle of a body")]
-    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Nothing arrived for longer than `timeouts.idle`.
-    #[error("the body stalled")]
-    Stalled,
-    /// It ended before the length that was promised, and could not be resumed.
-    #[error("the body ended {missing_bytes} bytes short")]
-    Short {
-        /// How many bytes never came.
-        missing_bytes: u64,
-    },
-    /// The whole came where a part was asked for, and the part was wanted alone.
-    #[error("the upstream gives no parts of a body")]
-    Unranged,
-    /// The upstream says another length of the whole than before, or has no more although more was promised.
-    #[error("the upstream says another length than before")]
-    OtherLength,
-    /// It is larger than the named limit allows.
-    #[error("the body is larger than {limit_bytes} bytes")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit_bytes: u64,
-    },
-}
-
 impl Body {
     /// Wraps a platform's body. `length` is in bytes, where the headers gave it.
     pub fn stream<B>(inner: B, length: Option<u64>) -> Self
@@ -116,6 +95,11 @@ impl Body {
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
         Self::Stream(Stream { inner: Box::pin(inner), length })
+    }
+
+    /// Wraps a body of our own. `length` is in bytes, where it is known.
+    pub fn frames(inner: impl Frames + 'static, length: Option<u64>) -> Self {
+        Self::stream(Framed(inner), length)
     }
 
     /// Bytes that the platform has: `inner` reads them, `handle` is what the platform knows them by. `length` is in bytes,
@@ -166,7 +150,7 @@ impl Body {
     /// The same body with a piece before it that has been taken off already. Its length stays what it was.
     pub fn preceded_by(self, piece: Bytes) -> Self {
         let length = self.length();
-        Self::stream(Preceded { piece: Some(piece), rest: self }, length)
+        Self::frames(Preceded { piece: Some(piece), rest: self }, length)
     }
 
     /// The same body, with somebody watching it go.
@@ -181,7 +165,7 @@ impl Body {
                 let watch = Some(Watch::new(Box::new(observer) as Box<dyn Observe>, length));
                 Self::Native(Native { watch, ..native })
             }
-            inner => Self::stream(Observed { inner, watch: Watch::new(observer, length) }, length),
+            inner => Self::frames(Observed { inner, watch: Watch::new(observer, length) }, length),
         }
     }
 
@@ -255,10 +239,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(whole) => {
@@ -296,38 +277,6 @@ impl http_body::Body for Body {
     }
 }
 
-/// A piece, and then the rest.
-struct Preceded {
-    piece: Option<Bytes>,
-    rest: Body,
-}
-
-impl http_body::Body for Preceded {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.piece.take() {
-            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.piece.is_none() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.rest.size_hint()
-    }
-}
-
-/// One poll of a body, as whoever watches it is told of it.
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
-
 fn watched<O: Observe>(watch: Option<&mut Watch<O>>, polled: Polled, is_end: bool) -> Polled {
     if let Some(watch) = watch {
         watch.given(&polled, is_end);
@@ -335,30 +284,39 @@ fn watched<O: Observe>(watch: Option<&mut Watch<O>>, polled: Polled, is_end: boo
     polled
 }
 
+/// A piece, and then the rest.
+struct Preceded {
+    piece: Option<Bytes>,
+    rest: Body,
+}
+
+impl Frames for Preceded {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        match self.piece.take() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.piece.is_none() && self.rest.is_end_stream()
+    }
+}
+
+/// A body with somebody watching it go.
 struct Observed<O: Observe> {
     inner: Body,
     watch: Watch<O>,
 }
 
-impl<O: Observe> http_body::Body for Observed<O> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        this.watch.asked();
-        let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        watched(Some(&mut this.watch), polled, this.inner.is_end_stream())
+impl<O: Observe> Frames for Observed<O> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        self.watch.asked();
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        watched(Some(&mut self.watch), polled, self.inner.is_end_stream())
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::header::RANGE;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame};
 
 pub(crate) use self::continued::Continued;
 use self::continued::{Opened, ResumeError, continuation};
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Frames, Polled};
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
 use crate::upstream::{Ask, Failure, FailureKind, Location, Negative, Reply, Upstream};
@@ -59,8 +59,6 @@ pub(crate) struct Relay {
     position: u64,
     /// Offset behind the last; unknown where the upstream gives no length.
     end: Option<u64>,
-    /// Length of what the client was promised.
-    promised: Option<u64>,
     /// Bytes that the upstream sends and nobody asked for.
     skip: u64,
     /// Whether the whole is no answer where a part is wanted.
@@ -89,7 +87,6 @@ impl Relay {
             state: RelayState::Reading(body),
             position,
             end,
-            promised: end.map(|end| end.saturating_sub(position)),
             skip,
             is_part: false,
             tries: 0,
@@ -205,15 +202,9 @@ impl Relay {
     }
 }
 
-impl http_body::Body for Relay {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+impl Frames for Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
         loop {
             let outcome = match &mut this.state {
                 RelayState::Reading(body) => match Pin::new(body).poll_frame(cx) {
@@ -283,12 +274,8 @@ impl http_body::Body for Relay {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_over(&self) -> bool {
         matches!(self.state, RelayState::Over) && self.end.is_none_or(|end| self.position >= end)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.promised.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

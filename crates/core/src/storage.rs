@@ -65,7 +65,7 @@ pub(crate) async fn get(
             storage: Some(link),
             total: None,
         };
-        let relay = Body::stream(Relay::new(source, body, 0, first, end), length);
+        let relay = Body::frames(Relay::new(source, body, 0, first, end), length);
         begun(&*platform.clock, timeouts.head.0, relay).await.map_err(Error::Upstream)?
     };
     let mut response = Response::new(body);

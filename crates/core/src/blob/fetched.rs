@@ -130,7 +130,7 @@ impl BlobRequest<'_, '_> {
         let outcome = if let Some(run) = run {
             let relay = Relay::new(self.source(total), response.into_body(), 0, 0, Some(total));
             let claim = opened.claim_stream(self.now());
-            let main = Main { claim, body: Body::stream(relay, Some(total)) };
+            let main = Main { claim, body: Body::frames(relay, Some(total)) };
             self.drive(&opened, run, Some(main), lease);
             Outcome::new(Action::Filled, Reason::BlobAbsent)
         } else {
@@ -182,7 +182,7 @@ impl BlobRequest<'_, '_> {
             }
         };
         let relay = Relay::new(self.source(total), body, skip, claim.first, Some(claim.end));
-        let body = Body::stream(relay, Some(claim.end.saturating_sub(claim.first)));
+        let body = Body::frames(relay, Some(claim.end.saturating_sub(claim.first)));
         cache.count_incoming(total.saturating_sub(spool.present()));
         self.drive(spool, run, Some(Main { claim, body }), None);
         Ok(true)

@@ -224,7 +224,7 @@ impl BlobRequest<'_, '_> {
     fn spawn_ranges(&self, spool: &Arc<Spool>, claims: Vec<Claim>, body: Body) {
         let Some((first, end)) = claims.first().map(|claim| (claim.first, claim.end)) else { return };
         let relay = Relay::new(self.source(spool.total()), body, 0, first, Some(end));
-        let body = Body::stream(relay, Some(end.saturating_sub(first)));
+        let body = Body::frames(relay, Some(end.saturating_sub(first)));
         self.context.env.platform.tasks.spawn(Box::pin(self.work(spool, None).run_ranges(claims, Some(body))));
     }
 
@@ -236,7 +236,7 @@ impl BlobRequest<'_, '_> {
             let total = spool.total();
             self.cache.count_incoming(total.saturating_sub(spool.present()));
             let relay = Relay::new(self.source(total), body, 0, 0, Some(total));
-            let main = Main { claim: spool.claim_from(0, self.now()), body: Body::stream(relay, Some(total)) };
+            let main = Main { claim: spool.claim_from(0, self.now()), body: Body::frames(relay, Some(total)) };
             self.drive(spool, run, Some(main), None);
         }
     }

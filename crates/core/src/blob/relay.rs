@@ -47,6 +47,6 @@ pub(super) async fn relay(
     let (first, end) = window.range.map_or((0, None), |range| (range.first, Some(range.end)));
     let source = source_of(context, ask, window.range.map(|range| range.total));
     let relay = Relay::new(source, response.into_body(), window.skip, first, end);
-    let body = Body::stream(relay, length);
+    let body = Body::frames(relay, length);
     deliver(context, digest, &window, body, passed_on(context)).await
 }

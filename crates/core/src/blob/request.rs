@@ -188,7 +188,7 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         match Continued::of(response, range.first, Some(spool.total())) {
             Continued::Part(body) => {
                 let first = Relay::new(self.source(spool.total()), body, 0, range.first, Some(end));
-                let body = Body::stream(self.reader(spool, window).behind(first), Some(range.length()));
+                let body = Body::frames(self.reader(spool, window).behind(first), Some(range.length()));
                 deliver(context, digest, window, body, PASSED).await
             }
             Continued::Whole(_) => {
@@ -208,7 +208,7 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
     ) -> Result<HandlerResponse, Error> {
         let reader = self.reader(spool, window);
         let length = window.range.map(|range| range.length());
-        deliver(self.context, self.digest, window, Body::stream(reader, length), outcome).await
+        deliver(self.context, self.digest, window, Body::frames(reader, length), outcome).await
     }
 
     pub(super) fn reader(&self, spool: &Arc<Spool>, window: &ServedRange) -> SpoolReader {

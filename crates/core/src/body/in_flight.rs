@@ -1,11 +1,12 @@
-//! Bytes of answers that are in memory until a client has taken them, all clients together: one account with a bound.
+//! Bytes of answers that are in memory until a client has taken them, for all clients together: one account with a limit.
 //!
-//! A whole answer (a manifest, a list) waits for room while it arrives ([`Arriving`]). What passes in pieces never waits here:
-//! it is counted, and whoever sends pieces reads fewer of them while there are too many. No upstream has more than a
-//! quarter of the account for what it is sending, and no client for what it has not taken yet ([`Share`]): the others'
-//! answers have room beside them. What a tier of memory keeps within a bound of its own is counted once it has let it go
-//! ([`Shelf`]).
+//! A whole answer (a manifest, a list) waits for room while it arrives ([`Arriving`]). Bodies that pass in pieces never wait
+//! here: their pieces are counted, and a connection reads fewer of them while there are too many. No upstream has more than
+//! a quarter of the account for answers that are arriving, and no client for answers that it has not taken yet
+//! ([`share::Share`]), so that there is room for the others. The memory tier has a limit of its own; its bytes are counted
+//! here once the tier has dropped them while clients still use them ([`Shelf`]).
 
+mod arrivals;
 mod arriving;
 mod share;
 mod shelf;
@@ -15,18 +16,16 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use self::arriving::Arrivals;
+pub(crate) use self::arrivals::SMALL_BYTES;
+use self::arrivals::{Arrivals, room_for};
 pub(crate) use self::arriving::Arriving;
 pub(crate) use self::shelf::{Kept, Shelf};
 use crate::client::Client;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Event, Mutex, MutexGuard};
 
-/// Of the account, what one party has for itself, at most.
+/// One upstream or client may use this fraction of the account: a quarter.
 const PARTIES: u64 = 4;
-/// Up to this length a whole answer may use what is kept free for the small ones, so that it waits for no large one.
-pub(crate) const SMALL_BYTES: u64 = 64 << 10;
-
 /// The account.
 pub struct InFlight {
     most_bytes: u64,
@@ -38,7 +37,7 @@ pub struct InFlight {
     parties: Mutex<Parties>,
 }
 
-/// Who has how much of it: whoever has nothing is not in here.
+/// Who uses how much of the account. Whoever uses nothing is not in here.
 #[derive(Default)]
 struct Parties {
     arrivals: Arrivals,
@@ -46,8 +45,8 @@ struct Parties {
 }
 
 impl InFlight {
-    /// An empty one. `most_bytes`: `limits.in_flight`. Where no request may wait for another (`Capabilities::shares_io`), it only
-    /// counts: there the platform bounds a request's memory.
+    /// An empty account. `most_bytes`: `limits.in_flight`. Where no request may wait for another (`Capabilities::shares_io`), it only
+    /// counts: there the platform limits a request's memory.
     pub fn new(most_bytes: u64, waits: bool) -> Arc<Self> {
         Arc::new(Self {
             most_bytes,
@@ -64,19 +63,19 @@ impl InFlight {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether more is held than should be, or an answer waits for room: then whoever takes nothing makes way.
+    /// Whether the account holds more than its limit, or an answer waits for room: then clients that take nothing are cut off.
     pub fn is_scarce(&self) -> bool {
         self.held_bytes() > self.most_bytes || self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts so many bytes, whatever else there is.
+    /// Counts so many bytes, whether there is room or not.
     pub fn count(self: &Arc<Self>, bytes: u64) -> Held {
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         Held { account: Arc::clone(self), bytes }
     }
 
-    /// Counts so many bytes once there is room for them. What is larger than all the room there is goes alone. The
-    /// caller has a deadline.
+    /// Counts so many bytes once there is room for them. An answer larger than the whole account is let in alone. The caller
+    /// has a deadline.
     pub async fn take(self: &Arc<Self>, bytes: u64) -> Held {
         if !self.waits {
             return self.count(bytes);
@@ -108,18 +107,13 @@ impl InFlight {
         self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What one party may have.
+    /// Bytes that one upstream or client may use.
     fn share_bytes(&self) -> u64 {
         self.most_bytes / PARTIES
     }
 }
 
-/// What there may be once an answer of so many bytes is there, too, where there may be `most` in all.
-fn room_for(bytes: u64, most: u64) -> u64 {
-    if bytes <= SMALL_BYTES { most.saturating_add(most / 2) } else { most }
-}
-
-/// Who waits for room.
+/// An answer that waits for room.
 struct RoomQueue<'a>(&'a InFlight);
 
 impl<'a> RoomQueue<'a> {
@@ -151,7 +145,7 @@ impl Held {
         Bytes::from_owner(Owned { bytes, _hold: self })
     }
 
-    /// So many bytes more, whatever else there is.
+    /// Counts so many bytes more, whether there is room or not.
     fn grow(&mut self, bytes: u64) {
         self.account.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.bytes += bytes;

@@ -4,10 +4,7 @@
 
 use std::task::Poll;
 
-use bytes::Bytes;
-use http_body::Frame;
-
-use super::BodyError;
+use super::frames::Polled;
 
 /// Watches a body on its way.
 pub trait Observe: Send + Unpin {
@@ -74,7 +71,7 @@ impl<O: Observe> Watch<O> {
     }
 
     /// This was given for an answer; and the body says whether it is its end.
-    pub(super) fn given(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>, is_end: bool) {
+    pub(super) fn given(&mut self, polled: &Polled, is_end: bool) {
         let Some(observer) = &mut self.observer else { return };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -108,9 +105,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::task::{Context, Waker};
 
-    use http_body::Body as _;
+    use bytes::Bytes;
+    use http_body::{Body as _, Frame};
 
-    use super::super::{Body, PIECE_BYTES};
+    use super::super::{Body, BodyError, PIECE_BYTES};
     use super::*;
 
     /// What an observer was told, one after the other.

@@ -117,7 +117,7 @@ impl Cache {
             Belief::Unknown if part.is_none() => {
                 let Found { stat, body } = found;
                 let verifying = VerifyingBody::new(Arc::clone(self), digest, &stat, body)?;
-                return Some(Found { body: Body::stream(verifying, Some(stat.length)), stat });
+                return Some(Found { body: Body::frames(verifying, Some(stat.length)), stat });
             }
             Belief::Unknown => drop(found),
         }

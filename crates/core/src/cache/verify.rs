@@ -11,10 +11,10 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame};
 
 use super::{Cache, DEADLINE, Key, Proof};
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Frames, Polled};
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Elapsed, Found, Stat, Validator, within};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -98,7 +98,7 @@ impl Cache {
         let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else { return };
         let Found { stat, body } = found;
         let Some(verifying) = VerifyingBody::new(Arc::clone(self), digest, &stat, body) else { return };
-        let mut body = Body::stream(verifying, Some(stat.length));
+        let mut body = Body::frames(verifying, Some(stat.length));
         loop {
             match within(&*self.clock, DEADLINE, body.chunk()).await {
                 Ok(Some(Ok(_))) => {}
@@ -116,7 +116,6 @@ pub(super) struct VerifyingBody {
     validator: Validator,
     inner: Body,
     hasher: Option<Hasher>,
-    length: u64,
     missing_bytes: u64,
     /// The piece before the one that is awaited.
     held: Option<Bytes>,
@@ -131,14 +130,13 @@ impl VerifyingBody {
             inner,
             hasher: Some(Hasher::new(digest)?),
             digest: digest.clone(),
-            length: stat.length,
             missing_bytes: stat.length,
             held: None,
         })
     }
 
     /// The end, before its time.
-    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn end(&mut self) -> Polled {
         self.hasher = None;
         let missing_bytes =
             self.held.take().map_or(self.missing_bytes, |held| self.missing_bytes + held.len() as u64);
@@ -146,15 +144,9 @@ impl VerifyingBody {
     }
 }
 
-impl http_body::Body for VerifyingBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+impl Frames for VerifyingBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
         loop {
             if this.hasher.is_none() {
                 return Poll::Ready(None);
@@ -189,9 +181,5 @@ impl http_body::Body for VerifyingBody {
                 }
             }
         }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
     }
 }

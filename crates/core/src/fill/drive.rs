@@ -146,7 +146,7 @@ impl Drive {
         let (now, total) = (self.clock.now(), self.spool.total());
         self.spool = Arc::new(self.spool.anew(draft));
         self.fills.replace(&self.spool, now);
-        let body = Body::stream(Relay::anew(self.source.clone(), total), Some(total));
+        let body = Body::frames(Relay::anew(self.source.clone(), total), Some(total));
         (FillRun::of(&self.spool), Some(Main { claim: self.spool.claim_stream(now), body }))
     }
 
@@ -312,7 +312,7 @@ impl Drive {
                     let all = self.spool.claim_from(claim.first, self.clock.now());
                     drop(claim);
                     let rest = Relay::resume(self.source.clone(), all.first, Some(all.end));
-                    self.bring(&all, Body::stream(rest, Some(all.end - all.first)), work).await?;
+                    self.bring(&all, Body::frames(rest, Some(all.end - all.first)), work).await?;
                     return Ok(());
                 }
                 Err(stop) => return Err(stop),
@@ -343,7 +343,7 @@ impl Drive {
     async fn take_part(&self, claim: &Claim, work: &FillWork<'_>) -> Result<(), FillStop> {
         let (first, end) = (claim.first, claim.end);
         let part = if claim.is_part { Relay::part } else { Relay::resume };
-        let body = Body::stream(part(self.source.clone(), first, Some(end)), Some(end - first));
+        let body = Body::frames(part(self.source.clone(), first, Some(end)), Some(end - first));
         let position = self.bring(claim, body, work).await?;
         if position < claim.reach(position) && !work.has_failed() { Err(FillStop::Upstream) } else { Ok(()) }
     }

@@ -15,7 +15,7 @@ impl Drive {
             let body = begun.take().unwrap_or_else(|| {
                 claim.begin(self.clock.now());
                 let part = Relay::part(self.source.clone(), claim.first, Some(claim.end));
-                Body::stream(part, Some(claim.end.saturating_sub(claim.first)))
+                Body::frames(part, Some(claim.end.saturating_sub(claim.first)))
             });
             if let Err(stop) = self.bring_range(&claim, body).await {
                 return self.leave(&stop);

@@ -1,15 +1,14 @@
 //! A client's body, read from a spool at the client's own pace.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 
 use super::spool::{Spool, Stopped};
-use crate::body::BodyError;
+use crate::body::{BodyError, Frames, Polled};
 use crate::relay::{Relay, Source};
 
 /// What is read at once: many clients read from one spool, each with this much in memory.
@@ -21,7 +20,6 @@ pub(crate) struct SpoolReader {
     run: u64,
     position: u64,
     end: u64,
-    promised: u64,
     state: ReadState,
     /// A piece was given: the others come first.
     is_others_turn: bool,
@@ -32,41 +30,26 @@ pub(crate) struct SpoolReader {
 enum ReadState {
     Idle,
     Reading(BoxFuture<'static, Result<Bytes, Stopped>>),
-    Relaying(Pin<Box<Relay>>),
+    Relaying(Box<Relay>),
     Over,
 }
 
 impl SpoolReader {
     pub(crate) fn new(spool: Arc<Spool>, run: u64, first: u64, end: u64, instead: Option<Source>) -> Self {
-        Self {
-            spool,
-            run,
-            position: first,
-            end,
-            promised: end - first,
-            state: ReadState::Idle,
-            is_others_turn: false,
-            instead,
-        }
+        Self { spool, run, position: first, end, state: ReadState::Idle, is_others_turn: false, instead }
     }
 }
 
 impl SpoolReader {
     /// The same, of which the first comes from elsewhere.
     pub(crate) fn behind(self, first: Relay) -> Self {
-        Self { state: ReadState::Relaying(Box::pin(first)), ..self }
+        Self { state: ReadState::Relaying(Box::new(first)), ..self }
     }
 }
 
-impl http_body::Body for SpoolReader {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+impl Frames for SpoolReader {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
         // What is at hand is read without a pause: somebody who has much to catch up with would keep everybody on this
         // thread waiting, those first who have nothing yet.
         if std::mem::take(&mut this.is_others_turn) {
@@ -96,14 +79,14 @@ impl http_body::Body for SpoolReader {
                     Ok(_) | Err(Stopped::Lost) => {
                         if let Some(source) = this.instead.take() {
                             let relay = Relay::resume(source, this.position, Some(this.end));
-                            this.state = ReadState::Relaying(Box::pin(relay));
+                            this.state = ReadState::Relaying(Box::new(relay));
                         } else {
                             this.state = ReadState::Over;
                             return Poll::Ready(Some(Err(this.short())));
                         }
                     }
                 },
-                ReadState::Relaying(relay) => match ready!(relay.as_mut().poll_frame(cx)) {
+                ReadState::Relaying(relay) => match ready!(relay.poll(cx)) {
                     Some(Ok(frame)) => {
                         this.position += frame.data_ref().map_or(0, |data| data.len() as u64);
                         return Poll::Ready(Some(Ok(frame)));
@@ -119,12 +102,8 @@ impl http_body::Body for SpoolReader {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_over(&self) -> bool {
         matches!(self.state, ReadState::Over | ReadState::Idle) && self.position >= self.end
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.promised)
     }
 }
 

@@ -189,7 +189,7 @@ impl BlobIngest {
     async fn send(&self, run: &mut UploadRun, until: Moment) -> Result<(), SliceStop> {
         let part_bytes = run.upload.part_bytes().next_multiple_of(64);
         let relay = Relay::resume(self.source.clone(), run.position(), Some(self.total));
-        let mut inflow = Inflow { body: Body::stream(relay, None), rest: Bytes::new() };
+        let mut inflow = Inflow { body: Body::frames(relay, None), rest: Bytes::new() };
         self.read(&mut inflow, &mut run.tail, part_bytes, until).await?;
         while run.tail.len() == part_bytes && run.position() < self.total {
             let part = std::mem::take(&mut run.tail).freeze();

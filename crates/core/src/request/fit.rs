@@ -12,9 +12,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Frames, Polled};
 use crate::cache::Cache;
 use crate::delivery::{goes_unmeasured, header_bytes};
 use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
@@ -107,7 +107,7 @@ async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: Ac
     let length = response.body().length();
     let cache = Arc::clone(cache);
     let state = SettlingState::Open(cache);
-    response.map(|inner| Body::stream(Settling { inner, last: None, error: None, state, under_way }, length))
+    response.map(|inner| Body::frames(Settling { inner, last: None, error: None, state, under_way }, length))
 }
 
 /// Holds one piece back, and the last until the store has settled: behind it the platform stops us.
@@ -126,15 +126,9 @@ enum SettlingState {
     Over,
 }
 
-impl http_body::Body for Settling {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+impl Frames for Settling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        let this = self;
         loop {
             match &mut this.state {
                 SettlingState::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {

@@ -1,67 +1,14 @@
-//! A whole answer as it comes from its upstream. Room for it is taken as it comes, so that one that drips, or is announced
-//! and never comes, holds no more than what is here.
+//! A whole answer while it arrives from its upstream. It takes room as its bytes arrive, so that a slow answer, or one that is
+//! announced and never comes, holds no more room than it has bytes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Held, InFlight, RoomQueue, SMALL_BYTES, room_for};
+use super::arrivals::{Arrivals, MayGrow, SMALL_BYTES, room_for};
+use super::{Held, InFlight, RoomQueue};
 
-/// Answers that are arriving, in the order in which they began: each with its upstream, and how much of it is here.
-#[derive(Default)]
-pub(super) struct Arrivals {
-    begun: u64,
-    all: BTreeMap<u64, (Arc<str>, u64)>,
-}
-
-/// What is known when an answer is to grow. All in bytes.
-#[derive(Debug, Clone, Copy)]
-struct Growth {
-    /// How much of it there is to be.
-    own: u64,
-    /// How much more that is.
-    more: u64,
-    /// What the account holds.
-    held: u64,
-    /// Of that, what is still arriving.
-    arriving: u64,
-    /// Of that, what this upstream sends.
-    of_upstream: u64,
-    /// Whether it is the first of all that are arriving.
-    is_first: bool,
-    /// Whether it is the first of its upstream.
-    is_upstreams_first: bool,
-}
-
-/// Whether it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MayGrow {
-    Yes,
-    /// There is no room.
-    NoRoom,
-    /// Its upstream has its share.
-    NoShare,
-}
-
-impl Growth {
-    /// The first may go on beside whatever else is arriving, and waits only for what clients have not taken: if all of them
-    /// waited for each other none would ever be whole.
-    fn may(self, most: u64, share: u64) -> MayGrow {
-        let is_small = self.own <= SMALL_BYTES;
-        let settled = self.held.saturating_sub(self.arriving);
-        let has_room = self.held.saturating_add(self.more) <= room_for(self.own, most)
-            || (self.is_first && (settled == 0 || settled.saturating_add(self.own) <= most));
-        let has_share = is_small || self.is_upstreams_first || self.of_upstream.saturating_add(self.more) <= share;
-        match (has_room, has_share) {
-            (true, true) => MayGrow::Yes,
-            (_, false) => MayGrow::NoShare,
-            (false, true) => MayGrow::NoRoom,
-        }
-    }
-}
-
-/// One answer that is arriving.
+/// An answer that is arriving.
 pub(crate) struct Arriving {
     account: Arc<InFlight>,
     number: u64,
@@ -80,7 +27,7 @@ impl InFlight {
 }
 
 impl Arriving {
-    /// Waits until so many bytes of it, in all, may be here. The caller has a deadline.
+    /// Waits until it may have so many bytes in all. The caller has a deadline.
     pub(crate) async fn reach(&mut self, bytes: u64) {
         let account = Arc::clone(&self.account);
         let mut waiting = None;
@@ -91,14 +38,14 @@ impl Arriving {
                 MayGrow::NoRoom => {
                     waiting.get_or_insert_with(|| RoomQueue::begin(&account));
                 }
-                // That is its upstream's own affair: nobody makes way for it.
+                // The upstream uses up its own share: no client has to make way.
                 MayGrow::NoShare => waiting = None,
             }
             freed.await;
         }
     }
 
-    /// So many bytes of it, in all, are here, whatever else there is.
+    /// Counts so many bytes of it in all, whether there is room or not.
     pub(crate) fn has(&mut self, bytes: u64) {
         let more = bytes.saturating_sub(self.held.bytes);
         if more > 0 {
@@ -107,7 +54,7 @@ impl Arriving {
         }
     }
 
-    /// It is whole, and these are its bytes: counted as long as any of them is in use.
+    /// The answer is whole: its bytes are counted as long as any of them is in use.
     pub(crate) fn hold(mut self, bytes: Bytes) -> Bytes {
         self.has(bytes.len() as u64);
         let held = std::mem::replace(&mut self.held, self.account.count(0));
@@ -130,7 +77,7 @@ impl Arriving {
         let account = Arc::clone(&self.account);
         let (most, held) = (account.most_bytes, account.held_bytes());
         let arrivals = &mut account.parties().arrivals;
-        // As nearly all are: nobody has to look through what else is arriving.
+        // True of nearly all answers: then the other arrivals need not be looked through.
         let is_small = bytes <= SMALL_BYTES && held.saturating_add(more) <= room_for(bytes, most);
         let may = if is_small || !account.waits {
             MayGrow::Yes
@@ -144,27 +91,10 @@ impl Arriving {
     }
 }
 
-impl Arrivals {
-    fn growth(&self, number: u64, own: u64, more: u64, held: u64) -> Growth {
-        let upstream = self.all.get(&number).map(|(upstream, _)| upstream);
-        let of_upstream = || self.all.iter().filter(|(_, (of, _))| Some(of) == upstream);
-        let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
-        Growth {
-            own,
-            more,
-            held,
-            arriving: sum(&mut self.all.values().map(|(_, bytes)| *bytes)),
-            of_upstream: sum(&mut of_upstream().map(|(_, (_, bytes))| *bytes)),
-            is_first: self.all.keys().next() == Some(&number),
-            is_upstreams_first: of_upstream().map(|(first, _)| first).next() == Some(&number),
-        }
-    }
-}
-
 impl Drop for Arriving {
     fn drop(&mut self) {
         self.account.parties().arrivals.all.remove(&self.number);
-        // Another one is the first now.
+        // Another answer is the first now.
         self.account.freed.notify(usize::MAX);
     }
 }
@@ -176,56 +106,6 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    /// Of an account of 64 MiB.
-    const MOST: u64 = 64 * MIB;
-    const SHARE: u64 = 16 * MIB;
-
-    #[test]
-    fn an_answer_grows_where_there_is_room_and_its_upstream_has_not_had_its_share() {
-        use MayGrow::{NoRoom, NoShare, Yes};
-        let usual = Growth {
-            own: 4 * MIB,
-            more: MIB,
-            held: 20 * MIB,
-            arriving: 10 * MIB,
-            of_upstream: 8 * MIB,
-            is_first: false,
-            is_upstreams_first: false,
-        };
-        for (what, growth, expected) in [
-            ("as usual", usual, Yes),
-            ("its upstream has its share", Growth { of_upstream: SHARE, ..usual }, NoShare),
-            ("the first there", Growth { of_upstream: SHARE, is_upstreams_first: true, ..usual }, Yes),
-            ("a small one", Growth { of_upstream: SHARE, own: SMALL_BYTES, more: 100, ..usual }, Yes),
-            ("no room", Growth { held: MOST, ..usual }, NoRoom),
-            ("no room for a small one", Growth { held: MOST / 2 * 3, own: 100, more: 100, ..usual }, NoRoom),
-            ("some for a small one", Growth { held: MOST, own: 100, more: 100, ..usual }, Yes),
-            (
-                "the first of all beside what is arriving",
-                Growth { held: MOST, arriving: 50 * MIB, is_first: true, ..usual },
-                Yes,
-            ),
-            (
-                "and not beside what clients have not taken",
-                Growth { held: MOST, arriving: 3 * MIB, is_first: true, ..usual },
-                NoRoom,
-            ),
-            (
-                "larger than all the room, with nothing else",
-                Growth {
-                    own: 80 * MIB,
-                    held: 79 * MIB,
-                    arriving: 79 * MIB,
-                    is_first: true,
-                    is_upstreams_first: true,
-                    ..usual
-                },
-                Yes,
-            ),
-        ] {
-            assert_eq!(growth.may(MOST, SHARE), expected, "{what}");
-        }
-    }
 
     #[test]
     fn those_who_wait_for_each_other_become_whole_one_after_the_other() {
