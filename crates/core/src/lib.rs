@@ -37,6 +37,7 @@ pub mod upstream;
 
 mod accept;
 mod access;
+mod backoff;
 mod blob;
 mod delivery;
 mod event;

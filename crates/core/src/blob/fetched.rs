@@ -11,6 +11,7 @@ use super::relay::passed_on;
 use super::request::{ARRIVING, Admission, BlobRequest, TRIES};
 use super::upstream::{begin_asking, blob_unknown, fetch};
 use super::window::given;
+use crate::backoff::Backoff;
 use crate::body::Body;
 use crate::cache::{Lease, Leased};
 use crate::error::Error;
@@ -25,7 +26,7 @@ use crate::upstream::Negative;
 
 /// Pauses between two looks at whether another process has fetched a blob: the first, and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
-const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// How often the speed of another upstream's download is measured.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
@@ -220,7 +221,7 @@ impl BlobRequest<'_, '_> {
     async fn lease(&self) -> (Option<Lease>, bool) {
         let Self { context, cache, digest, .. } = *self;
         let clock = &context.env.platform.clock;
-        let mut pause = FIRST_LOOK;
+        let mut backoff = Backoff::new(FIRST_LOOK, LONGEST_BETWEEN_LOOKS);
         loop {
             match cache.lease(digest).await {
                 Leased::Ours(lease) => {
@@ -236,8 +237,7 @@ impl BlobRequest<'_, '_> {
                 }
                 Leased::Theirs(_) => {}
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(MOST_BETWEEN_LOOKS);
+            clock.sleep(backoff.pause()).await;
             if cache.blob_length(digest).await.is_some() {
                 return (None, true);
             }

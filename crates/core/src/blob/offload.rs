@@ -14,6 +14,7 @@ use super::redirect::redirect_to;
 use super::relay::relay;
 use super::upstream::{ask_for, source_of};
 use super::window::accept;
+use crate::backoff::Backoff;
 use crate::cache::Cache;
 use crate::config::Links;
 use crate::delivery::{BlobLocation, DeliveryMethod, check_link, decide, otherwise};
@@ -29,7 +30,7 @@ use crate::upstream::{Identity, Redirected};
 
 /// Pauses between two looks at whether another request has brought a blob into the store: the first, and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
-const MOST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 /// The part of `timeouts.head` that is kept for the answer after the client was held: a slice may take longer than its time,
 /// and the upstream may be asked.
 const REST: Duration = Duration::from_secs(5);
@@ -200,17 +201,16 @@ impl Offload<'_, '_> {
     /// Waits until another request has brought the blob into the store.
     async fn appears(&self, cache: &Cache, until: Moment) -> bool {
         let clock = &self.context.env.platform.clock;
-        let mut pause = FIRST_LOOK;
+        let mut backoff = Backoff::new(FIRST_LOOK, LONGEST_BETWEEN_LOOKS);
         loop {
             let left = until.since(clock.now());
             if left.is_zero() {
                 return false;
             }
-            clock.sleep(pause.min(left)).await;
+            clock.sleep(backoff.pause().min(left)).await;
             if cache.blob_length(self.digest).await.is_some() {
                 return true;
             }
-            pause = (pause * 2).min(MOST_BETWEEN_LOOKS);
         }
     }
 

@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub(crate) use self::arrivals::SMALL_BYTES;
 use self::arrivals::{Arrivals, room_for};
 pub(crate) use self::arriving::Arriving;
-pub(crate) use self::shelf::{Kept, Shelf};
+pub(crate) use self::shelf::{Shelf, ShelfBytes};
 use crate::client::Client;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Event, Mutex, MutexGuard};

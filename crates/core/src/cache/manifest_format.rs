@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::body::{InFlight, Kept, Shelf};
+use crate::body::{InFlight, Shelf, ShelfBytes};
 use crate::digest::Digest;
 use crate::media;
 
@@ -74,7 +74,7 @@ impl StoredManifest {
 /// A manifest that clients may still use.
 pub(crate) struct LentManifest {
     media_type: &'static str,
-    kept: Weak<Kept>,
+    kept: Weak<ShelfBytes>,
 }
 
 impl LentManifest {

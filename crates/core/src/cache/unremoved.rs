@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{Cache, Key};
+use crate::backoff::Backoff;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Tags and links that are remembered so. Beyond them the store is believed of none, until the process ends.
@@ -116,15 +117,14 @@ impl Cache {
         }
         let (trying, clock) = (Trying(Arc::downgrade(self)), Arc::clone(&self.clock));
         self.tasks.spawn(Box::pin(async move {
-            let mut pause = PAUSE;
+            let mut backoff = Backoff::new(PAUSE, LONGEST_PAUSE);
             loop {
-                clock.sleep(pause).await;
+                clock.sleep(backoff.pause()).await;
                 let Some(cache) = trying.0.upgrade() else { return };
                 cache.remove_again().await;
                 if cache.unremoved.ends() {
                     return;
                 }
-                pause = LONGEST_PAUSE.min(pause * 2);
             }
         }));
     }

@@ -10,7 +10,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue};
 use url::Url;
 
-use super::challenge::Challenge;
+use super::challenge::UpstreamChallenge;
 use super::reply::Failure;
 use super::reports::FailureKind;
 use super::token::{NoToken, Token, TokenKey};
@@ -43,12 +43,12 @@ impl Upstream {
     ) -> Result<Authorization, NoToken> {
         match address.challenge() {
             None => Ok(Authorization { header: None, key: None, is_fresh: false }),
-            Some(Challenge::Basic) => Ok(Authorization {
+            Some(UpstreamChallenge::Basic) => Ok(Authorization {
                 header: login.map(|login| basic_header(&login.basic)),
                 key: None,
                 is_fresh: true,
             }),
-            Some(Challenge::Bearer { realm, service }) => {
+            Some(UpstreamChallenge::Bearer { realm, service }) => {
                 let scope = scope_of(ask);
                 let (token, key, is_fresh) =
                     self.token(&address.url, &realm, service.as_deref(), login, &scope, fresh).await?;

@@ -7,7 +7,7 @@ use url::Url;
 
 /// How an upstream wants to be asked. Its scope is not kept: it may be bogus (P-62).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Challenge {
+pub(crate) enum UpstreamChallenge {
     /// Tokens from a token server.
     Bearer {
         /// The token server.
@@ -19,7 +19,7 @@ pub(crate) enum Challenge {
     Basic,
 }
 
-impl Challenge {
+impl UpstreamChallenge {
     /// The challenge to answer: Bearer where there is one, else Basic. `base` resolves a relative realm.
     pub(crate) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
         let mut basic = None;
@@ -101,9 +101,9 @@ mod tests {
         for line in lines {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(line).unwrap());
         }
-        match Challenge::choose(&headers, &Url::parse("https://reg.example/v2/").unwrap())? {
-            Challenge::Bearer { realm, service } => Some((realm.to_string(), service)),
-            Challenge::Basic => Some(("basic".into(), None)),
+        match UpstreamChallenge::choose(&headers, &Url::parse("https://reg.example/v2/").unwrap())? {
+            UpstreamChallenge::Bearer { realm, service } => Some((realm.to_string(), service)),
+            UpstreamChallenge::Basic => Some(("basic".into(), None)),
         }
     }
 

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::authorize::{DEFAULT_RETRY_AFTER, basic_header};
-use super::challenge::Challenge;
+use super::challenge::UpstreamChallenge;
 use super::reply::Failure;
 use super::said::UpstreamText;
 use super::token::NoToken;
@@ -83,8 +83,8 @@ impl Upstream {
         match address.challenge() {
             // Nobody asks for a login here, so none can be checked.
             None => LoginCheck::Unchecked,
-            Some(Challenge::Basic) => self.check_basic(question).await.unwrap_or_else(|unknown| unknown),
-            Some(Challenge::Bearer { realm, service }) => {
+            Some(UpstreamChallenge::Basic) => self.check_basic(question).await.unwrap_or_else(|unknown| unknown),
+            Some(UpstreamChallenge::Bearer { realm, service }) => {
                 let scope = repository.map(|name| format!("repository:{name}:pull")).unwrap_or_default();
                 let token = self.token(&address.url, &realm, service.as_deref(), Some(login), &scope, false);
                 match token.await {
@@ -171,7 +171,7 @@ impl Upstream {
         let response = sent.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
         let (status, headers) = (response.status(), response.headers());
         if basic.is_none() && is_refusal(status) {
-            if let Some(challenge) = Challenge::choose(headers, &address.url) {
+            if let Some(challenge) = UpstreamChallenge::choose(headers, &address.url) {
                 address.learn(Some(challenge));
             }
             if matches!(asked, Probe::Door) {

@@ -11,8 +11,8 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::authorize::Authorization;
-use super::challenge::Challenge;
-use super::limits::{Leave, LimitScope, Limited};
+use super::challenge::UpstreamChallenge;
+use super::limits::{Leave, Limited, RateLimitScope};
 use super::reply::{Failure, Negative};
 use super::said::UpstreamText;
 use super::token::NoToken;
@@ -132,7 +132,7 @@ impl<'a> Exchange<'a> {
             NoToken::Refused(text) => Negative::Refused(text),
             NoToken::Limited(retry_after) => {
                 // The token server limits the scope, which is the repository's.
-                self.note_limit(LimitScope::Repository, retry_after);
+                self.note_limit(RateLimitScope::Repository, retry_after);
                 Negative::Limited { retry_after }
             }
             NoToken::Failed(failure) => Negative::Failed(failure),
@@ -192,14 +192,14 @@ impl<'a> Exchange<'a> {
             upstream.tokens.forget(key);
         }
         let known = address.challenge();
-        let seen = Challenge::choose(response.headers(), &address.url);
+        let seen = UpstreamChallenge::choose(response.headers(), &address.url);
         // Another realm than before: the next request goes without a credential, to hear the true one (P-62).
         let changed = authorization.header.is_some() && seen.is_some() && seen != known;
         // A 401 without a challenge does not invalidate the known one.
         let wanted = seen.or(known);
         let is_unknown = wanted.is_none();
         address.learn(if changed { None } else { wanted.clone() });
-        let needs_login = login.is_none() && wanted == Some(Challenge::Basic);
+        let needs_login = login.is_none() && wanted == Some(UpstreamChallenge::Basic);
         let is_hopeless = needs_login || (authorization.is_fresh && !changed);
         if is_hopeless || is_unknown || !can_repeat {
             let text = upstream.error_text(response).await;
@@ -216,7 +216,7 @@ impl<'a> Exchange<'a> {
     async fn limited(&mut self, response: Response<Body>, can_repeat: bool) -> Result<(), Negative> {
         let upstream = self.upstream;
         let retry_after = upstream.retry_after(response.headers());
-        let scope = LimitScope::of(&self.address.host, self.ask.purpose, response.headers());
+        let scope = RateLimitScope::of(&self.address.host, self.ask.purpose, response.headers());
         // Noted before the wait: a request that comes now waits as long.
         self.note_limit(scope, retry_after);
         let wait = upstream.comes_back_soon(response.status(), response.headers());
@@ -245,7 +245,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn note_limit(&self, scope: LimitScope, retry_after: Duration) {
+    fn note_limit(&self, scope: RateLimitScope, retry_after: Duration) {
         let now = self.upstream.platform.clock.now();
         self.upstream.learned.rate_limits.limited(self.who(), &self.ask.name, scope, now, retry_after);
     }

@@ -32,14 +32,14 @@ pub(super) struct Limited {
 
 /// What a 429 was said of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LimitScope {
+pub(super) enum RateLimitScope {
     /// The account, or the address where there is none.
     Account,
     /// The repository that was asked for.
     Repository,
 }
 
-impl LimitScope {
+impl RateLimitScope {
     /// By who said it. Docker Hub counts pulls by account (U-02), and so does whoever speaks of a budget that is spent, in
     /// its words.
     pub(super) fn of(host: &str, purpose: Purpose, headers: &HeaderMap) -> Self {
@@ -111,14 +111,14 @@ impl RateLimits {
         &self,
         who: Limited,
         name: &RepositoryName,
-        scope: LimitScope,
+        scope: RateLimitScope,
         now: Moment,
         retry_after: Duration,
     ) {
         let until = now.after(retry_after);
         let is_second = match scope {
-            LimitScope::Account => true,
-            LimitScope::Repository => {
+            RateLimitScope::Account => true,
+            RateLimitScope::Repository => {
                 let before = self.last.get(&who);
                 self.last.insert(who, (name.clone(), until));
                 before.is_some_and(|(other, until)| other != *name && now < until)
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_limit_of_an_account_counts_for_its_repositories_until_it_is_over() {
         let limits = RateLimits::default();
-        limits.limited(WHO, &name("a/b"), LimitScope::Account, at(0), Duration::from_secs(30));
+        limits.limited(WHO, &name("a/b"), RateLimitScope::Account, at(0), Duration::from_secs(30));
         assert_eq!(left(&limits, 10, ["a/b", "c/d"]), [20, 20]);
         for other in [
             Limited { credential: [2; 16], ..WHO },
@@ -173,7 +173,7 @@ mod tests {
     fn another_limit_counts_for_its_repository_until_a_second_one_hears_it_too() {
         let limits = RateLimits::default();
         let hear = |text, now, seconds| {
-            limits.limited(WHO, &name(text), LimitScope::Repository, at(now), Duration::from_secs(seconds));
+            limits.limited(WHO, &name(text), RateLimitScope::Repository, at(now), Duration::from_secs(seconds));
         };
         hear("a/b", 0, 30);
         hear("a/b", 1, 30);
@@ -194,14 +194,14 @@ mod tests {
             )])
         };
         for (host, purpose, headers, expected) in [
-            ("registry-1.docker.io", Purpose::Api, HeaderMap::new(), LimitScope::Account),
-            ("registry-1.docker.io", Purpose::Blob, HeaderMap::new(), LimitScope::Repository),
-            ("ghcr.io", Purpose::Api, HeaderMap::new(), LimitScope::Repository),
-            ("mirror.example", Purpose::Api, spent("0;w=21600"), LimitScope::Account),
-            ("mirror.example", Purpose::Api, spent("7;w=21600"), LimitScope::Repository),
-            ("mirror.example", Purpose::Api, spent("none"), LimitScope::Repository),
+            ("registry-1.docker.io", Purpose::Api, HeaderMap::new(), RateLimitScope::Account),
+            ("registry-1.docker.io", Purpose::Blob, HeaderMap::new(), RateLimitScope::Repository),
+            ("ghcr.io", Purpose::Api, HeaderMap::new(), RateLimitScope::Repository),
+            ("mirror.example", Purpose::Api, spent("0;w=21600"), RateLimitScope::Account),
+            ("mirror.example", Purpose::Api, spent("7;w=21600"), RateLimitScope::Repository),
+            ("mirror.example", Purpose::Api, spent("none"), RateLimitScope::Repository),
         ] {
-            assert_eq!(LimitScope::of(host, purpose, &headers), expected, "{host} {purpose:?} {headers:?}");
+            assert_eq!(RateLimitScope::of(host, purpose, &headers), expected, "{host} {purpose:?} {headers:?}");
         }
     }
 

@@ -35,7 +35,7 @@ use url::Url;
 
 pub use self::ask::{Redirected, WriteOutcome};
 use self::budget::Budgets;
-pub(crate) use self::challenge::Challenge;
+pub(crate) use self::challenge::UpstreamChallenge;
 pub use self::check_login::LoginCheck;
 pub use self::exchange::Payload;
 use self::heads::Heads;
@@ -112,7 +112,7 @@ struct Address {
     base: String,
     /// `host`, or `host:port` where a port is written.
     host: String,
-    challenge: Mutex<Option<Challenge>>,
+    challenge: Mutex<Option<UpstreamChallenge>>,
     /// Whether its `/v2/` has turned away somebody without a login.
     is_door_closed: AtomicBool,
     health: Health,
@@ -282,11 +282,11 @@ impl Upstream {
 }
 
 impl Address {
-    fn challenge(&self) -> Option<Challenge> {
+    fn challenge(&self) -> Option<UpstreamChallenge> {
         self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn learn(&self, challenge: Option<Challenge>) {
+    fn learn(&self, challenge: Option<UpstreamChallenge>) {
         *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = challenge;
     }
 }

@@ -6,7 +6,7 @@ use http::header::VIA;
 use http::response::Parts as Pong;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::challenge::Challenge;
+use super::challenge::UpstreamChallenge;
 use super::reply::{Failure, Negative};
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
@@ -19,7 +19,7 @@ impl Upstream {
         let response =
             self.send_once(address, Method::GET, &url, HeaderMap::new(), Body::Empty, Purpose::Api).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            address.learn(Challenge::choose(response.headers(), &address.url));
+            address.learn(UpstreamChallenge::choose(response.headers(), &address.url));
         }
         Ok(response.into_parts().0)
     }
@@ -31,8 +31,8 @@ impl Upstream {
         let _ = self.ping(address).await;
         match address.challenge() {
             None => false,
-            Some(Challenge::Basic) => login.is_some(),
-            Some(Challenge::Bearer { .. }) => true,
+            Some(UpstreamChallenge::Basic) => login.is_some(),
+            Some(UpstreamChallenge::Bearer { .. }) => true,
         }
     }
 
@@ -60,7 +60,7 @@ impl Upstream {
             let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;
             let response = asked.map_err(Negative::Failed)?;
             if response.status() == StatusCode::UNAUTHORIZED {
-                address.learn(Challenge::choose(response.headers(), &address.url));
+                address.learn(UpstreamChallenge::choose(response.headers(), &address.url));
             }
         }
         Ok(())

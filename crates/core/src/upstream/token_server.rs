@@ -26,7 +26,7 @@ const NO_TOKEN: Failure = Failure::Nonsense("no token in the token server's answ
 
 /// What a token server is asked.
 #[derive(Clone)]
-struct TokenRequest {
+struct TokenFetch {
     url: Url,
     /// The login of a GET.
     authorization: Option<HeaderValue>,
@@ -34,7 +34,7 @@ struct TokenRequest {
     form: Option<Bytes>,
 }
 
-impl TokenRequest {
+impl TokenFetch {
     fn new(realm: &Url, service: Option<&str>, login: Option<&Basic>, scope: &str) -> Self {
         let mut url = realm.clone();
         url.set_fragment(None);
@@ -121,7 +121,7 @@ impl Upstream {
         login: Option<&Login>,
         scope: &str,
     ) -> Result<Token, NoToken> {
-        let question = TokenRequest::new(realm, service, login.map(|login| &login.basic), scope);
+        let question = TokenFetch::new(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
         let mut answer = self.ask_along(question.clone()).await;
         if let Ok((head, _, _)) = &answer
@@ -172,7 +172,7 @@ impl Upstream {
     }
 
     /// Asks, and goes along redirects to the answer, and the question that it is the answer to.
-    async fn ask_along(&self, first: TokenRequest) -> Result<(Pong, Bytes, TokenRequest), Unanswered> {
+    async fn ask_along(&self, first: TokenFetch) -> Result<(Pong, Bytes, TokenFetch), Unanswered> {
         let mut question = first;
         for hops in 0.. {
             let health = self.learned.redirect_hosts.health(&question.url);
@@ -218,11 +218,7 @@ impl Upstream {
     }
 
     /// One request to a token server; its health is kept.
-    async fn ask_token_server(
-        &self,
-        question: &TokenRequest,
-        health: &Health,
-    ) -> Result<(Pong, Bytes), Unanswered> {
+    async fn ask_token_server(&self, question: &TokenFetch, health: &Health) -> Result<(Pong, Bytes), Unanswered> {
         let reach = self.reach_of_realm(&question.url)?;
         let request = question.to_request();
         let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };

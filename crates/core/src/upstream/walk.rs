@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::authorize::bearer_header;
-use super::challenge::Challenge;
+use super::challenge::UpstreamChallenge;
 use super::exchange::FirstResponse;
 use super::follow::{self, Hop, Policy};
 use super::location::Location;
@@ -140,8 +140,8 @@ impl Upstream {
         ask: &Ask,
         headers: &HeaderMap,
     ) -> Result<HeaderValue, Failure> {
-        match Challenge::choose(headers, url) {
-            Some(Challenge::Bearer { realm, service }) if super::realm::is_trusted(url, &realm, &[]) => {
+        match UpstreamChallenge::choose(headers, url) {
+            Some(UpstreamChallenge::Bearer { realm, service }) if super::realm::is_trusted(url, &realm, &[]) => {
                 // There the repository may have another name.
                 let scope = format!("repository:{}:pull", follow::repository(url).as_ref().unwrap_or(&ask.name));
                 match self.token(url, &realm, service.as_deref(), None, &scope, false).await {

@@ -9,10 +9,10 @@ use super::{Held, InFlight};
 
 /// The tier's hand on bytes. It is dropped behind the tier's own copy of them.
 #[derive(Debug)]
-pub(crate) struct Shelf(Arc<Kept>);
+pub(crate) struct Shelf(Arc<ShelfBytes>);
 
 /// The bytes, as long as anybody uses them.
-pub(crate) struct Kept {
+pub(crate) struct ShelfBytes {
     bytes: Bytes,
     account: Arc<InFlight>,
     let_go: OnceLock<Held>,
@@ -21,17 +21,17 @@ pub(crate) struct Kept {
 impl Shelf {
     /// Puts bytes into a tier: the hand on them, and the bytes for those who use them.
     pub(crate) fn new(bytes: Bytes, account: &Arc<InFlight>) -> (Self, Bytes) {
-        let kept = Arc::new(Kept { bytes, account: Arc::clone(account), let_go: OnceLock::new() });
+        let kept = Arc::new(ShelfBytes { bytes, account: Arc::clone(account), let_go: OnceLock::new() });
         (Self(Arc::clone(&kept)), Bytes::from_owner(Lent(kept)))
     }
 
     /// By which they are found again while anybody uses them.
-    pub(crate) fn lent(&self) -> Weak<Kept> {
+    pub(crate) fn lent(&self) -> Weak<ShelfBytes> {
         Arc::downgrade(&self.0)
     }
 
     /// The same bytes again, if anybody still uses them.
-    pub(crate) fn again(lent: &Weak<Kept>) -> Option<(Self, Bytes)> {
+    pub(crate) fn again(lent: &Weak<ShelfBytes>) -> Option<(Self, Bytes)> {
         let kept = lent.upgrade()?;
         Some((Self(Arc::clone(&kept)), Bytes::from_owner(Lent(kept))))
     }
@@ -45,19 +45,19 @@ impl Shelf {
 impl Drop for Shelf {
     fn drop(&mut self) {
         if Arc::strong_count(&self.0) > 1 {
-            let Kept { bytes, account, let_go } = &*self.0;
+            let ShelfBytes { bytes, account, let_go } = &*self.0;
             let_go.get_or_init(|| account.count(bytes.len() as u64));
         }
     }
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for ShelfBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kept").field("length", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("ShelfBytes").field("length", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
-struct Lent(Arc<Kept>);
+struct Lent(Arc<ShelfBytes>);
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {

@@ -11,7 +11,7 @@ use crate::name::{Reference, RepositoryName, Tag};
 use crate::range::{ContentRange, RangeRequest, RangeSpec};
 use crate::route::{Endpoint, RequestTarget, Route, Routes};
 use crate::testing::stored_nowhere;
-use crate::upstream::Challenge;
+use crate::upstream::UpstreamChallenge;
 
 /// Lines of `text`, as many as are asked for; missing ones are empty.
 fn lines<const N: usize>(text: &str) -> [&str; N] {
@@ -131,15 +131,17 @@ pub(super) fn challenge(bytes: &[u8]) {
         lines.filter_map(|line| Some((WWW_AUTHENTICATE, HeaderValue::from_bytes(line).ok()?))).collect()
     };
     let headers = headers(&mut bytes.split(|byte| *byte == b'\n'));
-    let Some(Challenge::Bearer { realm, service }) = Challenge::choose(&headers, &base) else { return };
+    let Some(UpstreamChallenge::Bearer { realm, service }) = UpstreamChallenge::choose(&headers, &base) else {
+        return;
+    };
     assert!(service.as_deref() != Some(""), "no service rather than an empty one");
     // Printed as it should have been, it is the same.
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let named = service.as_deref().map(|service| format!(",service=\"{}\"", quoted(service))).unwrap_or_default();
     let printed = format!("Bearer realm=\"{}\"{named}", quoted(realm.as_str()));
     let printed = HeaderValue::from_str(&printed).expect("a header");
-    let again = Challenge::choose(&HeaderMap::from_iter([(WWW_AUTHENTICATE, printed)]), &base);
-    assert_eq!(again, Some(Challenge::Bearer { realm, service }));
+    let again = UpstreamChallenge::choose(&HeaderMap::from_iter([(WWW_AUTHENTICATE, printed)]), &base);
+    assert_eq!(again, Some(UpstreamChallenge::Bearer { realm, service }));
 }
 
 /// A file, and behind a line of `#env` a variable a line.
