@@ -1,17 +1,17 @@
-//! What types of manifests a registry is asked for: the four of today's images, so that one tag has one answer whoever
-//! asks, and behind them what the client names besides (P-81).
+//! The types of manifests that a registry is asked for: the four of today's images, so that one tag has the same answer for
+//! all clients, followed by the types that only this client names (P-81).
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
 
 use crate::media;
 
-/// Most types of a client's own that go along.
+/// Most types of a client's own that are sent.
 const MAX_TYPES: usize = 16;
-/// The longest type that goes along, with its parameters: a restricted name of RFC 6838 section 4.2 has 127 letters.
+/// The longest type that is sent, with its parameters: a restricted name of RFC 6838 section 4.2 has 127 letters.
 const MAX_TYPE_BYTES: usize = 160;
 
-/// The four types, those that the client names besides, and its wildcard if it has one.
+/// The four types, the client's other types, and its wildcard if it has one.
 pub(crate) fn accept_with(client: &HeaderMap) -> HeaderValue {
     let mut list = media::ACCEPT_EVERY_MANIFEST.to_owned();
     let own = own_types(client);
@@ -26,7 +26,7 @@ pub(crate) fn accept_with(client: &HeaderMap) -> HeaderValue {
     HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST))
 }
 
-/// What the client names besides the four, with its parameters. What a registry says to others is no answer to this client.
+/// The client's other types, with their parameters. Clients with other types do not share the answers of a registry.
 pub(crate) fn own_types(client: &HeaderMap) -> Vec<&str> {
     let mut own: Vec<&str> = Vec::new();
     for entry in entries(client).filter(|entry| entry.len() <= MAX_TYPE_BYTES && is_of_documents(essence(entry))) {
@@ -38,7 +38,7 @@ pub(crate) fn own_types(client: &HeaderMap) -> Vec<&str> {
     own
 }
 
-/// The client's own list, merged into one line, where it names manifest types and this is none of them.
+/// The client's own list in one line, if it names manifest types and not this one.
 pub(crate) fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
     let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let excludes = !lines.is_empty()
@@ -53,7 +53,7 @@ fn accepts(client: &HeaderMap, media_type: &str) -> bool {
     entries(client).any(|entry| essence(entry).eq_ignore_ascii_case(media_type))
 }
 
-/// What the client lists, with parameters, in all of its lines (P-83).
+/// The entries of all `Accept` lines, with their parameters (P-83).
 fn entries(client: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
@@ -63,7 +63,7 @@ fn essence(entry: &str) -> &str {
     entry.split(';').next().unwrap_or_default().trim()
 }
 
-/// Whether this names one type of documents. Pages and images, which a browser lists too, are no manifests.
+/// Whether this is a single type below `application/`. Pages and images, which a browser lists too, are no manifests.
 fn is_of_documents(media_type: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
     let subtype = media_type.split_once('/').filter(|(top, _)| top.eq_ignore_ascii_case("application"));

@@ -23,8 +23,8 @@ pub use self::in_flight::{Held, InFlight};
 pub use self::watch::Observe;
 use self::watch::Watch;
 
-/// What a body that is here as a whole gives at once: a connection takes no more of it than its client has room for,
-/// and this.
+/// Largest piece of a body that is in memory as a whole: a connection takes at most this much more than its client has room
+/// for.
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// What carries bytes through the proxy.
@@ -33,22 +33,22 @@ pub enum Body {
     /// No bytes.
     #[default]
     Empty,
-    /// Few bytes, already here: a manifest, an error, a token.
+    /// Few bytes in memory: a manifest, an error, a token.
     Full(Whole),
     /// Bytes that arrive while they are sent on.
     Stream(Stream),
-    /// Bytes that the platform has, and may have a shorter way for.
+    /// Bytes that the platform can send by itself, without anybody reading them.
     Native(Native),
 }
 
-/// Bytes that are here.
+/// Bytes in memory.
 pub struct Whole {
     bytes: Bytes,
     watch: Option<Watch<Box<dyn Observe>>>,
 }
 
 impl Whole {
-    /// All that is left, for those who send it in one piece: it counts as gone.
+    /// Takes all that is left, to send it in one piece: it counts as gone.
     pub fn take(mut self) -> Bytes {
         let bytes = std::mem::take(&mut self.bytes);
         if let Some(watch) = &mut self.watch {
@@ -68,7 +68,7 @@ pub struct Native {
 }
 
 impl Native {
-    /// What the platform knows it by, and who wants to be told what became of it.
+    /// The platform's handle, and the observer to tell what becomes of the body.
     pub fn take(self) -> (Box<dyn Any + Send>, Option<Box<dyn Observe>>) {
         (self.handle, self.watch.and_then(Watch::into_observer))
     }
@@ -133,7 +133,7 @@ impl Body {
         }
     }
 
-    /// The same body once its first bytes are in hand. What the platform has of its own is, and what is here.
+    /// The same body once its first bytes have come. Native bodies and bytes in memory count as begun.
     pub(crate) async fn begun(mut self) -> Result<Self, BodyError> {
         let length = self.length();
         if matches!(self, Self::Native(_) | Self::Full(_)) {
@@ -147,13 +147,13 @@ impl Body {
         }
     }
 
-    /// The same body with a piece before it that has been taken off already. Its length stays what it was.
+    /// The same body with a piece put back before it. Its length stays the same.
     pub fn preceded_by(self, piece: Bytes) -> Self {
         let length = self.length();
         Self::frames(Preceded { piece: Some(piece), rest: self }, length)
     }
 
-    /// The same body, with somebody watching it go.
+    /// The same body with an observer.
     pub fn observed(self, observer: impl Observe + 'static) -> Self {
         let length = self.length();
         match self {
@@ -169,8 +169,8 @@ impl Body {
         }
     }
 
-    /// All of it, if it is not longer than `limit_bytes`, within the bound on what is held for clients: before each piece it
-    /// waits for room. What it gives is counted as arriving; whoever has it says with [`Arriving::hold`] that it is whole.
+    /// All of it, if it is not longer than `limit_bytes`. It waits for room in the memory account before each piece, and its bytes
+    /// count as arriving until the caller passes them to [`Arriving::hold`].
     pub(crate) async fn collect_for_clients(
         mut self,
         limit_bytes: u64,
@@ -195,7 +195,7 @@ impl Body {
                 all = piece.into();
                 continue;
             }
-            // Twice as much as before, and no more than was promised: a promise alone takes no memory.
+            // The buffer at most doubles, up to the promised length: a promise alone takes no memory.
             all.reserve(piece.len().max(left.min(all.len())));
             all.extend_from_slice(&piece);
         }
@@ -209,7 +209,7 @@ impl Body {
         if let Self::Full(whole) = self {
             return Ok(whole.take());
         }
-        // As long as it says, at once: then no piece of it is in memory twice.
+        // The promised length is reserved at once, so that no piece is copied twice.
         let promised = usize::try_from(self.length().unwrap_or(0)).unwrap_or(0);
         let mut all = BytesMut::new();
         while let Some(piece) = self.chunk().await {
@@ -303,7 +303,7 @@ impl Frames for Preceded {
     }
 }
 
-/// A body with somebody watching it go.
+/// A body with an observer.
 struct Observed<O: Observe> {
     inner: Body,
     watch: Watch<O>,

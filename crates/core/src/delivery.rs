@@ -1,5 +1,5 @@
-//! How a blob goes to the client: through us, by a link, or not at all. Pure: from the platform's limits, the blob's
-//! length, where it is, and what the configuration wants.
+//! How a blob goes to the client: through this proxy, by a link, or not at all. Pure: decided from the platform's limits, the
+//! blob's length and location, and the configuration.
 
 use http::HeaderMap;
 use url::Url;
@@ -11,13 +11,13 @@ use crate::platform::{Capabilities, IngestMode, StoreCapabilities};
 /// How a blob goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeliveryMethod {
-    /// Through us.
+    /// Through this proxy.
     Through,
     /// By a link into our store.
     Link,
-    /// First into our store; then as from there.
+    /// First into our store, then as from there.
     Ingest,
-    /// By the address that the upstream itself names.
+    /// By the address that the upstream names.
     Upstream,
     /// Not at all.
     Refuse(Obstacle),
@@ -32,7 +32,7 @@ pub(crate) enum BlobLocation {
     Upstream,
 }
 
-/// Decides for a body of this length; `None`: it is not known. Of a range it is the range's.
+/// Decides for a body of this length; `None`: unknown. For a range it is the length of the range.
 pub(crate) fn decide(
     capabilities: &Capabilities,
     wish: &config::DeliveryConfig,
@@ -59,7 +59,7 @@ pub(crate) fn decide(
     }
 }
 
-/// What else there is for a blob that is not, or not yet, in our store.
+/// The alternative for a blob that is not, or not yet, in our store.
 pub(crate) fn otherwise(
     capabilities: &Capabilities,
     wish: &config::DeliveryConfig,
@@ -72,7 +72,7 @@ pub(crate) fn otherwise(
     }
 }
 
-/// Whether a link is one that clients can follow from here.
+/// Whether clients can follow a link.
 pub(crate) fn check_link(
     capabilities: &Capabilities,
     link: &Url,
@@ -92,7 +92,7 @@ pub(crate) fn check_link(
     if is_logged_in && (host == ours || is_below) { Err(Obstacle::LinkBelowUs) } else { Ok(()) }
 }
 
-/// What goes beside `Location`, in bytes, generously.
+/// Bytes of the other headers beside `Location`: a generous estimate.
 const OTHER_HEADERS: usize = 512;
 
 /// Bytes of names and values together.
@@ -100,7 +100,7 @@ pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Whether a body of this length must go without saying so.
+/// Whether a body of this length must be sent without `Content-Length`.
 pub(crate) fn goes_unmeasured(capabilities: &Capabilities, length: Option<u64>) -> bool {
     let is_large = capabilities.max_inline_body.is_some_and(|most| length.is_none_or(|length| length > most));
     capabilities.streams_need_chunked && is_large

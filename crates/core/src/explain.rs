@@ -1,4 +1,4 @@
-//! What would be done for an image, and why: decided by the functions that the handlers use, without asking any
+//! What the proxy would do for an image, and why: decided by the functions that the handlers use, without asking any
 //! upstream and without serving anything.
 
 mod image;
@@ -24,11 +24,11 @@ use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
 use crate::secret::SafeUrl;
 use crate::upstream::{LoginSource, Upstream, catalogue};
 
-/// What helps where the path secret is not where it should be.
+/// The advice for an image without the path secret.
 const SECRET_MISSING: &str =
     "a client must name the path secret (clients.path_secret_file) between host and image: host/<secret>/image";
 
-/// Says what a request for this image would meet. Nothing is sent anywhere.
+/// Explains what a request for this image would get. Nothing is sent anywhere.
 pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation {
     let wish = image::read(image, config);
     let mut explanation = Explanation {
@@ -159,7 +159,7 @@ fn asked(upstream: &Upstream, config: &Config, target: &Target) -> UpstreamRepor
         }));
         let file = settings.docker_config.as_ref().or(config.docker_config.as_ref());
         if let (true, Some(file)) = (accounts.is_empty(), file) {
-            // A credential helper might ask the network: it is not run.
+            // A credential helper is not run, as it might ask the network.
             accounts.push(AccountReport { name: None, from: format!("docker_config {file}, if it has one") });
         }
     }

@@ -1,4 +1,4 @@
-//! Lists: tags and referrers. Their `Link` leads back to us, by the way the client came (P-140 … P-143).
+//! Lists of tags and referrers. Their `Link` leads back to this proxy, by the path that the client used (P-140 … P-143).
 
 mod names;
 
@@ -23,12 +23,12 @@ use crate::request::{HandlerResponse, RequestContext};
 use crate::seal;
 use crate::upstream::{Failure, Negative, UpstreamText};
 
-/// What pages of lists are asked by; `next_page` is Quay's word.
+/// Query parameters that name a page; `next_page` is Quay's.
 const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
-/// What it is asked by where the upstream has words of its own.
+/// The parameter that carries a page with other parameters of the upstream, sealed.
 const SEALED_PAGE: &str = "_p";
 
-/// A page by an upstream's own words, which a client carries for us.
+/// A page with an upstream's own parameters, as it is sealed for the client.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Page {
     upstream: String,
@@ -46,7 +46,7 @@ pub(crate) async fn tags(context: &RequestContext<'_>) -> Result<HandlerResponse
 
 /// Answers `referrers/<digest>`. An upstream without this API answers 404, and so do we: an empty list would hide the
 /// fallback tag (P-140). Some answer 200 with a login page, an error or nothing at all (oras-project/oras-go#633,
-/// sigstore/sigstore-js#1187): what is no index is no answer of this API either.
+/// sigstore/sigstore-js#1187): a body that is no index counts as a 404, too.
 pub(crate) async fn referrers(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
     let endpoint = format!("referrers/{digest}");
     let found = find(context, List::Referrers, &endpoint).await;
@@ -69,7 +69,7 @@ enum List {
 const NO_TAGS: Failure = Failure::Nonsense("list of tags");
 
 impl List {
-    /// What the upstream is asked for.
+    /// The `Accept` header for the upstream.
     fn accept(self) -> Option<HeaderValue> {
         match self {
             Self::Tags => None,
@@ -77,8 +77,8 @@ impl List {
         }
     }
 
-    /// The upstream's body as its client gets it, if it is such a list; `None`: as it is. Otherwise it is neither served nor
-    /// kept.
+    /// The body for the client, if the upstream's body is such a list; `None`: unchanged. Any other body is neither served nor
+    /// cached.
     fn rewrite(self, body: &[u8], name: &str) -> Result<Option<Vec<u8>>, Negative> {
         match self {
             Self::Tags => names::renamed(body, name).map_err(|_| Negative::Failed(NO_TAGS)),
@@ -91,7 +91,7 @@ impl List {
 /// A list, and what was done for it.
 type Fetched = (HeaderMap, Bytes, Outcome);
 
-/// A list that is of the client's share until it has taken it.
+/// A list, which counts towards the client's share of memory until the client has taken it.
 async fn find(context: &RequestContext<'_>, list: List, endpoint: &str) -> Result<Fetched, Error> {
     let mut share = None;
     loop {
@@ -128,7 +128,7 @@ async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resu
     match ask(context, list, endpoint, query).await {
         Ok((headers, body)) => {
             context.admitted(cache);
-            // What was pushed or deleted meanwhile may be missing in it.
+            // The list may miss a push or a deletion that came meanwhile.
             if context.since == cache.generation() {
                 let name = &context.target.client_name;
                 cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, &context.env.in_flight));
@@ -150,7 +150,7 @@ async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resu
     }
 }
 
-/// What is remembered, with the name that this client has for the repository.
+/// A cached list, with the name that this client uses for the repository.
 async fn kept(context: &RequestContext<'_>, list: List, listed: &Listed, outcome: Outcome) -> Fetched {
     let (name, mut body) = (&context.target.client_name, listed.body.clone());
     if *listed.name != **name {
@@ -162,7 +162,7 @@ async fn kept(context: &RequestContext<'_>, list: List, listed: &Listed, outcome
     (listed.headers.clone(), body, outcome)
 }
 
-/// Asks the upstream. A list has no length before it is there, so a HEAD asks for it like a GET.
+/// Asks the upstream, by GET for a HEAD too: only the whole list shows how long it is.
 async fn ask(
     context: &RequestContext<'_>,
     list: List,
@@ -181,7 +181,7 @@ async fn ask(
             Ok(bytes) => bytes,
             Err(failure) => return Ok(Err(Negative::Failed(failure))),
         };
-        // Its like stands beside it for a moment.
+        // The rewritten list is in memory beside it for a moment.
         arriving.reach((2 * bytes.len() + name.len()) as u64).await;
         Ok(list.rewrite(&bytes, name).map(|rewritten| rewritten.map_or(bytes, Bytes::from)))
     };
@@ -216,8 +216,8 @@ fn respond(
     response
 }
 
-/// Which page a client asks for, as the upstream is asked for it. One that we did not name is not the first one instead:
-/// its client would come again and again.
+/// The query for the page that the client asks for. An unknown sealed page is an error and not the first page, or its client
+/// would ask again and again.
 fn asked_page(context: &RequestContext<'_>, endpoint: &str) -> Result<Option<String>, Error> {
     let query = context.head.uri.query().unwrap_or_default();
     let Some((_, sealed)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == SEALED_PAGE) else {
@@ -230,8 +230,8 @@ fn asked_page(context: &RequestContext<'_>, endpoint: &str) -> Result<Option<Str
     }
 }
 
-/// How a client is to ask for the page that the upstream's query names: by the same words where everybody uses them,
-/// and by a sealed one that holds them all.
+/// The client's query for the next page: with the upstream's parameters if they are the usual ones, and otherwise with one
+/// sealed parameter that holds them all.
 fn next_page(context: &RequestContext<'_>, endpoint: &str, query: String) -> String {
     let namespace = context.target.namespace.as_deref();
     if form_urlencoded::parse(query.as_bytes()).all(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
@@ -251,7 +251,7 @@ fn page_of(context: &RequestContext<'_>, endpoint: &str, query: String) -> Page 
     }
 }
 
-/// The query of the next page, of a `Link` absolute or relative, which may hold other links, too.
+/// The query of the `rel="next"` link in a `Link` header, absolute or relative.
 fn next_query(link: &str) -> Option<String> {
     link.split('<').skip(1).find_map(|link| {
         let (target, parameters) = link.split_once('>')?;
@@ -265,7 +265,7 @@ fn next_query(link: &str) -> Option<String> {
     })
 }
 
-/// A query reduced to what pages are asked by (P-07), and `ns` where the client's next request needs it.
+/// A query reduced to the parameters that name a page (P-07), with `ns` if the client's next request needs it.
 fn page_query(query: &str, namespace: Option<&str>) -> Option<String> {
     let kept: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref()))
@@ -280,7 +280,7 @@ pub(crate) fn catalog() -> Result<HandlerResponse, Error> {
     Err(Error::CatalogUnsupported)
 }
 
-/// `/`: a word to a person who looks here with a browser.
+/// `/`: a hint for a person with a browser.
 pub(crate) fn front() -> HandlerResponse {
     const TEXT: &str =
         "registry-proxy: a proxy for container registries. Pull with docker pull <this host>/<image>.\n";

@@ -1,5 +1,5 @@
-//! Pushes and deletions, passed through (P-128 … P-139). An upload session lives at the upstream; its address goes to
-//! the client sealed into one parameter, so that any replica can take up any request of it.
+//! Pushes and deletions, passed through (P-128 … P-139). The upstream holds the upload session. Its address goes to the
+//! client sealed into one parameter, so that any replica can handle any request of the session.
 
 mod outdated;
 
@@ -23,10 +23,10 @@ use crate::upstream::{Actions, Ask, Failure, Payload, WriteOutcome};
 
 /// The parameter that carries a sealed session.
 const SESSION: &str = "_s";
-/// How long a session can be taken up again.
+/// How long a sealed session stays valid.
 const SESSION_SECONDS: u64 = 24 * 3600;
 
-/// What a registry says of an upload besides its `Location`.
+/// Headers of an upload that pass besides `Location`.
 const SAID_OF_UPLOADS: [HeaderName; 3] = [RANGE, UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH];
 
 /// An upload session at the upstream.
@@ -38,13 +38,13 @@ struct Session {
     expires: u64,
 }
 
-/// Passes a write through, if this upstream takes any.
+/// Passes a write through, if the upstream is configured for pushes.
 pub(crate) async fn write(
     context: &RequestContext<'_>,
     routes: &Routes,
     body: Body,
 ) -> Result<HandlerResponse, Error> {
-    // Mirrors by `ns` never take pushes: no client means them to (P-128).
+    // A request with `ns` is for a mirror, and no client means to push to a mirror (P-128).
     if !context.upstream.push_enabled() || context.target.namespace.is_some() {
         return Err(Error::PushDisabled);
     }
@@ -112,7 +112,7 @@ async fn resume(context: &RequestContext<'_>, body: Body) -> Result<HandlerRespo
     let mut url = session.url;
     if let Some(digest) = parameter(query, "digest") {
         Digest::parse(&digest)?;
-        // Behind the registry's own query, of which no byte changes.
+        // Appended to the registry's own query, of which no byte may change.
         let own =
             url.query().filter(|query| !query.is_empty()).map(|query| format!("{query}&")).unwrap_or_default();
         let pair = form_urlencoded::Serializer::new(String::new()).append_pair("digest", &digest).finish();
@@ -148,7 +148,7 @@ async fn put_manifest(
     respond(context, written)
 }
 
-/// A manifest may take its time, as long as it does not stand still.
+/// Reads the whole manifest. It may arrive slowly, as long as each piece comes in time.
 async fn whole_manifest(context: &RequestContext<'_>, mut body: Body) -> Result<Bytes, Error> {
     let limit_bytes = context.env.settings.limits.manifest.0;
     let too_large = || Err(Error::ManifestTooLarge { limit_bytes });
@@ -232,14 +232,14 @@ fn respond(context: &RequestContext<'_>, written: WriteOutcome) -> Result<Handle
     Ok(HandlerResponse::relayed(response))
 }
 
-/// A refusal, with what the registry says of where the upload goes on (P-137).
+/// A refusal, with the headers that say where the upload continues (P-137).
 fn refuse(context: &RequestContext<'_>, error: &Error, said: &HeaderMap, asked: Option<&Url>) -> HandlerResponse {
     let mut response = error.to_response(context.upstream.name());
     if matches!(context.target.endpoint, Endpoint::Uploads | Endpoint::Upload) {
         let headers = response.headers_mut();
         headers::copy(said, headers, &SAID_OF_UPLOADS);
         let location = said.get(LOCATION).and_then(|value| value.to_str().ok());
-        // One that makes no sense is left out: the refusal says enough.
+        // An unusable `Location` is left out: the refusal says enough.
         let location =
             location.and_then(|location| session_location(context, location, said, asked).ok()?.try_into().ok());
         headers.extend(location.map(|value: HeaderValue| (LOCATION, value)));
@@ -257,7 +257,7 @@ fn location_of(
 ) -> Result<String, Error> {
     let path = &context.target.client_path;
     if status == StatusCode::CREATED {
-        // What has come into being, named by us and not by the upstream.
+        // The new resource, under our address and not the upstream's.
         let digest = upstream.get(DOCKER_CONTENT_DIGEST).and_then(|value| value.to_str().ok());
         let digest = digest.map(str::to_owned).or_else(|| parameter(context.head.uri.query(), "digest"));
         let digest = digest.or_else(|| parameter(context.head.uri.query(), "mount"));

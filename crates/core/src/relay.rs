@@ -1,5 +1,5 @@
-//! A body that survives the loss of its connection: when the upstream breaks off, stalls, or sends less than it was
-//! asked for, the rest is fetched from where it stopped, and the client notices nothing (P-99, P-114, P-115).
+//! A body that survives the loss of its connection: when the upstream breaks off, stalls, or sends less than was asked for,
+//! the relay fetches the rest, and the client notices nothing (P-99, P-114, P-115).
 //!
 //! Bytes are counted, not hashed: clients verify, and hashing halves a relay's throughput (P-107).
 
@@ -22,36 +22,36 @@ use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
 use crate::upstream::{Ask, Failure, FailureKind, Location, Negative, Reply, Upstream};
 
-/// Tries to go on without a single byte in between. Any progress starts the count anew.
+/// Most tries to resume without a single byte in between. Any progress resets the count.
 const MAX_TRIES: u32 = 4;
-/// Wait before the first try to go on; each further one waits four times as long.
+/// Wait before the first try to resume; each further try waits four times as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// How soon an address that is being left alone is looked at again.
+/// The shortest wait before an address that rests after a failure is asked again.
 const SHORTEST_REST: Duration = Duration::from_millis(100);
-/// The longest that an upstream which answers 429 is waited for, in the middle of a body.
+/// The longest wait in the middle of a body for an upstream that answers 429.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// Where the bytes come from, and come from again.
+/// What it takes to ask for the bytes again.
 #[derive(Clone)]
 pub(crate) struct Source {
     /// The upstream.
     pub upstream: Arc<Upstream>,
-    /// The question; its `Range` is set for each try.
+    /// The request; its `Range` is set for each try.
     pub ask: Ask,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Silence that counts as a break.
+    /// How long a silence counts as a break.
     pub idle: Duration,
-    /// How long an address rests after failures, at most.
+    /// The longest rest of an address after failures.
     pub down: Duration,
-    /// Where the bytes are, if not where the question leads: the storage of `REGISTRY_BACKEND`.
+    /// The address of the bytes, if they are not at the registry: in the storage of `REGISTRY_BACKEND`.
     pub storage: Option<Location>,
-    /// Length of the whole in bytes, as it was said before. Who says another speaks of other bytes.
+    /// Length of the whole in bytes, if it is known. An answer with another length has other bytes.
     pub total: Option<u64>,
 }
 
-/// The bytes from `position` to `end` of a blob, whatever happens on the way.
+/// The bytes from `position` to `end` of a blob, resumed where the connection breaks.
 pub(crate) struct Relay {
     source: Arc<Source>,
     state: RelayState,
@@ -59,16 +59,16 @@ pub(crate) struct Relay {
     position: u64,
     /// Offset behind the last; unknown where the upstream gives no length.
     end: Option<u64>,
-    /// Bytes that the upstream sends and nobody asked for.
+    /// Bytes to drop from the beginning of the answer.
     skip: u64,
-    /// Whether the whole is no answer where a part is wanted.
+    /// Whether an answer with the whole ends the relay, as only a part is of use.
     is_part: bool,
     tries: u32,
-    /// Whether the last try ended as if that were all.
+    /// Whether the last try ended cleanly before the end.
     ended_early: bool,
-    /// Since when nothing has arrived.
+    /// When the current silence began.
     quiet_since: Option<Moment>,
-    /// Wakes when that may have been for too long. Armed once an interval, not once a frame.
+    /// Wakes when the silence may have been too long. Armed once an interval, not once a frame.
     silence: Option<Sleep>,
 }
 
@@ -80,7 +80,7 @@ enum RelayState {
 }
 
 impl Relay {
-    /// Goes on from an answer that has begun. `skip`: bytes at its beginning that nobody asked for.
+    /// Reads an answer that has begun. `skip`: bytes to drop at its beginning.
     pub(crate) fn new(source: Source, body: Body, skip: u64, position: u64, end: Option<u64>) -> Self {
         Self {
             source: Arc::new(source),
@@ -104,14 +104,14 @@ impl Relay {
         relay
     }
 
-    /// The same for a part that is worth its bytes only: an upstream that answers with the whole ends it.
+    /// The same for a part of which only its own bytes are of use: an answer with the whole ends it.
     pub(crate) fn part(source: Source, position: u64, end: Option<u64>) -> Self {
         let mut relay = Self::resume(source, position, end);
         relay.is_part = true;
         relay
     }
 
-    /// Asks for all of it itself, without naming a range, until that breaks off.
+    /// Asks for the whole itself, without a `Range` until the body breaks off.
     pub(crate) fn anew(source: Source, total: u64) -> Self {
         let mut relay = Self::new(source, Body::Empty, 0, 0, Some(total));
         let source = Arc::clone(&relay.source);
@@ -123,13 +123,13 @@ impl Relay {
         self.end.is_some_and(|end| self.position >= end)
     }
 
-    /// It ended as if that were all: the next try, or the end.
+    /// The body ended cleanly before its end: tries again, or fails.
     fn ended(&mut self) -> Result<(), BodyError> {
         self.ended_early = true;
         self.broken("it ended short")
     }
 
-    /// Something is wrong with the body: the next try, or the end.
+    /// The body broke: tries again, or fails.
     fn broken(&mut self, why: &'static str) -> Result<(), BodyError> {
         let wait = FIRST_WAIT * 4_u32.pow(self.tries.min(MAX_TRIES));
         self.go_on_after(wait, why)
@@ -159,12 +159,12 @@ impl Relay {
                 "the upstream's body broke; going on where it stopped"
             );
         }
-        // Waiting, however short, also lets the server send what it has (P-116).
+        // A wait, however short, also gives the server time to send what it has (P-116).
         self.state = RelayState::Waiting(self.source.clock.sleep(wait));
         Ok(())
     }
 
-    /// Takes what arrived: drops what nobody asked for, at either end.
+    /// Takes bytes that arrived, without those that are outside the range at either end.
     fn take(&mut self, mut bytes: Bytes) -> Option<Bytes> {
         if self.skip > 0 {
             let dropped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -186,7 +186,7 @@ impl Relay {
         Some(bytes)
     }
 
-    /// Nothing has arrived: has it been so for too long?
+    /// Ready once nothing has arrived for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (clock, idle) = (&*self.source.clock, self.source.idle);
         let since = *self.quiet_since.get_or_insert_with(|| clock.now());
@@ -194,7 +194,7 @@ impl Relay {
             let left = || idle.saturating_sub(clock.now().since(since));
             ready!(self.silence.get_or_insert_with(|| clock.sleep(left())).as_mut().poll(cx));
             self.silence = None;
-            // It may have been armed for an earlier silence.
+            // The timer may have been armed for an earlier silence.
             if left().is_zero() {
                 return Poll::Ready(());
             }
@@ -257,7 +257,7 @@ impl Frames for Relay {
                         this.broken("it could not be asked again")
                     }
                     Err(ResumeError::Then(wait)) if wait <= LONGEST_WAIT && this.tries < MAX_TRIES => {
-                        // Twice is enough.
+                        // Two waits for a limit are enough.
                         this.tries = this.tries.max(MAX_TRIES - 2);
                         this.go_on_after(wait, "it answers too many requests")
                     }
@@ -297,7 +297,7 @@ impl Source {
         let until = self.clock.now().after(self.down);
         loop {
             match self.read(&ask).await {
-                // The address failed a moment ago, perhaps for this very body: once its rest is over it may be back.
+                // The address failed a moment ago, perhaps for this very body: it may answer again once its rest is over.
                 Err(Negative::Failed(Failure::Resting { left, .. })) if self.clock.now() < until => {
                     self.clock.sleep(left.min(self.down).max(SHORTEST_REST)).await;
                 }
@@ -325,13 +325,13 @@ impl Source {
             ) => Err(ResumeError::Never),
             Err(Negative::Failed(_)) => Err(ResumeError::Later),
             Err(Negative::Limited { retry_after }) => Err(ResumeError::Then(retry_after)),
-            // There is nothing where more was promised.
+            // A 416: the upstream has fewer bytes than it promised.
             Err(Negative::Unsatisfiable { .. }) => Err(ResumeError::OtherLength),
         }
     }
 }
 
-/// The body once its first bytes are in hand: before that a client can still go elsewhere (P-112).
+/// The body once its first bytes have come: until then the client can still be sent an error (P-112).
 pub(crate) async fn begun(clock: &dyn Clock, limit: Duration, body: Body) -> Result<Body, Failure> {
     match within(clock, limit, body.begun()).await {
         Ok(Ok(body)) => Ok(body),

@@ -1,5 +1,5 @@
-//! With `REGISTRY_BACKEND`: what lies outside `/v2/` is fetched from `DEFAULT_BACKEND_HOST`, and from nowhere else.
-//! This is the other half of rewritten redirects: the client comes back here with the storage's path and signature.
+//! With `REGISTRY_BACKEND`: paths outside `/v2/` are fetched from `DEFAULT_BACKEND_HOST`, and from nowhere else. Rewritten
+//! redirects lead here: the client comes back with the storage's path and signature.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::relay::{Relay, Source, begun};
 use crate::request::HandlerResponse;
 use crate::upstream::{Actions, Ask, Failure, Identity, Location, Upstream};
 
-/// Relays a GET or HEAD. Query and path go to the byte; no Authorization goes at all.
+/// Relays a GET or HEAD. Path and query stay the same to the byte; no Authorization is sent.
 pub(crate) async fn get(
     upstream: &Arc<Upstream>,
     head: &Parts,
@@ -72,7 +72,7 @@ pub(crate) async fn get(
     *response.status_mut() = found_head.status;
     let names = [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_MODIFIED, ACCEPT_RANGES];
     headers::copy(&found_head.headers, response.headers_mut(), &names);
-    // Whoever has the address may have it for as long as it is signed, and nobody for longer.
+    // The signature in the address expires, so no cache may keep the answer.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     Ok(HandlerResponse::relayed(response))
 }

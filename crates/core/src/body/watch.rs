@@ -1,6 +1,6 @@
-//! Telling somebody how much of a body has gone. A piece that was handed on has not gone yet: it may lie in the buffers
-//! of a connection that nobody reads. It has when the next one is asked for, and the last one when it is handed on, as
-//! nobody asks after that.
+//! Telling an observer how many bytes of a body have gone. A piece that was handed on may still lie in the buffers of a
+//! connection that nobody reads. It counts as gone when the next piece is asked for; the last piece counts as gone when it
+//! is handed on, as nobody asks after that.
 
 use std::task::Poll;
 
@@ -8,17 +8,17 @@ use super::frames::Polled;
 
 /// Watches a body on its way.
 pub trait Observe: Send + Unpin {
-    /// A piece is there, and is handed on.
+    /// A piece has come, and is handed on.
     fn came(&mut self) {}
-    /// The next piece is wanted, and is not there yet.
+    /// The next piece is awaited.
     fn awaited(&mut self) {}
-    /// There is no other piece.
+    /// The body has ended.
     fn ended(&mut self) {}
     /// So many bytes have gone.
     fn arrived(&mut self, bytes: u64);
-    /// The body was given up, and nobody knows how many of these bytes, handed on last, have gone.
+    /// The body was dropped before its end. Nobody knows how many of these last bytes have gone.
     fn unfinished(&mut self, _bytes: u64) {}
-    /// It broke.
+    /// The body broke.
     fn broke(&mut self) {}
 }
 
@@ -43,7 +43,7 @@ impl<O: Observe + ?Sized> Observe for Box<O> {
     }
 }
 
-/// An observer, and what it has not been told yet.
+/// An observer, and the bytes it has not been told of yet.
 pub(super) struct Watch<O: Observe> {
     /// `None`: it was taken away.
     observer: Option<O>,
@@ -57,7 +57,7 @@ impl<O: Observe> Watch<O> {
         Self { observer: Some(observer), in_hand: 0, left: length }
     }
 
-    /// The observer alone: somebody else tells it from now on.
+    /// The observer, for somebody else to tell.
     pub(super) fn into_observer(mut self) -> Option<O> {
         self.observer.take()
     }
@@ -70,7 +70,7 @@ impl<O: Observe> Watch<O> {
         }
     }
 
-    /// This was given for an answer; and the body says whether it is its end.
+    /// A poll gave this; `is_end`: the body says that it is over.
     pub(super) fn given(&mut self, polled: &Polled, is_end: bool) {
         let Some(observer) = &mut self.observer else { return };
         match polled {

@@ -1,4 +1,4 @@
-//! An image's name as people write it, as the request that a client would send for it. Pure.
+//! Reads an image's name as people write it, into the request that a client would send for it. Pure.
 
 use crate::config::Config;
 use crate::secret::Secret;
@@ -9,11 +9,11 @@ const MANIFESTS: &str = "/manifests/";
 /// A name, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ImageRequest {
-    /// The host that the client would speak to: one of ours, or none that means anything.
+    /// The host that the client would ask: one of ours, or one without a meaning.
     pub(super) host: String,
     /// `/v2/<name>/manifests/<reference>`
     pub(super) path: String,
-    /// What stands where a registry would: for advice.
+    /// The first part of the name, where a registry would stand: for advice.
     pub(super) first: String,
     /// The name begins with our host, and without the path secret that must follow it.
     pub(super) lacks_secret: bool,
@@ -34,7 +34,7 @@ pub(super) fn read(image: &str, config: &Config) -> ImageRequest {
         Some((name, reference)) if is_path => (name, reference),
         _ => name_and_reference(&rest),
     };
-    // Without our host it is no address that a client could be given: whoever explains knows the secret.
+    // A name without our host is no address for a client: the operator who asks knows the secret.
     let lacks_secret = secret.is_some() && !has_secret && !host.is_empty();
     let before = secret.filter(|_| !lacks_secret).map(|secret| format!("{secret}/")).unwrap_or_default();
     ImageRequest {
@@ -45,7 +45,7 @@ pub(super) fn read(image: &str, config: &Config) -> ImageRequest {
     }
 }
 
-/// Whether this is what follows a host in an address, and no name of an image.
+/// Whether this is a path of an address, and no name of an image.
 fn is_path(text: &str, is_secret: impl Fn(&str) -> bool) -> bool {
     let is_api = |first: &str| first == "v2" && text.contains(MANIFESTS);
     text.split('/').next().is_some_and(|first| is_secret(first) || is_api(first))
@@ -84,7 +84,7 @@ fn name_and_reference(text: &str) -> (&str, &str) {
     (name, digest.or(tag).unwrap_or("latest"))
 }
 
-/// The text without the path secret, to be shown.
+/// The text with the path secret masked, to be shown.
 pub(super) fn masked(image: &str, config: &Config) -> String {
     match &config.clients.path_secret {
         Some(secret) => image.replace(secret.expose(), &secret.to_string()),
@@ -92,7 +92,7 @@ pub(super) fn masked(image: &str, config: &Config) -> String {
     }
 }
 
-/// Whether it is an address of ours: as clients see it, as a virtual host, or where we listen.
+/// Whether it is an address of this proxy: the public URL, a virtual host, or the address it listens on.
 fn is_ours(host: &str, config: &Config) -> bool {
     let public = config.public_url.as_ref().is_some_and(|url| url.authority().eq_ignore_ascii_case(host));
     let bare = host.rsplit_once(':').map_or(host, |(name, _)| name);

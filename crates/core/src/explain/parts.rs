@@ -1,5 +1,5 @@
-//! A manifest and all that belongs to it, as a tree. What each manifest consists of is shown once, however many name it, and
-//! a tree has an end.
+//! A manifest and all that it names, as a tree. The children of a manifest are shown once, however many indexes name it, and
+//! the tree is limited in depth and size.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::cache::{Cache, ChildDescriptor, Described};
 use crate::digest::Digest;
 use crate::request::RequestContext;
 
-/// How deep indexes may lie in each other.
+/// Most levels of indexes within indexes.
 const MAX_DEPTH: usize = 8;
-/// Parts that are shown: more than anybody reads.
+/// Most parts that are shown: more than anybody reads.
 const MAX_PARTS: usize = 1000;
 
-/// What a manifest consists of, with what is here of it.
+/// What a manifest consists of, and which parts are cached.
 pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece: ChildDescriptor) -> PartReport {
     let mut walk = Walk { context, cache, opened: HashSet::new(), blobs: HashMap::new(), shown: 1 };
     walk.manifest(piece, MAX_DEPTH).await
@@ -26,9 +26,9 @@ pub(super) async fn tree(context: &RequestContext<'_>, cache: &Arc<Cache>, piece
 struct Walk<'a> {
     context: &'a RequestContext<'a>,
     cache: &'a Arc<Cache>,
-    /// Manifests whose parts are shown.
+    /// Manifests whose children are already shown.
     opened: HashSet<Digest>,
-    /// What is known of blobs: the length of those that are here, and their state.
+    /// Blobs that were looked up: their length if they are stored, and their state.
     blobs: HashMap<Digest, (Option<u64>, PartState)>,
     shown: usize,
 }

@@ -1,23 +1,23 @@
-//! What is said of an image: the shape of it, in JSON too.
+//! The report on an image, also as JSON.
 
 use serde::Serialize;
 
 use crate::config::{Auth, Redirects};
 
-/// Everything that can be said of an image.
+/// The report on an image.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// As it was asked.
+    /// The image as it was asked for.
     pub image: String,
     /// What a pull would do now.
     pub pull: Pull,
     /// Which repository of which registry it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<RouteReport>,
-    /// Where that registry is, and as whom it is asked.
+    /// The addresses of that registry, and the account it is asked with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamReport>,
-    /// What clients may.
+    /// What clients are allowed to do.
     pub clients: ClientPolicy,
     /// Where its tag points.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct Pull {
     pub does: &'static str,
     /// Why.
     pub why: String,
-    /// What would help.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
@@ -48,16 +48,16 @@ pub struct RouteReport {
     pub repository: String,
     /// Tag or digest.
     pub reference: String,
-    /// By which rule the upstream was found.
+    /// The rule that chose the upstream.
     pub by: &'static str,
 }
 
-/// Where and as whom an upstream is asked.
+/// How an upstream is asked.
 #[derive(Debug, Serialize)]
 pub struct UpstreamReport {
     /// Its addresses, in order.
     pub addresses: Vec<String>,
-    /// Our accounts for this repository; none: as nobody.
+    /// Our accounts for this repository; none: anonymously.
     pub accounts: Vec<AccountReport>,
     /// What becomes of its redirects of blobs.
     pub redirects: Redirects,
@@ -66,30 +66,30 @@ pub struct UpstreamReport {
 /// An account of ours.
 #[derive(Debug, Serialize)]
 pub struct AccountReport {
-    /// Its name; absent where only asking would tell.
+    /// Its name; absent where only a request would tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The key that names it.
+    /// The configuration key that names it.
     pub from: String,
 }
 
-/// What clients may.
+/// What clients are allowed to do.
 #[derive(Debug, Serialize)]
 pub struct ClientPolicy {
     /// How they are told apart.
     pub auth: Auth,
-    /// Whether the repository is let through.
+    /// Whether the rules permit the repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_permitted: Option<bool>,
-    /// Only these, where any are named.
+    /// Only these repositories, if there are any.
     pub allow: Vec<String>,
-    /// Not these.
+    /// Not these repositories.
     pub deny: Vec<String>,
     /// Whether pushes pass.
     pub push: bool,
 }
 
-/// Where a tag points, as far as is known here.
+/// Where a tag points, as far as the cache knows.
 #[derive(Debug, Serialize)]
 pub struct TagState {
     /// The rule for it: a pattern of `cache.tags`, or `cache.tag_ttl`.
@@ -99,18 +99,18 @@ pub struct TagState {
     /// The manifest it points to; absent: nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// How long ago the upstream said so.
+    /// Seconds since the upstream confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed_seconds_ago: Option<u64>,
-    /// How long it is still served without asking; 0: it is due. Absent where nothing is known, or by `never`.
+    /// Seconds that it is still served without asking; 0: it is due. Absent if nothing is known, or by `never`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_seconds: Option<u64>,
-    /// How long it may still be served while the upstream cannot answer.
+    /// Seconds that it may still be served while the upstream cannot answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_seconds: Option<u64>,
-    /// Whether it would be: all of an image that it needs is here, too.
+    /// Whether it would be served then: all of the image is cached, too.
     pub would_be_stale: bool,
-    /// Why it would not be, where its manifest is here: what is missing.
+    /// Why it would not be, although its manifest is cached: what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_stale: Option<String>,
 }
@@ -126,7 +126,7 @@ pub struct PartReport {
     /// `linux/arm64`, if its index says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Whether it is here.
+    /// Whether it is cached.
     pub state: PartState,
     /// The manifests that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -134,7 +134,7 @@ pub struct PartReport {
     /// The blobs that it names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<PartReport>,
-    /// How many more it names: they are shown elsewhere in the tree, or it would have no end.
+    /// How many more it names that are not shown: they are elsewhere in the tree, or the tree is too large.
     #[serde(skip_serializing_if = "is_default")]
     pub unshown: u64,
 }
@@ -143,16 +143,16 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Whether something is here.
+/// Whether something is cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartState {
     /// It is served without asking.
     Here,
-    /// It is here, and the upstream is asked whether this client may have it from this repository.
+    /// It is cached, and the upstream is asked whether this client may have it from this repository.
     HereUnproven,
     /// It is being fetched.
     Arriving,
-    /// It is not.
+    /// It is not cached.
     Absent,
 }

@@ -1,17 +1,17 @@
-//! The name in a list of tags, which is the client's name of the repository and not the upstream's. Lists are long: all but
-//! the name stays as it is, and no tree of it is built.
+//! Puts the client's name of the repository into a list of tags, in place of the upstream's. Lists are long: only the name is
+//! replaced, without parsing the list into a tree.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// What is looked for in a list of tags.
+/// The part of a list of tags that is read.
 #[derive(Deserialize)]
 struct TagList<'a> {
     #[serde(borrow, default)]
     name: Option<&'a str>,
 }
 
-/// The list with another name; `None`: it has it already.
+/// The list with another name; `None`: it already has that name.
 ///
 /// # Errors
 ///

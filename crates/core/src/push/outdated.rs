@@ -1,5 +1,5 @@
-//! What is known here and a write makes outdated. It is forgotten once the registry has carried out the write, or may have:
-//! also where the client leaves before the answer, or the answer never comes.
+//! What a write makes outdated in the cache. It is removed once the registry has carried out the write, or may have: also if
+//! the client leaves before the answer, or the answer never comes.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::name::Reference;
 use crate::request::RequestContext;
 use crate::upstream::{Failure, Negative, Reply};
 
-/// What a write that is under way makes outdated. Dropped, it is forgotten.
+/// What a write in progress makes outdated. Dropping this removes it from the cache.
 pub(super) struct Outdated {
-    /// `None`: nothing is kept, or nothing is to be forgotten any more.
+    /// `None`: there is no cache, or nothing more to remove.
     cache: Option<Arc<Cache>>,
     write: Write,
 }
 
 /// What is written.
 enum Write {
-    /// A blob: it is not absent any more, whoever heard so before.
+    /// A blob: remembered absences of it are outdated.
     Blob,
-    /// Tags, and digests in a repository, that come or go.
+    /// Tags, and digests in a repository, that are added or removed.
     Records(Vec<Key>),
 }
 
@@ -30,7 +30,7 @@ enum Write {
 enum Carried {
     /// The registry has carried it out, or may have.
     Out,
-    /// It has not, for sure.
+    /// The registry has certainly not carried it out.
     NotOut,
 }
 
@@ -50,14 +50,15 @@ impl Outdated {
         Self { cache: context.cache().cloned(), write: Write::Records(keys.collect()) }
     }
 
-    /// This was the answer. It returns what ends once the store has forgotten it, too.
+    /// Removes from the cache what the answer shows to be outdated. The future that it returns ends once the store has removed
+    /// it, too.
     pub(super) fn settle(
         mut self,
         context: &RequestContext<'_>,
         reply: &Reply,
     ) -> impl Future<Output = ()> + Send + use<> {
         let is_underway = match (&self.write, reply) {
-            // An upload that goes on has made nothing yet.
+            // An upload that continues has not created a blob yet.
             (Write::Blob, Ok(response)) => response.status() != StatusCode::CREATED,
             (Write::Blob | Write::Records(_), _) => false,
         };
@@ -66,7 +67,7 @@ impl Outdated {
         }
         let forgotten = self.forget();
         async move {
-            // All of it is on its way: one after the other is waited for.
+            // All removals are in progress: they are awaited one after the other.
             for one in forgotten {
                 one.await;
             }
@@ -92,8 +93,9 @@ impl Drop for Outdated {
     }
 }
 
-/// Whether the registry may have carried out what it answers so. With several addresses the last one answered: another
-/// one before it may have done it and then been silent, so that this one cannot be reached, or finds nothing to delete.
+/// Whether the registry may have carried out a write that it answers so. With several addresses this is the answer of the
+/// last: an earlier address may have carried out the write and then failed to answer, so that the last one finds nothing
+/// to delete.
 fn carried(reply: &Reply, has_several_addresses: bool) -> Carried {
     match reply {
         Ok(_) => Carried::Out,

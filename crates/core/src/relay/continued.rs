@@ -1,4 +1,4 @@
-//! What an answer gives to somebody who has some of a body already: its head held against what was asked and known.
+//! Whether an answer continues a body that broke off: its headers compared with what was asked for and is known.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http::header::CONTENT_RANGE;
 use crate::body::Body;
 use crate::range::Given;
 
-/// A body found again.
+/// A body that continues.
 pub(super) struct Opened {
     pub(super) body: Body,
     pub(super) skip: u64,
@@ -17,32 +17,32 @@ pub(super) struct Opened {
     pub(super) is_whole: bool,
 }
 
-/// Why a try to go on failed.
+/// Why a try to resume failed.
 pub(super) enum ResumeError {
-    /// Perhaps the next one works.
+    /// The next try may succeed.
     Later,
-    /// The upstream says when: a 429 is not answered by hurrying (P-119).
+    /// A 429: not before this time (P-119).
     Then(Duration),
-    /// The upstream says no.
+    /// The upstream refuses.
     Never,
-    /// The upstream speaks of other bytes.
+    /// The upstream has other bytes.
     OtherLength,
 }
 
-/// What an answer gives to somebody who asked for bytes from a certain position on.
+/// What an answer to a request for the bytes from a position on gives.
 pub(crate) enum Continued {
     /// Bytes from there on.
     Part(Body),
     /// All of it, from its beginning.
     Whole(Body),
-    /// It is of another length than was said before: other bytes.
+    /// The blob has another length than before: other bytes.
     OtherLength,
-    /// Another part, or nothing that makes sense.
+    /// Another part, or an answer that makes no sense.
     Unusable,
 }
 
 impl Continued {
-    /// `total`: length of the whole, where it was said before.
+    /// `total`: length of the whole, if it is known.
     pub(crate) fn of(response: Response<Body>, position: u64, total: Option<u64>) -> Self {
         match continuation(response, position, total) {
             Ok(Opened { body, is_whole: true, .. }) => Self::Whole(body),
@@ -53,8 +53,8 @@ impl Continued {
     }
 }
 
-/// What of an answer continues at `position`: a part that begins there, or the whole, of which the beginning is dropped.
-/// Where that is not of the length known before, they are other bytes.
+/// The body that continues at `position`: a part that begins there, or the whole without its beginning. If the length differs
+/// from the known one, the bytes are others.
 pub(super) fn continuation(
     response: Response<Body>,
     position: u64,
@@ -68,7 +68,7 @@ pub(super) fn continuation(
     };
     let is_other = match (total, known) {
         (Some(total), Some(known)) => total != known,
-        // A shorter blob than what has been sent of it is another one.
+        // The blob is shorter than what was already sent of it, so it is another one.
         (Some(total), None) => total < position,
         (None, _) => false,
     };

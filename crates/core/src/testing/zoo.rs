@@ -6,6 +6,7 @@
 //! - [`page`]: `docs/reference/registries.md`, made from the same table
 
 mod cells;
+mod ground;
 mod lab;
 mod page;
 mod play;
@@ -14,6 +15,7 @@ mod steps;
 mod table;
 
 pub use self::cells::Mode;
+pub use self::ground::Ground;
 pub use self::page::page;
-pub use self::run::{Ground, Report, run};
+pub use self::run::{Report, run};
 pub use self::table::Table;

@@ -1,5 +1,5 @@
-//! As whom an upstream is asked: with the client's login, or with an account of ours. Several accounts for the same
-//! repositories are a pool.
+//! Which login an upstream is asked with: the client's, or that of an account of ours. Several accounts for the same
+//! repositories form a pool.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +15,8 @@ use crate::name::RepositoryName;
 use crate::platform::Purpose;
 
 impl Upstream {
-    /// Everybody as whom an address may be asked for this repository: the client, or our accounts for the longest
-    /// prefix, or what `docker_config` stores, or nobody. Never empty.
+    /// The logins that an address may be asked with for this repository: the client's, or our accounts for the longest
+    /// prefix, or the login in `docker_config`, or none. Never empty.
     pub(super) async fn logins(
         &self,
         identity: &Identity,
@@ -41,7 +41,7 @@ impl Upstream {
             .map(|account| &account.login)
     }
 
-    /// Whether it is asked without any login. Where a docker configuration might have one, it is not known beforehand.
+    /// Whether it is asked without a login. If a Docker configuration might have one, that is not known beforehand.
     pub(crate) fn is_asked_anonymously(&self, identity: &Identity, name: &RepositoryName) -> bool {
         let by_login = match identity {
             Identity::Client(login) => login.is_some(),
@@ -50,7 +50,7 @@ impl Upstream {
         !by_login && self.config.client_cert_file.is_none()
     }
 
-    /// Who gives what is asked for now, in this generation of the cache.
+    /// The source of an answer to this identity, in this generation of the cache.
     pub(crate) fn provenance(&self, identity: &Identity, name: &RepositoryName, since: u64) -> Provenance {
         Provenance {
             upstream: Arc::clone(&self.label),
@@ -65,8 +65,8 @@ impl Upstream {
         &self.config
     }
 
-    /// Under the upstream's name for its first address; and under an address as `docker login` there would store it.
-    /// What is stored for one address goes to no other.
+    /// The login that is stored under the upstream's name, for its first address, or under the address as `docker login` would
+    /// store it. A login for one address is sent to no other.
     async fn stored_login(&self, address: &Address, name: &RepositoryName) -> Option<Arc<Login>> {
         let store = self.platform.credentials.as_ref()?;
         let mut basic = match address.index {
@@ -79,7 +79,7 @@ impl Upstream {
         Some(Arc::new(Login { origin: LoginSource::DockerConfig, ..Login::new(basic?, &self.sealer) }))
     }
 
-    /// The upstream did not take this login: a stored one may have been replaced where it is stored.
+    /// The upstream refused this login. If it came from the Docker configuration, it may have been replaced there.
     pub(super) fn disown(&self, login: Option<&Login>) {
         let stored = login.filter(|login| login.origin == LoginSource::DockerConfig);
         if let Some((store, login)) = self.platform.credentials.as_ref().zip(stored) {
@@ -87,18 +87,18 @@ impl Upstream {
         }
     }
 
-    /// As whom a question is asked, in this order, until one is not limited.
+    /// The logins to ask with, in this order, until one is not limited.
     pub(super) async fn logins_in_turn(&self, ask: &Ask, address: &Address) -> Vec<Option<Arc<Login>>> {
         let mut logins = self.logins(&ask.identity, &ask.name, address).await;
         if logins.len() == 1 {
             return logins;
         }
         if ask.actions != Actions::Pull {
-            // What one account begins another may not be able to end.
+            // Another account may not be able to continue what one has begun.
             logins.truncate(1);
             return logins;
         }
-        // By what is counted, or the turns of a HEAD and its GET would fall to the same two accounts for ever.
+        // Only counted requests take turns, or a HEAD and its GET would always get the same two accounts.
         let turn = if counts(ask) {
             self.accounts.turn.fetch_add(1, Ordering::Relaxed)
         } else {
@@ -112,7 +112,7 @@ impl Upstream {
         order(&left, turn).into_iter().filter_map(|at| logins.get(at).cloned()).collect()
     }
 
-    /// An answer may say what is left of the budget.
+    /// Notes the rest of the pull budget, if an answer says it.
     pub(super) fn note_budget(
         &self,
         address: &Address,
@@ -126,7 +126,7 @@ impl Upstream {
         let Some(budget) = Budget::parse(headers) else { return };
         self.learned.budgets.told(payer(address, login), budget, self.platform.clock.now());
         let credential = match login.map(|login| login.origin) {
-            // A client is nobody's label.
+            // A client's name must not become a label of a metric.
             Some(LoginSource::Client) => return,
             None => "anonymous".into(),
             Some(LoginSource::Account) => "account".into(),
@@ -136,7 +136,7 @@ impl Upstream {
         crate::telemetry::budget_told(self.label(), credential, budget.remaining);
     }
 
-    /// Whether hardly anything is left of every budget that could pay for a manifest of this repository.
+    /// Whether every budget that could pay for a manifest of this repository is nearly used up.
     pub(crate) async fn is_scarce(&self, identity: &Identity, name: &RepositoryName) -> bool {
         let now = self.platform.clock.now();
         let mut is_any = false;

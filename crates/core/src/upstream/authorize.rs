@@ -1,5 +1,5 @@
-//! The token dance, all on our side (P-61 … P-65): which `Authorization` fits an address's challenge, and where a
-//! password may go.
+//! Tokens for the upstream, which clients never see (P-61 … P-65): the `Authorization` that fits an address's challenge, and
+//! where a password may be sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use super::{Address, Ask, Login, Upstream, header_value, realm};
 use crate::platform::TransportError;
 use crate::secret::{Basic, SafeUrl};
 
-/// How long a 429 counts that does not say.
+/// How long a 429 without `Retry-After` counts.
 pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The longest that a 429 counts, whatever it says. Clients are told less (P-120).
+/// The longest time that a 429 counts. Clients are told less (P-120).
 const MAX_RETRY_AFTER_SECONDS: u64 = 3600;
 
 /// An `Authorization` to send, and where it comes from.
@@ -28,7 +28,7 @@ pub(super) struct Authorization {
     pub(super) header: Option<HeaderValue>,
     /// The table's key of the token in it.
     pub(super) key: Option<TokenKey>,
-    /// Fetched just now: if it is refused, another would be too.
+    /// Whether it was fetched just now: if it is refused, another would be refused too.
     pub(super) is_fresh: bool,
 }
 
@@ -111,7 +111,7 @@ impl Upstream {
     }
 }
 
-/// What is asked for, in the words of the token spec: built from the repository, never from a challenge (P-62).
+/// The scope of the token spec, built from the repository and never from a challenge (P-62).
 fn scope_of(ask: &Ask) -> String {
     let scope = format!("repository:{}:{}", ask.name, ask.actions.as_str());
     match &ask.mount_from {

@@ -1,4 +1,4 @@
-//! What a registry says is left of a budget of pulls (U-02): for each account that asked it, for as long as it counts.
+//! The rest of a pull budget, as a registry reports it (U-02): for each account that asked, while the report counts.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use quick_cache::sync::Cache;
 
 use crate::platform::Moment;
 
-/// Near its end a budget is kept for what is not here at all: so many pulls, or this part of the whole if that is more.
+/// The last pulls of a budget are kept for manifests that are not cached: this many, or one part in so many if that is more.
 const RESERVE: u64 = 2;
 const RESERVE_PART: u64 = 50;
-/// How long a word counts that names no window, and the longest that any counts.
+/// How long a report without a window counts, and the longest that any counts.
 const DEFAULT_WINDOW: Duration = Duration::from_mins(1);
 const MAX_WINDOW: Duration = Duration::from_hours(24);
 
-/// Whose budget, at which address.
+/// The account, and the address at which it has a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Payer {
-    /// Which address of the upstream: another may be another registry.
+    /// The place of the address in the list: another address may be another registry.
     pub address: usize,
     /// Whose credential; all zero for none.
     pub credential: [u8; 16],
@@ -42,7 +42,7 @@ impl Budget {
         Some(Self { limit: limit.map(|(limit, _)| limit), remaining, window: window.min(MAX_WINDOW) })
     }
 
-    /// Whether so little is left that it is better kept.
+    /// Whether so little is left that it is kept.
     fn is_scarce(&self) -> bool {
         self.remaining <= RESERVE.max(self.limit.unwrap_or(0) / RESERVE_PART)
     }
@@ -86,8 +86,8 @@ impl Budgets {
     }
 }
 
-/// In which order accounts are asked: first those of which nothing is known, since an account without a limit is told of
-/// none; then those with most left. Equals take turns.
+/// The order in which accounts are asked: first those without a report, as accounts without a limit get none; then those with
+/// most pulls left. Equals take turns.
 pub(super) fn order(left: &[Option<u64>], turn: usize) -> Vec<usize> {
     let count = left.len().max(1);
     let mut order: Vec<usize> = (0..left.len()).map(|at| (at + turn % count) % count).collect();

@@ -1,5 +1,5 @@
-//! What we know of registries beforehand (U-01 … U-12), as data: the built-in catalogue, and the profiles that an
-//! address is recognised by.
+//! Facts about public registries (U-01 … U-12), as data: the built-in catalogue, and profiles that are recognised by their
+//! address.
 
 /// A registry everybody uses.
 pub struct KnownRegistry {
@@ -11,7 +11,7 @@ pub struct KnownRegistry {
     pub url: &'static str,
 }
 
-/// The built-in catalogue: without a configuration, these and no others are ever dialled.
+/// The built-in catalogue: without a configuration the proxy connects to these registries only.
 pub const CATALOGUE: [KnownRegistry; 12] = [
     // The API is not at docker.io itself, which redirects to a web site (U-01).
     KnownRegistry {
@@ -46,8 +46,8 @@ pub fn is_docker_hub(host: &str) -> bool {
     matches!(host, "docker.io" | "registry-1.docker.io" | "index.docker.io")
 }
 
-/// Token servers on another registrable domain than the registry they serve: a profile's own knowledge of where
-/// its passwords go. All others are on the registry's host or domain, or named by `realms`.
+/// Token servers on another registrable domain than their registry: passwords may be sent there. All others are on the
+/// registry's host or domain, or named by `realms`.
 const REALMS_ELSEWHERE: [(&str, &str); 1] = [
     // After a token expires, nvcr.io challenges with another realm (U-10).
     ("nvcr.io", "authn.nvidia.com"),

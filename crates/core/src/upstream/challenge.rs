@@ -5,14 +5,14 @@ use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 use url::Url;
 
-/// How an upstream wants to be asked. Its scope is not kept: it may be bogus (P-62).
+/// How an upstream wants requests to be authorized. Its scope is dropped: it may be wrong (P-62).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UpstreamChallenge {
     /// Tokens from a token server.
     Bearer {
         /// The token server.
         realm: Url,
-        /// What to call the registry there; nvcr.io and Google name none.
+        /// The name of the registry there; nvcr.io and Google give none.
         service: Option<String>,
     },
     /// User name and password.
@@ -24,7 +24,7 @@ impl UpstreamChallenge {
     pub(crate) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
         let mut basic = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
-            // A description in the language of its people is no reason to overlook the realm (RFC 9110 section 5.5).
+            // A description may contain bytes that are not ASCII (RFC 9110 section 5.5): the realm counts all the same.
             for (scheme, parameters) in split(&String::from_utf8_lossy(value.as_bytes())) {
                 if scheme.eq_ignore_ascii_case("basic") {
                     basic = Some(Self::Basic);
@@ -85,7 +85,7 @@ fn take_value(text: &str) -> (String, &str) {
             other => value.push(other),
         }
     }
-    // The closing quote never came: what there is must do.
+    // The closing quote is missing: the rest is the value.
     (value, "")
 }
 

@@ -1,4 +1,4 @@
-//! Whether a registry accepts a client's login: its token server says it, or where it wants Basic, the registry itself.
+//! Whether a registry accepts a client's login: its token server says so, or with Basic, the registry itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,21 +18,21 @@ use crate::name::RepositoryName;
 use crate::platform::Purpose;
 use crate::secret::Basic;
 
-/// What an upstream says of a client's login.
+/// The result of checking a client's login.
 pub enum LoginCheck {
     /// It is right.
     Accepted,
-    /// The upstream asked nobody for a login here, or takes any: what it refuses later may still be a guess.
+    /// The upstream wants no login here, or takes any: a later refusal may still be a wrong password.
     Unchecked,
     /// It is wrong.
     Refused(UpstreamText),
-    /// Not now.
+    /// The upstream limits requests: try again later.
     Limited(Duration),
-    /// The upstream cannot be asked, or cannot say.
+    /// The upstream cannot be asked, or gives no result.
     Failed(Failure, Duration),
 }
 
-/// A login on its way to one address.
+/// A login to check at one address.
 struct LoginAttempt<'a> {
     address: &'a Address,
     login: &'a Arc<Login>,
@@ -40,12 +40,12 @@ struct LoginAttempt<'a> {
     via: &'a HeaderMap,
 }
 
-/// What of a registry is asked.
+/// The endpoint that is asked.
 #[derive(Clone, Copy)]
 enum Probe<'a> {
     /// `/v2/`
     Door,
-    /// The tags of a repository: whoever may read it gets them, or hears that there are none.
+    /// The tags of a repository, which answer 2xx or 404 to anybody who may read it.
     Repository(&'a RepositoryName),
 }
 
@@ -55,8 +55,8 @@ fn is_refusal(status: StatusCode) -> bool {
 }
 
 impl Upstream {
-    /// Whether the upstream accepts a client's login, for reading `repository` if one is named. `via` goes along with
-    /// each question to the registry, so that a loop is seen (P-127).
+    /// Whether the upstream accepts a client's login, for reading `repository` if one is named. Each request to the registry
+    /// carries `via`, so that a loop is detected (P-127).
     pub async fn check_login(
         &self,
         login: &Arc<Login>,
@@ -66,7 +66,7 @@ impl Upstream {
         let mut unknown = None;
         for address in &self.addresses {
             match self.check_login_at(&LoginAttempt { address, login, repository, via }).await {
-                // It is left alone: what failed before says more.
+                // The address rests after a failure: the earlier failure says more.
                 failed @ LoginCheck::Failed(Failure::Resting { .. }, _) => unknown = unknown.or(Some(failed)),
                 failed @ LoginCheck::Failed(..) => unknown = Some(failed),
                 known => return known,
@@ -99,8 +99,8 @@ impl Upstream {
         }
     }
 
-    /// Hears how this address wants to be asked. `/v2/` says it, or the repository where that stands open to everybody or
-    /// is closed without a word.
+    /// Learns the challenge of this address: from `/v2/`, or from the repository if `/v2/` is open to everybody or refuses
+    /// without a challenge.
     async fn learn_how(&self, question: &LoginAttempt<'_>) -> Result<(), LoginCheck> {
         let LoginAttempt { address, repository, .. } = question;
         let mut refused = false;

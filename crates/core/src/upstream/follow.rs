@@ -1,4 +1,4 @@
-//! Whether and how a redirect is followed: pure, one hop at a time (P-66 … P-68).
+//! Whether and how to follow a redirect: pure, one hop at a time (P-66 … P-68).
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
@@ -16,15 +16,15 @@ pub(super) const MAX_HOPS: usize = 10;
 /// The next request of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hop {
-    /// Where to.
+    /// The address.
     pub link: Location,
-    /// Whether credentials may come along: the origin has not changed since the registry's own.
+    /// Whether credentials may be sent: all hops so far are on the registry's own origin.
     pub same_origin: bool,
     /// Which addresses the connection may reach.
     pub reach: Reach,
 }
 
-/// What an upstream's configuration says of its redirects.
+/// The configuration of an upstream's redirects.
 pub(super) struct Policy<'a> {
     /// The registry's own address.
     pub registry: &'a Url,
@@ -50,7 +50,7 @@ pub(super) fn target(asked: &Url, headers: &HeaderMap) -> Result<Location, Failu
     Ok(link)
 }
 
-/// Where the redirect leads, if we go there.
+/// The next hop, if the redirect may be followed.
 pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &HeaderMap) -> Result<Hop, Failure> {
     if hops >= MAX_HOPS {
         return Err(Failure::Redirect("too many hops"));
@@ -58,7 +58,7 @@ pub(super) fn next(policy: &Policy<'_>, asked: &Url, hops: usize, headers: &Head
     admit(policy, target(asked, headers)?)
 }
 
-/// Whether we go to an address that an upstream named, in a redirect or otherwise.
+/// Whether the proxy may connect to an address that an upstream named, in a redirect or otherwise.
 pub(super) fn admit(policy: &Policy<'_>, link: Location) -> Result<Hop, Failure> {
     let url = link.url();
     let same_origin = url.origin() == policy.registry.origin();

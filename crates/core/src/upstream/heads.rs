@@ -1,20 +1,20 @@
-//! What a registry's answers to HEAD are worth. Some refuse HEAD for what they give to GET: public.ecr.aws with 401 for
+//! Whether a registry's answers to HEAD are reliable. Some registries refuse HEAD for what they give to GET: public.ecr.aws with 401 for
 //! every blob, Harbor's proxy cache with 404 until it has it, Nexus with 404 for manifests
-//! (aws/containers-roadmap#2671, goharbor/harbor#22609, crazy-max/diun#1614). So a refusal of HEAD proves nothing, and GET
-//! is asked before it is believed. Where GET has given what HEAD refused several times in a row, HEAD is left out for a
-//! while; a registry that answers some of them in between goes on being asked.
+//! (aws/containers-roadmap#2671, goharbor/harbor#22609, crazy-max/diun#1614). So a refusal of HEAD proves nothing, and the
+//! proxy sends a GET before it believes it. If GET has given several times in a row what HEAD refused, the proxy sends no
+//! HEAD for a while. Any HEAD that is answered in between resets the count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::platform::Moment;
 
-/// So many refusals in a row that GET contradicted are a habit: one may be a push between the two questions.
+/// Refusals in a row, contradicted by GET, after which HEAD is left out. A single one may be a push between the two requests.
 const MAKE_A_HABIT: u8 = 3;
-/// How long HEAD is left out then. After that one HEAD is enough to find out whether it is still so.
+/// How long HEAD is left out then. After that a single contradicted HEAD is enough to leave it out again.
 const LEFT_OUT: Duration = Duration::from_mins(10);
 
-/// Of what HEAD is asked: registries that refuse it for the one answer it for the other.
+/// What a HEAD asks for: some registries refuse it for one of them and answer it for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeadOf {
     /// A blob.
@@ -23,20 +23,20 @@ pub(crate) enum HeadOf {
     Manifest,
 }
 
-/// By which method a registry is asked first whether it has something.
+/// The method to try first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskFirst {
     /// HEAD, as its answer is the cheapest.
     Head,
-    /// GET: it is known that HEAD says nothing here.
+    /// GET: HEAD is not reliable here.
     Get,
 }
 
-/// Which HEAD it was: many may wait for one, and its refusal counts once.
+/// Identifies a HEAD: many requests may share one, and its refusal counts once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct HeadId(u64);
 
-/// What is known of one registry, in memory only.
+/// What one registry's answers to HEAD have shown, in memory only.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
     blobs: Mutex<Habit>,
@@ -55,7 +55,7 @@ struct Habit {
 }
 
 impl Heads {
-    /// How to ask.
+    /// Which method to try first.
     pub(crate) fn ask_first(&self, of: HeadOf, now: Moment) -> AskFirst {
         self.habit(of).ask_first(now)
     }

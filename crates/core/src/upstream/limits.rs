@@ -1,6 +1,6 @@
-//! For whom a 429 counts, and until when (P-119). Docker Hub's limit of pulls is an account's or an address's: all of its
-//! repositories are closed by it. Any other 429 counts for the repository that it was said of, until a second repository
-//! hears one, too: then it is believed of the whole account.
+//! For whom a 429 counts, and until when (P-119). Docker Hub limits the pulls of an account or an address, so a 429 of its
+//! counts for all repositories. Any other 429 counts for its repository only, until a second repository gets one too: then
+//! it counts for the whole account.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,15 +14,15 @@ use super::memory::millis;
 use crate::name::RepositoryName;
 use crate::platform::{Moment, Purpose};
 
-/// A 429, and a 503 that says when, is waited for if it is over within this long.
+/// A 429, or a 503 with `Retry-After`, is waited out if it is over within this time.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(3);
-/// Most limits of repositories, and of accounts, that one upstream is remembered to have.
+/// Most limits of repositories, and of accounts, that are remembered of one upstream.
 const MAX_LIMITS: usize = 1024;
 
 /// Who is limited, at which address, for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Limited {
-    /// Which address of the upstream.
+    /// The place of the address in the list.
     pub(super) address: usize,
     /// Whose credential; all zero for none.
     pub(super) credential: [u8; 16],
@@ -30,7 +30,7 @@ pub(super) struct Limited {
     pub(super) purpose: Purpose,
 }
 
-/// What a 429 was said of.
+/// What a 429 counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RateLimitScope {
     /// The account, or the address where there is none.
@@ -40,8 +40,8 @@ pub(super) enum RateLimitScope {
 }
 
 impl RateLimitScope {
-    /// By who said it. Docker Hub counts pulls by account (U-02), and so does whoever speaks of a budget that is spent, in
-    /// its words.
+    /// Decides by the host and its headers. Docker Hub counts pulls by account (U-02), and so does any registry that reports
+    /// a used-up budget in its headers.
     pub(super) fn of(host: &str, purpose: Purpose, headers: &HeaderMap) -> Self {
         let is_spent = Budget::parse(headers).is_some_and(|budget| budget.remaining == 0);
         match purpose {
@@ -51,14 +51,14 @@ impl RateLimitScope {
     }
 }
 
-/// Whether somebody may ask.
+/// Whether a request may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leave {
-    /// Nothing stands against it.
+    /// Now.
     Now,
-    /// Soon: whoever can wait so long does (P-119).
+    /// Soon: a request that can wait so long does (P-119).
     Soon(Duration),
-    /// Not now; come again after this.
+    /// Not before this time is over.
     Later(Duration),
 }
 
@@ -76,9 +76,9 @@ impl Leave {
 pub(super) struct RateLimits {
     accounts: Cache<Limited, Moment>,
     repositories: Cache<(Limited, RepositoryName), Moment>,
-    /// Of each account, the repository that was limited last, and until when.
+    /// For each account, the repository that was limited last, and until when.
     last: Cache<Limited, (RepositoryName, Moment)>,
-    /// When all of them are over, in milliseconds on the clock: nearly always nobody is limited, and no key is made.
+    /// When all limits are over, in milliseconds on the clock. Usually nobody is limited, and then no lookup key is built.
     latest: AtomicU64,
 }
 
@@ -91,12 +91,12 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Whether this repository may be asked for.
+    /// Whether a request for this repository may be sent.
     pub(super) fn leave(&self, who: Limited, name: &RepositoryName, now: Moment) -> Leave {
         Leave::after(self.remaining(who, name, now))
     }
 
-    /// How long is still to wait; `None`: nothing stands against asking.
+    /// How long to wait; `None`: there is no limit.
     pub(super) fn remaining(&self, who: Limited, name: &RepositoryName, now: Moment) -> Option<Duration> {
         if millis(now) >= self.latest.load(Ordering::Acquire) {
             return None;

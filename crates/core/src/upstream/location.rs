@@ -1,10 +1,10 @@
-//! An address as an upstream wrote it. A signature covers every byte of it, and to read an address is to respell it: in a
-//! query `'` becomes `%27`, and a port that goes without saying is not said.
+//! An address as an upstream wrote it, byte for byte: a signature may cover every byte, and parsing an address changes its
+//! spelling (in a query `'` becomes `%27`, and a default port is dropped).
 
 use http::uri::PathAndQuery;
 use url::Url;
 
-/// What an address means, and how it was written.
+/// An address, parsed and as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     url: Url,
@@ -43,7 +43,7 @@ impl Location {
         &self.url
     }
 
-    /// For whoever goes there: the host as it was understood, the rest as it was written.
+    /// The address to request: the host as parsed, the rest as it was written.
     pub fn to_text(&self) -> String {
         if self.target.is_empty() {
             self.url.to_string()
@@ -58,7 +58,7 @@ impl Location {
         format!("{base}{target}")
     }
 
-    /// As it was written, for somebody else to read.
+    /// As it was written, for a client to parse.
     pub fn as_written(&self) -> &str {
         if self.text.is_empty() { self.url.as_str() } else { &self.text }
     }

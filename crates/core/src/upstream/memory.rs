@@ -1,6 +1,6 @@
-//! What is remembered after a failure of connecting: an address that cannot be reached is left alone for a while, and so
-//! is any other host that an answer led to. One failure may be anything, so the first rest is short; each that follows is
-//! twice as long. A 5xx is remembered by nobody; a 429 by `limits`.
+//! The health of addresses: one that cannot be reached is not asked for a while (it rests), and so is any other host that an
+//! answer led to. A single failure says little, so the first rest is short, and each further one twice as long. A 5xx is not
+//! remembered; a 429 is, by `limits`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -18,21 +18,21 @@ pub(super) const FIRST_REST: Duration = Duration::from_millis(500);
 /// Whether an address answers. All times in milliseconds on the clock.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Until when it is left alone; 0: it answers.
+    /// Until when it rests; 0: it answers.
     rests_until: AtomicU64,
     /// When it answered last.
     answered: AtomicU64,
-    /// By what it failed last: its place in `TROUBLES`.
+    /// The last failure, as its place in `TROUBLES`.
     trouble: AtomicU8,
     /// When the connection failed with which this rest began, and one more; 0: none since it answered.
     refused: AtomicU64,
     /// Rests after failed connections since it answered.
     rests: AtomicU32,
-    /// Of who tries whether it is back: until when the others wait for that. 0: nobody tries, or it is decided.
+    /// While one request probes whether it is back: until when the others wait for the result. 0: none does.
     probe: AtomicU64,
 }
 
-/// All that an address can fail by.
+/// All failures that make an address rest.
 const TROUBLES: [Trouble; 7] = [
     Trouble::Silence,
     Trouble::Unconnected(Unconnected::NotResolved),
@@ -44,8 +44,8 @@ const TROUBLES: [Trouble; 7] = [
 ];
 
 impl Health {
-    /// Leave to try the address; `None`: it is left alone. When its rest is over one caller gets leave and tries, while the
-    /// others are told to wait for what it finds.
+    /// A permit to try the address; `None`: it rests. When the rest is over, one caller gets the permit, and the others wait for
+    /// its result.
     pub(super) fn turn(&self, now: Moment, probe: Duration) -> Option<Attempt<'_>> {
         let until = self.rests_until.load(Ordering::Acquire);
         let now_ms = millis(now);
@@ -61,8 +61,8 @@ impl Health {
         Some(Attempt { health: self, probe: Some(next) })
     }
 
-    /// No connection came about for what was sent at `sent`: it is left alone, the longer the more often that has been so.
-    /// All that was under way when the first of them failed is one failure.
+    /// A request of `sent` got no connection: the address rests, the longer the more often this has happened. All requests that
+    /// were in progress when the first of them failed count as one failure.
     pub(super) fn unconnected(&self, trouble: Trouble, sent: Moment, now: Moment, most: Duration) {
         let before = self.refused.load(Ordering::Acquire);
         let is_known = before != 0 && millis(sent) < before;
@@ -75,7 +75,7 @@ impl Health {
         self.failed(trouble, now, rest);
     }
 
-    /// It failed by this: it is left alone for a while.
+    /// The address failed, and rests for a while.
     fn failed(&self, trouble: Trouble, now: Moment, rest: Duration) {
         let at = TROUBLES.iter().position(|known| *known == trouble).unwrap_or_default();
         self.trouble.store(u8::try_from(at).unwrap_or_default(), Ordering::Release);
@@ -83,7 +83,7 @@ impl Health {
         self.rests_until.store(millis(now.after(rest)).max(1), Ordering::Release);
     }
 
-    /// It left unanswered what was sent at `sent`. If it has answered others since, the question was slow and not the
+    /// A request of `sent` was not answered in time. If the address has answered others since, the request was slow and not the
     /// address.
     pub(super) fn timed_out(&self, sent: Moment, now: Moment, rest: Duration) {
         if self.answered.load(Ordering::Acquire) <= millis(sent) {
@@ -91,7 +91,7 @@ impl Health {
         }
     }
 
-    /// By what it failed last.
+    /// The last failure.
     pub(super) fn trouble(&self) -> Trouble {
         TROUBLES.get(usize::from(self.trouble.load(Ordering::Acquire))).copied().unwrap_or_default()
     }
@@ -107,18 +107,18 @@ impl Health {
         }
     }
 
-    /// For how long it is left alone from now on.
+    /// How long it still rests.
     pub(super) fn left(&self, now: Moment) -> Duration {
         Duration::from_millis(self.rests_until.load(Ordering::Acquire).saturating_sub(millis(now)))
     }
 
-    /// Whether it is being left alone.
+    /// Whether it rests.
     pub(super) fn is_resting(&self, now: Moment) -> bool {
         millis(now) < self.rests_until.load(Ordering::Acquire)
     }
 }
 
-/// Leave to try an address, for as long as that takes.
+/// A permit to try an address, for as long as that takes.
 pub(super) struct Attempt<'a> {
     health: &'a Health,
     /// Of who tries whether it is back: the mark of that try.
@@ -126,7 +126,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Drop for Attempt<'_> {
-    /// A try that has decided nothing, as its client went away or it never came to be sent, is left to the next.
+    /// If the try had no result, as its client left or it was never sent, the next request may try.
     fn drop(&mut self) {
         let Some(mark) = self.probe else { return };
         if self.health.probe.compare_exchange(mark, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -135,7 +135,7 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Most hosts besides the registry's own addresses whose health is known at once.
+/// Most hosts, besides the registry's own addresses, whose health is remembered.
 const MAX_ELSEWHERE: usize = 256;
 
 /// The health of hosts that answers of the registry lead to: token servers, and where redirects go.

@@ -1,7 +1,8 @@
-//! One configured registry: its addresses, its login, its redirects. Whoever asks gets a [`Reply`].
+//! One configured registry: its addresses, its login, its redirects. Every request to it ends in a [`Reply`].
 //!
-//! Only this module sees credentials. The way of a request: an address that is not resting and an authorization that
-//! fits its challenge (`ask`, `exchange`), one request (`send`), the redirects (`walk`), and then what the answer means.
+//! Only this module sees credentials. A request takes an address that is not resting (`ask`), an authorization that fits the
+//! address's challenge (`exchange`), one request on the wire (`send`) and the redirects (`walk`); then its answer is
+//! classified.
 
 mod accounts;
 mod ask;
@@ -57,10 +58,10 @@ use crate::platform::{Platform, Purpose, Unconnected};
 use crate::seal::Sealer;
 use crate::waiting::WaitingLimit;
 
-/// What we call ourselves.
+/// The `User-Agent` of our requests.
 pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
 
-/// It has none; the configuration does not let that happen.
+/// The failure of an upstream without an address, which the configuration does not allow.
 const NO_ADDRESS: Failure = Failure::Unreachable(Unconnected::Unknown);
 
 /// A registry, as configured.
@@ -105,7 +106,7 @@ impl Drop for RangePermit {
 
 /// One address of a registry, and what is known of it.
 struct Address {
-    /// Which of them.
+    /// Its place in the list of addresses.
     index: usize,
     url: Url,
     /// `https://host/path`, without a slash at the end.
@@ -113,21 +114,21 @@ struct Address {
     /// `host`, or `host:port` where a port is written.
     host: String,
     challenge: Mutex<Option<UpstreamChallenge>>,
-    /// Whether its `/v2/` has turned away somebody without a login.
+    /// Whether its `/v2/` has refused a request without a login.
     is_door_closed: AtomicBool,
     health: Health,
 }
 
-/// As whom the upstream is asked.
+/// The identity with which the upstream is asked.
 #[derive(Debug, Clone)]
 pub enum Identity {
-    /// With our configured account, or as nobody where there is none.
+    /// Our configured account; anonymous if there is none.
     Ours,
-    /// With the client's own login; as nobody where it has none (`clients.auth = "upstream"`).
+    /// The client's own login; anonymous if it has none (`clients.auth = "upstream"`).
     Client(Option<Arc<Login>>),
 }
 
-/// What is done with a repository: the actions of a scope.
+/// What a request does with a repository: the actions of its scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actions {
     /// Reading.
@@ -148,7 +149,7 @@ impl Actions {
     }
 }
 
-/// A question for an upstream.
+/// A request for an upstream.
 #[derive(Debug, Clone)]
 pub struct Ask {
     /// GET, HEAD, or what a push does.
@@ -159,22 +160,22 @@ pub struct Ask {
     pub endpoint: String,
     /// The query, already reduced to what the upstream may see.
     pub query: Option<String>,
-    /// Headers that go along: an allow-list's work, never a client's whole set.
+    /// Headers to send: those that an allow-list lets through, never all of a client's.
     pub headers: HeaderMap,
-    /// As whom.
+    /// The identity to ask with.
     pub identity: Identity,
-    /// To do what.
+    /// What it does with the repository.
     pub actions: Actions,
-    /// A repository that is read besides, for a cross-repository mount.
+    /// The other repository of a cross-repository mount, which is read.
     pub mount_from: Option<RepositoryName>,
     /// What is fetched.
     pub purpose: Purpose,
-    /// Whether it goes on with a body that broke: whoever asks so counts the tries.
+    /// Whether it resumes a body that broke: the caller counts the tries itself.
     pub is_continuation: bool,
 }
 
 impl Upstream {
-    /// Makes one of its configuration.
+    /// Makes an upstream from its configuration.
     pub fn new(
         index: usize,
         config: &Config,
@@ -223,12 +224,12 @@ impl Upstream {
         &self.label
     }
 
-    /// Whether its rules let this repository through.
+    /// Whether its rules permit this repository.
     pub fn permits(&self, name: &RepositoryName) -> bool {
         self.config.repositories.permit(name.as_str())
     }
 
-    /// Whether it is asked at more than one address.
+    /// Whether it has more than one address.
     pub(crate) fn has_several_addresses(&self) -> bool {
         self.addresses.len() > 1
     }
@@ -253,7 +254,7 @@ impl Upstream {
         &self.waiting_limit
     }
 
-    /// Leave to fetch one more range beside others, of which there may be `most`.
+    /// A permit to fetch one more range beside others, of which there may be `most`.
     pub(crate) fn range_permit(self: &Arc<Self>, most: usize) -> Option<RangePermit> {
         let taken = self
             .ranges
@@ -261,12 +262,12 @@ impl Upstream {
         taken.ok().map(|_| RangePermit(Arc::clone(self)))
     }
 
-    /// Whether a failure of this kind is written to the log: with how many before it were not.
+    /// Whether to log a failure of this kind; if so, the number of earlier ones that were not logged.
     pub(crate) fn report(&self, kind: FailureKind) -> Option<u64> {
         self.learned.reports.note(kind, self.platform.clock.now())
     }
 
-    /// What it said in the body of an error, without its addresses.
+    /// The errors in the body of an answer, without the upstream's addresses.
     fn said(&self, body: &[u8]) -> UpstreamText {
         let hosts = self
             .addresses

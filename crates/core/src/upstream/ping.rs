@@ -1,4 +1,5 @@
-//! How an address wants to be asked, where its answer to a request does not say so, or where that must be known before.
+//! Learning the challenge of an address from `/v2/`, if its answer to a request does not name one, or if it must be known
+//! before the request.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::body::Body;
 use crate::platform::Purpose;
 
 impl Upstream {
-    /// Asks `/v2/`, to learn how this address wants to be asked.
+    /// Asks `/v2/`, to learn the challenge of this address.
     async fn ping(&self, address: &Address) -> Result<Pong, Failure> {
         let url = format!("{}/v2/", address.base);
         let response =
@@ -24,10 +25,10 @@ impl Upstream {
         Ok(response.into_parts().0)
     }
 
-    /// Some registries give a challenge at `/v2/` and nowhere else, where docker and crane read it: whether it says how
-    /// this login is shown.
+    /// Asks `/v2/`, as some registries give their challenge there and nowhere else (docker and crane read it there). Returns
+    /// whether that tells how to send this login.
     pub(super) async fn is_told_by_ping(&self, address: &Address, login: Option<&Arc<Login>>) -> bool {
-        // What keeps the ping from being answered is no news of the question that was.
+        // A failure of the ping says nothing of the request before it.
         let _ = self.ping(address).await;
         match address.challenge() {
             None => false,
@@ -54,7 +55,7 @@ impl Upstream {
         }
         let is_session = matches!(ask.method, Method::PATCH | Method::PUT);
         if is_session && login.is_some() && address.challenge().is_none() {
-            // Its door stands open and its repositories do not: the upload itself says which login it wants.
+            // `/v2/` is open and the repositories are not: the upload itself names the challenge.
             let mut headers = HeaderMap::new();
             headers.extend(ask.headers.get(VIA).map(|value| (VIA, value.clone())));
             let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;

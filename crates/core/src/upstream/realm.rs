@@ -40,8 +40,8 @@ fn registrable_domain(host: &str) -> Option<String> {
 /// The wire server of Azure: it hands out credentials to every machine there, at a public address.
 const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Networks of IPv6 that are no business of strangers: address, and how many of its bits count (RFC 6890, and the IANA
-/// registry of special-purpose addresses).
+/// Networks of IPv6 that upstreams must not lead to: address, and number of prefix bits (RFC 6890, and the IANA registry of
+/// special-purpose addresses).
 const PRIVATE_V6: [(Ipv6Addr, u32); 14] = [
     // Unspecified, loopback, and IPv4-compatible addresses, which carry any IPv4 address (RFC 4291 section 2.5.5.1).
     (Ipv6Addr::UNSPECIFIED, 96),
@@ -65,8 +65,8 @@ const PRIVATE_V6: [(Ipv6Addr, u32); 14] = [
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
 ];
 
-/// Whether an address is no business of strangers: loopback, private, link-local (where clouds keep their metadata),
-/// shared, multicast, reserved (P-66).
+/// Whether an address is not public: loopback, private, link-local (where clouds serve their metadata), shared, multicast,
+/// reserved (P-66).
 pub fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

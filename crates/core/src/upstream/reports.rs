@@ -1,5 +1,5 @@
-//! One line of the log for many failures of one kind. An upstream whose connections break would have one for each request
-//! otherwise, a hundred in a second: what comes behind the first is counted, and told with the next line.
+//! One line of the log for many failures of one kind. Otherwise an upstream whose connections break would cause a line for
+//! each request, perhaps a hundred a second. Failures after the first are counted, and the next line reports the count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::platform::Moment;
 /// The shortest time between two lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// What went wrong with an upstream, as its lines are counted.
+/// The kinds of failures that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// No connection came about.
+    /// No connection was made.
     Connection,
     /// No answer in time.
     Silence,
@@ -28,9 +28,9 @@ pub(crate) enum FailureKind {
     Redirect,
     /// Its token server did not give a token.
     TokenServer,
-    /// Its token server may not have our password.
+    /// Its token server is not trusted with our password.
     Realm,
-    /// A body broke, and goes on where it stopped.
+    /// A body broke, and is resumed.
     Body,
 }
 
@@ -47,7 +47,7 @@ impl FailureKind {
         Self::Body,
     ];
 
-    /// Of a request that failed so. `None`: it is not the upstream that failed.
+    /// The kind of a failure. `None`: the upstream did not fail.
     pub(super) fn of(failure: &Failure) -> Option<Self> {
         Some(match failure {
             Failure::Unreachable(_) | Failure::Resting { .. } => Self::Connection,
@@ -91,12 +91,12 @@ pub(super) struct Reports([Line; FailureKind::ALL.len()]);
 struct Line {
     /// When the last was written, in milliseconds on the clock and one more; 0: never.
     written: AtomicU64,
-    /// How many came since, and were not.
+    /// Failures since then that were not logged.
     held: AtomicU64,
 }
 
 impl Reports {
-    /// It has happened: `Some` where a line is to be written, with how many of that kind the log has not been told of.
+    /// Counts a failure. `Some`: a line is to be written, with the number of failures that were not logged.
     pub(super) fn note(&self, kind: FailureKind, now: Moment) -> Option<u64> {
         let line = self.0.get(kind as usize)?;
         let is_due = line.take_turn(now);
@@ -106,7 +106,7 @@ impl Reports {
         is_due.then(|| line.held.swap(0, Ordering::Relaxed))
     }
 
-    /// What happened last and was never told: for when the upstream answers, and nothing more of it may come.
+    /// Failures that were never logged, for when the upstream answers again and perhaps no other failure follows.
     pub(super) fn overdue(&self, now: Moment) -> impl Iterator<Item = (FailureKind, u64)> {
         let overdue = FailureKind::ALL
             .into_iter()
@@ -117,7 +117,7 @@ impl Reports {
 }
 
 impl Line {
-    /// Whether the interval is over; of several who ask at once for one of them.
+    /// Whether the interval is over; of several callers at once, one gets `true`.
     fn take_turn(&self, now: Moment) -> bool {
         let written = self.written.load(Ordering::Acquire);
         let is_over = written == 0 || millis(now) >= written - 1 + millis(Moment(INTERVAL));

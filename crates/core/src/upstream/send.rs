@@ -1,4 +1,4 @@
-//! One request out: its deadline, its standstill, what kept an answer from coming, and what an answer means.
+//! One request on the wire: its deadline, a stalled upload, why there is no answer, and what an answer means.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +28,7 @@ const ERROR_BODY_BYTES: u64 = 8 << 10;
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
 impl Upstream {
-    /// One request to an address of the registry's own.
+    /// Sends a request to one of the registry's own addresses.
     pub(super) async fn send_once(
         &self,
         address: &Address,
@@ -43,7 +43,7 @@ impl Upstream {
         response.map_err(|error| self.explain(&address.url, &error))
     }
 
-    /// One request; the health of whom it goes to is kept.
+    /// Sends a request, and records the health of its destination.
     pub(super) async fn send_to(
         &self,
         destination: Destination<'_>,
@@ -89,7 +89,7 @@ impl Upstream {
             Purpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
                 Err(SendError::Coded)
             }
-            // Whoever reads a document decodes it, or refuses it.
+            // The reader of a document decodes it, or refuses it.
             Purpose::Api | Purpose::Blob => Ok(response),
         }
     }
@@ -111,7 +111,7 @@ impl Upstream {
             let answer = within(clock, limit, self.platform.transport.send(outgoing)).await;
             return answer.map_err(|_| SendError::TimedOut)?.map_err(SendError::Transport);
         }
-        // The answer comes when the last byte is there, however long that takes; but bytes must move.
+        // The answer comes after the last byte of the upload, however long that takes; but bytes must move.
         let upload = Arc::new(UploadProgress::default());
         outgoing.request = outgoing.request.map(|body| body.observed(Watching(Arc::clone(&upload))));
         let mut sending = self.platform.transport.send(outgoing);
@@ -127,17 +127,17 @@ impl Upstream {
         }
     }
 
-    /// Leave to ask somebody; `None`: who failed is being left alone.
+    /// A permit to ask an address; `None`: it rests after a failure.
     pub(super) fn turn<'a>(&self, health: &'a Health) -> Option<Attempt<'a>> {
         health.turn(self.platform.clock.now(), self.timeouts.first_byte.0)
     }
 
-    /// Why nobody was asked: what the address failed by a moment ago.
+    /// The failure for an address that rests: its last failure.
     pub(super) fn resting(&self, health: &Health) -> Failure {
         Failure::Resting { trouble: health.trouble(), left: health.left(self.platform.clock.now()) }
     }
 
-    /// Tells the log of failures that it has not been told of: the upstream answers, and perhaps no other comes.
+    /// Logs failures that were counted and not logged: the upstream answers, and perhaps no other failure follows.
     fn catch_up(&self, now: Moment) {
         for (kind, repeated) in self.learned.reports.overdue(now) {
             tracing::warn!(
@@ -149,7 +149,7 @@ impl Upstream {
         }
     }
 
-    /// Logs why there is no answer, where it is known; one line for many of a kind.
+    /// Logs why there is no answer: one line for many failures of a kind.
     pub(super) fn explain(&self, url: &Url, error: &SendError) -> Failure {
         let failure = match error {
             SendError::TimedOut => Failure::TimedOut,
@@ -165,7 +165,7 @@ impl Upstream {
         failure
     }
 
-    /// After how long a server that says "not now" is to be asked again, where that is worth waiting for (P-119).
+    /// How long to wait for a server that answers 429 or 503, if that is short enough (P-119).
     pub(super) fn comes_back_soon(&self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -175,7 +175,7 @@ impl Upstream {
         }
     }
 
-    /// The words of an error's body; a slow, large or coded one says nothing.
+    /// The errors in the body of an answer; none if the body is slow, large or coded.
     pub(super) async fn error_text(&self, response: Response<Body>) -> UpstreamText {
         let body = response.into_body().collect(ERROR_BODY_BYTES);
         match within(&*self.platform.clock, ERROR_BODY_TIME, body).await {
@@ -211,9 +211,9 @@ impl Upstream {
     }
 }
 
-/// To whom a request goes.
+/// Where a request goes.
 pub(super) struct Destination<'a> {
-    /// What is known of them.
+    /// The health of the host.
     pub(super) health: &'a Health,
     /// Which addresses the connection may reach.
     pub(super) reach: Reach,
@@ -222,12 +222,12 @@ pub(super) struct Destination<'a> {
 /// How long an answer may take to begin, by what the request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseDeadline {
-    /// It only asks: `timeouts.first_byte`.
+    /// It only reads: `timeouts.first_byte`.
     Question,
-    /// It carries nothing and is quickly done, as an upload is begun: `timeouts.head`.
+    /// It has no body and is done quickly, as beginning an upload is: `timeouts.head`.
     Order,
-    /// It brings bytes or ends an upload, and a registry may take minutes to put a large layer in its place:
-    /// `timeouts.client_stall`. However slow that is, it says nothing of the address.
+    /// It has a body or ends an upload, and a registry may take minutes to store a large layer: `timeouts.client_stall`.
+    /// However slow that is, it says nothing of the address.
     Work,
 }
 
@@ -249,14 +249,14 @@ pub(super) enum SendError {
     Coded,
     #[error("{0} makes no sense")]
     Nonsense(&'static str),
-    /// Not the upstream's doing: what the client was sending broke off, or stood still.
+    /// Not the upstream's failure: the client's body broke off, or stalled.
     #[error("the client's body broke off")]
     ClientBody,
     #[error(transparent)]
     Transport(TransportError),
 }
 
-/// A client's body on its way to the upstream: whether it moves, and whose fault it is where it does not.
+/// The progress of a client's body to the upstream: whether it moves, and who is at fault if it does not.
 #[derive(Default)]
 struct UploadProgress {
     moves: AtomicU64,
@@ -266,7 +266,7 @@ struct UploadProgress {
 }
 
 impl UploadProgress {
-    /// A number that is another one where bytes have moved.
+    /// A number that changes when bytes move.
     fn moves(&self) -> u64 {
         self.moves.load(Ordering::Relaxed)
     }
@@ -275,7 +275,7 @@ impl UploadProgress {
         self.moves.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What an error is whose cause may be the client: a transport tells of a body that broke as of any other failure.
+    /// The error, or [`SendError::ClientBody`] if the client caused it: a transport reports a broken body like any failure.
     fn explain(&self, error: SendError) -> SendError {
         let is_clients = match &error {
             SendError::TimedOut => self.is_awaited.load(Ordering::Relaxed),

@@ -1,5 +1,5 @@
-//! Tokens of upstreams: fetched once however many ask (P-64), kept in memory only, each for one credential at one
-//! address and one scope, never longer than it lives. They are weighed, as an upstream decides how long its tokens are.
+//! Tokens of upstreams: fetched once for all requests (P-64), in memory only, each for one credential, token server and scope,
+//! never longer than it lives. The table is limited in bytes, as an upstream decides how long its tokens are.
 
 use std::time::Duration;
 
@@ -14,27 +14,27 @@ use crate::platform::Moment;
 use crate::secret::Secret;
 use crate::single_flight::SingleFlight;
 
-/// Where the spec leaves the life of a token open, it is a minute (P-64).
+/// The life of a token whose answer does not name one (P-64).
 const DEFAULT_LIFE_SECONDS: u64 = 60;
-/// The longest token that is taken. Those of clouds have a few KiB, and servers take no header of more than this.
+/// Longest token that is accepted. Those of clouds have a few KiB, and servers accept no longer header.
 pub(super) const MAX_TOKEN_BYTES: usize = 64 << 10;
-/// What an entry of the table takes besides its texts, about.
+/// About how many bytes an entry takes besides its texts.
 const ENTRY_BYTES: usize = 300;
-/// In so many parts at the most, or the longest token would not fit into one of them.
+/// Most parts of the table: in more parts the longest token would not fit into one.
 const SHARDS: usize = 16;
 /// No token is trusted longer than a day, whatever it says.
 const MAX_LIFE_SECONDS: u64 = 86_400;
 
-/// Whose token, from where, for what.
+/// What tells tokens apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenKey {
-    /// Which upstream.
+    /// The upstream's place in the configuration.
     pub upstream: usize,
-    /// The token server, and what the registry is called there.
+    /// The token server, and the name of the registry there.
     pub realm: String,
     /// Whose credential; all zero for none.
     pub credential: [u8; 16],
-    /// For what.
+    /// The scope.
     pub scope: String,
 }
 
@@ -43,13 +43,13 @@ pub struct TokenKey {
 pub struct Token {
     /// The bearer text.
     pub bearer: Secret,
-    /// Until when it is used.
+    /// When it is no longer used.
     pub expires: Moment,
-    /// Whether whoever gave it was shown the login; not so behind a redirect that leads elsewhere.
+    /// Whether the server that gave it saw the login; it did not behind a redirect to another origin.
     pub knows_login: bool,
 }
 
-/// Why there is no token. Cheap to clone: it is the answer to all who waited for it.
+/// Why there is no token. Cheap to clone: it is the answer to all requests that waited for it.
 #[derive(Debug, Clone)]
 pub enum NoToken {
     /// The token server refuses the credential.
@@ -60,7 +60,7 @@ pub enum NoToken {
     Failed(Failure),
 }
 
-/// What a token server answers.
+/// The answer of a token server.
 #[derive(Deserialize)]
 pub(super) struct TokenAnswer {
     token: Option<Secret>,
@@ -69,7 +69,7 @@ pub(super) struct TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// The token, its life counted from its receipt less a tenth: the server's own clock is not asked (P-58, P-64).
+    /// The token. Its life is counted from its receipt, less a tenth: the server's own clock is not trusted (P-58, P-64).
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ fn whole_seconds(value: &serde_json::Value) -> Option<u64> {
 
 type TokenResult = Result<Token, NoToken>;
 
-/// Weighs a token with its key. Each weighs at least its share of the memory, so that the number is bounded, too.
+/// The weight of a token with its key: at least its share of the memory, so that the number of tokens is limited, too.
 #[derive(Clone)]
 struct TokenBytes {
     least: u64,
@@ -131,7 +131,7 @@ impl Tokens {
         Self { kept, fetches: SingleFlight::new(shares_io) }
     }
 
-    /// The token, if it is here and still good.
+    /// The token, if it is in the table and still valid.
     pub fn find(&self, key: &TokenKey, now: Moment) -> Option<Token> {
         self.kept.get(key).filter(|token| now < token.expires)
     }

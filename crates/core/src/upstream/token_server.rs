@@ -1,4 +1,4 @@
-//! Asking a token server, and along its redirects. A login stays on the origin that it was meant for.
+//! Requests to a token server, along its redirects. A login is sent to its own origin only.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -17,20 +17,20 @@ use crate::body::{Body, BodyError};
 use crate::platform::{Outgoing, Purpose, Reach, TransportError, within};
 use crate::secret::{Basic, SafeUrl};
 
-/// Largest answer of a token server we read: its token may stand there twice (P-64).
+/// Largest answer of a token server that is read: it may contain the token twice (P-64).
 const TOKEN_ANSWER_BYTES: u64 = 3 * MAX_TOKEN_BYTES as u64;
 /// Docker's mark for an identity token in place of a user name.
 const IDENTITY_TOKEN_USER: &str = "<token>";
-/// What an answer without a usable token is called.
+/// The failure for an answer without a usable token.
 const NO_TOKEN: Failure = Failure::Nonsense("no token in the token server's answer");
 
-/// What a token server is asked.
+/// A request to a token server.
 #[derive(Clone)]
 struct TokenFetch {
     url: Url,
     /// The login of a GET.
     authorization: Option<HeaderValue>,
-    /// The form of a POST, in which the login stands.
+    /// The form of a POST, which contains the login.
     form: Option<Bytes>,
 }
 
@@ -55,15 +55,15 @@ impl TokenFetch {
         Self { url, authorization: login.map(basic_header), form: None }
     }
 
-    /// The same where a redirect leads: on the same origin with the login, elsewhere as nobody. A 303 is a GET in any
-    /// case (RFC 9110 section 15.4.4).
+    /// The request for the target of a redirect: with the login on the same origin, anonymous elsewhere. After a 303 it is a
+    /// GET in any case (RFC 9110 section 15.4.4).
     fn at(self, target: Url, status: StatusCode) -> Self {
         let has_login = self.url.origin() == target.origin();
         let form = self.form.filter(|_| has_login && status != StatusCode::SEE_OTHER);
         Self { url: target, authorization: self.authorization.filter(|_| has_login), form }
     }
 
-    /// Whether the login stands in it.
+    /// Whether it contains the login.
     fn has_login(&self) -> bool {
         self.authorization.is_some() || self.form.is_some()
     }
@@ -89,11 +89,11 @@ impl TokenFetch {
 
 /// Why a token server gave no answer.
 enum Unanswered {
-    /// It was not asked, as it failed a moment ago: the log has been told.
+    /// It was not asked, as it rests after a failure that is already logged.
     Resting(Failure),
     /// There was no answer, or none that can be used.
     Failed(Failure),
-    /// The same, with what the platform says of it.
+    /// The same, with the error of the platform.
     Transport(TransportError),
 }
 
@@ -157,7 +157,7 @@ impl Upstream {
         outcome
     }
 
-    /// Says that it was the token server that failed, and which: what clients hear names the registry alone.
+    /// Logs that the token server failed, and which one: clients are told of the registry only.
     fn log_unanswered(&self, realm: &Url, unanswered: &Unanswered) {
         let failure = unanswered.failure();
         let error: &(dyn std::error::Error + 'static) = match unanswered {

@@ -1,4 +1,4 @@
-//! Along the redirects of an answer, to the bytes (P-66 … P-68).
+//! Following the redirects of an answer to the bytes (P-66 … P-68).
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, VIA};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -18,7 +18,7 @@ use crate::platform::{Purpose, Reach};
 use crate::range::ContentRange;
 
 impl Upstream {
-    /// Fetches an address that a redirect named, as a client of its own would: without credentials.
+    /// Fetches an address that a redirect named, without credentials.
     pub async fn fetch_target(&self, link: &Location, ask: &Ask) -> Reply {
         let Some(address) = self.addresses.first() else { return Err(Negative::Failed(NO_ADDRESS)) };
         let fetched = match follow::admit(&self.policy(address), link.clone()) {
@@ -47,7 +47,7 @@ impl Upstream {
         }
         let asked = answer.asked();
         let FirstResponse { response, address, authorization, .. } = answer;
-        // The answer gives back its connection before the next is asked for: there may be only one.
+        // The answer is dropped before the next request, which may need its connection.
         let headers = response.into_parts().0.headers;
         let next = asked.and_then(|asked| follow::next(&self.policy(address), &asked, 0, &headers));
         let followed = match next {
@@ -75,8 +75,8 @@ impl Upstream {
         Policy { registry: &address.url, trusted_hosts: &self.config.redirect_hosts, storage: self.storage() }
     }
 
-    /// Goes along a chain of redirects to its end. Off the registry's own origin nothing of the client goes along
-    /// but what it wants of the bytes (P-66), and `Via`, by which a loop is seen (P-127).
+    /// Follows a chain of redirects to its end. Off the registry's own origin the client's headers are left out but for the range,
+    /// the types it accepts (P-66), and `Via`, by which a loop is detected (P-127).
     pub(super) async fn walk(
         &self,
         ask: &Ask,
@@ -117,7 +117,7 @@ impl Upstream {
                 continue;
             }
             if status == StatusCode::UNAUTHORIZED && elsewhere.is_none() && !hop.same_origin {
-                // Another registry, which wants a login of its own: as nobody (P-67).
+                // Another registry that wants a login: the proxy asks it anonymously (P-67).
                 let headers = response.into_parts().0.headers;
                 elsewhere = Some(self.stranger_token(hop.link.url(), ask, &headers).await?);
                 continue;
@@ -125,7 +125,7 @@ impl Upstream {
             if !follow::is_redirect(status) {
                 return Ok(response);
             }
-            // Once away from the registry, a way back is a stranger's doing: it carries no login.
+            // After a hop to another origin, a redirect back to the registry carries no login: a stranger named it.
             let has_left = !hop.same_origin;
             hop = follow::next(&policy, hop.link.url(), hops, response.headers())?;
             hop.same_origin &= !has_left;

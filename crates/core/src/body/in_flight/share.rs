@@ -1,4 +1,4 @@
-//! What one client has not taken yet of the whole answers that were given to it: at most a quarter of the account.
+//! Bytes of whole answers that one client has not taken yet: at most a quarter of the account.
 
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use super::{InFlight, Owned, room_for};
 use crate::client::Client;
 
-/// So many bytes of a client's share, until this is dropped.
+/// Bytes of a client's share, until this is dropped.
 pub(crate) struct Share {
     account: Arc<InFlight>,
     wanted: ShareRequest,
 }
 
-/// So many bytes of a client's share.
+/// A request for bytes of a client's share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShareRequest {
     client: Client,
@@ -23,12 +23,12 @@ pub(crate) struct ShareRequest {
 }
 
 impl InFlight {
-    /// Bytes for a client, of its share as long as any of them is in use; of what it has waited for, if that is enough. One
-    /// whose address is not known has no share, and is never kept waiting.
+    /// Counts bytes for a client's share as long as any of them is in use, using an `earlier` share that it has waited for if
+    /// that is large enough. A client whose address is unknown has no share and never waits.
     ///
     /// # Errors
     ///
-    /// It has had its share: then these bytes are let go, and it may wait for as much of it.
+    /// The share is used up: the bytes are dropped, and the client may wait for as many.
     pub(crate) fn share_out(
         self: &Arc<Self>,
         client: Option<IpAddr>,
@@ -42,7 +42,7 @@ impl InFlight {
         Ok(Bytes::from_owner(Owned { bytes, _hold: share }))
     }
 
-    /// Takes of a client's share once it has taken enough of what it was given. The caller has a deadline.
+    /// Waits until the client has taken enough of its earlier answers. The caller has a deadline.
     pub(crate) async fn share(self: &Arc<Self>, wanted: ShareRequest) -> Share {
         loop {
             let freed = self.freed.listen();
@@ -53,7 +53,7 @@ impl InFlight {
         }
     }
 
-    /// What is larger than the share goes alone.
+    /// An answer larger than the whole share is let in alone.
     fn try_share(self: &Arc<Self>, wanted: ShareRequest) -> Option<Share> {
         let most = room_for(wanted.bytes, self.share_bytes());
         let clients = &mut self.parties().clients;

@@ -1,5 +1,5 @@
-//! What a tier of memory keeps within a bound of its own, and clients share. What they still use of it once the tier has let
-//! it go is counted from then on, once however many use it.
+//! Bytes that the memory tier holds within a limit of its own, and that clients share. Once the tier has dropped bytes that
+//! clients still use, the account counts them, once however many clients use them.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::{Held, InFlight};
 
-/// The tier's hand on bytes. It is dropped behind the tier's own copy of them.
+/// The tier's handle of bytes. It is dropped after the tier's own copy of them.
 #[derive(Debug)]
 pub(crate) struct Shelf(Arc<ShelfBytes>);
 
-/// The bytes, as long as anybody uses them.
+/// The bytes, which live as long as anybody uses them.
 pub(crate) struct ShelfBytes {
     bytes: Bytes,
     account: Arc<InFlight>,
@@ -19,13 +19,13 @@ pub(crate) struct ShelfBytes {
 }
 
 impl Shelf {
-    /// Puts bytes into a tier: the hand on them, and the bytes for those who use them.
+    /// Puts bytes into a tier: returns the handle, and the bytes for those who use them.
     pub(crate) fn new(bytes: Bytes, account: &Arc<InFlight>) -> (Self, Bytes) {
         let kept = Arc::new(ShelfBytes { bytes, account: Arc::clone(account), let_go: OnceLock::new() });
         (Self(Arc::clone(&kept)), Bytes::from_owner(Lent(kept)))
     }
 
-    /// By which they are found again while anybody uses them.
+    /// A weak reference, by which the bytes are found again while anybody uses them.
     pub(crate) fn lent(&self) -> Weak<ShelfBytes> {
         Arc::downgrade(&self.0)
     }
@@ -36,7 +36,7 @@ impl Shelf {
         Some((Self(Arc::clone(&kept)), Bytes::from_owner(Lent(kept))))
     }
 
-    /// Whether a tier has let them go.
+    /// Whether a tier has dropped them before, so that the account counts them.
     pub(crate) fn is_counted(&self) -> bool {
         self.0.let_go.get().is_some()
     }

@@ -12,8 +12,8 @@ use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::cells::Mode;
+use super::ground::Ground;
 use super::play::{ALICE, CDN, ELSEWHERE, ORIGIN, Player, REALM, ROBOT, RequestLog};
-use super::run::Ground;
 use super::steps::{REPOSITORIES, Said, Step, Things};
 use super::table::{RouteCase, Row};
 use crate::config::{Config, Sources};

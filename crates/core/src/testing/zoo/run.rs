@@ -1,31 +1,16 @@
 //! Runs the table: every registry, route and mode, on one store.
 
 use std::fmt;
-use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 
 use super::cells::{Expected, Mode, StoreMode, expected};
+use super::ground::Ground;
 use super::lab::{Lab, Seen};
 use super::play::RequestLog;
 use super::steps::Things;
 use super::table::{RouteCase, Row, Table};
-use crate::platform::{Clock, Store, Tasks};
-
-/// What a run stands on: all that takes time or keeps something.
-pub struct Ground {
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Work that outlives an answer.
-    pub tasks: Arc<dyn Tasks>,
-    /// How many registries are run at a time: more than one where a store makes everything wait.
-    pub at_once: usize,
-    /// What the store is called in reports.
-    pub store_name: &'static str,
-    /// A fresh store for each cell; `None`: nothing is kept.
-    pub store: Box<dyn Fn() -> Option<Arc<dyn Store>> + Send + Sync>,
-}
 
 /// What came of a run.
 #[derive(Debug, Default)]
