@@ -4,12 +4,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use h2::RecvStream;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use registry_proxy_core::Body;
-use registry_proxy_core::body::BodyError;
+use registry_proxy_core::body::{BodyError, Frames, Polled};
 
 /// The body; `held` is dropped with it.
 pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Body {
@@ -17,7 +16,7 @@ pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Bo
         return Body::Empty;
     }
     let length = incoming.size_hint().exact();
-    Body::stream(IncomingBody { incoming, _held: held }, length)
+    Body::frames(IncomingBody { incoming, _held: held }, length)
 }
 
 /// What a client sends on a stream of HTTP/2. `length`: as its head says, which `h2` holds it to.
@@ -25,7 +24,7 @@ pub(crate) fn h2_body(stream: RecvStream, length: Option<u64>) -> Body {
     if stream.is_end_stream() {
         return Body::Empty;
     }
-    Body::stream(H2IncomingBody(stream), length)
+    Body::frames(H2IncomingBody(stream), length)
 }
 
 struct IncomingBody<H> {
@@ -33,37 +32,21 @@ struct IncomingBody<H> {
     _held: H,
 }
 
-impl<H: Unpin> http_body::Body for IncomingBody<H> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl<H: Send + Unpin> Frames for IncomingBody<H> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         Pin::new(&mut self.incoming).poll_frame(cx).map_err(|error| BodyError::Broken(Box::new(error)))
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }
 
 /// Opens its window by what has been taken of it.
 struct H2IncomingBody(RecvStream);
 
-impl http_body::Body for H2IncomingBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Frames for H2IncomingBody {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         let broken = |error: h2::Error| BodyError::Broken(Box::new(error));
         Poll::Ready(match ready!(self.0.poll_data(cx)) {
             Some(Ok(bytes)) => {
@@ -75,7 +58,7 @@ impl http_body::Body for H2IncomingBody {
         })
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.0.is_end_stream()
     }
 }
