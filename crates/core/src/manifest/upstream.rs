@@ -56,7 +56,7 @@ pub(super) async fn look(
             heads.answered(HeadOf::Manifest);
             Ok(described(&response, reference).map_or(HeadAnswer::Found, HeadAnswer::Described))
         }
-        Reply::Declined(..) | Reply::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED)) => {
+        Err(Negative::Declined(..) | Negative::Failed(Failure::Status(StatusCode::NOT_IMPLEMENTED))) => {
             Ok(HeadAnswer::Declined)
         }
         Err(no @ (Negative::Missing(_) | Negative::Refused(_))) => Ok(HeadAnswer::Unproven(Some((head, no)))),

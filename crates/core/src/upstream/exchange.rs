@@ -68,9 +68,9 @@ impl FirstResponse<'_> {
 }
 
 /// The requests to one address with one login.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange<'a, 'u> {
     upstream: &'a Upstream,
-    address: &'a Address,
+    address: &'u Address,
     ask: &'a Ask,
     url: &'a str,
     login: Option<&'a Arc<Login>>,
@@ -82,13 +82,13 @@ pub(super) struct Exchange<'a> {
 }
 
 impl Upstream {
-    pub(super) fn exchange<'a>(
+    pub(super) fn exchange<'a, 'u>(
         &'a self,
-        address: &'a Address,
+        address: &'u Address,
         ask: &'a Ask,
         url: &'a str,
         login: Option<&'a Arc<Login>>,
-    ) -> Exchange<'a> {
+    ) -> Exchange<'a, 'u> {
         Exchange {
             upstream: self,
             address,
@@ -104,10 +104,10 @@ impl Upstream {
     }
 }
 
-impl<'a> Exchange<'a> {
+impl<'u> Exchange<'_, 'u> {
     /// Sends until the address gives an answer that is not about the login. `may_wait`: whether a limit that is over soon may
     /// be waited out.
-    pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<FirstResponse<'a>, Negative> {
+    pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<FirstResponse<'u>, Negative> {
         self.may_wait_for_limit = self.wait_for_leave(may_wait).await?;
         if matches!(payload, Payload::Stream(_)) && self.address.challenge().is_none() {
             self.upstream.learn_challenge(self.address, self.ask, self.url, self.login).await?;
@@ -155,7 +155,7 @@ impl<'a> Exchange<'a> {
         response: Response<Body>,
         authorization: Authorization,
         can_repeat: bool,
-    ) -> Result<Option<FirstResponse<'a>>, Negative> {
+    ) -> Result<Option<FirstResponse<'u>>, Negative> {
         match response.status() {
             StatusCode::UNAUTHORIZED => self.unauthorized(response, &authorization, can_repeat).await?,
             StatusCode::FORBIDDEN if can_repeat && authorization.key.is_some() && !authorization.is_fresh => {
