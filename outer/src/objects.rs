@@ -21,7 +21,35 @@ use crate::{Context, Outcome};
 /// Another loopback address: the store's host is not the registry's.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
-pub const SECRET_KEY: &str = "the secret of the object store";
+pub const SECRET_KEY: &str = "the right secret";
+/// Names and addresses of the object stores that others make, with spaces between; `cargo xtask test` starts them. Each
+/// has a bucket called `bucket`, and the key above.
+const VARIABLE: &str = "REGISTRY_PROXY_TEST_BUCKETS";
+
+/// An object store that others make.
+pub struct OtherStore {
+    pub name: String,
+    pub address: SocketAddr,
+}
+
+impl OtherStore {
+    /// All of them.
+    pub fn all() -> Outcome<Vec<Self>> {
+        let named = std::env::var(VARIABLE).ok().filter(|named| !named.is_empty());
+        let named = named.context("no object store of others is named: `cargo xtask test` starts some")?;
+        let words: Vec<&str> = named.split_whitespace().collect();
+        let store = |pair: &[&str]| {
+            let address = pair[1].trim_start_matches("http://").parse()?;
+            Ok(Self { name: pair[0].to_owned(), address })
+        };
+        words.chunks_exact(2).map(store).collect()
+    }
+
+    /// As `cache.store` wants it; `prefix` is the caller's own.
+    pub fn url(&self, prefix: &str) -> String {
+        format!("s3://bucket/{prefix}?endpoint=http://{}", self.address)
+    }
+}
 
 /// The store.
 pub struct Objects {

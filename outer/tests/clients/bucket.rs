@@ -9,6 +9,7 @@ use http::header::IF_NONE_MATCH;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
+use registry_proxy_outer::objects::{ACCESS_KEY, OtherStore, SECRET_KEY};
 use registry_proxy_outer::proxy::Setup;
 use registry_proxy_outer::{Context as _, Outcome};
 use s3s::auth::SimpleAuth;
@@ -18,11 +19,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
-
-const ACCESS_KEY: &str = "AKIDEXAMPLE";
-const SECRET_KEY: &str = "the right secret";
-/// Names and addresses of those that others make, with spaces between; each has the bucket and the key above.
-const VARIABLE: &str = "REGISTRY_PROXY_TEST_BUCKETS";
 
 pub(crate) struct Bucket {
     name: String,
@@ -40,14 +36,10 @@ impl Bucket {
 
     /// Those that others make.
     pub(crate) fn of_others() -> Outcome<Vec<Self>> {
-        let named = std::env::var(VARIABLE).ok().filter(|named| !named.is_empty());
-        let named = named.context("no object store of others is named: `cargo xtask test` starts some")?;
-        let words: Vec<&str> = named.split_whitespace().collect();
-        let place = |pair: &[&str]| {
-            let address = pair[1].trim_start_matches("http://").parse()?;
-            Ok(Self { name: pair[0].to_owned(), address, folder: tempfile::tempdir()?, _runtime: None })
+        let bucket = |OtherStore { name, address }| {
+            Ok(Self { name, address, folder: tempfile::tempdir()?, _runtime: None })
         };
-        words.chunks_exact(2).map(place).collect()
+        OtherStore::all()?.into_iter().map(bucket).collect()
     }
 
     pub(crate) fn start() -> Outcome<Self> {

@@ -90,8 +90,11 @@ impl Drop for Table {
 
 /// Each client, first of all at a function that has nothing, and then again.
 fn matrix(rules: &Rules, kept: Kept) -> Outcome {
-    let mut table = Table::new(rules.name);
-    for client in Puller::ALL {
+    pulls(rules, kept, Table::new(rules.name), &Puller::ALL)
+}
+
+fn pulls(rules: &Rules, kept: Kept, mut table: Table, clients: &[Puller]) -> Outcome {
+    for client in clients.iter().copied() {
         let orders = match client {
             _ if is_full() => vec![[By::Tag, By::Digest], [By::Digest, By::Tag]],
             Puller::Skopeo | Puller::Podman => vec![[By::Tag, By::Digest]],
@@ -135,6 +138,16 @@ fn every_client_pulls_through_cloud_run() -> Outcome {
 #[test]
 fn every_client_pulls_through_tencent_scf() -> Outcome {
     matrix(&SCF, Kept::Objects)
+}
+
+#[test]
+fn skopeo_pulls_through_aws_lambda_from_seaweedfs() -> Outcome {
+    pulls(&LAMBDA, Kept::OtherStore("seaweedfs"), Table::new("lambda-seaweedfs"), &[Puller::Skopeo])
+}
+
+#[test]
+fn skopeo_pulls_through_tencent_scf_from_moto() -> Outcome {
+    pulls(&SCF, Kept::OtherStore("moto"), Table::new("scf-moto"), &[Puller::Skopeo])
 }
 
 /// All platforms at once: they do little but wait.

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use registry_proxy_outer::failure::equal;
 use registry_proxy_outer::function::Function;
 use registry_proxy_outer::gateway::rules::{Rules, SECRET};
 use registry_proxy_outer::image::Tiers;
-use registry_proxy_outer::objects::Objects;
+use registry_proxy_outer::objects::{Objects, OtherStore};
 use registry_proxy_outer::proxy::{Setup, Store};
 use registry_proxy_outer::registry::{Registry, StorageFront};
-use registry_proxy_outer::{Failure, Outcome};
+use registry_proxy_outer::{Context as _, Failure, Outcome};
 use tempfile::TempDir;
 
 /// The image, made by whichever test comes first.
@@ -28,8 +29,10 @@ pub(crate) enum Kept {
     Nowhere,
     /// On the instance's own disk.
     Disk,
-    /// In an object store that checks signatures.
+    /// In an object store of these tests, which checks signatures.
     Objects,
+    /// In one that others make, by its name.
+    OtherStore(&'static str),
 }
 
 /// A registry with a storage of its own, a function before it, and the function's store. Fields are dropped in this
@@ -37,7 +40,8 @@ pub(crate) enum Kept {
 pub(crate) struct Scene {
     pub(crate) function: Function,
     pub(crate) front: StorageFront,
-    objects: Option<Objects>,
+    store: Option<SocketAddr>,
+    _objects: Option<Objects>,
     _registry: Registry,
     _folder: TempDir,
 }
@@ -62,21 +66,30 @@ impl Scene {
             None => StorageFront::start(&registry)?,
         };
         let objects = matches!(kept, Kept::Objects).then(Objects::start).transpose()?;
+        let (store, url) = match (kept, &objects) {
+            (Kept::OtherStore(name), _) => {
+                let other = OtherStore::all()?.into_iter().find(|store| store.name == name);
+                let other = other.context("`cargo xtask test` starts no such object store")?;
+                (Some(other.address), Some(other.url(&own_prefix())))
+            }
+            (Kept::Objects, Some(objects)) => (Some(objects.address()), Some(objects.url())),
+            (Kept::Nowhere | Kept::Disk | Kept::Objects, _) => (None, None),
+        };
         let function = Function::start(rules, || {
             let setup = Setup::new().variable("CACHE_DIRECTORY", folder.path().display().to_string());
-            let setup = match (kept, &objects) {
-                (Kept::Objects, Some(objects)) => setup.store(&objects.url()),
-                (Kept::Disk, _) => setup.cache(&folder.path().join("kept"), &[]),
-                (Kept::Nowhere | Kept::Objects, _) => setup.keeping(Store::None),
+            let setup = match (kept, &url) {
+                (_, Some(url)) => setup.store(url),
+                (Kept::Disk, None) => setup.cache(&folder.path().join("kept"), &[]),
+                (Kept::Nowhere | Kept::Objects | Kept::OtherStore(_), None) => setup.keeping(Store::None),
             };
             more(setup.upstream("reg.test", front.address(), &["default = true"]))
         })?;
-        Ok(Self { function, front, objects, _registry: registry, _folder: folder })
+        Ok(Self { function, front, store, _objects: objects, _registry: registry, _folder: folder })
     }
 
     /// Where the function's object store listens.
     pub(crate) fn store(&self) -> Option<SocketAddr> {
-        self.objects.as_ref().map(Objects::address)
+        self.store
     }
 
     /// No rule of the platform was broken, and none of its secrets got out.
@@ -87,4 +100,10 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// Of a bucket that tests share each takes a part.
+fn own_prefix() -> String {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    format!("platforms-{}-{}", std::process::id(), TAKEN.fetch_add(1, Ordering::Relaxed))
 }

@@ -10,7 +10,7 @@ use super::pypi::{MOTO, PyPi, SEAWEEDFS};
 use crate::run::{Shown, target_folder};
 
 /// How the tests find them: names and addresses, with spaces between. The bucket's name, the key and its secret stand in
-/// `crates/server/src/store/objects/tests.rs` and `outer/tests/clients/bucket.rs` as well.
+/// `crates/server/src/store/objects/tests.rs` and `outer/src/objects.rs` as well.
 pub(crate) const VARIABLE: &str = "REGISTRY_PROXY_TEST_BUCKETS";
 const BUCKET: &str = "bucket";
 const ACCESS_KEY: &str = "AKIDEXAMPLE";
