@@ -35,9 +35,9 @@ const WAIT: Duration = Duration::from_secs(3);
 /// Seconds after which an object that nobody has written again is of a process that has ended.
 const ENDED: u64 = 24 * 60 * 60;
 
-/// Times of use, in seconds since 1970.
+/// UseTimes of use, in seconds since 1970.
 #[derive(Default)]
-struct Times {
+struct UseTimes {
     own: HashMap<Key, u64>,
     others: HashMap<Key, u64>,
     /// Whether `own` has changed since it was written.
@@ -55,7 +55,7 @@ struct Exchanged {
 /// When keys were used.
 pub(super) struct Uses {
     name: String,
-    times: Mutex<Times>,
+    times: Mutex<UseTimes>,
     exchanged: tokio::sync::Mutex<Exchanged>,
 }
 
@@ -192,7 +192,7 @@ impl Uses {
         Some(text.into())
     }
 
-    fn times(&self) -> MutexGuard<'_, Times> {
+    fn times(&self) -> MutexGuard<'_, UseTimes> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
