@@ -20,9 +20,9 @@ use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::cache_cli::describe;
+use crate::error_text::with_source;
 use crate::service::Service;
-use crate::{settings, store};
+use crate::{files, store};
 
 /// A command is short, and comes at once.
 const MAX_COMMAND: u64 = 64 << 10;
@@ -48,7 +48,7 @@ pub(crate) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
     match config.admin_socket.as_deref() {
         _ if config.cache.store == StoreAddress::None => None,
         Some("none") => None,
-        Some(path) => Some(settings::expand(path)),
+        Some(path) => Some(files::expand(path)),
         None => {
             store::directory(&config.cache, found).map(|directory| directory.join("admin.sock")).or_else(|| {
                 let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -158,7 +158,7 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
             };
             match backlog.paced(admin.run(&command, &tell)).await {
                 Ok(()) => SocketLine::Done,
-                Err(error) => SocketLine::Failed(describe(&error)),
+                Err(error) => SocketLine::Failed(with_source(&error)),
             }
         };
         let _ = sender.send(last);

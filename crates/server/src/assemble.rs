@@ -20,7 +20,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
                 place: "clients.users_file".to_owned(),
                 what: format!("{path}: {what}"),
             };
-            let text = crate::settings::read(path).map_err(|error| wrong(error.to_string()))?;
+            let text = crate::files::read(path).map_err(|error| wrong(error.to_string()))?;
             Some(Arc::new(Users::new(Htpasswd::parse(&text).map_err(wrong)?)) as Arc<dyn Passwords>)
         }
         _ => None,

@@ -1,11 +1,6 @@
 //! The command line.
 
-use std::fmt::Display;
-use std::io::Write as _;
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-use registry_proxy_core::Config;
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 /// A proxy for container registries.
 #[derive(Parser)]
@@ -40,13 +35,57 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Look into the cache, purge it, verify it.
-    Cache(crate::cache_cli::Arguments),
+    Cache(CacheArguments),
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
     /// Print the table of what can be done and why, as Markdown.
     #[command(hide = true)]
     Outcomes,
+}
+
+/// Arguments of `registry-proxy cache`.
+#[derive(Args)]
+#[command(after_help = CACHE_EXAMPLES)]
+pub(crate) struct CacheArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: CacheAction,
+
+    /// One JSON value a line, for machines.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do with the cache.
+#[derive(Subcommand)]
+pub(crate) enum CacheAction {
+    /// How much is here: blobs, manifests, tags, bytes, what is oldest, what is arriving.
+    Stat,
+    /// Images by name, with digest, age and what of their layers is here.
+    List {
+        /// Only names that fit: `docker.io/library/*`, `ghcr.io/**`, `**:latest`.
+        pattern: Option<String>,
+    },
+    /// Throw away images, so that the next pull fetches them anew. Asks nothing.
+    #[command(group(ArgGroup::new("what").required(true)))]
+    Purge {
+        /// Tags that fit, with what nothing else needs: `docker.io/library/alpine:*`.
+        #[arg(group = "what")]
+        pattern: Option<String>,
+        /// A manifest or a layer: `sha256:…`
+        #[arg(long, group = "what")]
+        digest: Option<String>,
+        /// Everything.
+        #[arg(long, group = "what")]
+        all: bool,
+        /// Only show what would go.
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Read everything, hold it against its digest and throw away what is wrong. Status 1 if anything was, or could not be
+    /// read; that stays.
+    Verify,
 }
 
 const EXAMPLES: &str = "\
@@ -66,40 +105,13 @@ What is kept, and how to be rid of it:
 
 SIGHUP reads configuration, password and certificate files again; SIGTERM lets transfers end, then stops.";
 
-/// Writes to standard output.
-pub(crate) fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // The reader has gone away: there is nobody left to tell.
-        Err(_) => ExitCode::FAILURE,
-    }
-}
+const CACHE_EXAMPLES: &str = "\
+Where a server uses this cache it is asked, through its admin_socket, so that its memory forgets what is thrown away.
+Where none runs, the store itself is opened. Both are found by the configuration: give the same --config as to serve.
 
-/// One line to standard error.
-pub(crate) fn complain(what: &(impl Display + ?Sized)) {
-    let _ = writeln!(std::io::stderr(), "registry-proxy: {what}");
-}
-
-/// `registry-proxy check`
-pub(crate) fn check(config: &Config) -> ExitCode {
-    for warning in config.warnings() {
-        complain(&format_args!("warning: {warning}"));
-    }
-    // What stands there was read when the configuration was: this says what of it counts.
-    if let Ok(Some(credentials)) = crate::credentials::DockerCredentials::load(config) {
-        for line in credentials.found(config) {
-            complain(&line);
-        }
-    }
-    if let Some(what) = crate::store::warnings(&config.cache) {
-        complain(&format_args!("warning: cache.store: {what}"));
-    }
-    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        if let Some(what) = runtime.block_on(crate::store::check(config)) {
-            complain(&format_args!("warning: cache.store: {what}"));
-        }
-        // Nobody waits for a name that is still being looked up.
-        runtime.shutdown_background();
-    }
-    print(&config.to_toml())
-}
+  registry-proxy cache stat                                   how much is there, and how much more may be
+  registry-proxy cache list 'ghcr.io/**'                      images of one registry; * stays within a segment
+  registry-proxy cache purge 'docker.io/library/alpine:*'     the next pull asks the registry again
+  registry-proxy cache purge --dry-run --all                  what would go
+  registry-proxy cache verify && echo sound                   status 1 unless all of it was read and right
+  registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";

@@ -1,5 +1,7 @@
 //! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
 
+mod context;
+mod handler;
 mod http1;
 mod http2;
 mod idle_timeouts;
@@ -11,156 +13,29 @@ mod request_head;
 mod sendfile;
 mod write_timeout;
 
-use std::net::IpAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
-use http::{Request, Response, StatusCode};
-use registry_proxy_core::body::InFlight;
-use registry_proxy_core::config::LoggedClient;
-use registry_proxy_core::{Body, Config, Cx};
+use registry_proxy_core::Cx;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use self::idle_timeouts::{Activity, IdleTimeouts};
+use self::context::ConnectionContext;
+use self::handler::{MetricsHandler, ProxyHandler, RequestHandler};
 use self::lingering_close::LingeringClose;
 use self::protocol::Protocol;
 use self::proxy_protocol::{FirstBytes, ProxyHeader};
 use self::sendfile::{SendfileQueue, Socket};
 use self::write_timeout::WriteTimeout;
-use crate::connection_limits::{ConnectionSlot, NoFreeSlot, SlotStatus};
+use crate::connection_limits::{ConnectionSlot, SlotStatus};
 use crate::metrics::CONNECTIONS;
-use crate::service::{Service, text};
+use crate::service::Service;
 
 /// A TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What a connection may take of time that has one of the places for health: others want it.
-const HEALTH: Duration = Duration::from_secs(2);
-
-/// For the end of an HTTP/1.1 connection that was idle: longer than it lingers.
-const CLOSING: Duration = Duration::from_secs(2);
-
-/// What a connection may take.
-#[derive(Clone, Copy)]
-struct ConnectionSettings {
-    head_bytes: usize,
-    /// From its beginning to its first byte.
-    first_byte: Duration,
-    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`ConnectionContext::idle`].
-    idle: Duration,
-    /// Until a request that found no place gets one.
-    slot_wait: Duration,
-    /// Bytes that wait for the socket of an HTTP/2 connection.
-    for_socket: usize,
-}
-
-impl ConnectionSettings {
-    fn new(config: &Config) -> Self {
-        let in_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self {
-            head_bytes: in_usize(config.limits.request_head.0),
-            first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0),
-            idle: config.timeouts.client_idle.0,
-            slot_wait: config.timeouts.head.0,
-            for_socket: in_usize(config.limits.in_flight_per_connection.0),
-        }
-    }
-}
-
-/// What either protocol is told of a connection.
-struct ConnectionContext {
-    settings: ConnectionSettings,
-    timeouts: Arc<IdleTimeouts>,
-    slot_status: Arc<SlotStatus>,
-    /// Whose it is, as far as that may be written down.
-    shown: Option<LoggedClient>,
-}
-
-impl ConnectionContext {
-    fn new(
-        config: &Config,
-        in_flight: &Arc<InFlight>,
-        slot_status: Arc<SlotStatus>,
-        peer: Option<IpAddr>,
-    ) -> Self {
-        let timeouts = IdleTimeouts::new(config.timeouts.client_stall.0, in_flight, Arc::clone(&slot_status));
-        let shown = peer.and_then(|address| config.log.client.shown(address));
-        Self { settings: ConnectionSettings::new(config), timeouts, slot_status, shown }
-    }
-
-    /// How long it may be idle. As long as it has a place that others want, that is not long.
-    fn idle(&self) -> Duration {
-        self.in_its_place(self.settings.idle)
-    }
-
-    fn first_byte(&self) -> Duration {
-        self.in_its_place(self.settings.first_byte)
-    }
-
-    fn in_its_place(&self, limit: Duration) -> Duration {
-        if self.slot_status.is_ordinary() { limit } else { limit.min(HEALTH) }
-    }
-}
-
-/// With an answer: its connection ends behind it, by `Connection: close` or GOAWAY.
-#[derive(Clone)]
-struct CloseConnection;
-
-/// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
-trait RequestHandler: Send + Sync {
-    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>>;
-}
-
-/// The proxy, and the server's own paths.
-struct ProxyHandler {
-    service: Arc<Service>,
-    cx: Cx,
-    settings: ConnectionSettings,
-    slot_status: Arc<SlotStatus>,
-    slot: ConnectionSlot,
-}
-
-impl RequestHandler for ProxyHandler {
-    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
-        let (head, body) = request.into_parts();
-        if let Some(error) = request_head::check(&head, self.settings.head_bytes) {
-            return std::future::ready(error.to_response()).boxed();
-        }
-        let request = Request::from_parts(head, body);
-        if self.slot_status.is_ordinary() || Service::has_own(request.uri().path()) {
-            return self.service.answer(request, self.cx.clone()).boxed();
-        }
-        async move {
-            if let Err(NoFreeSlot) = self.slot.become_ordinary(self.settings.slot_wait).await {
-                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
-                response.extensions_mut().insert(CloseConnection);
-                return response;
-            }
-            self.service.answer(request, self.cx.clone()).await
-        }
-        .boxed()
-    }
-}
-
-/// `/metrics` and nothing else.
-struct MetricsHandler(Arc<Service>);
-
-impl RequestHandler for MetricsHandler {
-    fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
-        let response = match request.uri().path() {
-            "/metrics" => self.0.render_metrics(),
-            _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
-        };
-        std::future::ready(response).boxed()
-    }
-}
-
 /// Counted while it is open.
 struct OpenConnection;
 
@@ -311,38 +186,6 @@ where
         biased;
         told = timeout(limit, protocol::tell(stream)) => told.ok()?.ok()?,
         _ = drain.wait_for(|drains| *drains) => None,
-    }
-}
-
-/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
-/// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
-async fn drive<C: Future>(
-    connection: C,
-    close: impl Fn(Pin<&mut C>),
-    activity: &Activity,
-    idle: impl Fn() -> Duration,
-    mut drain: watch::Receiver<bool>,
-) -> Option<C::Output> {
-    let mut connection = pin!(connection);
-    let (mut is_draining, mut is_closing) = (false, false);
-    loop {
-        let (most, idle) = (if is_closing { CLOSING } else { Duration::MAX }, &idle);
-        let limit = move || idle().min(most);
-        tokio::select! {
-            biased;
-            end = connection.as_mut() => return Some(end),
-            _ = drain.wait_for(|drains| *drains), if !is_draining => {
-                is_draining = true;
-                close(connection.as_mut());
-            }
-            () = activity.idle(limit) => {
-                if is_closing {
-                    return None;
-                }
-                is_closing = true;
-                close(connection.as_mut());
-            }
-        }
     }
 }
 

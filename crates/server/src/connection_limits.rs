@@ -17,6 +17,8 @@ use crate::rate_limited_warnings::WarningLimiter;
 
 /// Beyond `limits.connections`: for health, and for finding out what a connection wants.
 const RESERVED: usize = 64;
+/// What a connection may take of time that has one of the places for health: others want it.
+pub(crate) const HEALTH: Duration = Duration::from_secs(2);
 /// Connections that wait for a slot with a request in hand, or have waited in vain and are about to end.
 const QUEUE: usize = 256;
 

@@ -59,7 +59,7 @@ impl DockerCredentials {
                 None => "docker_config".to_owned(),
             };
             let wrong = |what: String| ConfigError { place: place.clone(), what: format!("{path}: {what}") };
-            let text = crate::settings::read(path).map_err(|error| wrong(error.to_string()))?;
+            let text = crate::files::read(path).map_err(|error| wrong(error.to_string()))?;
             // Its text may hold passwords: the place of an error is said, not what stands there.
             let file = serde_json::from_str(&text)
                 .map_err(|error| wrong(format!("not readable in line {}", error.line())))?;

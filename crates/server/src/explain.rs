@@ -10,7 +10,8 @@ use registry_proxy_core::explain::{
 };
 
 use crate::human::{size, span};
-use crate::{assemble, cli, store};
+use crate::terminal::{complain, print};
+use crate::{assemble, store};
 
 /// Opens the store, asks the core, prints. Ends with 1 where a pull would be refused.
 pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
@@ -26,7 +27,7 @@ pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
     let explanation = match explained {
         Ok(explanation) => explanation,
         Err(error) => {
-            cli::complain(&error);
+            complain(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -35,7 +36,7 @@ pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
     } else {
         for_people(&explanation, &config.cache.store)
     };
-    let printed = cli::print(&text);
+    let printed = print(&text);
     if explanation.pull.does == "refuse" { ExitCode::FAILURE } else { printed }
 }
 

@@ -9,9 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::config_source::ConfigSource;
 use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::Service;
-use crate::settings::Settings;
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
 use crate::{admin_socket, connection, file_descriptors, reload_triggers};
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
-pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Box<dyn Error>> {
     let listen = config.listen.clone();
     let metrics_listen = config.metrics.listen.clone();
     let drain = config.timeouts.drain.0;
@@ -42,7 +42,7 @@ pub(crate) async fn serve(settings: Settings, config: Config) -> Result<(), Box<
     let listener = bind("listen", &listen).await?;
     // What changes from here on is seen to have changed.
     let known = WatchedFiles::look(&config);
-    let service = Arc::new(Service::new(settings, config)?);
+    let service = Arc::new(Service::new(source, config)?);
     if let Some(address) = &metrics_listen {
         let listener = bind("metrics.listen", address).await?;
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);

@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::event::Event;
 use self::runtime_api::{Invocation, RuntimeApi};
+use crate::config_source::ConfigSource;
 use crate::service::Service;
-use crate::settings::Settings;
 
 /// How long the work that an answer left behind may take before we ask for the next event. The client has its answer by
 /// then; asking is what stops us, for as long as there is no event.
@@ -35,11 +35,11 @@ pub(crate) fn runtime_api() -> Option<String> {
 }
 
 /// Serves until told to stop.
-pub(crate) async fn serve(settings: Settings, config: Config, address: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let api = RuntimeApi::at(address)?;
-    let service = Arc::new(Service::new(settings, config)?);
+    let service = Arc::new(Service::new(source, config)?);
     tracing::info!("taking events of AWS Lambda");
     let mut failures = 0;
     loop {

@@ -5,13 +5,17 @@
 mod admin_socket;
 mod assemble;
 mod cache_cli;
+mod check;
 mod cli;
+mod config_source;
 mod connection;
 mod connection_limits;
 mod credentials;
 mod egress;
+mod error_text;
 mod explain;
 mod file_descriptors;
+mod files;
 mod http;
 mod human;
 mod incoming;
@@ -25,8 +29,9 @@ mod reload_triggers;
 mod runtime;
 mod self_invoke;
 mod service;
-mod settings;
 mod store;
+mod terminal;
+mod text_response;
 mod tls;
 mod transport;
 mod watched_files;
@@ -37,7 +42,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::settings::Settings;
+use crate::config_source::ConfigSource;
+use crate::terminal::{WRONG_USAGE, complain, print};
 
 /// musl's own allocator takes one lock for all threads: a kept manifest cost 98 µs of processor time with it, 37 with this
 /// one, about what it costs with glibc's. Without huge pages (the feature `no_thp`), which would double the memory at rest.
@@ -45,36 +51,33 @@ use crate::settings::Settings;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a wrong configuration or command line ends with, as clap does.
-const WRONG_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(Command::Reference) = cli.command {
-        return cli::print(&registry_proxy_core::config::reference::markdown());
+        return print(&registry_proxy_core::config::reference::markdown());
     }
     if let Some(Command::Outcomes) = cli.command {
-        return cli::print(&registry_proxy_core::outcome::markdown());
+        return print(&registry_proxy_core::outcome::markdown());
     }
-    let settings = Settings::new(&cli);
-    let config = match settings.load() {
+    let source = ConfigSource::new(cli.config, cli.listen);
+    let config = match source.load() {
         Ok(config) => config,
         Err(error) => {
-            cli::complain(&error);
+            complain(&error);
             return ExitCode::from(WRONG_USAGE);
         }
     };
     match cli.command {
-        Some(Command::Check) => cli::check(&config),
+        Some(Command::Check) => check::run(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
-        Some(Command::Serve | Command::Reference | Command::Outcomes) | None => serve(settings, config),
+        Some(Command::Serve | Command::Reference | Command::Outcomes) | None => serve(source, config),
     }
 }
 
-fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
+fn serve(source: ConfigSource, config: registry_proxy_core::Config) -> ExitCode {
     if let Err(error) = logging::start(&config.log) {
-        cli::complain(&error);
+        complain(&error);
         return ExitCode::from(WRONG_USAGE);
     }
     // This one accepts, and hears signals; connections live on the workers' own.
@@ -84,8 +87,8 @@ fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
         .build();
     let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         let outcome = match lambda::runtime_api() {
-            Some(address) => runtime.block_on(lambda::serve(settings, config, &address)),
-            None => runtime.block_on(http::serve(settings, config)),
+            Some(address) => runtime.block_on(lambda::serve(source, config, &address)),
+            None => runtime.block_on(http::serve(source, config)),
         };
         // What is still under way after the drain ends with the process.
         runtime.shutdown_background();
@@ -95,7 +98,7 @@ fn serve(settings: Settings, config: registry_proxy_core::Config) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            cli::complain(&*error);
+            complain(&*error);
             ExitCode::FAILURE
         }
     }

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::config::{ConfigError, StoreAddress};
-use registry_proxy_core::platform::Store;
+use registry_proxy_core::platform::{Entropy as _, Store};
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
-use crate::settings::Settings;
+use crate::config_source::ConfigSource;
+use crate::runtime::SystemEntropy;
 use crate::watched_files::WatchedFiles;
-use crate::{assemble, settings, store, tls};
+use crate::{assemble, store, tls};
 
 /// Everything that a new configuration changes without a restart.
 pub(crate) struct Current {
@@ -24,7 +27,7 @@ pub(crate) struct Current {
 
 /// The current one, and how to get the next.
 pub(crate) struct Reloadable {
-    settings: Settings,
+    source: ConfigSource,
     /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
     process_key: Secret,
     /// What the process began with and keeps to its end.
@@ -37,8 +40,8 @@ pub(crate) struct Reloadable {
 }
 
 impl Reloadable {
-    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, ConfigError> {
-        let process_key = settings::random_key();
+    pub(crate) fn new(source: ConfigSource, config: Config) -> Result<Self, ConfigError> {
+        let process_key = random_key();
         let fixed = fixed(&config);
         let opened = store::open(&config.cache)?;
         if let Some(what) = store::warnings(&config.cache) {
@@ -55,7 +58,7 @@ impl Reloadable {
         let current = build(config, &process_key, store.clone(), None)?;
         look_after(&current, None);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self { settings, process_key, fixed, store, directory: directory.flatten(), store_health, current })
+        Ok(Self { source, process_key, fixed, store, directory: directory.flatten(), store_health, current })
     }
 
     /// The directory in which the cache was found, if it lies in one.
@@ -86,7 +89,7 @@ impl Reloadable {
     /// Everything read again. Waits for files.
     pub(crate) fn reloaded(&self) -> Prepared {
         let before = arc_swap::Guard::into_inner(self.current());
-        self.prepare(ReloadCause::Signal, self.settings.load(), &before)
+        self.prepare(ReloadCause::Signal, self.source.load(), &before)
     }
 
     fn prepare(&self, why: ReloadCause, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
@@ -165,6 +168,13 @@ fn fixed(config: &Config) -> RestartOnly {
         ("limits.connections", config.limits.connections.to_string()),
         ("timeouts.drain", format!("{:?}", config.timeouts.drain)),
     ]
+}
+
+/// A signing key for this process, used where the configuration has none.
+fn random_key() -> Secret {
+    let mut bytes = [0; 32];
+    SystemEntropy.fill(&mut bytes);
+    Secret::new(BASE64_STANDARD.encode(bytes))
 }
 
 fn build(

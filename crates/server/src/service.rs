@@ -10,10 +10,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry_proxy_core::{Body, Config, Cx};
 
+use crate::config_source::ConfigSource;
 use crate::metrics::{self, Readers};
 use crate::reload::Reloadable;
-use crate::settings::Settings;
 use crate::store::Credentials;
+use crate::text_response::text;
 
 /// What others are told of `/metrics`.
 const NOT_FOR_YOU: &str = "metrics are for this machine only, and not through a proxy: set metrics.listen to an address \
@@ -33,11 +34,11 @@ pub(crate) struct Service {
 
 impl Service {
     /// Puts it together.
-    pub(crate) fn new(settings: Settings, config: Config) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(source: ConfigSource, config: Config) -> Result<Self, Box<dyn Error>> {
         let metrics_apart = config.metrics.listen.is_some();
         let is_lent_a_login = Credentials::are_lent(&config, |name| std::env::var(name).ok());
         Ok(Self {
-            reloadable: Reloadable::new(settings, config)?,
+            reloadable: Reloadable::new(source, config)?,
             metrics: metrics::start()?,
             metrics_apart,
             is_draining: AtomicBool::new(false),
@@ -112,14 +113,4 @@ impl Service {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
-}
-
-/// A line of plain text, for now: a cache in front would go on telling it.
-pub(crate) fn text(status: StatusCode, line: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(line.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -90,7 +90,7 @@ fn system_roots() -> &'static Arc<RootCertStore> {
 }
 
 fn certificates(place: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(crate::settings::expand(path))
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(crate::files::expand(path))
         .map_err(|error| wrong(place, path, error))?
         .collect();
     let chain = chain.map_err(|error| wrong(place, path, error))?;
@@ -98,7 +98,7 @@ fn certificates(place: &str, path: &str) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn private_key(place: &str, path: &str) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    PrivateKeyDer::from_pem_file(crate::settings::expand(path)).map_err(|error| wrong(place, path, error))
+    PrivateKeyDer::from_pem_file(crate::files::expand(path)).map_err(|error| wrong(place, path, error))
 }
 
 /// Takes any certificate: for `insecure = true`. Signatures are still checked, so that what is encrypted is encrypted.

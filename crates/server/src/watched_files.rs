@@ -24,7 +24,7 @@ impl WatchedFiles {
 
 /// Links are followed: what Kubernetes mounts is changed by changing a link. `None`: it is not there.
 fn state_of(path: &str) -> Option<FileState> {
-    let found = std::fs::metadata(crate::settings::expand(path)).ok()?;
+    let found = std::fs::metadata(crate::files::expand(path)).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 

@@ -6,91 +6,39 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand};
 use registry_proxy_core::Config;
 use registry_proxy_core::cache::{CacheAdmin, Command, Event, Purge};
 use registry_proxy_core::config::StoreAddress;
 use tokio::net::UnixStream;
 
 use self::show::Show;
+use crate::cli::{CacheAction, CacheArguments};
+use crate::error_text::with_source;
 use crate::runtime::SystemClock;
-use crate::{WRONG_USAGE, admin_socket, cli, store};
+use crate::terminal::{WRONG_USAGE, complain};
+use crate::{admin_socket, store};
 
-const EXAMPLES: &str = "\
-Where a server uses this cache it is asked, through its admin_socket, so that its memory forgets what is thrown away.
-Where none runs, the store itself is opened. Both are found by the configuration: give the same --config as to serve.
-
-  registry-proxy cache stat                                   how much is there, and how much more may be
-  registry-proxy cache list 'ghcr.io/**'                      images of one registry; * stays within a segment
-  registry-proxy cache purge 'docker.io/library/alpine:*'     the next pull asks the registry again
-  registry-proxy cache purge --dry-run --all                  what would go
-  registry-proxy cache verify && echo sound                   status 1 unless all of it was read and right
-  registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";
-
-/// What stands behind `cache`.
-#[derive(Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-
-    /// One JSON value a line, for machines.
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// How much is here: blobs, manifests, tags, bytes, what is oldest, what is arriving.
-    Stat,
-    /// Images by name, with digest, age and what of their layers is here.
-    List {
-        /// Only names that fit: `docker.io/library/*`, `ghcr.io/**`, `**:latest`.
-        pattern: Option<String>,
-    },
-    /// Throw away images, so that the next pull fetches them anew. Asks nothing.
-    #[command(group(clap::ArgGroup::new("what").required(true)))]
-    Purge {
-        /// Tags that fit, with what nothing else needs: `docker.io/library/alpine:*`.
-        #[arg(group = "what")]
-        pattern: Option<String>,
-        /// A manifest or a layer: `sha256:…`
-        #[arg(long, group = "what")]
-        digest: Option<String>,
-        /// Everything.
-        #[arg(long, group = "what")]
-        all: bool,
-        /// Only show what would go.
-        #[arg(long, short = 'n')]
-        dry_run: bool,
-    },
-    /// Read everything, hold it against its digest and throw away what is wrong. Status 1 if anything was, or could not be
-    /// read; that stays.
-    Verify,
-}
-
-impl Action {
-    fn into_command(self) -> Command {
-        match self {
-            Self::Stat => Command::Stat,
-            Self::List { pattern } => Command::List(pattern),
-            Self::Purge { digest: Some(digest), dry_run, .. } => {
-                Command::Purge { what: Purge::Digest(digest), dry_run }
-            }
-            Self::Purge { pattern: Some(pattern), dry_run, .. } => {
-                Command::Purge { what: Purge::Pattern(pattern), dry_run }
-            }
-            Self::Purge { dry_run, .. } => Command::Purge { what: Purge::All, dry_run },
-            Self::Verify => Command::Verify,
+/// The command that the arguments describe.
+fn command_of(action: CacheAction) -> Command {
+    match action {
+        CacheAction::Stat => Command::Stat,
+        CacheAction::List { pattern } => Command::List(pattern),
+        CacheAction::Purge { digest: Some(digest), dry_run, .. } => {
+            Command::Purge { what: Purge::Digest(digest), dry_run }
         }
+        CacheAction::Purge { pattern: Some(pattern), dry_run, .. } => {
+            Command::Purge { what: Purge::Pattern(pattern), dry_run }
+        }
+        CacheAction::Purge { dry_run, .. } => Command::Purge { what: Purge::All, dry_run },
+        CacheAction::Verify => Command::Verify,
     }
 }
 
 /// Does what the command line says.
-pub(crate) fn run(arguments: Arguments, config: &Config) -> ExitCode {
-    let command = arguments.action.into_command();
+pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
+    let command = command_of(arguments.action);
     if let Err(what) = command.check() {
-        cli::complain(&what);
+        complain(&what);
         return ExitCode::from(WRONG_USAGE);
     }
     let show = Show::new(arguments.json);
@@ -100,7 +48,7 @@ pub(crate) fn run(arguments: Arguments, config: &Config) -> ExitCode {
         Ok(()) => show.finish(),
         Err(what) => {
             show.clear();
-            cli::complain(&what);
+            complain(&what);
             ExitCode::FAILURE
         }
     }
@@ -135,10 +83,5 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
     let opened = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
     show.begin(&store::place(&config.cache, opened.directory.as_deref()));
     let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
-    admin.run(command, &tell).await.map_err(|error| describe(&error))
-}
-
-/// An error and why, in one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    admin.run(command, &tell).await.map_err(|error| with_source(&error))
 }

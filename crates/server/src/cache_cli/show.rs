@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use registry_proxy_core::cache::{CacheStats, Event, Image, Purged, Verified};
 
-use crate::cli;
 use crate::human::{size, span};
+use crate::terminal::print;
 
 /// Between two changes of the line that says how far it is.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -110,7 +110,7 @@ impl Show {
 
 impl ShowState {
     fn print(&mut self, text: &str) {
-        self.has_failed |= cli::print(text) != ExitCode::SUCCESS;
+        self.has_failed |= print(text) != ExitCode::SUCCESS;
     }
 }
 

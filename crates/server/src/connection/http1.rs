@@ -1,9 +1,10 @@
 //! HTTP/1.1: one answer after the other.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
@@ -17,16 +18,20 @@ use registry_proxy_core::body::BodyError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use super::idle_timeouts::{ActivityGuard, IdleTimeouts};
+use super::context::{ConnectionContext, ConnectionSettings};
+use super::handler::{CloseConnection, RequestHandler};
+use super::idle_timeouts::{Activity, ActivityGuard, IdleTimeouts};
 use super::outgoing_chunk::OutgoingChunk;
 use super::sendfile::SendfileQueue;
-use super::{CloseConnection, ConnectionContext, ConnectionSettings, RequestHandler, drive};
 use crate::incoming;
 
 /// What is buffered for a client at the most, beyond one piece of a body.
 const BUFFER_BYTES: usize = 128 << 10;
 /// Header fields of one request.
 const MOST_HEADERS: usize = 128;
+
+/// For the end of an HTTP/1.1 connection that was idle: longer than it lingers.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
 /// Serves it to its end. `queue`: files may go from disk to socket.
 pub(super) async fn serve<S>(
@@ -54,6 +59,38 @@ where
     let connection = builder(context.settings).serve_connection(TokioIo::new(stream), answer);
     let close = http1::Connection::graceful_shutdown;
     drive(connection, close, context.timeouts.activity(), || context.idle(), drain).await.unwrap_or(Ok(()))
+}
+
+/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
+/// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
+async fn drive<C: Future>(
+    connection: C,
+    close: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    idle: impl Fn() -> Duration,
+    mut drain: watch::Receiver<bool>,
+) -> Option<C::Output> {
+    let mut connection = pin!(connection);
+    let (mut is_draining, mut is_closing) = (false, false);
+    loop {
+        let (most, idle) = (if is_closing { CLOSING } else { Duration::MAX }, &idle);
+        let limit = move || idle().min(most);
+        tokio::select! {
+            biased;
+            end = connection.as_mut() => return Some(end),
+            _ = drain.wait_for(|drains| *drains), if !is_draining => {
+                is_draining = true;
+                close(connection.as_mut());
+            }
+            () = activity.idle(limit) => {
+                if is_closing {
+                    return None;
+                }
+                is_closing = true;
+                close(connection.as_mut());
+            }
+        }
+    }
 }
 
 fn builder(settings: ConnectionSettings) -> http1::Builder {

@@ -13,9 +13,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::keep_alive::KeepAlive;
-use super::idle_timeouts::IdleTimeouts;
+use self::stream::Shared;
+use super::context::{ConnectionContext, ConnectionSettings};
+use super::handler::RequestHandler;
 use super::outgoing_chunk::OutgoingChunk;
-use super::{ConnectionContext, ConnectionSettings, RequestHandler};
 
 /// Streams of one connection at once: as many as RFC 9113 section 6.5.2 recommends at least. What is asked beyond them
 /// waits with the client.
@@ -25,18 +26,6 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// What one stream may have waiting for the socket, in bytes.
 const STREAM_BUFFER: usize = 128 << 10;
-
-/// What the streams of one connection share.
-struct Shared {
-    handler: Arc<dyn RequestHandler>,
-    timeouts: Arc<IdleTimeouts>,
-    /// Told by an answer behind which the connection ends.
-    over: Notify,
-    /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
-    socket: Arc<Semaphore>,
-    /// For one piece of a body that cannot be read by as much as the window is open: one is always allowed.
-    hand: Arc<Semaphore>,
-}
 
 /// Serves it to its end.
 pub(super) async fn serve<S>(

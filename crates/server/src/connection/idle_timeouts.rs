@@ -10,8 +10,7 @@ use std::time::Duration;
 use registry_proxy_core::body::{Held, InFlight};
 use tokio::time::{Instant, sleep};
 
-use super::HEALTH;
-use crate::connection_limits::SlotStatus;
+use crate::connection_limits::{HEALTH, SlotStatus};
 
 /// How long a client may take next to nothing while memory is scarce, as others wait for what it holds.
 const SCARCE: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{HeaderValue, Response, StatusCode, Version};
 use registry_proxy_core::Body;
 
-use crate::service::text;
+use crate::text_response::text;
 
 /// No method is longer: `OPTIONS` has seven bytes, and the longest that IANA has registered has seventeen.
 const METHOD_BYTES: usize = 32;

@@ -1,12 +1,18 @@
 //! Both protocols over a wire in memory, in virtual time.
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use h2::client::SendRequest;
-use http::Method;
 use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
+use registry_proxy_core::body::InFlight;
+use registry_proxy_core::{Body, Config};
 use tokio::io::{AsyncReadExt as _, DuplexStream, duplex, split};
 use tokio::time::{Instant, sleep};
 
+use super::handler::CloseConnection;
+use super::http1::CLOSING;
 use super::*;
 use crate::connection_limits::ConnectionSlots;
 

@@ -9,6 +9,7 @@ mod errors;
 mod leases;
 mod path_encoding;
 mod read;
+mod root;
 mod temp_file;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ mod walk;
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,6 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{
     Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept, Validator,
 };
-use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use self::access_times::AccessTimes;
@@ -37,31 +37,19 @@ use self::leases::Leases;
 use self::path_encoding::PathEncoding;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
+use self::root::{Root, TEMP, absent_as_none};
 use self::temp_file::{TempFile, reserve};
 use crate::store::disk::{self, WorkKind};
 
-/// Where files lie before they have their name.
-const TEMP: &str = "v1/tmp";
 /// How long a disk may take for anything but a commit.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long it may take to sync a blob, which may be gigabytes on a slow disk.
 const COMMIT_PATIENCE: Duration = Duration::from_mins(10);
-/// How often a file is given its name while somebody removes the empty directory it goes to.
-const TRIES: usize = 8;
-
 /// A directory of content.
 pub(crate) struct FileStore {
     root: Arc<Root>,
     used: Arc<AccessTimes>,
     leases: Arc<Leases>,
-}
-
-/// The directory itself.
-struct Root {
-    path: PathBuf,
-    min_free: u64,
-    path_encoding: PathEncoding,
-    residency: Residency,
 }
 
 impl FileStore {
@@ -252,78 +240,6 @@ impl Draft for FileDraft {
     }
 }
 
-impl Root {
-    fn path_of(&self, key: &Key) -> PathBuf {
-        self.path.join(&*self.path_encoding.path_of(key))
-    }
-
-    /// Bytes that may still be written: none where the disk can hold no more files. It does not always say how many.
-    fn free(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.path)?;
-        if disk.f_files > 0 && disk.f_favail == 0 {
-            return Ok(0);
-        }
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
-    }
-
-    /// Fails where there is no room for so many bytes, or for any.
-    fn want(&self, bytes: u64) -> io::Result<()> {
-        if self.free()? < bytes.max(1) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-
-    /// Creates directories below the root, never the root itself: it may have been unmounted.
-    fn make_dirs(&self, below: &Path) -> io::Result<()> {
-        let mut path = self.path.clone();
-        for part in below {
-            let parent = path.clone();
-            path.push(part);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => sync_dir(&parent)?,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a file its name, and returns whether it did.
-    fn rename(&self, from: &Path, key: &Key, precondition: Precondition) -> io::Result<bool> {
-        let below = self.path_encoding.path_of(key);
-        let to = self.path.join(&*below);
-        let parent = Path::new(&*below).parent().unwrap_or(Path::new(""));
-        for _ in 0..TRIES {
-            let done = match precondition {
-                Precondition::Always => std::fs::rename(from, &to),
-                Precondition::Absent => rename_to_absent(from, &to),
-            };
-            match done {
-                Ok(()) => return sync_dir(&self.path.join(parent)).map(|()| true),
-                Err(error) if precondition == Precondition::Absent && error.kind() == ErrorKind::AlreadyExists => {
-                    return Ok(false);
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound && from.try_exists()? => {
-                    self.make_dirs(parent)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ErrorKind::NotFound.into())
-    }
-}
-
-/// Renames where nothing is in the way; some file systems can only do it by a second name.
-fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            std::fs::hard_link(from, to)?;
-            // Nobody misses the first name, and a sweep removes what stays.
-            let _ = std::fs::remove_file(from);
-            Ok(())
-        }
-        done => Ok(done?),
-    }
-}
-
 /// Opens a file so that reading it leaves its access time alone: that says when a client last used it, and whoever
 /// looks through the whole cache is no client.
 #[cfg(target_os = "linux")]
@@ -341,14 +257,6 @@ fn open_unnoticed(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        // Some network file systems sync no directories.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-        done => done,
-    }
-}
-
 /// What a file says of itself; `None`: it is something else, and not ours.
 ///
 /// The time of its last change of status is left out of the validator: noting when a file was used changes that, and not
@@ -356,22 +264,6 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 fn stat(found: &std::fs::Metadata) -> Option<Stat> {
     let validator = || format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
     found.is_file().then(|| Stat { length: found.len(), validator: Validator(validator().into()) })
-}
-
-fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
-    match done {
-        Ok(found) => Ok(Some(found)),
-        // What has no name there cannot be there.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Waits for a disk elsewhere, and not for ever. What was begun goes on behind a caller who gave up.

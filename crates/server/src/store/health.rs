@@ -11,6 +11,7 @@ use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{Store, StoreError};
 
 use super::objects::{self, Credentials};
+use crate::error_text::with_source;
 
 /// How long a bucket that does not let us in is left until it is asked again.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -66,7 +67,7 @@ async fn ask(store: &dyn Store) -> Result<(), StoreError> {
 }
 
 /// A key that any store may be asked for.
-pub(super) fn probe() -> Key {
+fn probe() -> Key {
     Key::origins(&Digest::sha256(b""))
 }
 
@@ -76,8 +77,7 @@ pub(crate) async fn check(config: &Config) -> Option<String> {
     if Credentials::are_lent(config, |name| std::env::var(name).ok()) {
         return None;
     }
-    let tried = tokio::time::timeout(TRIAL, objects::check(url)).await.unwrap_or(Err(StoreError::TimedOut));
-    let error = tried.err()?;
-    let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-    Some(format!("{error}{}", source.unwrap_or_default()))
+    let tried =
+        tokio::time::timeout(TRIAL, objects::check(url, &probe())).await.unwrap_or(Err(StoreError::TimedOut));
+    tried.err().map(|error| with_source(&error))
 }

@@ -20,6 +20,7 @@ pub(crate) use self::files::{FileSlice, READ_BYTES};
 pub(crate) use self::health::{StoreHealth, check, is_checked};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
+use crate::error_text::with_source;
 use crate::runtime::SystemClock;
 
 /// A store, and the directory that it lies in, if it lies in one.
@@ -70,10 +71,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
             let (_, scratch) = first_writable(&drafts, cache.min_free().0).ok_or_else(|| {
                 wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
             })?;
-            let store = ObjectStore::open(url, scratch).map_err(|error| {
-                let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-                wrong(format!("{error}{}", source.unwrap_or_default()))
-            })?;
+            let store = ObjectStore::open(url, scratch).map_err(|error| wrong(with_source(&error)))?;
             Ok(Some(OpenedStore::elsewhere(store)))
         }
     }

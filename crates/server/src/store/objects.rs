@@ -38,7 +38,8 @@ use registry_proxy_core::platform::{
 use url::Url;
 
 use self::address::{BucketAddress, Cloud};
-use self::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
+use self::bucket::{Bucket, absent_as_none, why, within};
+use self::client::PATIENCE;
 pub(crate) use self::credentials::Credentials;
 use self::draft::ObjectDraft;
 use self::upload::ObjectUpload;
@@ -78,11 +79,10 @@ impl ObjectStore {
 }
 
 /// Whether a bucket lets us read, without a store over it.
-pub(super) async fn check(url: &Url) -> Result<(), StoreError> {
+pub(super) async fn check(url: &Url, key: &Key) -> Result<(), StoreError> {
     let address = BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let transport = client::transport().map_err(StoreError::failed)?;
     let bucket = Bucket::over(address, Arc::default(), transport).map_err(why)?;
-    let key = super::health::probe();
     let read = bucket.operator.read(key.as_str());
     absent_as_none(within(PATIENCE, read).await?).map(drop).map_err(StoreError::of_reading)
 }

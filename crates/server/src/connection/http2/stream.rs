@@ -15,13 +15,12 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TE, TRANSFER_EN
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use registry_proxy_core::Body;
 use registry_proxy_core::body::{Held, Observe};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::super::CloseConnection;
-use super::super::idle_timeouts::{Counted, Holds, StreamWait};
+use super::super::handler::{CloseConnection, RequestHandler};
+use super::super::idle_timeouts::{Counted, Holds, IdleTimeouts, StreamWait};
 use super::super::outgoing_chunk::OutgoingChunk;
-use super::Shared;
 use crate::incoming;
 use crate::store::{self, FileSlice};
 
@@ -38,6 +37,18 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// What the streams of one connection share.
+pub(super) struct Shared {
+    pub(super) handler: Arc<dyn RequestHandler>,
+    pub(super) timeouts: Arc<IdleTimeouts>,
+    /// Told by an answer behind which the connection ends.
+    pub(super) over: Notify,
+    /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
+    pub(super) socket: Arc<Semaphore>,
+    /// For one piece of a body that cannot be read by as much as the window is open: one is always allowed.
+    pub(super) hand: Arc<Semaphore>,
+}
 
 /// Why an answer ends before its time.
 enum SendError {

@@ -7,7 +7,7 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::Clock as _;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
-use super::Root;
+use super::root::Root;
 use crate::runtime::SystemClock;
 use crate::store::disk;
 
@@ -18,10 +18,10 @@ const MAX_KEYS: usize = 1 << 16;
 
 /// The times of some keys.
 #[derive(Default)]
-pub(super) struct AccessTimes(Mutex<HashMap<Key, Times>>);
+pub(super) struct AccessTimes(Mutex<HashMap<Key, KeyTimes>>);
 
 #[derive(Clone, Copy, Default)]
-struct Times {
+struct KeyTimes {
     used: u64,
     noted: u64,
 }
@@ -66,7 +66,7 @@ impl AccessTimes {
         if keys.len() >= MAX_KEYS {
             keys.clear();
         }
-        keys.insert(key.clone(), Times { used: now, noted: now });
+        keys.insert(key.clone(), KeyTimes { used: now, noted: now });
         true
     }
 

@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use registry_proxy_core::cache::{Key, Kind};
 use registry_proxy_core::platform::Precondition;
 
+use super::root::{Root, absent_as_none};
 use super::temp_file::TempFile;
-use super::{Root, absent_as_none};
 
 /// The mode of a lease that is locked while its process lives.
 const LOCKED: u32 = 0o400;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Entropy as _, Precondition};
 
-use super::{Root, TEMP};
+use super::root::{Root, TEMP};
 use crate::runtime::SystemEntropy;
 use crate::store::disk;
 

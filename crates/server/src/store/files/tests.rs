@@ -12,7 +12,7 @@ use registry_proxy_core::cache::Kind;
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::testing::contract::{content, store_contract};
-use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 use tempfile::TempDir;
 
 use super::*;

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::access_times::AccessTimes;
-use super::{Root, TEMP, absent_as_none, why};
+use super::errors::why;
+use super::root::{Root, TEMP, absent_as_none};
 
 /// Entries that are found before somebody asks for them.
 const AHEAD: usize = 256;

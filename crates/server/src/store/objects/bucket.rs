@@ -13,15 +13,16 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::address::BucketAddress;
-use super::client;
+use super::client::{self, PATIENCE};
 use super::credentials::Credentials;
-use super::draft::TURNS;
 use super::sign::Signing;
 
-/// How long a question may take with all its repetitions.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often what failed for the moment is tried again.
 pub(super) const RETRIES: usize = 2;
+
+/// Blobs that are uploaded at once. Each has a part in memory, and a second one while the next is read; through `OpenDAL`
+/// a third.
+pub(super) const TURNS: usize = 2;
 
 /// A bucket, or what lies below a prefix of it.
 pub(super) struct Bucket {

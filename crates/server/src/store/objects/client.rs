@@ -24,11 +24,12 @@ use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter
 use registry_proxy_core::config::{ConfigError, UpstreamConfig};
 use tokio::time::Instant;
 
-use super::bucket::PATIENCE;
 use super::sign::Signing;
 use crate::transport::address_guard::Admits;
 use crate::transport::dial::{ConnectTimeout, Dialer};
 
+/// How long a question may take with all its repetitions.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long it may take with everything: name, proxy and TLS.

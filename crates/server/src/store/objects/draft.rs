@@ -17,10 +17,6 @@ use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal};
 const TURN: Duration = Duration::from_hours(1);
 /// Bytes a second, at least, beside as much time as waiting for a turn may take: a line on which less moves is given up.
 const LEAST_RATE: u64 = 32 << 10;
-/// Blobs that are uploaded at once. Each has a part in memory, and a second one while the next is read; through `OpenDAL`
-/// a third.
-pub(super) const TURNS: usize = 2;
-
 /// A blob that is arriving on this machine's disk.
 pub(super) struct ObjectDraft {
     bucket: Arc<Bucket>,

@@ -12,8 +12,8 @@ use registry_proxy_core::cache::{BLOBS, Key};
 use registry_proxy_core::platform::{StoreError, UPLOAD_DEADLINE};
 use url::form_urlencoded::byte_serialize;
 
-use super::bucket::{Bucket, PATIENCE, RETRIES, why};
-use super::client::COMPLETE;
+use super::bucket::{Bucket, RETRIES, why};
+use super::client::{COMPLETE, PATIENCE};
 
 /// Bytes of a part: between 5 MiB, the least that S3 takes, and what a small function has memory for. Blobs of up to
 /// 78 GiB have room in parts of that.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
-use super::bucket::{Bucket, PATIENCE, why, within};
+use super::bucket::{Bucket, why, within};
+use super::client::PATIENCE;
 use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal, UnfinishedUpload, is_word};
 use super::parked;
 

@@ -15,7 +15,8 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Clock as _, Entropy as _, StoreError};
 use tokio::time::Instant;
 
-use super::bucket::{Bucket, PATIENCE, absent_as_none, why, within};
+use super::bucket::{Bucket, absent_as_none, why, within};
+use super::client::PATIENCE;
 use crate::runtime::{SystemClock, SystemEntropy};
 
 /// Where the objects with times of use lie; no key of content begins like this.

@@ -7,7 +7,7 @@ use registry_proxy_core::Config;
 
 use super::*;
 use crate::assemble;
-use crate::store::objects::draft::TURNS;
+use crate::store::objects::bucket::TURNS;
 
 #[tokio::test]
 async fn many_commits_at_once_take_turns() {

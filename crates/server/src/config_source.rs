@@ -1,29 +1,30 @@
-//! Where the configuration comes from: arguments, environment, file. Kept, so that SIGHUP can read it again.
+//! Where the configuration comes from: a file, the environment and `--listen`. The source is kept for the life of the
+//! process, so that SIGHUP can load the configuration again.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{ConfigError, Sources};
-use registry_proxy_core::secret::Secret;
 
-use crate::cli::Cli;
+use crate::files::read;
 use crate::passwords::Htpasswd;
 
-/// What was said when the process started.
-pub(crate) struct Settings {
+/// The inputs of the configuration, as they were when the process started.
+pub(crate) struct ConfigSource {
+    /// `--config`
     file: Option<String>,
+    /// `--listen`
     listen: Option<String>,
+    /// The environment.
     variables: Vec<(String, String)>,
 }
 
-impl Settings {
-    pub(crate) fn new(cli: &Cli) -> Self {
+impl ConfigSource {
+    pub(crate) fn new(file: Option<String>, listen: Option<String>) -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        Self { file: cli.config.clone(), listen: cli.listen.clone(), variables: variables.collect() }
+        Self { file, listen, variables: variables.collect() }
     }
 
-    /// Reads everything, files included, and checks it.
+    /// Loads the configuration with every file that it names, and checks all of it.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         let at = |place: &str, what: String| ConfigError { place: place.to_owned(), what };
         let text = match &self.file {
@@ -59,26 +60,5 @@ impl Settings {
         crate::credentials::DockerCredentials::load(&config)?;
         crate::logging::filter(&config.log)?;
         Ok(config)
-    }
-}
-
-/// A random key for this process, where the configuration has none: kept over reloads.
-pub(crate) fn random_key() -> Secret {
-    use registry_proxy_core::platform::Entropy as _;
-    let mut bytes = [0; 32];
-    crate::runtime::SystemEntropy.fill(&mut bytes);
-    Secret::new(BASE64_STANDARD.encode(bytes))
-}
-
-/// Reads a file; `~/` is the home of whoever runs us.
-pub(crate) fn read(path: &str) -> std::io::Result<String> {
-    std::fs::read_to_string(expand(path))
-}
-
-/// `~/x` in full.
-pub(crate) fn expand(path: &str) -> std::path::PathBuf {
-    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => std::path::Path::new(&home).join(rest),
-        _ => path.into(),
     }
 }
