@@ -1,5 +1,5 @@
-//! The socket on which a running server is told to look after its cache: a line of JSON for a command, then a line for
-//! each thing it has to tell. For the user who runs it and for root, and never over the network.
+//! The Unix socket on which a running server takes cache commands: one line of JSON per command, then one line per event.
+//! Only the user who runs the server and root may use it.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -24,17 +24,17 @@ use crate::error_text::with_source;
 use crate::service::Service;
 use crate::{files, store};
 
-/// A command is short, and comes at once.
+/// Longest command in bytes.
 const MAX_COMMAND: u64 = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Lines that wait to be read before a command waits for its reader.
+/// Unread lines after which a command waits for the client.
 const MAX_AHEAD: usize = 1024;
-/// How often it is looked whether a client that says no more still listens.
+/// How often to check whether a client that closed its sending side is still connected.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After a failure to accept, before the next try.
+/// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A line of an answer.
+/// One line of an answer.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum SocketLine {
@@ -43,7 +43,8 @@ enum SocketLine {
     Done,
 }
 
-/// Where it is, with a cache that was found in this directory; `None`: there is none.
+/// The socket's path; `None`: there is none. `found`: the directory that the cache was
+/// opened in.
 pub(crate) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
     match config.admin_socket.as_deref() {
         _ if config.cache.store == StoreAddress::None => None,
@@ -58,7 +59,7 @@ pub(crate) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-/// Removes the socket when the service ends, if it is still ours.
+/// Removes the socket file when dropped, if it is still ours.
 pub(crate) struct OpenSocket {
     path: PathBuf,
     inode: u64,
@@ -72,17 +73,17 @@ impl Drop for OpenSocket {
     }
 }
 
-/// Listens there. What goes wrong is said, and everything else is served all the same.
+/// Starts to listen. A failure is logged, and the server works without the socket.
 pub(crate) async fn open(service: &Arc<Service>) -> Option<OpenSocket> {
     let path = path(&service.reloadable.current().config, service.reloadable.directory())?;
     match listen(&path).await {
         Ok((listener, open)) => {
-            tracing::info!(path = %path.display(), "cache commands are taken");
+            tracing::info!(path = %path.display(), "listening for cache commands");
             tokio::spawn(serve(listener, Arc::clone(service)));
             Some(open)
         }
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "admin_socket: no cache commands are taken");
+            tracing::warn!(path = %path.display(), %error, "admin_socket: cannot listen for cache commands");
             None
         }
     }
@@ -90,15 +91,15 @@ pub(crate) async fn open(service: &Arc<Service>) -> Option<OpenSocket> {
 
 async fn listen(path: &Path) -> io::Result<(UnixListener, OpenSocket)> {
     if UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(ErrorKind::AddrInUse, "another server takes them there"));
+        return Err(io::Error::new(ErrorKind::AddrInUse, "another server listens on this socket"));
     }
     match std::fs::symlink_metadata(path) {
         Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "something else is there"));
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "the path exists and is not a socket"));
         }
         Ok(_) | Err(_) => {}
     }
-    // By another name first: at its own it is never there with more rights than it should have.
+    // Create it under another name and restrict it first, so that it never appears with more permissions than it should.
     let mut temp = path.as_os_str().to_owned();
     temp.push(format!(".{}", std::process::id()));
     let temp = PathBuf::from(temp);
@@ -119,12 +120,12 @@ async fn serve(listener: UnixListener, service: Arc<Service>) {
             continue;
         };
         if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
-            tracing::warn!("admin_socket: another user asked, and is not answered");
+            tracing::warn!("admin_socket: refused a connection from another user");
             continue;
         }
         let service = Arc::clone(&service);
         tokio::spawn(async move {
-            // Whoever asked may have gone away: there is nobody to tell.
+            // The client may have gone.
             let _ = answer(stream, &service).await;
         });
     }
@@ -172,17 +173,17 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
         Ok(())
     };
     let mut rest = reading.into_inner().into_inner();
-    // If nobody listens any more, the work ends too: also while it has nothing to tell.
+    // Stop working when the client has gone, even while there is nothing to send.
     tokio::select! {
         done = async { tokio::try_join!(working, telling) } => done.map(|_: ((), ())| ()),
         error = until_gone(&mut rest) => {
-            tracing::info!(command = text.trim(), "whoever gave a cache command has gone, and it ends");
+            tracing::info!(command = text.trim(), "the client of a cache command has gone; the command stops");
             Err(error)
         }
     }
 }
 
-/// How many lines a command is ahead of whoever reads them.
+/// Counts the lines that the client has not read yet.
 #[derive(Default)]
 struct Backlog {
     count: AtomicUsize,
@@ -190,13 +191,13 @@ struct Backlog {
 }
 
 impl Backlog {
-    /// Goes on with the work while that is not too many.
+    /// Runs the work, and pauses it while there are too many.
     async fn paced<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         poll_fn(|cx| {
             if self.count.load(Ordering::Acquire) >= MAX_AHEAD {
                 self.told.register(cx.waker());
-                // It may have been read meanwhile.
+                // The client may have read a line in between.
                 if self.count.load(Ordering::Acquire) >= MAX_AHEAD {
                     return Poll::Pending;
                 }
@@ -213,13 +214,13 @@ impl Backlog {
     }
 }
 
-/// Waits until the other side is gone. One that has only said its last word may still listen.
+/// Waits until the client has gone. One that only closed its sending side may still be reading.
 async fn until_gone(reading: &mut ReadHalf<'_>) -> io::Error {
     let mut unasked = [0; 256];
     loop {
         match reading.read(&mut unasked).await {
             Ok(0) => break,
-            // Nobody asked for more than a line.
+            // Ignore anything after the first line.
             Ok(_) => {}
             Err(error) => return error,
         }
@@ -239,7 +240,7 @@ async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &SocketLi
     writing.write_all(&text).await
 }
 
-/// Has a running server carry a command out.
+/// Sends a command to a running server.
 pub(crate) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_>) -> Result<(), String> {
     let lost = |error: io::Error| format!("the server did not answer: {error}");
     let mut text = serde_json::to_vec(command).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! A configuration becomes a proxy: the only file that names a trait and its implementation.
+//! Builds the proxy from a configuration: the only file that names a trait together with its implementation.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
 use crate::transport::HyperTransport;
 
-/// Puts it together. Fails only on files that the configuration names.
+/// Builds the proxy. Only files that the configuration names can make it fail.
 pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Proxy, ConfigError> {
     let passwords = match (config.clients.auth, &config.clients.users_file) {
         (Auth::Users, Some(path)) => {

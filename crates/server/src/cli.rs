@@ -19,27 +19,27 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-/// What the program can do.
+/// The commands of the program.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Serve (the default).
     Serve,
-    /// Print the effective configuration, secrets masked, with warnings of what is dangerous.
+    /// Print the effective configuration, secrets masked, and warn of dangerous settings.
     Check,
-    /// Say what would be done for an image and why, without asking any registry.
+    /// Explain what a pull of an image would do and why, without asking any registry.
     Explain {
         /// As in a pull: `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without our own host before it.
         image: String,
-        /// For machines.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Look into the cache, purge it, verify it.
+    /// Inspect, purge or verify the cache.
     Cache(CacheArguments),
     /// Print the reference of every configuration key, as Markdown.
     #[command(hide = true)]
     Reference,
-    /// Print the table of what can be done and why, as Markdown.
+    /// Print the table of outcomes and their reasons, as Markdown.
     #[command(hide = true)]
     Outcomes,
 }
@@ -52,7 +52,7 @@ pub(crate) struct CacheArguments {
     #[command(subcommand)]
     pub(crate) action: CacheAction,
 
-    /// One JSON value a line, for machines.
+    /// Print one JSON value per line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -60,31 +60,31 @@ pub(crate) struct CacheArguments {
 /// What to do with the cache.
 #[derive(Subcommand)]
 pub(crate) enum CacheAction {
-    /// How much is here: blobs, manifests, tags, bytes, what is oldest, what is arriving.
+    /// Count blobs, manifests, tags and bytes; show the oldest entry and the downloads in progress.
     Stat,
-    /// Images by name, with digest, age and what of their layers is here.
+    /// List images by name, with digest, age and how many of their layers are cached.
     List {
-        /// Only names that fit: `docker.io/library/*`, `ghcr.io/**`, `**:latest`.
+        /// Only matching names: `docker.io/library/*`, `ghcr.io/**`, `**:latest`.
         pattern: Option<String>,
     },
-    /// Throw away images, so that the next pull fetches them anew. Asks nothing.
+    /// Delete images, so that the next pull fetches them again. Does not prompt.
     #[command(group(ArgGroup::new("what").required(true)))]
     Purge {
-        /// Tags that fit, with what nothing else needs: `docker.io/library/alpine:*`.
+        /// Matching tags, and the content that no other tag uses: `docker.io/library/alpine:*`.
         #[arg(group = "what")]
         pattern: Option<String>,
-        /// A manifest or a layer: `sha256:…`
+        /// One manifest or layer: `sha256:…`
         #[arg(long, group = "what")]
         digest: Option<String>,
         /// Everything.
         #[arg(long, group = "what")]
         all: bool,
-        /// Only show what would go.
+        /// Only show what would be deleted.
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
-    /// Read everything, hold it against its digest and throw away what is wrong. Status 1 if anything was, or could not be
-    /// read; that stays.
+    /// Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match
+    /// or could not be read; the unreadable is kept.
     Verify,
 }
 
@@ -96,22 +96,22 @@ Without any configuration it serves Docker Hub and a catalogue of public registr
 One registry, as with the original Node.js project:
   REGISTRY_BACKEND=https://registry-1.docker.io PORT=3000 registry-proxy
 
-Look before you serve:
+Check before you serve:
   registry-proxy --config proxy.toml check
   registry-proxy explain alpine:3.20
 
-What is kept, and how to be rid of it:
+Inspect the cache, and delete from it:
   registry-proxy cache --help
 
-SIGHUP reads configuration, password and certificate files again; SIGTERM lets transfers end, then stops.";
+SIGHUP reloads configuration, password and certificate files; SIGTERM lets transfers finish, then stops.";
 
 const CACHE_EXAMPLES: &str = "\
-Where a server uses this cache it is asked, through its admin_socket, so that its memory forgets what is thrown away.
-Where none runs, the store itself is opened. Both are found by the configuration: give the same --config as to serve.
+If a server uses this cache, the command is sent to its admin_socket, so that the server's memory stays in step.
+If none runs, the store is opened directly. Use the same --config as for serving: it says where both are.
 
-  registry-proxy cache stat                                   how much is there, and how much more may be
-  registry-proxy cache list 'ghcr.io/**'                      images of one registry; * stays within a segment
+  registry-proxy cache stat                                   what is cached, and how much space is left
+  registry-proxy cache list 'ghcr.io/**'                      images of one registry; * matches within one segment
   registry-proxy cache purge 'docker.io/library/alpine:*'     the next pull asks the registry again
-  registry-proxy cache purge --dry-run --all                  what would go
-  registry-proxy cache verify && echo sound                   status 1 unless all of it was read and right
+  registry-proxy cache purge --dry-run --all                  what would be deleted
+  registry-proxy cache verify && echo sound                   exit status 1 unless everything was read and matched
   registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";

@@ -34,7 +34,7 @@ impl ConfigSource {
             None => None,
         };
         let sources = Sources { text: text.as_deref(), variables: self.variables.clone(), read: &read };
-        // Variables are in capitals, and keys are not.
+        // Variables are upper case, keys are not.
         let is_of_a_variable = |error: &ConfigError| error.place.starts_with(|c: char| c.is_ascii_uppercase());
         let mut config = Config::load(&sources).map_err(|error| match &self.file {
             Some(path) if !is_of_a_variable(&error) => at(&format!("{path}: {}", error.place), error.what),
@@ -49,7 +49,7 @@ impl ConfigSource {
                 ));
             }
         }
-        // Files that only the server reads are read here too, so that `check` finds what is wrong with them.
+        // Files that only the server uses are read here as well, so that `check` finds errors in them.
         if let Some(path) = &config.clients.users_file {
             let text =
                 read(path).map_err(|error| at("clients.users_file", format!("cannot read {path}: {error}")))?;

@@ -1,4 +1,4 @@
-//! One connection of a client: TLS, HTTP/1.1 or HTTP/2, and the bounds of each.
+//! One client connection, from its first byte to its end: PROXY protocol, TLS, then HTTP/1.1 or HTTP/2.
 
 mod context;
 mod handler;
@@ -34,9 +34,9 @@ use crate::connection_limits::{ConnectionSlot, SlotStatus};
 use crate::metrics::CONNECTIONS;
 use crate::service::Service;
 
-/// A TLS handshake.
+/// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Counted while it is open.
+/// Counts a connection while it is open.
 struct OpenConnection;
 
 impl OpenConnection {
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
 ) {
     let _open = OpenConnection::new();
     let peer = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
-    // Small answers go at once.
+    // Send small answers without delay.
     let _ = stream.set_nodelay(true);
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let mut context = ConnectionContext::new(&current.config, current.proxy.in_flight(), slot.status(), peer);
@@ -75,7 +75,7 @@ pub(crate) async fn serve(
             match introduced {
                 None => return,
                 Some(ProxyHeader::Local) => (None, slot),
-                // Nobody is served more by coming through a proxy, or believed more.
+                // The limits per client also apply to clients behind a proxy.
                 Some(ProxyHeader::Client(client)) => match slot.of_client(client, &current.config) {
                     None => return,
                     Some(slot) => (Some(client), slot),
@@ -88,7 +88,7 @@ pub(crate) async fn serve(
     context.shown = introduced.or(peer).and_then(|address| current.config.log.client.shown(address));
     let shown = context.shown;
     drop(current);
-    // One deadline, for its first byte and the handshake.
+    // One deadline for the first byte and the handshake.
     let deadline = Instant::now() + HANDSHAKE.min(context.idle());
     if tls.is_some() {
         match proxy_protocol::peek(&stream, deadline, &mut drain).await {
@@ -139,7 +139,7 @@ pub(crate) async fn serve_metrics(
     speak(stream, None, Arc::new(MetricsHandler(service)), context, drain).await;
 }
 
-/// Finds out which protocol the client speaks, and speaks it to the end.
+/// Detects the client's protocol and serves it to the end.
 async fn speak<S>(
     stream: S,
     queue: Option<Arc<SendfileQueue>>,
@@ -152,7 +152,7 @@ async fn speak<S>(
     let Some((protocol, mut stream)) = first_byte(stream, context.first_byte(), drain.clone()).await else {
         return;
     };
-    // Each is large: what has said nothing yet takes no room for them.
+    // These futures are large: allocate one only when the protocol is known.
     let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> = match protocol {
         Protocol::Http1 => {
             Box::pin(http1::serve(stream, queue, handler, context, drain)).await.map_err(Into::into)
@@ -168,12 +168,12 @@ async fn speak<S>(
         }
     };
     if let Err(error) = ended {
-        // A client that leaves is its own affair (P-106).
+        // A client may leave at any time (P-106).
         tracing::debug!(error, "connection ended");
     }
 }
 
-/// `None`: nothing came in time, or before we were told to stop.
+/// `None`: no byte came in time, or the server is stopping.
 async fn first_byte<S>(
     stream: S,
     limit: Duration,

@@ -1,5 +1,4 @@
-//! Slots for connections: how many there are, how many of them one address may have, and some that are kept for those who
-//! ask whether we are well.
+//! Slots for connections: how many there are in all, how many one address may have, and a few reserved for health checks.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,11 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::rate_limited_warnings::WarningLimiter;
 
-/// Beyond `limits.connections`: for health, and for finding out what a connection wants.
+/// Slots beyond `limits.connections`: for health checks, and for connections that have not sent a request yet.
 const RESERVED: usize = 64;
-/// What a connection may take of time that has one of the places for health: others want it.
+/// Time limit for a connection in a reserved slot, since others need it.
 pub(crate) const HEALTH: Duration = Duration::from_secs(2);
-/// Connections that wait for a slot with a request in hand, or have waited in vain and are about to end.
+/// Connections that wait for a slot for their request, or that got none and are about to close.
 const QUEUE: usize = 256;
 
 /// All slots of one listener.
@@ -27,7 +26,7 @@ pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
     reserved: Arc<Semaphore>,
     queue: Arc<Semaphore>,
-    /// How many connections each address has.
+    /// Open connections by client address.
     addresses: Mutex<HashMap<Client, usize>>,
     too_many: WarningLimiter,
     connections: usize,
@@ -45,7 +44,7 @@ impl ConnectionSlots {
         })
     }
 
-    /// The next slot for a connection: one of those for everybody, if there is any.
+    /// The next free slot: an ordinary one if there is any, else a reserved one.
     pub(crate) async fn next(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let (permit, kind) = tokio::select! {
             biased;
@@ -61,7 +60,7 @@ impl ConnectionSlots {
         })
     }
 
-    /// Counts a connection of this client; `false`: it has `most` already, and the log says so of `shown`.
+    /// Counts a connection of this client. `false`: it has `most` already, which is logged with `shown` as its address.
     fn enter(&self, client: Client, most: usize, shown: Option<LoggedClient>) -> bool {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let open = addresses.entry(client).or_default();
@@ -72,7 +71,7 @@ impl ConnectionSlots {
         if self.too_many.is_due() {
             tracing::warn!(
                 client = shown.map(display),
-                "an address has limits.connections_per_address connections open; more of it are closed at once"
+                "an address has limits.connections_per_address connections open; further ones are closed at once"
             );
         }
         false
@@ -89,14 +88,14 @@ impl ConnectionSlots {
     }
 }
 
-/// Which slots there are.
+/// The kinds of slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SlotKind {
     /// One of `limits.connections`.
     Ordinary,
-    /// One of those for health.
+    /// One of [`RESERVED`].
     Health,
-    /// In the queue.
+    /// One of [`QUEUE`].
     Queue,
 }
 
@@ -105,11 +104,11 @@ struct SlotPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Whether a connection has one of the slots for everybody. It may get one later, and keeps it.
+/// Whether a connection has an ordinary slot. It may get one later, and then keeps it.
 pub(crate) struct SlotStatus(AtomicBool);
 
 impl SlotStatus {
-    /// That of a connection which nobody else waits for.
+    /// The status of a connection outside of these limits.
     pub(crate) fn ordinary() -> Arc<Self> {
         Arc::new(Self(AtomicBool::new(true)))
     }
@@ -122,9 +121,9 @@ impl SlotStatus {
 /// A connection's slot, until it is dropped.
 pub(crate) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
-    /// Never none: what is open counts somewhere, whatever became of its requests.
+    /// Never empty: an open connection always counts as one kind or another.
     held: Mutex<SlotPermit>,
-    /// Of the requests of one connection one waits, for all of them.
+    /// One request waits on behalf of all requests of the connection.
     turn: tokio::sync::Mutex<()>,
     status: Arc<SlotStatus>,
     client: Option<Client>,
@@ -135,7 +134,7 @@ pub(crate) struct ConnectionSlot {
 pub(crate) struct NoFreeSlot;
 
 impl ConnectionSlot {
-    /// The same slot for a connection of this address; `None`: the address has `most` already.
+    /// Counts the slot for this address; `None`: the address has `most` already.
     fn of(mut self, peer: IpAddr, most: usize, shown: Option<LoggedClient>) -> Option<Self> {
         let client = Client::from(peer);
         if !self.slots.enter(client, most, shown) {
@@ -145,7 +144,7 @@ impl ConnectionSlot {
         Some(self)
     }
 
-    /// The same slot, held against what this address may have: a trusted proxy brings everybody's connections.
+    /// Counts the slot for the peer's address, unless the peer is a trusted proxy, which carries connections of many clients.
     pub(crate) fn counted(self, peer: IpAddr, config: &Config) -> Option<Self> {
         if config.is_trusted(peer) {
             return Some(self);
@@ -153,19 +152,19 @@ impl ConnectionSlot {
         self.of_client(peer, config)
     }
 
-    /// The same slot, held against what this client may have, whatever list its address stands in.
+    /// Counts the slot for this client, even if its address is that of a trusted proxy.
     pub(crate) fn of_client(self, client: IpAddr, config: &Config) -> Option<Self> {
         let most = config.limits.per_address(self.slots.connections);
         self.of(client, most, config.log.client.shown(client))
     }
 
-    /// Whether it is one of those for everybody: to be asked anew, as it may become one.
+    /// Whether the slot is an ordinary one. Ask again each time, since it may become one.
     pub(crate) fn status(&self) -> Arc<SlotStatus> {
         Arc::clone(&self.status)
     }
 
-    /// Waits for a slot of those for everybody, where it is not one. What was kept for health is given back at once, for
-    /// one in the queue, which stays with the connection where no other comes of it.
+    /// Waits for an ordinary slot, if this is not one. A reserved slot is first exchanged for a place in the queue, which the
+    /// connection keeps if it gets no ordinary slot.
     pub(crate) async fn become_ordinary(&self, limit: Duration) -> Result<(), NoFreeSlot> {
         let waiting = async {
             let _turn = self.turn.lock().await;
@@ -181,7 +180,7 @@ impl ConnectionSlot {
         tokio::time::timeout(limit, waiting).await.unwrap_or(Err(NoFreeSlot))
     }
 
-    /// Takes a slot in the queue for one of those for health.
+    /// Exchanges a reserved slot for a place in the queue.
     fn queue(&self) -> Result<(), NoFreeSlot> {
         let mut held = self.held();
         match held.kind {

@@ -1,4 +1,4 @@
-//! Credentials that Docker's own configuration holds (`docker_config`): stored ones, and those of credential helpers.
+//! Credentials from Docker's configuration files (`docker_config`): stored logins, and those of credential helpers.
 
 mod helpers;
 mod lookup;
@@ -35,9 +35,9 @@ struct Stored {
     identitytoken: Option<Secret>,
 }
 
-/// The Docker configurations that upstreams refer to.
+/// The Docker configuration files of all upstreams.
 pub(crate) struct DockerCredentials {
-    /// Which file each upstream has.
+    /// The file of each upstream.
     files: Vec<Option<String>>,
     parsed: HashMap<String, DockerConfig>,
     helpers: Helpers,
@@ -60,7 +60,7 @@ impl DockerCredentials {
             };
             let wrong = |what: String| ConfigError { place: place.clone(), what: format!("{path}: {what}") };
             let text = crate::files::read(path).map_err(|error| wrong(error.to_string()))?;
-            // Its text may hold passwords: the place of an error is said, not what stands there.
+            // The text may contain passwords: report only the line of an error.
             let file = serde_json::from_str(&text)
                 .map_err(|error| wrong(format!("not readable in line {}", error.line())))?;
             parsed.insert(path.clone(), file);
@@ -69,22 +69,21 @@ impl DockerCredentials {
     }
 }
 
-/// Where a login comes from.
+/// The source of a login.
 #[derive(Debug, PartialEq, Eq)]
 enum Source<'a> {
-    /// It is stored under this key.
+    /// Stored in the file under this key.
     Stored(&'a str, Basic),
-    /// This helper is asked for this server.
+    /// To be asked from this helper, for this server.
     Helper(&'a str, &'a str),
 }
 
 impl DockerConfig {
-    /// What this file has for a repository of a host, the most specific first; at the same place a helper before what is
-    /// stored, as with docker.
+    /// The login for a repository of a host, by the most specific key; a helper comes before a stored login, as in docker.
     fn find<'a>(&'a self, host: &'a str, repository: &str) -> Option<Source<'a>> {
         let keys: HashSet<&String> = self.auths.keys().chain(self.cred_helpers.keys()).collect();
         let mut fitting = lookup::fitting(keys.into_iter(), host, repository);
-        // A store answers for the host: what is stored for another repository is worth less than that.
+        // A credential store knows the host, which is better than a login for another repository.
         fitting.retain(|(fit, _)| *fit != Fit::OtherPath || self.creds_store.is_none());
         for (_, key) in &fitting {
             if let Some(helper) = self.cred_helpers.get(*key) {
@@ -94,14 +93,14 @@ impl DockerConfig {
                 return Some(Source::Stored(key, basic));
             }
         }
-        // Docker leaves an empty entry for what it has given to the store.
+        // Docker leaves an empty entry for a login that is in the credential store.
         let server = fitting.first().map_or(lookup::server_of(host), |(_, key)| key.as_str());
         self.creds_store.as_ref().map(|helper| Source::Helper(helper, server))
     }
 }
 
 impl DockerCredentials {
-    /// Which logins the files have for which upstream, for `check`.
+    /// Describes the logins found for each upstream, for `check`.
     pub(crate) fn found(&self, config: &Config) -> Vec<String> {
         let mut lines = Vec::new();
         for (index, upstream) in config.upstream.iter().enumerate() {
@@ -122,7 +121,7 @@ impl DockerCredentials {
 }
 
 impl DockerConfig {
-    /// What there is for these hosts, whatever the repository.
+    /// Describes the logins for these hosts, for any repository.
     fn described(&self, hosts: &[String]) -> Vec<String> {
         let is_meant = |key: &&String| hosts.iter().any(|host| lookup::fit(key, host, "").is_some());
         let mut logins: Vec<&String> = self
@@ -165,7 +164,7 @@ impl CredentialStore for DockerCredentials {
 impl Stored {
     fn basic(&self) -> Option<Basic> {
         if let Some(token) = self.identitytoken.as_ref().filter(|token| !token.expose().is_empty()) {
-            // Docker's mark for a token in the place of a password.
+            // Docker's user name for a token in place of a password.
             return Some(Basic { username: "<token>".to_owned(), password: token.clone() });
         }
         if let (Some(username), Some(password)) = (&self.username, &self.password) {

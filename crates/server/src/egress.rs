@@ -1,5 +1,4 @@
-//! The way out to an address: directly, or through the proxy that configuration or environment name. Whoever connects
-//! asks here; nothing is connected.
+//! Which egress proxy an address is reached through, by configuration or environment. Only decides; does not connect.
 
 mod exceptions;
 
@@ -9,18 +8,18 @@ use registry_proxy_core::config::{ALLOWED_EGRESS, ConfigError, Egress};
 
 use self::exceptions::Exceptions;
 
-/// Variables that name a proxy. Each counts in either case; in capitals first.
+/// Variables that name a proxy, in upper or lower case; upper case wins.
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
-/// The ways out.
+/// The egress routes of an upstream.
 pub(crate) struct EgressRoutes {
     proxies: Matcher,
-    /// What is reached directly, where the environment names the proxies.
+    /// `NO_PROXY`; used only with proxies from the environment.
     exceptions: Exceptions,
 }
 
 impl EgressRoutes {
-    /// To an upstream with this `proxy`.
+    /// The routes of an upstream with this `proxy`.
     pub(crate) fn new(configured: Option<&Egress>) -> Self {
         match configured {
             None => Self::of_environment(),
@@ -34,14 +33,14 @@ impl EgressRoutes {
         }
     }
 
-    /// Where the configuration says nothing.
+    /// The routes if the configuration sets no proxy.
     pub(crate) fn of_environment() -> Self {
         Self::of(|name| std::env::var(name).ok())
     }
 
     fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let [http, https, all] = PROXIES.map(|name| find(&variable, name).unwrap_or_default());
-        // A CGI server makes HTTP_PROXY of a client's header `Proxy`.
+        // A CGI server would set HTTP_PROXY from a client's `Proxy` header.
         let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { http };
         Self {
             proxies: Matcher::builder().http(http).https(https).all(all).build(),
@@ -49,19 +48,19 @@ impl EgressRoutes {
         }
     }
 
-    /// The proxy through which an address is reached.
+    /// The proxy for an address; `None`: connect directly.
     pub(crate) fn proxy_to(&self, uri: &Uri) -> Option<Intercept> {
         self.proxies.intercept(uri).filter(|_| !self.exceptions.include(uri))
     }
 }
 
-/// Whether an HTTP proxy is sent the request itself, in absolute form (RFC 9112 section 3.2.2), and not asked for a
-/// tunnel: it sees all of plain HTTP anyway, and proxies allow CONNECT to port 443 alone, squid and tinyproxy among them.
+/// Whether the proxy forwards the request (absolute form, RFC 9112 section 3.2.2) instead of opening a tunnel. So for plain
+/// HTTP: squid, tinyproxy and others allow CONNECT only to port 443.
 pub(crate) fn is_forwarded(uri: &Uri, proxy: &Intercept) -> bool {
     uri.scheme_str() == Some("http") && matches!(proxy.uri().scheme_str(), Some("http" | "https"))
 }
 
-/// Refuses variables that name no proxy: going around one that is meant would be worse.
+/// Rejects variables that do not name a valid proxy: ignoring an intended proxy would be worse.
 pub(crate) fn check() -> Result<(), ConfigError> {
     check_variables(|name| std::env::var(name).ok())
 }
@@ -72,7 +71,7 @@ fn check_variables(variable: impl Fn(&str) -> Option<String>) -> Result<(), Conf
         // Without a scheme it is an HTTP proxy, as curl and Go read it.
         let url = if value.contains("://") { value } else { format!("http://{value}") };
         if !matches!(Egress::parse(&url), Some(Egress::Proxy(_))) {
-            // A password may stand in it.
+            // Do not show the value: it may contain a password.
             return Err(ConfigError {
                 place: name.to_owned(),
                 what: ALLOWED_EGRESS.replace(", or none", ", or nothing"),

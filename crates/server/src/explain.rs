@@ -1,4 +1,4 @@
-//! `registry-proxy explain`: what the core says of an image, for people and for machines.
+//! `registry-proxy explain`: the core's explanation of an image, as text or JSON.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::human::{size, span};
 use crate::terminal::{complain, print};
 use crate::{assemble, store};
 
-/// Opens the store, asks the core, prints. Ends with 1 where a pull would be refused.
+/// Opens the store, asks the core and prints the answer. Exit status 1 if a pull would be refused.
 pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let explained = runtime.map_err(|error| error.to_string()).and_then(|runtime| {

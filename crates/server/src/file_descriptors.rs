@@ -1,16 +1,16 @@
-//! File descriptors: as many as the system lets us have, and no more connections than they suffice for.
+//! Raises the limit of open files, and limits connections to what the open files allow.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For a connection: its socket, one to an upstream, a file of the cache.
+/// File descriptors per connection: its socket, one to an upstream, a file of the cache.
 const EACH: u64 = 3;
-/// For everything else.
+/// File descriptors for everything else.
 const OTHERS: u64 = 256;
-/// However few descriptors there are.
+/// Minimum number of connections.
 const LEAST: usize = 16;
 
-/// Raises the limit to the hard one, and returns what is in force; `None`: there is none. Shells and systemd begin with
-/// 1,024, for programs that use `select`.
+/// Raises the soft limit to the hard one and returns the limit now in force; `None`: unlimited. Shells and systemd start
+/// programs with 1,024, for the sake of `select`.
 pub(crate) fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -22,7 +22,7 @@ pub(crate) fn raise() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// How many connections so many descriptors suffice for, of those that are wanted.
+/// How many of the wanted connections this many file descriptors allow.
 pub(crate) fn connections(wanted: usize, descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
     let suffices = usize::try_from(descriptors.saturating_sub(OTHERS) / EACH).unwrap_or(usize::MAX);

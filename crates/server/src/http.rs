@@ -1,4 +1,4 @@
-//! Towards clients: listening, and signals.
+//! Listens for clients, and handles signals.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
 use crate::{admin_socket, connection, file_descriptors, reload_triggers};
 
-/// After a failure to accept (out of file descriptors, say), before the next try.
+/// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long what was served just now may take to reach the store, at least, before we end.
+/// Minimum time for content just served to reach the store before the process ends.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Serves until told to stop.
+/// Serves until a signal stops it.
 pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Box<dyn Error>> {
     let listen = config.listen.clone();
     let metrics_listen = config.metrics.listen.clone();
@@ -40,7 +40,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
-    // What changes from here on is seen to have changed.
+    // Files that change from here on count as changed.
     let known = WatchedFiles::look(&config);
     let service = Arc::new(Service::new(source, config)?);
     if let Some(address) = &metrics_listen {
@@ -58,7 +58,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     let changes = tokio::spawn(reload_triggers::follow(Arc::clone(&service), hangup, known));
     loop {
         tokio::select! {
-            // A slot first, then a connection: what does not fit waits in the kernel's queue.
+            // Wait for a slot before accepting: further connections wait in the kernel's queue.
             accepted = accept(&listener, &slots) => {
                 if let Some((stream, slot)) = accepted.and_then(|(stream, slot)| admit(&service, stream, slot)) {
                     let (service, drain) = (Arc::clone(&service), drains.subscribe());
@@ -75,14 +75,14 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     drop(listener);
     changes.abort();
     service.drain();
-    tracing::info!(connections = drains.receiver_count(), "stopping; transfers under way may end");
+    tracing::info!(connections = drains.receiver_count(), "stopping; transfers in progress may finish");
     drains.send_replace(true);
     let begun = tokio::time::Instant::now();
     tokio::select! {
         () = drains.closed() => tracing::info!("stopped"),
-        () = tokio::time::sleep(drain) => tracing::warn!("timeouts.drain is over; the transfers left end here"),
-        _ = terminate.recv() => tracing::warn!("told twice; the transfers left end here"),
-        _ = interrupt.recv() => tracing::warn!("told twice; the transfers left end here"),
+        () = tokio::time::sleep(drain) => tracing::warn!("timeouts.drain is over; the remaining transfers end here"),
+        _ = terminate.recv() => tracing::warn!("second signal; the remaining transfers end here"),
+        _ = interrupt.recv() => tracing::warn!("second signal; the remaining transfers end here"),
     }
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
     let is_kept = tokio::select! {
@@ -91,13 +91,12 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         _ = interrupt.recv() => false,
     };
     if !is_kept {
-        tracing::warn!("what was still on its way into the cache is not kept");
+        tracing::warn!("content still on its way into the cache was not stored");
     }
     Ok(())
 }
 
-/// How long uploads into a bucket may go on once clients are served: for what is left of `timeouts.drain`, and a little in
-/// any case.
+/// How long uploads into a bucket may continue after the last client: the rest of `timeouts.drain`, but at least `SETTLE`.
 fn rest_of(drain: Duration, gone: Duration) -> Duration {
     drain.saturating_sub(gone).max(SETTLE)
 }
@@ -118,15 +117,14 @@ async fn accept(listener: &TcpListener, slots: &Arc<ConnectionSlots>) -> Option<
     }
 }
 
-/// Holds a new connection against what its address may have; a trusted proxy brings everybody's. What is too much is
-/// closed at once.
+/// Closes a connection whose client address has too many already. Trusted proxies have no such limit.
 fn admit(service: &Service, stream: TcpStream, slot: ConnectionSlot) -> Option<(TcpStream, ConnectionSlot)> {
     let peer = stream.peer_addr().ok()?.ip().to_canonical();
     let slot = slot.counted(peer, &service.reloadable.current().config)?;
     Some((stream, slot))
 }
 
-/// `/metrics` on an address of its own.
+/// Serves `/metrics` on its own address.
 async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
     let slots = ConnectionSlots::new(16);
     let drains = watch::Sender::new(false);

@@ -1,4 +1,4 @@
-//! Sizes and spans as a person reads them.
+//! Sizes and durations for people.
 
 /// `8.3 MiB`
 pub(crate) fn size(bytes: u64) -> String {

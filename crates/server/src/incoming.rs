@@ -1,5 +1,4 @@
-//! What comes over a connection, from either side, as a body of the core: what a client sends us, what an upstream
-//! answers.
+//! Bodies that arrive over a connection, from clients and upstreams, as bodies of the core.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +9,7 @@ use hyper::body::Incoming;
 use registry_proxy_core::Body;
 use registry_proxy_core::body::{BodyError, Frames, Polled};
 
-/// The body; `held` is dropped with it.
+/// A body read by hyper. `held` is dropped with it.
 pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Body {
     if incoming.is_end_stream() {
         return Body::Empty;
@@ -19,7 +18,7 @@ pub(crate) fn body<H: Send + Unpin + 'static>(incoming: Incoming, held: H) -> Bo
     Body::frames(IncomingBody { incoming, _held: held }, length)
 }
 
-/// What a client sends on a stream of HTTP/2. `length`: as its head says, which `h2` holds it to.
+/// A client's body on an HTTP/2 stream. `length`: its Content-Length, which `h2` enforces.
 pub(crate) fn h2_body(stream: RecvStream, length: Option<u64>) -> Body {
     if stream.is_end_stream() {
         return Body::Empty;
@@ -42,7 +41,7 @@ impl<H: Send + Unpin> Frames for IncomingBody<H> {
     }
 }
 
-/// Opens its window by what has been taken of it.
+/// Opens the stream's window as its bytes are read.
 struct H2IncomingBody(RecvStream);
 
 impl Frames for H2IncomingBody {

@@ -1,7 +1,7 @@
-//! AWS Lambda: no socket of ours, but events that we ask for, one at a time.
+//! AWS Lambda: instead of listening, the server asks the runtime API for events, one at a time.
 //!
-//! The runtime API is three HTTP requests, so hyper is all it takes. The crates for it would cost a second HTTP client and
-//! do one thing that a proxy may not: a body that breaks gets the error's text as its last bytes, and then a clean end.
+//! The runtime API is three HTTP requests, so hyper is enough. The crates for it would add a second HTTP client, and they end
+//! a broken body cleanly with the error's text as its last bytes, which a proxy must not do.
 
 mod event;
 mod runtime_api;
@@ -19,22 +19,22 @@ use self::runtime_api::{Invocation, RuntimeApi};
 use crate::config_source::ConfigSource;
 use crate::service::Service;
 
-/// How long the work that an answer left behind may take before we ask for the next event. The client has its answer by
-/// then; asking is what stops us, for as long as there is no event.
+/// How long background work of an answer may take before the next event is requested. The client has its answer by then;
+/// the platform freezes the process from that request until the next event.
 const SETTLE: Duration = Duration::from_secs(5);
-/// After a failure to get an event, before the next try.
+/// Pause after a failure to get an event.
 const PAUSE: Duration = Duration::from_millis(100);
-/// No invocation takes so long, and no time since 1970 is so short.
+/// Separates durations from times since 1970: no invocation is longer, and no such time is shorter.
 const A_DAY: Duration = Duration::from_hours(24);
-/// So many failures in a row, and there is nobody left to serve.
+/// Failures in a row after which the process ends.
 const MOST_FAILURES: u32 = 20;
 
-/// Where the platform gives events; `None`: this is not Lambda.
+/// The address of the runtime API; `None`: this is not Lambda.
 pub(crate) fn runtime_api() -> Option<String> {
     std::env::var("AWS_LAMBDA_RUNTIME_API").ok().filter(|address| !address.is_empty())
 }
 
-/// Serves until told to stop.
+/// Serves until a signal stops it.
 pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -68,7 +68,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
     Ok(())
 }
 
-/// One event, to the last byte of its answer.
+/// Handles one event, to the last byte of its answer.
 async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
     let told = match Event::parse(&invocation.event) {
         Ok(Event::Http { request, peer }) => {
@@ -83,16 +83,16 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
         Err(what) => api.fail(&invocation, "WrongEvent", &what).await,
     };
     if let Err(error) = told {
-        // A client that leaves is its own affair (P-106).
+        // A client may leave at any time (P-106).
         tracing::debug!(error, "an answer did not arrive");
     }
 }
 
-/// An event that is not a request: work that we gave ourselves.
+/// An event that is not a client's request: work that this function queued for itself.
 async fn event(service: &Service, invocation: &Invocation) -> Result<Value, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let deadline = invocation.deadline;
-    // Emulators say how long, and not until when.
+    // Emulators send a duration instead of a deadline.
     let left = if deadline < A_DAY { deadline } else { deadline.saturating_sub(now) };
     let event = std::str::from_utf8(&invocation.event).map_err(|error| error.to_string())?;
     let done = service.reloadable.current().proxy.event(event, left).await;

@@ -1,7 +1,7 @@
-//! The log: standard error, one line an event, for people or for machines.
+//! The log: one line per event on standard error, as text or JSON.
 //!
-//! Lines are gathered and written a few times a second by a thread of its own, so that a busy proxy does not stop for
-//! each of them; warnings and errors go out at once.
+//! A thread writes buffered lines a few times a second, so that a busy proxy does not wait for each line. Warnings and errors
+//! are written at once.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -19,15 +19,15 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How long a line may wait.
+/// How long a line may stay in the buffer.
 const LINGER: Duration = Duration::from_millis(50);
-/// How much may wait.
+/// Bytes that may be in the buffer.
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Starts it.
+/// Starts logging.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     let subscriber = tracing_subscriber::registry().with(filter(log)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(BufferedWriter);
@@ -49,11 +49,11 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
     flusher.map(drop).map_err(|error| ConfigError { place: "log".to_owned(), what: error.to_string() })
 }
 
-/// What is written at this level: `info`, or `info,hyper=debug` with one for a part of the program.
+/// Parses `log.level`: `info`, or `info,hyper=debug` with another level for one module.
 pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
     let mut filter = Targets::new();
     for part in log.level.split(',') {
-        // `inof` would be a part of the program to the library's own parser, and nothing but its lines would be written.
+        // The library's parser would take `inof` for a module and log nothing else.
         let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
         let level =
             Some(level).filter(|level| !level.is_empty()).and_then(|level| level.parse::<LevelFilter>().ok());
@@ -73,18 +73,18 @@ pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
     Ok(filter)
 }
 
-/// Writes what waits. Called once more when the process ends.
+/// Writes the buffered lines. Also called when the process ends.
 pub(crate) fn flush() {
-    // One writer at a time keeps the lines in order; those who add lines do not wait for it.
+    // One writer at a time keeps the lines in order; adding a line does not wait for it.
     let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = std::mem::take(&mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
     if !lines.is_empty() {
-        // A log that cannot be written has nowhere to say so.
+        // There is nowhere to report a failure of the log.
         let _ = io::stderr().write_all(&lines);
     }
 }
 
-/// `time LEVEL message key=value …`: empty values are left out, and quotes stand only where a value needs them.
+/// `time LEVEL message key=value …`. Empty values are left out; values are quoted only if they need it.
 struct Plain;
 
 impl<S, N> FormatEvent<S, N> for Plain
@@ -126,7 +126,7 @@ impl Fields<'_> {
     }
 }
 
-/// What is written without quotes: no control character of it reaches the terminal, and no line break.
+/// Escapes control characters and line breaks in unquoted text.
 struct OneLine<'a, 'b>(&'a mut Writer<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {
@@ -169,7 +169,7 @@ impl Visit for Fields<'_> {
 
 struct BufferedWriter;
 
-/// One event's line on its way.
+/// Writes one event's line into the buffer.
 struct LogLine {
     is_urgent: bool,
 }

@@ -1,4 +1,4 @@
-//! Prometheus metrics: recorded through the facade, rendered here.
+//! Prometheus metrics: recorded through the `metrics` facade, rendered here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use http::HeaderMap;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use registry_proxy_core::telemetry;
 
-/// Bounds of the histogram of upstream answers, in seconds.
+/// Buckets of the histogram of upstream response times, in seconds.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 25.0];
 
-/// Connections from clients, now.
+/// Open connections from clients.
 pub(crate) const CONNECTIONS: &str = "registry_proxy_connections";
-/// Always 1; its labels say what runs.
+/// Always 1; its labels describe the build.
 const BUILD: &str = "registry_proxy_build_info";
 
-/// Starts recording.
+/// Starts recording metrics.
 pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(telemetry::UPSTREAM_SECONDS.to_owned()), &SECONDS)?
@@ -45,13 +45,13 @@ pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {
 /// Who may read the metrics on the main address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Whoever reaches it (`metrics.public`).
+    /// Everybody (`metrics.public`).
     Everybody,
-    /// Who asks from this machine, and not for somebody else.
+    /// Clients on this machine, unless they forward for others.
     ThisMachine,
 }
 
-/// What servers and proxies add when they pass a request on. `X-Forwarded-*` are all of that beginning.
+/// Headers that proxies add to a forwarded request, besides all `X-Forwarded-*`.
 const FORWARDING: [&str; 9] = [
     "forwarded",
     "via",
@@ -65,7 +65,7 @@ const FORWARDING: [&str; 9] = [
 ];
 
 impl Readers {
-    /// Whether they are among them: from that address, for the client whom it introduces if it does, with these headers.
+    /// Whether a request may read the metrics. `introduced`: the client's address by the PROXY protocol.
     pub(crate) fn include(self, peer: Option<IpAddr>, introduced: Option<IpAddr>, headers: &HeaderMap) -> bool {
         let is_passed_on = || {
             headers
@@ -74,7 +74,7 @@ impl Readers {
         };
         match self {
             Self::Everybody => true,
-            // A load balancer elsewhere may introduce somebody of its own machine as 127.0.0.1.
+            // A load balancer elsewhere may report a client on its own machine as 127.0.0.1.
             Self::ThisMachine => {
                 peer.is_some_and(|peer| peer.is_loopback())
                     && introduced.is_none_or(|client| client.is_loopback())

@@ -1,5 +1,5 @@
-//! Clients' passwords for `auth = "users"`: bcrypt, off the threads that move bytes, few at a time. How many wait for that,
-//! and which logins need it at all, is the core's affair.
+//! Clients' passwords for `auth = "users"`: bcrypt, on other threads than those that move bytes, a few at a time. The core
+//! limits how many wait, and decides which logins need a check at all.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -10,7 +10,7 @@ use registry_proxy_core::platform::Passwords;
 use registry_proxy_core::secret::{Basic, Secret};
 use tokio::sync::Semaphore;
 
-/// Salt and hash that an unknown user's password is compared with.
+/// Salt and hash to compare an unknown user's password with.
 const NOBODY: &str = "abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK";
 /// Rounds of bcrypt, as a power of two. (`htpasswd -B` takes five unless told otherwise.)
 const COSTS: std::ops::RangeInclusive<u32> = 4..=31;
@@ -42,14 +42,13 @@ impl Htpasswd {
         Ok(Self { users, costliest })
     }
 
-    /// What an unknown user's password is compared with: it takes as long as a known one's, so that names cannot be
-    /// told by the time of an answer.
+    /// The hash for unknown users. It takes as long as a known user's, so that response times do not reveal user names.
     fn nobody(&self) -> String {
         format!("$2b${:02}${NOBODY}", self.costliest)
     }
 }
 
-/// The cost of a hash; `None`: it is not bcrypt's.
+/// The cost of a bcrypt hash; `None`: it is another kind of hash.
 fn cost(hash: &str) -> Option<u32> {
     let rest = ["$2a$", "$2b$", "$2y$"].iter().find_map(|prefix| hash.strip_prefix(prefix))?;
     let (cost, _) = rest.split_once('$').filter(|(cost, rest)| (cost.len(), rest.len()) == (2, NOBODY.len()))?;
@@ -65,7 +64,7 @@ pub(crate) struct Users {
 impl Users {
     pub(crate) fn new(users: Htpasswd) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        // Half of the cores: the others go on moving bytes.
+        // Use half of the cores; the others keep moving bytes.
         Self { file: users, turns: Arc::new(Semaphore::new(cores.div_ceil(2))) }
     }
 }

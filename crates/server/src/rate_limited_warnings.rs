@@ -1,12 +1,12 @@
-//! A warning that could come with each connection comes once a minute.
+//! Limits a warning that every connection could cause to one a minute.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The shortest time between two of them.
+/// Shortest time between two warnings.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// When it came last.
+/// Allows one warning a minute.
 #[derive(Default)]
 pub(crate) struct WarningLimiter(Mutex<Option<Instant>>);
 
@@ -15,7 +15,7 @@ impl WarningLimiter {
         Self(Mutex::new(None))
     }
 
-    /// Whether it is time for one; then this is it.
+    /// Whether to warn now. If so, this counts as the warning.
     pub(crate) fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = last.is_none_or(|last| last.elapsed() >= EVERY);

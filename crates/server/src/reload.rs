@@ -1,5 +1,5 @@
-//! What SIGHUP replaces: the proxy and our certificate. What is under way goes on with what it began with. Certificates and
-//! keys that change are read again without it.
+//! What a reload replaces: the proxy and the TLS certificate. Requests in progress keep the configuration they started with.
+//! SIGHUP reloads everything; changed certificate and key files are reloaded without it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use crate::runtime::SystemEntropy;
 use crate::watched_files::WatchedFiles;
 use crate::{assemble, store, tls};
 
-/// Everything that a new configuration changes without a restart.
+/// Everything that a reload replaces.
 pub(crate) struct Current {
     pub(crate) proxy: Proxy,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) config: Config,
 }
 
-/// The current one, and how to get the next.
+/// The current state, and everything needed to build the next one.
 pub(crate) struct Reloadable {
     source: ConfigSource,
-    /// Signs where no key is configured, over reloads too, so that nobody is logged out by one.
+    /// Signing key for when none is configured. It survives reloads, so that a reload logs nobody out.
     process_key: Secret,
-    /// What the process began with and keeps to its end.
+    /// Settings that only a restart changes.
     fixed: RestartOnly,
     store: Option<Arc<dyn Store>>,
-    /// The one in which it was found.
+    /// The directory of the cache, if it is in one.
     directory: Option<PathBuf>,
     store_health: Arc<store::StoreHealth>,
     current: ArcSwap<Current>,
@@ -49,7 +49,7 @@ impl Reloadable {
         }
         let (store, directory) = opened.map(|opened| (opened.store, opened.directory)).unzip();
         let store_health = Arc::<store::StoreHealth>::default();
-        // What functions are lent comes with requests.
+        // Functions get the bucket's credentials with each request, so there is nothing to check yet.
         if let Some(store) =
             store.clone().filter(|_| store::is_checked(&config.cache) && !config.platform.is_ephemeral())
         {
@@ -61,12 +61,12 @@ impl Reloadable {
         Ok(Self { source, process_key, fixed, store, directory: directory.flatten(), store_health, current })
     }
 
-    /// The directory in which the cache was found, if it lies in one.
+    /// The directory of the cache, if it is in one.
     pub(crate) fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
     }
 
-    /// What is wrong with the cache, if that is known.
+    /// What is wrong with the cache, if anything is known to be.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.store_health.trouble()
     }
@@ -75,8 +75,8 @@ impl Reloadable {
         self.current.load()
     }
 
-    /// Certificate and key files read again where they are not what is `known`, under the configuration in force; and as they
-    /// are now. Waits for files.
+    /// Reads certificate and key files again if they differ from `known`, with the current configuration. Also returns their
+    /// state now. Blocks on files.
     pub(crate) fn refreshed(&self, known: &WatchedFiles) -> (WatchedFiles, Prepared) {
         let before = arc_swap::Guard::into_inner(self.current());
         let now = WatchedFiles::look(&before.config);
@@ -86,7 +86,7 @@ impl Reloadable {
         (now, self.prepare(ReloadCause::FilesChanged, Ok(before.config.clone()), &before))
     }
 
-    /// Everything read again. Waits for files.
+    /// Loads the whole configuration again. Blocks on files.
     pub(crate) fn reloaded(&self) -> Prepared {
         let before = arc_swap::Guard::into_inner(self.current());
         self.prepare(ReloadCause::Signal, self.source.load(), &before)
@@ -101,7 +101,7 @@ impl Reloadable {
         }
     }
 
-    /// Puts in force what was prepared, and says so. What cannot be used, such as half of a renewal, leaves the old in force.
+    /// Applies a prepared reload and logs it. If it is unusable, such as half of a renewal, the current state stays.
     pub(crate) fn put(&self, prepared: Prepared) {
         match prepared {
             Prepared::Nothing => {}
@@ -112,7 +112,7 @@ impl Reloadable {
             Prepared::Next(ReloadCause::Signal, next) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
-                        tracing::warn!(key, "this setting takes a restart; until then it stays what it was");
+                        tracing::warn!(key, "this setting takes a restart; until then the old value applies");
                     }
                 }
                 self.replace(*next);
@@ -133,29 +133,29 @@ impl Reloadable {
     }
 }
 
-/// Why files are read again.
+/// What started a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadCause {
-    /// A certificate or a key has changed.
+    /// A certificate or key file has changed.
     FilesChanged,
     /// SIGHUP.
     Signal,
 }
 
-/// What reading again came to. Nothing is in force by it.
+/// The result of reading again, not applied yet.
 pub(crate) enum Prepared {
     /// Nothing has changed.
     Nothing,
-    /// What can be put in force.
+    /// Ready to apply.
     Next(ReloadCause, Box<Current>),
-    /// What cannot.
+    /// It failed; the current state stays.
     Unusable(ReloadCause, ConfigError),
 }
 
-/// Keys with their values, told apart as text.
+/// Keys and their values as text.
 type RestartOnly = [(&'static str, String); 9];
 
-/// What takes a restart: it is used once, at the start.
+/// Settings that are used once, at the start: changing them takes a restart.
 fn fixed(config: &Config) -> RestartOnly {
     [
         ("listen", config.listen.clone()),
@@ -194,8 +194,8 @@ fn build(
     Ok(Current { proxy, tls: tls::server(&config)?, config })
 }
 
-/// Has its cache looked after, unless that of the one before is the same. It ends when nothing needs this cache any more. A
-/// bucket that functions share is looked after by its own rules: each of them would list all of it.
+/// Starts a janitor for the cache, unless the previous proxy has the same cache. The janitor stops when the cache is dropped.
+/// A bucket that functions share gets none, since each function would list all of it: its own lifecycle rules apply.
 fn look_after(current: &Current, before: Option<&Proxy>) {
     let is_shared_bucket =
         current.config.platform.is_ephemeral() && matches!(current.config.cache.store, StoreAddress::Objects(_));

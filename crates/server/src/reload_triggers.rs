@@ -1,5 +1,5 @@
-//! SIGHUP, and certificate and key files that change: what they bring is read and built on another thread, and only put in
-//! force here. Files may lie on a network that hangs, and whoever accepts connections and hears signals waits for none of it.
+//! Starts reloads: on SIGHUP, and when certificate or key files change. Files are read on another thread and the result is
+//! applied here, because files may be on a network that hangs and this thread accepts connections and handles signals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use tokio::time::{sleep, timeout};
 use crate::service::Service;
 use crate::watched_files::WatchedFiles;
 
-/// How long files may take. What comes later is thrown away.
+/// How long reading files may take. A later result is discarded.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether files are to be watched, where they are not.
+/// How often to check whether a reload has turned watching on.
 const WATCH_PAUSE: Duration = Duration::from_mins(1);
 
-/// Follows both, to the end of the process. `known`: the files as they were before they were read.
+/// Waits for both until the process ends. `known`: the files' state before they were first read.
 pub(crate) async fn follow(service: Arc<Service>, mut hangup: Signal, mut known: WatchedFiles) {
     let mut looking = None;
     loop {
         let interval = service.reloadable.current().config.tls.watch_interval.0;
         let looking = async {
-            // Where it is off, a reload may turn it on.
+            // Watching may be off now and turned on by a reload.
             sleep(if interval.is_zero() { WATCH_PAUSE } else { interval }).await;
             if !interval.is_zero() {
                 refresh(&service, &mut known, &mut looking).await;
@@ -31,7 +31,7 @@ pub(crate) async fn follow(service: Arc<Service>, mut hangup: Signal, mut known:
         };
         tokio::select! {
             () = looking => {}
-            // Whoever gives a signal waits for no look that hangs: it is left to itself.
+            // A signal does not wait for a check that hangs; that check is left to finish on its own.
             told = hangup.recv() => {
                 if told.is_none() {
                     return;
@@ -55,7 +55,7 @@ async fn reload(service: &Arc<Service>) {
     }
 }
 
-/// Looks once. `looking`: a look that hangs, beside which there is no other.
+/// Checks the files once. `looking`: an earlier check that still hangs; no second one is started beside it.
 async fn refresh(service: &Arc<Service>, known: &mut WatchedFiles, looking: &mut Option<JoinHandle<()>>) {
     if looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
         return;
@@ -63,7 +63,7 @@ async fn refresh(service: &Arc<Service>, known: &mut WatchedFiles, looking: &mut
     let (tell, told) = tokio::sync::oneshot::channel();
     let (before, reading) = (known.clone(), Arc::clone(service));
     *looking = Some(spawn_blocking(move || {
-        // Nobody may wait for it any more.
+        // The receiver may have timed out.
         let _ = tell.send(reading.reloadable.refreshed(&before));
     }));
     match timeout(PATIENCE, told).await {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::future::BoxFuture;
 use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep, Tasks};
 
-/// When the process began to count: moments that a proxy remembers are read by the one that a reload puts in its place.
+/// Origin of all moments. It outlives reloads, since a new proxy takes over moments from the old one.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's clocks.
@@ -32,7 +32,7 @@ pub(crate) struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) {
         let provider = rustls::crypto::ring::default_provider();
-        // Without randomness there are no keys, and so nothing that may go on.
+        // Without randomness there are no keys, so the process must not continue.
         assert!(provider.secure_random.fill(buffer).is_ok(), "the operating system gives no randomness");
     }
 }

@@ -1,4 +1,4 @@
-//! Invocations of this very function: what an answer may not wait for.
+//! Invokes this Lambda function again, for work that should not delay an answer.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::transport::dial::Dialer;
 /// How long a connection to the API may take to be made.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Asks the Lambda API for asynchronous invocations, with the function's own role.
+/// Requests asynchronous invocations from the Lambda API, with the function's own role.
 pub(crate) struct SelfInvoker {
     address: String,
     signer: Signer<Credential>,
@@ -29,7 +29,7 @@ pub(crate) struct SelfInvoker {
 }
 
 impl SelfInvoker {
-    /// From what the platform says of itself; `None`: it does not say enough.
+    /// Reads the environment; `None`: the function's name or region is missing.
     pub(crate) fn from_environment() -> Result<Option<Self>, ConfigError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let (Some(name), Some(region)) = (variable("AWS_LAMBDA_FUNCTION_NAME"), variable("AWS_REGION")) else {
@@ -54,12 +54,12 @@ impl SelfInvoker {
 impl Invoke for SelfInvoker {
     async fn invoke(&self, event: String) -> Result<(), InvokeError> {
         let wrong = |what: String| InvokeError(what.into());
-        // Lambda wants the body signed; the signer takes the hash that it finds.
+        // Lambda requires a signed body; the signer uses this header's hash.
         let hash = Digest::sha256(event.as_bytes());
         let request = Request::post(&self.address)
             .header("x-amz-content-sha256", hash.encoded())
             .header("content-type", "application/json")
-            // Nobody waits for what comes of it.
+            // Asynchronous: returns before the invocation runs.
             .header("x-amz-invocation-type", "Event")
             .body(Full::new(Bytes::from(event)))
             .map_err(|error| wrong(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! What answers requests, however they come: the proxy, and the few paths that are the server's own.
+//! Answers requests, however they arrive: the proxy, and the few paths of the server itself.
 
 use std::error::Error;
 use std::future::Future;
@@ -16,24 +16,24 @@ use crate::reload::Reloadable;
 use crate::store::Credentials;
 use crate::text_response::text;
 
-/// What others are told of `/metrics`.
+/// Response to clients that may not read `/metrics`.
 const NOT_FOR_YOU: &str = "metrics are for this machine only, and not through a proxy: set metrics.listen to an address \
                            of its own, or metrics.public = true for everybody\n";
 
-/// What answers requests, on whichever connection.
+/// Answers the requests of every connection.
 pub(crate) struct Service {
     pub(crate) reloadable: Reloadable,
     metrics: PrometheusHandle,
-    /// Metrics have an address of their own, and are not told on the main one.
+    /// Metrics have their own address and are not served on the main one.
     metrics_apart: bool,
     is_draining: AtomicBool,
     requests: AtomicU64,
-    /// Each request brings a login for the bucket.
+    /// Each request carries credentials for the bucket.
     is_lent_a_login: bool,
 }
 
 impl Service {
-    /// Puts it together.
+    /// Builds the service.
     pub(crate) fn new(source: ConfigSource, config: Config) -> Result<Self, Box<dyn Error>> {
         let metrics_apart = config.metrics.listen.is_some();
         let is_lent_a_login = Credentials::are_lent(&config, |name| std::env::var(name).ok());
@@ -47,7 +47,7 @@ impl Service {
         })
     }
 
-    /// From now on it says that it is not ready.
+    /// From now on `/readyz` says that the server is stopping.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ impl Service {
     ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
         cx.id = self.requests.fetch_add(1, Ordering::Relaxed);
         async move {
-            // The guard is given back before the wait: a reload does not wait for requests.
+            // Release the guard before waiting, so that a reload does not wait for requests.
             let current = arc_swap::Guard::into_inner(self.reloadable.current());
             if let Some(response) = self.own(&request, &cx, &current.config) {
                 return response;
@@ -72,12 +72,12 @@ impl Service {
         }
     }
 
-    /// Whether it is a path of the server's own: of whoever asks how we are.
+    /// Whether the server itself answers this path.
     pub(crate) fn has_own(path: &str) -> bool {
         matches!(path, "/healthz" | "/readyz" | "/metrics")
     }
 
-    /// The server's own paths, which no registry has.
+    /// Answers the server's own paths, which no registry has.
     fn own(&self, request: &Request<Body>, cx: &Cx, config: &Config) -> Option<Response<Body>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
@@ -87,10 +87,10 @@ impl Service {
             "/readyz" if self.is_draining.load(Ordering::Relaxed) => {
                 Some(text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"))
             }
-            // No upstream is asked: what can be served without one is served without one.
+            // Upstreams are not checked: cached content is served without them.
             "/readyz" => Some(match self.reloadable.trouble() {
                 None => text(StatusCode::OK, "ready\n"),
-                // It serves all the same, from the registries.
+                // Without its cache the server still proxies.
                 Some(trouble) => text(StatusCode::OK, format!("ready\nwarning: {trouble}\n")),
             }),
             "/metrics" if !self.metrics_apart => {

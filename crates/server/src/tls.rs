@@ -1,4 +1,4 @@
-//! Certificates: ours towards clients, and whose we trust towards upstreams.
+//! TLS: our certificate towards clients, and the certificates we trust from upstreams.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,7 +19,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
 }
 
-/// Reads every certificate and key that the configuration names, and throws them away again.
+/// Checks that every certificate and key in the configuration can be read.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     server(config)?;
     for (index, upstream) in config.upstream.iter().enumerate() {
@@ -33,7 +33,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// For clients: `None` where we serve plain HTTP.
+/// TLS towards clients; `None`: we serve plain HTTP.
 pub(crate) fn server(config: &Config) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
     let (Some(cert), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) else { return Ok(None) };
     let chain = certificates("tls.cert_file", cert)?;
@@ -46,8 +46,8 @@ pub(crate) fn server(config: &Config) -> Result<Option<Arc<ServerConfig>>, Confi
     Ok(Some(Arc::new(server)))
 }
 
-/// For one upstream: the system's roots and its own, our certificate where it wants one (and only on its own
-/// addresses: `is_own`), or no questions at all where it is a test registry.
+/// TLS towards one upstream: trusts the system's roots and the upstream's own, or any certificate with `insecure`. On the
+/// upstream's own addresses (`is_own`) it presents a client certificate, if one is configured.
 pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientConfig, ConfigError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -76,7 +76,7 @@ pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientCo
     }
 }
 
-/// The machine's own roots; Mozilla's, built in, where the machine has none (an image from scratch).
+/// The system's root certificates; Mozilla's built-in ones if the system has none (an image from scratch).
 fn system_roots() -> &'static Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -101,7 +101,7 @@ fn private_key(place: &str, path: &str) -> Result<PrivateKeyDer<'static>, Config
     PrivateKeyDer::from_pem_file(crate::files::expand(path)).map_err(|error| wrong(place, path, error))
 }
 
-/// Takes any certificate: for `insecure = true`. Signatures are still checked, so that what is encrypted is encrypted.
+/// Accepts any certificate: for `insecure = true`. Handshake signatures are still checked.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 

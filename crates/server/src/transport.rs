@@ -1,8 +1,7 @@
-//! Towards upstreams: hyper's pooled client behind the core's `Transport`, one set of connections for each upstream.
+//! Requests to upstreams: hyper's pooled client behind the core's `Transport`, with separate connections for each upstream.
 //!
-//! Blobs travel on HTTP/1.1 connections of their own, so that no HTTP/2 window holds them back; manifests and tokens
-//! take HTTP/2 where it is offered. What a redirect leads to is reached by a connector that judges the address after
-//! the name is resolved.
+//! Blobs use their own HTTP/1.1 connections, so that no HTTP/2 window slows them down; manifests and tokens use HTTP/2
+//! where it is offered. Targets of redirects are reached by a connector that checks addresses after name resolution.
 
 pub(crate) mod address_guard;
 pub(crate) mod dial;
@@ -30,26 +29,26 @@ use self::dial::{ConnectTimedOut, ConnectTimeout, Dialer};
 use self::tunnel::ProxyError;
 use crate::incoming;
 
-/// Idle connections are kept for less time than load balancers keep theirs.
+/// How long idle connections are kept: shorter than load balancers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-/// Idle connections kept for one host.
+/// Most idle connections kept per host.
 const POOL_PER_HOST: usize = 64;
-/// What is read from an upstream at once. Fewer, larger reads move a blob with less work (measured, processor time of
-/// one transfer against nginx's: 512 KiB at a time 1.45, 1 MiB 1.35, 2 MiB 1.17, 4 MiB 1.0), and a transfer holds two or
-/// three of them: so one that is alone reads widest, a few read wide, and many narrow.
+/// Bytes read from an upstream at once. Fewer, larger reads take less CPU (of one transfer, compared to nginx: 512 KiB at a time
+/// 1.45, 1 MiB 1.35, 2 MiB 1.17, 4 MiB 1.0), but a transfer holds two or three of them in memory. So a single transfer reads
+/// widest, a few read wide, and many read narrow.
 const NARROW_BYTES: usize = 64 << 10;
 const WIDE_BYTES: usize = 768 << 10;
 const WIDEST_BYTES: usize = 4 << 20;
-/// How many transfers at once read wide, the widest among them.
+/// Most transfers that read wide at once, including the widest.
 const WIDE_TRANSFERS: usize = 8;
-/// What all of those may hold, three reads each, where each of them meets the slowest client: with the rest of the
-/// process and 64 clients it stays under 48 MiB.
+/// Most memory of wide reads, with three reads each and the slowest clients: with 64 clients the whole process stays under
+/// 48 MiB.
 const MOST_WIDE_BYTES: usize = 28 << 20;
 const _: () = assert!(3 * (WIDEST_BYTES + (WIDE_TRANSFERS - 1) * WIDE_BYTES) <= MOST_WIDE_BYTES);
 
 type HttpClient = Client<ConnectTimeout<HttpsConnector<Dialer>>, Body>;
 
-/// Connections to all upstreams: a set for each worker, since a connection lives on the thread that made it.
+/// Connections to all upstreams, separate for each worker, since a connection stays on the thread that made it.
 pub(crate) struct HyperTransport {
     workers: Vec<Vec<Connections>>,
     wide: Arc<AtomicUsize>,
@@ -57,22 +56,22 @@ pub(crate) struct HyperTransport {
 
 /// Connections for one upstream, on one worker.
 struct Connections {
-    /// Its own addresses, for manifests and tokens.
+    /// To its own addresses, for manifests and tokens.
     api: HttpClient,
-    /// Its own addresses, for blobs.
+    /// To its own addresses, for blobs.
     own: Widths,
-    /// Where its answers lead: public addresses only.
+    /// To targets of its redirects: public addresses only.
     public: Widths,
-    /// Where its answers lead, and the configuration agrees.
+    /// To targets of its redirects that the configuration trusts.
     trusted: Widths,
     cap: Option<ConnectionCap>,
     patience: Duration,
-    /// The ways out, which all of them have.
+    /// The egress routes, the same for all of these.
     routes: Dialer,
 }
 
-/// `max_connections`, on all workers together. A request waits for its turn with patience; the connection then made
-/// waits at most for one that is about to close.
+/// `max_connections`, over all workers. Requests wait for a permit with a time limit; the connection then waits at most for one
+/// that is about to close.
 #[derive(Clone)]
 struct ConnectionCap {
     requests: Arc<Semaphore>,
@@ -86,7 +85,7 @@ impl ConnectionCap {
     }
 }
 
-/// The same connections, with small, large and the largest reads.
+/// Clients with small, large and largest reads.
 struct Widths {
     narrow: HttpClient,
     wide: HttpClient,
@@ -94,7 +93,7 @@ struct Widths {
 }
 
 impl HyperTransport {
-    /// Prepares them; nothing is dialled yet.
+    /// Creates the clients, without connecting.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         let caps: Vec<Option<ConnectionCap>> =
             config.upstream.iter().map(|upstream| ConnectionCap::new(upstream.max_connections)).collect();
@@ -117,7 +116,7 @@ impl Connections {
         let own = (crate::tls::client(upstream, true)?, dialer(Admits::Everything)?);
         let public = (crate::tls::client(upstream, false)?, dialer(Admits::PublicOnly)?);
         let trusted = (public.0.clone(), dialer(Admits::Everything)?);
-        // Where connections are counted none lies idle while another is waited for, and each carries one request.
+        // With a connection limit, keep no idle connections, which would block others, and send one request per connection.
         let idle = if cap.is_some() { 0 } else { POOL_PER_HOST };
         let client = |(tls, dialer): &(ClientConfig, Dialer), has_http2: bool, read_bytes: usize| -> HttpClient {
             let builder = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
@@ -132,7 +131,7 @@ impl Connections {
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(idle)
                 .http1_max_buf_size(read_bytes)
-                // A flow that was dropped in silence is found out, rather than asked again and again.
+                // Detects connections that were dropped silently, instead of reusing them.
                 .http2_keep_alive_interval(Duration::from_secs(15))
                 .http2_keep_alive_timeout(Duration::from_secs(5))
                 .build(ConnectTimeout::new(connector, connect))
@@ -199,7 +198,7 @@ impl Transport for HyperTransport {
         if let Some(refused) = connections.routes.refusal(&uri, response.status(), response.headers()) {
             return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });
         }
-        // It holds its places until it ends.
+        // The body holds the permits until it ends.
         Ok(response.map(|body| incoming::body(body, (permit, wide))))
     }
 }
@@ -215,8 +214,7 @@ fn classify(error: hyper_util::client::legacy::Error) -> TransportError {
     }
 }
 
-/// An error, what caused it, and so on. An `io::Error` that wraps another stands for it and names that one's own cause:
-/// the one within is looked at too.
+/// An error and its chain of causes. `io::Error::source` skips the error that it wraps, so that one is included as well.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
@@ -230,7 +228,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// Why no connection came about: the first cause that says.
+/// Why connecting failed, by the first cause that tells.
 fn unconnected(error: &(dyn Error + 'static)) -> Unconnected {
     let why = causes(error).find_map(|cause| {
         if cause.is::<NotResolved>() {
@@ -258,10 +256,10 @@ fn refused(AddressRefused { host, address }: AddressRefused) -> TransportError {
     TransportError::AddressRefused { host, address }
 }
 
-/// One of the places of transfers that read wide.
+/// Permission to read wide.
 struct Wide {
     counter: Arc<AtomicUsize>,
-    /// There was no other when it began: of these there is one at a time.
+    /// No other transfer read wide when it began: only one such exists at a time.
     is_alone: bool,
 }
 

@@ -1,18 +1,18 @@
-//! Files whose change is noticed: certificates and keys, which are renewed behind our back.
+//! Detects changes of certificate and key files, which other programs renew.
 
 use std::os::unix::fs::MetadataExt as _;
 
 use registry_proxy_core::Config;
 
-/// The files, each as it was when it was looked at.
+/// The state of each file at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WatchedFiles(Vec<(String, Option<FileState>)>);
 
-/// What changes with a file: which one it is, how long, and when it was written (seconds, nanoseconds).
+/// Inode, length and modification time (seconds, nanoseconds).
 type FileState = (u64, u64, i64, i64);
 
 impl WatchedFiles {
-    /// Looks at every certificate and key that the configuration names.
+    /// Reads the state of every certificate and key file in the configuration.
     pub(crate) fn look(config: &Config) -> Self {
         let upstreams = config.upstream.iter();
         let theirs = upstreams
@@ -22,7 +22,7 @@ impl WatchedFiles {
     }
 }
 
-/// Links are followed: what Kubernetes mounts is changed by changing a link. `None`: it is not there.
+/// Follows links, since Kubernetes changes a mount by changing a link. `None`: there is no such file.
 fn state_of(path: &str) -> Option<FileState> {
     let found = std::fs::metadata(crate::files::expand(path)).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))

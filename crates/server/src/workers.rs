@@ -1,6 +1,6 @@
-//! One thread and one runtime for each core, as nginx does it: a client's connection and the upstream connections that
-//! serve it live on the same thread, so that no piece of a body wakes another core on its way (measured: a relay of
-//! manifests spent a quarter of its time in such wake-ups).
+//! One thread and one runtime per core, as in nginx. A client's connection and the upstream connections that serve it are on
+//! the same thread, so that passing on a chunk wakes no other core (such wake-ups took a quarter of the time of relaying
+//! manifests).
 
 use std::cell::Cell;
 use std::io;
@@ -15,24 +15,24 @@ thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many there are.
+/// The number of workers.
 pub(crate) fn count() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Which of them runs this code; 0 outside of any.
+/// The index of the worker that runs this code; 0 outside of workers.
 pub(crate) fn current() -> usize {
     CURRENT.get()
 }
 
-/// Threads of each for passwords and what else may block: disks and name resolution have their own (`store::disk`,
-/// `transport::names`). What finds none free waits.
+/// Threads of each runtime for password checks and other blocking work; further work waits. Disks and name resolution have
+/// threads of their own (`store::disk`, `transport::dns`).
 pub(crate) const BLOCKING_THREADS: usize = 16;
 
-/// Takes up a connection, on the thread where it will live.
+/// Starts serving a connection, on the worker's thread.
 type Job = Box<dyn FnOnce(TcpStream) + Send>;
 
-/// The threads.
+/// The worker threads.
 pub(crate) struct Workers(Vec<Worker>);
 
 struct Worker {
@@ -60,7 +60,7 @@ impl Workers {
             .map(Self)
     }
 
-    /// Gives a connection to the thread that has the fewest. The task keeps the [`Load`] until it ends.
+    /// Gives a connection to the worker with the fewest. The task keeps the [`Load`] until it ends.
     pub(crate) fn give<F, T>(&self, stream: TcpStream, serve: F) -> io::Result<()>
     where
         F: FnOnce(TcpStream) -> T + Send + 'static,
@@ -89,7 +89,7 @@ async fn take_up(mut arriving: UnboundedReceiver<(std::net::TcpStream, Job)>) {
     }
 }
 
-/// A connection's share of its thread.
+/// Counts one connection of a worker.
 struct Load(Arc<AtomicUsize>);
 
 impl Load {

@@ -1,4 +1,4 @@
-//! Streams of the platform, as bodies of the core, and bodies of the core as streams of the platform.
+//! Converts streams of the platform to bodies of the core, and back.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -17,8 +17,8 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use crate::native::{self, Channel, Readable, Reader};
 use crate::runtime;
 
-/// A body whose bytes are in a stream of the platform. Read here it is copied into wasm, which suits a manifest; handed
-/// on by [`into_native`] not a byte of it is.
+/// A body over a stream of the platform. Reading it copies its bytes into wasm, which suits a manifest; passing it on with
+/// [`into_native`] copies nothing.
 pub(crate) fn from_native(stream: Readable, length: Option<u64>) -> Body {
     let is_claimed = Rc::new(Cell::new(false));
     let handle = Handle { stream: stream.clone(), is_claimed: Rc::clone(&is_claimed) };
@@ -26,7 +26,7 @@ pub(crate) fn from_native(stream: Readable, length: Option<u64>) -> Body {
     Body::native(reading, length, SendWrapper::new(handle))
 }
 
-/// A body as something that `Request` and `Response` take.
+/// A body as a value for `Request` and `Response`.
 pub(crate) fn into_native(body: Body) -> JsValue {
     match body {
         Body::Empty => JsValue::UNDEFINED,
@@ -40,7 +40,7 @@ pub(crate) fn into_native(body: Body) -> JsValue {
                 if let Body::Native(native) = body
                     && let (_, Some(mut observer)) = native.take()
                 {
-                    // Nobody here sees it go: what is handed over counts as sent.
+                    // The platform sends it unseen: count all of it as sent now.
                     observer.arrived(length.unwrap_or(0));
                 }
                 stream
@@ -51,7 +51,7 @@ pub(crate) fn into_native(body: Body) -> JsValue {
     }
 }
 
-/// The stream of a body from [`from_native`], or the body as it is.
+/// The stream of a body made by [`from_native`]; any other body unchanged.
 pub(crate) fn stream_of(body: Body) -> Result<Readable, Body> {
     match body {
         Body::Native(native) if native.handle().is::<SendWrapper<Handle>>() => {
@@ -61,7 +61,7 @@ pub(crate) fn stream_of(body: Body) -> Result<Readable, Body> {
     }
 }
 
-/// A body that wasm writes, piece by piece: no layer takes this way.
+/// A stream that wasm writes chunk by chunk. No layer goes this way.
 #[expect(clippy::cast_precision_loss, reason = "lengths are below 2^53")]
 fn pumped(mut body: Body) -> JsValue {
     let channel: Channel = native::channel(body.length().map(|length| length as f64)).unchecked_into();
@@ -76,19 +76,19 @@ fn pumped(mut body: Body) -> JsValue {
                 return;
             }
         }
-        // Whoever read it has gone, if this fails.
+        // This fails if the reader has gone.
         let _ = JsFuture::from(writer.close()).await;
     });
     channel.readable().into()
 }
 
-/// What the platform knows a body by.
+/// The platform's handle of a body.
 struct Handle {
     stream: Readable,
     is_claimed: Rc<Cell<bool>>,
 }
 
-/// A stream, read in wasm.
+/// A body that reads a stream in wasm.
 struct Reading(SendWrapper<State>);
 
 struct State {
@@ -134,7 +134,7 @@ impl http_body::Body for Reading {
 }
 
 impl Drop for State {
-    /// What nobody reads is ended: a Worker has six connections at a time.
+    /// Cancels a stream that nobody reads: a Worker has only six connections at a time.
     fn drop(&mut self) {
         if self.is_claimed.get() {
             return;

@@ -1,4 +1,4 @@
-//! One line of JSON for each event of the core, on `console`: Workers Logs reads its fields.
+//! Logs each event of the core as one line of JSON on `console`, whose fields Workers Logs reads.
 
 use std::fmt::{Debug, Write as _};
 
@@ -9,7 +9,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::native;
 
-/// Everything from this level on.
+/// Logs everything from this level on.
 pub(crate) struct Console(pub(crate) Level);
 
 impl Subscriber for Console {
@@ -41,7 +41,7 @@ struct Fields(Map<String, Value>);
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = String::new();
-        // Text is always written.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{value:?}");
         self.0.insert(field.name().to_owned(), text.into());
     }

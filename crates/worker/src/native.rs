@@ -1,4 +1,4 @@
-//! `native.js`, as Rust sees it.
+//! The functions of `native.js`, for Rust.
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -44,7 +44,7 @@ extern "C" {
     pub(crate) fn panicked(message: &str);
 }
 
-/// What the platform has beside the language.
+/// Functions and types of the platform.
 #[wasm_bindgen]
 extern "C" {
     pub(crate) type AbortController;
@@ -93,7 +93,7 @@ extern "C" {
     pub(crate) fn wait_until(this: &Context, work: Promise);
 }
 
-/// What was thrown, as text.
+/// A thrown value as text.
 pub(crate) fn said(error: &JsValue) -> String {
     match error.dyn_ref::<js_sys::Error>() {
         Some(error) => String::from(error.message()),
@@ -101,7 +101,7 @@ pub(crate) fn said(error: &JsValue) -> String {
     }
 }
 
-/// A number that is one.
+/// A JavaScript number as an integer.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
 pub(crate) fn integer(value: &JsValue) -> Option<u64> {
     value.as_f64().filter(|number| (0.0..=9_007_199_254_740_992.0).contains(number)).map(|number| number as u64)

@@ -15,11 +15,10 @@ use wasm_bindgen::JsValue;
 
 use crate::native::{self, AbortController, Context};
 
-/// `Date.now()`. Between two answers of the outside it stands still: Cloudflare tells no finer time, so that nobody can
-/// measure what runs beside.
+/// `Date.now()`. It advances only when I/O completes: Cloudflare gives no finer time, to prevent timing attacks.
 #[derive(Default)]
 pub(crate) struct DateClock {
-    /// The latest that was read, in milliseconds: the machine's clock may be set back.
+    /// The latest time read, in milliseconds, since the machine's clock may be set back.
     latest: AtomicU64,
 }
 
@@ -34,10 +33,10 @@ impl Clock for DateClock {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        // The timer begins when it is first awaited, and ends with whoever awaits it.
+        // The timer starts when it is first polled, and is cancelled when it is dropped.
         Box::pin(SendWrapper::new(async move {
             let timer = Timer(AbortController::new());
-            // `setTimeout` takes 31 bits; nothing here waits for weeks.
+            // `setTimeout` takes 31 bits of milliseconds, more than three weeks.
             let milliseconds = duration.as_millis().min(1 << 30);
             #[expect(clippy::cast_precision_loss, reason = "bounded just now")]
             let slept = native::sleep(milliseconds as f64, timer.0.signal());
@@ -65,7 +64,7 @@ pub(crate) struct Crypto;
 
 impl Entropy for Crypto {
     fn fill(&self, buffer: &mut [u8]) {
-        // At most 65,536 bytes at once; keys have 32.
+        // It fills at most 65,536 bytes at once; keys have 32.
         for piece in buffer.chunks_mut(65_536) {
             let length = u32::try_from(piece.len()).unwrap_or(0);
             native::random(length).copy_to(piece);
@@ -74,12 +73,12 @@ impl Entropy for Crypto {
 }
 
 thread_local! {
-    /// The request whose code runs just now.
+    /// The request whose code is running.
     static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// Work on behalf of one request: whatever it spawns while it runs belongs to that request. The runtime cancels what one
-/// request does with what another has opened, so there is no queue that they share.
+/// Work for one request: everything it spawns belongs to that request. The runtime cancels I/O of one request on what
+/// another has opened, so requests share no queue.
 pub(crate) struct OnBehalf<F> {
     context: Context,
     work: Pin<Box<F>>,
@@ -108,7 +107,7 @@ pub(crate) struct WaitUntil;
 impl Tasks for WaitUntil {
     fn spawn(&self, work: BoxFuture<'static, ()>) {
         let Some(context) = CURRENT.with_borrow(Clone::clone) else {
-            // Nobody's request: nothing could run it.
+            // No request is running, so nothing could run it.
             tracing::error!("work was begun outside of any request, and is dropped");
             return;
         };
@@ -120,7 +119,7 @@ impl Tasks for WaitUntil {
     }
 }
 
-/// Runs on for the request whose code runs just now, while it has a client.
+/// Runs work for the current request, as long as it has a client.
 pub(crate) fn go_on(work: impl Future<Output = ()> + 'static) {
     match CURRENT.with_borrow(Clone::clone) {
         Some(context) => spawn_local(OnBehalf::of(context, work)),

@@ -1,4 +1,4 @@
-//! The Worker's variables, secrets and bindings, as a configuration: the same keys as everywhere, by the same names.
+//! Builds the configuration from the Worker's variables, secrets and bindings, with the same keys as everywhere.
 
 use std::io;
 
@@ -10,12 +10,12 @@ use wasm_bindgen::JsValue;
 
 use crate::native;
 
-/// Has the configuration's text, as the file would be elsewhere.
+/// Variable with the configuration's text, in place of a file.
 const TEXT: &str = "REGISTRY_PROXY_CONFIG";
-/// Says where we run. Cloudflare puts nothing into the environment by which that could be recognised.
+/// Variable with the platform's name. Nothing in Cloudflare's environment identifies it.
 const PLATFORM: &str = "REGISTRY_PROXY_PLATFORM";
 
-/// Reads and checks everything.
+/// Loads and checks the configuration.
 pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
     let mut variables = native::pairs(&native::variables(env));
     if variables.iter().all(|(key, value)| key != PLATFORM || value.is_empty()) {
@@ -45,7 +45,7 @@ pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// What is logged.
+/// The log level.
 pub(crate) fn level(config: &Config) -> Result<Level, ConfigError> {
     config.log.level.parse().map_err(|_| ConfigError {
         place: "log.level".to_owned(),

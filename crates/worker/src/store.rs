@@ -1,5 +1,5 @@
-//! A bucket of R2, by its binding. It checks the digest of each blob itself, when that is put; so what is here is right,
-//! and what it has no checksum for came another way and is not here.
+//! A store in an R2 bucket, through its binding. R2 checks the digest of each blob when it is put, so blobs with a checksum are
+//! correct. Blobs without one were stored in another way, and are treated as absent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use crate::body;
 use crate::native::{self, Readable};
 
-/// What R2 takes in one piece: less than 5 GiB.
+/// Largest object that R2 accepts in one request: less than 5 GiB.
 const MOST_BYTES: u64 = (5 << 30) - 1;
 
 /// A bucket.
 pub(crate) struct Bucket {
     binding: SendWrapper<JsValue>,
-    /// Silence of an upstream that ends a blob on its way.
+    /// How long an upstream may be silent before its blob is given up.
     idle: Duration,
 }
 
@@ -42,7 +42,7 @@ async fn answer(promise: Promise) -> Result<JsValue, StoreError> {
     SendWrapper::new(JsFuture::from(promise)).await.map_err(|error| StoreError::failed(native::said(&error)))
 }
 
-/// What R2 says of an object: `None`, where it did not hold a blob against its digest.
+/// R2's metadata of an object; `None`: a blob that R2 did not check against its digest.
 fn stat_of(key: &Key, facts: &Array) -> Option<Stat> {
     let (length, etag) = (native::integer(&facts.get(0))?, facts.get(1).as_string()?);
     if let Some(Kind::Blob(digest)) = key.kind() {
@@ -61,7 +61,7 @@ fn stat_of(key: &Key, facts: &Array) -> Option<Stat> {
 #[async_trait]
 impl Store for Bucket {
     fn capabilities(&self) -> StoreCapabilities {
-        // R2 checked the digest, and an object never changes but by being put again.
+        // R2 checked the digest, and an object changes only when it is put again.
         StoreCapabilities { verifies: true, is_shared: true, ..StoreCapabilities::default() }
     }
 
@@ -151,7 +151,7 @@ impl Store for Bucket {
                     .filter_map(|fact| {
                         let key = Key::parse(&fact[0].as_string()?)?;
                         let (size, uploaded) = (native::integer(&fact[1])?, native::integer(&fact[2])?);
-                        // When it was last read R2 does not know.
+                        // R2 does not record when an object was read.
                         Some(Ok(Entry { key, size, taken: size, used: uploaded / 1000 }))
                     })
                     .collect();
@@ -167,7 +167,7 @@ impl Store for Bucket {
         SendWrapper::new(entries.flatten()).boxed()
     }
 
-    /// R2's lifecycle rules count from when an object was put.
+    /// R2's lifecycle rules go by when an object was put.
     fn used(&self, _key: &Key) {}
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {

@@ -1,7 +1,7 @@
-//! Requests out, by `fetch`.
+//! Requests to upstreams, by `fetch`.
 //!
-//! [`Reach`](registry_proxy_core::platform::Reach) needs no guard here: a Worker resolves no names itself, and its
-//! `fetch` comes out of Cloudflare's edge, from which no private network of ours is reachable.
+//! [`Reach`](registry_proxy_core::platform::Reach) needs no enforcement here: `fetch` runs on Cloudflare's edge, which
+//! cannot reach our private networks.
 
 use async_trait::async_trait;
 use http::header::CONTENT_LENGTH;
@@ -34,7 +34,7 @@ async fn send(outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
     let body = body::into_native(body);
     let sent = native::send(&head.uri.to_string(), &method, to_list(&head.headers), body, signal);
     let answered = JsFuture::from(sent).await;
-    // `fetch` does not say why.
+    // `fetch` does not tell the reason.
     let unconnected = |error: JsValue| TransportError::Connect {
         why: Unconnected::Unknown,
         source: native::said(&error).into(),
@@ -58,7 +58,7 @@ async fn send(outgoing: Outgoing) -> Result<Response<Body>, TransportError> {
     Ok(response)
 }
 
-/// Of the bytes that come, which is not what a header says of coded ones.
+/// The length of the decoded bytes; unknown for a coded body, whose Content-Length counts the coded bytes.
 pub(crate) fn length_of(headers: &HeaderMap) -> Option<u64> {
     if coding::is_coded(headers) {
         return None;
@@ -66,11 +66,11 @@ pub(crate) fn length_of(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Headers as `native.js` has them.
+/// Headers as `native.js` expects them.
 pub(crate) fn to_list(headers: &HeaderMap) -> Array {
     let list = Array::new();
     for (name, value) in headers {
-        // What is no text is no header of any registry.
+        // Registries send no headers that are not text.
         if let Ok(value) = value.to_str() {
             list.push(&name.as_str().into());
             list.push(&value.into());
@@ -79,7 +79,7 @@ pub(crate) fn to_list(headers: &HeaderMap) -> Array {
     list
 }
 
-/// And back.
+/// The reverse.
 pub(crate) fn from_list(list: &Array) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in native::pairs(list) {
@@ -90,7 +90,7 @@ pub(crate) fn from_list(list: &Array) -> HeaderMap {
     headers
 }
 
-/// A question that nobody waits for any more is taken back.
+/// Aborts the request when it is dropped.
 struct AbortOnDrop(Option<AbortController>);
 
 impl AbortOnDrop {

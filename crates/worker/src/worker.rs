@@ -1,4 +1,4 @@
-//! What Cloudflare calls: a request in, an answer out.
+//! The entry point: Cloudflare calls it with a request, and it returns the response.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -21,13 +21,13 @@ use crate::store::Bucket;
 use crate::transport::{Fetch, from_list, length_of, to_list};
 use crate::{body, log, settings};
 
-/// The binding of the bucket.
+/// Name of the bucket's binding.
 const BUCKET: &str = "BLOBS";
-/// Where Cloudflare says who asks. A client cannot: what it sends under this name is replaced.
+/// Header with the client's address. Cloudflare sets it, and replaces what a client sends under this name.
 const CLIENT_ADDRESS: &str = "cf-connecting-ip";
 
 thread_local! {
-    /// One for the isolate: what it remembers serves every request, and nothing in it is waited for by two.
+    /// One proxy per isolate, shared by all requests.
     static PROXY: OnceCell<Result<Rc<Proxy>, ConfigError>> = const { OnceCell::new() };
 }
 
@@ -65,7 +65,7 @@ async fn answer(request: JsValue, env: JsValue) -> JsValue {
 }
 
 async fn respond(request: Request<Body>, env: &JsValue) -> Response<Body> {
-    // There is nothing to count requests with but what Cloudflare shows: an isolate's own figures say nothing.
+    // No metrics: the figures of one isolate mean nothing, and Cloudflare counts requests.
     if request.method() == Method::GET && matches!(request.uri().path(), "/healthz" | "/readyz") {
         let mut response = Response::new(Body::from(Bytes::from_static(b"ok\n")));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -76,7 +76,7 @@ async fn respond(request: Request<Body>, env: &JsValue) -> Response<Body> {
         Ok(proxy) => proxy.handle(&cx(request.headers(), request.uri()), request).await,
         Err(error) => {
             native::say(true, &format!("the configuration is wrong: {error}"));
-            // What is wrong may name what is nobody's business: the log has it.
+            // The error may contain internals: only the log gets it.
             let message = "this proxy's configuration is wrong; its log says where";
             said(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
         }
@@ -88,11 +88,11 @@ fn cx(headers: &HeaderMap, uri: &http::Uri) -> Cx {
     Cx { peer, introduced: None, is_tls: uri.scheme_str() == Some("https"), id: next_id() }
 }
 
-/// Bindings and variables become a proxy.
+/// Builds the proxy from bindings and variables.
 fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
     std::panic::set_hook(Box::new(|panic| native::panicked(&panic.to_string())));
     let config = settings::load(env)?;
-    // A second proxy of this isolate, after a panic, finds the log as it was.
+    // After a panic the isolate builds a second proxy: the logger is already set.
     let _ = tracing::subscriber::set_global_default(log::Console(settings::level(&config)?));
     for warning in config.warnings() {
         tracing::warn!(place = warning.place, "{}", warning.what);
@@ -114,7 +114,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
     Ok(Proxy::new(&config, &platform))
 }
 
-/// An error before there is a proxy, in the registries' own form.
+/// An error response before there is a proxy, in the registries' format.
 fn said(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let text = serde_json::json!({ "errors": [{ "code": code, "message": message }] }).to_string();
     let mut response = Response::new(Body::from(Bytes::from(text)));

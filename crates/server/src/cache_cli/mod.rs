@@ -1,4 +1,4 @@
-//! `registry-proxy cache …`: looking after the cache, through the server that uses it or, where none runs, directly.
+//! `registry-proxy cache …`: cache administration, through the running server or, if none runs, on the store itself.
 
 mod show;
 
@@ -34,7 +34,7 @@ fn command_of(action: CacheAction) -> Command {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command.
 pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
     let command = command_of(arguments.action);
     if let Err(what) = command.check() {
@@ -59,8 +59,8 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         return Err("nothing is kept: cache.store is none".to_owned());
     }
     let tell = |event: Event| show.tell(event);
-    // A server may have opened what we cannot: whether we could is asked only where none answers, or where its place,
-    // and so the socket's, is known by opening it.
+    // A server may have access to a store that we cannot open. So the store is opened only if no server answers, or if
+    // opening it is the only way to find the directory with the socket.
     let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();
     let looked_for = is_looked_for.then(|| store::open(&config.cache));
     let found = looked_for.as_ref().and_then(|opened| opened.as_ref().ok()?.as_ref()?.directory.as_deref());

@@ -1,4 +1,4 @@
-//! What a cache command tells, for people or for machines.
+//! Prints the events of a cache command, as text or as JSON lines.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -11,10 +11,10 @@ use registry_proxy_core::cache::{CacheStats, Event, Image, Purged, Verified};
 use crate::human::{size, span};
 use crate::terminal::print;
 
-/// Between two changes of the line that says how far it is.
+/// Shortest time between two updates of the progress line.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Where it is shown.
+/// Prints events.
 pub(super) struct Show {
     is_json: bool,
     is_terminal: bool,
@@ -26,7 +26,7 @@ struct ShowState {
     place: String,
     images: Vec<Image>,
     drawn: Option<Instant>,
-    /// Something was wrong or could not be read, or nobody reads what is written.
+    /// Something did not match its digest, could not be read or could not be printed.
     has_failed: bool,
 }
 
@@ -35,7 +35,7 @@ impl Show {
         Self { is_json, is_terminal: !is_json && std::io::stderr().is_terminal(), state: Mutex::default() }
     }
 
-    /// Whose cache it is.
+    /// Sets the place of the cache, as shown by `stat`.
     pub(super) fn begin(&self, place: &str) {
         place.clone_into(&mut self.state().place);
     }
@@ -77,13 +77,13 @@ impl Show {
         }
     }
 
-    /// What it ends with.
+    /// The exit status.
     pub(super) fn finish(&self) -> ExitCode {
         self.clear();
         if self.state().has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
-    /// Leaves no half line on the terminal.
+    /// Removes the progress line from the terminal.
     pub(super) fn clear(&self) {
         self.wipe(&mut self.state());
     }
@@ -156,7 +156,7 @@ fn of_verified(verified: &Verified) -> String {
     text + "\n"
 }
 
-/// A line an image: name, digest, age, size, what is here.
+/// One line per image: name, digest, age, size, cached layers.
 fn table(images: &[Image]) -> String {
     let width = images.iter().map(|image| image.name.len()).max().unwrap_or(0);
     images.iter().fold(String::new(), |mut text, image| {

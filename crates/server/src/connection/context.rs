@@ -11,17 +11,18 @@ use registry_proxy_core::config::LoggedClient;
 use super::idle_timeouts::IdleTimeouts;
 use crate::connection_limits::{HEALTH, SlotStatus};
 
-/// What a connection may take.
+/// Limits of a connection, from the configuration.
 #[derive(Clone, Copy)]
 pub(super) struct ConnectionSettings {
     pub(super) head_bytes: usize,
-    /// From its beginning to its first byte.
+    /// Time until the first byte.
     pub(super) first_byte: Duration,
-    /// Idle, or without a whole head: not sooner than clients close theirs (P-123). See [`ConnectionContext::idle`].
+    /// Time without a request, or with an incomplete request head. Clients should close first (P-123). See
+    /// [`ConnectionContext::idle`].
     pub(super) idle: Duration,
-    /// Until a request that found no place gets one.
+    /// How long a request waits for an ordinary slot.
     pub(super) slot_wait: Duration,
-    /// Bytes that wait for the socket of an HTTP/2 connection.
+    /// Bytes that may be queued for the socket of an HTTP/2 connection.
     pub(super) for_socket: usize,
 }
 
@@ -38,12 +39,12 @@ impl ConnectionSettings {
     }
 }
 
-/// What either protocol is told of a connection.
+/// What both protocols need to know of a connection.
 pub(super) struct ConnectionContext {
     pub(super) settings: ConnectionSettings,
     pub(super) timeouts: Arc<IdleTimeouts>,
     pub(super) slot_status: Arc<SlotStatus>,
-    /// Whose it is, as far as that may be written down.
+    /// The client's address, as far as it may be logged.
     pub(super) shown: Option<LoggedClient>,
 }
 
@@ -59,7 +60,7 @@ impl ConnectionContext {
         Self { settings: ConnectionSettings::new(config), timeouts, slot_status, shown }
     }
 
-    /// How long it may be idle. As long as it has a place that others want, that is not long.
+    /// How long the connection may be idle: briefly while it has a reserved slot.
     pub(super) fn idle(&self) -> Duration {
         self.in_its_place(self.settings.idle)
     }

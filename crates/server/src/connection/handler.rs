@@ -13,16 +13,16 @@ use crate::connection_limits::{ConnectionSlot, NoFreeSlot, SlotStatus};
 use crate::service::Service;
 use crate::text_response::text;
 
-/// With an answer: its connection ends behind it, by `Connection: close` or GOAWAY.
+/// Extension of a response: close the connection after it, by `Connection: close` or GOAWAY.
 #[derive(Clone)]
 pub(super) struct CloseConnection;
 
-/// Who answers the requests of a connection. What answers one is large, so it lives apart, and goes when the answer begins.
+/// Answers the requests of a connection. The future is boxed because it is large; it is dropped when the response begins.
 pub(super) trait RequestHandler: Send + Sync {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>>;
 }
 
-/// The proxy, and the server's own paths.
+/// Serves the proxy and the server's own paths.
 pub(super) struct ProxyHandler {
     pub(super) service: Arc<Service>,
     pub(super) cx: Cx,
@@ -53,7 +53,7 @@ impl RequestHandler for ProxyHandler {
     }
 }
 
-/// `/metrics` and nothing else.
+/// Serves `/metrics` and nothing else.
 pub(super) struct MetricsHandler(pub(super) Arc<Service>);
 
 impl RequestHandler for MetricsHandler {

@@ -1,4 +1,4 @@
-//! HTTP/1.1: one answer after the other.
+//! HTTP/1.1, by hyper.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -25,15 +25,15 @@ use super::outgoing_chunk::OutgoingChunk;
 use super::sendfile::SendfileQueue;
 use crate::incoming;
 
-/// What is buffered for a client at the most, beyond one piece of a body.
+/// Bytes buffered for a client, beyond one chunk of a body.
 const BUFFER_BYTES: usize = 128 << 10;
-/// Header fields of one request.
+/// Most header fields of one request.
 const MOST_HEADERS: usize = 128;
 
-/// For the end of an HTTP/1.1 connection that was idle: longer than it lingers.
+/// Time for an idle connection to close: longer than the lingering close takes.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
 
-/// Serves it to its end. `queue`: files may go from disk to socket.
+/// Serves the connection until it closes. `queue`: files may be sent with `sendfile`.
 pub(super) async fn serve<S>(
     stream: S,
     queue: Option<Arc<SendfileQueue>>,
@@ -61,8 +61,8 @@ where
     drive(connection, close, context.timeouts.activity(), || context.idle(), drain).await.unwrap_or(Ok(()))
 }
 
-/// The connection's end. It is asked to close when we drain and when nothing has been asked on it for as long as it may be
-/// `idle`. `None` where it was asked that and did not end: what comes of it is no whole request.
+/// Drives the connection to its end, and starts a graceful shutdown when the server drains or the connection was `idle` for too
+/// long. `None`: it did not close in time after an idle shutdown, so it has no complete request.
 async fn drive<C: Future>(
     connection: C,
     close: impl Fn(Pin<&mut C>),
@@ -96,15 +96,15 @@ async fn drive<C: Future>(
 fn builder(settings: ConnectionSettings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // That is ours to tell: hyper's begins while the end of the last answer waits for the socket, and would cut it off.
+        // We time this ourselves: hyper's timer starts while the end of the last response still waits for the socket.
         .header_read_timeout(None)
         .max_buf_size(settings.head_bytes.max(BUFFER_BYTES))
         .max_headers(MOST_HEADERS);
     builder
 }
 
-/// An answer's body on its way to a client. hyper lets go of it with its last piece in hand: from then on the write that waits
-/// for the socket keeps the connection from being idle ([`super::write_timeout`]).
+/// The body of a response. hyper drops it when it has the last chunk; from then on the blocked write keeps the connection from
+/// being idle ([`super::write_timeout`]).
 struct ResponseBody {
     body: Body,
     timeouts: Arc<IdleTimeouts>,
@@ -112,14 +112,14 @@ struct ResponseBody {
     _activity: ActivityGuard,
 }
 
-/// How the pieces of a body count.
+/// How the chunks of a body count towards the memory in flight.
 #[derive(Clone, Copy)]
 enum Accounting {
-    /// Each is read for this client alone.
+    /// Each chunk is read for this client and counts.
     Itself,
-    /// They are in memory, and counted already.
+    /// The body is in memory and was counted before.
     Already,
-    /// They are not in memory.
+    /// `sendfile` sends it: it is not in memory.
     Nothing,
 }
 

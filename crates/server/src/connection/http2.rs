@@ -1,7 +1,7 @@
-//! HTTP/2: many answers at once, each read no further than its client's window is open.
+//! HTTP/2: many responses at once, each read only as far as the client's window is open.
 //!
-//! hyper takes a piece of a body before it knows whether the client wants any, and keeps it: 256 streams that nobody reads
-//! are 256 pieces in memory. So this speaks with `h2` itself, whose streams say how much may be sent.
+//! hyper reads a chunk of a body before it knows whether the client has room for it: 256 streams that nobody reads are 256
+//! chunks in memory. So this module uses `h2` directly, whose streams tell how much may be sent.
 
 mod keep_alive;
 mod stream;
@@ -18,16 +18,16 @@ use super::context::{ConnectionContext, ConnectionSettings};
 use super::handler::RequestHandler;
 use super::outgoing_chunk::OutgoingChunk;
 
-/// Streams of one connection at once: as many as RFC 9113 section 6.5.2 recommends at least. What is asked beyond them
-/// waits with the client.
+/// Concurrent streams of one connection: the minimum that RFC 9113 section 6.5.2 recommends. Clients hold back further
+/// requests.
 const STREAMS: u32 = 100;
-/// Windows for what clients send: a megabyte a stream, four a connection (P-111).
+/// Flow-control windows for uploads: 1 MiB a stream, 4 MiB a connection (P-111).
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-/// What one stream may have waiting for the socket, in bytes.
+/// Bytes that one stream may have queued for the socket.
 const STREAM_BUFFER: usize = 128 << 10;
 
-/// Serves it to its end.
+/// Serves the connection until it closes.
 pub(super) async fn serve<S>(
     stream: S,
     handler: Arc<dyn RequestHandler>,

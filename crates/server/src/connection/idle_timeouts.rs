@@ -1,7 +1,7 @@
-//! How long a client may ask nothing, and how long it may take nothing of what is there for it.
+//! How long a client may send no request, and how long it may take no bytes of a response.
 //!
-//! On HTTP/1.1 a client that takes nothing stops the socket. On HTTP/2 it can go on answering pings and never open its
-//! window: then only the stream shows that nothing is taken.
+//! On HTTP/1.1 a client that takes nothing blocks the socket. On HTTP/2 it can answer pings and never open its window; only the
+//! stream shows that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -12,38 +12,38 @@ use tokio::time::{Instant, sleep};
 
 use crate::connection_limits::{HEALTH, SlotStatus};
 
-/// How long a client may take next to nothing while memory is scarce, as others wait for what it holds.
+/// Stall timeout while memory is scarce, for clients that hold some of it.
 const SCARCE: Duration = Duration::from_secs(10);
-/// So many bytes in that time are not next to nothing.
+/// A client that takes this many bytes within [`SCARCE`] is not stalled.
 pub(super) const PACE_BYTES: usize = 64 << 10;
 
-/// How long the client of one connection may ask nothing, and how long it may take nothing.
+/// Timeouts of one connection.
 pub(super) struct IdleTimeouts {
     /// `timeouts.client_stall`
     stall: Duration,
     in_flight: Arc<InFlight>,
     slot_status: Arc<SlotStatus>,
     activity: Arc<Activity>,
-    /// Pieces in memory on their way to this client.
+    /// Chunks in memory for this client.
     pieces: AtomicUsize,
-    /// What its socket is to send is being read.
+    /// A write waits for the disk.
     waits_for_disk: AtomicBool,
 }
 
-/// For how long a client has been waited for.
+/// How long a write has been waiting for its client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WaitTime {
-    /// Since it last took anything.
+    /// Since the client last took a byte.
     nothing: Duration,
-    /// In all, since it last took [`PACE_BYTES`].
+    /// Waiting time since the client last took [`PACE_BYTES`].
     behind: Duration,
     holds: Holds,
 }
 
-/// What is in memory for a client while it is waited for.
+/// What is in memory for a client while a write waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// Nothing that others could have.
+    /// Nothing.
     Nothing,
     /// Bytes that count (`limits.in_flight`).
     Bytes,
@@ -69,17 +69,17 @@ impl IdleTimeouts {
         &self.activity
     }
 
-    /// Counts a piece that was read for this client.
+    /// Counts a chunk that was read for this client.
     pub(super) fn count(self: &Arc<Self>, bytes: u64) -> Counted {
         Counted::new(self, Some(self.in_flight.count(bytes)))
     }
 
-    /// A piece that was counted where it was read.
+    /// A chunk whose memory was counted where it was read.
     pub(super) fn counted_already(self: &Arc<Self>) -> Counted {
         Counted::new(self, None)
     }
 
-    /// What is in memory for the connection.
+    /// Whether anything is in memory for the connection.
     pub(super) fn holds(&self) -> Holds {
         match self.pieces.load(Ordering::Relaxed) {
             0 => Holds::Nothing,
@@ -91,7 +91,7 @@ impl IdleTimeouts {
         self.waits_for_disk.store(waits, Ordering::Relaxed);
     }
 
-    /// Whether it is the disk that a write waits for, and not the client.
+    /// Whether a write waits for the disk, and not for the client.
     pub(super) fn waits_for_disk(&self) -> bool {
         self.waits_for_disk.load(Ordering::Relaxed)
     }
@@ -100,13 +100,13 @@ impl IdleTimeouts {
         if self.slot_status.is_ordinary() { self.stall } else { self.stall.min(HEALTH) }
     }
 
-    /// Whether it has an end for who has been waited for so long. Who holds nothing makes no room for others by its end.
+    /// Whether a client has stalled for too long. The shorter timeout applies only to clients that hold memory.
     pub(super) fn is_over(&self, waited: WaitTime) -> bool {
         let is_in_the_way = waited.holds == Holds::Bytes && waited.behind >= SCARCE;
         waited.nothing >= self.stall() || (is_in_the_way && self.in_flight.is_scarce())
     }
 
-    /// When to look again, if it has none yet.
+    /// When to check again, if it has not.
     pub(super) fn look_after(&self, waited: WaitTime) -> Duration {
         let scarce = Some(SCARCE.saturating_sub(waited.behind)).filter(|left| !left.is_zero()).unwrap_or(SCARCE);
         self.stall().saturating_sub(waited.nothing).min(scarce)
@@ -124,7 +124,7 @@ impl WaitTime {
     }
 }
 
-/// A piece in memory on its way to a client, until this is dropped.
+/// Counts a chunk in memory until it is dropped.
 pub(super) struct Counted {
     timeouts: Arc<IdleTimeouts>,
     _held: Option<Held>,
@@ -143,7 +143,7 @@ impl Drop for Counted {
     }
 }
 
-/// The requests under way on a connection, and when the last one ended.
+/// Counts the active requests of a connection, and notes when the last one ended.
 pub(super) struct Activity {
     under_way: AtomicUsize,
     ended: Stamp,
@@ -156,14 +156,14 @@ impl Activity {
         Arc::new(Self { under_way: AtomicUsize::new(0), ended })
     }
 
-    /// A request begins; it ends when this is dropped.
+    /// Marks the connection active until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> ActivityGuard {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         ActivityGuard(Arc::clone(self))
     }
 
-    /// Returns once nothing has been under way for so long, and not sooner than after so long. The limit is asked anew each
-    /// time: a connection may get a better place.
+    /// Returns when the connection has been idle for the limit, counted from this call at the earliest. The limit is read again
+    /// each time, since the connection may get an ordinary slot.
     pub(super) async fn idle(&self, limit: impl Fn() -> Duration) {
         let mut wait = limit();
         while !wait.is_zero() {
@@ -176,7 +176,7 @@ impl Activity {
     }
 }
 
-/// A request, from its head to the end of its answer; or a write that waits for its client.
+/// An active request, from its head to the end of its response; or a write that waits for the client.
 pub(super) struct ActivityGuard(Arc<Activity>);
 
 impl Drop for ActivityGuard {
@@ -186,10 +186,10 @@ impl Drop for ActivityGuard {
     }
 }
 
-/// A point in time that several may set and read, or none.
+/// A moment that several tasks may set, clear and read.
 struct Stamp {
     origin: Instant,
-    /// Milliseconds since then, and one more; 0 for none.
+    /// Milliseconds since `origin` plus one; 0: not set.
     millis: AtomicU64,
 }
 
@@ -207,14 +207,14 @@ impl Stamp {
         self.millis.store(0, Ordering::Relaxed);
     }
 
-    /// How long ago it was.
+    /// The time since the moment, if it is set.
     fn age(&self) -> Option<Duration> {
         let millis = self.millis.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.origin.elapsed().saturating_sub(Duration::from_millis(millis)))
     }
 }
 
-/// Since when a stream waits for its client, if it does, and what it holds meanwhile.
+/// Since when a stream has been waiting for its client, if it is, and whether it holds memory.
 pub(super) struct StreamWait {
     since: Stamp,
     holds_bytes: AtomicBool,
@@ -225,7 +225,7 @@ impl StreamWait {
         Self { since: Stamp::new(), holds_bytes: AtomicBool::new(false) }
     }
 
-    /// From now on; what was before counts no more.
+    /// Starts the wait, or starts it again.
     pub(super) fn begin(&self, holds: Holds) {
         self.holds_bytes.store(holds == Holds::Bytes, Ordering::Relaxed);
         self.since.set();
@@ -235,7 +235,7 @@ impl StreamWait {
         self.since.clear();
     }
 
-    /// Returns once it has waited for longer than its timeout.
+    /// Returns when the wait has exceeded its timeout.
     pub(super) async fn stalled(&self, timeouts: &IdleTimeouts) {
         let mut waited = WaitTime::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
         loop {

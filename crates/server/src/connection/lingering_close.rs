@@ -1,8 +1,8 @@
-//! A connection that is closed without losing what was just sent.
+//! Closes a connection without losing the bytes just sent.
 //!
-//! Where a socket is closed with bytes in it that nobody has read (the window updates of an HTTP/2 client, the rest of
-//! a refused upload), the kernel sends RST, and the client's kernel throws away what it has not read yet: the end of an
-//! answer. So our own side is ended first, and what still comes is read and dropped, for a moment.
+//! If a socket is closed while it has unread bytes (window updates of an HTTP/2 client, the rest of a refused upload), the
+//! kernel sends RST, and the client's kernel discards what the client has not read yet: the end of a response. So our sending
+//! side is closed first, and for a moment incoming bytes are read and dropped.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use tokio::time::{Sleep, sleep};
 
 use super::sendfile::Socket;
 
-/// How long a client may take to end its side.
+/// How long the client may take to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Ends its own side first.
+/// A socket that closes its sending side first.
 pub(super) struct LingeringClose {
     stream: Socket,
-    /// Once our side has ended.
+    /// Set when our sending side is closed.
     until: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-//! A piece of a body on its way to a client's socket, counted until it has left.
+//! A chunk of a body on its way to a client's socket, counted until it is written.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::idle_timeouts::Counted;
 
-/// Bytes, and what is given back when they have left.
+/// Bytes, and permits that are released when they are written.
 pub(super) struct OutgoingChunk {
     bytes: Bytes,
-    /// What all connections share.
+    /// Memory that all connections share.
     _held: Option<Arc<Counted>>,
-    /// The connection's own.
+    /// Queue space of the connection.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -21,7 +21,7 @@ impl OutgoingChunk {
         Self { bytes, _held: held, _place: place }
     }
 
-    /// What stands at the end of a body.
+    /// The empty chunk at the end of a body.
     pub(super) fn end() -> Self {
         Self::new(Bytes::new(), None, None)
     }

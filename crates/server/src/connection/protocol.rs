@@ -1,5 +1,5 @@
-//! Which protocol a client speaks on a new connection, by its first bytes: HTTP/2 begins with a preface that no request
-//! of HTTP/1.1 begins with (RFC 9113 section 3.4).
+//! Detects the protocol of a new connection by its first bytes: HTTP/2 begins with a preface that no HTTP/1.1 request can begin
+//! with (RFC 9113 section 3.4).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,16 +11,16 @@ use super::proxy_protocol;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What the first bytes say.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
-    /// None yet: a proxy says whose connection it is, and nobody expects it to.
+    /// A header of the PROXY protocol, where none is expected.
     ProxyHeader,
 }
 
-/// By the bytes that have come; `None`: more must come first.
+/// The protocol by the bytes read so far; `None`: more bytes are needed.
 fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
     if proxy_protocol::begins(bytes)? {
         return Some(Protocol::ProxyHeader);
@@ -31,7 +31,7 @@ fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
     (bytes.len() == PREFACE.len()).then_some(Protocol::Http2)
 }
 
-/// Reads no more of the stream than tells, and gives it back as if nothing had been read. `None`: it ended before that.
+/// Detects the protocol and returns the stream rewound to its first byte. `None`: the stream ended too early.
 pub(super) async fn tell<S>(mut stream: S) -> io::Result<Option<(Protocol, Rewind<S>)>>
 where
     S: AsyncRead + Unpin,
@@ -50,7 +50,7 @@ where
     }
 }
 
-/// A stream of which the first bytes have been read, and are read again.
+/// A stream whose first bytes have been read and are read again.
 pub(super) struct Rewind<S> {
     read: [u8; PREFACE.len()],
     next: usize,

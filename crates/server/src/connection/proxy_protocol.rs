@@ -1,9 +1,8 @@
-//! The PROXY protocol, versions 1 and 2: before the first byte of a client a proxy in front says whose connection it is
+//! The PROXY protocol, versions 1 and 2: a proxy in front sends the client's address before the client's first byte
 //! (<https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt>).
 //!
-//! Whether there is such a header is never guessed (section 2 of that document): a client could write one. From the addresses in
-//! `trusted_proxies`, where `proxy_protocol = true`, there must be one; elsewhere there must be none, and one that comes all the
-//! same is named.
+//! The header is never auto-detected (section 2 of that document), since a client could send one. With `proxy_protocol =
+//! true` it is required on connections from `trusted_proxies`; on all others it is an error, which is logged.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,27 +17,27 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::rate_limited_warnings::WarningLimiter;
 
 const V1: &[u8; 6] = b"PROXY ";
-/// Of version 1, its end included (section 2.1).
+/// Longest header of version 1, with its line end (section 2.1).
 const V1_BYTES: usize = 107;
 const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Of version 2, addresses and what else a proxy has to say: an address of a socket takes 216, and clouds add a hundred.
+/// Longest part of a version 2 header after its length field: Unix addresses take 216 bytes, and clouds add about 100.
 const V2_BYTES: usize = 4096;
 
-/// What a connection gets that begins with a header of the PROXY protocol, where none is taken.
+/// Response to a header of the PROXY protocol where none is accepted.
 pub(super) const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
      Content-Length: 78\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n\
      the PROXY protocol is taken from trusted_proxies where proxy_protocol is true\n";
 
-/// What a header says.
+/// The content of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyHeader {
-    /// The connection is this client's.
+    /// The client's address.
     Client(IpAddr),
-    /// It is the proxy's own, as its health checks are, or the client has no address.
+    /// A connection of the proxy itself, such as a health check, or a client without an IP address.
     Local,
 }
 
-/// There is no header that can be read.
+/// Why no header was read.
 #[derive(Debug, thiserror::Error)]
 enum ProxyHeaderError {
     #[error("it begins without a PROXY protocol header")]
@@ -49,7 +48,7 @@ enum ProxyHeaderError {
     Ended(#[from] io::Error),
 }
 
-/// Whether these bytes are the beginning of a header; `None`: more must come first.
+/// Whether a header begins with these bytes; `None`: more bytes are needed.
 pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
     let of = |signature: &[u8]| match bytes.len() < signature.len() {
         true if signature.starts_with(bytes) => None,
@@ -63,13 +62,13 @@ pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whom a trusted proxy names as its client. `None`: nobody, so that the connection ends.
+/// Reads the header that a trusted proxy must send. `None`: there is no valid one, so the connection must be closed.
 pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<IpAddr>) -> Option<ProxyHeader> {
     static WARNED: WarningLimiter = WarningLimiter::new();
     let error = match timeout(limit, read(stream)).await {
         Ok(Ok(introduced)) => return Some(introduced),
         Ok(Err(ProxyHeaderError::Ended(error))) => {
-            // As health checks do that only connect.
+            // Health checks that only connect do this.
             tracing::debug!(?peer, %error, "a connection ended before its PROXY protocol header");
             return None;
         }
@@ -86,18 +85,18 @@ pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<I
     None
 }
 
-/// What a connection begins with, where a TLS handshake should be.
+/// What a connection begins with that should begin with a TLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FirstBytes {
-    /// A header of the PROXY protocol. Nothing would be left of it but a handshake that failed.
+    /// A header of the PROXY protocol, which TLS would report only as a failed handshake.
     ProxyHeader,
     /// Something else.
     Other,
-    /// Not a byte came in time, before its end, or before we were told to stop.
+    /// No byte came before the deadline, the connection's end or the server's shutdown.
     Nothing,
 }
 
-/// What stands first on a connection, and is left there.
+/// Peeks at the first bytes, without consuming them.
 pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watch::Receiver<bool>) -> FirstBytes {
     let mut start = [0; V2.len()];
     let seen = tokio::select! {
@@ -112,7 +111,7 @@ pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watc
     }
 }
 
-/// Names in the log what is missing for a header of the PROXY protocol to be taken.
+/// Logs which settings would make the server accept PROXY protocol headers.
 pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
     static WARNED: WarningLimiter = WarningLimiter::new();
     if WARNED.is_due() {
@@ -123,9 +122,9 @@ pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
     }
 }
 
-/// Takes the header off the stream, and no byte behind it.
+/// Reads the header, and no byte after it.
 async fn read(stream: &mut TcpStream) -> Result<ProxyHeader, ProxyHeaderError> {
-    // No header is shorter: `PROXY UNKNOWN` and its line's end have 15 bytes.
+    // The shortest header, `PROXY UNKNOWN` with its line end, has 15 bytes.
     let mut start = [0; V2.len()];
     stream.read_exact(&mut start).await?;
     if start == *V2 {
@@ -168,7 +167,7 @@ fn version_1(line: &[u8]) -> Option<ProxyHeader> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     let mut words = line.split(' ').skip(1);
     let (source, target): (IpAddr, IpAddr) = match words.next()? {
-        // What stands behind it says nothing.
+        // The rest of the line has no meaning.
         "UNKNOWN" => return Some(ProxyHeader::Local),
         "TCP4" => (IpAddr::V4(words.next()?.parse().ok()?), IpAddr::V4(words.next()?.parse().ok()?)),
         "TCP6" => (IpAddr::V6(words.next()?.parse().ok()?), IpAddr::V6(words.next()?.parse().ok()?)),
@@ -181,7 +180,7 @@ fn version_1(line: &[u8]) -> Option<ProxyHeader> {
     is_whole.then(|| ProxyHeader::Client(source.to_canonical()))
 }
 
-/// Version and command, family and protocol, and what stands behind the length (section 2.2).
+/// `command`: version and command; `family`: family and protocol; `rest`: the bytes after the length (section 2.2).
 fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<ProxyHeader> {
     match (command, family) {
         (0x21, 0x11) => {
@@ -192,7 +191,7 @@ fn version_2(command: u8, family: u8, rest: &[u8]) -> Option<ProxyHeader> {
             let source: [u8; 16] = rest.get(..36)?.get(..16)?.try_into().ok()?;
             Some(ProxyHeader::Client(IpAddr::from(Ipv6Addr::from(source)).to_canonical()))
         }
-        // The proxy's own, or datagrams, sockets with names, and what nobody knows: whose it is is not said.
+        // The proxy's own connection, or a family without an IP address.
         (0x20 | 0x21, _) => Some(ProxyHeader::Local),
         _ => None,
     }

@@ -1,5 +1,4 @@
-//! What a request's head must be before anybody answers it: what hyper lets through and RFC 9112 does not, and bounds on
-//! what is written to the log.
+//! Checks request heads: rules of RFC 9112 that hyper does not enforce, and limits on what ends up in the log.
 
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -9,7 +8,7 @@ use registry_proxy_core::Body;
 
 use crate::text_response::text;
 
-/// No method is longer: `OPTIONS` has seven bytes, and the longest that IANA has registered has seventeen.
+/// Longest method; the longest registered at IANA has 17 bytes.
 const METHOD_BYTES: usize = 32;
 
 /// Why a request is refused by its head alone.
@@ -17,17 +16,17 @@ const METHOD_BYTES: usize = 32;
 pub(super) enum HeadError {
     /// Line and header fields are longer than `limits.request_head`.
     TooLarge,
-    /// None, several, or one that is none (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
+    /// Host is missing, repeated or invalid (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
     Host,
-    /// Said twice: who reads it once takes other bytes for the next request (RFC 9112 section 7).
+    /// `chunked` more than once: parsers disagree where such a request ends (RFC 9112 section 7).
     TransferEncodings,
-    /// One that is not `chunked` (RFC 9112 section 6.1).
+    /// Another coding than `chunked` (RFC 9112 section 6.1).
     TransferEncoding,
-    /// A method that no specification knows.
+    /// The method is longer than any known one.
     Method,
 }
 
-/// What is wrong with it, if anything is.
+/// What is wrong with the head, if anything is.
 pub(super) fn check(head: &Parts, head_bytes: usize) -> Option<HeadError> {
     let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -59,7 +58,7 @@ fn counts_chunked(list: &HeaderValue) -> usize {
 fn is_host_right(head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else {
-        // Nobody had to send one before HTTP/1.1, and in HTTP/2 there is `:authority`.
+        // HTTP/1.0 does not require one, and HTTP/2 has `:authority`.
         return head.version != Version::HTTP_11;
     };
     if hosts.next().is_some() || (!host.is_empty() && !is_authority(host)) {
@@ -73,13 +72,13 @@ fn is_host_right(head: &Parts) -> bool {
     }
 }
 
-/// A host, with or without a port; no user.
+/// Whether this is a host with an optional port, and without a user name.
 fn is_authority(host: &HeaderValue) -> bool {
     Authority::try_from(host.as_bytes()).is_ok() && !host.as_bytes().contains(&b'@')
 }
 
 impl HeadError {
-    /// The answer. Behind it the connection is closed: what follows may be no request.
+    /// The response. The connection closes after it, since the following bytes may not be a request.
     pub(super) fn to_response(self) -> Response<Body> {
         let (status, line) = match self {
             Self::TooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n"),

@@ -1,13 +1,12 @@
-//! Files from disk to socket without their bytes coming to us (`sendfile`), on HTTP/1.1 without TLS.
+//! Sends files with `sendfile`, so that their bytes never enter this process. Only for HTTP/1.1 without TLS.
 //!
-//! hyper writes slices. Where the body is a part of a file it is given *placeholders*: slices of a room that is never read
-//! nor written, each at an address of its own. The socket below hyper knows the room: where hyper wants a placeholder
-//! written, it sends what the placeholder stands for. hyper queues slices as they are and never copies them while its
-//! socket takes several at once; if it ever did, clients would get zeros, whose digest is none they asked for, and the
-//! test of this module would fail.
+//! hyper writes byte slices. For a part of a file it gets *placeholders*: slices of a reserved address range that is never
+//! read or written. When hyper writes a placeholder, the socket below recognises its address and sends that part of the
+//! file instead. hyper queues slices without copying them as long as the socket supports vectored writes. If it ever copied
+//! them, clients would get zeros, which no digest would match, and this module's test would fail.
 //!
-//! What the kernel has not in memory is brought there first, on a thread that may wait for the disk: `sendfile` would wait
-//! for it here, and with it every connection of this core.
+//! Pages that are not in the page cache are read first, on a thread for blocking disk work: otherwise `sendfile` would
+//! block this thread, and with it every connection of this core.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,15 +28,15 @@ use tokio::net::TcpStream;
 use super::idle_timeouts::IdleTimeouts;
 use crate::store::FileSlice;
 
-/// What one placeholder stands for at the most.
+/// Most file bytes per placeholder.
 const PLACEHOLDER_BYTES: usize = 1 << 20;
-/// More than hyper ever holds at once.
+/// Placeholders per connection: more than hyper ever holds at once.
 const MOST_PLACEHOLDERS: usize = 64;
 
-/// Whether this system sends files to sockets in a way that we know.
+/// Whether this system has a `sendfile` that we support.
 const CAN_SEND: bool = cfg!(target_os = "linux");
 
-/// The room: addresses, and no memory, as no page of it is ever touched.
+/// The reserved address range. It takes no memory, since no page of it is ever touched.
 static ADDRESSES: LazyLock<&[u8]> = LazyLock::new(|| vec![0; MOST_PLACEHOLDERS * PLACEHOLDER_BYTES].leak());
 
 /// The placeholders of one connection.
@@ -50,13 +49,13 @@ struct Placeholders {
     next: usize,
 }
 
-/// What a placeholder stands for.
+/// The part of a file that a placeholder stands for.
 struct FilePart {
     slice: FileSlice,
     observer: Option<Observer>,
 }
 
-/// Is told of bytes when the socket has taken them, and not before; dropped with the last placeholder.
+/// Notified when the socket has taken bytes; dropped with the last placeholder.
 type Observer = Arc<Mutex<Box<dyn Observe>>>;
 
 impl FilePart {
@@ -68,7 +67,7 @@ impl FilePart {
 }
 
 impl SendfileQueue {
-    /// The body as it goes to hyper: of a file, placeholders for it. And whether it is one.
+    /// The body to give to hyper: placeholders if it is a file. Also returns whether it is.
     pub(super) fn take(self: &Arc<Self>, body: Body) -> (Body, bool) {
         match body {
             Body::Native(native) if CAN_SEND && native.handle().is::<FileSlice>() => {
@@ -95,7 +94,7 @@ impl SendfileQueue {
         Some(Bytes::from_owner(Placeholder { queue: Arc::clone(self), number, length }))
     }
 
-    /// What the slice stands for, if it is a placeholder, and from which offset.
+    /// The file part and offset of a placeholder; `None`: the slice is ordinary memory.
     fn stands_for(&self, bytes: &[u8]) -> Option<io::Result<(Arc<FilePart>, u64)>> {
         let offset =
             bytes.as_ptr().addr().checked_sub(ADDRESSES.as_ptr().addr()).filter(|at| *at < ADDRESSES.len())?;
@@ -112,7 +111,7 @@ impl SendfileQueue {
     }
 }
 
-/// Valid until it is dropped.
+/// A slice of [`ADDRESSES`], in use until it is dropped.
 struct Placeholder {
     queue: Arc<SendfileQueue>,
     number: usize,
@@ -133,7 +132,7 @@ impl Drop for Placeholder {
     }
 }
 
-/// A file's part as placeholders.
+/// A body of placeholders for a part of a file.
 struct SendfileBody {
     queue: Arc<SendfileQueue>,
     slice: FileSlice,
@@ -176,15 +175,15 @@ impl http_body::Body for SendfileBody {
     }
 }
 
-/// A socket that sends what placeholders stand for.
+/// A socket that sends file parts in place of placeholders.
 pub(super) struct Socket {
     stream: TcpStream,
     queue: Arc<SendfileQueue>,
-    /// Is told when it is the disk that is waited for.
+    /// Told when a write waits for the disk.
     timeouts: Arc<IdleTimeouts>,
-    /// What has been seen in the kernel's memory, up to this offset.
+    /// A part that is in the page cache, up to this offset.
     resident: Option<(Weak<FilePart>, u64)>,
-    /// What is being brought there.
+    /// A read into the page cache in progress.
     paging_in: Option<BoxFuture<'static, io::Result<()>>>,
 }
 
@@ -197,7 +196,7 @@ impl Socket {
         Arc::clone(&self.queue)
     }
 
-    /// How far it may be sent without waiting for the disk; never nothing.
+    /// Waits until pages are in the page cache, and returns up to which offset.
     fn poll_resident(&mut self, cx: &mut Context<'_>, part: &Arc<FilePart>, first: u64) -> Poll<io::Result<u64>> {
         let slice = &part.slice;
         if let Some((seen, end)) = &self.resident
@@ -233,7 +232,7 @@ impl Socket {
             let most = usize::try_from(end - first).unwrap_or(most).min(most);
             match self.stream.try_io(Interest::WRITABLE, || send(&self.stream, &part.slice.file, first, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // Shorter than it was: the connection ends short, as any broken body does.
+                // The file was truncated: the connection breaks, as with any broken body.
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(sent) => {
                     part.sent(sent);

@@ -1,4 +1,4 @@
-//! A socket that ends when its client takes nothing of what is there for it.
+//! Fails writes when the client takes too few bytes for too long.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::idle_timeouts::{ActivityGuard, IdleTimeouts, PACE_BYTES, WaitTime};
 
-/// Ends its writes with [`io::ErrorKind::TimedOut`] once one has waited for longer than its timeout. A connection with a write
-/// that waits is not idle.
+/// A stream whose writes fail with [`io::ErrorKind::TimedOut`] after the stall timeout. A connection with a blocked write
+/// is not idle.
 pub(super) struct WriteTimeout<S> {
     stream: S,
     timeouts: Arc<IdleTimeouts>,
@@ -21,19 +21,19 @@ pub(super) struct WriteTimeout<S> {
     look: Option<Pin<Box<Sleep>>>,
 }
 
-/// A write that waits.
+/// A write that waits for the socket.
 struct BlockedWrite {
-    /// Since when it is the client that is waited for; `None`: it is the disk.
+    /// Since when it has been waiting for the client; `None`: it waits for the disk.
     since: Option<Instant>,
     _activity: ActivityGuard,
 }
 
-/// How far a client is behind: whoever takes a byte now and then holds the rest for ever.
+/// Measures how slow a client is, since one that takes a byte now and then would never time out otherwise.
 #[derive(Default)]
 struct Pace {
-    /// For how long it was waited for, all writes together, ...
+    /// Waiting time of all writes ...
     behind: Duration,
-    /// ... until it had taken so many bytes.
+    /// ... until the client had taken this many bytes.
     taken: usize,
 }
 
@@ -52,7 +52,7 @@ impl<S> WriteTimeout<S> {
         Self { stream, timeouts, waiting: None, pace: Pace::default(), look: None }
     }
 
-    /// Looks at what became of a write that took so many bytes.
+    /// Checks the result of a write; `taken`: how many bytes it wrote.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -74,7 +74,7 @@ impl<S> WriteTimeout<S> {
         let mut is_new = waiting.since.is_none();
         let since = *waiting.since.get_or_insert_with(Instant::now);
         let (timeouts, behind) = (&self.timeouts, self.pace.behind);
-        // When to look again; `None`: it is over.
+        // When to check again; `None`: it has timed out.
         let next = || {
             let waited = since.elapsed();
             let waited = WaitTime::new(waited, behind + waited, timeouts.holds());

@@ -1,5 +1,5 @@
-//! Credential helpers: `docker-credential-<name> get`, as Docker calls it. Each is one process at a time for a server,
-//! however many want to know, and what it answered is used for a while.
+//! Credential helpers: `docker-credential-<name> get`, as Docker calls them. For each server at most one process runs at a
+//! time, and its answer is cached for a while.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,11 +12,11 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
-/// How long a helper may take.
+/// Time limit of a helper.
 const TIME: Duration = Duration::from_secs(10);
-/// How long its answer is used: the shortest-lived of them (Google) live for an hour.
+/// How long a login is cached: the shortest-lived ones (Google's) are valid for an hour.
 const LIFE: Duration = Duration::from_mins(10);
-/// How long it is left alone after it had nothing, or what the registry refused.
+/// Pause after a helper had no login, or one that the registry refused.
 const REST: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
@@ -26,15 +26,14 @@ struct HelperAnswer {
     secret: Secret,
 }
 
-/// What helpers said: by their name and the server's.
+/// Cached replies, by helper and server.
 #[derive(Default)]
 pub(super) struct Helpers(Mutex<HashMap<(String, String), Arc<CachedReply>>>);
 
-/// Locked over the process by whoever asks: those who come meanwhile wait for its answer (and no thread does), and if
-/// the one who asks goes away, the next one does.
+/// Locked while the helper runs. Other callers wait for its answer; if the caller that runs it gives up, the next one runs it.
 type CachedReply = tokio::sync::Mutex<Option<HelperReply>>;
 
-/// What a helper said, and when.
+/// A helper's answer, and when it came.
 struct HelperReply {
     at: Instant,
     login: Option<Basic>,
@@ -47,7 +46,7 @@ impl HelperReply {
 }
 
 impl Helpers {
-    /// What this helper has for a server.
+    /// The helper's login for a server.
     pub(super) async fn login(&self, helper: &str, server: &str) -> Option<Basic> {
         self.cached(helper, server, ask(helper, server)).await
     }
@@ -79,12 +78,12 @@ impl Helpers {
         login
     }
 
-    /// A registry did not take this login: its helper is asked anew, though not for each request that is refused.
+    /// A registry refused this login: drop it from the cache, but not more often than once in [`REST`].
     pub(super) fn refused(&self, login: &Basic) {
         let places: Vec<_> =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect();
         for place in places {
-            // Whoever holds it has a newer answer in a moment, or lets go of it at once.
+            // If it is locked, a newer answer is on its way.
             let Ok(mut known) = place.try_lock() else { continue };
             known.take_if(|reply| reply.login.as_ref() == Some(login) && reply.at.elapsed() >= REST);
         }
@@ -108,7 +107,7 @@ async fn ask(helper: &str, server: &str) -> io::Result<Option<Basic>> {
     }
     let output = child.wait_with_output().await?;
     if !output.status.success() {
-        // "credentials not found": an everyday answer.
+        // Usually "credentials not found".
         return Ok(None);
     }
     let answer: HelperAnswer =

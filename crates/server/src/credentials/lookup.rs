@@ -1,27 +1,27 @@
-//! Under which keys of a Docker configuration a login for a host is looked for: as docker, skopeo and podman look, the
-//! most specific first. Pure.
+//! Which keys of a Docker configuration match a repository, the most specific first, as in docker, skopeo and podman. Pure.
 //!
-//! podman and skopeo store `host/path` for what lies below it, and older dockers wrote addresses: `https://host/v1/`.
-//! docker takes whatever key names the host (`ConvertToHostname` of docker/cli, `authKeysForKey` of containers/image).
+//! podman and skopeo use `host/path` for repositories below a path; older versions of docker wrote URLs,
+//! `https://host/v1/`. docker accepts any key of the host (`ConvertToHostname` of docker/cli, `authKeysForKey` of
+//! containers/image).
 
-/// What Docker calls Docker Hub in its files.
+/// Docker Hub's key in Docker's files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
-/// The names of Docker Hub, that of its files first.
+/// All names of Docker Hub, the one in Docker's files first.
 const NAMES_OF_DOCKER_HUB: [&str; 4] =
     ["index.docker.io", "docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 
-/// How well a key fits; the greatest is the best.
+/// How well a key matches; the greatest is the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
-    /// It is for another repository of the host: docker takes it all the same.
+    /// The key is for another repository of the host; docker accepts it.
     OtherPath,
-    /// It is for the host.
+    /// The key is for the host.
     Host,
-    /// It is for what lies below a path of so many bytes, the repository among it.
+    /// The key is for a path of this many bytes, with the repository below it.
     Path(usize),
 }
 
-/// Names under which a host may be stored.
+/// All names of a host.
 pub(super) fn names_of(host: &str) -> Vec<&str> {
     if NAMES_OF_DOCKER_HUB.iter().any(|name| name.eq_ignore_ascii_case(host)) {
         NAMES_OF_DOCKER_HUB.to_vec()
@@ -30,12 +30,12 @@ pub(super) fn names_of(host: &str) -> Vec<&str> {
     }
 }
 
-/// What a credential store is asked for, where no key says otherwise.
+/// The server to ask a credential store for, if no key names another.
 pub(super) fn server_of(host: &str) -> &str {
     if names_of(host).len() > 1 { DOCKER_HUB } else { host }
 }
 
-/// How well a key fits a repository of a host; `None`: it names another host.
+/// How well a key matches a repository of a host; `None`: it names another host.
 pub(super) fn fit(key: &str, host: &str, repository: &str) -> Option<Fit> {
     let (key_host, path) = parts(key);
     if !names_of(host).iter().any(|name| name.eq_ignore_ascii_case(key_host)) {
@@ -48,7 +48,7 @@ pub(super) fn fit(key: &str, host: &str, repository: &str) -> Option<Fit> {
     })
 }
 
-/// Host and path of a key, without scheme and without the version of the API.
+/// Host and path of a key, without scheme and API version.
 fn parts(key: &str) -> (&str, &str) {
     let rest = ["https://", "http://"].into_iter().find_map(|scheme| key.strip_prefix(scheme)).unwrap_or(key);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -61,7 +61,7 @@ fn parts(key: &str) -> (&str, &str) {
     }
 }
 
-/// The keys that fit, the best first: of those that fit equally the plainest, and of those the first by letter.
+/// The matching keys, the best first; among equals the shortest form, then the first in alphabetical order.
 pub(super) fn fitting<'a>(
     keys: impl Iterator<Item = &'a String>,
     host: &str,

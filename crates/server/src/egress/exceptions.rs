@@ -1,26 +1,26 @@
-//! `NO_PROXY`, as Go's clients read it (golang.org/x/net/http/httpproxy), and so docker, containerd and podman: what is
-//! reached without the environment's proxies.
+//! `NO_PROXY`, as Go (golang.org/x/net/http/httpproxy) and so docker, containerd and podman read it: addresses reached
+//! without the environment's proxies.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
 use ipnet::IpNet;
 
-/// Where machines ask their cloud who they are (Google and Tencent). A proxy would resolve them for its own machine, and
-/// would see the keys.
+/// Metadata servers of Google and Tencent. Through a proxy they would answer for the proxy's machine, and it would see the
+/// keys.
 const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.tencentyun.com"];
-/// The same as an address that is not link-local (Alibaba Cloud).
+/// The metadata server of Alibaba Cloud, whose address is not link-local.
 const METADATA_OF_ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
-/// First two groups of AWS's own network in each instance (`fd00:ec2::/32`).
+/// First two groups of AWS's network for instance services (`fd00:ec2::/32`).
 const NETWORK_OF_AWS: [u16; 2] = [0xfd00, 0x0ec2];
 
-/// What is reached directly.
+/// Addresses that are reached directly.
 #[derive(Debug, Default)]
 pub(super) struct Exceptions {
     /// `*`
     everything: bool,
     rules: Vec<Rule>,
-    /// This machine, which no proxy of the network reaches: where a list is read at all.
+    /// Whether this machine's own addresses are reached directly: always, with proxies from the environment.
     this_machine: bool,
 }
 
@@ -30,13 +30,12 @@ enum Rule {
     Network(IpNet),
     /// `10.0.0.5` or `10.0.0.5:5000`
     Address(IpAddr, Option<u16>),
-    /// `example.com`, which stands for the names below it, too; `.example.com` and `*.example.com`, which stand for those
-    /// alone. With a port, for that one.
+    /// `example.com` and its subdomains; `.example.com` or `*.example.com`: the subdomains alone. With a port, only that port.
     Domain { below: String, and_itself: bool, port: Option<u16> },
 }
 
 impl Exceptions {
-    /// Reads the list. What cannot be read stands for nothing, as with Go.
+    /// Parses the list. Invalid entries are ignored, as in Go.
     pub(super) fn parse(list: &str) -> Self {
         let words =
             || list.split(',').map(|word| word.trim().to_ascii_lowercase()).filter(|word| !word.is_empty());
@@ -62,8 +61,7 @@ impl Exceptions {
     }
 }
 
-/// Of this machine alone, or of its link or its cloud, where what is meant for one machine is kept: a proxy would ask for
-/// its own.
+/// Loopback, link-local and metadata addresses: they mean something else on the proxy's machine.
 fn is_near(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || *v4 == METADATA_OF_ALIBABA,

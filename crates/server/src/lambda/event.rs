@@ -1,5 +1,4 @@
-//! What an event holds: a request in the form that Function URLs and HTTP APIs give it (payload version 2.0), or
-//! something else.
+//! Parses events: a request as Function URLs and HTTP APIs send it (payload version 2.0), or something else.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,7 +19,7 @@ pub(super) enum Event {
     Other,
 }
 
-/// The fields that matter. Names are the platform's; emulators say `null` where it says nothing.
+/// The fields that are used. Emulators send `null` for fields that the platform leaves out.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload {
@@ -67,7 +66,7 @@ impl Payload {
         let uri: Uri = target.parse().map_err(|error| format!("rawPath: {error}"))?;
         let mut request = Request::builder().method(self.request_context.http.method.as_str()).uri(uri);
         for (name, value) in self.headers.iter().flatten() {
-            // One that cannot be a header never was one.
+            // Skip what is not a valid header.
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
                 request = request.header(name, value);
             }

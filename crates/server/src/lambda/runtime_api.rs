@@ -1,4 +1,4 @@
-//! The runtime API, version 2018-06-01: the next event, an answer in pieces, an answer at once, a failure.
+//! The Lambda runtime API, version 2018-06-01: gets the next event, sends a streamed or a whole answer, reports a failure.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -22,41 +22,41 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, oneshot};
 
-/// An event at the most: six megabytes of body in base64, and headers.
+/// Longest event: six megabytes of body in base64, and headers.
 const MAX_EVENT_BYTES: usize = 16 << 20;
-/// What says that a prelude with status and headers stands before the body.
+/// Content type of an answer that begins with a prelude: status and headers.
 const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
-/// Between the prelude and the body.
+/// Separates the prelude from the body.
 const SEPARATOR: Bytes = Bytes::from_static(&[0; 8]);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
-/// Of this try at an event, of which another may have the same number: an answer that comes too late is told by it from
-/// one that is due (aws/aws-lambda-rust-runtime#1159).
+/// Identifies this attempt. A retried event has the same request id, and this tells a late answer from the one that is due
+/// (aws/aws-lambda-rust-runtime#1159).
 const INVOCATION_ID: HeaderName = HeaderName::from_static("lambda-runtime-invocation-id");
 const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
 const RESPONSE_MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 
-/// Why the runtime API was of no help.
+/// Why a call of the runtime API failed.
 type Trouble = String;
 
-/// An event and what it is called.
+/// An event and its ids.
 pub(super) struct Invocation {
     id: String,
-    /// Said again with the answer, where it was said with the event.
+    /// Sent back with the answer, if it came with the event.
     token: Option<HeaderValue>,
-    /// When the platform ends it, since 1970.
+    /// When the platform stops the invocation, since 1970.
     pub(super) deadline: Duration,
     pub(super) event: Bytes,
 }
 
-/// The platform's end: one connection, on which everything goes in order. So the next event is asked for behind the last
-/// byte of the last answer, also where the platform acknowledges an answer before it has it.
+/// A client of the runtime API. It has one connection, so that the next event is requested only after the last byte of the
+/// previous answer, even if the platform acknowledges an answer before it has all of it.
 pub(super) struct RuntimeApi {
     /// `HOST:PORT`
     authority: String,
-    /// What stands before the paths: emulators want it.
+    /// Path before the API's own: emulators have one.
     prefix: String,
     connection: Mutex<Option<SendRequest<BoxedBody>>>,
 }
@@ -64,7 +64,7 @@ pub(super) struct RuntimeApi {
 type BoxedBody = UnsyncBoxBody<Bytes, Infallible>;
 
 impl RuntimeApi {
-    /// `HOST:PORT` as the platform says it, or a URL as emulators do.
+    /// `HOST:PORT` as the platform sets it, or a URL as emulators do.
     pub(super) fn at(address: &str) -> Result<Self, Trouble> {
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let wrong = |what: &str| format!("AWS_LAMBDA_RUNTIME_API={address}: {what}; expected HOST:PORT");
@@ -75,7 +75,7 @@ impl RuntimeApi {
         Ok(Self { authority, prefix, connection: Mutex::default() })
     }
 
-    /// Waits for an event, however long that takes.
+    /// Waits for the next event, without a time limit.
     pub(super) async fn next(&self) -> Result<Invocation, Trouble> {
         let request = self.request(Method::GET, "next");
         let response = self.ask(request, Full::default()).await?;
@@ -89,7 +89,7 @@ impl RuntimeApi {
         Ok(Invocation { id, token, deadline, event })
     }
 
-    /// Answers an event with a response, piece by piece. It is over when the last piece has gone.
+    /// Streams a response as the answer to an event. Returns when the last chunk has been sent.
     pub(super) async fn respond(&self, invocation: &Invocation, response: Response<Body>) -> Result<(), Trouble> {
         let (head, body) = response.into_parts();
         let prelude = Bytes::from(prelude(head.status.as_u16(), &head.headers).to_string());
@@ -103,21 +103,21 @@ impl RuntimeApi {
         let (end, ended) = oneshot::channel();
         let answer = Answer { before: vec![SEPARATOR, prelude], body: Some(body), _end: end };
         self.ask(request, answer).await?;
-        // Nothing is ever sent there: that it is dropped is the message.
+        // Nothing is ever sent on this channel: the body drops its end when it is done.
         let _ = ended.await;
         Ok(())
     }
 
-    /// Answers an event at once.
+    /// Answers an event with one JSON value.
     pub(super) async fn answer(&self, invocation: &Invocation, value: &Value) -> Result<(), Trouble> {
         let request = self.reply(invocation, "response");
         let request = request.header(CONTENT_TYPE, "application/json");
         self.ask(request, Full::from(value.to_string())).await.map(drop)
     }
 
-    /// Says that an event came to nothing.
+    /// Reports that an event failed.
     pub(super) async fn fail(&self, invocation: &Invocation, kind: &str, what: &str) -> Result<(), Trouble> {
-        tracing::error!(kind, error = what, "an event came to nothing");
+        tracing::error!(kind, error = what, "an event failed");
         let request = self.reply(invocation, "error").header(ERROR_TYPE, kind);
         let error = json!({ "errorType": kind, "errorMessage": what, "stackTrace": [] });
         self.ask(request, Full::from(error.to_string())).await.map(drop)
@@ -149,7 +149,7 @@ impl RuntimeApi {
         {
             kept = None;
         }
-        // One that is ready has sent all of the last answer.
+        // A ready connection has sent all of the previous answer.
         let mut sender = match kept {
             Some(sender) => sender,
             None => self.connect().await.map_err(|error| failed(&*error))?,
@@ -166,7 +166,7 @@ impl RuntimeApi {
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // How it ends is seen where it is used.
+        // The requests on it see its errors.
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -183,23 +183,23 @@ fn with_sources(doing: &str, error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Status and headers, as the platform wants them before a body. It frames the answer itself and renames a length.
+/// Status and headers in the platform's format. Framing headers are left out: the platform frames the answer itself.
 fn prelude(status: u16, headers: &HeaderMap) -> Value {
     let mut fields = Map::new();
     for name in headers.keys().filter(|name| ![CONTENT_LENGTH, TRANSFER_ENCODING, HOST].contains(name)) {
-        // A header has one value here; a list is as good as several lines (RFC 9110, 5.3).
+        // A header has one value here: join several lines into a list (RFC 9110 section 5.3).
         let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         fields.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(", ").into());
     }
     json!({ "statusCode": status, "headers": fields, "cookies": [] })
 }
 
-/// Prelude, body, and trailers where the body breaks: its end must not look like one.
+/// Prelude and body; if the body breaks, trailers with the error, so that it does not look complete.
 struct Answer {
-    /// Prelude and separator, from the end: a chunk each, as emulators look at chunks.
+    /// Separator and prelude, in reverse order. Each is a chunk of its own, as emulators expect.
     before: Vec<Bytes>,
     body: Option<Body>,
-    /// Gone with it.
+    /// Dropped with the body, which ends `respond`.
     _end: oneshot::Sender<Infallible>,
 }
 

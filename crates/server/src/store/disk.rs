@@ -1,9 +1,9 @@
-//! Threads that may wait for a disk: few, and none of them anybody else's. A disk that hangs keeps these waiting, and no
-//! name resolution and no password. What finds none free waits in one queue, first come, first served; a transfer has one
-//! place in it at a time, so that no transfer waits for all of another.
+//! A small thread pool for blocking disk work, so that a disk that hangs blocks no name resolution or password check. Work
+//! waits in one queue, first come, first served; a transfer queues one piece at a time, so that no transfer waits for all
+//! of another.
 //!
-//! What is written may wait long: a commit until all of a blob is on the disk. So a few threads at most are for each kind of
-//! it, and the rest are always for what is read.
+//! Writes may take long: a commit waits until all of a blob is on the disk. So each kind of write may use only a few threads,
+//! and the rest are always free for reads.
 
 use std::io;
 use std::sync::LazyLock;
@@ -12,23 +12,23 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 
-/// At once. What the kernel has in memory is read without them.
+/// Number of threads. Reads from the page cache do not need them.
 const THREADS: usize = 32;
 
-/// Of those, for each kind of what is written.
+/// Threads that each kind of write may use.
 const WRITING: usize = 8;
 const _: () = assert!(3 * WRITING < THREADS);
 
-/// What a disk is waited for.
+/// Kinds of disk work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkKind {
-    /// A blob that is made to last, however large it is.
+    /// Committing a blob of any size.
     Commit,
-    /// Pieces of blobs that arrive.
+    /// Writing pieces of blobs.
     Piece,
-    /// What is known of content, in small files that are made to last.
+    /// Writing small records durably.
     Record,
-    /// Anything that is not written.
+    /// Everything that is not a write.
     Other,
 }
 
@@ -47,13 +47,13 @@ impl WorkKind {
     }
 }
 
-/// Runs it on one of them when it is the turn of its kind. What nobody waits for any more before that is not done.
+/// Runs the work on the pool, when its kind may use a thread. If the caller gives up before that, the work is not done.
 pub(super) async fn run_one_of<T: Send + 'static>(
     kind: WorkKind,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
     let turn = match kind.turns() {
-        // They are never closed.
+        // The semaphores are never closed.
         Some(turns) => turns.acquire().await.ok(),
         None => None,
     };
@@ -65,15 +65,15 @@ pub(super) async fn run_one_of<T: Send + 'static>(
     run(work).await
 }
 
-/// Only its threads are used, and only while there is work for them.
+/// Only its blocking threads are used; they end when idle.
 static POOL: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_current_thread().max_blocking_threads(THREADS).thread_name("disk").build());
 
-/// Runs it on one of them.
+/// Runs the work on the pool.
 pub(super) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     match &*POOL {
         Ok(pool) => pool.spawn_blocking(work),
-        // The system gave us no more of what a runtime takes: the caller's own will do.
+        // The runtime could not be created: use the caller's.
         Err(_) => tokio::task::spawn_blocking(work),
     }
 }

@@ -1,8 +1,7 @@
-//! Content in a directory: a key is a path below it, spelled so that its case survives.
+//! A store in a directory: a key is a path below it, encoded so that its case survives.
 //!
-//! What is written is whole or absent, for every process that shares the directory: bytes go to a file in `v1/tmp`,
-//! which is synced, renamed and followed by a sync of the directory. Files and directories are for their owner alone,
-//! as they hold what private registries gave out.
+//! Writes are atomic for every process that shares the directory: bytes go to a file in `v1/tmp`, which is synced and renamed;
+//! then the directory is synced. Only the owner may read files and directories, as they hold content of private registries.
 
 mod access_times;
 mod errors;
@@ -41,11 +40,11 @@ use self::root::{Root, TEMP, absent_as_none};
 use self::temp_file::{TempFile, reserve};
 use crate::store::disk::{self, WorkKind};
 
-/// How long a disk may take for anything but a commit.
+/// Time limit of everything but a commit.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long it may take to sync a blob, which may be gigabytes on a slow disk.
+/// Time limit of a commit, which may sync gigabytes to a slow disk.
 const COMMIT_PATIENCE: Duration = Duration::from_mins(10);
-/// A directory of content.
+/// A store in a directory.
 pub(crate) struct FileStore {
     root: Arc<Root>,
     used: Arc<AccessTimes>,
@@ -53,7 +52,7 @@ pub(crate) struct FileStore {
 }
 
 impl FileStore {
-    /// Takes the directory, which is created where it is missing. Fails where nothing can be written.
+    /// Opens the directory, and creates it if it is missing. Fails if it cannot be written.
     pub(crate) fn open(path: &Path, min_free: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut root = Root {
@@ -66,7 +65,7 @@ impl FileStore {
         root.path_encoding = PathEncoding::probe(&root.path.join(TEMP))?;
         let probe = TempFile::new(&root)?;
         probe.file.write_all_at(b"x", 0).or_else(|error| {
-            // A disk that is full today may have room tomorrow.
+            // A full disk is no reason to fail: it may have room later.
             if is_full(&error) { Ok(()) } else { Err(error) }
         })?;
         root.residency = Residency::of(&probe.file);
@@ -74,7 +73,7 @@ impl FileStore {
         Ok(Self { root: Arc::new(root), used: Arc::default(), leases: Arc::default() })
     }
 
-    /// Does something with the directory on a thread that may wait for a disk.
+    /// Runs work with the directory on a disk thread.
     async fn with_root<T: Send + 'static>(
         &self,
         kind: WorkKind,
@@ -177,12 +176,12 @@ impl Store for FileStore {
     }
 }
 
-/// A blob that is arriving in a file without a name.
+/// A blob that is being written to a temporary file.
 struct FileDraft {
     root: Arc<Root>,
     key: Key,
     temp: Arc<TempFile>,
-    /// Bytes that there was room for at the beginning.
+    /// Bytes reserved on the disk at the start.
     reserved: u64,
 }
 
@@ -231,7 +230,7 @@ impl Draft for FileDraft {
                 return Err(io::Error::other(format!("{written} bytes were written, and {length} promised")));
             }
             if is_longer {
-                // Gives back what was reserved behind the end.
+                // Release what was reserved beyond the end.
                 temp.file.set_len(length)?;
             }
             temp.place(&root, &key, Precondition::Always).map(|_| ())
@@ -240,13 +239,13 @@ impl Draft for FileDraft {
     }
 }
 
-/// Opens a file so that reading it leaves its access time alone: that says when a client last used it, and whoever
-/// looks through the whole cache is no client.
+/// Opens a file so that reading it does not change its access time, which says when a client last used it: a scan of the
+/// cache is no use.
 #[cfg(target_os = "linux")]
 fn open_unnoticed(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags, open};
     match open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOATIME, Mode::empty()) {
-        // Somebody else's file, which only its owner may read in silence.
+        // Another user's file: only its owner may use O_NOATIME.
         Err(Errno::PERM) => File::open(path),
         done => Ok(done?.into()),
     }
@@ -257,16 +256,15 @@ fn open_unnoticed(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// What a file says of itself; `None`: it is something else, and not ours.
+/// Length and validator of a file; `None`: it is no regular file, so not ours.
 ///
-/// The time of its last change of status is left out of the validator: noting when a file was used changes that, and not
-/// the bytes.
+/// The validator leaves out the change time: updating the access time changes it, though the bytes stay the same.
 fn stat(found: &std::fs::Metadata) -> Option<Stat> {
     let validator = || format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.len(), found.mtime(), found.mtime_nsec());
     found.is_file().then(|| Stat { length: found.len(), validator: Validator(validator().into()) })
 }
 
-/// Waits for a disk elsewhere, and not for ever. What was begun goes on behind a caller who gave up.
+/// Runs work on a disk thread, with a time limit. Started work continues after the caller has given up.
 async fn off_thread<T: Send + 'static>(
     kind: WorkKind,
     patience: Duration,

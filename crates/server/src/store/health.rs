@@ -1,5 +1,5 @@
-//! Whether a bucket lets us in, asked at the start and by `check`: a key that was forgotten would else be seen first in what
-//! a registry counts.
+//! Checks at startup and in `check` whether a bucket answers. Otherwise, missing credentials would first show as pulls counted
+//! by a registry.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,18 +13,18 @@ use registry_proxy_core::platform::{Store, StoreError};
 use super::objects::{self, Credentials};
 use crate::error_text::with_source;
 
-/// How long a bucket that does not let us in is left until it is asked again.
+/// Pause before a failed check is repeated.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// How long `check` waits for a bucket.
+/// Time limit of `check`.
 const TRIAL: Duration = Duration::from_secs(5);
 
-/// What is wrong with the cache at present, as far as it was tried.
+/// What the last check of the cache found wrong.
 #[derive(Default)]
 pub(crate) struct StoreHealth(RwLock<Option<String>>);
 
 impl StoreHealth {
-    /// In a few words without names or addresses: everybody may ask.
+    /// A short text without names or addresses, since anybody may read it.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -33,7 +33,7 @@ impl StoreHealth {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Asks until there is nothing wrong, and says so in the log.
+    /// Repeats the check until it succeeds, and logs changes.
     pub(crate) async fn watch(self: Arc<Self>, store: Arc<dyn Store>) {
         loop {
             let error = ask(&*store).await.err();
@@ -56,22 +56,22 @@ impl StoreHealth {
     }
 }
 
-/// Whether a store is tried: one elsewhere may be closed to us, one here was tried when it was opened.
+/// Whether this store is checked: only buckets are, since a directory was written to when it was opened.
 pub(crate) fn is_checked(cache: &CacheConfig) -> bool {
     matches!(cache.store, StoreAddress::Objects(_))
 }
 
-/// Asks for what may or may not be there.
+/// Reads a key that may or may not exist.
 async fn ask(store: &dyn Store) -> Result<(), StoreError> {
     store.read(&probe()).await.map(drop)
 }
 
-/// A key that any store may be asked for.
+/// A key that any store can be asked for.
 fn probe() -> Key {
     Key::origins(&Digest::sha256(b""))
 }
 
-/// The same for `check`, which makes no directory; what is wrong, with its cause, for whoever runs it.
+/// The same for `check`, without creating a directory. Returns what is wrong and why.
 pub(crate) async fn check(config: &Config) -> Option<String> {
     let StoreAddress::Objects(url) = &config.cache.store else { return None };
     if Credentials::are_lent(config, |name| std::env::var(name).ok()) {

@@ -1,4 +1,4 @@
-//! Where content is kept: the configuration's address becomes a store.
+//! Opens the store that `cache.store` names.
 
 mod disk;
 mod files;
@@ -23,7 +23,7 @@ use self::objects::ObjectStore;
 use crate::error_text::with_source;
 use crate::runtime::SystemClock;
 
-/// A store, and the directory that it lies in, if it lies in one.
+/// A store, and its directory, if it is in one.
 pub(crate) struct OpenedStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Option<PathBuf>,
@@ -39,8 +39,7 @@ impl OpenedStore {
     }
 }
 
-/// Opens the store that is configured; `None`: nothing is kept. Where it may lie is tried by writing there, so this
-/// is done once.
+/// Opens the configured store; `None`: nothing is cached. To find a directory it writes to the candidates, so call it once.
 pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigError> {
     let wrong = |what: String| ConfigError { place: "cache.store".to_owned(), what };
     match &cache.store {
@@ -77,8 +76,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
     }
 }
 
-/// The directory that a cache lies in, if it lies in one: as it is configured, even where it cannot be opened by us,
-/// or as it was found.
+/// The directory of the cache, if it is in one: the configured one, even if we cannot open it, or the one that was found.
 pub(crate) fn directory<'path>(cache: &'path CacheConfig, found: Option<&'path Path>) -> Option<&'path Path> {
     match &cache.store {
         StoreAddress::File(path) => Some(Path::new(&**path)),
@@ -87,8 +85,7 @@ pub(crate) fn directory<'path>(cache: &'path CacheConfig, found: Option<&'path P
     }
 }
 
-/// What is dangerous about where a cache lies, or would lie: for the log at the start, and for `check`, which creates
-/// nothing.
+/// Warns of a cache directory that other users may write to. For the log at startup, and for `check`; creates nothing.
 pub(crate) fn warnings(cache: &CacheConfig) -> Option<String> {
     let places = match &cache.store {
         StoreAddress::File(path) => vec![PathBuf::from(&**path)],
@@ -108,43 +105,43 @@ pub(crate) fn warnings(cache: &CacheConfig) -> Option<String> {
     })
 }
 
-/// Whether others may put their own files in place of ours: in a directory with the sticky bit they may only add some.
+/// Whether other users may replace files in a directory. With the sticky bit they may only add files.
 fn may_be_written_by_anybody(mode: u32) -> bool {
     mode & 0o1002 == 0o002
 }
 
-/// What a person calls the place of a cache.
+/// Where the cache is, for people.
 pub(crate) fn place(cache: &CacheConfig, found: Option<&Path>) -> String {
     directory(cache, found).map_or_else(|| cache.store.to_string(), |place| place.display().to_string())
 }
 
-/// Where a cache of this process may lie.
+/// Candidates for this process's cache directory.
 fn own_places() -> Vec<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     places(&variable, rustix::process::geteuid().is_root(), &|path| path.is_dir())
 }
 
-/// Where a cache may lie, best first.
+/// Candidates for a cache directory, best first.
 fn places(
     variable: &dyn Fn(&str) -> Option<std::ffi::OsString>,
     is_root: bool,
     is_there: &dyn Fn(&Path) -> bool,
 ) -> Vec<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    // systemd names several, with colons between them, if the unit does.
+    // systemd separates several directories by colons.
     let service =
         variable("CACHE_DIRECTORY").and_then(|value| std::env::split_paths(&value).next()).and_then(absolute);
     let user = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
     let home = variable("HOME").map(PathBuf::from).and_then(absolute).map(|home| home.join(".cache"));
     let system = PathBuf::from("/var/cache");
-    // A root that has a cache at home is a person; one that has none is a service.
+    // If root has ~/.cache, a person runs us; if not, we are a service.
     let is_service = is_root && !home.as_deref().is_some_and(is_there);
     let shared = if is_service { [Some(system), home] } else { [home, Some(system)] };
     let own = [user].into_iter().chain(shared).flatten().map(|path| path.join("registry-proxy"));
     service.into_iter().chain(own).collect()
 }
 
-/// The first of these that takes a file.
+/// The first of these directories that can be written.
 fn first_writable(places: &[PathBuf], min_free: u64) -> Option<(PathBuf, FileStore)> {
     for place in places {
         match FileStore::open(place, min_free) {

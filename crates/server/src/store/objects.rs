@@ -1,4 +1,4 @@
-//! Content in an object store, behind `OpenDAL` and our own HTTP client.
+//! A store in a bucket, through `OpenDAL` and our own HTTP client.
 //!
 //! A draft is written to a scratch directory on this machine and uploaded when it is committed: an object appears
 //! whole, or not at all. A process that dies in the middle of an upload leaves parts, which a sweep takes back after a
@@ -47,7 +47,7 @@ use self::uses::Uses;
 use super::files::FileStore;
 use crate::runtime::SystemClock;
 
-/// Content in a bucket.
+/// A store in a bucket.
 pub(crate) struct ObjectStore {
     bucket: Arc<Bucket>,
     scratch: FileStore,
@@ -55,13 +55,13 @@ pub(crate) struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// Takes a bucket: `s3://bucket/prefix?region=…&endpoint=…`. Credentials come from the environment, the shared
-    /// configuration files or the machine's own role, as with every client of that cloud.
+    /// Opens a bucket: `s3://bucket/prefix?region=…&endpoint=…`. Credentials come from the environment, the shared
+    /// configuration files or the machine's role, as with every client of that cloud.
     pub(crate) fn open(url: &Url, scratch: FileStore) -> Result<Self, StoreError> {
         let address =
             BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
         let transport = client::transport().map_err(StoreError::failed)?;
-        // Tencent's lent keys open Tencent's buckets. A function of theirs may keep its content elsewhere.
+        // Credentials that Tencent sends with requests are for Tencent's buckets only; a function may use another cloud's.
         let credentials =
             if address.cloud == Cloud::Cos { Credentials::of_this_process() } else { Arc::default() };
         Self::over(address, credentials, transport, scratch)
@@ -78,7 +78,7 @@ impl ObjectStore {
     }
 }
 
-/// Whether a bucket lets us read, without a store over it.
+/// Checks whether the bucket lets us read, without opening a store.
 pub(super) async fn check(url: &Url, key: &Key) -> Result<(), StoreError> {
     let address = BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let transport = client::transport().map_err(StoreError::failed)?;
@@ -102,7 +102,7 @@ impl Store for ObjectStore {
             // The others have no uploads in parts of this form.
             uploads: self.bucket.signing.is_some(),
             stages_locally: true,
-            // A store may give back other bytes than it took, or fewer, and says the same of itself as before.
+            // A bucket may return other or fewer bytes than were stored, with the same metadata.
             verifies: false,
             reads_back: true,
             // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
@@ -156,7 +156,7 @@ impl Store for ObjectStore {
         let begin = async {
             let reader = self.bucket.operator.reader_options(key.as_str(), ReaderOptions::default()).await?;
             let mut stream = reader.into_bytes_stream(part.first..end).await?;
-            // An answer is begun when its first bytes are here.
+            // Wait for the first bytes before answering.
             let first = stream.try_next().await.map_err(from_io)?;
             Ok((first.unwrap_or_default(), stream))
         };
@@ -220,7 +220,7 @@ impl Store for ObjectStore {
 }
 
 impl ObjectStore {
-    /// All of a blob, for one request: its answer says how long it is.
+    /// Opens all of a blob with one request, whose response tells the length.
     async fn whole(&self, key: &Key) -> Result<Option<Found>, StoreError> {
         let begin = async {
             let reader = self.bucket.operator.reader_options(key.as_str(), ReaderOptions::default()).await?;
@@ -237,7 +237,7 @@ impl ObjectStore {
     }
 }
 
-/// What has arrived, and what is on its way.
+/// The bytes that have arrived, then the rest.
 fn body(
     first: Bytes,
     rest: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Unpin + 'static,
@@ -249,7 +249,7 @@ fn body(
     if first.is_empty() { body } else { body.preceded_by(first) }
 }
 
-/// The same pieces, with an error where they end too early.
+/// The same chunks, with an error if they end too early.
 fn whole<S>(pieces: S, missing: u64) -> impl futures_util::Stream<Item = Result<Bytes, BodyError>> + Send
 where
     S: futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,

@@ -1,6 +1,6 @@
-//! Which addresses may be reached under a name that an upstream gave us: judged after it is resolved, where tricks
-//! with DNS end. Whether a private one may be is the core's decision, and the configuration's: no name that is resolved
-//! here says so, since an upstream may own it.
+//! Keeps upstreams from directing us to private addresses. Addresses are checked after name resolution, so DNS rebinding
+//! does not help. Which names may lead to private addresses is decided by the core and the configuration, never by DNS,
+//! since an upstream may own the name.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::dns::DnsLookups;
 
-/// The name leads to a private address, and nothing allows that.
+/// The name leads to a private address, which is not allowed for it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{host} leads to the private address {address}")]
 pub(crate) struct AddressRefused {
@@ -22,7 +22,7 @@ pub(crate) struct AddressRefused {
     pub(crate) address: IpAddr,
 }
 
-/// The name leads nowhere, or nobody could say where.
+/// The name was not resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} was not resolved")]
 pub(crate) struct NotResolved {
@@ -30,7 +30,7 @@ pub(crate) struct NotResolved {
     source: Arc<std::io::Error>,
 }
 
-/// A literal address is never resolved, so it is judged here.
+/// Checks literal addresses, which are never resolved.
 pub(crate) fn check_literal(uri: &Uri) -> Result<(), AddressRefused> {
     let host = uri.host().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -39,7 +39,7 @@ pub(crate) fn check_literal(uri: &Uri) -> Result<(), AddressRefused> {
     }
 }
 
-/// The public ones of these, if there are any.
+/// The public addresses among these; an error if there are only private ones.
 fn judge(host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
     let (private, public): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| is_private(address.ip()));
     match private.first() {
@@ -57,7 +57,7 @@ pub(crate) enum Admits {
     PublicOnly,
 }
 
-/// Names become addresses; of those, the ones that may be reached.
+/// Resolves names to the addresses that may be reached.
 #[derive(Clone)]
 pub(crate) struct Resolver {
     admits: Admits,
@@ -65,7 +65,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// For what this upstream leads to.
+    /// A resolver for names from this upstream.
     pub(crate) fn new(admits: Admits, upstream: &str) -> Self {
         Self { admits, names: DnsLookups::of(upstream) }
     }

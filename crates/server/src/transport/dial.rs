@@ -1,4 +1,4 @@
-//! Connecting: directly, or through the proxy that configuration or environment name; all within one deadline.
+//! Connects to upstreams, directly or through the configured egress proxy, within one deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use crate::egress::{EgressRoutes, is_forwarded};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// Makes the connection below TLS.
+/// Makes the TCP connection below TLS.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     direct: HttpConnector<Resolver>,
-    /// To the egress proxy itself: it is configured, so any address will do.
+    /// Connects to the egress proxy, which is configured and may have a private address.
     to_proxy: HttpsConnector<HttpConnector<Resolver>>,
     to_socks: HttpConnector<Resolver>,
     routes: Arc<EgressRoutes>,
-    /// Connections there may be at once, idle ones and those about to close included.
+    /// Limits connections, including idle ones and those about to close.
     places: Option<Arc<Semaphore>>,
 }
 
@@ -61,9 +61,8 @@ impl Dialer {
         Ok(Self { direct, to_proxy, to_socks: plain, routes, places })
     }
 
-    /// Adds what a proxy wants to read to which a request for this address is itself sent: its login, and that the
-    /// connection is for this request alone. tinyproxy closes it behind each answer without a word, and the next request on
-    /// it would break.
+    /// If the request is forwarded to a proxy, adds the proxy's credentials and `Connection: close`: tinyproxy closes the
+    /// connection after each response without saying so, and the next request on it would fail.
     pub(crate) fn suit_proxy(&self, uri: &Uri, headers: &mut HeaderMap) {
         if let Some(proxy) = self.routes.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy)) {
             headers.extend(proxy.basic_auth().map(|login| (PROXY_AUTHORIZATION, login.clone())));
@@ -71,7 +70,7 @@ impl Dialer {
         }
     }
 
-    /// That an answer is no word of this address, but the refusal of the proxy to which the request itself was sent.
+    /// The error, if this response is not the upstream's but an error of the proxy that the request was forwarded to.
     pub(crate) fn refusal(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<ProxyError> {
         if !tunnel::is_of_proxy(status, headers) {
             return None;
@@ -115,7 +114,7 @@ impl Dialer {
         let address = with_port(proxy.uri().clone())?;
         let name = address.authority().map(ToString::to_string).unwrap_or_default();
         if matches!(address.scheme_str(), Some("socks5" | "socks5h")) {
-            // The proxy resolves names, for socks5:// too: to do it here would block the thread.
+            // The proxy resolves names, also for socks5://, since resolving them here would block the thread.
             let mut socks = SocksV5::new(address, self.to_socks).local_dns(false);
             if let Some((username, password)) = proxy.raw_auth() {
                 socks = socks.with_auth(username.to_owned(), password.to_owned());
@@ -135,7 +134,7 @@ impl Dialer {
     }
 }
 
-/// Names the scheme's own port, where none is written: a proxy would take any for 443.
+/// Adds the scheme's default port if there is none: for a proxy it would be 443.
 fn with_port(uri: Uri) -> Result<Uri, BoxError> {
     if uri.port().is_some() {
         return Ok(uri);
@@ -151,22 +150,22 @@ fn with_port(uri: Uri) -> Result<Uri, BoxError> {
     Ok(Uri::from_parts(parts)?)
 }
 
-/// A connection, and its place among those its upstream may have.
+/// A connection and its permit.
 pub(crate) struct Dialled {
     wire: Wire,
     _place: Option<OwnedSemaphorePermit>,
 }
 
-/// As it was made. The direct one is not boxed: all bytes pass through it.
+/// The stream. The direct one is not boxed, for speed.
 enum Wire {
     Direct(TokioIo<TcpStream>),
-    /// Through a tunnel.
+    /// Through a tunnel of the proxy.
     Through(Box<dyn Transit>),
-    /// To the proxy itself, which is sent the requests.
+    /// To a proxy that forwards requests.
     Forwarded(Box<dyn Transit>),
 }
 
-/// What a connection through a proxy can do.
+/// A stream through a proxy.
 trait Transit: Read + Write + Unpin + Send {}
 
 impl<T: Read + Write + Unpin + Send> Transit for T {}
@@ -236,7 +235,7 @@ impl Write for Dialled {
 #[error("timeouts.connect passed")]
 pub(crate) struct ConnectTimedOut;
 
-/// A connector with a deadline over all it does: name, TCP, egress proxy and TLS.
+/// A connector with one deadline for everything: DNS, TCP, egress proxy and TLS.
 #[derive(Clone)]
 pub(crate) struct ConnectTimeout<C> {
     inner: C,

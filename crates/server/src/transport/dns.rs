@@ -1,6 +1,6 @@
-//! Names become addresses, for each upstream apart: `getaddrinfo` waits for as long as a name server lets it, and cannot be
-//! stopped. So those who ask for one name at one time ask once, one upstream has a few lookups at a time, and whoever has
-//! given up before its turn costs nothing. An upstream whose zone hangs waits for itself.
+//! Resolves names, separately for each upstream. `getaddrinfo` may block for long and cannot be cancelled. So concurrent
+//! lookups of one name are shared, each upstream has a few lookups at a time, and a lookup that was given up before its
+//! turn is not started. An upstream whose name servers hang delays only itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,20 +12,19 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Lookups of one upstream at once: of its own names, and of those that its answers lead to.
+/// Concurrent lookups of one upstream: of its own names and of its redirects'.
 const LOOKUPS: usize = 4;
-/// Threads for the lookups of all upstreams, each started when it is needed: enough for 128 upstreams whose name servers all
-/// hang at once.
+/// Threads for all lookups, started on demand: enough for 128 upstreams whose name servers all hang.
 const THREADS: usize = 128 * LOOKUPS;
 
-/// Only its threads are used, and only while there is work for them.
+/// Only its blocking threads are used; they end when idle.
 static POOL: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_current_thread().max_blocking_threads(THREADS).thread_name("names").build());
 
-/// Those of all upstreams, by name: a reload goes on with the same, since its lookups do.
+/// The lookups of all upstreams, by name. They outlive reloads, since running lookups do.
 static ALL: LazyLock<Mutex<HashMap<Box<str>, Weak<DnsLookups>>>> = LazyLock::new(Mutex::default);
 
-/// What a lookup came to.
+/// The result of a lookup.
 pub(super) type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
 type Lookup = BoxFuture<'static, Found>;
 type LookupFn = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -34,12 +33,12 @@ type LookupFn = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 pub(super) struct DnsLookups {
     ask: Box<LookupFn>,
     turns: Arc<Semaphore>,
-    /// Those that somebody waits for, and those under way.
+    /// Lookups that are running or that somebody waits for.
     lookups: Mutex<HashMap<Box<str>, WeakShared<Lookup>>>,
 }
 
 impl DnsLookups {
-    /// Those of an upstream.
+    /// The lookups of an upstream.
     pub(super) fn of(upstream: &str) -> Arc<Self> {
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(names) = all.get(upstream).and_then(Weak::upgrade) {
@@ -56,13 +55,13 @@ impl DnsLookups {
         Arc::new(Self { ask: Box::new(ask), turns, lookups: Mutex::default() })
     }
 
-    /// Looks a name up, together with everybody who wants the same now. The caller has a deadline.
+    /// Looks up a name, and shares the lookup with concurrent callers. The caller must set a deadline.
     pub(super) fn look_up(self: &Arc<Self>, name: &str) -> Shared<Lookup> {
         let mut lookups = self.lookups();
         if let Some(lookup) = lookups.get(name).and_then(WeakShared::upgrade) {
             return lookup;
         }
-        // Whoever waited for these has gone.
+        // Drop lookups that nobody waits for any more.
         lookups.retain(|_, lookup| lookup.upgrade().is_some());
         let lookup = Arc::clone(self).ask(name.into()).boxed().shared();
         if let Some(weak) = lookup.downgrade() {
@@ -73,7 +72,7 @@ impl DnsLookups {
 
     async fn ask(self: Arc<Self>, name: Box<str>) -> Found {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| lost(&error))?;
-        // From here on it runs to its end, and others may join it though nobody waits for it.
+        // From here on the lookup runs to its end, and others may join it even if its caller has gone.
         let this = self.lookups().get(&name).and_then(WeakShared::upgrade);
         let (tell, told) = oneshot::channel();
         let work = move || {
@@ -84,7 +83,7 @@ impl DnsLookups {
         };
         match &*POOL {
             Ok(pool) => drop(pool.spawn_blocking(work)),
-            // The system gave us no more of what a runtime takes: the caller's own will do.
+            // The runtime could not be created: use the caller's.
             Err(_) => drop(tokio::task::spawn_blocking(work)),
         }
         told.await.map_err(|error| lost(&error))?

@@ -1,27 +1,26 @@
-//! A tunnel through an HTTP proxy: CONNECT (RFC 9110 section 9.3.6), and what a proxy says against it, or against a request
-//! that it is sent itself.
+//! Tunnels through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6), and recognises a proxy's own error responses.
 
 use http::header::SERVER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// The longest head of a proxy's answer.
+/// Longest head of a proxy's response.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// Why a proxy gave no way.
+/// An error of an egress proxy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// It says no: to its client, to this destination, or that it does not reach it.
+    /// It refused: us, this destination, or because it cannot reach it.
     #[error("the proxy {proxy} answered {status} to {to}")]
     Refused {
         /// Its host and port.
         proxy: Box<str>,
         /// What it answered.
         status: StatusCode,
-        /// What it was asked: `CONNECT host:443`, or the address of a request.
+        /// The request: `CONNECT host:443`, or the host of a forwarded one.
         to: Box<str>,
     },
-    /// It was not reached, or broke off.
+    /// It was not reached, or the connection broke.
     #[error("through the proxy {proxy}")]
     Broken {
         /// Its host and port.
@@ -37,8 +36,8 @@ impl ProxyError {
     }
 }
 
-/// Whether an answer that came through a proxy is the proxy's own refusal, and not the word of whom it was to ask: by its
-/// status alone (RFC 9110 section 15.5.8), by `Proxy-Status` (RFC 9209), or as squid and tinyproxy mark their errors.
+/// Whether a response is the proxy's own error and not the upstream's response: by its status (RFC 9110 section 15.5.8), by
+/// `Proxy-Status` (RFC 9209), or by the headers of squid and tinyproxy.
 pub(super) fn is_of_proxy(status: StatusCode, headers: &HeaderMap) -> bool {
     let has = |name: &str, part: &str| {
         let mut lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -50,7 +49,7 @@ pub(super) fn is_of_proxy(status: StatusCode, headers: &HeaderMap) -> bool {
         || is_error && (is_tinyproxy || headers.contains_key("x-squid-error") || has("proxy-status", "error="))
 }
 
-/// Asks a proxy, on a connection to it, for a tunnel to `target`, a host with its port.
+/// Opens a tunnel to `target` (`host:port`) on a connection to a proxy.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     proxy: &str,
@@ -64,19 +63,19 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     head.extend(b"\r\n");
     let said = ask(stream, &head).await.map_err(|error| ProxyError::broken(proxy, error))?;
     let status = status_of(&said).ok_or_else(|| ProxyError::broken(proxy, "its answer to CONNECT is none"))?;
-    // Any 2xx, and no other, means that the tunnel is there.
+    // Any 2xx, and no other status, means that the tunnel is open.
     if status.is_success() {
         return Ok(());
     }
     Err(ProxyError::Refused { proxy: proxy.into(), status, to: format!("CONNECT {target}").into() })
 }
 
-/// The head of the answer. Nobody speaks in a tunnel before its client, so that nothing comes behind it.
+/// The head of the response. Nothing follows it, since in the tunnel the client speaks first.
 async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, head: &[u8]) -> std::io::Result<Vec<u8>> {
     stream.write_all(head).await?;
     stream.flush().await?;
     let mut said = Vec::new();
-    // Byte by byte is slow, and once for each connection: nothing that belongs to the tunnel is read with it.
+    // Read byte by byte, so that nothing that belongs to the tunnel is consumed. This happens once per connection.
     while !said.ends_with(b"\r\n\r\n") {
         if said.len() == MAX_HEAD_BYTES {
             return Err(std::io::Error::other("the head of its answer is too long"));

@@ -1,4 +1,4 @@
-//! Whether the other end of an HTTP/2 connection is still there: it must answer pings.
+//! Keep-alive pings: finds out whether the client of an HTTP/2 connection is still there.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Between an answer and the next ping.
+/// Pause between an answer and the next ping.
 const EVERY: Duration = Duration::from_mins(1);
-/// For an answer.
+/// Time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Pings.
+/// Sends pings.
 pub(super) struct KeepAlive {
     pings: Option<PingPong>,
     next: Pin<Box<Sleep>>,
@@ -25,7 +25,7 @@ impl KeepAlive {
         Self { pings, next: Box::pin(sleep(EVERY)), is_asked: false }
     }
 
-    /// Returns when a ping has had no answer in time. May be dropped and called again.
+    /// Returns when a ping was not answered in time. Cancel safe.
     pub(super) async fn stopped(&mut self) {
         poll_fn(|cx| {
             let Some(pings) = &mut self.pings else { return Poll::Pending };
@@ -34,7 +34,7 @@ impl KeepAlive {
                     && let Poll::Ready(answered) = pings.poll_pong(cx)
                 {
                     if answered.is_err() {
-                        // The connection has ended, which whoever drives it is told.
+                        // The connection has ended; its driver sees that.
                         return Poll::Pending;
                     }
                     self.is_asked = false;

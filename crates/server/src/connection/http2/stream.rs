@@ -1,7 +1,7 @@
-//! One stream: a request, and its answer as the client's window opens.
+//! One stream: a request, and its response, sent as the client's window opens.
 //!
-//! A cached blob is read by as much as may be sent, so that an answer nobody reads holds nothing. Any other body gives
-//! pieces of its own size: none is taken before the window is open at all, and what is then in hand is counted.
+//! A cached blob is read by as much as may be sent, so that a response nobody reads takes no memory. Other bodies give chunks
+//! of any size: none is read before the window is open, and what is read is counted.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ use super::super::outgoing_chunk::OutgoingChunk;
 use crate::incoming;
 use crate::store::{self, FileSlice};
 
-/// What is given to the connection at once, in bytes, and read at once of a file.
+/// Most bytes given to the connection at once, and read from a file at once.
 const PIECE_BYTES: usize = store::READ_BYTES;
-/// For room among what all clients have in memory: whoever takes nothing makes some within ten seconds.
+/// How long to wait for memory that all clients share. Clients that take nothing free theirs within ten seconds.
 const ROOM_TIMEOUT: Duration = Duration::from_mins(1);
-/// Headers that mean a connection, which HTTP/2 has none of (RFC 9113 section 8.2.2).
+/// Connection-specific headers, which HTTP/2 forbids (RFC 9113 section 8.2.2).
 const OF_CONNECTIONS: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -38,19 +38,19 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
     UPGRADE,
 ];
 
-/// What the streams of one connection share.
+/// What all streams of one connection share.
 pub(super) struct Shared {
     pub(super) handler: Arc<dyn RequestHandler>,
     pub(super) timeouts: Arc<IdleTimeouts>,
-    /// Told by an answer behind which the connection ends.
+    /// Notified by a response after which the connection closes.
     pub(super) over: Notify,
-    /// Bytes that may wait for its socket (`limits.in_flight_per_connection`).
+    /// Bytes that may be queued for the socket (`limits.in_flight_per_connection`).
     pub(super) socket: Arc<Semaphore>,
-    /// For one piece of a body that cannot be read by as much as the window is open: one is always allowed.
+    /// Allows one chunk of unknown size without shared memory, so that a connection always makes progress.
     pub(super) hand: Arc<Semaphore>,
 }
 
-/// Why an answer ends before its time.
+/// Why a response was cut off.
 enum SendError {
     /// The client has reset the stream, or the connection has ended.
     ClientLeft,
@@ -58,7 +58,7 @@ enum SendError {
     Broken,
 }
 
-/// Answers a request. A stream of which the client takes nothing for too long is dropped, which resets it.
+/// Answers a request. If the client takes nothing for too long, the stream is dropped, which resets it.
 pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<OutgoingChunk>, shared: Arc<Shared>) {
     let activity = shared.timeouts.activity().begin();
     tokio::spawn(async move {
@@ -95,7 +95,7 @@ async fn serve(
         shared.over.notify_one();
     }
     as_of_http2(&mut head.headers, &body);
-    // Whoever answers may leave out nothing: of a body the answer to HEAD says the length only (RFC 9110 section 9.3.2).
+    // The handler may return a body for HEAD: only its length is sent (RFC 9110 section 9.3.2).
     let is_empty = is_head || http_body::Body::is_end_stream(&body);
     let Ok(stream) = respond.send_response(Response::from_parts(head, ()), is_empty) else { return };
     if is_empty {
@@ -119,7 +119,7 @@ async fn serve(
     }
 }
 
-/// The request in the core's terms. What a GET brings along is nobody's: it is let go of at once, and takes no memory.
+/// The request as the core's type. The body of a GET or HEAD is dropped at once, so that it takes no memory.
 fn received(request: Request<RecvStream>) -> Request<Body> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -142,7 +142,7 @@ fn as_of_http2(headers: &mut HeaderMap, body: &Body) {
     }
 }
 
-/// An answer's body on its way.
+/// Sends the body of a response.
 struct Sending<'a> {
     stream: SendStream<OutgoingChunk>,
     shared: &'a Arc<Shared>,
@@ -151,7 +151,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// A part of a file, each piece read once it may be sent.
+    /// Sends a part of a file, reading each chunk when it may be sent.
     async fn file(&mut self, slice: FileSlice, observer: Option<Box<dyn Observe>>) -> Result<(), SendError> {
         let mut watched = SentObserver { observer, in_hand: 0 };
         let mut next = slice.first;
@@ -170,7 +170,7 @@ impl Sending<'_> {
                 self.send(OutgoingChunk::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
                 continue;
             }
-            // The disk is waited for without keeping anything of the connection from its other streams.
+            // While waiting for the disk, leave the connection's capacity to its other streams.
             drop(place);
             self.stream.reserve_capacity(0);
             let read = slice.read_disk(next, window);
@@ -188,7 +188,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// What is here already: others have counted it.
+    /// Sends a body that is in memory and was counted before.
     async fn whole(&mut self, mut body: Body) -> Result<(), SendError> {
         while let Some(bytes) = body.chunk().await {
             let is_last = http_body::Body::is_end_stream(&body);
@@ -201,12 +201,12 @@ impl Sending<'_> {
         self.send(OutgoingChunk::end(), true)
     }
 
-    /// What arrives in pieces of its own.
+    /// Sends a body that arrives in chunks of any size.
     async fn passing(&mut self, mut body: Body) -> Result<(), SendError> {
         loop {
             self.waiting.begin(Holds::Nothing);
             self.window(1).await?;
-            // Nothing of the connection's window is kept for what may take its time to come.
+            // Reserve none of the connection's window for a chunk that may take long to come.
             self.stream.reserve_capacity(0);
             self.waiting.end();
             let room = self.room().await?;
@@ -228,7 +228,7 @@ impl Sending<'_> {
         }
     }
 
-    /// One piece, however often the window must open for it.
+    /// Sends one chunk, in as many parts as the window requires.
     async fn piece(&mut self, mut bytes: Bytes, held: Counted, is_last: bool) -> Result<(), SendError> {
         if bytes.is_empty() && is_last {
             return self.send(OutgoingChunk::end(), true);
@@ -240,7 +240,7 @@ impl Sending<'_> {
             let window = self.window(bytes.len()).await?;
             let place = self.place(window).await?;
             let part = bytes.split_to(window);
-            // Whoever takes a byte now and then holds the rest of it for ever.
+            // A client that takes a few bytes at a time must not hold a chunk for ever.
             since_stamp += window;
             if since_stamp >= PIECE_BYTES {
                 since_stamp = 0;
@@ -253,7 +253,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// How much may be sent, once it is anything: at most `wanted`, and one piece.
+    /// Waits until anything may be sent; returns how much, at most `wanted` and [`PIECE_BYTES`].
     async fn window(&mut self, wanted: usize) -> Result<usize, SendError> {
         let wanted = wanted.min(PIECE_BYTES);
         self.stream.reserve_capacity(wanted);
@@ -274,14 +274,14 @@ impl Sending<'_> {
         .await
     }
 
-    /// A place for so many bytes in what waits for the connection's socket.
+    /// Waits until this many bytes may be queued for the socket.
     async fn place(&mut self, bytes: usize) -> Result<OwnedSemaphorePermit, SendError> {
         let places = u32::try_from(bytes).unwrap_or(u32::MAX);
         let free = Arc::clone(&self.shared.socket).acquire_many_owned(places);
         self.unless_reset(free).await?.map_err(|_| SendError::ClientLeft)
     }
 
-    /// Memory for a piece of unknown length: the connection's own hand, or some of what all share.
+    /// Memory for a chunk of unknown size: the connection's own allowance, or shared memory.
     async fn room(&self) -> Result<ChunkBudget, SendError> {
         if let Ok(hand) = Arc::clone(&self.shared.hand).try_acquire_owned() {
             return Ok(ChunkBudget { hand: Some(hand), counted: None });
@@ -290,7 +290,7 @@ impl Sending<'_> {
         Ok(ChunkBudget { hand: None, counted: Some(taken.map_err(|_| SendError::Broken)?) })
     }
 
-    /// Waits for something, unless the client resets the stream first.
+    /// Waits for a future, unless the client resets the stream first.
     async fn unless_reset<F: Future>(&mut self, future: F) -> Result<F::Output, SendError> {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -305,14 +305,13 @@ impl Sending<'_> {
     }
 }
 
-/// Where a piece may be.
+/// Where the memory for a chunk comes from.
 struct ChunkBudget {
     hand: Option<OwnedSemaphorePermit>,
     counted: Option<Held>,
 }
 
-/// Whoever wants to be told what became of a body: a piece has gone when there is room for the next one, and the last one
-/// when it is handed on.
+/// Reports to a body's observer. A chunk counts as sent when the next one may be sent; the last, when it is handed to `h2`.
 struct SentObserver {
     observer: Option<Box<dyn Observe>>,
     in_hand: u64,

@@ -1,4 +1,4 @@
-//! When keys were last used: at once in memory, and now and then in the access time of the file, which outlives us.
+//! When keys were last used: kept in memory, and at intervals in the file's access time, which survives a restart.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +11,12 @@ use super::root::Root;
 use crate::runtime::SystemClock;
 use crate::store::disk;
 
-/// How old the file's own time may be, in seconds.
+/// Seconds after which the file's access time is updated again.
 const NOTED_EVERY: u64 = 3600;
-/// Keys remembered at once. One that is forgotten is noted in its file again.
+/// Most keys in memory. A key that was dropped updates its file again.
 const MAX_KEYS: usize = 1 << 16;
 
-/// The times of some keys.
+/// Times of use by key.
 #[derive(Default)]
 pub(super) struct AccessTimes(Mutex<HashMap<Key, KeyTimes>>);
 
@@ -27,7 +27,7 @@ struct KeyTimes {
 }
 
 impl AccessTimes {
-    /// The key is used now.
+    /// Records that the key is used now.
     pub(super) fn now(&self, root: &Arc<Root>, key: &Key) {
         let now = SystemClock.unix_seconds();
         if !self.remember(key, now) {
@@ -40,7 +40,7 @@ impl AccessTimes {
                 last_access: Timespec { tv_sec: seconds, tv_nsec: 0 },
                 last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             };
-            // A file that is gone was used in vain; one that cannot be changed keeps its time.
+            // Ignore errors: the file may be gone, or belong to another user.
             let _ = rustix::fs::utimensat(CWD, &path, &times, AtFlags::empty());
         };
         match tokio::runtime::Handle::try_current() {
@@ -49,7 +49,7 @@ impl AccessTimes {
         }
     }
 
-    /// Remembers it, and returns whether the file is to be told.
+    /// Records the use in memory; returns whether to update the file.
     fn remember(&self, key: &Key, now: u64) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(times) = keys.get_mut(key) {
@@ -70,7 +70,7 @@ impl AccessTimes {
         true
     }
 
-    /// When it was last used, as far as memory knows.
+    /// When the key was last used, according to memory.
     pub(super) fn last(&self, key: &Key) -> u64 {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.get(key).map_or(0, |times| times.used)

@@ -1,16 +1,16 @@
-//! What a disk's errors mean to a store.
+//! Maps I/O errors to store errors.
 
 use std::io::{self, ErrorKind};
 
 use registry_proxy_core::platform::StoreError;
 
-/// What a disk's error means.
+/// The store error for an I/O error.
 pub(super) fn why(error: io::Error) -> StoreError {
     if is_full(&error) {
         return StoreError::Full;
     }
     match error.kind() {
-        // A name too long for it is refused to this one alone: the disk is well.
+        // A name that is too long concerns this key alone: the disk works.
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied | ErrorKind::InvalidFilename => {
             StoreError::Denied(error.into())
         }
@@ -18,7 +18,7 @@ pub(super) fn why(error: io::Error) -> StoreError {
     }
 }
 
-/// No room on the disk, in the quota or below the longest file that this process may write.
+/// Whether the disk, the quota or the file size limit is exhausted.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

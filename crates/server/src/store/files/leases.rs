@@ -1,8 +1,7 @@
-//! Leases, and those of processes that are gone. A lease's file stays open and locked for as long as its process holds it:
-//! the system lets the lock go when the process ends, however it ends, and the next who wants the lease takes it over and
-//! need not wait until it expires.
+//! Leases as locked files. A process keeps a lease's file open and locked while it holds the lease. The system releases the
+//! lock when the process ends, so that another process can take the lease over before it expires.
 //!
-//! Earlier builds locked no leases. Theirs are told by their mode, and hold until they expire.
+//! Earlier builds did not lock leases. Their files have another mode, and are valid until they expire.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, Permissions, TryLockError};
@@ -17,10 +16,10 @@ use registry_proxy_core::platform::Precondition;
 use super::root::{Root, absent_as_none};
 use super::temp_file::TempFile;
 
-/// The mode of a lease that is locked while its process lives.
+/// File mode of a lease that is locked.
 const LOCKED: u32 = 0o400;
 
-/// The leases that this process holds: as many as it fetches blobs.
+/// The leases that this process holds, one per blob it fetches.
 #[derive(Default)]
 pub(super) struct Leases(Mutex<HashMap<Key, TempFile>>);
 
@@ -29,7 +28,7 @@ pub(super) fn is_lease(key: &Key) -> bool {
 }
 
 impl Leases {
-    /// Writes a lease, and returns whether it did: with [`Precondition::Absent`] only where nobody who lives has one.
+    /// Writes a lease; returns whether it did. With [`Precondition::Absent`] it does so only if no live process holds it.
     pub(super) fn write(
         &self,
         root: &Root,
@@ -37,13 +36,13 @@ impl Leases {
         value: &[u8],
         precondition: Precondition,
     ) -> io::Result<bool> {
-        // Locked until this one is in its place.
+        // Keep the orphan locked until its replacement is in place.
         let orphan = if precondition == Precondition::Absent { orphan(root, key)? } else { None };
         let precondition = if orphan.is_some() { Precondition::Always } else { precondition };
         if precondition == Precondition::Absent && root.path_of(key).try_exists()? {
             return Ok(false);
         }
-        // A file without a name is locked as long as it is open.
+        // A temporary file is locked while it is open.
         let lease = TempFile::new(root)?;
         lease.file.write_all_at(value, 0)?;
         lease.file.set_permissions(Permissions::from_mode(LOCKED))?;
@@ -54,8 +53,8 @@ impl Leases {
         Ok(is_placed)
     }
 
-    /// It is over: its file goes first and the lock behind it, so that what goes is no other's who has taken it over. On a
-    /// thread that may wait for a disk.
+    /// Removes a lease: first the file, then the lock, so that a lease that another process took over is not removed. Call
+    /// it on a disk thread.
     pub(super) fn remove(&self, root: &Root, key: &Key) -> io::Result<()> {
         let lease = self.table().remove(key);
         let path = root.path_of(key);
@@ -74,8 +73,8 @@ impl Leases {
     }
 }
 
-/// The lease of a process that is gone, locked so that no other takes it over at the same time; `None`: there is none, or
-/// its process may live.
+/// The lease of a process that has ended, locked so that only one process takes it over. `None`: there is none, or its process
+/// may still run.
 fn orphan(root: &Root, key: &Key) -> io::Result<Option<File>> {
     let path = root.path_of(key);
     let Some(file) = absent_as_none(File::open(&path))? else { return Ok(None) };
@@ -85,14 +84,14 @@ fn orphan(root: &Root, key: &Key) -> io::Result<Option<File>> {
     }
     match file.try_lock() {
         Ok(()) => {}
-        // It is held; or there are no locks on this file system.
+        // Another process holds it, or the file system has no locks.
         Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return Ok(None),
     }
-    // Another may have taken it over, and let its lock go, since it was opened.
+    // Another process may have taken it over and released it since we opened the file.
     Ok(is_at(&found, &path)?.then_some(file))
 }
 
-/// Whether this file has this name.
+/// Whether this path leads to this file.
 fn is_at(file: &Metadata, path: &Path) -> io::Result<bool> {
     let there = absent_as_none(std::fs::metadata(path))?;
     Ok(there.is_some_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino())))

@@ -1,6 +1,6 @@
-//! How a key is spelled as a path. As it is, where the file system tells upper case from lower; elsewhere (macOS, ext4 with
-//! casefold) the tags `V1` and `v1` would be one file, so a part with capitals is spelled in lower case, with their places
-//! behind it: `V1` is `v1!1`. What has no capitals, which is nearly all, is spelled alike everywhere.
+//! Encodes keys as paths. On case-sensitive file systems a key is its path. Elsewhere (macOS, ext4 with casefold) the tags `V1`
+//! and `v1` would be one file, so a path segment with capitals is written in lower case, followed by their positions: `V1` is
+//! `v1!1`. Keys without capitals, nearly all, are the same everywhere.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,20 +9,20 @@ use std::path::Path;
 
 use registry_proxy_core::cache::Key;
 
-/// Stands between the letters and the places of capitals: no key has it.
+/// Separates the letters from the positions of capitals; no key contains it.
 const MARK: char = '!';
 
-/// How keys are spelled in one directory.
+/// The encoding of keys in one directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathEncoding {
-    /// As they are.
+    /// The key is the path.
     Plain,
-    /// Without capitals.
+    /// Capitals are encoded.
     CaseFolded,
 }
 
 impl PathEncoding {
-    /// Looks whether this directory, which has a lower-case name, is found by the same name in capitals.
+    /// Finds out whether the file system ignores case: looks up this directory by its name in capitals.
     pub(super) fn probe(directory: &Path) -> io::Result<Self> {
         let own = std::fs::metadata(directory)?;
         let capitals = directory.file_name().map(|name| directory.with_file_name(name.to_ascii_uppercase()));
@@ -43,8 +43,7 @@ impl PathEncoding {
         }
     }
 
-    /// The key of a path; `None`: it is not ours, or was written before capitals were folded, and nobody can tell whose it
-    /// is.
+    /// The key of a path; `None`: it is not ours, or was written before capitals were encoded and is ambiguous.
     pub(super) fn key_of(self, path: &str) -> Option<Key> {
         match self {
             Self::CaseFolded if has_capitals(path) => None,
@@ -61,7 +60,7 @@ fn has_capitals(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// A digit for each four letters: 1, 2, 4 and 8 for those that are capitals. Zeros at the end are left out.
+/// A hexadecimal digit for every four letters, with bits for the capitals among them. Trailing zeros are left out.
 fn folded(part: &str) -> String {
     if !has_capitals(part) {
         return part.to_owned();
@@ -75,7 +74,7 @@ fn folded(part: &str) -> String {
     format!("{}{MARK}{}", part.to_ascii_lowercase(), places.trim_end_matches('0'))
 }
 
-/// `None`: nothing is spelled so.
+/// The reverse of [`folded`]; `None`: nothing is encoded so.
 fn unfolded(part: &str) -> Option<String> {
     let Some((letters, places)) = part.split_once(MARK) else { return Some(part.to_owned()) };
     let digits: Option<Vec<u32>> = places.chars().map(|digit| digit.to_digit(16)).collect();

@@ -1,5 +1,5 @@
-//! A file as a body: piece by piece, each when it is asked for and none before. What the kernel has in memory is read
-//! where it is asked; for what is on the disk only, another thread waits.
+//! A file as a body, read chunk by chunk on demand. Pages in the page cache are read on the calling thread; others are read
+//! on a disk thread.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,34 +17,34 @@ use rustix::io::Errno;
 
 use crate::store::disk;
 
-/// How much is read at once of what is written as well.
+/// Most bytes read at once.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
 
-/// How much is read at once for a client: each body holds one of them.
+/// Most bytes read at once for a client: each body holds one chunk in memory.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 
-/// What is read when it is opened.
+/// Files up to this size are read when they are opened.
 const SMALL_BYTES: u64 = 64 << 10;
 
-/// How long a disk may take for a piece.
+/// Time limit for reading a chunk.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// In such steps it is looked whether the kernel has a part of a file: it reads ahead that much itself.
+/// Distance of the bytes that are probed for residency: the kernel reads ahead that much.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// How it is known what of a file is in the kernel's memory.
+/// How to find out which parts of a file are in the page cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Residency {
-    /// The kernel says so of each byte (`RWF_NOWAIT`, preadv2(2)).
+    /// The kernel tells for each read (`RWF_NOWAIT`, preadv2(2)).
     Reported,
-    /// All of it always is: the file system has no disk.
+    /// All parts always are: the file system is in memory.
     Always,
-    /// The file system does not say.
+    /// The file system does not tell.
     Unknown,
 }
 
 impl Residency {
-    /// That of all files on the file system of this one, which is not empty.
+    /// Tests with this file, which must not be empty; the result holds for its whole file system.
     #[cfg(target_os = "linux")]
     pub(super) fn of(file: &File) -> Self {
         match nowait(file, &mut [0], 0) {
@@ -88,14 +88,13 @@ impl FileSlice {
         read_resident(&self.file, self.residency, offset, most)
     }
 
-    /// Bytes at an offset, read on a thread that may wait for the disk, and not for ever. What was begun goes on behind a
-    /// caller who gave up.
+    /// Reads bytes at an offset on a disk thread, with a time limit. A started read continues after the caller has given up.
     pub(crate) fn read_disk(&self, offset: u64, most: usize) -> impl Future<Output = io::Result<Bytes>> + use<> {
         let file = Arc::clone(&self.file);
         waited_for(move || piece(&file, offset, most))
     }
 
-    /// Whether the kernel has it in memory from this offset on, as far as a byte of each step shows.
+    /// Whether the slice is in the page cache from this offset on, by probing one byte of each step.
     pub(crate) fn is_resident(&self, first: u64) -> bool {
         match self.residency {
             Residency::Reported => steps(first, self.end).all(|at| nowait(&self.file, &mut [0], at).is_ok()),
@@ -104,13 +103,13 @@ impl FileSlice {
         }
     }
 
-    /// Brings it into the kernel's memory from this offset on, so that nobody who sends it from there waits for the disk.
+    /// Reads the slice into the page cache from this offset on, so that sending it does not wait for the disk.
     pub(crate) fn page_in(&self, first: u64) -> impl Future<Output = io::Result<()>> + use<> {
         let (file, residency, end) = (Arc::clone(&self.file), self.residency, self.end);
         waited_for(move || match residency {
             Residency::Reported | Residency::Always => read_all(&file, first, end),
-            // It may be there already: all of it is asked for at once, and a byte of each step shows when it has come. To
-            // copy it here would cost more than to send it.
+            // It may be there already. Request all of it, then read one byte of each step to wait for it: copying everything
+            // would cost more than sending it.
             Residency::Unknown => {
                 will_need(&file, first, end);
                 steps(first, end).try_for_each(|at| piece(&file, at, 1).map(|_| ()))
@@ -119,7 +118,7 @@ impl FileSlice {
     }
 }
 
-/// Offsets of a byte in each step, and of the last.
+/// Offsets of one byte in each step, and of the last byte.
 fn steps(first: u64, end: u64) -> impl Iterator<Item = u64> {
     let steps =
         std::iter::successors(Some(first), |at| at.checked_add(STEP_BYTES)).take_while(move |at| *at < end);
@@ -140,7 +139,7 @@ fn read_all(file: &File, first: u64, end: u64) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn will_need(file: &File, first: u64, end: u64) {
     let length = std::num::NonZeroU64::new(end.saturating_sub(first));
-    // Advice: where it is not taken, each read waits for its own.
+    // This is only advice: if it fails, each read waits for its own pages.
     let _ = rustix::fs::fadvise(file, first, length, rustix::fs::Advice::WillNeed);
 }
 
@@ -156,7 +155,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The bytes from `first` up to `end`: little is read at once, more may go from disk to socket without being read.
+    /// The bytes from `first` up to `end`. Small bodies are read at once; larger ones can be sent with `sendfile`.
     pub(super) fn body(file: File, residency: Residency, first: u64, end: u64) -> io::Result<Body> {
         let length = end.saturating_sub(first);
         if length <= SMALL_BYTES {
@@ -223,7 +222,7 @@ fn most(bytes: u64) -> usize {
     usize::try_from(bytes).map_or(PIECE_BYTES, |bytes| bytes.min(PIECE_BYTES))
 }
 
-/// Bytes at an offset, at most one piece of them; none at the end of the file.
+/// Reads bytes at an offset, at most [`PIECE_BYTES`]; none at the end of the file.
 pub(super) fn piece(file: &File, offset: u64, most: usize) -> io::Result<Bytes> {
     let most = most.min(PIECE_BYTES);
     let mut bytes = Vec::with_capacity(most);
@@ -247,8 +246,8 @@ async fn waited_for<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
     }
 }
 
-/// What of it the kernel has in memory already, without waiting for the disk: less than a trip to another thread, and a
-/// hundred readers of what has just arrived do not take turns by the scheduler's slices. `None`: ask with [`piece`].
+/// Reads bytes only if they are in the page cache. That costs less than switching threads, also with a hundred readers of a
+/// blob that has just arrived. `None`: use [`piece`] on a disk thread.
 pub(super) fn read_resident(file: &File, residency: Residency, offset: u64, most: usize) -> Option<Bytes> {
     let bytes = match residency {
         Residency::Reported => {

@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use super::path_encoding::PathEncoding;
 use super::read::Residency;
 
-/// Where files lie before they have their name.
+/// Directory of temporary files.
 pub(super) const TEMP: &str = "v1/tmp";
-/// How often a file is given its name while somebody removes the empty directory it goes to.
+/// Attempts to rename a file while another process removes the empty target directory.
 const TRIES: usize = 8;
 
-/// The directory itself.
+/// The directory of a store.
 pub(super) struct Root {
     pub(super) path: PathBuf,
     pub(super) min_free: u64,
@@ -31,7 +31,7 @@ impl Root {
         self.path.join(&*self.path_encoding.path_of(key))
     }
 
-    /// Bytes that may still be written: none where the disk can hold no more files. It does not always say how many.
+    /// Bytes that may still be written: none if the disk has no inodes left. Some file systems do not report inodes.
     pub(super) fn free(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.path)?;
         if disk.f_files > 0 && disk.f_favail == 0 {
@@ -40,12 +40,12 @@ impl Root {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
     }
 
-    /// Fails where there is no room for so many bytes, or for any.
+    /// Fails if there is no room for this many bytes, or for any.
     pub(super) fn want(&self, bytes: u64) -> io::Result<()> {
         if self.free()? < bytes.max(1) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
-    /// Creates directories below the root, never the root itself: it may have been unmounted.
+    /// Creates directories below the root, but never the root itself, which may have been unmounted.
     pub(super) fn make_dirs(&self, below: &Path) -> io::Result<()> {
         let mut path = self.path.clone();
         for part in below {
@@ -60,7 +60,7 @@ impl Root {
         Ok(())
     }
 
-    /// Gives a file its name, and returns whether it did.
+    /// Renames a file to its key's path; returns whether it did.
     pub(super) fn rename(&self, from: &Path, key: &Key, precondition: Precondition) -> io::Result<bool> {
         let below = self.path_encoding.path_of(key);
         let to = self.path.join(&*below);
@@ -85,12 +85,12 @@ impl Root {
     }
 }
 
-/// Renames where nothing is in the way; some file systems can only do it by a second name.
+/// Renames only if the target does not exist; on some file systems by a hard link.
 fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             std::fs::hard_link(from, to)?;
-            // Nobody misses the first name, and a sweep removes what stays.
+            // If this fails, a sweep removes the first name.
             let _ = std::fs::remove_file(from);
             Ok(())
         }
@@ -100,7 +100,7 @@ fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
 
 fn sync_dir(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
-        // Some network file systems sync no directories.
+        // Some network file systems cannot sync directories.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         done => done,
     }
@@ -109,7 +109,7 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 pub(super) fn absent_as_none<T>(done: io::Result<T>) -> io::Result<Option<T>> {
     match done {
         Ok(found) => Ok(Some(found)),
-        // What has no name there cannot be there.
+        // A key that cannot be a path there does not exist there.
         Err(error)
             if matches!(
                 error.kind(),

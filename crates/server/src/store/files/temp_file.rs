@@ -1,4 +1,4 @@
-//! Files that have no name yet.
+//! Temporary files, which become durable under their key.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use super::root::{Root, TEMP};
 use crate::runtime::SystemEntropy;
 use crate::store::disk;
 
-/// A file in `v1/tmp`, locked while it is open so that no sweep takes it. It is removed unless it gets its name.
+/// A file in `v1/tmp`, locked while it is open so that no sweep removes it. It is removed on drop, unless it was placed.
 pub(super) struct TempFile {
     pub(super) file: File,
     path: PathBuf,
@@ -33,16 +33,16 @@ impl TempFile {
                 }
                 done => done?,
             };
-            // Without locks on this file system, a sweep goes by age alone.
+            // If the file system has no locks, a sweep goes by age alone.
             if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) || file.metadata()?.nlink() == 0 {
-                // A sweep came between.
+                // A sweep removed it before it was locked.
                 continue;
             }
             return Ok(Self { file, path, is_placed: AtomicBool::new(false) });
         }
     }
 
-    /// Makes it durable under its name, and returns whether it did. The open file goes on serving.
+    /// Makes the file durable under its key; returns whether it did. The file stays open for reading.
     pub(super) fn place(&self, root: &Root, key: &Key, precondition: Precondition) -> io::Result<bool> {
         if self.is_placed.load(Ordering::Acquire) {
             return Err(io::Error::other("it has its name already"));
@@ -61,7 +61,7 @@ impl Drop for TempFile {
         }
         let path = std::mem::take(&mut self.path);
         let remove = move || {
-            // What cannot be removed now is left to the sweep.
+            // If this fails, a sweep removes it.
             let _ = std::fs::remove_file(path);
         };
         match tokio::runtime::Handle::try_current() {
@@ -75,7 +75,7 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Takes room on the disk without making the file longer.
+/// Reserves space on the disk without changing the file's length.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
@@ -85,7 +85,7 @@ pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
         Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG)) => {
             Err(error.into())
         }
-        // Not every file system can; then the disk may turn out full later.
+        // Not every file system can; writes may then fail later.
         Ok(()) | Err(_) => Ok(()),
     }
 }

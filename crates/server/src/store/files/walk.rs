@@ -1,4 +1,4 @@
-//! What lies in the directory: our files, and litter.
+//! Lists the files of a store, and sweeps what is left over.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -17,12 +17,12 @@ use super::access_times::AccessTimes;
 use super::errors::why;
 use super::root::{Root, TEMP, absent_as_none};
 
-/// Entries that are found before somebody asks for them.
+/// Entries found ahead of the reader.
 const AHEAD: usize = 256;
-/// In which a file system counts what a file takes, whatever its own blocks are (stat(2)).
+/// Unit of `st_blocks`, whatever the file system's block size (stat(2)).
 const BLOCK_BYTES: u64 = 512;
 
-/// Our files below a prefix. Litter and foreign files are passed over, and so is what vanishes meanwhile.
+/// Our files below a prefix. Skips temporary and foreign files, and files that vanish meanwhile.
 pub(super) fn list(
     root: Arc<Root>,
     used: Arc<AccessTimes>,
@@ -30,7 +30,7 @@ pub(super) fn list(
 ) -> BoxStream<'static, Result<Entry, StoreError>> {
     let (found, entries) = mpsc::channel(AHEAD);
     let start = Some((found, root, used, prefix));
-    // The walk begins when somebody asks for the first entry, and ends when nobody asks for more.
+    // The walk starts with the first request for an entry, and stops when the stream is dropped.
     let stream = futures_util::stream::unfold((start, entries), |(start, mut entries)| async move {
         if let Some((found, root, used, prefix)) = start {
             spawn_blocking(move || {
@@ -51,13 +51,13 @@ pub(super) fn list(
     Box::pin(stream)
 }
 
-/// Bytes that it takes. A small record takes whole blocks, which is more than it is long; of a blob that is nothing.
+/// Bytes on the disk. Small records count whole blocks, which are much more than their length; for blobs the length is enough.
 fn taken(key: &Key, metadata: &std::fs::Metadata) -> u64 {
     let is_content = [BLOBS, MANIFESTS].iter().any(|prefix| key.as_str().starts_with(prefix));
     if is_content { metadata.len() } else { metadata.len().max(metadata.blocks().saturating_mul(BLOCK_BYTES)) }
 }
 
-/// Calls `each` until it returns false; returns whether it never did. `place` is the directory, relative to the root.
+/// Calls `each` for every file until it returns false; returns whether it never did. `place`: a directory relative to the root.
 fn walk(
     root: &Root,
     place: &str,
@@ -88,7 +88,7 @@ fn walk(
     Ok(true)
 }
 
-/// Removes temporary files that are old and that no process has open, and directories that have been empty as long.
+/// Removes old temporary files that no process has open, and directories that have been empty as long.
 pub(super) fn sweep(root: &Root, age: Duration) -> io::Result<Swept> {
     let mut swept = Swept::default();
     for entry in absent_as_none(std::fs::read_dir(root.path.join(TEMP)))?.into_iter().flatten() {
@@ -98,7 +98,7 @@ pub(super) fn sweep(root: &Root, age: Duration) -> io::Result<Swept> {
         if !metadata.is_file() || !is_old(&metadata, age) {
             continue;
         }
-        // The lock is kept until the file is gone: whoever made it meanwhile sees that and makes another.
+        // Hold the lock until the file is removed: a process that just created it notices and creates another.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             continue;
         }
@@ -117,8 +117,7 @@ pub(super) fn sweep(root: &Root, age: Duration) -> io::Result<Swept> {
     Ok(swept)
 }
 
-/// Removes empty directories below one, and then the directory itself if it is empty. Whoever wants it back creates
-/// it again.
+/// Removes empty directories below this one, and then the directory itself if it is empty. Writers create it again.
 fn remove_empty(directory: &Path, age: Duration) -> io::Result<()> {
     let Some(metadata) = absent_as_none(std::fs::symlink_metadata(directory))? else { return Ok(()) };
     let was_old = is_old(&metadata, age);
@@ -139,7 +138,7 @@ fn remove_empty(directory: &Path, age: Duration) -> io::Result<()> {
     }
 }
 
-/// Whether nobody has changed it for so long. A time to come counts as now.
+/// Whether the last change is at least this long ago. A time in the future counts as now.
 fn is_old(metadata: &std::fs::Metadata, age: Duration) -> bool {
     let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     SystemTime::now().duration_since(changed).unwrap_or_default() >= age

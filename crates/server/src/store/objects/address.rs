@@ -1,10 +1,10 @@
-//! `cache.store` of an object store: which cloud, which bucket, below which prefix, and by which ways.
+//! Parses the address of an object store in `cache.store`: cloud, bucket, prefix and endpoints.
 
 use opendal::Operator;
 use registry_proxy_core::platform::StoreError;
 use url::Url;
 
-/// Whose store it is.
+/// The cloud that runs the bucket, by its API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cloud {
     S3,
@@ -15,24 +15,24 @@ pub(super) enum Cloud {
     Azblob,
 }
 
-/// What an address says.
+/// A parsed address.
 #[derive(Debug, Clone)]
 pub(super) struct BucketAddress {
     pub(super) cloud: Cloud,
-    /// Or container.
+    /// The bucket, or Azure's container.
     pub(super) bucket: String,
     pub(super) root: String,
     pub(super) region: String,
-    /// For our own traffic; empty where the cloud's own is meant.
+    /// Endpoint for our own traffic; empty: the cloud's default.
     pub(super) endpoint: String,
-    /// For links.
+    /// Endpoint for links given to clients.
     pub(super) public_endpoint: Option<Url>,
-    /// Whether S3's bucket is in the host and not in the path.
+    /// Whether S3's bucket is in the host name instead of the path.
     pub(super) is_virtual_host: bool,
 }
 
 impl BucketAddress {
-    /// Reads an address. What nobody can mean is refused.
+    /// Parses an address. Unknown parameters are errors.
     pub(super) fn parse(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Result<Self, StoreError> {
         let (cloud, allowed): (_, &[&str]) = match url.scheme() {
             "s3" => (Cloud::S3, &["region", "endpoint", "public_endpoint", "addressing"]),
@@ -73,7 +73,7 @@ impl BucketAddress {
         address.with_ways(region, named, account, variable)
     }
 
-    /// Finds the region and the endpoint, each from the other where one is missing.
+    /// Derives a missing region or endpoint from the other.
     fn with_ways(
         self,
         region: Option<String>,
@@ -86,7 +86,7 @@ impl BucketAddress {
         let (region, endpoint) = match self.cloud {
             Cloud::S3 => {
                 let known = || variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-                // Servers other than Amazon's take any.
+                // Servers other than Amazon's accept any region.
                 (region.or_else(known).unwrap_or_else(|| "us-east-1".to_owned()), given)
             }
             Cloud::Oss => {
@@ -112,15 +112,15 @@ impl BucketAddress {
         Ok(Self { region, endpoint, ..self })
     }
 
-    /// The same bucket by the way that clients take, where the way is part of what is signed.
+    /// The same bucket at the endpoint for clients, if the signature covers the endpoint.
     pub(super) fn public(&self) -> Option<Self> {
         let public = self.public_endpoint.as_ref().filter(|_| self.cloud == Cloud::S3)?;
         let endpoint = public.as_str().trim_end_matches('/').to_owned();
         Some(Self { endpoint, public_endpoint: None, ..self.clone() })
     }
 
-    /// Scheme and host of links, where it is only a name: of the bucket's host, or a domain of the user's own that
-    /// belongs to the bucket.
+    /// Scheme and host of links, if the signature does not cover the endpoint: the bucket's host, or the user's own domain for
+    /// the bucket.
     pub(super) fn public_host(&self) -> Option<(String, String)> {
         let public = self.public_endpoint.as_ref().filter(|_| self.cloud != Cloud::S3)?;
         let host = public.host_str()?;
@@ -132,7 +132,7 @@ impl BucketAddress {
         Some((public.scheme().to_owned(), host + &port))
     }
 
-    /// Builds requests, which it leaves for us to sign where it can.
+    /// The operator that builds requests, without signing them where that is possible.
     pub(super) fn operator(&self) -> Result<Operator, opendal::Error> {
         let (bucket, root, endpoint) = (&*self.bucket, &*self.root, &*self.endpoint);
         match self.cloud {
@@ -150,7 +150,7 @@ impl BucketAddress {
             }
             #[cfg(feature = "cos")]
             Cloud::Cos => {
-                // It cannot leave out its signature: ours goes in its place.
+                // It always signs; we replace the signature.
                 let service = opendal::services::Cos::default().bucket(bucket).root(root).endpoint(endpoint);
                 Operator::new(service.secret_id("-").secret_key("-").disable_config_load())
             }
@@ -185,13 +185,13 @@ fn wrong(what: String) -> StoreError {
     StoreError::failed(what)
 }
 
-/// An endpoint without the bucket at its end, which the dashboards of R2 and others put there: kept, every key would lie
-/// below a second bucket, and nothing could be listed. Any other path is refused.
+/// Removes the bucket from the end of an endpoint: dashboards of R2 and others include it, and with it every key would be
+/// below a second bucket and nothing could be listed. Any other path is an error.
 fn endpoint_of<'a>(cloud: Cloud, name: &str, text: &'a str, bucket: &str) -> Result<&'a str, StoreError> {
     let url = endpoint(text).ok_or_else(|| wrong(format!("{name}: expected https://host or http://host")))?;
     match url.path() {
         "" | "/" => Ok(text),
-        // Azure's emulator has the account there.
+        // Azure's emulator has the account in the path.
         _ if cloud == Cloud::Azblob => Ok(text),
         path if path.strip_prefix('/') == Some(bucket) => {
             Ok(text.strip_suffix(bucket).unwrap_or(text).trim_end_matches('/'))

@@ -1,4 +1,4 @@
-//! A bucket: the ways to it, and how it is asked.
+//! A bucket: how to reach it, and requests to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,23 +17,22 @@ use super::client::{self, PATIENCE};
 use super::credentials::Credentials;
 use super::sign::Signing;
 
-/// How often what failed for the moment is tried again.
+/// Retries after a temporary failure.
 pub(super) const RETRIES: usize = 2;
 
-/// Blobs that are uploaded at once. Each has a part in memory, and a second one while the next is read; through `OpenDAL`
-/// a third.
+/// Blobs uploaded at once. Each has a part in memory, and another while the next is read; through `OpenDAL` a third.
 pub(super) const TURNS: usize = 2;
 
 /// A bucket, or what lies below a prefix of it.
 pub(super) struct Bucket {
     pub(super) address: BucketAddress,
     pub(super) operator: Operator,
-    /// What it looks like for clients, where that is a matter of the signature.
+    /// The bucket at the endpoint for clients, if the signature covers the endpoint.
     public: Option<Operator>,
-    /// Signs what goes through it, if we do.
+    /// Signs requests, if we sign them ourselves.
     pub(super) transport: HttpTransporter,
     pub(super) signing: Option<Arc<Signing>>,
-    /// Of blobs that are uploaded whole: many may be ready at once, and each takes memory for its parts.
+    /// Limits uploads at once, since each takes memory for its parts.
     pub(super) turns: Semaphore,
 }
 
@@ -59,16 +58,16 @@ impl Bucket {
         Ok(Self { address, operator, public, transport, signing, turns: Semaphore::new(TURNS) })
     }
 
-    /// Where an object is, without a signature.
+    /// The URL of an object, without a signature.
     pub(super) async fn url(&self, key: &Key) -> Result<http::Uri, StoreError> {
         bare(&self.operator, key).await
     }
 
-    /// Where all of it is, without a signature, and what stands before our keys there.
+    /// The URL of the bucket, without a signature, and the prefix of our keys in it.
     pub(super) async fn itself(&self) -> Result<(String, String), StoreError> {
         let parts: Vec<&str> = self.address.root.split('/').filter(|part| !part.is_empty()).collect();
         let root = if parts.is_empty() { String::new() } else { parts.join("/") + "/" };
-        // Each cloud has its own form, of which only the end is known: ours.
+        // The clouds' URLs differ; only the end, our key, is known.
         let key = Key::blob(&Digest::sha256(b""));
         let mut url = Url::parse(&self.url(&key).await?.to_string()).map_err(StoreError::failed)?;
         let ours = format!("{root}{key}").split('/').count();
@@ -81,7 +80,7 @@ impl Bucket {
         Ok((url.to_string(), root))
     }
 
-    /// Whether an object that was just written is here in this length. A bucket that says yes has been seen to have less.
+    /// Checks that an object just written has this length. Buckets have been seen to accept an object and store less.
     pub(super) async fn look(&self, key: &Key, bytes: u64) -> Result<(), StoreError> {
         let found = absent_as_none(within(PATIENCE, self.operator.stat(key.as_str())).await?)?;
         let length = found.map(|found| found.content_length());
@@ -89,19 +88,19 @@ impl Bucket {
             return Ok(());
         }
         if length.is_some() {
-            // It is of no use to anybody, and nobody else's.
+            // It is incomplete, and ours: delete it.
             let _ = within(PATIENCE, self.operator.delete(key.as_str())).await;
         }
         let kept = length.map_or("nothing".to_owned(), |length| format!("{length} bytes"));
         Err(StoreError::failed(format!("the bucket took {bytes} bytes and has {kept}")))
     }
 
-    /// Whether it has addresses that work without a login.
+    /// Whether it can create links that work without credentials.
     pub(super) fn gives_links(&self) -> bool {
         self.signing.is_some() || self.operator.info().capability().presign_read
     }
 
-    /// An address of an object that works without a login, for a while.
+    /// A link to an object that works without credentials for a while.
     pub(super) async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
         let Some(signing) = &self.signing else {
             let signed = within(PATIENCE, self.operator.presign_read(key.as_str(), life)).await?.map_err(why)?;
@@ -125,7 +124,7 @@ impl Bucket {
     }
 }
 
-/// Address of an object as its operator writes it: each cloud has its own form.
+/// The URL of an object as the operator writes it, since the clouds' URLs differ.
 async fn bare(operator: &Operator, key: &Key) -> Result<http::Uri, StoreError> {
     let presigned = within(PATIENCE, operator.presign_read(key.as_str(), Duration::from_mins(1))).await?;
     let uri = presigned.map_err(why)?.uri().to_string();
@@ -133,7 +132,7 @@ async fn bare(operator: &Operator, key: &Key) -> Result<http::Uri, StoreError> {
     path.parse().map_err(StoreError::failed)
 }
 
-/// Waits, but not for ever.
+/// Waits with a time limit.
 pub(super) async fn within<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, opendal::Error>>,
@@ -152,7 +151,7 @@ pub(super) fn absent_as_none<T>(done: Result<T, opendal::Error>) -> Result<Optio
 pub(super) fn why(error: opendal::Error) -> StoreError {
     match error.kind() {
         ErrorKind::PermissionDenied => StoreError::Denied(error.into()),
-        // Of ours, and so in words that say what to do.
+        // One of our own errors, whose message says what to do.
         ErrorKind::ConfigInvalid => StoreError::NoCredentials(error.message().to_owned().into()),
         _ => StoreError::failed(error),
     }

@@ -1,7 +1,7 @@
-//! Requests of `OpenDAL` over the HTTP client that the rest of the server uses: hyper and rustls, and the proxies that the
-//! environment names (`HTTPS_PROXY`, `NO_PROXY`).
+//! The HTTP client for `OpenDAL`: the same as in the rest of the server, hyper and rustls, with the proxies of the environment
+//! (`HTTPS_PROXY`, `NO_PROXY`).
 //!
-//! Time counts by silence: a slow line may take as long as it takes, and one on which nothing moves is given up.
+//! Timeouts count the time without progress: a slow transfer may take as long as it needs, a stalled one fails.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -28,34 +28,34 @@ use super::sign::Signing;
 use crate::transport::address_guard::Admits;
 use crate::transport::dial::{ConnectTimeout, Dialer};
 
-/// How long a question may take with all its repetitions.
+/// Time limit of a small request with all its retries.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a connection may take to be made.
+/// Time limit of a TCP connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long it may take with everything: name, proxy and TLS.
+/// Time limit of connecting in all: DNS, proxy and TLS.
 const READY: Duration = Duration::from_secs(10);
-/// Idle connections are kept for less time than load balancers keep theirs.
+/// How long idle connections are kept: shorter than load balancers keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-/// How long nothing may come: before a small question is answered, and before the next piece of its body.
+/// Time without a byte of the response to a small request, or of its body.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
-/// How long nothing more of a body may go: the kernel wakes whoever writes when a third of its buffer is free again, which
-/// may be a megabyte.
+/// Time without progress while sending a body. The kernel wakes a writer only when a third of its buffer, up to a megabyte, is
+/// free again.
 const STALL: Duration = Duration::from_secs(30);
-/// Before the answer to bytes: the last of them lie in this machine's buffers when they are handed on, on a slow line for
-/// half a minute, and the store puts them on its disks.
+/// Time until the response to an upload: its last bytes may be in this machine's buffers for half a minute on a slow line, and
+/// then the store writes them to its disks.
 const STORED: Duration = Duration::from_mins(2);
-/// Before the answer to putting parts together: S3 says that it takes minutes (`CompleteMultipartUpload`).
+/// Time until the response to completing a multipart upload, which takes minutes according to S3 (`CompleteMultipartUpload`).
 pub(super) const COMPLETE: Duration = Duration::from_mins(5);
-/// Bodies up to this size are small questions.
+/// Requests with bodies up to this size count as small.
 const SMALL_BYTES: usize = 64 << 10;
-/// Of these pieces it is seen when they are taken.
+/// Chunk size of request bodies; progress is counted by chunks.
 const PIECE_BYTES: usize = 64 << 10;
-/// Larger bodies are hashed where nobody waits for the thread.
+/// Larger bodies are hashed on a blocking thread.
 const HASHED_IN_PLACE: usize = 256 << 10;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// The client, with the machine's roots.
+/// The client. It trusts the system's root certificates.
 pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
     let dialer = Dialer::new(&UpstreamConfig::default(), Admits::Everything, None, CONNECT)?;
     let tls = crate::tls::client(&UpstreamConfig::default(), false)?;
@@ -67,7 +67,7 @@ pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
     Ok(HttpTransporter::new(HyperClient { client, routes: dialer }))
 }
 
-/// The same, with a signature on everything, and a checksum on what is stored.
+/// The same, but signs every request and adds a checksum to uploads.
 pub(super) fn signed(transport: HttpTransporter, signing: Arc<Signing>) -> HttpTransporter {
     HttpTransporter::new(Signed { transport, signing })
 }
@@ -80,11 +80,11 @@ struct Signed {
 impl HttpTransport for Signed {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (mut parts, body) = request.into_parts();
-        // S3, OSS, COS and OBS refuse bytes that came otherwise than they went. It is signed with the rest.
+        // S3, OSS, COS and OBS reject a body that does not match. The signature covers this header.
         if parts.method == Method::PUT && !body.is_empty() {
             parts.headers.insert(CONTENT_MD5, checksum(body.clone()).await?);
         }
-        // Credentials may have to be fetched first.
+        // Signing may have to fetch credentials first.
         let signing = self.signing.request(&mut parts);
         tokio::time::timeout(PATIENCE, signing)
             .await
@@ -94,7 +94,7 @@ impl HttpTransport for Signed {
     }
 }
 
-/// RFC 1864: the MD5 of a body in base64. It finds accidents, which is all that it is for.
+/// RFC 1864: the MD5 of a body in base64. It detects accidental changes only.
 async fn checksum(body: Buffer) -> opendal::Result<HeaderValue> {
     let is_short = body.len() <= HASHED_IN_PLACE;
     let hash = move || {
@@ -108,7 +108,7 @@ async fn checksum(body: Buffer) -> opendal::Result<HeaderValue> {
     HeaderValue::try_from(text).map_err(failed)
 }
 
-/// Without credentials there is nothing to ask for again.
+/// The error of a request that could not be signed. Missing credentials are not temporary.
 pub(super) fn unsigned(error: reqsign_core::Error, signing: &Signing) -> Error {
     let (kind, what) = match error.kind() {
         reqsign_core::ErrorKind::CredentialInvalid => (ErrorKind::ConfigInvalid, signing.lacking()),
@@ -148,8 +148,8 @@ impl HttpTransport for HyperClient {
         }
         let length = http_body::Body::size_hint(response.body()).exact();
         Ok(response.map(|body| {
-            // While MinIO puts parts together it sends a space every 10 seconds behind a head that says yes: the same
-            // patience counts between them.
+            // While MinIO completes an upload it sends status 200, then a space every 10 seconds: the same timeout applies
+            // between them.
             let pieces = futures_util::stream::unfold(Some(BodyDataStream::new(body)), move |pieces| async move {
                 let mut pieces = pieces?;
                 match tokio::time::timeout(patience, pieces.next()).await {
@@ -164,11 +164,11 @@ impl HttpTransport for HyperClient {
     }
 }
 
-/// How long nothing of the answer may come, once all of a request is sent: neither its head nor the next piece of its body.
+/// How long to wait for the head of the response, or the next chunk of its body, after the request was sent.
 fn patience(request: &http::request::Parts, body_bytes: usize) -> Duration {
     let query = request.uri.query().unwrap_or_default();
     let has = |word: &str| query.split('&').any(|pair| pair.starts_with(word));
-    // As S3 and its likes say it, and Google; and as Azure does.
+    // First the form of S3, compatible stores and Google, then Azure's.
     let completes = request.method == Method::POST && has("uploadId=") || has("comp=blocklist");
     if completes {
         COMPLETE
@@ -179,12 +179,12 @@ fn patience(request: &http::request::Parts, body_bytes: usize) -> Duration {
     }
 }
 
-/// How a request is getting on.
+/// The progress of a request.
 struct Progress {
     begun: Instant,
-    /// When a piece of its body was taken last, in milliseconds since.
+    /// When a chunk of the body was last sent, in milliseconds since `begun`.
     last: AtomicU64,
-    /// All of it is.
+    /// All of the body was sent.
     is_sent: AtomicBool,
 }
 
@@ -199,14 +199,14 @@ impl Progress {
         self.is_sent.fetch_or(is_sent, Ordering::Release);
     }
 
-    /// When it is given up, if nothing moves until then.
+    /// When the request fails if there is no progress until then.
     fn deadline(&self, patience: Duration) -> Instant {
         let wait = if self.is_sent.load(Ordering::Acquire) { patience } else { STALL };
         self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed)) + wait
     }
 }
 
-/// A request's body.
+/// A request body that records its progress.
 struct ProgressBody {
     rest: Bytes,
     progress: Arc<Progress>,
@@ -235,7 +235,7 @@ impl http_body::Body for ProgressBody {
     }
 }
 
-/// A connection that failed may succeed the next time.
+/// A failed connection; trying again may help.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unexpected, "the object store was not reached").set_source(error).set_temporary()
 }

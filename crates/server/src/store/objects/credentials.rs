@@ -1,5 +1,5 @@
-//! Keys to a bucket: what the environment has, as each cloud's own tools read it, or what a platform hands out with
-//! every request.
+//! Credentials for a bucket: from the environment, as each cloud's own tools read it, or sent by the platform with every
+//! request.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use registry_proxy_core::Config;
 use registry_proxy_core::config::StoreAddress;
 use registry_proxy_core::platform::Profile;
 
-/// A key, its secret, and the token of one that is lent.
+/// An access key, its secret, and a session token if it is temporary.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) id: String,
@@ -23,33 +23,33 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The newest login that a platform handed out; as long as there is none, the environment counts.
+/// The latest credentials that the platform sent; until it sends some, the environment applies.
 #[derive(Default)]
 pub(crate) struct Credentials(Mutex<(u64, Option<Login>)>);
 
 impl Credentials {
-    /// Takes what comes with a request to a function of Tencent's, for this process. Only where the bucket
-    /// [is opened with that](Self::are_lent).
+    /// Stores the credentials that came with a request to a Tencent function. Only call it where
+    /// [the bucket uses them](Self::are_lent).
     pub(crate) fn take(headers: &HeaderMap) {
         if let Some(login) = of_tencent_request(headers) {
             Self::of_this_process().renew(login);
         }
     }
 
-    /// Whether the bucket is opened with what a function of Tencent's is lent. Otherwise nothing is lost by not reading
-    /// its headers, which the platform does not set for a function without a role, so that anybody could.
+    /// Whether the bucket uses the temporary credentials of a Tencent function. Otherwise the headers are ignored: for a
+    /// function without a role the platform does not set them, so any client could.
     pub(crate) fn are_lent(config: &Config, variable: impl Fn(&str) -> Option<String>) -> bool {
         let is_cos = matches!(&config.cache.store, StoreAddress::Objects(url) if url.scheme() == "cos");
         config.platform == Profile::TencentScf && is_cos && of_tencent(variable).is_none()
     }
 
-    /// Those of this process, for its store.
+    /// The credentials of this process, for its store.
     pub(super) fn of_this_process() -> Arc<Self> {
         static OURS: LazyLock<Arc<Credentials>> = LazyLock::new(Arc::default);
         Arc::clone(&OURS)
     }
 
-    /// From now on it is this one. Cheap where it is the same.
+    /// Replaces the credentials. Cheap if they are the same.
     pub(super) fn renew(&self, login: Login) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.1.as_ref() != Some(&login) {
@@ -57,15 +57,15 @@ impl Credentials {
         }
     }
 
-    /// Which one it is, if it is not this; the number grows.
+    /// The current credentials, if they are not number `number`. Numbers grow.
     pub(super) fn newer_than(&self, number: u64) -> Option<(u64, Option<Login>)> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (state.0 != number).then(|| state.clone())
     }
 }
 
-/// A function of Tencent's is lent a role with every request, for longer than its environment says. Only a whole one
-/// counts: what lacks a token, or comes twice, was not written by the platform.
+/// Reads the role credentials that Tencent sends with every request; they are newer than those in the environment.
+/// Incomplete or repeated headers were not written by the platform, and are ignored.
 fn of_tencent_request(headers: &HeaderMap) -> Option<Login> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();
@@ -76,7 +76,7 @@ fn of_tencent_request(headers: &HeaderMap) -> Option<Login> {
     Some(Login { id: id?, secret: secret?, token: Some(token?) })
 }
 
-/// The key that somebody set, by the names which Tencent's own tools read.
+/// The configured key, by the variables that Tencent's tools read.
 pub(super) fn of_tencent(variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
     let security_token = || given(&variable, "TENCENTCLOUD_SECURITY_TOKEN");
     Some(Login {
@@ -86,8 +86,8 @@ pub(super) fn of_tencent(variable: impl Fn(&str) -> Option<String>) -> Option<Lo
     })
 }
 
-/// What a function of Tencent's finds in its environment: `TENCENTCLOUD_SECRETID` and so on, which are not the names
-/// that tools outside of functions read.
+/// The key in a Tencent function's environment: `TENCENTCLOUD_SECRETID` and so on, names that tools outside of functions do not
+/// read.
 pub(super) fn of_tencent_function(variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
     Some(Login {
         id: given(&variable, "TENCENTCLOUD_SECRETID")?,

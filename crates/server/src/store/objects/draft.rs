@@ -1,4 +1,4 @@
-//! A blob that arrives in a scratch directory and goes to the bucket when it is committed.
+//! A draft: a blob that is written to the scratch directory, and uploaded to the bucket when it is committed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +13,16 @@ use registry_proxy_core::platform::{Draft, StoreError};
 use super::bucket::{Bucket, why};
 use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal};
 
-/// How long a blob may wait for its turn.
+/// How long an upload may wait for its turn.
 const TURN: Duration = Duration::from_hours(1);
-/// Bytes a second, at least, beside as much time as waiting for a turn may take: a line on which less moves is given up.
+/// Slowest accepted upload in bytes a second, after an allowance of [`TURN`].
 const LEAST_RATE: u64 = 32 << 10;
-/// A blob that is arriving on this machine's disk.
+/// A blob that is being written to the local disk.
 pub(super) struct ObjectDraft {
     bucket: Arc<Bucket>,
     key: Key,
     scratch: Arc<dyn Draft>,
-    /// Offset behind the last byte.
+    /// Offset after the last byte.
     written: AtomicU64,
     state: Mutex<DraftState>,
 }
@@ -39,7 +39,7 @@ impl ObjectDraft {
         Self { bucket, key, scratch, written: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    /// Sends all of it when it is its turn; the object appears when the last part is confirmed.
+    /// Uploads the blob when it is its turn. The object appears when the last part is confirmed.
     async fn upload(&self, length: u64) -> Result<(), StoreError> {
         let turn = tokio::time::timeout(TURN, self.bucket.turns.acquire()).await;
         let _turn = turn.map_err(|_| StoreError::TimedOut)?.map_err(StoreError::failed)?;
@@ -51,7 +51,7 @@ impl ObjectDraft {
                 Err(error) => Err(why(error)),
             };
         }
-        // What can be signed for is sent in the one way that knows how to end an upload.
+        // Where we sign ourselves, use our own multipart upload, which can finish or abort an upload reliably.
         if self.bucket.signing.is_some() {
             self.send_in_parts(length).await
         } else {
@@ -68,8 +68,8 @@ impl ObjectDraft {
             Err(error) => Err(Refusal::Never(error)),
         };
         if let Err(Refusal::Never(_)) = &done {
-            // What cannot be taken back now is left to the sweep. Where nobody knows whether an object came of it, the
-            // store may still be at it.
+            // If this fails, a sweep aborts the upload. It is not aborted where the result is unknown: the store may still be
+            // completing it.
             let _ = multipart.abort(&id).await;
         }
         done.map_err(Refusal::into_error)
@@ -91,7 +91,7 @@ impl ObjectDraft {
         Ok(tags)
     }
 
-    /// As `OpenDAL` does it, where it signs by itself.
+    /// Uploads through `OpenDAL`, where it signs.
     async fn send_through(&self, length: u64) -> Result<(), StoreError> {
         let options = WriteOptions { chunk: Some(part_bytes(length)), ..WriteOptions::default() };
         let mut writer = self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(why)?;
@@ -116,7 +116,7 @@ impl ObjectDraft {
         }
     }
 
-    /// So many bytes from an offset.
+    /// Reads this many bytes from an offset.
     async fn piece(&self, offset: u64, length: u64) -> Result<Bytes, StoreError> {
         let length = usize::try_from(length).map_err(StoreError::failed)?;
         let mut piece = self.scratch.read_at(offset, length).await?;
@@ -133,12 +133,12 @@ impl ObjectDraft {
     }
 }
 
-/// How long the parts of a blob of this length may be on their way, as long as they move at all.
+/// Time limit for uploading all parts of a blob of this length.
 fn allowance(length: u64) -> Duration {
     TURN + Duration::from_secs(length / LEAST_RATE)
 }
 
-/// Bytes of each part of a blob of this length: more than usual where it would have too many.
+/// Part size for a blob of this length: larger than usual if there would be too many parts.
 fn part_bytes(length: u64) -> usize {
     usize::try_from(length.div_ceil(MAX_PARTS as u64)).map_or(usize::MAX, |least| least.max(PART_BYTES))
 }

@@ -1,5 +1,5 @@
-//! The requests of an upload in parts, as S3, COS, OSS and OBS understand them alike: begun by one process, it goes on
-//! in another, for which `OpenDAL` has no way.
+//! Multipart uploads as S3, COS, OSS and OBS all implement them. One process can start an upload and another one continue it,
+//! which `OpenDAL` does not support.
 
 use std::time::Duration;
 
@@ -15,19 +15,18 @@ use url::form_urlencoded::byte_serialize;
 use super::bucket::{Bucket, RETRIES, why};
 use super::client::{COMPLETE, PATIENCE};
 
-/// Bytes of a part: between 5 MiB, the least that S3 takes, and what a small function has memory for. Blobs of up to
-/// 78 GiB have room in parts of that.
+/// Bytes of a part: S3 requires at least 5 MiB, and a small function has little memory. Enough for blobs of up to 78 GiB.
 pub(super) const PART_BYTES: usize = 8 << 20;
-/// Parts of one upload that S3 takes.
+/// Most parts that S3 accepts in one upload.
 pub(super) const MAX_PARTS: usize = 10_000;
-/// Pause before the first repetition; each is twice as long.
+/// Pause before the first retry; it doubles with each.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Longest answer that is looked at.
+/// Most bytes of a response that are parsed.
 const MAX_ANSWER: usize = 64 << 10;
 /// Longest id and longest entity tag.
 const MAX_WORD: usize = 1024;
 
-/// The core waits for longer than all tries of one question do, with the look at what came of it, and three minutes for the
+/// The core's deadline must be longer than all attempts of one request with the check of the result, and three minutes for the
 /// bytes of each part.
 const _: () = {
     let tries = RETRIES as u64 + 1;
@@ -42,13 +41,13 @@ pub(super) struct Multipart<'a> {
     pub(super) key: &'a Key,
 }
 
-/// What a store says instead of yes.
+/// Why a store refused a request.
 pub(super) enum Refusal {
-    /// The upload is not there (any more).
+    /// The upload does not exist (any more).
     Gone,
-    /// No, whoever asks and however often.
+    /// Permanently: trying again does not help.
     Never(StoreError),
-    /// Not now, or not us: another time, or with other credentials, it may say yes.
+    /// For now: later, or with other credentials, it may succeed.
     NotNow(StoreError),
 }
 
@@ -59,7 +58,7 @@ struct UploadRequest<'a> {
 }
 
 impl Multipart<'_> {
-    /// Begins an upload, and returns its id.
+    /// Starts an upload and returns its id.
     pub(super) async fn create(self) -> Result<String, StoreError> {
         let ask = UploadRequest { method: Method::POST, query: "uploads", body: Bytes::new() };
         let answer = self.ask(ask).await.map_err(Refusal::into_error)?;
@@ -77,7 +76,7 @@ impl Multipart<'_> {
         is_word(tag).then(|| tag.to_owned()).ok_or_else(|| StoreError::failed("a part came without an entity tag"))
     }
 
-    /// Whether an upload is there. A store that does not let us see is believed to have it.
+    /// Whether an upload exists. If we may not see it, assume that it does.
     pub(super) async fn is_there(self, id: &str) -> Result<bool, StoreError> {
         let query = format!("max-parts=1&{}", upload(id));
         let ask = UploadRequest { method: Method::GET, query: &query, body: Bytes::new() };
@@ -88,12 +87,12 @@ impl Multipart<'_> {
         }
     }
 
-    /// Puts the parts together. Some stores begin to say yes before they know, and then put an error into the answer.
+    /// Completes the upload. Some stores send status 200 before they are done, and then an error in the body.
     pub(super) async fn complete(self, id: &str, tags: &[String]) -> Result<(), Refusal> {
         use std::fmt::Write as _;
         let mut xml = String::from("<CompleteMultipartUpload>");
         for (index, tag) in tags.iter().enumerate() {
-            // What is between the tags needs no escapes: see `is_word`.
+            // Entity tags need no escaping: see `is_word`.
             let number = index + 1;
             let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag></Part>");
         }
@@ -106,8 +105,8 @@ impl Multipart<'_> {
         Err(Refusal::NotNow(StoreError::failed("the answer to a finished upload says nothing of an object")))
     }
 
-    /// Puts them together, and looks at what came of it: a store may have done it when its answer was lost, and may have said
-    /// yes to less than was sent. Where nobody knows, the parts stay.
+    /// Completes the upload and checks the object: the store may have completed it though the response was lost, or may have
+    /// stored less than was sent. If the result is unknown, the parts stay.
     pub(super) async fn finish(self, id: &str, tags: &[String], bytes: u64) -> Result<(), Refusal> {
         let completed = match self.complete(id, tags).await {
             Err(refusal @ (Refusal::Never(_) | Refusal::NotNow(StoreError::Denied(_)))) => return Err(refusal),
@@ -120,7 +119,7 @@ impl Multipart<'_> {
         }
     }
 
-    /// Takes it back.
+    /// Aborts the upload.
     pub(super) async fn abort(self, id: &str) -> Result<(), StoreError> {
         let ask = UploadRequest { method: Method::DELETE, query: &upload(id), body: Bytes::new() };
         match self.ask(ask).await {
@@ -135,7 +134,7 @@ impl Multipart<'_> {
     }
 }
 
-/// An upload that is neither completed nor taken back.
+/// An upload that was neither completed nor aborted.
 pub(super) struct UnfinishedUpload {
     pub(super) key: Key,
     pub(super) id: String,
@@ -144,7 +143,7 @@ pub(super) struct UnfinishedUpload {
 }
 
 impl Bucket {
-    /// Uploads of blobs that were begun, as many as a store lists at once.
+    /// Unfinished uploads of blobs, as many as a store lists in one response.
     pub(super) async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, StoreError> {
         let (url, root) = self.itself().await?;
         let prefix: String = byte_serialize(format!("{root}{BLOBS}").as_bytes()).collect();
@@ -154,7 +153,7 @@ impl Bucket {
         Ok(begun(answer.body(), &root))
     }
 
-    /// Asks, again where it may help.
+    /// Sends a request, with retries where they may help.
     async fn ask(&self, url: &str, ask: UploadRequest<'_>) -> Result<Response<Bytes>, Refusal> {
         let url = format!("{url}?{}", ask.query);
         let mut pause = PAUSE;
@@ -192,14 +191,14 @@ impl Bucket {
     }
 }
 
-/// What came of asking once.
+/// Why one attempt failed.
 enum Attempt {
-    /// It may be otherwise the next time.
+    /// Another attempt may succeed.
     Temporary(StoreError),
     Final(Refusal),
 }
 
-/// An answer's status counts, and an error in its body counts more.
+/// Judges a response by its status, and by an error in its body even with status 200.
 fn judge(answer: Response<Bytes>) -> Result<Response<Bytes>, Attempt> {
     let status = answer.status();
     let code = error_code(answer.body());
@@ -233,19 +232,19 @@ fn upload(id: &str) -> String {
     format!("uploadId={}", byte_serialize(id.as_bytes()).collect::<String>())
 }
 
-/// Whether it is short, visible, and nothing but itself between words and in XML.
+/// Whether the text is short and needs no escaping in XML or in a line of words.
 pub(super) fn is_word(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'&' | b'"' | b'*');
     !text.is_empty() && text.len() <= MAX_WORD && text.bytes().all(is_plain)
 }
 
-/// The code of an error, where there is one.
+/// The code of an error in the body, if there is one.
 fn error_code(xml: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
     text.contains("<Error>").then(|| text_of(xml, "Code").unwrap_or_default())
 }
 
-/// What a list of uploads says. What is not ours is passed over.
+/// Parses a list of uploads. Skips those that are not ours.
 fn begun(xml: &[u8], root: &str) -> Vec<UnfinishedUpload> {
     let uploads = std::str::from_utf8(xml).unwrap_or_default().split("<Upload>").skip(1);
     let read = |upload: &str| {
@@ -258,7 +257,7 @@ fn begun(xml: &[u8], root: &str) -> Vec<UnfinishedUpload> {
     uploads.filter_map(read).collect()
 }
 
-/// What stands in the first element of this name. The answers that we read are flat, and their words are plain.
+/// The text of the first element with this name. The responses that we read are flat.
 fn text_of(xml: &[u8], name: &str) -> Option<String> {
     let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
     let (_, rest) = text.split_once(&format!("<{name}>"))?;

@@ -1,20 +1,20 @@
-//! What is parked of an upload: a line of text that lies in a record and comes back, perhaps to another process.
+//! The saved state of an upload: a line of text in a record, from which this or another process resumes it.
 //!
-//! Its last word is a check over the key and all other words. A line that was cut, changed or is of another key is no
-//! line; who may write records on purpose may write blobs as well, so it guards against nothing else.
+//! Its last word is a checksum over the key and the other words, which detects lines that were cut, changed or belong to
+//! another key. It is no protection against attackers: whoever can write records can write blobs as well.
 
 use registry_proxy_core::cache::Key;
 use sha2::{Digest as _, Sha256};
 
-/// Longest line: one with ten thousand parts.
+/// Longest line: an upload with ten thousand parts.
 const MAX_BYTES: usize = 1 << 20;
 
-/// The line, with its check.
+/// The line with its checksum.
 pub(super) fn seal(key: &Key, line: &str) -> String {
     format!("{line} {}", check(key, line))
 }
 
-/// The line, without its check; `None`: it is not one of this key.
+/// The line without its checksum; `None`: it is not valid for this key.
 pub(super) fn open<'line>(key: &Key, parked: &'line str) -> Option<&'line str> {
     if parked.len() > MAX_BYTES {
         return None;

@@ -1,5 +1,5 @@
-//! Signatures, of our own requests and of links. `OpenDAL` builds requests without: it signs for OSS in a way that new
-//! buckets do not take any more, and keeps credentials for longer than some platforms lend them.
+//! Signs our own requests and links. `OpenDAL` builds requests without signing: its signature for OSS is no longer accepted
+//! by new buckets, and it keeps credentials for longer than some platforms allow.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,8 +17,8 @@ use reqsign_file_read_tokio::TokioFileRead;
 use super::address::{BucketAddress, Cloud};
 use super::credentials::{Credentials, Login, of_tencent, of_tencent_function};
 
-/// The environment, in which an empty variable is none: `AWS_ACCESS_KEY_ID=` is what a Compose file makes of a variable
-/// that nobody has set, and would be taken for a key.
+/// The environment, without empty variables: Compose passes an unset variable as `AWS_ACCESS_KEY_ID=`, which would be taken
+/// for a key.
 #[derive(Debug)]
 struct Environment;
 
@@ -43,7 +43,7 @@ pub(super) struct Signing {
     address: BucketAddress,
     context: Context,
     credentials: Arc<Credentials>,
-    /// With the number of the login that it signs with.
+    /// The signer, and the number of its credentials.
     current: Mutex<(u64, Arc<dyn Sign>)>,
 }
 
@@ -60,8 +60,7 @@ impl<K: SigningCredential> Sign for Signer<K> {
 }
 
 impl Signing {
-    /// `None`: `OpenDAL` does it itself for this cloud. The transport is for asking a machine or a token service who
-    /// we are.
+    /// `None`: for this cloud `OpenDAL` signs. The transport is for fetching credentials from the machine or a token service.
     pub(super) fn of(
         address: &BucketAddress,
         credentials: Arc<Credentials>,
@@ -73,7 +72,7 @@ impl Signing {
         Some(Self { address: address.clone(), context, credentials, current: Mutex::new((number, first)) })
     }
 
-    /// Where credentials were looked for and not found.
+    /// Says where credentials were looked for and not found.
     pub(super) fn lacking(&self) -> String {
         let [id, secret] = match self.address.cloud {
             Cloud::S3 => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
@@ -100,14 +99,14 @@ impl Signing {
         Arc::clone(&current.1)
     }
 
-    /// Signs what goes out now, whatever signature it has.
+    /// Signs a request, and replaces any signature it has.
     pub(super) async fn request(&self, parts: &mut Parts) -> Result<(), Error> {
         const TOKENS: [&str; 2] = ["x-cos-security-token", "x-obs-security-token"];
         for name in [AUTHORIZATION, DATE, HOST].into_iter().chain(TOKENS.map(HeaderName::from_static)) {
             parts.headers.remove(name);
         }
         if self.address.cloud == Cloud::Oss {
-            // So that a list of signed headers is never empty.
+            // The list of signed headers must not be empty.
             set_host(parts, None)?;
         }
         self.current().sign(parts, None).await?;
@@ -117,8 +116,7 @@ impl Signing {
         Ok(())
     }
 
-    /// Signs a link, for a host of another name where one is given. Of the headers, at most the host is signed: whoever
-    /// follows it may ask for a range.
+    /// Signs a link, for another host if one is given. Of the headers it signs at most Host, so that clients may add Range.
     pub(super) async fn link(&self, parts: &mut Parts, host: Option<&str>, life: Duration) -> Result<(), Error> {
         parts.headers.clear();
         if self.address.cloud == Cloud::Oss {
@@ -134,7 +132,7 @@ fn set_host(parts: &mut Parts, host: Option<&str>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Without spaces behind commas, as OSS's own tools write it.
+/// Removes spaces after commas, as OSS's own tools do.
 fn tighten(parts: &mut Parts) -> Result<(), Error> {
     if let Some(text) = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) {
         let mut value = HeaderValue::from_str(&text.replace(", ", ","))?;
@@ -209,7 +207,7 @@ fn signer(address: &BucketAddress, context: &Context, login: Option<Login>) -> O
     }
 }
 
-/// A key that somebody set counts more than one that is lent, whose links end when it does.
+/// A configured key comes before a temporary one, whose links expire when it does.
 pub(super) fn tencent(lent: Option<Login>, variable: impl Fn(&str) -> Option<String>) -> Option<Login> {
     of_tencent(&variable).or(lent).or_else(|| of_tencent_function(&variable))
 }

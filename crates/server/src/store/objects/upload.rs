@@ -1,4 +1,4 @@
-//! A blob that goes to the bucket part by part, with nothing kept on this machine.
+//! An upload that sends a blob to the bucket part by part, without a file on this machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use super::client::PATIENCE;
 use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal, UnfinishedUpload, is_word};
 use super::parked;
 
-/// However slowly a blob comes, nobody is still at it behind this.
+/// Age after which an unfinished upload counts as abandoned.
 const FORGOTTEN: Duration = Duration::from_hours(24);
-/// First word of what is parked: its form.
+/// First word of the saved state: its format.
 const FORM: &str = "object-1";
 
 pub(super) struct ObjectUpload {
     bucket: Arc<Bucket>,
     key: Key,
     id: String,
-    /// Entity tags of the parts sent so far.
+    /// Entity tags of the uploaded parts.
     tags: Vec<String>,
-    /// Their bytes.
+    /// Bytes of the uploaded parts.
     bytes: u64,
 }
 
@@ -34,7 +34,7 @@ impl ObjectUpload {
         Ok(Self { bucket: Arc::clone(bucket), key: key.clone(), id, tags: Vec::new(), bytes: 0 })
     }
 
-    /// Goes on where somebody parked; `None`: the bucket has no such upload.
+    /// Resumes a saved upload; `None`: the bucket does not have it.
     pub(super) async fn resume(bucket: &Arc<Bucket>, key: &Key, parked: &str) -> Result<Option<Self>, StoreError> {
         let Some((id, bytes, tags)) = parse(key, parked) else { return Ok(None) };
         if !(Multipart { bucket, key }).is_there(&id).await? {
@@ -49,7 +49,7 @@ impl ObjectUpload {
 
     async fn complete(&self) -> Result<(), Refusal> {
         if self.tags.is_empty() {
-            // No store makes an object of no parts.
+            // An upload without parts cannot be completed: write an empty object.
             let written = within(PATIENCE, self.bucket.operator.write(self.key.as_str(), Bytes::new())).await;
             let _ = self.multipart().abort(&self.id).await;
             return written.and_then(|written| written.map(drop).map_err(why)).map_err(Refusal::NotNow);
@@ -96,7 +96,7 @@ impl Upload for ObjectUpload {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let done = self.complete().await;
         if let Err(Refusal::Never(_)) = done {
-            // These parts never become an object. What is only not done yet stays for whoever goes on with it.
+            // These parts can never become an object. After other failures the upload stays, so that it can be resumed.
             let _ = self.multipart().abort(&self.id).await;
         }
         done.map_err(Refusal::into_error)
@@ -107,8 +107,8 @@ impl Upload for ObjectUpload {
     }
 }
 
-/// Takes back what processes that died had begun, and nobody has the number of; how many uploads that were. Who may not
-/// list them leaves them to the bucket's own rules.
+/// Aborts uploads that ended processes left behind; returns how many. Without permission to list them, this is left to the
+/// bucket's lifecycle rules.
 pub(super) async fn abort_forgotten(bucket: &Bucket, now: u64) -> u64 {
     let begun = match bucket.unfinished_uploads().await {
         Ok(begun) => begun,

@@ -1,8 +1,8 @@
-//! When keys were used, as far as all who share the bucket know.
+//! When keys were last used, shared by all processes that use the bucket.
 //!
-//! A bucket does not say when an object was read. Each process remembers what it used and writes that into an object of
-//! its own below `v1/used/`; before it lists the bucket it reads the objects of the others. So eviction goes by use after
-//! a restart, too, and an image that another replica serves stays. Where the bucket fails at this, what is known decides.
+//! A bucket does not record when an object was read. So each process writes the times of its own uses to an object below
+//! `v1/used/`, and reads the objects of the others before it lists the bucket. Eviction then goes by use also after a restart,
+//! and keeps images that other replicas serve. If the bucket fails, the times known so far decide.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
