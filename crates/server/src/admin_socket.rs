@@ -26,7 +26,7 @@ use crate::{files, store};
 
 /// Longest command in bytes.
 const MAX_COMMAND: u64 = 64 << 10;
-const PATIENCE: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unread lines after which a command waits for the client.
 const MAX_AHEAD: usize = 1024;
 /// How often to check whether a client that closed its sending side is still connected.
@@ -135,7 +135,7 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut text = String::new();
     let mut reading = BufReader::new(reading).take(MAX_COMMAND);
-    tokio::time::timeout(PATIENCE, reading.read_line(&mut text)).await??;
+    tokio::time::timeout(COMMAND_TIMEOUT, reading.read_line(&mut text)).await??;
     let command = serde_json::from_str::<Command>(&text).map_err(|error| error.to_string());
     let command = command.and_then(|command| command.check().map(|()| command));
     let current = arc_swap::Guard::into_inner(service.reloadable.current());
@@ -268,10 +268,10 @@ mod tests {
         theirs.write_all(b"more than a line\n").await.unwrap();
         theirs.shutdown().await.unwrap();
         let (mut reading, _) = ours.split();
-        let gone = tokio::time::timeout(PATIENCE, until_gone(&mut reading)).await;
+        let gone = tokio::time::timeout(COMMAND_TIMEOUT, until_gone(&mut reading)).await;
         assert!(gone.is_err(), "it listens still");
         drop(theirs);
-        let gone = tokio::time::timeout(PATIENCE, until_gone(&mut reading)).await;
+        let gone = tokio::time::timeout(COMMAND_TIMEOUT, until_gone(&mut reading)).await;
         assert_eq!(gone.map(|error| error.kind()).ok(), Some(ErrorKind::BrokenPipe));
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(config: &Config) -> ExitCode {
         if let Some(what) = runtime.block_on(store::check(config)) {
             complain(&format_args!("warning: cache.store: {what}"));
         }
-        // Nobody waits for a name that is still being looked up.
+        // Do not wait for name lookups that still run.
         runtime.shutdown_background();
     }
     print(&config.to_toml())

@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         if current.config.proxy_protocol && peer.is_some_and(|peer| current.config.is_trusted(peer)) {
             let introduced = tokio::select! {
                 biased;
-                introduced = proxy_protocol::take(&mut stream, context.first_byte(), peer) => introduced,
+                introduced = proxy_protocol::read_client(&mut stream, context.first_byte(), peer) => introduced,
                 _ = drain.wait_for(|drains| *drains) => None,
             };
             match introduced {
@@ -184,7 +184,7 @@ where
 {
     tokio::select! {
         biased;
-        told = timeout(limit, protocol::tell(stream)) => told.ok()?.ok()?,
+        told = timeout(limit, protocol::detect(stream)) => told.ok()?.ok()?,
         _ = drain.wait_for(|drains| *drains) => None,
     }
 }

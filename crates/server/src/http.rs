@@ -62,7 +62,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
             accepted = accept(&listener, &slots) => {
                 if let Some((stream, slot)) = accepted.and_then(|(stream, slot)| admit(&service, stream, slot)) {
                     let (service, drain) = (Arc::clone(&service), drains.subscribe());
-                    let given = workers.give(stream, |stream| connection::serve(stream, slot, service, drain));
+                    let given = workers.dispatch(stream, |stream| connection::serve(stream, slot, service, drain));
                     if let Err(error) = given {
                         tracing::error!(%error, "cannot serve a connection");
                     }

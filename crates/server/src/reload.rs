@@ -56,7 +56,7 @@ impl Reloadable {
             tokio::spawn(Arc::clone(&store_health).watch(store));
         }
         let current = build(config, &process_key, store.clone(), None)?;
-        look_after(&current, None);
+        start_janitor(&current, None);
         let current = ArcSwap::from_pointee(current);
         Ok(Self { source, process_key, fixed, store, directory: directory.flatten(), store_health, current })
     }
@@ -102,7 +102,7 @@ impl Reloadable {
     }
 
     /// Applies a prepared reload and logs it. If it is unusable, such as half of a renewal, the current state stays.
-    pub(crate) fn put(&self, prepared: Prepared) {
+    pub(crate) fn apply(&self, prepared: Prepared) {
         match prepared {
             Prepared::Nothing => {}
             Prepared::Next(ReloadCause::FilesChanged, next) => {
@@ -128,7 +128,7 @@ impl Reloadable {
     }
 
     fn replace(&self, next: Current) {
-        look_after(&next, Some(&self.current().proxy));
+        start_janitor(&next, Some(&self.current().proxy));
         self.current.store(Arc::new(next));
     }
 }
@@ -196,7 +196,7 @@ fn build(
 
 /// Starts a janitor for the cache, unless the previous proxy has the same cache. The janitor stops when the cache is dropped.
 /// A bucket that functions share gets none, since each function would list all of it: its own lifecycle rules apply.
-fn look_after(current: &Current, before: Option<&Proxy>) {
+fn start_janitor(current: &Current, before: Option<&Proxy>) {
     let is_shared_bucket =
         current.config.platform.is_ephemeral() && matches!(current.config.cache.store, StoreAddress::Objects(_));
     let is_looked_after = before.is_some_and(|before| current.proxy.shares_cache_with(before));

@@ -12,7 +12,7 @@ use crate::service::Service;
 use crate::watched_files::WatchedFiles;
 
 /// How long reading files may take. A later result is discarded.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to check whether a reload has turned watching on.
 const WATCH_PAUSE: Duration = Duration::from_mins(1);
@@ -45,8 +45,8 @@ pub(crate) async fn follow(service: Arc<Service>, mut hangup: Signal, mut known:
 async fn reload(service: &Arc<Service>) {
     let reloading = Arc::clone(service);
     let mut reloading = spawn_blocking(move || reloading.reloadable.reloaded());
-    match timeout(PATIENCE, &mut reloading).await {
-        Ok(Ok(prepared)) => service.reloadable.put(prepared),
+    match timeout(READ_TIMEOUT, &mut reloading).await {
+        Ok(Ok(prepared)) => service.reloadable.apply(prepared),
         Ok(Err(error)) => tracing::error!(%error, "the configuration was not read; the old one stays in force"),
         Err(_) => {
             reloading.abort();
@@ -66,10 +66,10 @@ async fn refresh(service: &Arc<Service>, known: &mut WatchedFiles, looking: &mut
         // The receiver may have timed out.
         let _ = tell.send(reading.reloadable.refreshed(&before));
     }));
-    match timeout(PATIENCE, told).await {
+    match timeout(READ_TIMEOUT, told).await {
         Ok(Ok((now, prepared))) => {
             *known = now;
-            service.reloadable.put(prepared);
+            service.reloadable.apply(prepared);
         }
         Ok(Err(error)) => tracing::error!(%error, "certificate and key files were not read"),
         Err(_) => tracing::warn!(

@@ -65,7 +65,7 @@ struct Connections {
     /// To targets of its redirects that the configuration trusts.
     trusted: Widths,
     cap: Option<ConnectionCap>,
-    patience: Duration,
+    permit_timeout: Duration,
     /// The egress routes, the same for all of these.
     routes: Dialer,
 }
@@ -147,7 +147,7 @@ impl Connections {
             public: widths(&public),
             trusted: widths(&trusted),
             cap,
-            patience: config.timeouts.first_byte.0,
+            permit_timeout: config.timeouts.first_byte.0,
             routes: own.1,
         })
     }
@@ -168,7 +168,7 @@ impl Connections {
 
     async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, TransportError> {
         let Some(cap) = &self.cap else { return Ok(None) };
-        match tokio::time::timeout(self.patience, Arc::clone(&cap.requests).acquire_owned()).await {
+        match tokio::time::timeout(self.permit_timeout, Arc::clone(&cap.requests).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             Ok(Err(_)) | Err(_) => Err(TransportError::Busy),
         }
@@ -188,14 +188,14 @@ impl Transport for HyperTransport {
         let permit = connections.permit().await?;
         let mut request: Request<Body> = request;
         let uri = request.uri().clone();
-        connections.routes.suit_proxy(&uri, request.headers_mut());
+        connections.routes.add_proxy_headers(&uri, request.headers_mut());
         let wide = Some(purpose).filter(|purpose| *purpose == Purpose::Blob).and_then(|_| Wide::take(&self.wide));
         let client = connections.client(reach, purpose, wide.as_ref());
         let response = client.request(request).await.map_err(|error| {
             tracing::debug!(host = uri.host(), ?error, "no response");
             classify(error)
         })?;
-        if let Some(refused) = connections.routes.refusal(&uri, response.status(), response.headers()) {
+        if let Some(refused) = connections.routes.proxy_error(&uri, response.status(), response.headers()) {
             return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });
         }
         // The body holds the permits until it ends.

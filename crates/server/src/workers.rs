@@ -52,7 +52,7 @@ impl Workers {
                     .build()?;
                 std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                     CURRENT.set(index);
-                    runtime.block_on(take_up(arriving));
+                    runtime.block_on(serve_connections(arriving));
                 })?;
                 Ok(Worker { connections, open: Arc::default() })
             })
@@ -61,7 +61,7 @@ impl Workers {
     }
 
     /// Gives a connection to the worker with the fewest. The task keeps the [`Load`] until it ends.
-    pub(crate) fn give<F, T>(&self, stream: TcpStream, serve: F) -> io::Result<()>
+    pub(crate) fn dispatch<F, T>(&self, stream: TcpStream, serve: F) -> io::Result<()>
     where
         F: FnOnce(TcpStream) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
@@ -80,7 +80,7 @@ impl Workers {
     }
 }
 
-async fn take_up(mut arriving: UnboundedReceiver<(std::net::TcpStream, Job)>) {
+async fn serve_connections(mut arriving: UnboundedReceiver<(std::net::TcpStream, Job)>) {
     while let Some((stream, job)) = arriving.recv().await {
         match TcpStream::from_std(stream) {
             Ok(stream) => job(stream),

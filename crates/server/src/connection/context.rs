@@ -23,7 +23,7 @@ pub(super) struct ConnectionSettings {
     /// How long a request waits for an ordinary slot.
     pub(super) slot_wait: Duration,
     /// Bytes that may be queued for the socket of an HTTP/2 connection.
-    pub(super) for_socket: usize,
+    pub(super) socket_bytes: usize,
 }
 
 impl ConnectionSettings {
@@ -34,7 +34,7 @@ impl ConnectionSettings {
             first_byte: config.timeouts.client_first_byte.0.min(config.timeouts.client_idle.0),
             idle: config.timeouts.client_idle.0,
             slot_wait: config.timeouts.head.0,
-            for_socket: in_usize(config.limits.in_flight_per_connection.0),
+            socket_bytes: in_usize(config.limits.in_flight_per_connection.0),
         }
     }
 }
@@ -62,14 +62,14 @@ impl ConnectionContext {
 
     /// How long the connection may be idle: briefly while it has a reserved slot.
     pub(super) fn idle(&self) -> Duration {
-        self.in_its_place(self.settings.idle)
+        self.within_slot(self.settings.idle)
     }
 
     pub(super) fn first_byte(&self) -> Duration {
-        self.in_its_place(self.settings.first_byte)
+        self.within_slot(self.settings.first_byte)
     }
 
-    fn in_its_place(&self, limit: Duration) -> Duration {
+    fn within_slot(&self, limit: Duration) -> Duration {
         if self.slot_status.is_ordinary() { limit } else { limit.min(HEALTH) }
     }
 }

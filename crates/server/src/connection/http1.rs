@@ -157,7 +157,7 @@ impl http_body::Body for ResponseBody {
             frame.map_data(|bytes| {
                 let held = match this.accounting {
                     Accounting::Itself => Some(this.timeouts.count(bytes.len() as u64)),
-                    Accounting::Already => Some(this.timeouts.counted_already()),
+                    Accounting::Already => Some(this.timeouts.already_counted()),
                     Accounting::Nothing => None,
                 };
                 OutgoingChunk::new(bytes, held.map(Arc::new), None)

@@ -47,7 +47,7 @@ where
         handler,
         timeouts: Arc::clone(&context.timeouts),
         over: Notify::new(),
-        socket: Arc::new(Semaphore::new(context.settings.for_socket)),
+        socket: Arc::new(Semaphore::new(context.settings.socket_bytes)),
         hand: Arc::new(Semaphore::new(1)),
     });
     let (mut is_draining, mut is_closing) = (false, false);

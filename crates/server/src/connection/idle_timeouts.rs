@@ -75,7 +75,7 @@ impl IdleTimeouts {
     }
 
     /// A chunk whose memory was counted where it was read.
-    pub(super) fn counted_already(self: &Arc<Self>) -> Counted {
+    pub(super) fn already_counted(self: &Arc<Self>) -> Counted {
         Counted::new(self, None)
     }
 
@@ -101,13 +101,13 @@ impl IdleTimeouts {
     }
 
     /// Whether a client has stalled for too long. The shorter timeout applies only to clients that hold memory.
-    pub(super) fn is_over(&self, waited: WaitTime) -> bool {
+    pub(super) fn has_stalled(&self, waited: WaitTime) -> bool {
         let is_in_the_way = waited.holds == Holds::Bytes && waited.behind >= SCARCE;
         waited.nothing >= self.stall() || (is_in_the_way && self.in_flight.is_scarce())
     }
 
     /// When to check again, if it has not.
-    pub(super) fn look_after(&self, waited: WaitTime) -> Duration {
+    pub(super) fn next_check(&self, waited: WaitTime) -> Duration {
         let scarce = Some(SCARCE.saturating_sub(waited.behind)).filter(|left| !left.is_zero()).unwrap_or(SCARCE);
         self.stall().saturating_sub(waited.nothing).min(scarce)
     }
@@ -239,11 +239,11 @@ impl StreamWait {
     pub(super) async fn stalled(&self, timeouts: &IdleTimeouts) {
         let mut waited = WaitTime::new(Duration::ZERO, Duration::ZERO, Holds::Nothing);
         loop {
-            sleep(timeouts.look_after(waited)).await;
+            sleep(timeouts.next_check(waited)).await;
             let age = self.since.age();
             let holds = if self.holds_bytes.load(Ordering::Relaxed) { Holds::Bytes } else { Holds::Nothing };
             waited = WaitTime::new(age.unwrap_or_default(), age.unwrap_or_default(), holds);
-            if age.is_some() && timeouts.is_over(waited) {
+            if age.is_some() && timeouts.has_stalled(waited) {
                 return;
             }
         }

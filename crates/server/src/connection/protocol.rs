@@ -22,7 +22,7 @@ pub(super) enum Protocol {
 
 /// The protocol by the bytes read so far; `None`: more bytes are needed.
 fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
-    if proxy_protocol::begins(bytes)? {
+    if proxy_protocol::is_header(bytes)? {
         return Some(Protocol::ProxyHeader);
     }
     if !PREFACE.starts_with(bytes) {
@@ -32,7 +32,7 @@ fn protocol_of(bytes: &[u8]) -> Option<Protocol> {
 }
 
 /// Detects the protocol and returns the stream rewound to its first byte. `None`: the stream ended too early.
-pub(super) async fn tell<S>(mut stream: S) -> io::Result<Option<(Protocol, Rewind<S>)>>
+pub(super) async fn detect<S>(mut stream: S) -> io::Result<Option<(Protocol, Rewind<S>)>>
 where
     S: AsyncRead + Unpin,
 {
@@ -122,7 +122,7 @@ mod tests {
         client.write_all(b"PO").await.unwrap();
         client.write_all(b"ST / HTTP/1.1\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        let (protocol, mut stream) = tell(server).await.unwrap().unwrap();
+        let (protocol, mut stream) = detect(server).await.unwrap().unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert_eq!((protocol, text.as_str()), (Protocol::Http1, "POST / HTTP/1.1\r\n"));
@@ -133,6 +133,6 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(b"PRI").await.unwrap();
         drop(client);
-        assert!(tell(server).await.unwrap().is_none());
+        assert!(detect(server).await.unwrap().is_none());
     }
 }

@@ -49,7 +49,7 @@ enum ProxyHeaderError {
 }
 
 /// Whether a header begins with these bytes; `None`: more bytes are needed.
-pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
+pub(super) fn is_header(bytes: &[u8]) -> Option<bool> {
     let of = |signature: &[u8]| match bytes.len() < signature.len() {
         true if signature.starts_with(bytes) => None,
         true => Some(false),
@@ -63,7 +63,11 @@ pub(super) fn begins(bytes: &[u8]) -> Option<bool> {
 }
 
 /// Reads the header that a trusted proxy must send. `None`: there is no valid one, so the connection must be closed.
-pub(super) async fn take(stream: &mut TcpStream, limit: Duration, peer: Option<IpAddr>) -> Option<ProxyHeader> {
+pub(super) async fn read_client(
+    stream: &mut TcpStream,
+    limit: Duration,
+    peer: Option<IpAddr>,
+) -> Option<ProxyHeader> {
     static WARNED: WarningLimiter = WarningLimiter::new();
     let error = match timeout(limit, read(stream)).await {
         Ok(Ok(introduced)) => return Some(introduced),
@@ -106,7 +110,7 @@ pub(super) async fn peek(stream: &TcpStream, deadline: Instant, drain: &mut watc
     };
     match seen.and_then(|length| start.get(..length)) {
         None | Some([]) => FirstBytes::Nothing,
-        Some(seen) if begins(seen) == Some(true) => FirstBytes::ProxyHeader,
+        Some(seen) if is_header(seen) == Some(true) => FirstBytes::ProxyHeader,
         Some(_) => FirstBytes::Other,
     }
 }
@@ -321,7 +325,7 @@ mod tests {
             (&V2[..], Some(true)),
             (&second(0x20, 0, &[]), Some(true)),
         ] {
-            assert_eq!(begins(bytes), expected, "{bytes:?}");
+            assert_eq!(is_header(bytes), expected, "{bytes:?}");
         }
     }
 }

@@ -78,7 +78,7 @@ impl<S> WriteTimeout<S> {
         let next = || {
             let waited = since.elapsed();
             let waited = WaitTime::new(waited, behind + waited, timeouts.holds());
-            (!timeouts.is_over(waited)).then(|| Instant::now() + timeouts.look_after(waited))
+            (!timeouts.has_stalled(waited)).then(|| Instant::now() + timeouts.next_check(waited))
         };
         let look = self.look.get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
         while is_new || look.as_mut().poll(cx).is_ready() {

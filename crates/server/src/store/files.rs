@@ -31,7 +31,7 @@ use registry_proxy_core::platform::{
 use rustix::io::Errno;
 
 use self::access_times::AccessTimes;
-use self::errors::{is_full, why};
+use self::errors::{is_full, store_error};
 use self::leases::Leases;
 use self::path_encoding::PathEncoding;
 use self::read::Reader;
@@ -41,9 +41,9 @@ use self::temp_file::{TempFile, reserve};
 use crate::store::disk::{self, WorkKind};
 
 /// Time limit of everything but a commit.
-const PATIENCE: Duration = Duration::from_mins(1);
+const IO_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time limit of a commit, which may sync gigabytes to a slow disk.
-const COMMIT_PATIENCE: Duration = Duration::from_mins(10);
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(10);
 /// A store in a directory.
 pub(crate) struct FileStore {
     root: Arc<Root>,
@@ -80,7 +80,7 @@ impl FileStore {
         work: impl FnOnce(&Arc<Root>) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        off_thread(kind, PATIENCE, move || work(&root)).await
+        off_thread(kind, IO_TIMEOUT, move || work(&root)).await
     }
 }
 
@@ -92,7 +92,7 @@ impl Store for FileStore {
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(WorkKind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, IO_TIMEOUT, move || {
             let Some(mut file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
@@ -132,7 +132,7 @@ impl Store for FileStore {
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         let path = self.root.path_of(key);
-        off_thread(WorkKind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, IO_TIMEOUT, move || {
             Ok(absent_as_none(std::fs::metadata(path))?.and_then(|found| stat(&found)))
         })
         .await
@@ -141,7 +141,7 @@ impl Store for FileStore {
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
         let (path, residency) = (self.root.path_of(key), self.root.residency);
-        off_thread(WorkKind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, IO_TIMEOUT, move || {
             let Some(file) = absent_as_none(open_unnoticed(&path))? else { return Ok(None) };
             let Some(stat) = stat(&file.metadata()?) else { return Ok(None) };
             let part = part.unwrap_or(Part { first: 0, end: stat.length });
@@ -199,7 +199,7 @@ impl FileDraft {
 impl Draft for FileDraft {
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<(), StoreError> {
         let (root, temp, reserved) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.reserved);
-        off_thread(WorkKind::Piece, PATIENCE, move || {
+        off_thread(WorkKind::Piece, IO_TIMEOUT, move || {
             let length = bytes.len() as u64;
             if offset.saturating_add(length) > reserved {
                 root.want(length)?;
@@ -214,7 +214,7 @@ impl Draft for FileDraft {
             return Ok(bytes);
         }
         let temp = Arc::clone(&self.temp);
-        off_thread(WorkKind::Other, PATIENCE, move || {
+        off_thread(WorkKind::Other, IO_TIMEOUT, move || {
             let bytes = read::piece(&temp.file, offset, most)?;
             if bytes.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
         })
@@ -224,7 +224,7 @@ impl Draft for FileDraft {
     async fn commit(&self, length: u64) -> Result<(), StoreError> {
         let (root, temp, key) = (Arc::clone(&self.root), Arc::clone(&self.temp), self.key.clone());
         let is_longer = self.reserved > length;
-        off_thread(WorkKind::Commit, COMMIT_PATIENCE, move || {
+        off_thread(WorkKind::Commit, COMMIT_TIMEOUT, move || {
             let written = temp.file.metadata()?.len();
             if written != length {
                 return Err(io::Error::other(format!("{written} bytes were written, and {length} promised")));
@@ -267,11 +267,11 @@ fn stat(found: &std::fs::Metadata) -> Option<Stat> {
 /// Runs work on a disk thread, with a time limit. Started work continues after the caller has given up.
 async fn off_thread<T: Send + 'static>(
     kind: WorkKind,
-    patience: Duration,
+    limit: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, disk::run_one_of(kind, work)).await {
-        Ok(Ok(done)) => done.map_err(why),
+    match tokio::time::timeout(limit, disk::run_one_of(kind, work)).await {
+        Ok(Ok(done)) => done.map_err(store_error),
         Ok(Err(panicked)) => Err(StoreError::failed(panicked)),
         Err(_) => Err(StoreError::TimedOut),
     }

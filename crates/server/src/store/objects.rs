@@ -1,10 +1,11 @@
 //! A store in a bucket, through `OpenDAL` and our own HTTP client.
 //!
-//! A draft is written to a scratch directory on this machine and uploaded when it is committed: an object appears
-//! whole, or not at all. A process that dies in the middle of an upload leaves parts, which a sweep takes back after a
-//! day where it may list them; a lifecycle rule that aborts incomplete uploads does so anywhere. When a key was used
-//! the processes that share a bucket tell each other ([`uses`]).
+//! A draft is written to a local scratch directory and uploaded when it is committed, so that an object appears whole or
+//! not at all. A process that dies during an upload leaves parts. A sweep removes them after a day, if it may list them; a
+//! lifecycle rule that aborts incomplete uploads works anywhere. Processes that share a bucket share the times of use
+//! ([`access_times`]).
 
+mod access_times;
 mod address;
 mod bucket;
 mod client;
@@ -16,7 +17,6 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod upload;
-mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +37,13 @@ use registry_proxy_core::platform::{
 };
 use url::Url;
 
+use self::access_times::SharedAccessTimes;
 use self::address::{BucketAddress, Cloud};
-use self::bucket::{Bucket, absent_as_none, why, within};
-use self::client::PATIENCE;
+use self::bucket::{Bucket, absent_as_none, store_error, with_timeout};
+use self::client::REQUEST_TIMEOUT;
 pub(crate) use self::credentials::Credentials;
 use self::draft::ObjectDraft;
 use self::upload::ObjectUpload;
-use self::uses::Uses;
 use super::files::FileStore;
 use crate::runtime::SystemClock;
 
@@ -51,7 +51,7 @@ use crate::runtime::SystemClock;
 pub(crate) struct ObjectStore {
     bucket: Arc<Bucket>,
     scratch: FileStore,
-    uses: Arc<Uses>,
+    access_times: Arc<SharedAccessTimes>,
 }
 
 impl ObjectStore {
@@ -73,8 +73,8 @@ impl ObjectStore {
         transport: HttpTransporter,
         scratch: FileStore,
     ) -> Result<Self, StoreError> {
-        let bucket = Arc::new(Bucket::over(address, credentials, transport).map_err(why)?);
-        Ok(Self { bucket, scratch, uses: Arc::new(Uses::new()) })
+        let bucket = Arc::new(Bucket::over(address, credentials, transport).map_err(store_error)?);
+        Ok(Self { bucket, scratch, access_times: Arc::new(SharedAccessTimes::new()) })
     }
 }
 
@@ -82,9 +82,9 @@ impl ObjectStore {
 pub(super) async fn check(url: &Url, key: &Key) -> Result<(), StoreError> {
     let address = BucketAddress::parse(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let transport = client::transport().map_err(StoreError::failed)?;
-    let bucket = Bucket::over(address, Arc::default(), transport).map_err(why)?;
+    let bucket = Bucket::over(address, Arc::default(), transport).map_err(store_error)?;
     let read = bucket.operator.read(key.as_str());
-    absent_as_none(within(PATIENCE, read).await?).map(drop).map_err(StoreError::of_reading)
+    absent_as_none(with_timeout(REQUEST_TIMEOUT, read).await?).map(drop).map_err(StoreError::of_reading)
 }
 
 fn stat(found: &Metadata) -> Stat {
@@ -112,7 +112,7 @@ impl Store for ObjectStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.bucket.operator.read(key.as_str())).await?);
+        let found = absent_as_none(with_timeout(REQUEST_TIMEOUT, self.bucket.operator.read(key.as_str())).await?);
         let found = found.map_err(StoreError::of_reading)?;
         Ok(found.map(|buffer| buffer.to_bytes()))
     }
@@ -123,7 +123,9 @@ impl Store for ObjectStore {
         }
         let options =
             WriteOptions { if_not_exists: precondition == Precondition::Absent, ..WriteOptions::default() };
-        match within(PATIENCE, self.bucket.operator.write_options(key.as_str(), value, options)).await? {
+        match with_timeout(REQUEST_TIMEOUT, self.bucket.operator.write_options(key.as_str(), value, options))
+            .await?
+        {
             Ok(_) => Ok(true),
             Err(error)
                 if precondition == Precondition::Absent
@@ -131,17 +133,17 @@ impl Store for ObjectStore {
             {
                 Ok(false)
             }
-            Err(error) => Err(why(error)),
+            Err(error) => Err(store_error(error)),
         }
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        self.uses.forget(key);
-        absent_as_none(within(PATIENCE, self.bucket.operator.delete(key.as_str())).await?).map(|_| ())
+        self.access_times.forget(key);
+        absent_as_none(with_timeout(REQUEST_TIMEOUT, self.bucket.operator.delete(key.as_str())).await?).map(|_| ())
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.bucket.operator.stat(key.as_str())).await?);
+        let found = absent_as_none(with_timeout(REQUEST_TIMEOUT, self.bucket.operator.stat(key.as_str())).await?);
         Ok(found.map_err(StoreError::of_reading)?.map(|found| stat(&found)))
     }
 
@@ -160,7 +162,8 @@ impl Store for ObjectStore {
             let first = stream.try_next().await.map_err(from_io)?;
             Ok((first.unwrap_or_default(), stream))
         };
-        let answer = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let answer =
+            absent_as_none(with_timeout(REQUEST_TIMEOUT, begin).await?).map_err(StoreError::of_reading)?;
         let Some((first, rest)) = answer else { return Ok(None) };
         Ok(Some(Found { stat, body: body(first, rest, length) }))
     }
@@ -182,16 +185,18 @@ impl Store for ObjectStore {
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let prefix = prefix.to_owned();
         let list = async move {
-            self.uses.exchange(&self.bucket).await;
+            self.access_times.exchange(&self.bucket).await;
             let options = ListOptions { recursive: true, ..ListOptions::default() };
-            within(PATIENCE, self.bucket.operator.lister_options(&prefix, options)).await?.map_err(why)
+            with_timeout(REQUEST_TIMEOUT, self.bucket.operator.lister_options(&prefix, options))
+                .await?
+                .map_err(store_error)
         };
-        let entries = futures_util::stream::once(list).map_ok(|found| found.map_err(why)).try_flatten();
+        let entries = futures_util::stream::once(list).map_ok(|found| found.map_err(store_error)).try_flatten();
         let ours = entries.try_filter_map(move |entry| async move {
             let Some(key) = Key::parse(entry.path()) else { return Ok(None) };
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
-            let used = self.uses.of(&key).max(u64::try_from(written).unwrap_or(0));
+            let used = self.access_times.of(&key).max(u64::try_from(written).unwrap_or(0));
             let size = metadata.content_length();
             Ok(Some(Entry { key, size, taken: size, used }))
         });
@@ -199,7 +204,7 @@ impl Store for ObjectStore {
     }
 
     fn used(&self, key: &Key) {
-        self.uses.note(key);
+        self.access_times.note(key);
     }
 
     async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
@@ -229,7 +234,8 @@ impl ObjectStore {
             let first = if stat.length == 0 { None } else { stream.try_next().await.map_err(from_io)? };
             Ok((stat, first.unwrap_or_default(), stream))
         };
-        let answer = absent_as_none(within(PATIENCE, begin).await?).map_err(StoreError::of_reading)?;
+        let answer =
+            absent_as_none(with_timeout(REQUEST_TIMEOUT, begin).await?).map_err(StoreError::of_reading)?;
         let Some((stat, first, rest)) = answer else { return Ok(None) };
         let length = stat.length;
         let body = if length == 0 { Body::Empty } else { body(first, rest, length) };
@@ -255,7 +261,7 @@ where
     S: futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
 {
     futures_util::stream::unfold((pieces, missing), |(mut pieces, missing)| async move {
-        match tokio::time::timeout(PATIENCE, pieces.next()).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, pieces.next()).await {
             Err(_) => Some((Err(BodyError::Stalled), (pieces, 0))),
             Ok(None) if missing == 0 => None,
             Ok(None) => Some((Err(BodyError::Short { missing_bytes: missing }), (pieces, 0))),

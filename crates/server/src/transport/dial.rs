@@ -63,7 +63,7 @@ impl Dialer {
 
     /// If the request is forwarded to a proxy, adds the proxy's credentials and `Connection: close`: tinyproxy closes the
     /// connection after each response without saying so, and the next request on it would fail.
-    pub(crate) fn suit_proxy(&self, uri: &Uri, headers: &mut HeaderMap) {
+    pub(crate) fn add_proxy_headers(&self, uri: &Uri, headers: &mut HeaderMap) {
         if let Some(proxy) = self.routes.proxy_to(uri).filter(|proxy| is_forwarded(uri, proxy)) {
             headers.extend(proxy.basic_auth().map(|login| (PROXY_AUTHORIZATION, login.clone())));
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -71,7 +71,7 @@ impl Dialer {
     }
 
     /// The error, if this response is not the upstream's but an error of the proxy that the request was forwarded to.
-    pub(crate) fn refusal(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<ProxyError> {
+    pub(crate) fn proxy_error(&self, uri: &Uri, status: StatusCode, headers: &HeaderMap) -> Option<ProxyError> {
         if !tunnel::is_of_proxy(status, headers) {
             return None;
         }

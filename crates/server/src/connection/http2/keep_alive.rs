@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 /// Pause between an answer and the next ping.
 const EVERY: Duration = Duration::from_mins(1);
 /// Time limit for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends pings.
 pub(super) struct KeepAlive {
@@ -48,7 +48,7 @@ impl KeepAlive {
                     return Poll::Pending;
                 }
                 self.is_asked = true;
-                self.next.as_mut().reset(Instant::now() + PATIENCE);
+                self.next.as_mut().reset(Instant::now() + PONG_TIMEOUT);
             }
         })
         .await;

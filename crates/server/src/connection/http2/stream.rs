@@ -192,7 +192,7 @@ impl Sending<'_> {
     async fn whole(&mut self, mut body: Body) -> Result<(), SendError> {
         while let Some(bytes) = body.chunk().await {
             let is_last = http_body::Body::is_end_stream(&body);
-            self.piece(bytes.map_err(|_| SendError::Broken)?, self.shared.timeouts.counted_already(), is_last)
+            self.piece(bytes.map_err(|_| SendError::Broken)?, self.shared.timeouts.already_counted(), is_last)
                 .await?;
             if is_last {
                 return Ok(());

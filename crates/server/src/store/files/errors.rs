@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use registry_proxy_core::platform::StoreError;
 
 /// The store error for an I/O error.
-pub(super) fn why(error: io::Error) -> StoreError {
+pub(super) fn store_error(error: io::Error) -> StoreError {
     if is_full(&error) {
         return StoreError::Full;
     }

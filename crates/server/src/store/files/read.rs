@@ -27,7 +27,7 @@ pub(crate) const READ_BYTES: usize = 64 << 10;
 const SMALL_BYTES: u64 = 64 << 10;
 
 /// Time limit for reading a chunk.
-const PATIENCE: Duration = Duration::from_mins(1);
+const IO_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Distance of the bytes that are probed for residency: the kernel reads ahead that much.
 const STEP_BYTES: u64 = 128 << 10;
@@ -67,9 +67,9 @@ impl Residency {
 pub(crate) struct FileSlice {
     pub(crate) file: Arc<File>,
     residency: Residency,
-    /// Offset of the first.
+    /// Offset of the first byte.
     pub(crate) first: u64,
-    /// Offset behind the last.
+    /// Offset after the last byte.
     pub(crate) end: u64,
 }
 
@@ -239,7 +239,7 @@ pub(super) fn piece(file: &File, offset: u64, most: usize) -> io::Result<Bytes> 
 }
 
 async fn waited_for<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    match tokio::time::timeout(PATIENCE, disk::run(work)).await {
+    match tokio::time::timeout(IO_TIMEOUT, disk::run(work)).await {
         Ok(Ok(done)) => done,
         Ok(Err(panicked)) => Err(panicked.into()),
         Err(_) => Err(ErrorKind::TimedOut.into()),

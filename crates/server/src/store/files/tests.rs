@@ -365,7 +365,7 @@ fn what_a_disk_says_is_understood() {
         (Errno::IO, "cache failed"),
         (Errno::ISDIR, "cache failed"),
     ] {
-        assert_eq!(why(errno.into()).why(), expected, "{errno}");
+        assert_eq!(store_error(errno.into()).why(), expected, "{errno}");
     }
 }
 

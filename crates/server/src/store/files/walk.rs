@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::access_times::AccessTimes;
-use super::errors::why;
+use super::errors::store_error;
 use super::root::{Root, TEMP, absent_as_none};
 
 /// Entries found ahead of the reader.
@@ -42,7 +42,7 @@ pub(super) fn list(
                 })
                 .inspect_err(|error| {
                     let error = io::Error::new(error.kind(), error.to_string());
-                    let _ = found.blocking_send(Err(why(error)));
+                    let _ = found.blocking_send(Err(store_error(error)));
                 });
             });
         }

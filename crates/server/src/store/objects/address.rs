@@ -70,11 +70,11 @@ impl BucketAddress {
             public_endpoint: given.get("public_endpoint").and_then(|text| endpoint(text)),
             is_virtual_host,
         };
-        address.with_ways(region, named, account, variable)
+        address.with_endpoint(region, named, account, variable)
     }
 
     /// Derives a missing region or endpoint from the other.
-    fn with_ways(
+    fn with_endpoint(
         self,
         region: Option<String>,
         endpoint: Option<String>,
@@ -90,7 +90,7 @@ impl BucketAddress {
                 (region.or_else(known).unwrap_or_else(|| "us-east-1".to_owned()), given)
             }
             Cloud::Oss => {
-                let region = region.or_else(|| of_oss(&given)).ok_or_else(|| needs("region"))?;
+                let region = region.or_else(|| oss_region(&given)).ok_or_else(|| needs("region"))?;
                 let own = format!("https://oss-{region}.aliyuncs.com");
                 (region, endpoint.unwrap_or(own))
             }
@@ -209,7 +209,7 @@ fn endpoint(text: &str) -> Option<Url> {
 }
 
 /// `cn-hangzhou` of `https://oss-cn-hangzhou-internal.aliyuncs.com`.
-fn of_oss(endpoint: &str) -> Option<String> {
+fn oss_region(endpoint: &str) -> Option<String> {
     let url = Url::parse(endpoint).ok()?;
     let region = url.host_str()?.strip_suffix(".aliyuncs.com")?.strip_prefix("oss-")?;
     Some(region.strip_suffix("-internal").unwrap_or(region).to_owned())

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::address::BucketAddress;
-use super::client::{self, PATIENCE};
+use super::client::{self, REQUEST_TIMEOUT};
 use super::credentials::Credentials;
 use super::sign::Signing;
 
@@ -64,7 +64,7 @@ impl Bucket {
     }
 
     /// The URL of the bucket, without a signature, and the prefix of our keys in it.
-    pub(super) async fn itself(&self) -> Result<(String, String), StoreError> {
+    pub(super) async fn base_url(&self) -> Result<(String, String), StoreError> {
         let parts: Vec<&str> = self.address.root.split('/').filter(|part| !part.is_empty()).collect();
         let root = if parts.is_empty() { String::new() } else { parts.join("/") + "/" };
         // The clouds' URLs differ; only the end, our key, is known.
@@ -81,15 +81,15 @@ impl Bucket {
     }
 
     /// Checks that an object just written has this length. Buckets have been seen to accept an object and store less.
-    pub(super) async fn look(&self, key: &Key, bytes: u64) -> Result<(), StoreError> {
-        let found = absent_as_none(within(PATIENCE, self.operator.stat(key.as_str())).await?)?;
+    pub(super) async fn verify_length(&self, key: &Key, bytes: u64) -> Result<(), StoreError> {
+        let found = absent_as_none(with_timeout(REQUEST_TIMEOUT, self.operator.stat(key.as_str())).await?)?;
         let length = found.map(|found| found.content_length());
         if length == Some(bytes) {
             return Ok(());
         }
         if length.is_some() {
             // It is incomplete, and ours: delete it.
-            let _ = within(PATIENCE, self.operator.delete(key.as_str())).await;
+            let _ = with_timeout(REQUEST_TIMEOUT, self.operator.delete(key.as_str())).await;
         }
         let kept = length.map_or("nothing".to_owned(), |length| format!("{length} bytes"));
         Err(StoreError::failed(format!("the bucket took {bytes} bytes and has {kept}")))
@@ -103,7 +103,9 @@ impl Bucket {
     /// A link to an object that works without credentials for a while.
     pub(super) async fn link(&self, key: &Key, life: Duration) -> Result<Url, StoreError> {
         let Some(signing) = &self.signing else {
-            let signed = within(PATIENCE, self.operator.presign_read(key.as_str(), life)).await?.map_err(why)?;
+            let signed = with_timeout(REQUEST_TIMEOUT, self.operator.presign_read(key.as_str(), life))
+                .await?
+                .map_err(store_error)?;
             return Url::parse(&signed.uri().to_string()).map_err(StoreError::failed);
         };
         let uri = bare(self.public.as_ref().unwrap_or(&self.operator), key).await?;
@@ -113,7 +115,7 @@ impl Bucket {
             let host = public.as_ref().map(|(_, host)| &**host);
             signing.link(&mut parts, host, life).await.map_err(|error| client::unsigned(error, signing))
         };
-        within(PATIENCE, sign).await?.map_err(why)?;
+        with_timeout(REQUEST_TIMEOUT, sign).await?.map_err(store_error)?;
         let mut signed = parts.uri.into_parts();
         if let Some((scheme, host)) = public {
             signed.scheme = Some(scheme.parse().map_err(StoreError::failed)?);
@@ -126,29 +128,30 @@ impl Bucket {
 
 /// The URL of an object as the operator writes it, since the clouds' URLs differ.
 async fn bare(operator: &Operator, key: &Key) -> Result<http::Uri, StoreError> {
-    let presigned = within(PATIENCE, operator.presign_read(key.as_str(), Duration::from_mins(1))).await?;
-    let uri = presigned.map_err(why)?.uri().to_string();
+    let presigned =
+        with_timeout(REQUEST_TIMEOUT, operator.presign_read(key.as_str(), Duration::from_mins(1))).await?;
+    let uri = presigned.map_err(store_error)?.uri().to_string();
     let path = uri.split('?').next().unwrap_or_default();
     path.parse().map_err(StoreError::failed)
 }
 
 /// Waits with a time limit.
-pub(super) async fn within<T>(
-    patience: Duration,
+pub(super) async fn with_timeout<T>(
+    limit: Duration,
     work: impl Future<Output = Result<T, opendal::Error>>,
 ) -> Result<Result<T, opendal::Error>, StoreError> {
-    tokio::time::timeout(patience, work).await.map_err(|_| StoreError::TimedOut)
+    tokio::time::timeout(limit, work).await.map_err(|_| StoreError::TimedOut)
 }
 
 pub(super) fn absent_as_none<T>(done: Result<T, opendal::Error>) -> Result<Option<T>, StoreError> {
     match done {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(why(error)),
+        Err(error) => Err(store_error(error)),
     }
 }
 
-pub(super) fn why(error: opendal::Error) -> StoreError {
+pub(super) fn store_error(error: opendal::Error) -> StoreError {
     match error.kind() {
         ErrorKind::PermissionDenied => StoreError::Denied(error.into()),
         // One of our own errors, whose message says what to do.

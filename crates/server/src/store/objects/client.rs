@@ -29,7 +29,7 @@ use crate::transport::address_guard::Admits;
 use crate::transport::dial::{ConnectTimeout, Dialer};
 
 /// Time limit of a small request with all its retries.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit of a TCP connection.
 const CONNECT: Duration = Duration::from_secs(3);
 /// Time limit of connecting in all: DNS, proxy and TLS.
@@ -86,7 +86,7 @@ impl HttpTransport for Signed {
         }
         // Signing may have to fetch credentials first.
         let signing = self.signing.request(&mut parts);
-        tokio::time::timeout(PATIENCE, signing)
+        tokio::time::timeout(REQUEST_TIMEOUT, signing)
             .await
             .map_err(|_| silent())?
             .map_err(|error| unsigned(error, &self.signing))?;
@@ -111,7 +111,7 @@ async fn checksum(body: Buffer) -> opendal::Result<HeaderValue> {
 /// The error of a request that could not be signed. Missing credentials are not temporary.
 pub(super) fn unsigned(error: reqsign_core::Error, signing: &Signing) -> Error {
     let (kind, what) = match error.kind() {
-        reqsign_core::ErrorKind::CredentialInvalid => (ErrorKind::ConfigInvalid, signing.lacking()),
+        reqsign_core::ErrorKind::CredentialInvalid => (ErrorKind::ConfigInvalid, signing.missing_credentials()),
         reqsign_core::ErrorKind::PermissionDenied => {
             (ErrorKind::PermissionDenied, "a request was not signed".to_owned())
         }
@@ -130,20 +130,20 @@ impl HttpTransport for HyperClient {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let (mut parts, body) = request.into_parts();
         let uri = parts.uri.clone();
-        self.routes.suit_proxy(&uri, &mut parts.headers);
-        let patience = patience(&parts, body.len());
+        self.routes.add_proxy_headers(&uri, &mut parts.headers);
+        let timeout = response_timeout(&parts, body.len());
         let progress = Arc::new(Progress::new(body.is_empty()));
         let body = ProgressBody { rest: body.to_bytes(), progress: Arc::clone(&progress) };
         let mut answer = pin!(self.client.request(Request::from_parts(parts, body)));
         let response = loop {
-            let until = progress.deadline(patience);
+            let until = progress.deadline(timeout);
             match tokio::time::timeout_at(until, &mut answer).await {
                 Ok(answer) => break answer.map_err(failed)?,
-                Err(_) if progress.deadline(patience) > until => {}
+                Err(_) if progress.deadline(timeout) > until => {}
                 Err(_) => return Err(silent()),
             }
         };
-        if let Some(refused) = self.routes.refusal(&uri, response.status(), response.headers()) {
+        if let Some(refused) = self.routes.proxy_error(&uri, response.status(), response.headers()) {
             return Err(failed(refused));
         }
         let length = http_body::Body::size_hint(response.body()).exact();
@@ -152,7 +152,7 @@ impl HttpTransport for HyperClient {
             // between them.
             let pieces = futures_util::stream::unfold(Some(BodyDataStream::new(body)), move |pieces| async move {
                 let mut pieces = pieces?;
-                match tokio::time::timeout(patience, pieces.next()).await {
+                match tokio::time::timeout(timeout, pieces.next()).await {
                     Ok(Some(Ok(piece))) => Some((Ok(Buffer::from(piece)), Some(pieces))),
                     Ok(Some(Err(error))) => Some((Err(failed(error)), None)),
                     Ok(None) => None,
@@ -165,7 +165,7 @@ impl HttpTransport for HyperClient {
 }
 
 /// How long to wait for the head of the response, or the next chunk of its body, after the request was sent.
-fn patience(request: &http::request::Parts, body_bytes: usize) -> Duration {
+fn response_timeout(request: &http::request::Parts, body_bytes: usize) -> Duration {
     let query = request.uri.query().unwrap_or_default();
     let has = |word: &str| query.split('&').any(|pair| pair.starts_with(word));
     // First the form of S3, compatible stores and Google, then Azure's.
@@ -200,8 +200,8 @@ impl Progress {
     }
 
     /// When the request fails if there is no progress until then.
-    fn deadline(&self, patience: Duration) -> Instant {
-        let wait = if self.is_sent.load(Ordering::Acquire) { patience } else { STALL };
+    fn deadline(&self, timeout: Duration) -> Instant {
+        let wait = if self.is_sent.load(Ordering::Acquire) { timeout } else { STALL };
         self.begun + Duration::from_millis(self.last.load(Ordering::Relaxed)) + wait
     }
 }

@@ -10,7 +10,7 @@ use opendal::options::WriteOptions;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Draft, StoreError};
 
-use super::bucket::{Bucket, why};
+use super::bucket::{Bucket, store_error};
 use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal};
 
 /// How long an upload may wait for its turn.
@@ -47,8 +47,8 @@ impl ObjectDraft {
             let bytes = if length == 0 { Bytes::new() } else { self.piece(0, length).await? };
             let written = self.bucket.operator.write(self.key.as_str(), bytes).await;
             return match written {
-                Ok(_) => self.bucket.look(&self.key, length).await,
-                Err(error) => Err(why(error)),
+                Ok(_) => self.bucket.verify_length(&self.key, length).await,
+                Err(error) => Err(store_error(error)),
             };
         }
         // Where we sign ourselves, use our own multipart upload, which can finish or abort an upload reliably.
@@ -94,13 +94,14 @@ impl ObjectDraft {
     /// Uploads through `OpenDAL`, where it signs.
     async fn send_through(&self, length: u64) -> Result<(), StoreError> {
         let options = WriteOptions { chunk: Some(part_bytes(length)), ..WriteOptions::default() };
-        let mut writer = self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(why)?;
+        let mut writer =
+            self.bucket.operator.writer_options(self.key.as_str(), options).await.map_err(store_error)?;
         let writing = async {
             let mut offset = 0;
             while offset < length {
                 let piece = self.piece(offset, (PART_BYTES as u64).min(length - offset)).await?;
                 offset += piece.len() as u64;
-                writer.write(piece).await.map_err(why)?;
+                writer.write(piece).await.map_err(store_error)?;
             }
             Ok(())
         };
@@ -109,8 +110,8 @@ impl ObjectDraft {
             let _ = writer.abort().await;
             return Err(error);
         }
-        let closed = writer.close().await.map_err(why);
-        match (closed, self.bucket.look(&self.key, length).await) {
+        let closed = writer.close().await.map_err(store_error);
+        match (closed, self.bucket.verify_length(&self.key, length).await) {
             (_, Ok(())) => Ok(()),
             (Ok(_), Err(error)) | (Err(error), Err(_)) => Err(error),
         }

@@ -12,8 +12,8 @@ use registry_proxy_core::cache::{BLOBS, Key};
 use registry_proxy_core::platform::{StoreError, UPLOAD_DEADLINE};
 use url::form_urlencoded::byte_serialize;
 
-use super::bucket::{Bucket, RETRIES, why};
-use super::client::{COMPLETE, PATIENCE};
+use super::bucket::{Bucket, RETRIES, store_error};
+use super::client::{COMPLETE, REQUEST_TIMEOUT};
 
 /// Bytes of a part: S3 requires at least 5 MiB, and a small function has little memory. Enough for blobs of up to 78 GiB.
 pub(super) const PART_BYTES: usize = 8 << 20;
@@ -31,7 +31,7 @@ const MAX_WORD: usize = 1024;
 const _: () = {
     let tries = RETRIES as u64 + 1;
     let one = COMPLETE.as_secs() + 3 * 60;
-    assert!(tries * one + PATIENCE.as_secs() < UPLOAD_DEADLINE.as_secs());
+    assert!(tries * one + REQUEST_TIMEOUT.as_secs() < UPLOAD_DEADLINE.as_secs());
 };
 
 /// One upload of one object.
@@ -112,7 +112,7 @@ impl Multipart<'_> {
             Err(refusal @ (Refusal::Never(_) | Refusal::NotNow(StoreError::Denied(_)))) => return Err(refusal),
             completed @ (Ok(()) | Err(Refusal::Gone | Refusal::NotNow(_))) => completed,
         };
-        match (completed, self.bucket.look(self.key, bytes).await) {
+        match (completed, self.bucket.verify_length(self.key, bytes).await) {
             (Ok(()), looked) => looked.map_err(Refusal::NotNow),
             (Err(_), Ok(())) => Ok(()),
             (Err(refusal), Err(_)) => Err(refusal),
@@ -145,7 +145,7 @@ pub(super) struct UnfinishedUpload {
 impl Bucket {
     /// Unfinished uploads of blobs, as many as a store lists in one response.
     pub(super) async fn unfinished_uploads(&self) -> Result<Vec<UnfinishedUpload>, StoreError> {
-        let (url, root) = self.itself().await?;
+        let (url, root) = self.base_url().await?;
         let prefix: String = byte_serialize(format!("{root}{BLOBS}").as_bytes()).collect();
         let query = format!("uploads&prefix={prefix}");
         let ask = UploadRequest { method: Method::GET, query: &query, body: Bytes::new() };
@@ -183,8 +183,8 @@ impl Bucket {
         }
         let request = request.body(Buffer::from(ask.body.clone())).map_err(fatal)?;
         let answer = match self.transport.send(request).await {
-            Err(error) if error.is_temporary() => return Err(Attempt::Temporary(why(error))),
-            Err(error) => return Err(Attempt::Final(Refusal::NotNow(why(error)))),
+            Err(error) if error.is_temporary() => return Err(Attempt::Temporary(store_error(error))),
+            Err(error) => return Err(Attempt::Final(Refusal::NotNow(store_error(error)))),
             Ok(answer) => answer.map(|body| body.to_bytes()),
         };
         judge(answer)

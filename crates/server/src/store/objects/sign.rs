@@ -73,7 +73,7 @@ impl Signing {
     }
 
     /// Says where credentials were looked for and not found.
-    pub(super) fn lacking(&self) -> String {
+    pub(super) fn missing_credentials(&self) -> String {
         let [id, secret] = match self.address.cloud {
             Cloud::S3 => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
             Cloud::Oss => ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"],

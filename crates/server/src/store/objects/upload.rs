@@ -8,8 +8,8 @@ use bytes::Bytes;
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{StoreError, Upload};
 
-use super::bucket::{Bucket, why, within};
-use super::client::PATIENCE;
+use super::bucket::{Bucket, store_error, with_timeout};
+use super::client::REQUEST_TIMEOUT;
 use super::multipart::{MAX_PARTS, Multipart, PART_BYTES, Refusal, UnfinishedUpload, is_word};
 use super::parked;
 
@@ -50,9 +50,10 @@ impl ObjectUpload {
     async fn complete(&self) -> Result<(), Refusal> {
         if self.tags.is_empty() {
             // An upload without parts cannot be completed: write an empty object.
-            let written = within(PATIENCE, self.bucket.operator.write(self.key.as_str(), Bytes::new())).await;
+            let written =
+                with_timeout(REQUEST_TIMEOUT, self.bucket.operator.write(self.key.as_str(), Bytes::new())).await;
             let _ = self.multipart().abort(&self.id).await;
-            return written.and_then(|written| written.map(drop).map_err(why)).map_err(Refusal::NotNow);
+            return written.and_then(|written| written.map(drop).map_err(store_error)).map_err(Refusal::NotNow);
         }
         self.multipart().finish(&self.id, &self.tags, self.bytes).await
     }

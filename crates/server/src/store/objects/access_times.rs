@@ -15,53 +15,53 @@ use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Clock as _, Entropy as _, StoreError};
 use tokio::time::Instant;
 
-use super::bucket::{Bucket, absent_as_none, why, within};
-use super::client::PATIENCE;
+use super::bucket::{Bucket, absent_as_none, store_error, with_timeout};
+use super::client::REQUEST_TIMEOUT;
 use crate::runtime::{SystemClock, SystemEntropy};
 
-/// Where the objects with times of use lie; no key of content begins like this.
+/// Prefix of the objects with times of use; no content has such a key.
 const FOLDER: &str = "v1/used/";
-/// Keys of which a process remembers the time: of its own uses, and as many of others.
+/// Most keys in memory: for own uses, and again for the uses of others.
 const MAX_KEYS: usize = 1 << 16;
-/// Keys in an object, the latest used; about 1.5 MB.
+/// Most keys in an object, the latest used; about 1.5 MB.
 const MAX_WRITTEN: usize = 1 << 14;
-/// Bytes of an object that is read: none that we write is longer.
+/// Larger objects are not read: we write none.
 const MAX_BYTES: u64 = 8 << 20;
-/// Objects of others that are read, the latest written.
+/// Most objects of others that are read, the latest written.
 const MAX_OTHERS: usize = 64;
-/// At least so long lies between two exchanges.
+/// Shortest time between two exchanges.
 const EVERY: Duration = Duration::from_mins(1);
-/// How long a list waits for an exchange: less than the core's deadline for its first entry. It goes on behind it.
+/// How long a listing waits for an exchange: less than the core's deadline for the first entry. The exchange then continues.
 const WAIT: Duration = Duration::from_secs(3);
-/// Seconds after which an object that nobody has written again is of a process that has ended.
+/// Age in seconds after which an object belongs to a process that has ended.
 const ENDED: u64 = 24 * 60 * 60;
 
-/// UseTimes of use, in seconds since 1970.
+/// Times of use, in seconds since 1970.
 #[derive(Default)]
 struct UseTimes {
     own: HashMap<Key, u64>,
     others: HashMap<Key, u64>,
     /// Whether `own` has changed since it was written.
-    is_news: bool,
+    is_changed: bool,
 }
 
-/// What is remembered of the exchange with others.
+/// The state of the exchange with other processes.
 #[derive(Default)]
-struct Exchanged {
+struct Exchange {
     last: Option<Instant>,
-    /// The state in which each object of another was read.
+    /// The version of each object that was last read.
     read: HashMap<String, String>,
 }
 
-/// When keys were used.
-pub(super) struct Uses {
+/// When this and other processes last used keys.
+pub(super) struct SharedAccessTimes {
     name: String,
     times: Mutex<UseTimes>,
-    exchanged: tokio::sync::Mutex<Exchanged>,
+    exchanged: tokio::sync::Mutex<Exchange>,
 }
 
-impl Uses {
-    /// Of a process that has used nothing yet.
+impl SharedAccessTimes {
+    /// Nothing used yet.
     pub(super) fn new() -> Self {
         let mut bytes = [0; 8];
         SystemEntropy.fill(&mut bytes);
@@ -69,57 +69,57 @@ impl Uses {
         Self { name, times: Mutex::default(), exchanged: tokio::sync::Mutex::default() }
     }
 
-    /// This process uses a key now.
+    /// Records that this process uses a key now.
     pub(super) fn note(&self, key: &Key) {
         let now = SystemClock.unix_seconds();
         let mut times = self.times();
-        times.is_news = true;
+        times.is_changed = true;
         remember(&mut times.own, key, now);
     }
 
-    /// A key is gone.
+    /// Drops a key that was removed.
     pub(super) fn forget(&self, key: &Key) {
         let mut times = self.times();
         times.own.remove(key);
         times.others.remove(key);
     }
 
-    /// When somebody last used a key; 0: nobody knows.
+    /// When any process last used a key; 0: unknown.
     pub(super) fn of(&self, key: &Key) -> u64 {
         let times = self.times();
         let at = |times: &HashMap<Key, u64>| times.get(key).copied().unwrap_or(0);
         at(&times.own).max(at(&times.others))
     }
 
-    /// Tells the others and hears them, unless that was a moment ago. Waits a few seconds at the most.
+    /// Reads the times of others and writes our own, unless that was done recently. Waits at most [`WAIT`].
     pub(super) async fn exchange(self: &Arc<Self>, bucket: &Arc<Bucket>) {
-        let (uses, bucket) = (Arc::clone(self), Arc::clone(bucket));
+        let (times, bucket) = (Arc::clone(self), Arc::clone(bucket));
         let work = tokio::spawn(async move {
-            // Another list is at it.
-            let Ok(mut exchanged) = uses.exchanged.try_lock() else { return };
+            // Another listing is doing it.
+            let Ok(mut exchanged) = times.exchanged.try_lock() else { return };
             if exchanged.last.is_some_and(|last| last.elapsed() < EVERY) {
                 return;
             }
             exchanged.last = Some(Instant::now());
-            if let Err(error) = uses.hear(&bucket, &mut exchanged).await {
+            if let Err(error) = times.read_others(&bucket, &mut exchanged).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(error = source, "{error}; when other processes used what is cached is not known");
             }
-            if let Err(error) = uses.tell(&bucket).await {
+            if let Err(error) = times.write_own(&bucket).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(error = source, "{error}; other processes do not know what this one uses");
             }
         });
-        // A panic of it is reported by the runtime.
+        // The runtime reports a panic of the task.
         let _ = tokio::time::timeout(WAIT, work).await;
     }
 
-    /// Reads what others wrote since it was last read. What a process that has ended wrote becomes this one's.
-    async fn hear(&self, bucket: &Bucket, exchanged: &mut Exchanged) -> Result<(), StoreError> {
-        let list = within(PATIENCE, bucket.operator.lister(FOLDER)).await?.map_err(why)?;
+    /// Reads the objects that others have written since. Takes over those of processes that have ended.
+    async fn read_others(&self, bucket: &Bucket, exchanged: &mut Exchange) -> Result<(), StoreError> {
+        let list = with_timeout(REQUEST_TIMEOUT, bucket.operator.lister(FOLDER)).await?.map_err(store_error)?;
         let entries = async { list.try_collect::<Vec<_>>().await };
         let mut found: BTreeMap<(u64, String), (String, u64)> = BTreeMap::new();
-        for entry in within(PATIENCE, entries).await?.map_err(why)? {
+        for entry in with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(store_error)? {
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
             let written = u64::try_from(written).unwrap_or(0);
@@ -136,24 +136,23 @@ impl Uses {
         for ((written, path), (state, bytes)) in found {
             let has_ended = now.saturating_sub(written) > ENDED;
             if exchanged.read.get(&path) != Some(&state) && bytes <= MAX_BYTES {
-                let read = within(PATIENCE, bucket.operator.read(&path)).await?;
+                let read = with_timeout(REQUEST_TIMEOUT, bucket.operator.read(&path)).await?;
                 if let Some(buffer) = absent_as_none(read).map_err(StoreError::of_reading)? {
-                    self.learn(&buffer.to_bytes(), now, has_ended);
+                    self.merge(&buffer.to_bytes(), now, has_ended);
                 }
             }
             if has_ended {
-                // What it said is told by us from now on, before it is removed.
-                self.tell(bucket).await?;
-                absent_as_none(within(PATIENCE, bucket.operator.delete(&path)).await?)?;
+                // Write its times as our own before removing its object.
+                self.write_own(bucket).await?;
+                absent_as_none(with_timeout(REQUEST_TIMEOUT, bucket.operator.delete(&path)).await?)?;
             }
             exchanged.read.insert(path, state);
         }
         Ok(())
     }
 
-    /// Takes what another process wrote: a time and a key a line. What cannot be read is passed over, and a time to come
-    /// counts as now.
-    fn learn(&self, text: &[u8], now: u64, has_ended: bool) {
+    /// Merges another process's lines, each a time and a key. Skips invalid lines; a time in the future counts as now.
+    fn merge(&self, text: &[u8], now: u64, has_ended: bool) {
         let mut times = self.times();
         let lines = String::from_utf8_lossy(text);
         for line in lines.lines().take(MAX_WRITTEN) {
@@ -162,24 +161,24 @@ impl Uses {
             let place = if has_ended { &mut times.own } else { &mut times.others };
             remember(place, &key, time.min(now));
         }
-        times.is_news |= has_ended;
+        times.is_changed |= has_ended;
     }
 
-    /// Writes what this process has used, if that has changed.
-    async fn tell(&self, bucket: &Bucket) -> Result<(), StoreError> {
-        let Some(text) = self.news() else { return Ok(()) };
-        let written = within(PATIENCE, bucket.operator.write(&self.name, text)).await;
-        let done = written.and_then(|written| written.map_err(why));
+    /// Writes the times of this process, if they have changed.
+    async fn write_own(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        let Some(text) = self.changed_lines() else { return Ok(()) };
+        let written = with_timeout(REQUEST_TIMEOUT, bucket.operator.write(&self.name, text)).await;
+        let done = written.and_then(|written| written.map_err(store_error));
         if done.is_err() {
-            self.times().is_news = true;
+            self.times().is_changed = true;
         }
         done.map(drop)
     }
 
-    /// The lines to be written; `None`: nothing has changed.
-    fn news(&self) -> Option<Bytes> {
+    /// The lines to write; `None`: nothing has changed.
+    fn changed_lines(&self) -> Option<Bytes> {
         let mut times = self.times();
-        if !std::mem::take(&mut times.is_news) {
+        if !std::mem::take(&mut times.is_changed) {
             return None;
         }
         let mut latest: Vec<(&Key, u64)> = times.own.iter().map(|(key, time)| (key, *time)).collect();
@@ -187,7 +186,7 @@ impl Uses {
         latest.truncate(MAX_WRITTEN);
         let mut text = String::new();
         for (key, time) in latest {
-            // Writing to a string does not fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{time} {key}");
         }
         Some(text.into())
@@ -198,7 +197,7 @@ impl Uses {
     }
 }
 
-/// Keeps the later time. Where there is no room for another key, the older half goes.
+/// Keeps the later time. If there are too many keys, drops the older half.
 fn remember(times: &mut HashMap<Key, u64>, key: &Key, time: u64) {
     if let Some(known) = times.get_mut(key) {
         *known = time.max(*known);
@@ -226,29 +225,29 @@ mod tests {
 
     #[test]
     fn what_one_process_writes_another_one_reads() {
-        let (one, other) = (Uses::new(), Uses::new());
+        let (one, other) = (SharedAccessTimes::new(), SharedAccessTimes::new());
         one.note(&key(1));
-        let text = one.news().unwrap();
-        assert_eq!(one.news(), None, "nothing has changed since");
-        other.learn(&text, u64::MAX, false);
+        let text = one.changed_lines().unwrap();
+        assert_eq!(one.changed_lines(), None, "nothing has changed since");
+        other.merge(&text, u64::MAX, false);
         assert_eq!(other.of(&key(1)), one.of(&key(1)));
         assert_eq!(other.of(&key(2)), 0);
-        assert_eq!(other.news(), None, "what others used is theirs to tell");
+        assert_eq!(other.changed_lines(), None, "what others used is theirs to tell");
     }
 
     #[test]
     fn what_a_process_that_has_ended_used_is_told_by_who_heard_it() {
-        let heir = Uses::new();
-        heir.learn(format!("7 {}\n", key(1)).as_bytes(), 100, true);
-        assert_eq!(heir.news().unwrap(), format!("7 {}\n", key(1)));
+        let heir = SharedAccessTimes::new();
+        heir.merge(format!("7 {}\n", key(1)).as_bytes(), 100, true);
+        assert_eq!(heir.changed_lines().unwrap(), format!("7 {}\n", key(1)));
     }
 
     #[test]
     fn what_cannot_be_read_is_passed_over_and_a_time_to_come_is_now() {
-        let uses = Uses::new();
+        let uses = SharedAccessTimes::new();
         let text =
             format!("\u{fffd}\n9\nnine {k}\n5 ../../etc\n-1 {k}\n99999999999999999999 {k}\n400 {k}\n", k = key(1));
-        uses.learn(text.as_bytes(), 300, false);
+        uses.merge(text.as_bytes(), 300, false);
         assert_eq!(uses.of(&key(1)), 300);
         assert_eq!(uses.times().others.len(), 1);
     }
