@@ -57,7 +57,7 @@ impl Proxy {
             .env
             .cache
             .as_ref()
-            .filter(|cache| cache.store_capabilities().uploads)
+            .filter(|cache| cache.backend.capabilities().uploads)
             .ok_or(EventError::NoStore)?;
         let clock = &self.env.platform.clock;
         let ask = Ask {
@@ -81,7 +81,7 @@ impl Proxy {
             storage: None,
             total: None,
         };
-        let provenance = upstream.provenance(&source.ask.identity, &source.ask.name, cache.generation());
+        let provenance = upstream.provenance(&source.ask.identity, &source.ask.name, cache.metadata.generation());
         let ingest = BlobIngest {
             cache: Arc::clone(cache),
             clock: Arc::clone(clock),
@@ -97,7 +97,7 @@ impl Proxy {
             self.go_on_with(&job, work.is_farther).await;
         }
         self.env.quotas.settle().await;
-        cache.flush(reserve).await;
+        cache.backend.flush(reserve).await;
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }
 

@@ -129,7 +129,7 @@ async fn fetch(context: &RequestContext<'_>, list: List, endpoint: &str) -> Resu
         Ok((headers, body)) => {
             context.admitted(cache);
             // The list may miss a push or a deletion that came meanwhile.
-            if context.since == cache.generation() {
+            if context.since == cache.metadata.generation() {
                 let name = &context.target.client_name;
                 cache.lists().keep(asked, Listed::copy_of(&headers, &body, name, now, &context.env.in_flight));
             }

@@ -134,7 +134,7 @@ impl Proxy {
     /// due. Returns whether all of it is written.
     pub async fn settle(&self, limit: Duration) -> bool {
         let is_kept = match &self.env.cache {
-            Some(cache) => cache.flush(limit).await,
+            Some(cache) => cache.backend.flush(limit).await,
             None => true,
         };
         self.env.quotas.settle().await;
@@ -321,7 +321,7 @@ impl Proxy {
             head,
             client_view,
             started: self.env.platform.clock.now(),
-            since: self.env.cache.as_ref().map_or(0, |cache| cache.generation()),
+            since: self.env.cache.as_ref().map_or(0, |cache| cache.metadata.generation()),
         }
     }
 

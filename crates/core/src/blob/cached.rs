@@ -25,7 +25,7 @@ pub(super) async fn length(
     let may_have = context.may_have(cache, digest).await;
     // A client that may push may ask whether it must send this one: only the registry itself knows.
     if may_have && (!context.may_push() || context.is_offline()) {
-        if let Some(length) = cache.right_length(digest).await {
+        if let Some(length) = cache.blobs.right_length(digest).await {
             return Ok((Some(length), hit::HIT));
         }
         if let Some(spool) =
@@ -37,7 +37,7 @@ pub(super) async fn length(
     begin_asking(context, cache, digest)?;
     match ask_length(context, cache, digest).await {
         Ok(length) => Ok((length, Outcome::new(Action::Relayed, Reason::AbsentHead))),
-        Err(negative) if may_have && negative.allows_stale() => match cache.right_length(digest).await {
+        Err(negative) if may_have && negative.allows_stale() => match cache.blobs.right_length(digest).await {
             Some(length) => Ok((Some(length), hit::HIT)),
             None => Err(negative.into_error(blob_unknown)),
         },
@@ -60,7 +60,9 @@ pub(super) async fn whole(
     let mut is_admitted = may_serve == MayServe::Yes;
     // The stored blob is of no use where the upstream has to give the bytes first.
     let is_usable = may_serve != MayServe::AfterBody;
-    if !is_admitted && (is_usable && cache.blob_length(digest).await.is_some() || wanted.arriving().is_some()) {
+    if !is_admitted
+        && (is_usable && cache.blobs.blob_length(digest).await.is_some() || wanted.arriving().is_some())
+    {
         // This client may perhaps not have the cached bytes: the upstream decides.
         confirm(context, cache, digest).await?;
         is_admitted = true;
@@ -71,7 +73,7 @@ pub(super) async fn whole(
     if is_admitted
         && is_usable
         && !is_arriving()
-        && let Some(found) = cache.blob(digest, None).await
+        && let Some(found) = cache.blobs.blob(digest, None).await
     {
         return Ok(hit::whole(context, digest, found, hit));
     }
@@ -89,7 +91,7 @@ pub(super) async fn range(
         return unshared::range(context, cache, digest, spec).await;
     }
     let wanted = BlobRequest::new(context, cache, digest, Some(spec));
-    let stored = cache.blob_length(digest).await;
+    let stored = cache.blobs.blob_length(digest).await;
     let arriving = wanted.arriving();
     let is_here = stored.is_some() || arriving.is_some();
     let hit = if is_here { hit::admit(context, cache, digest).await? } else { None };

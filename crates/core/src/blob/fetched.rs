@@ -117,7 +117,7 @@ impl BlobRequest<'_, '_> {
             return self.pass(Ok(response), passed_on(context)).await;
         };
         let window = self.window(total)?;
-        let Some(draft) = cache.draft(digest, total).await else {
+        let Some(draft) = cache.blobs.draft(digest, total).await else {
             lead.pass();
             return self.pass(Ok(response), BYPASSED).await;
         };
@@ -184,7 +184,7 @@ impl BlobRequest<'_, '_> {
         };
         let relay = Relay::new(self.source(total), body, skip, claim.first, Some(claim.end));
         let body = Body::frames(relay, Some(claim.end.saturating_sub(claim.first)));
-        cache.count_incoming(total.saturating_sub(spool.present()));
+        cache.backend.count_incoming(total.saturating_sub(spool.present()));
         self.drive(spool, run, Some(Main { claim, body }), None);
         Ok(true)
     }
@@ -223,22 +223,22 @@ impl BlobRequest<'_, '_> {
         let clock = &context.env.platform.clock;
         let mut backoff = Backoff::new(FIRST_LOOK, LONGEST_BETWEEN_LOOKS);
         loop {
-            match cache.lease(digest).await {
+            match cache.leases.lease(digest).await {
                 Leased::Ours(lease) => {
                     // Another process may have finished between the look at the store and the lease.
-                    let is_stored = lease.is_some() && cache.blob_length(digest).await.is_some();
+                    let is_stored = lease.is_some() && cache.blobs.blob_length(digest).await.is_some();
                     return (lease, is_stored);
                 }
                 // A download that takes longer than this client waits is not waited for: it would be fetched all the same.
                 Leased::Theirs(course)
-                    if self.left().is_zero() || !cache.is_worth_waiting(course, self.left()) =>
+                    if self.left().is_zero() || !cache.leases.is_worth_waiting(course, self.left()) =>
                 {
                     return (None, false);
                 }
                 Leased::Theirs(_) => {}
             }
             clock.sleep(backoff.pause()).await;
-            if cache.blob_length(digest).await.is_some() {
+            if cache.blobs.blob_length(digest).await.is_some() {
                 return (None, true);
             }
         }

@@ -49,7 +49,7 @@ pub(super) async fn serve(
 ) -> Result<Option<HandlerResponse>, Error> {
     let Some(outcome) = admit(context, cache, digest).await? else { return Ok(None) };
     match spec {
-        None => Ok(cache.blob(digest, None).await.map(|found| whole(context, digest, found, outcome))),
+        None => Ok(cache.blobs.blob(digest, None).await.map(|found| whole(context, digest, found, outcome))),
         Some(spec) => part(context, cache, digest, spec, total, outcome).await,
     }
 }
@@ -74,12 +74,12 @@ pub(super) async fn part(
     outcome: Outcome,
 ) -> Result<Option<HandlerResponse>, Error> {
     let Some(range) = spec.within(total) else {
-        return match cache.right_length(digest).await {
+        return match cache.blobs.right_length(digest).await {
             Some(total) => Err(Error::RangeNotSatisfiable { total }),
             None => Ok(None),
         };
     };
     let part = Part { first: range.first, end: range.end };
-    let found = cache.blob(digest, Some(part)).await;
+    let found = cache.blobs.blob(digest, Some(part)).await;
     Ok(found.map(|found| answer(context, digest, &ServedRange::part(range), found.body, outcome)))
 }

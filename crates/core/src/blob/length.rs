@@ -119,7 +119,7 @@ pub(super) async fn length_beforehand(
     cache: &Cache,
     digest: &Digest,
 ) -> Option<u64> {
-    if let Some(length) = cache.described_length(&context.provenance(), digest) {
+    if let Some(length) = cache.metadata.described_length(&context.provenance(), digest) {
         return Some(length);
     }
     let asked = within(&*context.env.platform.clock, LENGTH_TIME, length_of(context, digest)).await;

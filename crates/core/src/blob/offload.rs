@@ -63,7 +63,7 @@ impl Offload<'_, '_> {
     async fn get(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = self;
         if let Some(cache) = self.cache
-            && let Some(total) = cache.blob_length(digest).await
+            && let Some(total) = cache.blobs.blob_length(digest).await
         {
             if admit(context, cache, digest).await?.is_none() {
                 // The stored bytes came from another registry, for its own clients: this registry has to give them itself.
@@ -103,7 +103,7 @@ impl Offload<'_, '_> {
 
     /// What the store can do for this blob.
     fn store_capabilities(&self) -> StoreCapabilities {
-        let store = self.cache.map_or(StoreCapabilities::default(), |cache| cache.store_capabilities());
+        let store = self.cache.map_or(StoreCapabilities::default(), |cache| cache.backend.capabilities());
         StoreCapabilities { uploads: store.uploads && can_be_sliced(self.digest), ..store }
     }
 
@@ -118,7 +118,7 @@ impl Offload<'_, '_> {
     /// Answers with a link into our store; `None`: there is no link, and the platform can carry the answer.
     async fn link(&self, cache: &Arc<Cache>, why: Reason, total: u64) -> Result<Option<HandlerResponse>, Error> {
         let context = self.context;
-        let link = cache.link(self.digest, context.env.settings.delivery.link_life.0).await;
+        let link = cache.blobs.link(self.digest, context.env.settings.delivery.link_life.0).await;
         let fit = link.as_ref().map(|url| self.check(url));
         if let (Some(url), Some(Ok(()))) = (&link, fit) {
             let mut answer = redirect_to(url.as_str(), why);
@@ -208,7 +208,7 @@ impl Offload<'_, '_> {
                 return false;
             }
             clock.sleep(backoff.pause().min(left)).await;
-            if cache.blob_length(self.digest).await.is_some() {
+            if cache.blobs.blob_length(self.digest).await.is_some() {
                 return true;
             }
         }

@@ -205,7 +205,7 @@ impl BlobRequest<'_, '_> {
     /// Opens a spool for this upstream; `None`: the store has no room for it.
     async fn open(&self, total: u64, lead: Option<FillLead>) -> Option<Arc<Spool>> {
         let Self { context, cache, digest, .. } = *self;
-        let Some(draft) = cache.sparse_draft(digest, total).await else {
+        let Some(draft) = cache.blobs.sparse_draft(digest, total).await else {
             if let Some(lead) = lead {
                 lead.pass();
             }
@@ -234,7 +234,7 @@ impl BlobRequest<'_, '_> {
         // Perhaps somebody has begun that already.
         if let Some(run) = FillRun::begin(spool) {
             let total = spool.total();
-            self.cache.count_incoming(total.saturating_sub(spool.present()));
+            self.cache.backend.count_incoming(total.saturating_sub(spool.present()));
             let relay = Relay::new(self.source(total), body, 0, 0, Some(total));
             let main = Main { claim: spool.claim_from(0, self.now()), body: Body::frames(relay, Some(total)) };
             self.drive(spool, run, Some(main), None);

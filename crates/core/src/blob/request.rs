@@ -105,8 +105,10 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
     pub(super) async fn stored(&self, outcome: Outcome) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, cache, digest, .. } = *self;
         match self.spec {
-            None => Ok(cache.blob(digest, None).await.map(|found| hit::whole(context, digest, found, outcome))),
-            Some(spec) => match cache.blob_length(digest).await {
+            None => {
+                Ok(cache.blobs.blob(digest, None).await.map(|found| hit::whole(context, digest, found, outcome)))
+            }
+            Some(spec) => match cache.blobs.blob_length(digest).await {
                 Some(total) => hit::part(context, cache, digest, spec, total, outcome).await,
                 None => Ok(None),
             },

@@ -25,7 +25,7 @@ pub(super) async fn whole(
     cache: &Arc<Cache>,
     digest: &Digest,
 ) -> Result<HandlerResponse, Error> {
-    let stored = cache.blob_length(digest).await;
+    let stored = cache.blobs.blob_length(digest).await;
     if let Some(total) = stored
         && let Some(answer) = hit::serve(context, cache, digest, total, None).await?
     {
@@ -43,7 +43,7 @@ pub(super) async fn whole(
     };
     let (head, body) = response.into_parts();
     let why = if stored.is_some() { Reason::NotGivenYet } else { Reason::BlobAbsent };
-    match cache.keep_passing(context.provenance(), digest, range.total, body) {
+    match cache.blobs.keep_passing(context.provenance(), digest, range.total, body) {
         Ok(body) => deliver(context, digest, &window, body, Outcome::new(Action::Filled, why)).await,
         Err(body) => {
             let relayed = relay(context, digest, ask, window, Response::from_parts(head, body)).await?;
@@ -59,7 +59,7 @@ pub(super) async fn range(
     digest: &Digest,
     spec: RangeSpec,
 ) -> Result<HandlerResponse, Error> {
-    if let Some(total) = cache.blob_length(digest).await
+    if let Some(total) = cache.blobs.blob_length(digest).await
         && let Some(part) = hit::serve(context, cache, digest, total, Some(spec)).await?
     {
         return Ok(part);

@@ -73,7 +73,7 @@ async fn window_of(
         // Where nothing else would show that it broke off, the client must be told how long it is.
         (Given::Whole { length: None }, None) if !context.env.platform.capabilities.breaks_chunked => {
             let described =
-                context.cache().and_then(|cache| cache.described_length(&context.provenance(), digest));
+                context.cache().and_then(|cache| cache.metadata.described_length(&context.provenance(), digest));
             known_total(described, "a blob of unknown length").await.map(ServedRange::whole)
         }
         (Given::Whole { length }, None) => {

@@ -20,7 +20,8 @@ pub use self::command::{CacheStats, Command, Event, Image, Purge, Purged, Tell, 
 use self::evict::EvictionTargets;
 use self::inventory::Packed;
 pub use self::janitor::Janitor;
-use super::{Cache, DEADLINE, Key};
+use super::backend::DEADLINE;
+use super::{Cache, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};
 
@@ -44,7 +45,7 @@ impl CacheAdmin {
     }
 
     pub(crate) fn of_cache(cache: Arc<Cache>, fills: Arc<Fills>) -> Self {
-        let (store, clock) = (Arc::clone(&cache.store.inner), Arc::clone(&cache.clock));
+        let (store, clock) = (Arc::clone(&cache.backend.store.inner), Arc::clone(&cache.backend.clock));
         Self { store, clock, live: Some(LiveServer { cache, fills }) }
     }
 

@@ -42,7 +42,7 @@ impl Walk<'_> {
 
     fn manifest(&mut self, piece: ChildDescriptor, depth: usize) -> BoxFuture<'_, PartReport> {
         Box::pin(async move {
-            let kept = self.cache.manifest(&piece.digest).await;
+            let kept = self.cache.metadata.manifest(&piece.digest).await;
             let mut part = PartReport {
                 digest: piece.digest.to_string(),
                 size_bytes: kept.as_ref().map(|kept| kept.bytes.len() as u64).or(piece.size),
@@ -98,7 +98,7 @@ impl Walk<'_> {
 
 async fn find_blob(context: &RequestContext<'_>, digest: &Digest) -> (Option<u64>, PartState) {
     let Some(cache) = blob::cache_for(context) else { return (None, PartState::Absent) };
-    let length = cache.blob_length(digest).await;
+    let length = cache.blobs.blob_length(digest).await;
     let is_arriving =
         context.env.fills.find(digest, context.upstream.name(), context.env.platform.clock.now()).is_some();
     let state = match state_of(context, cache, digest, length.is_some()).await {

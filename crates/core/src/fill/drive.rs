@@ -157,14 +157,14 @@ impl Drive {
         let result = match ended {
             Ok(true) => {
                 // Whoever waits for the tail may have it; the store takes its time.
-                let _pending = self.cache.begin_write();
+                let _pending = self.cache.backend.begin_write();
                 spool.end_run(Phase::Whole);
                 if let Some(lease) = &self.lease {
                     lease.tell_fetched(spool.total());
                 }
                 match spool.commit().await {
-                    Ok(()) => self.cache.committed(&self.provenance, spool.digest(), spool.total()).await,
-                    Err(error) => self.cache.failed("commit", &error),
+                    Ok(()) => self.cache.blobs.committed(&self.provenance, spool.digest(), spool.total()).await,
+                    Err(error) => self.cache.backend.failed("commit", &error),
                 }
                 self.fills.close(spool);
                 "filled"
@@ -180,7 +180,8 @@ impl Drive {
                 );
                 telemetry::filled(&upstream, "digest mismatch");
                 // Before those who read it hear: whoever comes again finds the next one.
-                let draft = if has_parts { self.cache.draft(spool.digest(), size_bytes).await } else { None };
+                let draft =
+                    if has_parts { self.cache.blobs.draft(spool.digest(), size_bytes).await } else { None };
                 self.fills.close(spool);
                 spool.end_run(Phase::Wrong);
                 return draft;
@@ -374,7 +375,7 @@ impl Drive {
     }
 
     fn lose(&self, error: &StoreError) -> FillStop {
-        self.cache.failed("fill", error);
+        self.cache.backend.failed("fill", error);
         FillStop::Store
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn invoke(context: &RequestContext<'_>, digest: &Digest, total:
 /// A client that has a manifest will ask for its blobs: begins an invocation for each blob that no answer can carry.
 pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manifest: &[u8]) {
     let capabilities = &context.env.platform.capabilities;
-    let store = cache.store_capabilities();
+    let store = cache.backend.capabilities();
     if capabilities.ingest != IngestMode::SelfInvoke
         || !(store.links && store.uploads)
         || !matches!(context.identity, Identity::Ours)
@@ -39,12 +39,13 @@ pub(crate) async fn begin_for(context: &RequestContext<'_>, cache: &Cache, manif
         return;
     }
     let large = Described::of(manifest).blobs.into_iter().filter_map(|piece| {
-        let size = piece.size.filter(|size| !capabilities.carries_well(Some(*size)) && cache.may_hold(*size))?;
+        let size =
+            piece.size.filter(|size| !capabilities.carries_well(Some(*size)) && cache.blobs.may_hold(*size))?;
         can_be_sliced(&piece.digest).then_some((piece.digest, size))
     });
     let work = large.take(MAX_FOR_ONE).map(|(digest, size)| -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if cache.blob_length(&digest).await.is_none() {
+            if cache.blobs.blob_length(&digest).await.is_none() {
                 invoke(context, &digest, size).await;
             }
         })

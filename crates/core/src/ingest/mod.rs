@@ -116,12 +116,12 @@ enum SliceStop {
 impl BlobIngest {
     /// Works on it until it is done or the time has come, and at most [`GRACE`] and [`LAST_WORD`] longer.
     pub(crate) async fn slice(&self, until: Moment) -> SliceResult {
-        let lease = match self.cache.lease(&self.digest).await {
+        let lease = match self.cache.leases.lease(&self.digest).await {
             Leased::Ours(lease) => lease,
             Leased::Theirs(_) => return SliceResult::none(Slice::Theirs),
         };
         // Another process may have finished between the look at the store and the lease.
-        let work = if self.cache.blob_length(&self.digest).await.is_some() {
+        let work = if self.cache.blobs.blob_length(&self.digest).await.is_some() {
             SliceResult::none(Slice::Whole)
         } else {
             self.go_on(until).await
@@ -148,7 +148,7 @@ impl BlobIngest {
             Ok(()) => {
                 tracing::error!(digest = %self.digest, "an upstream sent other bytes than those of this digest");
                 telemetry::corrupt("upload");
-                self.cache.abort_upload(&self.digest, run.upload).await;
+                self.cache.blobs.abort_upload(&self.digest, run.upload).await;
                 return work(Slice::Failed, kept);
             }
             Err(SliceStop::Late) => Slice::Parked,
@@ -171,16 +171,16 @@ impl BlobIngest {
 
     /// Continues where the last slice stopped, or begins.
     async fn begin(&self) -> Option<UploadRun> {
-        if let Some(record) = self.cache.parked(&self.digest).await
+        if let Some(record) = self.cache.blobs.parked(&self.digest).await
             && let Some(parked) = Checkpoint::from_record(&record)
             && parked.total == self.total
-            && let Some(tail) = self.cache.parked_tail(&self.digest, parked.tail_bytes).await
-            && let Some(upload) = self.cache.resume_upload(&self.digest, &parked.upload).await
+            && let Some(tail) = self.cache.blobs.parked_tail(&self.digest, parked.tail_bytes).await
+            && let Some(upload) = self.cache.blobs.resume_upload(&self.digest, &parked.upload).await
         {
             let (recorded, kept) = (Some(self.clock.now()), parked.hash.length() + parked.tail_bytes);
             return Some(UploadRun { upload, hash: parked.hash, tail: tail.into(), recorded, kept });
         }
-        let upload = self.cache.upload(&self.digest).await?;
+        let upload = self.cache.blobs.upload(&self.digest).await?;
         Some(UploadRun { upload, hash: Hash::new(), tail: BytesMut::new(), recorded: None, kept: 0 })
     }
 
@@ -194,7 +194,7 @@ impl BlobIngest {
         while run.tail.len() == part_bytes && run.position() < self.total {
             let part = std::mem::take(&mut run.tail).freeze();
             let UploadRun { upload, tail, .. } = run;
-            let sending = self.cache.send_part(&mut **upload, part.clone());
+            let sending = self.cache.blobs.send_part(&mut **upload, part.clone());
             let sending = within(&*self.clock, self.left(until) + GRACE, sending);
             let reading = self.read(&mut inflow, tail, part_bytes, until);
             let (sent, read) = join(sending, reading).await;
@@ -245,10 +245,10 @@ impl BlobIngest {
 
     async fn finish(&self, mut run: UploadRun) -> Slice {
         let last = run.tail.freeze();
-        if !last.is_empty() && !self.cache.send_part(&mut *run.upload, last).await {
+        if !last.is_empty() && !self.cache.blobs.send_part(&mut *run.upload, last).await {
             return Slice::Failed;
         }
-        if self.cache.commit_upload(&self.provenance, &self.digest, self.total, run.upload).await {
+        if self.cache.blobs.commit_upload(&self.provenance, &self.digest, self.total, run.upload).await {
             Slice::Whole
         } else {
             Slice::Failed
@@ -265,7 +265,7 @@ impl BlobIngest {
             upload: run.upload.park(),
         };
         let farthest = run.hash.length() + parked.tail_bytes;
-        if self.cache.park(&self.digest, parked.to_record().into(), tail).await {
+        if self.cache.blobs.park(&self.digest, parked.to_record().into(), tail).await {
             run.kept = farthest;
         }
     }

@@ -78,7 +78,7 @@ async fn by_digest(
         context.claimed(cache, digest).await;
         return Ok(match confirms {
             Some(cached) => {
-                cache.link_manifest(&context.provenance(), cached, None);
+                cache.metadata.link_manifest(&context.provenance(), cached, None);
                 (Manifest::from_cached(cached), CONFIRMED)
             }
             None => (found, Outcome::new(Action::Relayed, Reason::AbsentHead)),
@@ -102,7 +102,7 @@ async fn by_tag(
     reference: &Reference,
     accept: &HeaderValue,
 ) -> Result<FoundManifest, LookupError> {
-    let tag = cache.tag(Key::tag(context.upstream.name(), &context.target.name, tag));
+    let tag = cache.metadata.tag(Key::tag(context.upstream.name(), &context.target.name, tag));
     let cached = known.pointer.as_ref().zip(known.manifest.as_ref());
     let asked = match cached {
         Some((pointer, cached)) => {
@@ -124,7 +124,7 @@ async fn by_tag(
         && context.may_have(cache, &pointer.digest).await
     {
         // A HEAD has named the manifest for this repository, and it may have been cached through another one since.
-        cache.link_manifest(&context.provenance(), cached, None);
+        cache.metadata.link_manifest(&context.provenance(), cached, None);
         match may_be_stale(context, cache, pointer, cached).await {
             Ok(()) => {
                 return Ok((Manifest::from_cached(cached), Outcome::new(Action::Stale, why_stale(&negative))));
@@ -162,11 +162,11 @@ async fn first(
 /// Records where a tag points, as a HEAD has said. If that manifest is cached, perhaps through another repository, it and
 /// all that it names belong to this repository from now on.
 async fn point_at(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &TagGeneration, pointer: Pointer) {
-    match cache.manifest(&pointer.digest).await {
+    match cache.metadata.manifest(&pointer.digest).await {
         Some(cached) if context.may_have(cache, &pointer.digest).await => {
-            cache.link_manifest(&context.provenance(), &cached, Some((tag.clone(), pointer)));
+            cache.metadata.link_manifest(&context.provenance(), &cached, Some((tag.clone(), pointer)));
         }
-        Some(_) | None => cache.point(tag, pointer),
+        Some(_) | None => cache.metadata.point(tag, pointer),
     }
 }
 
@@ -179,10 +179,10 @@ async fn disown(
     negative: &Negative,
 ) {
     match (negative, context.identity) {
-        (Negative::Missing(_), _) => cache.forget(&tag.key).await,
+        (Negative::Missing(_), _) => cache.metadata.forget(&tag.key).await,
         // A refusal of our own credentials counts for all clients. A refusal of one client's login does not: for the others
         // the grants decide.
-        (Negative::Refused(_), Identity::Ours) => cache.point(tag, pointer.unconfirmed()),
+        (Negative::Refused(_), Identity::Ours) => cache.metadata.point(tag, pointer.unconfirmed()),
         (
             Negative::Refused(_)
             | Negative::Limited { .. }

@@ -38,7 +38,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
     }
     match reference {
         Reference::Digest(digest) => {
-            let manifest = cache.manifest(digest).await;
+            let manifest = cache.metadata.manifest(digest).await;
             let plan = match &manifest {
                 Some(_) if context.may_have(cache, digest).await => Plan::Hit(Reason::Digest),
                 _ if context.is_offline() => Plan::Missing(Absence::Offline),
@@ -49,9 +49,9 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
         }
         Reference::Tag(tag) => {
             let (upstream, repository) = (context.upstream.name(), &context.target.name);
-            let pointer = cache.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
+            let pointer = cache.metadata.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
             let manifest = match &pointer {
-                Some(pointer) => cache.manifest(&pointer.digest).await,
+                Some(pointer) => cache.metadata.manifest(&pointer.digest).await,
                 None => None,
             };
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {

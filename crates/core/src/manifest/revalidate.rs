@@ -56,11 +56,11 @@ impl Due<'_, '_> {
         let (why, other) = if digest == pointer.digest {
             (Reason::TagUnchanged, Some(Arc::clone(cached)))
         } else {
-            (Reason::TagKnown, cache.manifest(&digest).await)
+            (Reason::TagKnown, cache.metadata.manifest(&digest).await)
         };
         if may_have && let Some(other) = &other {
             let pointer = Pointer { digest, confirmed };
-            cache.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
+            cache.metadata.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
             return Ok((Manifest::from_cached(other), Outcome::new(Action::Revalidated, why)));
         }
         if self.is_spared().await {

@@ -74,7 +74,7 @@ async fn find(context: &RequestContext<'_>, cache: &Arc<Cache>, manifest: &Store
             if looked.is_over() {
                 return of_a_platform.or(platform).or(Some(digest));
             }
-            match cache.manifest(&digest).await {
+            match cache.metadata.manifest(&digest).await {
                 Some(child) if context.may_have(cache, &digest).await => break child.children(),
                 Some(_) | None => platform = platform.or(Some(digest)),
             }
@@ -93,7 +93,7 @@ async fn first_missing(
             Some(is_here) => *is_here,
             None if looked.is_over() => false,
             None => {
-                let is_here = cache.blob_length(blob).await.is_some() && context.may_have(cache, blob).await;
+                let is_here = cache.blobs.blob_length(blob).await.is_some() && context.may_have(cache, blob).await;
                 looked.blobs.insert(blob.clone(), is_here);
                 is_here
             }

@@ -76,12 +76,12 @@ impl Outdated {
 
     fn forget(&mut self) -> Vec<impl Future<Output = ()> + Send + use<>> {
         let Some(cache) = self.cache.take() else { return Vec::new() };
-        cache.clear_absent();
+        cache.metadata.clear_absent();
         match &self.write {
             Write::Blob => Vec::new(),
             Write::Records(keys) => {
                 cache.lists().clear();
-                keys.iter().map(|key| cache.forget(key)).collect()
+                keys.iter().map(|key| cache.metadata.forget(key)).collect()
             }
         }
     }

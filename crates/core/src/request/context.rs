@@ -112,12 +112,12 @@ impl RequestContext<'_> {
     /// Whether this client may have these bytes from the cache, or what the upstream must confirm first.
     pub(crate) async fn may_serve(&self, cache: &Cache, digest: &Digest) -> MayServe {
         let (reader, upstream) = (self.reader(cache), self.upstream.name());
-        let link = cache.linked(upstream, &self.target.name, digest).await;
+        let link = cache.metadata.linked(upstream, &self.target.name, digest).await;
         let origin = match link {
             // The link is a proof by itself, so the origin need not be looked up.
             Some(Link::Proven) => Origin::This,
             Some(Link::Named | Link::Claimed | Link::Shown) | None => {
-                cache.origin(upstream, digest, believes_unrecorded(reader, link)).await
+                cache.metadata.origin(upstream, digest, believes_unrecorded(reader, link)).await
             }
         };
         may_serve(reader, link, origin)
@@ -138,14 +138,14 @@ impl RequestContext<'_> {
     /// Records that the upstream has just told this client that the repository has this digest.
     pub(crate) async fn claimed(&self, cache: &Arc<Cache>, digest: &Digest) {
         self.admitted(cache);
-        cache.claimed(&self.provenance(), digest).await;
+        cache.metadata.claimed(&self.provenance(), digest).await;
     }
 
     /// Records an upstream's refusal: it ends the client's grant, and what was not found is not asked for again at once.
     pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
         self.refused(cache, negative);
         if matches!(negative, Negative::Missing(_)) {
-            cache.absent(self.claim(), self.absent(reference).into(), self.asks(), self.since);
+            cache.metadata.absent(self.claim(), self.absent(reference).into(), self.asks(), self.since);
         }
     }
 
@@ -158,7 +158,7 @@ impl RequestContext<'_> {
 
     /// Whether the upstream did not find this a moment ago.
     pub(crate) fn is_absent(&self, cache: &Cache, reference: &str) -> bool {
-        cache.is_absent(&self.claim(), &self.absent(reference), self.asks(), self.upstream.push_enabled())
+        cache.metadata.is_absent(&self.claim(), &self.absent(reference), self.asks(), self.upstream.push_enabled())
     }
 
     /// The client's method. A GET is not answered with what an upstream said to a HEAD.

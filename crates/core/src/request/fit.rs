@@ -100,7 +100,7 @@ const PLATFORM_HEADERS: usize = 256;
 async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
         if under_way.leave() {
-            cache.flush(SETTLE).await;
+            cache.backend.flush(SETTLE).await;
         }
         return response;
     }
@@ -142,7 +142,7 @@ impl Frames for Settling {
                         let cache = Arc::clone(cache);
                         this.state = if this.under_way.leave() {
                             SettlingState::Waiting(Box::pin(async move {
-                                cache.flush(SETTLE).await;
+                                cache.backend.flush(SETTLE).await;
                             }))
                         } else {
                             SettlingState::Over

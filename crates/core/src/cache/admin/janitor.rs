@@ -16,7 +16,7 @@ use super::evict::{EvictionTargets, choose};
 use super::inventory::{Content, Packed};
 use super::survey::Survey;
 use crate::cache::Cache;
-use crate::cache::pressure::EvictionPressure;
+use crate::cache::backend::EvictionPressure;
 use crate::digest::Digest;
 use crate::fill::Fills;
 use crate::platform::{Clock, Moment, StoreError};
@@ -76,8 +76,8 @@ impl Janitor {
         Self {
             cache: Arc::downgrade(cache),
             fills: Arc::downgrade(fills),
-            pressure: Arc::clone(&cache.pressure),
-            clock: Arc::clone(&cache.clock),
+            pressure: Arc::clone(&cache.backend.pressure),
+            clock: Arc::clone(&cache.backend.clock),
             stuck: Mutex::default(),
         }
     }

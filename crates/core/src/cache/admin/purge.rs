@@ -70,11 +70,11 @@ impl CacheAdmin {
     fn remembered(&self, what: &Purge) -> Vec<Key> {
         let Some(LiveServer { cache, .. }) = &self.live else { return Vec::new() };
         match what {
-            Purge::All => cache.remembered_tags(|_, _| true),
-            Purge::Pattern(pattern) => cache.remembered_tags(|key, _| fits(Some(pattern), key)),
+            Purge::All => cache.metadata.remembered_tags(|_, _| true),
+            Purge::Pattern(pattern) => cache.metadata.remembered_tags(|key, _| fits(Some(pattern), key)),
             Purge::Digest(text) => {
                 let digest = Digest::parse(text).ok();
-                cache.remembered_tags(|_, pointer| digest.as_ref() == Some(&pointer.digest))
+                cache.metadata.remembered_tags(|_, pointer| digest.as_ref() == Some(&pointer.digest))
             }
         }
     }
@@ -86,7 +86,7 @@ impl CacheAdmin {
             cache.lost(key);
         }
         match what {
-            Purge::All => cache.forget_records(),
+            Purge::All => cache.metadata.forget_records(),
             Purge::Digest(text) => {
                 if let Ok(digest) = Digest::parse(text) {
                     cache.lost(&Key::manifest(&digest));
@@ -95,6 +95,6 @@ impl CacheAdmin {
             Purge::Pattern(_) => {}
         }
         cache.lists().clear();
-        cache.clear_absent();
+        cache.metadata.clear_absent();
     }
 }

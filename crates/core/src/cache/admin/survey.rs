@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use super::CacheAdmin;
 use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
 use crate::cache::keys::{CONTENT, RECORDS};
-use crate::cache::manifest_format::Children;
+use crate::cache::metadata::Children;
 use crate::cache::{Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::{Entry, StoreError};

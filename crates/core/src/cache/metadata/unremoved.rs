@@ -1,6 +1,6 @@
-//! What was forgotten and may still be in the store: where its removal has failed, the store is not believed of it until one
-//! has succeeded, or until a newer record has taken its place. Another process does not know of it, nor does this one after
-//! a restart: there is nothing to write it down in but the store that failed.
+//! Tags and links that were forgotten and may still be in the store, as their removal failed. Until a removal succeeds, or a
+//! newer record takes their place, the cache does not believe what the store says of them. Other processes do not know of
+//! this, and a restart forgets it: there is no place to record it but the store that failed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::{Cache, Key};
 use crate::backoff::Backoff;
+use crate::cache::Key;
+use crate::cache::backend::Backend;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Tags and links that are remembered so. Beyond them the store is believed of none, until the process ends.
@@ -23,7 +24,7 @@ const AT_ONCE: usize = 8;
 
 /// Tags and links, each with the generation in which it was forgotten.
 #[derive(Default)]
-pub(super) struct Unremoved(Mutex<UnremovedState>);
+pub(super) struct UnremovedKeys(Mutex<UnremovedState>);
 
 #[derive(Default)]
 struct UnremovedState {
@@ -34,7 +35,7 @@ struct UnremovedState {
     is_tried: bool,
 }
 
-impl Unremoved {
+impl UnremovedKeys {
     fn state(&self) -> MutexGuard<'_, UnremovedState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,45 +85,54 @@ impl Unremoved {
     }
 }
 
-/// Whoever tries again.
-struct Trying(Weak<Cache>);
+/// Removes from the store what was forgotten, until it is removed.
+pub(super) struct Unremoved {
+    backend: Arc<Backend>,
+    pub(super) keys: UnremovedKeys,
+}
 
-impl Drop for Trying {
-    /// Also where a platform drops what runs beside requests: the next failure begins anew.
+/// The task that tries again.
+struct Retrying(Weak<Unremoved>);
+
+impl Drop for Retrying {
+    /// Also where a platform drops background tasks: the next failure begins anew.
     fn drop(&mut self) {
-        if let Some(cache) = self.0.upgrade() {
-            cache.unremoved.state().is_tried = false;
+        if let Some(unremoved) = self.0.upgrade() {
+            unremoved.keys.state().is_tried = false;
         }
     }
 }
 
-impl Cache {
-    /// Removes what was forgotten while it was being written.
-    pub(super) async fn take_back(self: &Arc<Self>, key: &Key) -> Option<()> {
-        let generation = self.forgotten.get(key).unwrap_or(0);
-        let removed = self.ask("remove", self.store.remove(key)).await;
+impl Unremoved {
+    pub(super) fn new(backend: &Arc<Backend>) -> Self {
+        Self { backend: Arc::clone(backend), keys: UnremovedKeys::default() }
+    }
+
+    /// Removes a key that was forgotten, in this generation, while it was being written.
+    pub(super) async fn take_back(self: &Arc<Self>, key: &Key, generation: u64) -> Option<()> {
+        let removed = self.backend.remove(key).await;
         if removed.is_some() {
-            self.unremoved.settle(key, generation);
+            self.keys.settle(key, generation);
         } else {
-            self.unremoved.add(key, generation);
+            self.keys.add(key, generation);
             self.remove_again_soon();
         }
         removed
     }
 
-    /// Has what could not be removed tried again, until it is.
+    /// Tries again to remove what could not be removed, until it is.
     pub(super) fn remove_again_soon(self: &Arc<Self>) {
-        if !self.unremoved.begins() {
+        if !self.keys.begins() {
             return;
         }
-        let (trying, clock) = (Trying(Arc::downgrade(self)), Arc::clone(&self.clock));
-        self.tasks.spawn(Box::pin(async move {
+        let (retrying, clock) = (Retrying(Arc::downgrade(self)), Arc::clone(&self.backend.clock));
+        self.backend.tasks.spawn(Box::pin(async move {
             let mut backoff = Backoff::new(PAUSE, LONGEST_PAUSE);
             loop {
                 clock.sleep(backoff.pause()).await;
-                let Some(cache) = trying.0.upgrade() else { return };
-                cache.remove_again().await;
-                if cache.unremoved.ends() {
+                let Some(unremoved) = retrying.0.upgrade() else { return };
+                unremoved.remove_again().await;
+                if unremoved.keys.ends() {
                     return;
                 }
             }
@@ -130,13 +140,12 @@ impl Cache {
     }
 
     async fn remove_again(&self) {
-        let tries =
-            stream::iter(self.unremoved.all()).for_each_concurrent(AT_ONCE, |(key, generation)| async move {
-                // A newer record may have taken its place meanwhile.
-                if self.unremoved.holds(&key) && self.ask("remove", self.store.remove(&key)).await.is_some() {
-                    self.unremoved.settle(&key, generation);
-                }
-            });
+        let tries = stream::iter(self.keys.all()).for_each_concurrent(AT_ONCE, |(key, generation)| async move {
+            // A newer record may have taken its place meanwhile.
+            if self.keys.holds(&key) && self.backend.remove(&key).await.is_some() {
+                self.keys.settle(&key, generation);
+            }
+        });
         tries.await;
     }
 }
@@ -149,7 +158,7 @@ mod tests {
     #[test]
     fn what_was_forgotten_is_held_until_as_much_is_removed_and_beyond_the_bound_everything_is() {
         let key = |number: usize| Key::blob(&Digest::sha256(number.to_string().as_bytes()));
-        let unremoved = Unremoved::default();
+        let unremoved = UnremovedKeys::default();
         unremoved.add(&key(0), 7);
         unremoved.add(&key(0), 5);
         unremoved.settle(&key(0), 6);

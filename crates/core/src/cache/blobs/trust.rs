@@ -6,16 +6,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::verify::VerifyingBody;
-use super::{Cache, DEADLINE, Key};
+use quick_cache::sync::Cache as Memory;
+
 use crate::body::{Body, Observe};
+use crate::cache::Key;
+use crate::cache::backend::Backend;
+use crate::cache::metadata::Lengths;
 use crate::digest::Digest;
-use crate::evidence::Provenance;
-use crate::platform::{Found, Moment, Part, Stat, Validator, within};
+use crate::platform::{Found, Moment, Stat, Validator};
 use crate::telemetry;
 
 /// How long a blob that could not be read is left alone.
 const UNREAD: Duration = Duration::from_mins(1);
+
+/// Blobs that are remembered as not to be served.
+const MAX_DISTRUSTED: usize = 1000;
 
 /// From what it is known that a stored blob has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub(super) enum Proof {
 
 /// What is known of a stored blob before any of it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Belief {
+pub(super) enum Belief {
     /// It has its digest.
     Right,
     /// It is not what it should be, or could not be read a moment ago.
@@ -71,64 +76,46 @@ impl Grounds {
     }
 }
 
-impl Cache {
-    /// A blob's length, if it is here.
-    pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
-        let stat: Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        (self.belief(digest, &stat, false) != Belief::Unfit).then_some(stat.length)
+/// What is known of stored blobs.
+pub(super) struct Trust {
+    backend: Arc<Backend>,
+    /// Blobs that are known to have their digest, in the state in which they were, and from what.
+    verified: Memory<Digest, (Validator, Proof)>,
+    /// Blobs that are not served in that state until then: they do not have their digest and are being removed, or could
+    /// not be read.
+    distrusted: Memory<Digest, (Validator, Moment)>,
+    /// How long blobs are, from their registries and from manifests.
+    lengths: Arc<Lengths>,
+}
+
+impl Trust {
+    /// Of about so many blobs.
+    pub(super) fn new(backend: &Arc<Backend>, lengths: &Arc<Lengths>, entries: usize) -> Self {
+        Self {
+            backend: Arc::clone(backend),
+            verified: Memory::new(entries),
+            distrusted: Memory::new(MAX_DISTRUSTED),
+            lengths: Arc::clone(lengths),
+        }
     }
 
-    /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
-    pub(crate) async fn right_length(self: &Arc<Self>, digest: &Digest) -> Option<u64> {
-        let stat: Stat = self.ask("stat", self.store.stat(&Key::blob(digest))).await??;
-        match self.belief(digest, &stat, false) {
-            Belief::Right => return Some(stat.length),
-            Belief::Unfit => return None,
-            // Its manifest says the same.
-            Belief::Unknown if self.lengths.of(digest).is_some() => return Some(stat.length),
-            Belief::Unknown => self.verify_in_time(digest).await,
-        }
-        (self.belief(digest, &stat, false) == Belief::Right).then_some(stat.length)
+    /// Whether it is known how long a blob should be.
+    pub(super) fn knows_length(&self, digest: &Digest) -> bool {
+        self.lengths.of(digest).is_some()
     }
 
-    /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
-    /// way: then the last of them are withheld.
-    pub(crate) async fn blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
-        let Found { stat, body } = self.right_blob(digest, part).await?;
-        // Until its first bytes are in hand it can still be had elsewhere.
-        if let Ok(Ok(body)) = within(&*self.clock, DEADLINE, body.begun()).await {
-            return Some(Found { stat, body });
-        }
-        if !self.is_distrusted(digest, &stat) {
-            self.unread(digest, stat.validator);
-        }
-        None
+    /// A registry gave all of a blob, of this length.
+    pub(super) fn given(&self, digest: &Digest, length: u64) {
+        self.lengths.given(digest, length);
     }
 
-    async fn right_blob(self: &Arc<Self>, digest: &Digest, part: Option<Part>) -> Option<Found> {
-        let key = Key::blob(digest);
-        let found = self.ask("open", self.store.open(&key, part)).await??;
-        match self.belief(digest, &found.stat, part.is_none()) {
-            Belief::Right => {
-                self.store.used(&key);
-                return Some(self.noting_breaks(digest, found));
-            }
-            Belief::Unfit => return None,
-            Belief::Unknown if part.is_none() => {
-                let Found { stat, body } = found;
-                let verifying = VerifyingBody::new(Arc::clone(self), digest, &stat, body)?;
-                return Some(Found { body: Body::frames(verifying, Some(stat.length)), stat });
-            }
-            Belief::Unknown => drop(found),
-        }
-        self.verify_in_time(digest).await;
-        let found = self.ask("open", self.store.open(&key, part)).await??;
-        // Otherwise, whatever it is now: it is not what was verified.
-        let is_right = self.belief(digest, &found.stat, false) == Belief::Right;
-        is_right.then(|| self.noting_breaks(digest, found))
+    /// Drops what is known of a blob that the store does not have any more.
+    pub(super) fn lost(&self, digest: &Digest) {
+        self.verified.remove(digest);
     }
 
-    fn belief(&self, digest: &Digest, stat: &Stat, is_whole: bool) -> Belief {
+    /// What is known of a stored blob in this state. `is_whole`: all of it is wanted.
+    pub(super) fn belief(&self, digest: &Digest, stat: &Stat, is_whole: bool) -> Belief {
         let proof = self
             .verified
             .get(digest)
@@ -148,9 +135,10 @@ impl Cache {
             );
             telemetry::corrupt("blob");
             // So that this is said once.
-            self.distrusted.insert(digest.clone(), (stat.validator.clone(), self.clock.now().after(UNREAD)));
+            self.distrusted
+                .insert(digest.clone(), (stat.validator.clone(), self.backend.clock.now().after(UNREAD)));
         }
-        let store_verifies = self.store.capabilities().verifies;
+        let store_verifies = self.backend.store.capabilities().verifies;
         Grounds { is_distrusted, is_of_length, store_verifies, ..grounds }.belief()
     }
 
@@ -159,12 +147,14 @@ impl Cache {
         self.verified.insert(digest.clone(), (validator, proof));
         // What was wrong before is not what lies there now, though its validator may be the same.
         self.distrusted.remove(digest);
-        self.store.used(&Key::blob(digest));
+        self.backend.store.used(&Key::blob(digest));
     }
 
-    fn is_distrusted(&self, digest: &Digest, stat: &Stat) -> bool {
+    /// Whether a stored blob in this state is not served for now.
+    pub(super) fn is_distrusted(&self, digest: &Digest, stat: &Stat) -> bool {
         let distrusted = self.distrusted.get(digest);
-        distrusted.is_some_and(|(validator, until)| validator == stat.validator && self.clock.now() < until)
+        distrusted
+            .is_some_and(|(validator, until)| validator == stat.validator && self.backend.clock.now() < until)
     }
 
     /// A stored blob does not have its digest any more.
@@ -175,9 +165,9 @@ impl Cache {
         self.verified.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.
         self.distrusted.insert(digest.clone(), (validator, Moment(Duration::MAX)));
-        let cache = Arc::clone(self);
-        self.tasks.spawn(Box::pin(async move {
-            cache.ask("remove", cache.store.remove(&key)).await;
+        let backend = Arc::clone(&self.backend);
+        self.backend.tasks.spawn(Box::pin(async move {
+            backend.remove(&key).await;
         }));
     }
 
@@ -186,40 +176,26 @@ impl Cache {
         tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is left alone for a while");
         telemetry::store_failed("read", "unreadable");
         self.verified.remove(digest);
-        self.distrusted.insert(digest.clone(), (validator, self.clock.now().after(UNREAD)));
+        self.distrusted.insert(digest.clone(), (validator, self.backend.clock.now().after(UNREAD)));
     }
 
-    /// The same, and whoever comes behind one whose body breaks is served from elsewhere. What the platform has of its own
-    /// keeps its short way.
-    fn noting_breaks(self: &Arc<Self>, digest: &Digest, found: Found) -> Found {
+    /// A blob whose body, if it breaks on its way to a client, is not served again for a while. Native bodies stay native.
+    pub(super) fn noting_breaks(self: &Arc<Self>, digest: &Digest, found: Found) -> Found {
         let Found { stat, body } = found;
         let body = match body {
             Body::Stream(_) => {
-                let (cache, digest, validator) = (Arc::clone(self), digest.clone(), stat.validator.clone());
-                body.observed(Breaks { cache, digest, validator })
+                let (trust, digest, validator) = (Arc::clone(self), digest.clone(), stat.validator.clone());
+                body.observed(Breaks { trust, digest, validator })
             }
             Body::Empty | Body::Full(_) | Body::Native(_) => body,
         };
         Found { stat, body }
     }
-
-    /// A blob of this length that an upstream gave, whole and verified, has been put into the store.
-    pub(crate) async fn committed(self: &Arc<Self>, provenance: &Provenance, digest: &Digest, length: u64) {
-        self.given(provenance, digest);
-        self.lengths.given(digest, length);
-        if let Some(Some(stat)) = self.ask("stat", self.store.stat(&Key::blob(digest))).await {
-            if stat.length != length {
-                return self.distrust(digest, stat.validator);
-            }
-            let proof = if self.store.capabilities().reads_back { Proof::Sent } else { Proof::Read };
-            self.trust(digest, stat.validator, proof);
-        }
-    }
 }
 
-/// Takes down that a stored blob broke on its way to a client.
+/// Records that a stored blob broke on its way to a client.
 struct Breaks {
-    cache: Arc<Cache>,
+    trust: Arc<Trust>,
     digest: Digest,
     validator: Validator,
 }
@@ -228,7 +204,7 @@ impl Observe for Breaks {
     fn arrived(&mut self, _: u64) {}
 
     fn broke(&mut self) {
-        self.cache.unread(&self.digest, self.validator.clone());
+        self.trust.unread(&self.digest, self.validator.clone());
     }
 }
 

@@ -1,5 +1,6 @@
-//! What is to be written down: soon, beside all requests, and in order. First what is led to, then what leads there, so
-//! that a crash leaves nothing that leads nowhere; and of one tag one word after the other, so that the last one stays.
+//! The write-behind queue: records are written soon, by background tasks, and in order. Referenced records are written
+//! first, so that a crash leaves no record that references nothing. Updates of one tag are written one after the other, so
+//! that the last one stays.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -8,16 +9,22 @@ use std::sync::{Arc, PoisonError};
 use event_listener::{Event, EventListener};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{Cache, Key, Pointer, RECORD_BYTES, StoredManifest};
+use super::manifest_format::StoredManifest;
+use super::record_memory::{NewLink, RecordMemory, TagGeneration};
+use super::tag::Pointer;
+use super::unremoved::Unremoved;
+use crate::cache::Key;
+use crate::cache::backend::Backend;
 use crate::digest::Digest;
 use crate::evidence::{Link, Origins};
-use crate::platform::Precondition;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Links that are written at once.
 const AT_ONCE: usize = 8;
+/// What a small record takes, at most: a block of a disk.
+const RECORD_BYTES: u64 = 4096;
 
-/// What is to be written, in this order.
+/// Records to be written, in this order.
 #[derive(Default)]
 pub(super) struct PendingWrite {
     pub(super) manifest: Option<Arc<StoredManifest>>,
@@ -27,26 +34,10 @@ pub(super) struct PendingWrite {
     pub(super) tag_update: Option<TagUpdate>,
 }
 
-/// A link to be written, unless it is forgotten meanwhile.
-pub(super) struct NewLink {
-    pub(super) key: Key,
-    pub(super) link: Link,
-    /// The generation in which the upstream was asked.
-    pub(super) since: u64,
-}
-
-/// Where a tag points; with `None`, that it points nowhere any more.
+/// Where a tag points; `None`: nowhere any more.
 pub(super) struct TagUpdate {
     pub(super) tag: TagGeneration,
     pub(super) pointer: Option<Pointer>,
-}
-
-/// A tag that is asked about: what comes of the question counts unless the tag is forgotten meanwhile.
-#[derive(Clone)]
-pub(crate) struct TagGeneration {
-    pub(crate) key: Key,
-    /// Changes when it is forgotten.
-    pub(crate) generation: u64,
 }
 
 impl PendingWrite {
@@ -71,13 +62,13 @@ impl PendingWrite {
         manifest.saturating_add((records as u64).saturating_mul(RECORD_BYTES))
     }
 
-    /// Whether it says nothing but where a tag points.
+    /// Whether it updates a tag and nothing else.
     fn is_tag_update(&self) -> bool {
         self.manifest.is_none() && self.origins.is_none() && self.links.is_empty()
     }
 }
 
-/// Who writes of which tag, and what comes behind it.
+/// Tags that are being written, each with the writes that wait behind it.
 #[derive(Default)]
 pub(super) struct TagQueue(Mutex<HashMap<Key, VecDeque<PendingWrite>>>);
 
@@ -86,12 +77,12 @@ impl TagQueue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody is writing of this tag: then the store does not know the last word.
+    /// Whether this tag is being written: then the store has an older state of it.
     pub(super) fn is_writing(&self, key: &Key) -> bool {
         self.all().contains_key(key)
     }
 
-    /// Takes the turn for a key; otherwise whoever has it is left the write.
+    /// Begins to write a tag. `None`: it is being written, and this write waits behind that.
     fn take(&self, key: &Key, write: PendingWrite) -> Option<PendingWrite> {
         match self.all().entry(key.clone()) {
             Entry::Vacant(entry) => {
@@ -103,7 +94,7 @@ impl TagQueue {
                 if write.is_tag_update()
                     && let Some(last) = waiting.back_mut()
                 {
-                    // A word that was asked for before the tag was forgotten does not take the place of its removal.
+                    // An answer to a question from before the tag was forgotten does not replace its removal.
                     let both = last.tag_update.as_ref().zip(write.tag_update.as_ref());
                     if both.is_none_or(|(last, new)| new.tag.generation >= last.tag.generation) {
                         last.tag_update = write.tag_update;
@@ -116,7 +107,7 @@ impl TagQueue {
         }
     }
 
-    /// What comes next; with `None` the turn is over.
+    /// The next write of a tag; `None`: there is none, and the tag is not being written any more.
     fn next(&self, key: &Key) -> Option<PendingWrite> {
         let mut all = self.all();
         let next = all.get_mut(key).and_then(VecDeque::pop_front);
@@ -127,12 +118,12 @@ impl TagQueue {
     }
 }
 
-/// Links that are on their way into the store: until they are there, and have been taken back where they were forgotten
-/// meanwhile, the store does not know the last word.
+/// Links that are being written. Until they are, and are removed again where they were forgotten meanwhile, the store has
+/// an older state of them.
 #[derive(Default)]
 pub(super) struct LinkWrites(Mutex<HashMap<Key, usize>>);
 
-/// One of them.
+/// One link that is being written.
 struct LinkWrite<'a> {
     link_writes: &'a LinkWrites,
     key: &'a Key,
@@ -143,7 +134,7 @@ impl LinkWrites {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are writing this link.
+    /// How many tasks are writing this link.
     pub(super) fn count(&self, key: &Key) -> usize {
         self.all().get(key).copied().unwrap_or(0)
     }
@@ -166,7 +157,7 @@ impl Drop for LinkWrite<'_> {
     }
 }
 
-/// Tells when it is dropped.
+/// Notifies when it is dropped.
 #[derive(Default)]
 struct OnEnd(Event);
 
@@ -176,84 +167,108 @@ impl Drop for OnEnd {
     }
 }
 
-/// The turn to write of a tag.
+/// The task that writes a tag.
 struct TagWriter {
-    cache: Arc<Cache>,
+    queue: Arc<WriteBehind>,
     key: Key,
 }
 
 impl Drop for TagWriter {
-    /// The next has its turn, also where the one who wrote gave up.
+    /// Begins the next write of the tag, also where this one was given up.
     fn drop(&mut self) {
-        if let Some(write) = self.cache.tag_queue.next(&self.key) {
-            let turn = Self { cache: Arc::clone(&self.cache), key: self.key.clone() };
-            self.cache.spawn_write(write, Some(turn));
+        if let Some(write) = self.queue.tag_queue.next(&self.key) {
+            let writer = Self { queue: Arc::clone(&self.queue), key: self.key.clone() };
+            self.queue.spawn_write(write, Some(writer));
         }
     }
 }
 
-impl Cache {
-    /// Writes it down when it is its turn.
-    pub(super) fn write_soon(self: &Arc<Self>, write: PendingWrite) {
-        if let Some((write, turn)) = self.enqueue(write) {
-            self.spawn_write(write, turn);
+/// Writes records to the store, in background tasks.
+pub(super) struct WriteBehind {
+    backend: Arc<Backend>,
+    memory: Arc<RecordMemory>,
+    unremoved: Arc<Unremoved>,
+    tag_queue: TagQueue,
+    link_writes: LinkWrites,
+}
+
+impl WriteBehind {
+    pub(super) fn new(backend: &Arc<Backend>, memory: &Arc<RecordMemory>, unremoved: &Arc<Unremoved>) -> Self {
+        Self {
+            backend: Arc::clone(backend),
+            memory: Arc::clone(memory),
+            unremoved: Arc::clone(unremoved),
+            tag_queue: TagQueue::default(),
+            link_writes: LinkWrites::default(),
         }
     }
 
-    /// The same, with what ends once it is written; `None` where it is not its turn. It is written also where nobody
-    /// waits for that.
+    /// Whether a tag or a link is being written: then the store has an older state of it.
+    pub(super) fn is_writing(&self, key: &Key) -> bool {
+        self.tag_queue.is_writing(key) || self.link_writes.count(key) > 0
+    }
+
+    /// Writes records, behind the writes of the same tag.
+    pub(super) fn write_soon(self: &Arc<Self>, write: PendingWrite) {
+        if let Some((write, writer)) = self.enqueue(write) {
+            self.spawn_write(write, writer);
+        }
+    }
+
+    /// The same, and returns what ends once they are written; `None`: other writes of the tag come first. They are written
+    /// whether or not anybody waits.
     pub(super) fn write_now(self: &Arc<Self>, write: PendingWrite) -> Option<EventListener> {
-        let (write, turn) = self.enqueue(write)?;
+        let (write, writer) = self.enqueue(write)?;
         let end = OnEnd::default();
         let ended = end.0.listen();
-        self.spawn_write(write, (turn, end));
+        self.spawn_write(write, (writer, end));
         Some(ended)
     }
 
-    /// `None`: somebody is writing of this tag, and goes on with the write.
+    /// `None`: the tag is being written, and this write waits behind that.
     fn enqueue(self: &Arc<Self>, write: PendingWrite) -> Option<(PendingWrite, Option<TagWriter>)> {
-        let key = write.tag_update.as_ref().map(|word| word.tag.key.clone());
+        let key = write.tag_update.as_ref().map(|update| update.tag.key.clone());
         // Where requests may not do each other's work each writes for itself.
-        let Some(key) = key.filter(|_| self.shares_io) else { return Some((write, None)) };
+        let Some(key) = key.filter(|_| self.backend.shares_io) else { return Some((write, None)) };
         let write = self.tag_queue.take(&key, write)?;
-        Some((write, Some(TagWriter { cache: Arc::clone(self), key })))
+        Some((write, Some(TagWriter { queue: Arc::clone(self), key })))
     }
 
-    /// Lets go what it holds once it is written.
+    /// Drops `held` once the records are written.
     fn spawn_write(self: &Arc<Self>, write: PendingWrite, held: impl Send + 'static) {
-        let (cache, pending) = (Arc::clone(self), self.begin_write());
-        self.tasks.spawn(Box::pin(async move {
-            cache.write_all(write).await;
+        let (queue, pending) = (Arc::clone(self), self.backend.begin_write());
+        self.backend.tasks.spawn(Box::pin(async move {
+            queue.write_all(write).await;
             drop(held);
             drop(pending);
         }));
     }
 
     async fn write_all(self: &Arc<Self>, write: PendingWrite) {
-        self.count_incoming(write.bytes());
+        self.backend.count_incoming(write.bytes());
         let has_referenced = self.write_referenced(&write).await.is_some();
         let Some(TagUpdate { tag, pointer }) = write.tag_update else { return };
         let done = match pointer {
-            Some(pointer) if has_referenced && self.is_current(&tag) => {
+            Some(pointer) if has_referenced && self.memory.is_current(&tag) => {
                 let record = pointer.to_record().into();
-                self.ask("write", self.store.write(&tag.key, record, Precondition::Always)).await.map(drop)
+                self.backend.write(&tag.key, record).await
             }
             Some(_) => None,
-            None => self.ask("remove", self.store.remove(&tag.key)).await,
+            None => self.backend.remove(&tag.key).await,
         };
         match done {
-            Some(()) => self.unremoved.settle(&tag.key, tag.generation),
-            // An older word may be in the store, also where this was to take the place of a removal.
-            None if self.unremoved.holds(&tag.key) => self.remove_again_soon(),
+            Some(()) => self.unremoved.keys.settle(&tag.key, tag.generation),
+            // The store may have an older state of it, also where this was to replace a removal.
+            None if self.unremoved.keys.holds(&tag.key) => self.unremoved.remove_again_soon(),
             None => {}
         }
     }
 
-    /// Up to what the store does not take: `None`.
+    /// Writes what the tag references. `None`: the store failed at one of them, and the rest is not written.
     async fn write_referenced(self: &Arc<Self>, write: &PendingWrite) -> Option<()> {
         if let Some(manifest) = &write.manifest {
             let key = Key::manifest(&manifest.digest);
-            self.ask("write", self.store.write(&key, manifest.to_record(), Precondition::Always)).await?;
+            self.backend.write(&key, manifest.to_record()).await?;
         }
         if let Some((digest, origins)) = &write.origins {
             self.write_origins(digest, origins).await?;
@@ -264,42 +279,41 @@ impl Cache {
         links.try_for_each_concurrent(AT_ONCE, write).await.ok()
     }
 
-    /// A weaker link does not take the place of a stronger one, which memory may have forgotten. Not every store can
-    /// write only where nothing is, so this looks first.
+    /// Writes a link, unless the store has a stronger one that memory has dropped. Not every store can write only where
+    /// nothing is, so this reads first.
     async fn write_link(self: &Arc<Self>, new: &NewLink) -> Option<()> {
         let NewLink { key, link, since } = new;
         let _written = self.link_writes.begin(key);
-        if !self.was_kept_since(key, *since) {
+        if !self.memory.was_kept_since(key, *since) {
             return Some(());
         }
         if *link < Link::Proven
-            && !self.unremoved.holds(key)
-            && let Some(record) = self.ask("read", self.store.read(key)).await?
+            && !self.unremoved.keys.holds(key)
+            && let Some(record) = self.backend.read(key).await?
             && let Some(stored) = Link::from_record(&record)
             && stored >= *link
         {
-            // What another one is writing may be what was forgotten.
+            // Another task may be writing what was forgotten.
             if self.link_writes.count(key) == 1 {
-                self.remember_link(key, stored, *since);
+                self.memory.remember_link(key, stored, *since);
             }
             return Some(());
         }
-        let written =
-            self.ask("write", self.store.write(key, link.to_record(), Precondition::Always)).await.map(drop);
+        let written = self.backend.write(key, link.to_record()).await;
         // It may have been forgotten while it was written; and what failed may have been written all the same.
-        if !self.was_kept_since(key, *since) {
-            self.take_back(key).await?;
+        if !self.memory.was_kept_since(key, *since) {
+            self.unremoved.take_back(key, self.memory.forgotten_in(key)).await?;
         } else if written.is_some() {
-            self.unremoved.settle(key, *since);
+            self.unremoved.keys.settle(key, *since);
         }
         written
     }
 
-    /// Adds to the upstreams that the store knows of. Two processes may write at once, and then one of them is lost: its
-    /// upstream gives the bytes once more.
+    /// Adds to the upstreams that the store knows of. Where two processes write at once, one write is lost: its upstream
+    /// gives the bytes once more.
     async fn write_origins(&self, digest: &Digest, origins: &Origins) -> Option<()> {
         let key = Key::origins(digest);
-        let stored = self.ask("read", self.store.read(&key)).await?;
+        let stored = self.backend.read(&key).await?;
         let all = match stored.and_then(|record| Origins::from_record(&record)) {
             Some(stored) => match stored.with(origins) {
                 Some(all) => all,
@@ -307,7 +321,7 @@ impl Cache {
             },
             None => Origins::clone(origins),
         };
-        self.ask("write", self.store.write(&key, all.to_record(), Precondition::Always)).await.map(drop)
+        self.backend.write(&key, all.to_record()).await
     }
 }
 

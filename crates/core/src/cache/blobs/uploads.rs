@@ -1,40 +1,35 @@
-//! Uploads in parts, and the links that lead to what they brought: what platforms need whose answers are small.
+//! Uploads in parts, and signed links to blobs: for platforms whose answers are small.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use url::Url;
 
-use super::{Cache, Key};
+use super::Blobs;
+use crate::cache::Key;
 use crate::digest::Digest;
 use crate::evidence::Provenance;
-use crate::platform::{Precondition, StoreCapabilities, StoreError, UPLOAD_DEADLINE, Upload, within};
+use crate::platform::{Precondition, UPLOAD_DEADLINE, Upload};
 
 /// How long a record may take that is as large as a part.
 const PART: Duration = Duration::from_mins(2);
 
-impl Cache {
-    /// What the store can do.
-    pub(crate) fn store_capabilities(&self) -> StoreCapabilities {
-        self.store.capabilities()
-    }
-
+impl Blobs {
     /// An address that gives a blob to whoever has it, for a while; `None`: there is none, or the store failed.
     pub(crate) async fn link(&self, digest: &Digest, life: Duration) -> Option<Url> {
         // What a store cannot do is no reason to leave it alone for a while.
-        if !self.store_capabilities().links {
+        if !self.backend.capabilities().links {
             return None;
         }
         let key = Key::blob(digest);
-        let link = self.ask("link", self.store.link(&key, life)).await?;
-        self.store.used(&key);
+        let link = self.backend.ask("link", self.backend.store.link(&key, life)).await?;
+        self.backend.store.used(&key);
         Some(link)
     }
 
     /// How far an upload has come, as it was written down.
     pub(crate) async fn parked(&self, digest: &Digest) -> Option<Bytes> {
-        self.ask("read", self.store.read(&Key::ingest(digest))).await?
+        self.backend.read(&Key::ingest(digest)).await?
     }
 
     /// What came behind the last part that was sent; `None`: it is not there as it was written down.
@@ -42,7 +37,8 @@ impl Cache {
         if bytes == 0 {
             return Some(Bytes::new());
         }
-        let tail = self.ask_slowly("read", PART, self.store.read(&Key::ingest_tail(digest))).await??;
+        let tail =
+            self.backend.ask_slowly("read", PART, self.backend.store.read(&Key::ingest_tail(digest))).await??;
         (tail.len() as u64 == bytes).then_some(tail)
     }
 
@@ -50,43 +46,48 @@ impl Cache {
     pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) -> bool {
         if !tail.is_empty() {
             let key = Key::ingest_tail(digest);
-            if self.ask_slowly("write", PART, self.store.write(&key, tail, Precondition::Always)).await.is_none() {
+            if self
+                .backend
+                .ask_slowly("write", PART, self.backend.store.write(&key, tail, Precondition::Always))
+                .await
+                .is_none()
+            {
                 return false;
             }
         }
-        self.ask("write", self.store.write(&Key::ingest(digest), record, Precondition::Always)).await.is_some()
+        self.backend.write(&Key::ingest(digest), record).await.is_some()
     }
 
     /// Begins an upload.
     pub(crate) async fn upload(&self, digest: &Digest) -> Option<Box<dyn Upload>> {
-        if !self.store_capabilities().uploads {
+        if !self.backend.capabilities().uploads {
             return None;
         }
-        self.ask("upload", self.store.upload(&Key::blob(digest))).await
+        self.backend.ask("upload", self.backend.store.upload(&Key::blob(digest))).await
     }
 
     /// Goes on with one that was parked; `None`: it takes a new beginning.
     pub(crate) async fn resume_upload(&self, digest: &Digest, parked: &str) -> Option<Box<dyn Upload>> {
-        if !self.store_capabilities().uploads {
+        if !self.backend.capabilities().uploads {
             return None;
         }
-        self.ask("upload", self.store.resume_upload(&Key::blob(digest), parked)).await?
+        self.backend.ask("upload", self.backend.store.resume_upload(&Key::blob(digest), parked)).await?
     }
 
     /// Sends a part; whether the store has it.
     pub(crate) async fn send_part(&self, upload: &mut dyn Upload, part: Bytes) -> bool {
-        self.ask_slowly("upload", UPLOAD_DEADLINE, upload.part(part)).await.is_some()
+        self.backend.ask_slowly("upload", UPLOAD_DEADLINE, upload.part(part)).await.is_some()
     }
 
     /// Makes a verified upload visible; whether it is.
     pub(crate) async fn commit_upload(
-        self: &Arc<Self>,
+        &self,
         provenance: &Provenance,
         digest: &Digest,
         length: u64,
         upload: Box<dyn Upload>,
     ) -> bool {
-        let is_there = self.ask_slowly("commit", UPLOAD_DEADLINE, upload.commit()).await.is_some();
+        let is_there = self.backend.ask_slowly("commit", UPLOAD_DEADLINE, upload.commit()).await.is_some();
         if is_there {
             self.committed(provenance, digest, length).await;
             self.forget_parked(digest).await;
@@ -97,24 +98,13 @@ impl Cache {
 
     /// Takes back an upload.
     pub(crate) async fn abort_upload(&self, digest: &Digest, upload: Box<dyn Upload>) {
-        self.ask_slowly("abort", PART, upload.abort()).await;
+        self.backend.ask_slowly("abort", PART, upload.abort()).await;
         self.forget_parked(digest).await;
     }
 
     async fn forget_parked(&self, digest: &Digest) {
         for key in [Key::ingest(digest), Key::ingest_tail(digest)] {
-            self.ask("remove", self.store.remove(&key)).await;
+            self.backend.remove(&key).await;
         }
-    }
-
-    /// Asks the store for what takes as long as the bytes take.
-    async fn ask_slowly<T>(
-        &self,
-        what: &'static str,
-        deadline: Duration,
-        answer: impl Future<Output = Result<T, StoreError>>,
-    ) -> Option<T> {
-        let answer = within(&*self.clock, deadline, answer).await.unwrap_or(Err(StoreError::TimedOut));
-        answer.map_err(|error| self.failed(what, &error)).ok()
     }
 }

@@ -9,12 +9,15 @@ use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 
-use super::{Cache, DEADLINE, Key, Proof};
+use super::trust::{Proof, Trust};
 use crate::body::{Body, BodyError, Frames, Polled};
+use crate::cache::Key;
+use crate::cache::backend::{Backend, DEADLINE};
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Elapsed, Found, Stat, Validator, within};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -22,14 +25,36 @@ use crate::sync::{Event, Mutex, MutexGuard};
 /// Blobs that are read at once, so that a start over a large cache leaves the store something for its clients.
 const MAX_AT_ONCE: usize = 3;
 
-/// Stored blobs that are being read for no client.
-#[derive(Default)]
-pub(super) struct Verifications {
+/// Verifies stored blobs that no client is reading.
+pub(super) struct Verifier {
+    backend: Arc<Backend>,
+    trust: Arc<Trust>,
+    /// How long a client waits for it: `fill.wait`.
+    limit: Duration,
+    /// Blobs that are being read.
     digests: Mutex<HashSet<Digest>>,
     ended: Event,
 }
 
-impl Verifications {
+/// A stored blob that is being read until this is dropped.
+struct Reading {
+    verifier: Arc<Verifier>,
+    digest: Digest,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.verifier.digests().remove(&self.digest);
+        self.verifier.ended.notify(usize::MAX);
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(backend: &Arc<Backend>, trust: &Arc<Trust>, limit: Duration) -> Self {
+        let (backend, trust) = (Arc::clone(backend), Arc::clone(trust));
+        Self { backend, trust, limit, digests: Mutex::default(), ended: Event::default() }
+    }
+
     fn digests(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,50 +68,34 @@ impl Verifications {
             listener.await;
         }
     }
-}
 
-/// Held while a stored blob is read.
-struct Reading {
-    cache: Arc<Cache>,
-    digest: Digest,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.cache.verifications.digests().remove(&self.digest);
-        self.cache.verifications.ended.notify(usize::MAX);
-    }
-}
-
-impl Cache {
     /// Has a stored blob read to its end and held against its digest; waits for that, but no longer than `fill.wait`.
     pub(super) async fn verify_in_time(self: &Arc<Self>, digest: &Digest) {
-        let limit = self.config.fill.wait.0;
-        if !self.shares_io {
-            let _ = within(&*self.clock, limit, self.verify(digest)).await;
+        if !self.backend.shares_io {
+            let _ = within(&*self.backend.clock, self.limit, self.verify(digest)).await;
             return;
         }
         let verified = async {
             if let Some(reading) = self.turn_to_read(digest).await {
-                self.tasks.spawn(Box::pin(async move { reading.cache.verify(&reading.digest).await }));
+                self.backend.tasks.spawn(Box::pin(async move { reading.verifier.verify(&reading.digest).await }));
             }
-            self.verifications.end_of(digest).await;
+            self.end_of(digest).await;
         };
-        let _ = within(&*self.clock, limit, verified).await;
+        let _ = within(&*self.backend.clock, self.limit, verified).await;
     }
 
     /// Waits until no more than a few others are being read; `None`: this one is.
     async fn turn_to_read(self: &Arc<Self>, digest: &Digest) -> Option<Reading> {
         loop {
-            let listener = self.verifications.ended.listen();
+            let listener = self.ended.listen();
             {
-                let mut digests = self.verifications.digests();
+                let mut digests = self.digests();
                 if digests.contains(digest) {
                     return None;
                 }
                 if digests.len() < MAX_AT_ONCE {
                     digests.insert(digest.clone());
-                    return Some(Reading { cache: Arc::clone(self), digest: digest.clone() });
+                    return Some(Reading { verifier: Arc::clone(self), digest: digest.clone() });
                 }
             }
             listener.await;
@@ -95,23 +104,24 @@ impl Cache {
 
     /// Reads a stored blob to its end. What comes of it is remembered, or was wrong.
     async fn verify(self: &Arc<Self>, digest: &Digest) {
-        let Some(Some(found)) = self.ask("open", self.store.open(&Key::blob(digest), None)).await else { return };
+        let Some(Some(found)) = self.backend.open(&Key::blob(digest), None).await else { return };
         let Found { stat, body } = found;
-        let Some(verifying) = VerifyingBody::new(Arc::clone(self), digest, &stat, body) else { return };
+        let Some(verifying) = VerifyingBody::new(Arc::clone(&self.trust), digest, &stat, body) else { return };
         let mut body = Body::frames(verifying, Some(stat.length));
         loop {
-            match within(&*self.clock, DEADLINE, body.chunk()).await {
+            match within(&*self.backend.clock, DEADLINE, body.chunk()).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return,
                 // It hangs, and would for whoever comes next.
-                Err(Elapsed) => return self.unread(digest, stat.validator),
+                Err(Elapsed) => return self.trust.unread(digest, stat.validator),
             }
         }
     }
 }
 
+/// A stored blob that is held against its digest while it is read.
 pub(super) struct VerifyingBody {
-    cache: Arc<Cache>,
+    trust: Arc<Trust>,
     digest: Digest,
     validator: Validator,
     inner: Body,
@@ -123,9 +133,9 @@ pub(super) struct VerifyingBody {
 
 impl VerifyingBody {
     /// `None`: an algorithm that we cannot compute.
-    pub(super) fn new(cache: Arc<Cache>, digest: &Digest, stat: &Stat, inner: Body) -> Option<Self> {
+    pub(super) fn new(trust: Arc<Trust>, digest: &Digest, stat: &Stat, inner: Body) -> Option<Self> {
         Some(Self {
-            cache,
+            trust,
             validator: stat.validator.clone(),
             inner,
             hasher: Some(Hasher::new(digest)?),
@@ -168,15 +178,15 @@ impl Frames for VerifyingBody {
                 None => {
                     let is_right = this.hasher.take().is_some_and(|hasher| hasher.is(&this.digest));
                     if !is_right || this.missing_bytes > 0 {
-                        this.cache.distrust(&this.digest, this.validator.clone());
+                        this.trust.distrust(&this.digest, this.validator.clone());
                         return this.end();
                     }
-                    this.cache.trust(&this.digest, this.validator.clone(), Proof::Read);
+                    this.trust.trust(&this.digest, this.validator.clone(), Proof::Read);
                     return Poll::Ready(this.held.take().map(|last| Ok(Frame::data(last))));
                 }
                 // Of a disk or of a connection: the bytes may be right all the same.
                 Some(Err(_)) => {
-                    this.cache.unread(&this.digest, this.validator.clone());
+                    this.trust.unread(&this.digest, this.validator.clone());
                     return this.end();
                 }
             }

@@ -36,16 +36,16 @@ impl Length {
 }
 
 /// Lengths of blobs, in memory only.
-pub(super) struct Lengths(Memory<Digest, Length>);
+pub(crate) struct Lengths(Memory<Digest, Length>);
 
 impl Lengths {
     /// Of so many blobs.
-    pub(super) fn new(entries: usize) -> Self {
+    pub(crate) fn new(entries: usize) -> Self {
         Self(Memory::new(entries))
     }
 
     /// Takes down what a manifest says of its blobs.
-    pub(super) fn learn(&self, manifest: &[u8]) {
+    pub(crate) fn learn(&self, manifest: &[u8]) {
         for piece in Described::of(manifest).blobs {
             let Some(size) = piece.size else { continue };
             let length = self.0.get(&piece.digest).map_or(Length::Named(size), |known| known.and_named(size));
@@ -54,12 +54,12 @@ impl Lengths {
     }
 
     /// A registry gave all of it.
-    pub(super) fn given(&self, digest: &Digest, length: u64) {
+    pub(crate) fn given(&self, digest: &Digest, length: u64) {
         self.0.insert(digest.clone(), Length::Given(length));
     }
 
     /// The length of a blob in bytes, where one is known.
-    pub(super) fn of(&self, digest: &Digest) -> Option<u64> {
+    pub(crate) fn of(&self, digest: &Digest) -> Option<u64> {
         self.0.get(digest)?.known()
     }
 }

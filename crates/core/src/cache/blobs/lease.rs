@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::course::Course;
-use super::{Cache, Key};
+use crate::cache::Key;
+use crate::cache::backend::Backend;
 use crate::digest::Digest;
 use crate::platform::{Moment, Precondition, StoreError};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -31,7 +32,7 @@ const MAX_BACKOFF: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
-    cache: Arc<Cache>,
+    backend: Arc<Backend>,
     key: Key,
     /// Gone when this is, so that the renewals end.
     held: Arc<FillProgress>,
@@ -67,7 +68,7 @@ impl Lease {
     /// All of it has come, and goes into the store.
     pub(crate) fn tell_fetched(&self, total: u64) {
         self.tell(total, total);
-        self.held.fetched.store(self.cache.clock.unix_seconds(), Ordering::Relaxed);
+        self.held.fetched.store(self.backend.clock.unix_seconds(), Ordering::Relaxed);
     }
 }
 
@@ -81,7 +82,7 @@ pub(crate) enum Leased {
 
 /// When a store is asked for leases again that would take none.
 #[derive(Default)]
-pub(super) struct LeaseBackoff(Mutex<BackoffState>);
+struct LeaseBackoff(Mutex<BackoffState>);
 
 #[derive(Default)]
 struct BackoffState {
@@ -194,43 +195,59 @@ impl Drop for Taker {
     }
 }
 
-impl Cache {
+/// The leases of this process.
+pub(crate) struct Leases {
+    backend: Arc<Backend>,
+    backoff: LeaseBackoff,
+}
+
+impl Leases {
+    pub(in crate::cache) fn new(backend: &Arc<Backend>) -> Self {
+        Self { backend: Arc::clone(backend), backoff: LeaseBackoff::default() }
+    }
+
     /// Asks for the right to fetch a blob. A task asks, which comes to its end whatever becomes of the request: what was
     /// written for one who has left is removed.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        if !self.store.capabilities().is_shared || !self.lease_backoff.is_over(self.clock.now()) {
+        if !self.backend.capabilities().is_shared || !self.backoff.is_over(self.backend.clock.now()) {
             return Leased::Ours(None);
         }
         let handover = Arc::<Handover>::default();
         let (giver, taker) = (Giver(Arc::clone(&handover)), Taker(handover));
-        let (cache, digest) = (Arc::clone(self), digest.clone());
-        self.tasks.spawn(Box::pin(async move {
-            let leased = cache.write_lease(&digest).await;
+        let (leases, digest) = (Arc::clone(self), digest.clone());
+        self.backend.tasks.spawn(Box::pin(async move {
+            let leased = leases.write_lease(&digest).await;
             giver.0.give(leased);
         }));
         taker.take().await
     }
 
     async fn write_lease(self: &Arc<Self>, digest: &Digest) -> Leased {
-        let now = self.clock.unix_seconds();
+        let now = self.backend.clock.unix_seconds();
         for epoch in 1..=MAX_EPOCHS {
             let key = Key::lease(digest, epoch);
             match self
-                .ask_quietly("lease", self.store.write(&key, self.lease_record(None), Precondition::Absent))
+                .backend
+                .ask_quietly("lease", self.backend.store.write(&key, self.record(None), Precondition::Absent))
                 .await
             {
                 Ok(Some(true)) => {
-                    self.lease_backoff.end();
+                    self.backoff.end();
                     return Leased::Ours(Some(self.hold(key)));
                 }
-                Ok(Some(false)) => self.lease_backoff.end(),
+                Ok(Some(false)) => self.backoff.end(),
                 Ok(None) => return Leased::Ours(None),
                 Err(error) => {
                     self.no_lease(&error);
                     return Leased::Ours(None);
                 }
             }
-            let record = self.ask_quietly("lease", self.store.read(&key)).await.unwrap_or_default().flatten();
+            let record = self
+                .backend
+                .ask_quietly("lease", self.backend.store.read(&key))
+                .await
+                .unwrap_or_default()
+                .flatten();
             let text = record.as_deref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or_default();
             let (until, course) = text.split_once(' ').unwrap_or((text, ""));
             let until = until.parse::<u64>().ok();
@@ -245,7 +262,7 @@ impl Cache {
     /// Some stores cannot write only where nothing is, or may not write leases: they are asked for none, for a while, and
     /// keep everything else.
     fn no_lease(&self, error: &StoreError) {
-        if let Some(rest) = self.lease_backoff.begin(self.clock.now(), error) {
+        if let Some(rest) = self.backoff.begin(self.backend.clock.now(), error) {
             tracing::warn!(
                 error = std::error::Error::source(error).map(tracing::field::display),
                 rest_seconds = rest.as_secs(),
@@ -256,39 +273,41 @@ impl Cache {
 
     /// Holds a lease, and renews it until it is dropped.
     fn hold(self: &Arc<Self>, key: Key) -> Lease {
-        let began = self.clock.unix_seconds();
+        let began = self.backend.clock.unix_seconds();
         let [done, total, fetched] = std::array::from_fn(|_| AtomicU64::new(0));
         let held = Arc::new(FillProgress { began, done, total, fetched });
-        let (cache, renewed, while_held) = (Arc::clone(self), key.clone(), Arc::downgrade(&held));
-        self.tasks.spawn(Box::pin(async move {
+        let (leases, renewed, while_held) = (Arc::clone(self), key.clone(), Arc::downgrade(&held));
+        self.backend.tasks.spawn(Box::pin(async move {
             let mut pause = FIRST_WORD;
             loop {
-                cache.clock.sleep(pause).await;
+                leases.backend.clock.sleep(pause).await;
                 pause = RENEW_EVERY;
                 let Some(told) = while_held.upgrade() else { return };
-                let record = cache.lease_record(told.course(cache.clock.unix_seconds()));
+                let record = leases.record(told.course(leases.backend.clock.unix_seconds()));
                 drop(told);
-                let _ =
-                    cache.ask_quietly("lease", cache.store.write(&renewed, record, Precondition::Always)).await;
+                let _ = leases
+                    .backend
+                    .ask_quietly("lease", leases.backend.store.write(&renewed, record, Precondition::Always))
+                    .await;
                 if while_held.strong_count() == 0 {
                     // It was given up while it was being written.
-                    let _ = cache.ask_quietly("lease", cache.store.remove(&renewed)).await;
+                    let _ = leases.backend.ask_quietly("lease", leases.backend.store.remove(&renewed)).await;
                     return;
                 }
             }
         }));
-        Lease { cache: Arc::clone(self), key, held }
+        Lease { backend: Arc::clone(&self.backend), key, held }
     }
 
-    fn lease_record(&self, course: Option<Course>) -> Bytes {
-        let until = self.clock.unix_seconds().saturating_add(LIFE_SECONDS);
+    fn record(&self, course: Option<Course>) -> Bytes {
+        let until = self.backend.clock.unix_seconds().saturating_add(LIFE_SECONDS);
         Bytes::from(course.map_or(until.to_string(), |course| format!("{until} {}", course.to_words())))
     }
 
     /// Whether a fill in another process will be in the store within this time, as far as can be told.
     pub(crate) fn is_worth_waiting(&self, course: Option<Course>, limit: Duration) -> bool {
         let Some(course) = course else { return true };
-        let left = course.left(self.clock.unix_seconds(), self.store.capabilities().stages_locally);
+        let left = course.left(self.backend.clock.unix_seconds(), self.backend.capabilities().stages_locally);
         left.is_some_and(|left| left <= limit)
     }
 }
@@ -296,10 +315,10 @@ impl Cache {
 impl Drop for Lease {
     /// It is over: the blob is there, or others may try.
     fn drop(&mut self) {
-        let (cache, key, pending) = (Arc::clone(&self.cache), self.key.clone(), self.cache.begin_write());
-        self.cache.tasks.spawn(Box::pin(async move {
+        let (backend, key, pending) = (Arc::clone(&self.backend), self.key.clone(), self.backend.begin_write());
+        self.backend.tasks.spawn(Box::pin(async move {
             let _pending = pending;
-            let _ = cache.ask_quietly("lease", cache.store.remove(&key)).await;
+            let _ = backend.ask_quietly("lease", backend.store.remove(&key)).await;
         }));
     }
 }

@@ -1,0 +1,167 @@
+//! Blobs in the store: whether they are served, how they come in, and which process fetches them.
+
+mod course;
+mod drafts;
+mod lease;
+mod trust;
+mod uploads;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use self::lease::{Lease, Leased, Leases};
+use self::trust::{Belief, Proof, Trust};
+use self::verify::{Verifier, VerifyingBody};
+use super::Key;
+use super::backend::{Backend, DEADLINE};
+use super::metadata::{Lengths, Metadata};
+use crate::body::Body;
+use crate::digest::Digest;
+use crate::evidence::Provenance;
+use crate::platform::{Found, Kept, Part, Passing, within};
+use crate::telemetry;
+
+/// How long the longest blobs may be.
+pub(super) struct MaxBytes {
+    /// What the store may hold.
+    pub(super) store: u64,
+    /// What may lie on the instance's disk on its way into a bucket.
+    pub(super) scratch: u64,
+}
+
+/// The blobs of a cache.
+pub(crate) struct Blobs {
+    backend: Arc<Backend>,
+    metadata: Arc<Metadata>,
+    trust: Arc<Trust>,
+    verifier: Arc<Verifier>,
+    max_bytes: MaxBytes,
+}
+
+impl Blobs {
+    /// Remembers about so many blobs; `verify_limit`: how long a client waits until one is verified.
+    pub(super) fn new(
+        backend: &Arc<Backend>,
+        metadata: &Arc<Metadata>,
+        lengths: &Arc<Lengths>,
+        max_bytes: MaxBytes,
+        (entries, verify_limit): (usize, Duration),
+    ) -> Self {
+        let trust = Arc::new(Trust::new(backend, lengths, entries));
+        Self {
+            backend: Arc::clone(backend),
+            metadata: Arc::clone(metadata),
+            verifier: Arc::new(Verifier::new(backend, &trust, verify_limit)),
+            trust,
+            max_bytes,
+        }
+    }
+
+    /// A blob's length, if it is here.
+    pub(crate) async fn blob_length(&self, digest: &Digest) -> Option<u64> {
+        let stat = self.backend.stat(&Key::blob(digest)).await??;
+        (self.trust.belief(digest, &stat, false) != Belief::Unfit).then_some(stat.length)
+    }
+
+    /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
+    pub(crate) async fn right_length(&self, digest: &Digest) -> Option<u64> {
+        let stat = self.backend.stat(&Key::blob(digest)).await??;
+        match self.trust.belief(digest, &stat, false) {
+            Belief::Right => return Some(stat.length),
+            Belief::Unfit => return None,
+            // Its manifest says the same.
+            Belief::Unknown if self.trust.knows_length(digest) => return Some(stat.length),
+            Belief::Unknown => self.verifier.verify_in_time(digest).await,
+        }
+        (self.trust.belief(digest, &stat, false) == Belief::Right).then_some(stat.length)
+    }
+
+    /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
+    /// way: then the last of them are withheld.
+    pub(crate) async fn blob(&self, digest: &Digest, part: Option<Part>) -> Option<Found> {
+        let Found { stat, body } = self.right_blob(digest, part).await?;
+        // Until its first bytes are in hand it can still be had elsewhere.
+        if let Ok(Ok(body)) = within(&*self.backend.clock, DEADLINE, body.begun()).await {
+            return Some(Found { stat, body });
+        }
+        if !self.trust.is_distrusted(digest, &stat) {
+            self.trust.unread(digest, stat.validator);
+        }
+        None
+    }
+
+    async fn right_blob(&self, digest: &Digest, part: Option<Part>) -> Option<Found> {
+        let key = Key::blob(digest);
+        let found = self.backend.open(&key, part).await??;
+        match self.trust.belief(digest, &found.stat, part.is_none()) {
+            Belief::Right => {
+                self.backend.store.used(&key);
+                return Some(self.trust.noting_breaks(digest, found));
+            }
+            Belief::Unfit => return None,
+            Belief::Unknown if part.is_none() => {
+                let Found { stat, body } = found;
+                let verifying = VerifyingBody::new(Arc::clone(&self.trust), digest, &stat, body)?;
+                return Some(Found { body: Body::frames(verifying, Some(stat.length)), stat });
+            }
+            Belief::Unknown => drop(found),
+        }
+        self.verifier.verify_in_time(digest).await;
+        let found = self.backend.open(&key, part).await??;
+        // Otherwise, whatever it is now: it is not what was verified.
+        let is_right = self.trust.belief(digest, &found.stat, false) == Belief::Right;
+        is_right.then(|| self.trust.noting_breaks(digest, found))
+    }
+
+    /// A blob of this length that an upstream gave, whole and verified, has been put into the store.
+    pub(crate) async fn committed(&self, provenance: &Provenance, digest: &Digest, length: u64) {
+        self.metadata.given(provenance, digest);
+        self.trust.given(digest, length);
+        if let Some(Some(stat)) = self.backend.stat(&Key::blob(digest)).await {
+            if stat.length != length {
+                return self.trust.distrust(digest, stat.validator);
+            }
+            let proof = if self.backend.capabilities().reads_back { Proof::Sent } else { Proof::Read };
+            self.trust.trust(digest, stat.validator, proof);
+        }
+    }
+
+    /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
+    pub(crate) fn keep_passing(
+        self: &Arc<Self>,
+        provenance: Provenance,
+        digest: &Digest,
+        length: u64,
+        body: Body,
+    ) -> Result<Body, Body> {
+        if !self.may_hold(length) {
+            return Err(body);
+        }
+        let Passing { body, kept } = self.backend.store.keep_passing(digest, length, body)?;
+        let (blobs, digest, pending) = (Arc::clone(self), digest.clone(), self.backend.begin_write());
+        self.backend.tasks.spawn(Box::pin(async move {
+            let _pending = pending;
+            match kept.await {
+                Ok(Kept::Whole) => blobs.committed(&provenance, &digest, length).await,
+                Ok(Kept::OtherDigest) => {
+                    tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
+                    telemetry::corrupt("blob");
+                }
+                Ok(Kept::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
+                // Perhaps for this one only: two at once may have written it. The store is not left alone for that.
+                Err(error) => {
+                    telemetry::store_failed("keep", error.why());
+                    let why = std::error::Error::source(&error).map(tracing::field::display);
+                    tracing::warn!(%digest, error = why, "a blob that passed is not kept: {error}");
+                }
+            }
+        }));
+        Ok(body)
+    }
+
+    /// Drops what is known of a blob that the store does not have any more.
+    pub(super) fn lost(&self, digest: &Digest) {
+        self.trust.lost(digest);
+    }
+}

@@ -1,0 +1,136 @@
+//! Manifests by digest: in memory, and in the store behind it. Each is read from the store once, however many ask for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Memory;
+
+use super::lengths::Lengths;
+use super::manifest_format::{LentManifest, StoredManifest};
+use crate::body::{InFlight, SMALL_BYTES};
+use crate::cache::backend::Backend;
+use crate::cache::{ENTRY_BYTES, Key};
+use crate::digest::Digest;
+use crate::single_flight::SingleFlight;
+use crate::sync::Mutex;
+use crate::telemetry;
+
+/// Manifests in memory and in the store.
+pub(super) struct Manifests {
+    backend: Arc<Backend>,
+    memory: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
+    /// Manifests that are being read.
+    reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
+    /// Large manifests that were read for clients, which may still use them: no more than there is room for in flight.
+    lent: Mutex<HashMap<Digest, LentManifest>>,
+    /// Bytes that clients have not taken yet.
+    in_flight: Arc<InFlight>,
+    lengths: Arc<Lengths>,
+}
+
+#[derive(Clone)]
+struct ManifestBytes;
+
+impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
+    fn weight(&self, _: &Digest, manifest: &Arc<StoredManifest>) -> u64 {
+        manifest.bytes.len() as u64 + ENTRY_BYTES
+    }
+}
+
+impl Manifests {
+    /// In memory about so many, of so many bytes together.
+    pub(super) fn new(
+        backend: &Arc<Backend>,
+        lengths: &Arc<Lengths>,
+        in_flight: &Arc<InFlight>,
+        entries: usize,
+        bytes: u64,
+    ) -> Self {
+        Self {
+            backend: Arc::clone(backend),
+            memory: Memory::with_weighter(entries, bytes, ManifestBytes),
+            reads: SingleFlight::new(backend.shares_io),
+            lent: Mutex::default(),
+            in_flight: Arc::clone(in_flight),
+            lengths: Arc::clone(lengths),
+        }
+    }
+
+    /// A manifest by digest.
+    pub(super) async fn get(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        // What cannot be verified was never stored (P-90).
+        if !digest.is_computable() {
+            return None;
+        }
+        let key = Key::manifest(digest);
+        if let Some(manifest) = self.memory.get(digest) {
+            self.backend.store.used(&key);
+            return Some(manifest);
+        }
+        // Memory may have no room for a manifest that a client still uses.
+        if let Some(manifest) = self.lent(digest) {
+            self.backend.store.used(&key);
+            return Some(manifest);
+        }
+        self.reads.join(digest, || self.read(digest)).await
+    }
+
+    /// A manifest from the store, once there is room for it among what clients have not taken: they may be given it.
+    async fn read(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let key = Key::manifest(digest);
+        let mut room = self.in_flight.take(SMALL_BYTES).await;
+        let record = loop {
+            let record = self.backend.read(&key).await??;
+            // Only now is it known how long it is.
+            let missing = (record.len() as u64).saturating_sub(room.bytes());
+            if missing == 0 {
+                break record;
+            }
+            if let Some(more) = self.in_flight.try_take(missing) {
+                room.join(more);
+                break record;
+            }
+            let length = record.len() as u64;
+            drop((record, room));
+            room = self.in_flight.take(length).await;
+        };
+        let Some(manifest) = StoredManifest::from_record(digest, &record) else {
+            tracing::error!(%key, "a stored manifest does not have its digest any more; it is thrown away");
+            telemetry::corrupt("manifest");
+            self.backend.remove(&key).await;
+            return None;
+        };
+        self.lengths.learn(&manifest.bytes);
+        let manifest = Arc::new(manifest.shelved(&self.in_flight));
+        if let Some(lent) = manifest.lent().filter(|_| manifest.bytes.len() as u64 > SMALL_BYTES) {
+            let mut all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, lent| lent.is_in_use());
+            all.insert(digest.clone(), lent);
+        }
+        self.memory.insert(digest.clone(), Arc::clone(&manifest));
+        Some(manifest)
+    }
+
+    /// A large manifest that clients still use, although memory has let it go.
+    fn lent(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(digest)?.again(digest).map(Arc::new)
+    }
+
+    /// Remembers a manifest.
+    pub(super) fn remember(&self, manifest: &Arc<StoredManifest>) {
+        self.lengths.learn(&manifest.bytes);
+        self.memory.insert(manifest.digest.clone(), Arc::clone(manifest));
+    }
+
+    /// Drops a manifest from memory.
+    pub(super) fn remove(&self, digest: &Digest) {
+        self.memory.remove(digest);
+    }
+
+    /// Drops all manifests from memory.
+    pub(super) fn clear(&self) {
+        self.memory.clear();
+    }
+}
