@@ -1,4 +1,4 @@
-//! Content as whoever keeps order sees it: all of a store, with the memory before it where there is a server.
+//! The administration of a store, with the memory of the live server before it where there is one.
 
 mod clear;
 mod command;
@@ -25,7 +25,7 @@ use super::{Cache, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};
 
-/// A store, and what remembers and fills it.
+/// A store, and the live server that uses it, if there is one.
 pub struct CacheAdmin {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -39,7 +39,7 @@ pub(crate) struct LiveServer {
 }
 
 impl CacheAdmin {
-    /// A store that no proxy here is using.
+    /// Of a store that no proxy in this process uses.
     pub fn of_store(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self { store, clock, live: None }
     }
@@ -49,7 +49,7 @@ impl CacheAdmin {
         Self { store, clock, live: Some(LiveServer { cache, fills }) }
     }
 
-    /// What is on its way into the store, and its bytes in all.
+    /// Digests of downloads in progress, and their bytes in all.
     pub(crate) fn arriving(&self) -> (HashSet<Packed>, u64) {
         let fills = self.live.as_ref().map(|live| live.fills.under_way()).unwrap_or_default();
         let bytes = fills.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
@@ -79,7 +79,7 @@ impl CacheAdmin {
         Ok(())
     }
 
-    /// What the store answers, if it does in time.
+    /// The store's answer, within the deadline.
     pub(crate) async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,

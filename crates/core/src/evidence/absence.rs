@@ -1,4 +1,4 @@
-//! What an upstream has just said that it does not have (`cache.negative_ttl`).
+//! References for which an upstream has answered 404 lately (`cache.negative_ttl`).
 
 use quick_cache::sync::Cache;
 
@@ -66,7 +66,7 @@ impl Absences {
         }
     }
 
-    /// Something was pushed or deleted: none of it is sure any more.
+    /// Forgets all of them: something was pushed or deleted.
     pub(crate) fn clear(&self) {
         self.0.clear();
     }

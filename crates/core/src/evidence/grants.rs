@@ -10,7 +10,8 @@ use crate::platform::Moment;
 /// How long a grant is remembered: the shortest life of a token that the token specification allows (P-64).
 pub(crate) const GRANT_LIFE: Duration = Duration::from_mins(1);
 
-/// Who, and where. Never a name alone: the same user may log in with two passwords, of which one is wrong.
+/// One client's login in one repository of an upstream. Not only the user's name: the same user may log in with two
+/// passwords, of which one is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ClientScope {
     /// The upstream's name.
@@ -47,7 +48,7 @@ impl Grants {
         self.0.remove(claim);
     }
 
-    /// Whether it has been let in not long ago.
+    /// Whether the upstream has let this client in lately.
     pub(crate) fn hold(&self, claim: &ClientScope, now: Moment) -> bool {
         self.0.get(claim).is_some_and(|until| now < until)
     }

@@ -1,4 +1,4 @@
-//! Bytes of a spool that one connection is to bring, for as long as it holds the claim.
+//! A claim: the bytes of a spool that one connection fetches, for as long as it holds the claim.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::claims::{RangePatience, Taken};
 use super::spool::{Phase, Spool, SpoolState};
 use crate::platform::Moment;
 
-/// Bytes that one connection is to bring. Dropped, what of them has not come is anybody's.
+/// Bytes that one connection fetches. When it is dropped, others may claim the bytes that have not arrived.
 pub(crate) struct Claim {
     spool: Arc<Spool>,
     number: u64,
@@ -17,12 +17,12 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// It is asked for now.
+    /// The connection asks for its bytes now.
     pub(crate) fn begin(&self, now: Moment) {
         self.spool.state().claims.begin(self.number, now);
     }
 
-    /// It has come as far as `position`; where it ends, as far as is known.
+    /// Records that bytes up to `position` have arrived, and returns where the claim ends, as far as is known.
     pub(crate) fn reach(&self, position: u64) -> u64 {
         self.spool.state().claims.reach(self.number, position)
     }
@@ -36,7 +36,7 @@ impl Drop for Claim {
 }
 
 impl Spool {
-    /// A stream of the whole begins, as far as nothing of it is here or on its way.
+    /// Claims a stream of the whole, up to the first byte that is present or claimed.
     pub(crate) fn claim_stream(self: &Arc<Self>, now: Moment) -> Claim {
         let mut state = self.state();
         let SpoolState { have, claims, .. } = &mut *state;
@@ -44,13 +44,13 @@ impl Spool {
         self.claim(taken, false)
     }
 
-    /// All from here on, whoever else is at it: the upstream gives no parts.
+    /// Claims all bytes from here on, also those that others claimed: the upstream gives no parts.
     pub(crate) fn claim_from(self: &Arc<Self>, first: u64, now: Moment) -> Claim {
         let taken = self.state().claims.take(first, self.total(), now);
         self.claim(taken, false)
     }
 
-    /// The next part that nobody fetches, of at most so many bytes.
+    /// Claims the next unclaimed part, of at most so many bytes.
     pub(crate) fn claim_next(self: &Arc<Self>, most: u64, now: Moment) -> Option<Claim> {
         let mut state = self.state();
         let SpoolState { have, claims, .. } = &mut *state;
@@ -90,7 +90,7 @@ impl Spool {
         !claims.is_closed()
     }
 
-    /// Those who fetch have taken too long: what they were to bring is anybody's.
+    /// Releases the claims of connections that have taken too long.
     pub(crate) fn give_back_all(&self) {
         self.state().claims.give_back_all();
         self.changed.notify(usize::MAX);

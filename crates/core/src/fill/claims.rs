@@ -1,4 +1,5 @@
-//! Who fetches which bytes of a blob, pure: connections that go on until another one begins, and parts beside them.
+//! Which connection fetches which bytes of a blob, pure: streams that end where another connection begins, and parts
+//! beside them.
 //!
 //! A connection is cut off where another begins only once the upstream has given a part: until then nothing says that
 //! the upstream gives parts.
@@ -11,7 +12,7 @@ const NEAR_BYTES: u64 = 8 << 20;
 /// Most gaps that one range claims, each of them a request to the upstream.
 const MAX_GAPS: usize = 64;
 
-/// Who fetches what.
+/// All claims on a blob.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each was learned by itself")]
 pub(super) struct Claims {
@@ -27,19 +28,19 @@ pub(super) struct Claims {
     is_single: bool,
 }
 
-/// What one connection brings.
+/// The bytes that one connection fetches, as the claims know them.
 struct Fetch {
     number: u64,
-    /// How far it has got.
+    /// The next byte that it will fetch.
     at: u64,
     end: u64,
-    /// Where another begins.
+    /// The byte at which another connection begins.
     cut: Option<u64>,
     /// Since when it is asked for, and from where on; `None`: it has yet to be.
     begun: Option<(Moment, u64)>,
 }
 
-/// Bytes that one connection is to bring.
+/// The range of one claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) number: u64,
@@ -47,12 +48,12 @@ pub(super) struct Taken {
     pub(super) end: u64,
 }
 
-/// How a range takes it that another connection is on its way there.
+/// Whether a range waits for another connection that will reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RangePatience {
-    /// It waits for one that will soon be there.
+    /// It waits for a connection that will reach it soon.
     Waits,
-    /// It has waited.
+    /// It has waited, and does not wait again.
     IsOver,
 }
 
@@ -100,7 +101,7 @@ impl Claims {
         taken
     }
 
-    /// All of this, whoever else is at it.
+    /// Claims all of these bytes, also those that others claimed.
     pub(super) fn take(&mut self, first: u64, end: u64, now: Moment) -> Taken {
         self.add(first, end, Some((now, first)))
     }
@@ -160,7 +161,7 @@ impl Claims {
         taken
     }
 
-    /// It is asked for now.
+    /// The connection asks for its bytes now.
     pub(super) fn begin(&mut self, number: u64, now: Moment) {
         if let Some(fetch) = self.fetches.iter_mut().find(|fetch| fetch.number == number) {
             fetch.begun = Some((now, fetch.at));
@@ -177,17 +178,17 @@ impl Claims {
         })
     }
 
-    /// It has come, or is anybody's again.
+    /// Releases a claim: its bytes have arrived, or others may claim them.
     pub(super) fn give_back(&mut self, number: u64) {
         self.fetches.retain(|fetch| fetch.number != number);
     }
 
-    /// They have taken too long: what they were to bring is anybody's.
+    /// Releases claims that have taken too long.
     pub(super) fn give_back_all(&mut self) {
         self.fetches.clear();
     }
 
-    /// Whether somebody is to bring this byte.
+    /// Whether a claim covers this byte.
     pub(super) fn covers(&self, position: u64) -> bool {
         let end = |fetch: &Fetch| if self.gives_parts { fetch.cut_end() } else { fetch.end };
         self.fetches.iter().any(|fetch| (fetch.at..end(fetch)).contains(&position))
@@ -241,7 +242,7 @@ impl Claims {
         Taken { number: self.last, first, end }
     }
 
-    /// The first bytes at or behind `from` that are not here and that nobody is at.
+    /// The first bytes at or behind `from` that are neither present nor claimed.
     fn free(&self, have: &Spans, from: u64, total: u64, most: u64) -> Option<(u64, u64)> {
         let mut position = from;
         loop {

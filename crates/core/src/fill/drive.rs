@@ -1,4 +1,4 @@
-//! The work of a fill: fetches what is missing, hashes, verifies, commits. It belongs to no request: a client that is
+//! A fill's task: fetches the missing bytes, hashes, verifies and commits them. It belongs to no request: a client that is
 //! slow or goes away changes nothing.
 //!
 //! One stream that is fast stays one. Where it is slow, ranges of the rest are fetched beside it, each on a connection
@@ -26,7 +26,7 @@ use crate::telemetry;
 
 /// How often it is judged whether more connections would help.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
-/// Times that gaps left by others are gone after.
+/// How often gaps that other connections left are fetched again.
 const SWEEPS: usize = 8;
 
 /// Everything a fill needs.
@@ -36,7 +36,7 @@ pub(crate) struct Drive {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) source: Source,
-    /// Who gives it, and for which repository.
+    /// The upstream, and the repository that was asked for.
     pub(crate) provenance: Provenance,
     pub(crate) parts: Parts,
     pub(crate) idle: Duration,
@@ -50,19 +50,19 @@ pub(crate) struct Main {
     pub(crate) body: Body,
 }
 
-/// Somebody has set out to fetch the whole. Dropped half-way, it is nobody's any more, and the next who comes does.
+/// The right to fetch the whole blob. When it is dropped before the end, the next request may take it.
 pub(crate) struct FillRun {
     spool: Arc<Spool>,
     number: u64,
 }
 
 impl FillRun {
-    /// Sets out to fetch the rest, if nobody does.
+    /// Takes the right to fetch the rest, if nobody has it.
     pub(crate) fn begin(spool: &Arc<Spool>) -> Option<Self> {
         spool.begin_run().then(|| Self::of(spool))
     }
 
-    /// The one that the spool was made with.
+    /// The right with which the spool was created.
     pub(crate) fn of(spool: &Arc<Spool>) -> Self {
         Self { spool: Arc::clone(spool), number: spool.run_of_reader(false) }
     }
@@ -98,12 +98,12 @@ impl From<BodyError> for FillStop {
     }
 }
 
-/// What those share who fetch parts of it.
+/// State that the connections of a fill share.
 struct FillWork<'a> {
     /// Bytes that came, of all connections.
     got: AtomicU64,
     progress: &'a Mutex<Progress>,
-    /// One of them has failed for all: the others bring to its end what they write, and fetch no more.
+    /// One connection failed the fill: the others finish their current write, and fetch no more.
     failed: AtomicBool,
     failure: Event,
 }
@@ -141,7 +141,7 @@ impl Drive {
         }
     }
 
-    /// The same once more, by one connection.
+    /// Starts the fill again, by one connection.
     fn begin_anew(&mut self, draft: Arc<dyn Draft>) -> (FillRun, Option<Main>) {
         let (now, total) = (self.clock.now(), self.spool.total());
         self.spool = Arc::new(self.spool.anew(draft));
@@ -150,7 +150,7 @@ impl Drive {
         (FillRun::of(&self.spool), Some(Main { claim: self.spool.claim_stream(now), body }))
     }
 
-    /// Says how it ended; a draft, where it is worth another try.
+    /// Logs and counts how it ended. Returns a draft where it should be tried again.
     async fn conclude(&mut self, ended: Result<bool, FillStop>) -> Option<Arc<dyn Draft>> {
         let (upstream, spool) = (Arc::clone(self.source.upstream.label()), &self.spool);
         let digest = spool.digest().as_str();
@@ -294,7 +294,7 @@ impl Drive {
         }
     }
 
-    /// What has begun, as far as no others take over; then what is missing.
+    /// Reads the stream that has begun, up to where others take over; then fetches missing parts.
     async fn follow(&self, main: Main, work: &FillWork<'_>) -> Result<(), FillStop> {
         let Main { claim, body } = main;
         self.bring(&claim, body, work).await?;
@@ -302,7 +302,7 @@ impl Drive {
         self.take_rest(work).await
     }
 
-    /// What is missing, part by part; in one stream where the upstream gives no parts.
+    /// Fetches what is missing, part by part; in one stream where the upstream gives no parts.
     async fn take_rest(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
             let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
@@ -349,7 +349,7 @@ impl Drive {
         if position < claim.reach(position) && !work.has_failed() { Err(FillStop::Upstream) } else { Ok(()) }
     }
 
-    /// What one connection brings, until another takes over; how far it has got.
+    /// Writes what one connection fetches, until another takes over; returns the position that it reached.
     async fn bring(&self, claim: &Claim, mut body: Body, work: &FillWork<'_>) -> Result<u64, FillStop> {
         let mut failure = work.failure.listen();
         let mut position = claim.first;

@@ -1,16 +1,16 @@
 //! Fetching a blob into the cache, once, however many want it, or ranges of it.
 //!
 //! - [`spool`]: the blob while it arrives; clients read from it
-//! - [`drive`]: the work that fetches, hashes and commits it, owned by nobody's request; [`parts`] `o`: how many
-//!   connections that takes
-//! - [`range_capture`]: the work that fetches the ranges clients ask for
-//! - [`claims`] `o`: who fetches which bytes; [`claimed`]: held for as long as that takes
-//! - [`reader`]: a client's body, out of the spool
-//! - [`spans`] `o`: which bytes are here
-//! - [`table`]: what is arriving
+//! - [`drive`]: the task that fetches, hashes and commits it, and belongs to no request; [`parts`] `o`: how many
+//!   connections it opens
+//! - [`range_capture`]: the task that fetches the ranges that clients ask for
+//! - [`claims`] `o`: which connection fetches which bytes; [`claimed`]: a claim, until it is dropped
+//! - [`reader`]: a client's body, read from the spool
+//! - [`spans`] `o`: which bytes are present
+//! - [`table`]: downloads in progress, by digest and upstream
 //!
-//! One entry per digest and upstream: first somebody asks the upstream for it (*opening*), while others who come wait for
-//! what it says; then the spool, until the blob is whole and in the store.
+//! One entry per digest and upstream: first one request asks the upstream for it (*opening*), while others wait for the
+//! answer; then the spool, until the blob is complete and in the store.
 
 mod claimed;
 mod claims;
@@ -40,17 +40,17 @@ use crate::platform::Moment;
 use crate::sync::{Mutex, MutexGuard};
 use crate::upstream::Negative;
 
-/// Blobs that are arriving, by digest and upstream.
+/// Downloads in progress, by digest and upstream.
 #[derive(Default)]
 pub(crate) struct Fills {
     table: Mutex<FillTable>,
 }
 
-/// What one who wants a blob finds.
+/// The role of a request that needs a blob.
 pub(crate) enum FillEntry {
-    /// Nobody is fetching it.
+    /// Nobody is fetching it: this request leads.
     Lead(FillLead),
-    /// It is arriving, or some of it is here.
+    /// It is being downloaded, or some of it is present.
     Open(Arc<Spool>),
     /// Another asked as this one would, and the upstream could not answer, twice.
     Refused(Negative),
@@ -59,7 +59,7 @@ pub(crate) enum FillEntry {
 }
 
 impl Fills {
-    /// Looks for a blob that this upstream gives, without asking for it.
+    /// The download of a blob from this upstream, if there is one.
     pub(crate) fn find(&self, digest: &Digest, upstream: &str, now: Moment) -> Option<Arc<Spool>> {
         match self.table().get(digest, upstream) {
             Some(Slot::Open { spool, used }) if !spool.is_dead() => {
@@ -163,7 +163,7 @@ impl Fills {
         }
     }
 
-    /// Lets go what nobody has wanted for long.
+    /// Drops downloads that nobody has used for long.
     pub(crate) fn let_go(&self, now: Moment) {
         self.table().drop_idle(now);
     }
@@ -194,7 +194,7 @@ impl Fills {
         freed
     }
 
-    /// What is on its way, and the bytes that it takes, as far as they are known.
+    /// Digests of all downloads in progress, with the bytes that each takes, as far as known.
     pub(crate) fn under_way(&self) -> Vec<(Digest, u64)> {
         let bytes = |slot: &Slot| match slot {
             Slot::Opening(_) => 0,

@@ -1,5 +1,5 @@
-//! The work that fetches ranges that clients ask for, into the spool. It belongs to no request either: those who want the
-//! same bytes read them from there, and whoever wants the whole later need not fetch them again.
+//! The task that fetches the ranges that clients ask for into the spool. It belongs to no request either: other clients
+//! read the same bytes from the spool, and a later fill of the whole blob does not fetch them again.
 
 use super::Claim;
 use super::drive::{Drive, FillRun, FillStop};
@@ -39,7 +39,7 @@ impl Drive {
         Ok(())
     }
 
-    /// What is here stays, and those who wait for the rest fetch it for themselves.
+    /// Ends the task. The bytes that are present stay, and requests that wait for more fetch them themselves.
     pub(super) fn leave(&self, stop: &FillStop) {
         match stop {
             FillStop::Upstream => {}

@@ -11,7 +11,7 @@ use super::spool::{Spool, Stopped};
 use crate::body::{BodyError, Frames, Polled};
 use crate::relay::{Relay, Source};
 
-/// What is read at once: many clients read from one spool, each with this much in memory.
+/// Bytes of one read: many clients read from one spool, each with this much in memory.
 const PIECE_BYTES: usize = 128 << 10;
 
 /// The bytes from `position` to `end` of a blob that is arriving.
@@ -21,7 +21,7 @@ pub(crate) struct SpoolReader {
     position: u64,
     end: u64,
     state: ReadState,
-    /// A piece was given: the others come first.
+    /// A piece was returned: other tasks run first.
     is_others_turn: bool,
     /// Where the rest comes from if the store fails: the upstream is asked again, for this client alone.
     instead: Option<Source>,

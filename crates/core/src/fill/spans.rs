@@ -1,4 +1,4 @@
-//! Which bytes of a blob are here: a set of spans, pure.
+//! Which bytes of a blob are present: a set of spans, pure.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Spans {
         (first < end).then_some((first, end))
     }
 
-    /// What of it touches a span.
+    /// The parts that overlap a span.
     pub(crate) fn clone_within(&self, first: u64, end: u64) -> Self {
         let before = self.0.range(..first).next_back();
         Self(before.into_iter().chain(self.0.range(first..end)).map(|(first, end)| (*first, *end)).collect())
@@ -45,7 +45,7 @@ impl Spans {
         self.0.iter().map(|(first, end)| end - first).sum()
     }
 
-    /// Whether everything up to `total` is here.
+    /// Whether all bytes up to `total` are present.
     pub(crate) fn is_whole(&self, total: u64) -> bool {
         self.end_from(0) >= total
     }

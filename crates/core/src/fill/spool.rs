@@ -1,7 +1,7 @@
-//! A blob that is arriving: written by one, read by many, each at its own pace.
+//! A blob while it is downloaded: one fill writes it, many clients read it, each at its own pace.
 //!
-//! The spool is the tee: late clients, ranges and slow clients read what is here already and wait for the rest, and
-//! nobody holds anybody back. Its bytes are in the store's draft; only what is being moved is in memory.
+//! Late clients, ranges and slow clients read the bytes that are present and wait for the rest; none slows another down.
+//! The bytes are in the store's draft; only those that are being read or written are in memory.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::sync::{Event, Mutex, MutexGuard};
 /// How much of the end is withheld until the digest agrees: no client ever has all of a wrong blob (P-107).
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// A blob that is arriving.
+/// A blob while it is downloaded.
 pub(crate) struct Spool {
     digest: Digest,
     total: u64,
@@ -35,16 +35,16 @@ pub(super) struct SpoolState {
     /// Being written just now: no byte is written twice, so that what was hashed is what is committed.
     writing: Vec<(u64, u64)>,
     pub(super) phase: Phase,
-    /// How many times somebody has set out to fetch the whole.
+    /// How many runs have begun to fetch the whole.
     run: u64,
 }
 
-/// What is being done about the rest.
+/// Whether the missing bytes are being fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing: there are ranges that somebody asked for, or what a fill that broke off has left.
+    /// No: only ranges that were asked for are present, or what an interrupted fill has left.
     Idle,
-    /// It is being fetched.
+    /// Yes.
     Running,
     /// All of it is here, and verified.
     Whole,
@@ -63,14 +63,14 @@ pub(crate) enum Stopped {
     Short,
 }
 
-/// What one finds who wants a byte.
+/// What a reader finds at a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SpoolLook {
-    /// It is here, and so is what lies behind it, up to there.
+    /// It is present, with all bytes up to there.
     Here(u64),
-    /// Somebody is to bring it.
+    /// A claim covers it.
     Comes,
-    /// Nobody does.
+    /// No claim covers it.
     Nobody,
     Stopped(Stopped),
 }
@@ -140,7 +140,7 @@ impl Spool {
         self.state().phase
     }
 
-    /// Sets out to fetch the rest, if nobody does.
+    /// Begins a run that fetches the rest, if there is none.
     pub(crate) fn begin_run(&self) -> bool {
         let mut state = self.state();
         let begins = state.phase == Phase::Idle;
@@ -177,7 +177,7 @@ impl Spool {
         self.state().have.end_from(0)
     }
 
-    /// Bytes that are here.
+    /// Bytes that are present.
     pub(crate) fn present(&self) -> u64 {
         self.state().have.length()
     }
@@ -341,7 +341,7 @@ impl SpoolState {
         if run != 0 || self.is_coming(position) { SpoolLook::Comes } else { SpoolLook::Nobody }
     }
 
-    /// Whether somebody is to bring this byte.
+    /// Whether a claim covers this byte.
     fn is_coming(&self, position: u64) -> bool {
         let mut writing = self.writing.iter();
         writing.any(|(first, until)| (*first..*until).contains(&position)) || self.claims.covers(position)
@@ -367,7 +367,7 @@ impl SpoolState {
     }
 }
 
-/// How far the hash has got.
+/// The hash of the bytes so far.
 pub(crate) struct Progress {
     hasher: Hasher,
     pub(crate) hashed: u64,
@@ -379,7 +379,7 @@ impl Progress {
         Some(Self { hasher: Hasher::new(digest)?, hashed: 0 })
     }
 
-    /// The bytes at `offset`, if it is their turn.
+    /// Hashes the bytes at `offset`, if they are the next ones.
     pub(crate) fn take(&mut self, offset: u64, bytes: &[u8]) {
         if offset == self.hashed {
             self.hasher.update(bytes);

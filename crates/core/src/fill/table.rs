@@ -1,4 +1,4 @@
-//! What is arriving, by digest and upstream: what one upstream gives holds nobody who asks another.
+//! Downloads in progress, by digest and upstream: a request to one upstream does not wait for another upstream.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,11 +15,11 @@ const IDLE_LIFE: Duration = Duration::from_mins(10);
 /// Most blobs of which only ranges are kept.
 const MAX_IDLE: usize = 256;
 
-/// Somebody asks the upstream for it.
+/// A request is asking the upstream for the blob.
 #[derive(Default)]
 pub(super) struct Opening {
     pub(super) over: Event,
-    /// What all who wait are to hear.
+    /// What the requests that wait are told.
     pub(super) news: OnceLock<News>,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum News {
     Passes,
 }
 
-/// Who wants a blob, and of whom. A failure is of those who asked alike.
+/// The upstream, and the login with which it is asked. Requests of one asker share its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asker {
     /// The upstream's name.
@@ -46,7 +46,7 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    /// Since when nobody has wanted it, where nobody fetches any of it.
+    /// Since when it is unused; `None`: it is being fetched.
     fn idle_since(&self) -> Option<Moment> {
         match self {
             Self::Open { spool, used } if spool.is_at_rest() => Some(*used),
@@ -59,13 +59,13 @@ impl Slot {
     }
 }
 
-/// One upstream's.
+/// A slot, with the name of its upstream.
 struct UpstreamSlot {
     upstream: Arc<str>,
     slot: Slot,
 }
 
-/// As many for a digest as there are upstreams of which it is wanted just now.
+/// For each digest a slot for each upstream from which it is being downloaded.
 #[derive(Default)]
 pub(super) struct FillTable(HashMap<Digest, Vec<UpstreamSlot>>);
 
@@ -93,7 +93,7 @@ impl FillTable {
         }
     }
 
-    /// What another upstream gives to everybody.
+    /// A download from another upstream that gives the blob to everybody.
     pub(super) fn elsewhere(&self, digest: &Digest, upstream: &str) -> Option<Arc<Spool>> {
         self.0.get(digest)?.iter().find_map(|named| match &named.slot {
             Slot::Open { spool, .. } if *named.upstream != *upstream && spool.is_for_all() => {
@@ -107,7 +107,7 @@ impl FillTable {
         self.0.iter().flat_map(|(digest, all)| all.iter().map(move |named| (digest, &named.upstream, &named.slot)))
     }
 
-    /// Lets go what nobody has wanted for long, and what is of no use.
+    /// Drops slots that nobody has used for long, and those that are of no use.
     pub(super) fn drop_idle(&mut self, now: Moment) {
         self.0.retain(|_, all| {
             all.retain(|UpstreamSlot { slot, .. }| {

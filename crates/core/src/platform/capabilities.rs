@@ -1,11 +1,11 @@
-//! What each platform can do and how far it goes: data, so that every platform's ways run in one test suite.
+//! What each platform can do, and its limits: data, so that one test suite runs the behaviour of every platform.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where we run.
+/// The platform that we run on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
@@ -31,11 +31,11 @@ pub enum Profile {
 #[error("expected one of {}", Profile::NAMES)]
 pub struct UnknownProfile;
 
-/// How far a platform goes.
+/// What a platform can do, and its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table, one fact a column")]
 pub struct Capabilities {
-    /// Which one it is.
+    /// The platform.
     pub profile: Profile,
     /// Whether one request may wait for another's work. Not so on Workers, whose runtime cancels it.
     pub shares_io: bool,
@@ -64,16 +64,16 @@ pub struct Capabilities {
     /// Bytes of a blob that may lie on the instance's own disk while they are on their way into a bucket; `None`: as many
     /// as the disk takes.
     pub max_scratch: Option<u64>,
-    /// Who fetches what is too large for an answer.
+    /// Who fetches blobs that are too large for an answer.
     pub ingest: IngestMode,
 }
 
-/// Who fetches into the store what is too large for an answer.
+/// Who fetches blobs into the store that are too large for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngestMode {
-    /// Nobody: every answer may be as large as it likes.
+    /// Nobody: the platform carries answers of any size.
     Never,
-    /// The requests that want it, a slice each.
+    /// The requests that need it, a slice each.
     InRequest,
     /// An invocation of its own, which the platform starts.
     SelfInvoke,
@@ -93,7 +93,7 @@ impl Profile {
     const NAMES: &'static str =
         "server, aliyun-fc, aws-lambda, tencent-scf, cloud-run, azure-container-apps, cloudflare-workers";
 
-    /// Recognises the platform by what it puts into the environment; `REGISTRY_PROXY_PLATFORM` says it outright.
+    /// Recognises the platform by its environment variables; `REGISTRY_PROXY_PLATFORM` overrides that.
     pub fn detect<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self, UnknownProfile> {
         let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
         if let Some(name) = variable("REGISTRY_PROXY_PLATFORM").filter(|name| !name.is_empty()) {
@@ -127,7 +127,7 @@ impl Profile {
         }
     }
 
-    /// The port that the platform asks at, where it is not told by `PORT`.
+    /// The port that the platform connects to, unless `PORT` says another.
     pub fn port(self) -> Option<u16> {
         match self {
             Self::AliyunFc | Self::TencentScf => Some(9000),
@@ -142,18 +142,18 @@ impl Profile {
         !matches!(self, Self::Server | Self::CloudflareWorkers)
     }
 
-    /// Whether it says who the client is beside the request: then `X-Forwarded-For` is the client's own word. Function
-    /// URLs cut that header to its leftmost address, which is the one that the client wrote.
+    /// Whether it gives the client's address outside of the request's headers: then the client itself may have written
+    /// `X-Forwarded-For`. Function URLs cut that header to its leftmost address, which the client wrote.
     pub fn names_client(self) -> bool {
         matches!(self, Self::AwsLambda | Self::CloudflareWorkers)
     }
 
-    /// Whether the disk is small and gone with the instance: then a cache lies in `/tmp`, and is small.
+    /// Whether the disk is small and does not outlive the instance: then a cache lies in `/tmp`, and is small.
     pub fn is_ephemeral(self) -> bool {
         self != Self::Server
     }
 
-    /// How far it goes. Sources and dates: docs/reference/platforms.md.
+    /// What it can do. Sources and dates: docs/reference/platforms.md.
     pub fn capabilities(self) -> Capabilities {
         let none = Capabilities {
             profile: self,
@@ -223,7 +223,7 @@ impl Profile {
 }
 
 impl Capabilities {
-    /// Whether a body of this length goes through us: in one piece, or as a stream.
+    /// Whether the platform carries a body of this length: in one piece, or as a stream.
     pub fn carries(&self, length: Option<u64>) -> bool {
         let fits = |limit: Option<u64>| match (limit, length) {
             (None, _) => true,
@@ -233,7 +233,7 @@ impl Capabilities {
         fits(self.max_inline_body) || fits(self.max_streamed_body)
     }
 
-    /// Whether a body of this length goes through us as easily as any.
+    /// Whether a body of this length costs no more than a small one.
     pub fn carries_well(&self, length: Option<u64>) -> bool {
         self.ingest == IngestMode::Never && self.carries(length)
             || length.is_some_and(|length| self.max_inline_body.is_none_or(|most| length <= most))

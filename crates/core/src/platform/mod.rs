@@ -1,5 +1,5 @@
-//! What the core asks of the platform it runs on: these traits, and nothing else. Natively they stand on tokio,
-//! in tests on fakes and a virtual clock.
+//! The traits through which the core uses its platform; it uses nothing else. Natively tokio is behind them, in tests
+//! fakes and a virtual clock.
 
 mod capabilities;
 mod store;
@@ -131,7 +131,7 @@ impl Moment {
     }
 }
 
-/// A sleep that owns itself.
+/// A boxed sleep.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Time: `std`'s clocks panic on wasm32, so it comes from here only.
@@ -191,7 +191,7 @@ pub trait CredentialStore: Send + Sync {
     fn refused(&self, login: &Basic);
 }
 
-/// Begins an invocation of this very function, beside the one that asks.
+/// Begins another invocation of this function.
 #[async_trait]
 pub trait Invoke: Send + Sync {
     /// With this event, a JSON object; returns when the platform has taken it.
@@ -203,10 +203,10 @@ pub trait Invoke: Send + Sync {
 #[error("the platform did not begin an invocation")]
 pub struct InvokeError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Everything the core has of its platform.
+/// Everything that the platform gives the core.
 #[derive(Clone)]
 pub struct Platform {
-    /// Requests out.
+    /// Sends requests.
     pub transport: Arc<dyn Transport>,
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -226,7 +226,7 @@ pub struct Platform {
     pub capabilities: Capabilities,
 }
 
-/// What one request brings with it.
+/// What the platform knows of one request.
 #[derive(Debug, Clone)]
 pub struct Cx {
     /// The peer's address, as the connection shows it: perhaps a reverse proxy's.

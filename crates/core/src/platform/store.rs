@@ -1,5 +1,5 @@
-//! Room for content, as the cache asks for it: blobs, which are streamed, and records, small values read and written
-//! whole. One contract for a disk, an object store and memory; one suite holds them all to it (`testing::contract`).
+//! The store behind the cache. It holds blobs, which are streamed, and records, small values that are read and written
+//! whole. One contract for a disk, an object store and memory; one test suite checks each of them (`testing::contract`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::body::Body;
 use crate::cache::Key;
 use crate::digest::Digest;
 
-/// Room for content.
+/// A store of blobs and records, by key.
 ///
-/// What is written under a key is there whole or not at all, for every process that shares the store.
+/// A value is visible whole or not at all, to every process that shares the store.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// What it can do beside what every store can. Asked before: whoever wants more of it gets an error.
+    /// The optional operations that it supports. Any other returns an error.
     fn capabilities(&self) -> StoreCapabilities;
 
     /// A record; `None`: there is none.
@@ -28,13 +28,13 @@ pub trait Store: Send + Sync {
     /// Writes a record, and returns whether it did: with [`Precondition::Absent`] only where nothing is.
     async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError>;
 
-    /// Removes a record or a blob; what is not there is removed already. Whoever is reading it reads on.
+    /// Removes a record or a blob; succeeds also where there is none. Readers that have opened it can read on.
     async fn remove(&self, key: &Key) -> Result<(), StoreError>;
 
     /// A blob's length and validator, without its bytes.
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
 
-    /// A blob, or its bytes from `first` up to `end`; what lies behind its end is not there to be read.
+    /// A blob, or its bytes from `first` up to `end`, as far as it has so many.
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError>;
 
     /// Begins a blob that nobody sees until it is committed. `length` in bytes, where it is known: room is then
@@ -58,7 +58,7 @@ pub trait Store: Send + Sync {
         Err(body)
     }
 
-    /// Everything below a prefix of keys, in no order; an empty prefix is everything.
+    /// All entries whose keys begin with a prefix, in no order; with an empty prefix all entries.
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>>;
 
     /// Marks a key as used just now, for the order of eviction. Cheap: called for hits that memory answers.
@@ -76,7 +76,7 @@ pub trait Store: Send + Sync {
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError>;
 }
 
-/// What a store can do that not every store can.
+/// Optional operations and properties of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is asked for by itself")]
 pub struct StoreCapabilities {
@@ -86,13 +86,13 @@ pub struct StoreCapabilities {
     pub uploads: bool,
     /// A [draft](Store::draft) lies on this machine as a whole before any of it is where it belongs.
     pub stages_locally: bool,
-    /// What is here was held against its digest by the store itself when it came, and cannot have changed since: then
-    /// nobody reads it a second time.
+    /// The store itself verified each blob's digest when it was written, and blobs cannot change: the cache does not
+    /// verify them again.
     pub verifies: bool,
-    /// It lies on machines of others, whose yes to a commit says that the bytes came and not what they give back: then all
-    /// of a blob is held against its digest when it is first read.
+    /// The store lies on machines of others: a successful commit says that the bytes arrived, not that they read back the
+    /// same. The cache verifies a blob when all of it is first read.
     pub reads_back: bool,
-    /// Other processes may share it: then fills are agreed upon by leases.
+    /// Other processes may share it: leases decide which process fetches a blob.
     pub is_shared: bool,
 }
 
@@ -157,12 +157,12 @@ pub enum Kept {
     Short,
 }
 
-/// Under which condition a record is written.
+/// The condition under which a record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precondition {
-    /// Whatever is there.
+    /// None: it replaces what is there.
     Always,
-    /// Only where nothing is.
+    /// There is no record under the key.
     Absent,
 }
 
@@ -184,7 +184,7 @@ pub struct Stat {
     pub validator: Validator,
 }
 
-/// Tells one state of a stored blob from another.
+/// Distinguishes states of a stored blob, as an entity tag does (RFC 9110 section 8.8).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Validator(pub Box<str>);
 
@@ -196,7 +196,7 @@ pub struct Found {
     pub body: Body,
 }
 
-/// What a list says of a key.
+/// An entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The key.

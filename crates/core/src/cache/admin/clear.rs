@@ -1,4 +1,4 @@
-//! Removing content with everything that leads to it.
+//! Removes content, with the records that reference it.
 
 use std::collections::HashSet;
 

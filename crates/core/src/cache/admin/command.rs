@@ -1,4 +1,4 @@
-//! What may be asked of a cache, and what comes of it: values, for a command line, a socket or whatever else.
+//! The commands of a cache's administration, and their events: values, for a command line, a socket or whatever else.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::CacheAdmin;
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
-/// What is asked.
+/// A command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
@@ -37,7 +37,7 @@ pub enum Purge {
     All,
 }
 
-/// What is told, in order; one of the last four ends it.
+/// An event of a command, in order; one of the last four ends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
@@ -129,7 +129,7 @@ pub struct Verified {
     pub unknown: u64,
 }
 
-/// Hears what is told.
+/// Receives the events of a command.
 pub type Tell<'a> = &'a (dyn Fn(Event) + Send + Sync);
 
 impl Command {
@@ -148,7 +148,7 @@ impl Command {
 }
 
 impl CacheAdmin {
-    /// Carries it out.
+    /// Runs a command.
     pub async fn run(&self, command: &Command, tell: Tell<'_>) -> Result<(), StoreError> {
         let end = match command {
             Command::Stat => Event::Stat(self.stat().await?),

@@ -1,14 +1,14 @@
-//! What goes when room is needed: pure.
+//! Which content is evicted: pure.
 //!
-//! The longest unused go first, and an image in use is not torn apart: what a manifest names counts as used at least
-//! as late as the manifest, and goes behind it. So what goes is always the beginning of one order, in which whatever
-//! leads to something stands before it.
+//! The least recently used goes first, and an image in use stays complete: what a manifest references counts as used at
+//! least as late as the manifest, and goes after it. So evicted content is always the beginning of one order, in which
+//! each item stands after whatever references it.
 
 use std::collections::HashSet;
 
 use super::inventory::{IN_USE, Id, Inventory, Item};
 
-/// What must be kept to.
+/// The limits that an eviction has to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EvictionTargets {
     /// What all of it may take; where it takes more, what is longest unused goes until a tenth of it is free.

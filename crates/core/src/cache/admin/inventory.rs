@@ -1,5 +1,5 @@
-//! What lies in a store, and what leads to what: pure, and in little memory. A digest is 32 bytes here and not its
-//! text, and an item 64: 200,000 of them take 13 MB.
+//! The content of a store, and which manifest references what: pure, and in little memory. A digest takes 32 bytes here,
+//! and an item 64: 200,000 of them take 13 MB.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ fn bytes_of(hex: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// What takes room.
+/// A kind of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Content {
     Manifest,
@@ -51,7 +51,7 @@ impl Content {
     }
 }
 
-/// A blob or a manifest that is here.
+/// A stored blob or manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Item {
     pub(crate) content: Content,
@@ -83,7 +83,7 @@ pub(crate) const IN_USE: u64 = u64::MAX;
 /// An item of an inventory, by its place.
 pub(crate) type Id = u32;
 
-/// What is here, and what it consists of.
+/// Stored content, and which manifest references what.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
     /// In the order of content and digest.

@@ -1,8 +1,8 @@
 //! Keeps the store within its limits and free of litter, beside all requests.
 //!
-//! It looks at the store at the start, now and then, as soon as more has arrived than there was room for, and when something
-//! found no room. What arrives meanwhile goes a little beyond, and then waits for it ([`EvictionPressure`]). Several of them at one store
-//! remove the same things, which harms nobody.
+//! It surveys the store at the start, now and then, as soon as more has arrived than there was room for, and when a write
+//! found no room. Bytes that arrive meanwhile may exceed the limit a little, and then wait ([`EvictionPressure`]). Several
+//! janitors of one store remove the same things, which does no harm.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, Weak};
@@ -23,9 +23,9 @@ use crate::platform::{Clock, Moment, StoreError};
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::{self, EntryCounts};
 
-/// Between two looks, at least: as long as the last one took, too, so that no more than half of the time goes into them.
+/// Between two surveys, at least: as long as the last one took, too, so that surveys take at most half of the time.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The same behind a look that could not make the room that was needed: the next one could not either.
+/// The same after a survey that could not free enough: the next one could not either.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// And at most: other processes write, too.
 const EVERY: Duration = Duration::from_mins(10);
@@ -40,22 +40,22 @@ const LEASE_AGE: Duration = Duration::from_mins(10);
 /// What was used before the day before yesterday nobody reads any more, whatever the clocks.
 const USAGE_DAYS: u64 = 2;
 
-/// Who keeps order in one proxy's cache.
+/// Keeps one proxy's cache within its limits.
 pub struct Janitor {
     cache: Weak<Cache>,
     fills: Weak<Fills>,
     pressure: Arc<EvictionPressure>,
     clock: Arc<dyn Clock>,
-    /// What could not be removed since the last sweep.
+    /// Content that could not be removed since the last sweep.
     stuck: Mutex<HashSet<Packed>>,
 }
 
-/// What a look at the store came to.
+/// The result of a survey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SurveyOutcome {
-    /// There is as much room as is needed.
+    /// There is enough room.
     Enough,
-    /// There is not, or nobody knows.
+    /// There is too little room, or it is not known how much.
     TooLittle,
     /// Something could not be removed, and something else is to go in its place.
     Stuck,
@@ -215,7 +215,7 @@ fn left(survey: &Survey, cleared: &Cleared) -> EntryCounts {
     }
 }
 
-/// Removes what crashes left behind.
+/// Removes what crashed processes left behind.
 async fn sweep(admin: &CacheAdmin, survey: &Survey) -> Result<(), StoreError> {
     let swept = admin.store.sweep(LITTER_AGE).await?;
     if swept.count > 0 {

@@ -1,5 +1,5 @@
-//! What is here: in numbers, and image by image. An image is looked at in the inventory alone, where each manifest stands
-//! once, whatever names it.
+//! `stat` and `list`: how much is stored, and which images. Images are read from the inventory, where each manifest stands
+//! once, whatever references it.
 
 use std::collections::HashSet;
 use std::future::poll_fn;

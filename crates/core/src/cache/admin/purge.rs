@@ -1,4 +1,4 @@
-//! Throwing away what somebody names.
+//! `purge`: removes the content that the command names.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Looking through a store: first what is listed, and only where something must go what leads to what, as that means
-//! reading every manifest. Each manifest is read once, however many name it.
+//! Surveys a store: lists it first, and reads its manifests only where something must be evicted. Each manifest is read
+//! once, however many reference it.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ const MAX_FAILED: usize = 16;
 /// Told how much of a long work is done: so many of so many.
 pub(crate) type OnProgress<'a> = &'a (dyn Fn(u64, u64) + Send + Sync);
 
-/// What is in a store.
+/// The content of a store.
 #[derive(Default)]
 pub(crate) struct Survey {
     pub(crate) inventory: Inventory,
@@ -38,7 +38,7 @@ pub(crate) struct Survey {
     pub(crate) nowhere: Vec<(u64, u32)>,
 }
 
-/// A tag, and where it leads.
+/// A tag, and the manifest that it points to.
 pub(crate) struct SurveyedTag {
     pub(crate) key: Key,
     /// When it was written or used.

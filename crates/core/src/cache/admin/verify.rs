@@ -1,4 +1,4 @@
-//! Holding everything against its digest.
+//! `verify`: compares all content with its digests.
 
 use super::CacheAdmin;
 use super::clear::key_of;
@@ -13,7 +13,7 @@ use crate::telemetry;
 /// How often it is said how far a blob is read.
 const TELL_EVERY: u64 = 16 << 20;
 
-/// What holding something against its digest gives.
+/// The result of comparing content with its digest.
 #[derive(PartialEq, Eq)]
 enum DigestCheck {
     Right,

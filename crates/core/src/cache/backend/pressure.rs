@@ -1,42 +1,42 @@
-//! What is known of the room between two looks at the store, the word that somebody should look, and the bound on what
-//! arrives until somebody has.
+//! Eviction pressure: how many bytes have arrived since the last survey of the store, who waits for an eviction, when the
+//! next survey is due, and how far the store may exceed its limit until then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event_listener::{Event, EventListener};
 
-/// How far the store may be beyond what it may hold, whichever is more: a part of that, or so many bytes.
+/// How far the store may exceed its limit, whichever is more: a part of the limit, or so many bytes.
 const SLACK_PARTS: u64 = 20;
 const SLACK_BYTES: u64 = 64 << 20;
 
-/// Told by those who write, heard by the janitor.
+/// Writers report to it, the janitor acts on it.
 pub(crate) struct EvictionPressure {
-    /// How far it may go beyond.
+    /// How far the store may exceed its limit.
     slack: u64,
-    /// What there was when somebody last looked, with what was arriving.
+    /// Bytes stored or arriving at the last survey.
     held: AtomicU64,
-    /// Bytes that have begun to arrive since then.
+    /// Bytes that have begun to arrive since that survey.
     arrived: AtomicU64,
-    /// How many may, before there must be another look.
+    /// How many may arrive before the next survey is due.
     allowance: AtomicU64,
-    /// Bytes that wait for a look before they begin.
+    /// Bytes that wait for an eviction before they arrive.
     waiting: AtomicU64,
-    /// The largest that found no room since the last look; 0: nothing.
+    /// The largest write that found no room since the last survey; 0: none.
     wanted: AtomicU64,
     wake: Event,
     looked: Event,
 }
 
-/// A look at the store that has begun.
+/// A survey that has begun.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SurveyStart {
-    /// Bytes that had begun to arrive since the one before.
+    /// Bytes that had begun to arrive since the survey before.
     arrived: u64,
-    /// The largest that found no room since then; 0: nothing.
+    /// The largest write that found no room since then; 0: none.
     pub(crate) wanted: u64,
 }
 
-/// Bytes that wait.
+/// Bytes that wait for an eviction, until this is dropped.
 pub(crate) struct WaitingBytes<'a> {
     pressure: &'a EvictionPressure,
     bytes: u64,
@@ -49,7 +49,7 @@ impl Drop for WaitingBytes<'_> {
 }
 
 impl EvictionPressure {
-    /// In a store that may hold so many bytes. Nobody has looked yet, and everything may come.
+    /// Of a store that may hold so many bytes. Until the first survey any number may arrive.
     pub(crate) fn new(max_bytes: u64) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
@@ -64,7 +64,7 @@ impl EvictionPressure {
         }
     }
 
-    /// So many bytes are on their way into the store.
+    /// Counts bytes that arrive.
     pub(crate) fn add(&self, bytes: u64) {
         let before = self.arrived.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.allowance.load(Ordering::Relaxed) {
@@ -72,7 +72,7 @@ impl EvictionPressure {
         }
     }
 
-    /// The same, unless that would be too far beyond what the store may hold; whether they are.
+    /// Counts bytes that arrive, unless the store would exceed its limit too far; whether it counted them.
     pub(crate) fn try_add(&self, bytes: u64) -> bool {
         let allowance = self.allowance.load(Ordering::Relaxed);
         let limit = allowance.saturating_add(self.slack);
@@ -86,43 +86,43 @@ impl EvictionPressure {
         arrived <= limit
     }
 
-    /// So many bytes do not come after all.
+    /// Bytes that were counted do not arrive after all.
     pub(crate) fn subtract(&self, bytes: u64) {
         let _ = self
             .arrived
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |arrived| Some(arrived.saturating_sub(bytes)));
     }
 
-    /// So many bytes wait until somebody has made room for them.
+    /// Bytes wait for an eviction.
     pub(crate) fn wait(&self, bytes: u64) -> WaitingBytes<'_> {
         self.waiting.fetch_add(bytes, Ordering::Relaxed);
         self.wake.notify(usize::MAX);
         WaitingBytes { pressure: self, bytes }
     }
 
-    /// Bytes that wait for room.
+    /// How many bytes wait for an eviction.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Says when somebody has looked.
+    /// Notifies at the end of the next survey.
     pub(crate) fn next_survey(&self) -> EventListener {
         self.looked.listen()
     }
 
-    /// So many bytes found no room.
+    /// A write of so many bytes found no room: a survey is due.
     pub(crate) fn report_full(&self, bytes: u64) {
         self.wanted.fetch_max(bytes.max(1), Ordering::Relaxed);
         self.wake.notify(usize::MAX);
     }
 
-    /// Somebody looks now.
+    /// A survey begins.
     pub(crate) fn begin_survey(&self) -> SurveyStart {
         let arrived = self.arrived.swap(0, Ordering::Relaxed);
         SurveyStart { arrived, wanted: self.wanted.swap(0, Ordering::Relaxed) }
     }
 
-    /// The look came to nothing: what was known before it is all that is known.
+    /// The survey failed: its counts are restored.
     pub(crate) fn survey_failed(&self, begun: SurveyStart) {
         self.arrived.fetch_add(begun.arrived, Ordering::Relaxed);
         if begun.wanted > 0 {
@@ -130,19 +130,19 @@ impl EvictionPressure {
         }
     }
 
-    /// Somebody has looked: so many bytes are there or arriving, and so many more may come until somebody looks again.
+    /// A survey ended: `held` bytes are stored or arriving, and `bytes` more may arrive until the next one.
     pub(crate) fn survey_done(&self, held: u64, bytes: u64) {
         self.held.store(held, Ordering::Relaxed);
         self.allowance.store(bytes, Ordering::Relaxed);
         self.looked.notify(usize::MAX);
     }
 
-    /// What is there, or arriving, as far as that is known: never less than what there is.
+    /// Bytes stored or arriving, as far as known: never fewer than there are.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held.load(Ordering::Relaxed).saturating_add(self.arrived.load(Ordering::Relaxed))
     }
 
-    /// Whether it is time to look, and if not, who says when.
+    /// `None`: a survey is due. Otherwise what notifies when one may be.
     pub(crate) fn survey_due(&self) -> Option<EventListener> {
         let listener = self.wake.listen();
         let is_due = self.wanted.load(Ordering::Relaxed) > 0

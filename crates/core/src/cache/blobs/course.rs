@@ -1,8 +1,8 @@
-//! How a fill in another process gets on, as its lease says; and from that, whether it is worth waiting for: pure.
+//! The progress of a fill in another process, as its lease reports it, and whether it is worth waiting for: pure.
 
 use std::time::Duration;
 
-/// A fill of which so much has come. Times are in seconds since 1970, by the clock of whoever fills.
+/// The progress of a fill. Times are in seconds since 1970, by the clock of the process that fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Course {
     /// When it began.

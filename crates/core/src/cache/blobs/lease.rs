@@ -1,5 +1,6 @@
-//! Who fetches a blob, where several processes share a store: a record put only where none is. An expired one gives
-//! way to the next number (epoch), so that stores that cannot overwrite on a condition can still hand a lease on.
+//! Leases: which process fetches a blob, where several share a store. A lease is a record that is written only where there
+//! is none. An expired one gives way to the next number (epoch), so that stores without conditional overwrites can still
+//! hand a lease on.
 //!
 //! A lease saves downloads and decides nothing else: two that believe to hold it fetch the same blob twice, and both
 //! commit the same bytes. It says how the fill gets on, so that nobody waits for one that will not end in time.
@@ -38,7 +39,7 @@ pub(crate) struct Lease {
     held: Arc<FillProgress>,
 }
 
-/// How the fill gets on.
+/// The progress of the fill.
 struct FillProgress {
     /// In seconds since 1970.
     began: u64,
@@ -72,7 +73,7 @@ impl Lease {
     }
 }
 
-/// What asking for a lease gives.
+/// The answer to a request for a lease.
 pub(crate) enum Leased {
     /// Fetch; with a lease, where the store would give one.
     Ours(Option<Lease>),
@@ -80,7 +81,7 @@ pub(crate) enum Leased {
     Theirs(Option<Course>),
 }
 
-/// When a store is asked for leases again that would take none.
+/// Until when a store that failed to take a lease is not asked for one.
 #[derive(Default)]
 struct LeaseBackoff(Mutex<BackoffState>);
 

@@ -1,7 +1,7 @@
-//! Which stored blobs are served, and from what it is known that they have their digest.
+//! Which stored blobs are served, and how it is known that they have their digest.
 //!
-//! A disk of this machine is believed until a file changes. What went to machines of others is believed of its parts, and
-//! held against its digest when all of it is first read back: their yes has been wrong (seaweedfs#11382, zot#4427).
+//! A file on a disk of this machine is trusted until it changes. A blob on machines of others is trusted for ranges, and
+//! verified when all of it is first read back: their success answers have been wrong (seaweedfs#11382, zot#4427).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const UNREAD: Duration = Duration::from_mins(1);
 /// Blobs that are remembered as not to be served.
 const MAX_DISTRUSTED: usize = 1000;
 
-/// From what it is known that a stored blob has its digest.
+/// How it is known that a stored blob has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// These bytes were sent to a store elsewhere, which said that it has them, and as many.
@@ -42,7 +42,7 @@ pub(super) enum Belief {
     Unknown,
 }
 
-/// What a belief rests on.
+/// The facts from which a belief follows.
 #[derive(Debug, Clone, Copy)]
 struct Grounds {
     /// Of the stored bytes in this state.

@@ -1,9 +1,9 @@
-//! A stored blob on its way to a client, held against its digest while it goes: the first time after a start, and
-//! whenever the stored bytes may have changed. Its last piece is withheld until the digest agrees, so that what rotted
-//! on a disk is never served whole, and not at all a second time.
+//! Verifies stored blobs while they are read: the first time after a start, and whenever the stored bytes may have changed.
+//! The last piece is withheld until the digest agrees, so that a corrupt blob is never served whole, and not at all a
+//! second time.
 //!
-//! A part of it, or its length, is given out only after all of it was read so. That goes on beside all requests, of a few
-//! blobs at once: whoever gives up does not make the next begin anew, and keeps nobody waiting whose turn has not come.
+//! A range of a blob, or its length, is given only after all of it was verified. Background tasks do that, for a few blobs
+//! at once: a client that gives up does not interrupt it, and those that wait for a turn do not block each other.
 
 use std::collections::HashSet;
 use std::pin::Pin;

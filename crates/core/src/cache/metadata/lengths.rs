@@ -1,5 +1,5 @@
-//! How long blobs are, as far as it was said: by a registry that gave one whole, or by manifests. A stored blob of another
-//! length is not that blob, whatever its key says.
+//! Lengths of blobs, from registries that gave them whole, or from manifests. A stored blob of another length is not that
+//! blob, whatever its key says.
 
 use quick_cache::sync::Cache as Memory;
 

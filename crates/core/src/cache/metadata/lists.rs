@@ -12,7 +12,7 @@ use crate::body::{InFlight, Shelf};
 use crate::evidence::ClientScope;
 use crate::platform::Moment;
 
-/// Which list: whose, where, and which page of it.
+/// A list: the client's scope, and the page.
 pub(crate) type ListKey = (ClientScope, Box<str>);
 
 /// What an upstream listed.

@@ -1,4 +1,4 @@
-//! How manifests and links are written down.
+//! The stored format of manifests, and what they reference.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
@@ -91,7 +91,7 @@ impl LentManifest {
     }
 }
 
-/// What a manifest names by digest: parts of the same image, in the same repository.
+/// The digests that a manifest references: parts of the same image, in the same repository.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Children {
     /// An index's manifests.
@@ -114,7 +114,7 @@ impl Children {
     }
 }
 
-/// What a manifest says of its children.
+/// The descriptors in a manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Described {
     /// An index's manifests.
@@ -123,7 +123,7 @@ pub(crate) struct Described {
     pub(crate) blobs: Vec<ChildDescriptor>,
 }
 
-/// One of them.
+/// A descriptor in a manifest.
 #[derive(Debug)]
 pub(crate) struct ChildDescriptor {
     /// Its digest.

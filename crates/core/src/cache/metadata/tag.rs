@@ -1,4 +1,4 @@
-//! Whether a tag may be served as it is: pure.
+//! Whether a tag is fresh enough to be served: pure.
 
 use serde::{Deserialize, Serialize};
 
