@@ -1,12 +1,12 @@
-//! What is known of a digest or a tag in a repository, from what it is known, and what follows from it.
+//! Facts about a digest or a tag in a repository: where each fact comes from, and what it permits.
 //!
-//! Bytes are stored once, whoever gave them; permission is per upstream. So a fact carries its source: an upstream that
-//! answers a HEAD or a range of one byte only *claims* to have a digest, one that sent the whole body *gave* it. A claim
-//! is believed of an upstream that has given these bytes before, to whatever repository, and of content that some
-//! upstream gives to everybody. Any other upstream has to give the whole body first: otherwise one that lies could open
-//! what another keeps private.
+//! Bytes are stored once, whichever upstream gave them; permission is per upstream. So a fact carries its source: an
+//! upstream that answers a HEAD or a range of one byte only *claims* to have a digest, one that sent the whole body *gave*
+//! it. A claim is believed if the upstream has given these bytes before, to any repository, or if some upstream gives them
+//! to everybody. Any other upstream has to give the whole body first: otherwise one that lies could publish what another
+//! keeps private.
 //!
-//! Everything here is pure. [`Cache`](crate::cache::Cache) loads the facts and writes them down;
+//! Everything here is pure. [`Metadata`](crate::cache::Metadata) reads and writes the facts;
 //! [`RequestContext`](crate::request::context::RequestContext) asks the questions for one request:
 //!
 //! - [`may_serve`]: whether stored bytes may go to this client, or what the upstream has to say first
@@ -32,7 +32,7 @@ use crate::name::RepositoryName;
 /// Upstreams that are remembered for one digest. One that is forgotten gives the bytes once more.
 const MAX_ORIGINS: usize = 16;
 
-/// How it is known that a repository has a digest, the weakest first.
+/// How it is known that a repository has a digest, the weakest evidence first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     /// A manifest of this repository names it. Whoever writes a manifest can name what they have no right to see, so
@@ -189,7 +189,7 @@ pub(crate) fn believes_unrecorded(reader: Requester, link: Option<Link>) -> bool
     }
 }
 
-/// What link a claim of an upstream makes: it proves only what that upstream has given before, or gives to everybody.
+/// The link that an upstream's claim makes: it proves only bytes that the upstream has given before, or gives to everybody.
 pub(crate) fn link_of_claim(origin: Origin) -> Link {
     match origin {
         Origin::This | Origin::Anonymous => Link::Proven,
@@ -206,7 +206,7 @@ pub(crate) struct Provenance {
     pub(crate) repository: RepositoryName,
     /// Whether it was asked without any login.
     pub(crate) anonymous: bool,
-    /// The generation in which it was asked ([`Cache::generation`](crate::cache::Cache::generation)): what is deleted
+    /// The generation in which it was asked ([`Metadata::generation`](crate::cache::Metadata::generation)): what is deleted
     /// meanwhile is not linked again.
     pub(crate) since: u64,
 }

@@ -13,8 +13,8 @@ use registry_proxy_core::Body;
 use registry_proxy_core::cache::{Key, Kind};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::{
-    Draft, Entry, Found, Kept, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
-    Validator,
+    CopyOutcome, Draft, Entry, Found, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,
+    Swept, Validator,
 };
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -127,9 +127,9 @@ impl Store for Bucket {
         let kept: Promise = passing.get(1).unchecked_into();
         let kept = SendWrapper::new(async move {
             match answer(kept).await?.as_string().as_deref() {
-                Some("kept") => Ok(Kept::Whole),
-                Some("wrong") => Ok(Kept::OtherDigest),
-                Some("short") => Ok(Kept::Short),
+                Some("kept") => Ok(CopyOutcome::Whole),
+                Some("wrong") => Ok(CopyOutcome::OtherDigest),
+                Some("short") => Ok(CopyOutcome::Short),
                 why => Err(StoreError::failed(why.unwrap_or("no word from the bucket").to_owned())),
             }
         });

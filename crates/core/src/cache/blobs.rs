@@ -19,7 +19,7 @@ use super::metadata::{Lengths, Metadata};
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::evidence::Provenance;
-use crate::platform::{Found, Kept, Part, Passing, within};
+use crate::platform::{CopyOutcome, Found, Part, Passing, within};
 use crate::telemetry;
 
 /// How long the longest blobs may be.
@@ -143,12 +143,12 @@ impl Blobs {
         self.backend.tasks.spawn(Box::pin(async move {
             let _pending = pending;
             match kept.await {
-                Ok(Kept::Whole) => blobs.committed(&provenance, &digest, length).await,
-                Ok(Kept::OtherDigest) => {
+                Ok(CopyOutcome::Whole) => blobs.committed(&provenance, &digest, length).await,
+                Ok(CopyOutcome::OtherDigest) => {
                     tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
                     telemetry::corrupt("blob");
                 }
-                Ok(Kept::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
+                Ok(CopyOutcome::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
                 // Perhaps for this one only: two at once may have written it. The store is not left alone for that.
                 Err(error) => {
                     telemetry::store_failed("keep", error.why());

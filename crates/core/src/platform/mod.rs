@@ -16,8 +16,8 @@ use http::{Request, Response};
 
 pub use self::capabilities::{Capabilities, IngestMode, Profile, UnknownProfile};
 pub use self::store::{
-    Draft, Entry, Found, Kept, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
-    UPLOAD_DEADLINE, Upload, Validator,
+    CopyOutcome, Draft, Entry, Found, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,
+    Swept, UPLOAD_DEADLINE, Upload, Validator,
 };
 use crate::body::Body;
 use crate::name::RepositoryName;

@@ -143,12 +143,12 @@ pub struct Passing {
     /// bytes are; where the store fails it goes on alone.
     pub body: Body,
     /// Ends when the copy is there, or is known not to come. Runs on where the client leaves.
-    pub kept: BoxFuture<'static, Result<Kept, StoreError>>,
+    pub kept: BoxFuture<'static, Result<CopyOutcome, StoreError>>,
 }
 
 /// What became of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum CopyOutcome {
     /// It is there.
     Whole,
     /// The bytes do not have the digest.

@@ -19,8 +19,8 @@ use crate::body::{Body, BodyError};
 use crate::cache::{Key, MemoryStore};
 use crate::digest::Digest;
 use crate::platform::{
-    Draft, Entry, Found, Kept, Outgoing, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,
-    Swept, Transport, TransportError,
+    CopyOutcome, Draft, Entry, Found, Outgoing, Part, Passing, Precondition, Stat, Store, StoreCapabilities,
+    StoreError, Swept, Transport, TransportError,
 };
 
 /// Another transport, whose bodies the platform could send on by itself.
@@ -138,7 +138,7 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(self, mut body: Body) -> Result<Kept, StoreError> {
+    async fn run(self, mut body: Body) -> Result<CopyOutcome, StoreError> {
         let mut copy = BytesMut::new();
         let mut held: Option<Bytes> = None;
         while let Some(piece) = body.chunk().await {
@@ -153,7 +153,7 @@ impl Pump {
         }
         if self.digest.matches(&copy) != Some(true) {
             self.cut_off();
-            return Ok(Kept::OtherDigest);
+            return Ok(CopyOutcome::OtherDigest);
         }
         let kept = if self.fails.load(Ordering::Relaxed) {
             Err(StoreError::failed("broken down"))
@@ -161,7 +161,7 @@ impl Pump {
             self.shelf
                 .write(&Key::blob(&self.digest), copy.freeze(), Precondition::Always)
                 .await
-                .map(|_| Kept::Whole)
+                .map(|_| CopyOutcome::Whole)
         };
         if let Some(last) = held {
             self.pipe.push(Some(Ok(last)));
@@ -170,10 +170,10 @@ impl Pump {
         kept
     }
 
-    fn cut_off(&self) -> Kept {
+    fn cut_off(&self) -> CopyOutcome {
         self.pipe.push(Some(Err(BodyError::Short { missing_bytes: 1 })));
         self.pipe.push(None);
-        Kept::Short
+        CopyOutcome::Short
     }
 }
 
