@@ -22,7 +22,7 @@ fn spool(draft: &Arc<CheckedDraft>) -> Arc<Spool> {
 
 /// What a reader gets, and whether it ends as it should.
 async fn read(spool: &Arc<Spool>, run: u64, first: usize, end: usize) -> (Vec<u8>, bool) {
-    let mut body = Body::stream(
+    let mut body = Body::frames(
         SpoolReader::new(Arc::clone(spool), run, first as u64, end as u64, None),
         Some((end - first) as u64),
     );
