@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use crate::digest::Digest;
 use crate::ingest::{BlobIngest, Job, Slice, can_be_sliced};
 use crate::name::RepositoryName;
-use crate::platform::Purpose;
+use crate::platform::RequestPurpose;
 use crate::proxy::Proxy;
 use crate::relay::Source;
 use crate::upstream::{Actions, Ask, Identity};
@@ -69,7 +69,7 @@ impl Proxy {
             identity: Identity::Ours,
             actions: Actions::Pull,
             mount_from: None,
-            purpose: Purpose::Blob,
+            purpose: RequestPurpose::Blob,
             is_continuation: false,
         };
         let source = Source {

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
 use crate::outcome::{Action, Outcome, Reason};
-use crate::platform::{Purpose, within};
+use crate::platform::{RequestPurpose, within};
 use crate::request::{HandlerResponse, RequestContext};
 use crate::seal;
 use crate::upstream::{Failure, Negative, UpstreamText};
@@ -169,7 +169,7 @@ async fn ask(
     endpoint: &str,
     query: Option<String>,
 ) -> Result<(HeaderMap, Bytes), Negative> {
-    let mut ask = context.ask(Method::GET, endpoint.to_owned(), Purpose::Api);
+    let mut ask = context.ask(Method::GET, endpoint.to_owned(), RequestPurpose::Api);
     ask.query = query;
     ask.headers.extend(list.accept().map(|accept| (ACCEPT, accept)));
     let (head, body) = context.upstream.read(&ask).await?.into_parts();

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID};
 use crate::name::Reference;
-use crate::platform::{Purpose, within};
+use crate::platform::{RequestPurpose, within};
 use crate::request::{HandlerResponse, RequestContext};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
@@ -179,7 +179,7 @@ async fn delete(
 }
 
 fn ask_for(context: &RequestContext<'_>, method: Method, endpoint: String, actions: Actions) -> Ask {
-    let mut ask = context.ask(method, endpoint, Purpose::Blob);
+    let mut ask = context.ask(method, endpoint, RequestPurpose::Blob);
     ask.actions = actions;
     ask
 }

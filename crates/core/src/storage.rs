@@ -14,7 +14,7 @@ use crate::config::Timeouts;
 use crate::error::Error;
 use crate::headers;
 use crate::name::RepositoryName;
-use crate::platform::{Platform, Purpose};
+use crate::platform::{Platform, RequestPurpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
 use crate::request::HandlerResponse;
@@ -42,7 +42,7 @@ pub(crate) async fn get(
         identity: Identity::Client(None),
         actions: Actions::Pull,
         mount_from: None,
-        purpose: Purpose::Blob,
+        purpose: RequestPurpose::Blob,
         is_continuation: false,
     };
     let reply = upstream.fetch_storage(&link, &ask).await;

@@ -19,7 +19,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use registry_proxy_core::config::{ConfigError, UpstreamConfig};
-use registry_proxy_core::platform::{Outgoing, Purpose, Reach, Transport, TransportError, Unconnected};
+use registry_proxy_core::platform::{Outgoing, Reach, RequestPurpose, Transport, TransportError, Unconnected};
 use registry_proxy_core::{Body, Config};
 use rustls::ClientConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -152,10 +152,10 @@ impl Connections {
         })
     }
 
-    fn client(&self, reach: Reach, purpose: Purpose, wide: Option<&Wide>) -> &HttpClient {
+    fn client(&self, reach: Reach, purpose: RequestPurpose, wide: Option<&Wide>) -> &HttpClient {
         let widths = match (reach, purpose) {
-            (Reach::Configured, Purpose::Api) => return &self.api,
-            (Reach::Configured, Purpose::Blob) => &self.own,
+            (Reach::Configured, RequestPurpose::Api) => return &self.api,
+            (Reach::Configured, RequestPurpose::Blob) => &self.own,
             (Reach::Public, _) => &self.public,
             (Reach::Trusted, _) => &self.trusted,
         };
@@ -189,7 +189,8 @@ impl Transport for HyperTransport {
         let mut request: Request<Body> = request;
         let uri = request.uri().clone();
         connections.routes.add_proxy_headers(&uri, request.headers_mut());
-        let wide = Some(purpose).filter(|purpose| *purpose == Purpose::Blob).and_then(|_| Wide::take(&self.wide));
+        let wide =
+            Some(purpose).filter(|purpose| *purpose == RequestPurpose::Blob).and_then(|_| Wide::take(&self.wide));
         let client = connections.client(reach, purpose, wide.as_ref());
         let response = client.request(request).await.map_err(|error| {
             tracing::debug!(host = uri.host(), ?error, "no response");

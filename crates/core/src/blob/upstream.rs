@@ -8,14 +8,14 @@ use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::{Absence, Error};
-use crate::platform::Purpose;
+use crate::platform::RequestPurpose;
 use crate::relay::Source;
 use crate::request::RequestContext;
 use crate::upstream::{Ask, Negative, UpstreamText};
 
 /// The request for a blob.
 pub(super) fn ask_for(context: &RequestContext<'_>, digest: &Digest, method: Method) -> Ask {
-    context.ask(method, format!("blobs/{digest}"), Purpose::Blob)
+    context.ask(method, format!("blobs/{digest}"), RequestPurpose::Blob)
 }
 
 /// The error for a 404: the blob is unknown, or the whole repository (P-22).

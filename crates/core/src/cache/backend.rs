@@ -27,7 +27,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 const EVICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A store with its circuit breaker, and the writes to it that are pending.
-pub(crate) struct Backend {
+pub(crate) struct CacheBackend {
     pub(super) store: WatchedStore,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tasks: Arc<dyn Tasks>,
@@ -37,7 +37,7 @@ pub(crate) struct Backend {
     pending_writes: Arc<PendingWrites>,
 }
 
-impl Backend {
+impl CacheBackend {
     /// A store that may hold `max_bytes`.
     pub(super) fn new(store: &Arc<dyn Store>, platform: &Platform, max_bytes: u64) -> Self {
         Self {

@@ -14,7 +14,7 @@ pub(crate) use self::lease::{Lease, Leased, Leases};
 use self::trust::{Belief, Proof, Trust};
 use self::verify::{Verifier, VerifyingBody};
 use super::Key;
-use super::backend::{Backend, DEADLINE};
+use super::backend::{CacheBackend, DEADLINE};
 use super::metadata::{Lengths, Metadata};
 use crate::body::Body;
 use crate::digest::Digest;
@@ -32,7 +32,7 @@ pub(super) struct MaxBytes {
 
 /// The blobs of a cache.
 pub(crate) struct Blobs {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     metadata: Arc<Metadata>,
     trust: Arc<Trust>,
     verifier: Arc<Verifier>,
@@ -42,7 +42,7 @@ pub(crate) struct Blobs {
 impl Blobs {
     /// Remembers about so many blobs; `verify_limit`: how long a client waits until one is verified.
     pub(super) fn new(
-        backend: &Arc<Backend>,
+        backend: &Arc<CacheBackend>,
         metadata: &Arc<Metadata>,
         lengths: &Arc<Lengths>,
         max_bytes: MaxBytes,

@@ -17,6 +17,7 @@ pub(super) use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
 pub(super) use self::manifest_format::Children;
 pub(crate) use self::manifest_format::{ChildDescriptor, Described, StoredManifest};
+pub(super) use self::manifests::ENTRY_BYTES;
 use self::manifests::Manifests;
 use self::record_memory::RecordMemory;
 pub(crate) use self::record_memory::TagGeneration;
@@ -24,7 +25,7 @@ pub(crate) use self::tag::{Freshness, Pointer};
 use self::unremoved::Unremoved;
 pub(crate) use self::usage::usage_failed;
 use self::write_behind::{PendingWrite, TagUpdate, WriteBehind};
-use super::backend::{Backend, DEADLINE};
+use super::backend::{CacheBackend, DEADLINE};
 use super::{Key, Kind};
 use crate::body::InFlight;
 use crate::digest::Digest;
@@ -37,7 +38,7 @@ const MAX_ABSENT: usize = 1000;
 
 /// Everything the cache knows but the bytes of blobs.
 pub(crate) struct Metadata {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     manifests: Manifests,
     memory: Arc<RecordMemory>,
     /// Tags and links that were forgotten and may still be in the store.
@@ -51,7 +52,7 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// In memory about so many entries of each kind, and so many bytes of manifests.
     pub(super) fn new(
-        backend: &Arc<Backend>,
+        backend: &Arc<CacheBackend>,
         in_flight: &Arc<InFlight>,
         lengths: &Arc<Lengths>,
         (entries, manifest_bytes): (usize, u64),

@@ -17,28 +17,25 @@ mod metadata;
 use std::sync::Arc;
 
 pub use self::admin::{CacheAdmin, CacheStats, Command, Event, Image, Janitor, Purge, Purged, Tell, Verified};
-use self::backend::Backend;
+use self::backend::CacheBackend;
 use self::blobs::MaxBytes;
 pub(crate) use self::blobs::{Blobs, Lease, Leased, Leases};
 pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
-use self::metadata::Lengths;
 pub(crate) use self::metadata::{
     ChildDescriptor, Described, Freshness, Listed, Lists, Metadata, Pointer, StoredManifest, TagGeneration,
     usage_failed,
 };
+use self::metadata::{ENTRY_BYTES, Lengths};
 use crate::body::InFlight;
 use crate::config;
 use crate::evidence::Grants;
 use crate::platform::Platform;
 
-/// What an entry of a small table takes, about, with its key.
-const ENTRY_BYTES: u64 = 300;
-
 /// What a proxy stores and remembers.
 pub(crate) struct Cache {
     config: config::CacheConfig,
-    pub(crate) backend: Arc<Backend>,
+    pub(crate) backend: Arc<CacheBackend>,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) leases: Arc<Leases>,
@@ -59,7 +56,7 @@ impl Cache {
             store: config.max_size().0,
             scratch: platform.capabilities.max_scratch.unwrap_or(u64::MAX),
         };
-        let backend = Arc::new(Backend::new(platform.store.as_ref()?, platform, max_bytes.store));
+        let backend = Arc::new(CacheBackend::new(platform.store.as_ref()?, platform, max_bytes.store));
         let lengths = Arc::new(Lengths::new(entries));
         let ttl = config.negative_ttl.0;
         let metadata = Arc::new(Metadata::new(&backend, in_flight, &lengths, (entries, bytes / 2), ttl));

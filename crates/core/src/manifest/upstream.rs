@@ -13,7 +13,7 @@ use crate::error::{Absence, Error};
 use crate::headers::{self, DOCKER_CONTENT_DIGEST};
 use crate::media;
 use crate::name::Reference;
-use crate::platform::{Purpose, within};
+use crate::platform::{RequestPurpose, within};
 use crate::request::RequestContext;
 use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, UpstreamText};
 
@@ -81,7 +81,7 @@ pub(super) async fn fetch(
 }
 
 fn ask_for(context: &RequestContext<'_>, method: Method, reference: &Reference, accept: &HeaderValue) -> Ask {
-    let mut ask = context.ask(method, format!("manifests/{}", reference.as_str()), Purpose::Api);
+    let mut ask = context.ask(method, format!("manifests/{}", reference.as_str()), RequestPurpose::Api);
     ask.headers.insert(ACCEPT, accept.clone());
     ask
 }

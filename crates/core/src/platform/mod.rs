@@ -39,7 +39,7 @@ pub struct Outgoing {
     /// Which addresses the connection may reach.
     pub reach: Reach,
     /// What it fetches.
-    pub purpose: Purpose,
+    pub purpose: RequestPurpose,
 }
 
 /// Which addresses a connection may reach, judged after the name is resolved (P-66, P-06).
@@ -57,7 +57,7 @@ pub enum Reach {
 /// What a request fetches: blobs travel on HTTP/1.1 connections of their own, as the fixed windows of HTTP/2 hold
 /// a single stream back over long distances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
+pub enum RequestPurpose {
     /// Manifests, tokens, lists.
     Api,
     /// Layers.

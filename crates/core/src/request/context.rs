@@ -15,7 +15,7 @@ use crate::evidence::{
 };
 use crate::fill::Asker;
 use crate::headers;
-use crate::platform::{Moment, Purpose};
+use crate::platform::{Moment, RequestPurpose};
 use crate::route::{Endpoint, Target};
 use crate::upstream::{Actions, Ask, Identity, Negative, Upstream};
 use crate::waiting::WaitingPermit;
@@ -53,7 +53,7 @@ impl<'a> RequestContext<'a> {
 
 impl RequestContext<'_> {
     /// A request to the upstream about this repository.
-    pub(crate) fn ask(&self, method: Method, endpoint: String, purpose: Purpose) -> Ask {
+    pub(crate) fn ask(&self, method: Method, endpoint: String, purpose: RequestPurpose) -> Ask {
         Ask {
             method,
             name: self.target.name.clone(),

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::body::{Pieces, Step};
 use crate::body::Body;
-use crate::platform::{Clock, Moment, Outgoing, Purpose, Reach, Transport, TransportError, Unconnected};
+use crate::platform::{Clock, Moment, Outgoing, Reach, RequestPurpose, Transport, TransportError, Unconnected};
 use crate::upstream::is_private;
 
 /// No body of a test is larger.
@@ -33,7 +33,7 @@ pub struct Sent {
     /// Which addresses it might reach.
     pub reach: Reach,
     /// What it fetches.
-    pub purpose: Purpose,
+    pub purpose: RequestPurpose,
     /// When it was sent.
     pub at: Moment,
 }

@@ -12,7 +12,7 @@ use super::login::{Login, LoginSource};
 use super::{Actions, Address, Ask, Identity, Upstream};
 use crate::evidence::Provenance;
 use crate::name::RepositoryName;
-use crate::platform::Purpose;
+use crate::platform::RequestPurpose;
 
 impl Upstream {
     /// The logins that an address may be asked with for this repository: the client's, or our accounts for the longest
@@ -148,7 +148,7 @@ impl Upstream {
                 is_any = true;
                 let who = payer(address, login.as_ref());
                 let limited =
-                    Limited { address: address.index, credential: who.credential, purpose: Purpose::Api };
+                    Limited { address: address.index, credential: who.credential, purpose: RequestPurpose::Api };
                 if !self.learned.budgets.is_scarce(&who, now)
                     && self.learned.rate_limits.remaining(limited, name, now).is_none()
                 {

@@ -15,7 +15,7 @@ use super::token::NoToken;
 use super::{Address, Login, NO_ADDRESS, Upstream};
 use crate::body::Body;
 use crate::name::RepositoryName;
-use crate::platform::Purpose;
+use crate::platform::RequestPurpose;
 use crate::secret::Basic;
 
 /// The result of checking a client's login.
@@ -167,7 +167,7 @@ impl Upstream {
         };
         let mut headers = (*via).clone();
         headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
-        let sent = self.send_once(address, Method::GET, &url, headers, Body::Empty, Purpose::Api).await;
+        let sent = self.send_once(address, Method::GET, &url, headers, Body::Empty, RequestPurpose::Api).await;
         let response = sent.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
         let (status, headers) = (response.status(), response.headers());
         if basic.is_none() && is_refusal(status) {

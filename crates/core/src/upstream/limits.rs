@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::catalogue;
 use super::memory::millis;
 use crate::name::RepositoryName;
-use crate::platform::{Moment, Purpose};
+use crate::platform::{Moment, RequestPurpose};
 
 /// A 429, or a 503 with `Retry-After`, is waited out if it is over within this time.
 pub(super) const SHORT_WAIT: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ pub(super) struct Limited {
     /// Whose credential; all zero for none.
     pub(super) credential: [u8; 16],
     /// Docker Hub limits manifests and not blobs.
-    pub(super) purpose: Purpose,
+    pub(super) purpose: RequestPurpose,
 }
 
 /// What a 429 counts for.
@@ -42,11 +42,11 @@ pub(super) enum RateLimitScope {
 impl RateLimitScope {
     /// Decides by the host and its headers. Docker Hub counts pulls by account (U-02), and so does any registry that reports
     /// a used-up budget in its headers.
-    pub(super) fn of(host: &str, purpose: Purpose, headers: &HeaderMap) -> Self {
+    pub(super) fn of(host: &str, purpose: RequestPurpose, headers: &HeaderMap) -> Self {
         let is_spent = Budget::parse(headers).is_some_and(|budget| budget.remaining == 0);
         match purpose {
-            Purpose::Api if is_spent || catalogue::is_docker_hub(host) => Self::Account,
-            Purpose::Api | Purpose::Blob => Self::Repository,
+            RequestPurpose::Api if is_spent || catalogue::is_docker_hub(host) => Self::Account,
+            RequestPurpose::Api | RequestPurpose::Blob => Self::Repository,
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const WHO: Limited = Limited { address: 0, credential: [1; 16], purpose: Purpose::Api };
+    const WHO: Limited = Limited { address: 0, credential: [1; 16], purpose: RequestPurpose::Api };
 
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(left(&limits, 10, ["a/b", "c/d"]), [20, 20]);
         for other in [
             Limited { credential: [2; 16], ..WHO },
-            Limited { purpose: Purpose::Blob, ..WHO },
+            Limited { purpose: RequestPurpose::Blob, ..WHO },
             Limited { address: 1, ..WHO },
         ] {
             assert_eq!(limits.remaining(other, &name("a/b"), at(1)), None, "{other:?}");
@@ -194,12 +194,12 @@ mod tests {
             )])
         };
         for (host, purpose, headers, expected) in [
-            ("registry-1.docker.io", Purpose::Api, HeaderMap::new(), RateLimitScope::Account),
-            ("registry-1.docker.io", Purpose::Blob, HeaderMap::new(), RateLimitScope::Repository),
-            ("ghcr.io", Purpose::Api, HeaderMap::new(), RateLimitScope::Repository),
-            ("mirror.example", Purpose::Api, spent("0;w=21600"), RateLimitScope::Account),
-            ("mirror.example", Purpose::Api, spent("7;w=21600"), RateLimitScope::Repository),
-            ("mirror.example", Purpose::Api, spent("none"), RateLimitScope::Repository),
+            ("registry-1.docker.io", RequestPurpose::Api, HeaderMap::new(), RateLimitScope::Account),
+            ("registry-1.docker.io", RequestPurpose::Blob, HeaderMap::new(), RateLimitScope::Repository),
+            ("ghcr.io", RequestPurpose::Api, HeaderMap::new(), RateLimitScope::Repository),
+            ("mirror.example", RequestPurpose::Api, spent("0;w=21600"), RateLimitScope::Account),
+            ("mirror.example", RequestPurpose::Api, spent("7;w=21600"), RateLimitScope::Repository),
+            ("mirror.example", RequestPurpose::Api, spent("none"), RateLimitScope::Repository),
         ] {
             assert_eq!(RateLimitScope::of(host, purpose, &headers), expected, "{host} {purpose:?} {headers:?}");
         }

@@ -54,7 +54,7 @@ pub use self::said::{SaidError, UpstreamText};
 pub use self::token::Tokens;
 use crate::config::{Config, Redirects, Timeouts};
 use crate::name::RepositoryName;
-use crate::platform::{Platform, Purpose, Unconnected};
+use crate::platform::{Platform, RequestPurpose, Unconnected};
 use crate::seal::Sealer;
 use crate::waiting::WaitingLimit;
 
@@ -169,7 +169,7 @@ pub struct Ask {
     /// The other repository of a cross-repository mount, which is read.
     pub mount_from: Option<RepositoryName>,
     /// What is fetched.
-    pub purpose: Purpose,
+    pub purpose: RequestPurpose,
     /// Whether it resumes a body that broke: the caller counts the tries itself.
     pub is_continuation: bool,
 }

@@ -11,14 +11,14 @@ use super::challenge::UpstreamChallenge;
 use super::reply::{Failure, Negative};
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
-use crate::platform::Purpose;
+use crate::platform::RequestPurpose;
 
 impl Upstream {
     /// Asks `/v2/`, to learn the challenge of this address.
     async fn ping(&self, address: &Address) -> Result<Pong, Failure> {
         let url = format!("{}/v2/", address.base);
         let response =
-            self.send_once(address, Method::GET, &url, HeaderMap::new(), Body::Empty, Purpose::Api).await?;
+            self.send_once(address, Method::GET, &url, HeaderMap::new(), Body::Empty, RequestPurpose::Api).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             address.learn(UpstreamChallenge::choose(response.headers(), &address.url));
         }

@@ -18,7 +18,7 @@ use super::said::UpstreamText;
 use super::{Address, Upstream};
 use crate::body::{Body, Observe};
 use crate::coding;
-use crate::platform::{Moment, Outgoing, Purpose, Reach, TransportError, within};
+use crate::platform::{Moment, Outgoing, Reach, RequestPurpose, TransportError, within};
 use crate::range::ContentRange;
 use crate::secret::SafeUrl;
 
@@ -36,7 +36,7 @@ impl Upstream {
         url: &str,
         headers: HeaderMap,
         body: Body,
-        purpose: Purpose,
+        purpose: RequestPurpose,
     ) -> Result<Response<Body>, Failure> {
         let destination = Destination { health: &address.health, reach: Reach::Configured };
         let response = self.send_to(destination, method, url, headers, body, purpose).await;
@@ -51,7 +51,7 @@ impl Upstream {
         url: &str,
         mut headers: HeaderMap,
         body: Body,
-        purpose: Purpose,
+        purpose: RequestPurpose,
     ) -> Result<Response<Body>, SendError> {
         let uri = url.parse::<http::Uri>().map_err(|_| SendError::Nonsense("address"))?;
         // A blob is never decoded on the way, so it must not be coded (P-93).
@@ -86,11 +86,11 @@ impl Upstream {
         }
         let response = response?;
         match purpose {
-            Purpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
+            RequestPurpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
                 Err(SendError::Coded)
             }
             // The reader of a document decodes it, or refuses it.
-            Purpose::Api | Purpose::Blob => Ok(response),
+            RequestPurpose::Api | RequestPurpose::Blob => Ok(response),
         }
     }
 

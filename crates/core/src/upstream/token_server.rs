@@ -14,7 +14,7 @@ use super::reports::FailureKind;
 use super::token::{MAX_TOKEN_BYTES, NoToken, Token, TokenAnswer};
 use super::{Login, NO_ADDRESS, Upstream, realm};
 use crate::body::{Body, BodyError};
-use crate::platform::{Outgoing, Purpose, Reach, TransportError, within};
+use crate::platform::{Outgoing, Reach, RequestPurpose, TransportError, within};
 use crate::secret::{Basic, SafeUrl};
 
 /// Largest answer of a token server that is read: it may contain the token twice (P-64).
@@ -221,7 +221,7 @@ impl Upstream {
     async fn ask_token_server(&self, question: &TokenFetch, health: &Health) -> Result<(Pong, Bytes), Unanswered> {
         let reach = self.reach_of_realm(&question.url)?;
         let request = question.to_request();
-        let outgoing = Outgoing { request, upstream: self.index, reach, purpose: Purpose::Api };
+        let outgoing = Outgoing { request, upstream: self.index, reach, purpose: RequestPurpose::Api };
         let started = self.platform.clock.now();
         let answer = within(&*self.platform.clock, self.timeouts.first_byte.0, async {
             let sent = self.platform.transport.send(outgoing).await;

@@ -14,7 +14,7 @@ use super::reports::FailureKind;
 use super::send::Destination;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
-use crate::platform::{Purpose, Reach};
+use crate::platform::{Reach, RequestPurpose};
 use crate::range::ContentRange;
 
 impl Upstream {
@@ -53,7 +53,7 @@ impl Upstream {
         let followed = match next {
             // The target of a blob is signed for GET only: its size is asked for instead (P-68). That of a manifest is
             // another registry, as registry.k8s.io has it.
-            Ok(hop) if ask.method == Method::HEAD && ask.purpose == Purpose::Blob => {
+            Ok(hop) if ask.method == Method::HEAD && ask.purpose == RequestPurpose::Blob => {
                 self.size_of(ask, address, hop, authorization).await
             }
             Ok(hop) => self.walk(ask, address, hop, authorization).await,

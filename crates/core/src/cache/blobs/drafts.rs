@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Blobs;
 use crate::cache::Key;
-use crate::cache::backend::Backend;
+use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
 use crate::platform::{Draft, StoreError};
 
@@ -59,7 +59,7 @@ impl Blobs {
 /// would.
 struct SparseDraft {
     inner: Arc<dyn Draft>,
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     /// Bytes so far.
     written: AtomicU64,
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::course::Course;
 use crate::cache::Key;
-use crate::cache::backend::Backend;
+use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
 use crate::platform::{Moment, Precondition, StoreError};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -33,7 +33,7 @@ const MAX_BACKOFF: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     key: Key,
     /// Gone when this is, so that the renewals end.
     held: Arc<FillProgress>,
@@ -198,12 +198,12 @@ impl Drop for Taker {
 
 /// The leases of this process.
 pub(crate) struct Leases {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     backoff: LeaseBackoff,
 }
 
 impl Leases {
-    pub(in crate::cache) fn new(backend: &Arc<Backend>) -> Self {
+    pub(in crate::cache) fn new(backend: &Arc<CacheBackend>) -> Self {
         Self { backend: Arc::clone(backend), backoff: LeaseBackoff::default() }
     }
 

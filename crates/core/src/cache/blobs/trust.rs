@@ -10,7 +10,7 @@ use quick_cache::sync::Cache as Memory;
 
 use crate::body::{Body, Observe};
 use crate::cache::Key;
-use crate::cache::backend::Backend;
+use crate::cache::backend::CacheBackend;
 use crate::cache::metadata::Lengths;
 use crate::digest::Digest;
 use crate::platform::{Found, Moment, Stat, Validator};
@@ -78,7 +78,7 @@ impl Grounds {
 
 /// What is known of stored blobs.
 pub(super) struct Trust {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     /// Blobs that are known to have their digest, in the state in which they were, and from what.
     verified: Memory<Digest, (Validator, Proof)>,
     /// Blobs that are not served in that state until then: they do not have their digest and are being removed, or could
@@ -90,7 +90,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Of about so many blobs.
-    pub(super) fn new(backend: &Arc<Backend>, lengths: &Arc<Lengths>, entries: usize) -> Self {
+    pub(super) fn new(backend: &Arc<CacheBackend>, lengths: &Arc<Lengths>, entries: usize) -> Self {
         Self {
             backend: Arc::clone(backend),
             verified: Memory::new(entries),

@@ -17,7 +17,7 @@ use http_body::{Body as _, Frame};
 use super::trust::{Proof, Trust};
 use crate::body::{Body, BodyError, Frames, Polled};
 use crate::cache::Key;
-use crate::cache::backend::{Backend, DEADLINE};
+use crate::cache::backend::{CacheBackend, DEADLINE};
 use crate::digest::{Digest, Hasher};
 use crate::platform::{Elapsed, Found, Stat, Validator, within};
 use crate::sync::{Event, Mutex, MutexGuard};
@@ -27,7 +27,7 @@ const MAX_AT_ONCE: usize = 3;
 
 /// Verifies stored blobs that no client is reading.
 pub(super) struct Verifier {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     trust: Arc<Trust>,
     /// How long a client waits for it: `fill.wait`.
     limit: Duration,
@@ -50,7 +50,7 @@ impl Drop for Reading {
 }
 
 impl Verifier {
-    pub(super) fn new(backend: &Arc<Backend>, trust: &Arc<Trust>, limit: Duration) -> Self {
+    pub(super) fn new(backend: &Arc<CacheBackend>, trust: &Arc<Trust>, limit: Duration) -> Self {
         let (backend, trust) = (Arc::clone(backend), Arc::clone(trust));
         Self { backend, trust, limit, digests: Mutex::default(), ended: Event::default() }
     }

@@ -9,16 +9,19 @@ use quick_cache::sync::Cache as Memory;
 use super::lengths::Lengths;
 use super::manifest_format::{LentManifest, StoredManifest};
 use crate::body::{InFlight, SMALL_BYTES};
-use crate::cache::backend::Backend;
-use crate::cache::{ENTRY_BYTES, Key};
+use crate::cache::Key;
+use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
 use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
 use crate::telemetry;
 
+/// What an entry of a small table takes, about, with its key.
+pub(in crate::cache) const ENTRY_BYTES: u64 = 300;
+
 /// Manifests in memory and in the store.
 pub(super) struct Manifests {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     memory: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     /// Manifests that are being read.
     reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
@@ -41,7 +44,7 @@ impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
 impl Manifests {
     /// In memory about so many, of so many bytes together.
     pub(super) fn new(
-        backend: &Arc<Backend>,
+        backend: &Arc<CacheBackend>,
         lengths: &Arc<Lengths>,
         in_flight: &Arc<InFlight>,
         entries: usize,

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::backoff::Backoff;
 use crate::cache::Key;
-use crate::cache::backend::Backend;
+use crate::cache::backend::CacheBackend;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Tags and links that are remembered so. Beyond them the store is believed of none, until the process ends.
@@ -87,7 +87,7 @@ impl UnremovedKeys {
 
 /// Removes from the store what was forgotten, until it is removed.
 pub(super) struct Unremoved {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     pub(super) keys: UnremovedKeys,
 }
 
@@ -104,7 +104,7 @@ impl Drop for Retrying {
 }
 
 impl Unremoved {
-    pub(super) fn new(backend: &Arc<Backend>) -> Self {
+    pub(super) fn new(backend: &Arc<CacheBackend>) -> Self {
         Self { backend: Arc::clone(backend), keys: UnremovedKeys::default() }
     }
 

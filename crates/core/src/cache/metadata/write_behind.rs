@@ -14,7 +14,7 @@ use super::record_memory::{NewLink, RecordMemory, TagGeneration};
 use super::tag::Pointer;
 use super::unremoved::Unremoved;
 use crate::cache::Key;
-use crate::cache::backend::Backend;
+use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
 use crate::evidence::{Link, Origins};
 use crate::sync::{Mutex, MutexGuard};
@@ -185,7 +185,7 @@ impl Drop for TagWriter {
 
 /// Writes records to the store, in background tasks.
 pub(super) struct WriteBehind {
-    backend: Arc<Backend>,
+    backend: Arc<CacheBackend>,
     memory: Arc<RecordMemory>,
     unremoved: Arc<Unremoved>,
     tag_queue: TagQueue,
@@ -193,7 +193,11 @@ pub(super) struct WriteBehind {
 }
 
 impl WriteBehind {
-    pub(super) fn new(backend: &Arc<Backend>, memory: &Arc<RecordMemory>, unremoved: &Arc<Unremoved>) -> Self {
+    pub(super) fn new(
+        backend: &Arc<CacheBackend>,
+        memory: &Arc<RecordMemory>,
+        unremoved: &Arc<Unremoved>,
+    ) -> Self {
         Self {
             backend: Arc::clone(backend),
             memory: Arc::clone(memory),
