@@ -52,18 +52,18 @@ impl Action {
     /// What it means.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Answered => "from what the proxy knows itself",
+            Self::Answered => "answered by the proxy itself",
             Self::Hit => "from the cache, without asking the upstream",
-            Self::Joined => "from what another request or process was fetching",
-            Self::Filled => "fetched from the upstream, and kept",
+            Self::Joined => "from a download that another request or process has begun",
+            Self::Filled => "fetched from the upstream and cached",
             Self::Revalidated => "from the cache, after the upstream has confirmed it",
-            Self::Stale => "from the cache, unconfirmed; with a `Warning` header",
+            Self::Stale => "from the cache, although the upstream could not confirm it; with a `Warning` header",
             Self::Relayed => "passed on from the upstream",
-            Self::Redirected => "the client was sent elsewhere",
-            Self::Refused => "declined by a rule, or by the upstream's decision",
-            Self::Failed => "the upstream could not answer",
+            Self::Redirected => "the client was redirected",
+            Self::Refused => "refused by the proxy, or by the upstream",
+            Self::Failed => "the upstream gave no usable response",
             Self::Abandoned => {
-                "the client did not wait for an answer; in the log and the metrics alone, with the status 499"
+                "the client did not wait for the response; recorded only in the log and the metrics, with the status 499"
             }
         }
     }
@@ -118,8 +118,8 @@ pub fn markdown() -> String {
     let mut page = String::from(
         "# Outcomes\n\n\
          Made from the code by `cargo xtask docs`; do not edit.\n\n\
-         Every answer says what was done and why, in the header `X-Registry-Proxy: hit; why=\"tag is fresh\"`, in the fields\n\
-         `outcome` and `why` of its log line, and in the labels of `registry_proxy_requests_total`. These are all there are.\n",
+         Every response says what the proxy did and why, in the header `X-Registry-Proxy: hit; why=\"tag is fresh\"`, in the\n\
+         fields `outcome` and `why` of its log line, and in the labels of `registry_proxy_requests_total`. The list is complete.\n",
     );
     for action in Action::ALL {
         let name = action.as_str();
