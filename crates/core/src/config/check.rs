@@ -33,7 +33,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(path) = &config.admin_socket
         && !(path == "none" || path.starts_with('/') || path.starts_with("~/"))
     {
-        return refuse("admin_socket", "expected a path from / or ~/, or none");
+        return refuse("admin_socket", "expected a path that begins with / or ~/, or none");
     }
     if let Some(url) = &config.public_url {
         web_url("public_url", url)?;
@@ -42,7 +42,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         }
     }
     if config.tls.cert_file.is_some() != config.tls.key_file.is_some() {
-        return refuse("tls", "cert_file and key_file go together");
+        return refuse("tls", "set both cert_file and key_file, or neither");
     }
     if config.clients.auth == Auth::Users && config.clients.users_file.is_none() {
         return refuse(
@@ -60,7 +60,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         }
     }
     if !READ_TOKEN_LIFE.contains(&config.clients.read_token_life.0) {
-        return refuse("clients.read_token_life", "expected 5m, which is what clients are told, to 24h");
+        return refuse("clients.read_token_life", "expected 5m to 24h; clients are told 5m");
     }
     limits(&config.limits)?;
     timeouts(&config.timeouts)?;
@@ -79,7 +79,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             if host.is_empty() || host.contains('/') {
                 return refuse(
                     at(&format!("hosts[{j}]")),
-                    "expected a host name, with a port where it is not the usual one",
+                    "expected a host name, with the port unless it is the default port",
                 );
             }
             if !hosts.insert(host.to_ascii_lowercase()) {
@@ -88,7 +88,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         }
         defaults += usize::from(upstream.default);
         if defaults > 1 {
-            return refuse(at("default"), "another upstream is the default already");
+            return refuse(at("default"), "another upstream is already the default");
         }
     }
     Ok(())
@@ -138,7 +138,7 @@ fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
         ("client_stall", timeouts.client_stall),
     ] {
         if span.0.is_zero() {
-            return refuse(format!("timeouts.{name}"), "expected more than nothing, such as 10s");
+            return refuse(format!("timeouts.{name}"), "expected more than 0, such as 10s");
         }
     }
     Ok(())
@@ -146,7 +146,7 @@ fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
 
 fn cache(cache: &CacheConfig) -> Result<(), ConfigError> {
     for (name, is_wrong, expected) in [
-        ("max_size", cache.max_size().0 == 0, "at least 1; store = \"none\" keeps nothing"),
+        ("max_size", cache.max_size().0 == 0, "at least 1; to disable the cache set store = \"none\""),
         ("fill.parts", !(1..=64).contains(&cache.fill.parts), "1 to 64"),
         ("fill.part_size", cache.fill.part_size.0 < 64 << 10, "at least 64KiB"),
         ("fill.parts_per_upstream", cache.fill.parts_per_upstream == 0, "at least 1"),
@@ -198,19 +198,19 @@ fn check_upstream(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Res
         if url.scheme() == "http" && !is_plain {
             return refuse(
                 place,
-                "a password does not go over plain HTTP, unless the registry itself does at all its urls (with insecure = true); use https",
+                "passwords are not sent over plain HTTP, unless all urls of the registry are http:// (with insecure = true); use https",
             );
         }
     }
     if upstream.username.is_some() != upstream.password.is_some() {
-        return refuse(at("username"), "username and password (or password_file) go together");
+        return refuse(at("username"), "set both username and password (or password_file), or neither");
     }
     credentials(upstream, at)?;
     if upstream.client_cert_file.is_some() != upstream.client_key_file.is_some() {
-        return refuse(at("client_cert_file"), "client_cert_file and client_key_file go together");
+        return refuse(at("client_cert_file"), "set both client_cert_file and client_key_file, or neither");
     }
     if upstream.max_connections > MOST_CONNECTIONS {
-        return refuse(at("max_connections"), format!("expected 0 to {MOST_CONNECTIONS}; 0 is no cap"));
+        return refuse(at("max_connections"), format!("expected 0 to {MOST_CONNECTIONS}; 0 is no limit"));
     }
     Ok(())
 }
@@ -234,7 +234,7 @@ fn credentials(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result
         if prefix.starts_with('/') || !prefix.bytes().all(legal) {
             return refuse(
                 place(),
-                format!("no repository's name begins with {prefix:?}; write acme/, or \"\" for all"),
+                format!("no repository name can begin with {prefix:?}; write acme/, or \"\" for all"),
             );
         }
         let this = (prefix, credential.username.as_str(), password.expose());
@@ -242,7 +242,7 @@ fn credentials(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result
             return refuse(
                 place(),
                 format!(
-                    "{} is there already for the prefix {prefix:?}: a pool takes another account",
+                    "{} is already configured for the prefix {prefix:?}: the accounts of a pool must differ",
                     credential.username
                 ),
             );
@@ -254,13 +254,13 @@ fn credentials(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result
 
 fn web_url(place: &str, url: &Url) -> Result<(), ConfigError> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return refuse(place, format!("{} is no web address; expected https://host", url.scheme()));
+        return refuse(place, format!("{} is not http or https; expected https://host", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse(place, "no user name or password in an address");
+        return refuse(place, "an address must not contain a user name or password");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return refuse(place, "expected an address without query");
+        return refuse(place, "expected an address without a query");
     }
     Ok(())
 }
@@ -270,7 +270,7 @@ fn listen(place: &str, text: &str) -> Result<(), ConfigError> {
     if valid {
         Ok(())
     } else {
-        refuse(place, format!("{text:?} is no address; expected 127.0.0.1:3000 or [::]:3000"))
+        refuse(place, format!("{text:?} is not an address; expected 127.0.0.1:3000 or [::]:3000"))
     }
 }
 

@@ -99,7 +99,7 @@ impl QuotaConfig {
     pub(super) fn warnings(&self) -> Vec<(&'static str, &'static str)> {
         match self.mode {
             QuotaMode::Off if self.client.is_some() || self.total.is_some() => {
-                vec![("guard.mode", "off: the limits of [guard] do not hold")]
+                vec![("guard.mode", "off: the limits of [guard] do not apply")]
             }
             QuotaMode::Closed => vec![("guard.mode", "closed: every request for content is answered 429")],
             QuotaMode::On | QuotaMode::Off => Vec::new(),
@@ -114,7 +114,7 @@ pub(super) fn unrestricted(config: &Config) -> Option<&'static str> {
         || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
         || config.guard.limits();
     (!is_restricted).then_some(
-        "anybody who finds this address may pull whatever they like, and you pay for it. Three ways to restrict it, besides a closed network: say who (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
+        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
     )
 }
 

@@ -82,7 +82,7 @@ impl Config {
     fn read_secrets(&mut self, read: Reader<'_>) -> Result<(), ConfigError> {
         let fetch = |place: String, file: &Option<String>, into: &mut Option<Secret>| match file {
             Some(_) if into.is_some() => {
-                Err(ConfigError::new(place, "given beside the value itself; keep one of them"))
+                Err(ConfigError::new(place, "set together with the value itself; keep one of them"))
             }
             Some(path) => {
                 let text = read(path)
@@ -285,9 +285,9 @@ mod tests {
             (
                 "REGISTRY_PROXY_UPSTREAM",
                 "[{name='x.test',username='u',password='hunter2'}",
-                "is no TOML; write ['…', …]",
+                "is not valid TOML; write ['…', …]",
             ),
-            ("REGISTRY_PROXY_CLIENTS", "{path_secret='hunter2'", "is no TOML; write ['…', …]"),
+            ("REGISTRY_PROXY_CLIENTS", "{path_secret='hunter2'", "is not valid TOML; write ['…', …]"),
             // As `docker run --env-file` leaves quotes where they stand.
             ("REGISTRY_PROXY_UPSTREAM", "'[{name=\"x.test\",password=\"hunter2\"}]'", "expected a sequence"),
             ("REGISTRY_PROXY_UPSTREAM", "[{name='x.test',password=8675309867530986}]", "in quotes"),

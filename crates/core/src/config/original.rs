@@ -32,7 +32,7 @@ pub(super) fn apply(config: &mut Config, variables: &[(String, String)]) -> Resu
 
     let Some(backend) = find("REGISTRY_BACKEND") else { return Ok(()) };
     if !config.upstream.is_empty() || config.catalogue {
-        let what = "the configuration names upstreams already; keep one of the two";
+        let what = "the configuration already names upstreams; keep one of the two";
         return Err(ConfigError::new(shown("REGISTRY_BACKEND", backend), what));
     }
     let url = backend_url("REGISTRY_BACKEND", backend)?;
@@ -65,10 +65,13 @@ fn backend_url(variable: &str, value: &str) -> Result<Url, ConfigError> {
         return Err(wrong(expected));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(ConfigError::new(variable, "no user name or password in the address; see upstream.username"));
+        return Err(ConfigError::new(
+            variable,
+            "the address must not contain a user name or password; see upstream.username",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("expected an address without query"));
+        return Err(wrong("expected an address without a query"));
     }
     Ok(url)
 }

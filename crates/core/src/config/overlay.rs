@@ -38,7 +38,7 @@ pub(super) fn lay(table: &mut Table, variables: &[(String, String)]) -> Result<V
         if keys.iter().any(String::is_empty) {
             return Err(ConfigError::new(
                 variable,
-                "`__` stands between the names of sections and key; one is missing",
+                "expected the names of sections and key with `__` between them; one is missing",
             ));
         }
         let mut place = &mut *table;
@@ -46,11 +46,12 @@ pub(super) fn lay(table: &mut Table, variables: &[(String, String)]) -> Result<V
         for section in sections {
             let entry = place.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
             place = entry.as_table_mut().ok_or_else(|| {
-                ConfigError::new(variable, format!("{section} is a list; set the whole of it, as ['…', …]"))
+                ConfigError::new(variable, format!("{section} is a list; set the whole list, as ['…', …]"))
             })?;
         }
-        let typed = typed(last, value.trim())
-            .ok_or_else(|| ConfigError::new(variable, "is no TOML; write ['…', …], or [{ name = '…' }, …]"))?;
+        let typed = typed(last, value.trim()).ok_or_else(|| {
+            ConfigError::new(variable, "is not valid TOML; write ['…', …], or [{ name = '…' }, …]")
+        })?;
         place.insert(last.clone(), typed);
         overlays.push(Overlay { variable: variable.clone(), value: value.clone(), path: keys.join(".") });
     }

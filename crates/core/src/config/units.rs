@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text)
-            .ok_or_else(|| de::Error::custom(format!("{text:?} is no duration; write 250ms, 3s, 5m or 1h")))
+            .ok_or_else(|| de::Error::custom(format!("{text:?} is not a duration; write 250ms, 3s, 5m or 1h")))
     }
 }
 
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Bytes {
             Raw::Number(number) => Ok(Self(number)),
             Raw::Text(text) => parse(&text, &SIZES)
                 .map(Self)
-                .ok_or_else(|| de::Error::custom(format!("{text:?} is no size; write 4096, 64KiB or 4MiB"))),
+                .ok_or_else(|| de::Error::custom(format!("{text:?} is not a size; write 4096, 64KiB or 4MiB"))),
         }
     }
 }

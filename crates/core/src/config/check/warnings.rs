@@ -52,12 +52,12 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let is_open = config.clients.auth == Auth::Open;
     if is_open && config.clients.path_secret.is_none() && is_reached {
         let what = guard::unrestricted(config).unwrap_or(
-            "anybody who reaches this address may use it: restrict the network, or set auth or path_secret_file",
+            "anybody who reaches this address may use the proxy: restrict the network, or set auth or path_secret_file",
         );
         warn("clients.auth".into(), what.into());
     }
     if config.clients.users_file.is_some() && config.clients.auth != Auth::Users {
-        let what = "not used: nobody is asked for one of its passwords, unless auth = \"users\"";
+        let what = "not used: its passwords are checked only with auth = \"users\"";
         warn("clients.users_file".into(), what.into());
     }
 }
@@ -65,10 +65,10 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
 /// Who says on whose behalf.
 fn introductions(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.proxy_protocol && config.trusted_proxies.is_empty() {
-        let what = "not used: it is believed from trusted_proxies only, and there are none";
+        let what = "not used: it applies only to connections from trusted_proxies, and there are none";
         warn("proxy_protocol".into(), what.into());
     } else if config.proxy_protocol && config.platform != Profile::Server {
-        let what = "connections come from the platform, which sends no such header: they are closed if it is one of trusted_proxies";
+        let what = "this platform sends no PROXY protocol header, so its connections are closed if their address is in trusted_proxies";
         warn("proxy_protocol".into(), what.into());
     }
 }
@@ -84,11 +84,11 @@ fn metrics(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let what = match config.metrics.public {
         Some(true) if is_apart => "not used: metrics.listen takes /metrics off the main address",
         Some(true) if is_reached(config) => {
-            "anybody who reaches this address reads which registries are used, and how much: prefer metrics.listen"
+            "anybody who reaches this address can read which registries are used, and how much: prefer metrics.listen"
         }
         // Nobody collects metrics of a function: each instance has its own.
         None if !is_apart && is_reached(config) && config.platform == Profile::Server => {
-            "not set: /metrics answers this machine only, and others get 403. Set metrics.listen to have them collected from elsewhere, or public = true for everybody, or false if this is meant"
+            "not set: /metrics answers only this machine, and others get 403. To collect metrics from elsewhere, set metrics.listen, or public = true to answer everybody; if this is intended, set public = false"
         }
         Some(_) | None => return,
     };
@@ -100,7 +100,7 @@ fn secrets(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.clients.auth != Auth::Open && config.signing_key.is_none() {
         warn(
             "signing_key_file".into(),
-            "not set: logins end when this process does, and replicas do not accept each other's".into(),
+            "not set: logins end with this process, and replicas do not accept each other's tokens".into(),
         );
     }
     let is_short = |secret: Option<&Secret>, least: usize| {
@@ -109,7 +109,7 @@ fn secrets(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if is_short(config.signing_key.as_ref(), KEY_CHARACTERS) {
         let place = if config.signing_key_file.is_some() { "signing_key_file" } else { "signing_key" };
         let what = format!(
-            "shorter than {KEY_CHARACTERS} characters: who has a token can guess it, and then make tokens and read the passwords in them"
+            "shorter than {KEY_CHARACTERS} characters: anybody who has a token can guess the key, and then forge tokens and read the passwords in them"
         );
         warn(place.into(), what);
     }
@@ -125,22 +125,22 @@ fn logins(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.clients.auth != Auth::Open && is_plain(config) {
         warn(
             "clients.auth".into(),
-            "clients send their passwords in the clear: set tls.cert_file, or put a server with HTTPS in front and say so by public_url or trusted_proxies".into(),
+            "clients send their passwords unencrypted: set tls.cert_file; or put an HTTPS server in front, and set public_url or trusted_proxies".into(),
         );
     }
     if config.clients.auth != Auth::Open && config.limits.wrong_logins == 0 {
-        let what = "0: whoever reaches this address may guess passwords without end; in mode upstream each guess goes on to the registry";
+        let what = "0: anybody who reaches this address may guess passwords without limit; with auth = \"upstream\" each guess is passed to the registry";
         warn("limits.wrong_logins".into(), what.into());
     }
     let shared = config.upstream.iter().filter(|upstream| upstream.hosts.is_empty()).count();
     if is_upstream && shared > 1 {
         warn(
             "clients.auth".into(),
-            "a client has one login for this host, and it goes to whichever upstream a repository names: give each upstream a virtual host (hosts)".into(),
+            "a client has one login for this host, and the proxy sends it to whichever upstream a repository name selects: give each upstream a virtual host (hosts)".into(),
         );
     }
     if is_upstream && config.cache.offline {
-        let what = "with auth = \"upstream\" nobody is served: only the upstream could say who may read what";
+        let what = "with auth = \"upstream\" nothing is served: only the upstream can say who may read what";
         warn("cache.offline".into(), what.into());
     }
 }
@@ -162,7 +162,7 @@ fn accounts(config: &Config, upstream: &UpstreamConfig, warn: &mut dyn FnMut(&st
             warn(
                 &format!("credentials[{j}]"),
                 format!(
-                    "{} is there twice with different passwords: registries count for each account, not for each token",
+                    "{} is configured twice with different passwords: registries count pulls per account, not per token",
                     credential.username
                 ),
             );
@@ -175,18 +175,26 @@ fn accounts(config: &Config, upstream: &UpstreamConfig, warn: &mut dyn FnMut(&st
         warn(
             "username",
             format!(
-                "clients need no login, so whoever reaches this proxy reads what our account at {name} may read"
+                "clients need no login, so anybody who reaches this proxy can read what its account at {name} may read"
             ),
         );
     }
     if credential && config.clients.auth == Auth::Upstream {
-        warn("username", format!("not used: with auth = \"upstream\" each client's own login goes to {name}"));
+        warn(
+            "username",
+            format!("not used: with auth = \"upstream\" clients log in to {name} with their own accounts"),
+        );
     }
     if upstream.push && is_open && credential {
-        warn("push", format!("clients need no login, so whoever reaches this proxy may push to {name} as us"));
+        warn(
+            "push",
+            format!(
+                "clients need no login, so anybody who reaches this proxy can push to {name} with its account"
+            ),
+        );
     }
     if upstream.insecure && upstream.backend.is_none() {
-        warn("insecure", format!("{name} is reached without checking who answers"));
+        warn("insecure", format!("the proxy does not verify that it is connected to {name}"));
     }
 }
 
