@@ -40,19 +40,19 @@ pub enum Error {
     #[error("no such endpoint")]
     NoSuchEndpoint,
     /// `_catalog` (P-144).
-    #[error("the catalogue of repositories is not offered")]
+    #[error("the catalogue of repositories is not supported")]
     CatalogUnsupported,
     /// `repositories = { … }` does not let it through.
     #[error("this repository is not served by this proxy")]
     RepositoryDenied,
     /// The client must log in, or log in again.
-    #[error("{}", if .0.error.is_some() { "the token is not valid for this" } else { "authentication required" })]
+    #[error("{}", if .0.error.is_some() { "the token is not valid for this request" } else { "authentication required" })]
     Unauthorized(Box<Challenge>),
     /// At the token endpoint: wrong user name or password.
     #[error("incorrect user name or password")]
     WrongLogin,
     /// At the token endpoint: the upstream cannot say now whether the login is right (P-44).
-    #[error("the registry could not say whether the login is right: {failure}")]
+    #[error("the registry could not check the login: {failure}")]
     LoginUnknown {
         /// What kept it from saying.
         #[source]
@@ -61,13 +61,13 @@ pub enum Error {
         retry_after: Duration,
     },
     /// A login is not checked now: this address was wrong too often, or too many logins are being checked.
-    #[error("too many logins that are wrong or are being checked; try again in {} s", .retry_after.as_secs_f64().ceil())]
+    #[error("too many logins are wrong or being checked; try again in {} s", .retry_after.as_secs_f64().ceil())]
     TooManyLogins {
         /// When to come again.
         retry_after: Duration,
     },
     /// At the token endpoint: scopes of two upstreams at once (P-56).
-    #[error("one token cannot be for repositories of two registries")]
+    #[error("one token cannot cover repositories of two registries")]
     TwoUpstreams,
     /// At the token endpoint: what was asked for does not fit into a token (P-47).
     #[error(
@@ -84,7 +84,7 @@ pub enum Error {
     #[error("unsupported grant: use grant_type=password, or GET with Basic credentials")]
     UnsupportedGrant,
     /// A rewritten redirect that is over, or is for another login, repository or blob.
-    #[error("this link is over, or is for another login, repository or blob; ask for the blob itself")]
+    #[error("this link has expired, or is for another login, repository or blob; request the blob itself")]
     LinkOver,
     /// The upstream says no.
     #[error("the registry refuses access")]
@@ -135,7 +135,7 @@ pub enum Error {
     #[error("the request's body broke off")]
     ClientBody,
     /// `limits.waiting` is reached.
-    #[error("too many requests are waiting; try again")]
+    #[error("too many requests are waiting for this registry; try again")]
     Overloaded,
     /// `[guard]`: a limit is reached.
     #[error(transparent)]
@@ -153,20 +153,20 @@ pub enum Error {
     #[error("the registry declined the request")]
     Declined(StatusCode, UpstreamText),
     /// The request passed through ourselves already (P-127).
-    #[error("a loop: this request has passed through this proxy already")]
+    #[error("a loop: this request has already passed through this proxy")]
     Loop,
     /// Our own answer did not begin within `timeouts.head`.
     #[error("the registry did not answer in time")]
     DeadlinePassed,
     /// The platform does not carry it, and it is on its way into the store.
-    #[error("on its way into this proxy's store; try again")]
+    #[error("still being fetched into this proxy's store; try again")]
     NotYet {
         /// Docker takes a 429 for final.
         is_for_docker: bool,
     },
     /// The platform does not carry it, and nothing else can be done.
     #[error(
-        "{platform} carries answers of up to {limit_bytes} bytes, and this one has {}: {obstacle}",
+        "{platform} sends responses of up to {limit_bytes} bytes, and this one has {}: {obstacle}",
         .length.map_or_else(|| "more, or an unknown number".to_owned(), |length| length.to_string())
     )]
     Undeliverable {
@@ -183,7 +183,7 @@ pub enum Error {
     #[error("the registry gave no usable answer: {0}")]
     Upstream(#[source] Failure),
     /// The same, and the tag that is here may not be served in its place (P-87).
-    #[error("{error}; the tag is here and is not served stale: {why}")]
+    #[error("{error}; the tag is cached, but not served stale: {why}")]
     NotStale {
         /// What the upstream did instead.
         error: Box<Error>,

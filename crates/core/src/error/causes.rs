@@ -15,7 +15,7 @@ pub enum Absence {
     #[error("the registry did not have it a moment ago")]
     Remembered,
     /// It is not here, and nobody is asked (`cache.offline`).
-    #[error("it is not here, and this proxy asks no registry (cache.offline)")]
+    #[error("it is not cached, and this proxy asks no registry (cache.offline)")]
     Offline,
 }
 
@@ -37,7 +37,7 @@ pub enum NotStale {
     #[error("the registry has not confirmed it for longer than cache.stale_if_error")]
     TooOld,
     /// This blob or manifest of its image is not here, or this client may not have it from here.
-    #[error("{0} of its image is not here")]
+    #[error("{0} of its image is not cached")]
     Incomplete(Digest),
 }
 
@@ -61,8 +61,8 @@ pub enum Obstacle {
     LinksOff,
     /// It is longer than what the platform lets through.
     #[error(
-        "a link takes {bytes} bytes, and headers may take {limit_bytes}; links signed with keys of their own are \
-         shorter than those with lent ones"
+        "a link has {bytes} bytes, and headers may have {limit_bytes}; links signed with permanent keys are shorter \
+         than those signed with temporary ones"
     )]
     LinkTooLong {
         /// Of the header, in bytes.
@@ -71,7 +71,7 @@ pub enum Obstacle {
         limit_bytes: usize,
     },
     /// Clients keep their login for the same host and what lies below it, and stores refuse a link that comes with one.
-    #[error("the link's host is this proxy's or lies below it; give the store a host of its own")]
+    #[error("the link's host is this proxy's host or a subdomain of it; give the store another host name")]
     LinkBelowUs,
 }
 

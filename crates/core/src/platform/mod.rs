@@ -107,7 +107,7 @@ pub enum Unconnected {
     #[error("its certificate was not accepted")]
     Certificate,
     /// The proxy on the way out was not reached, or does not let it through.
-    #[error("the proxy on the way out gave no connection")]
+    #[error("the forward proxy gave no connection")]
     Proxy,
     /// Anything else, or nothing is known.
     #[error("no connection")]

@@ -84,7 +84,7 @@ impl Upstream {
                     upstream = self.name(),
                     realm = %SafeUrl(realm),
                     repeated,
-                    "the upstream names a token server that its password is not sent to; if it is right, add it to upstream.realms"
+                    "the upstream names a token server that is not trusted with the password; if it is the right one, add it to upstream.realms"
                 );
             }
             return Err(NoToken::Failed(Failure::RealmNotTrusted));

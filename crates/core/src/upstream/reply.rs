@@ -52,22 +52,22 @@ pub enum Failure {
     #[error("it sent compressed content although asked not to")]
     Coded,
     /// The bytes are not those of the digest (P-85).
-    #[error("what it sent does not have the digest asked for")]
+    #[error("its content does not match the requested digest")]
     DigestMismatch,
     /// No manifest in any known form.
-    #[error("what it sent is no manifest")]
+    #[error("its response is not a manifest")]
     NoManifest,
     /// More than a named limit allows.
-    #[error("what it sent is larger than the limit")]
+    #[error("its response is larger than the limit")]
     TooLarge,
     /// A redirect that is not followed: no target, too many, to http, or to a private address.
-    #[error("it redirects where we do not go: {0}")]
+    #[error("its redirect is not followed: {0}")]
     Redirect(&'static str),
     /// Its token server is not one the password may go to (architecture: realms).
     #[error("its token server is not trusted with the password; see upstream.realms")]
     RealmNotTrusted,
     /// Its answer makes no sense.
-    #[error("its answer makes no sense: {0}")]
+    #[error("its response is invalid: {0}")]
     Nonsense(&'static str),
     /// Not its failure: what the client was sending to it broke off, or stood still.
     #[error("the request's body broke off")]

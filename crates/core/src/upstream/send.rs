@@ -144,7 +144,7 @@ impl Upstream {
                 upstream = self.name(),
                 kind = kind.as_str(),
                 repeated,
-                "upstream had failed more often"
+                "the upstream failed again since the last report"
             );
         }
     }
@@ -247,7 +247,7 @@ pub(super) enum SendError {
     TimedOut,
     #[error("compressed content although asked not to")]
     Coded,
-    #[error("{0} makes no sense")]
+    #[error("{0} is invalid")]
     Nonsense(&'static str),
     /// Not the upstream's failure: the client's body broke off, or stalled.
     #[error("the client's body broke off")]

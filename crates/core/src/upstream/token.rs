@@ -77,7 +77,7 @@ impl TokenAnswer {
     pub(super) fn into_token(self, received: Moment, knows_login: bool) -> Result<Token, Failure> {
         let given = |text: &Secret| !text.expose().is_empty();
         let bearer = self.token.filter(given).or(self.access_token.filter(given));
-        let bearer = bearer.ok_or(Failure::Nonsense("no token in the token server's answer"))?;
+        let bearer = bearer.ok_or(Failure::Nonsense("no token in the token server's response"))?;
         if bearer.expose().len() > MAX_TOKEN_BYTES {
             return Err(Failure::TooLarge);
         }

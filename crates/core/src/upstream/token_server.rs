@@ -22,7 +22,7 @@ const TOKEN_ANSWER_BYTES: u64 = 3 * MAX_TOKEN_BYTES as u64;
 /// Docker's mark for an identity token in place of a user name.
 const IDENTITY_TOKEN_USER: &str = "<token>";
 /// The failure for an answer without a usable token.
-const NO_TOKEN: Failure = Failure::Nonsense("no token in the token server's answer");
+const NO_TOKEN: Failure = Failure::Nonsense("no token in the token server's response");
 
 /// A request to a token server.
 #[derive(Clone)]

@@ -73,7 +73,7 @@ async fn what_is_said_is_what_a_pull_then_does() {
     assert_eq!(states_of(&before), [PartState::Here, PartState::Here, PartState::Absent]);
     let tag = before.tag.as_ref().expect("a tag");
     assert!(!tag.would_be_stale, "its layer is not here");
-    assert_eq!(tag.not_stale, Some(format!("{layer} of its image is not here")));
+    assert_eq!(tag.not_stale, Some(format!("{layer} of its image is not cached")));
     lab.get(&format!("/v2/a/b/blobs/{layer}")).await;
     lab.wait(11).await;
     let after = told(&lab, text, "a/b:v1").await;

@@ -238,7 +238,7 @@ async fn a_link_that_headers_do_not_hold_sends_the_client_to_the_upstream_or_say
     let seen = scene.lab.get(&scene.path).await;
     assert!(seen.is(501, "UNSUPPORTED"), "{seen:?}");
     let message = seen.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("headers may take 4000") && !message.contains("cache.store"), "{message}");
+    assert!(message.contains("headers may have 4000") && !message.contains("cache.store"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,7 +120,7 @@ async fn a_list_that_was_refused_is_not_served_in_a_later_outage() {
 async fn a_tag_that_is_not_served_stale_says_what_is_missing() {
     let message = |seen: &Seen| seen.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
     let outage = "the registry reg.example gave no usable answer: the connection was refused";
-    let here = "the tag is here and is not served stale";
+    let here = "the tag is cached, but not served stale";
     // Its layer was never pulled.
     let lab = Fixture::caching("");
     let (_, layer) = image(&lab, "a/b", "1");
@@ -130,12 +130,12 @@ async fn a_tag_that_is_not_served_stale_says_what_is_missing() {
     let seen = lab.get(V1).await;
     assert!(seen.is(504, "UNAVAILABLE"), "{seen:?}");
     assert_eq!(seen.header("x-registry-proxy"), "failed; why=\"not stale: incomplete\"");
-    assert_eq!(message(&seen), format!("{outage}; {here}: {layer} of its image is not here"));
+    assert_eq!(message(&seen), format!("{outage}; {here}: {layer} of its image is not cached"));
     lab.wait(11).await;
     lab.net.fault("*", "", 1, Fault::Say(Answer::new(429).header("retry-after", "30")));
     let seen = lab.get(V1).await;
     assert!(seen.is(429, "TOOMANYREQUESTS") && seen.header("retry-after") == "30", "{seen:?}");
-    assert!(message(&seen).ends_with(&format!("{here}: {layer} of its image is not here")), "{seen:?}");
+    assert!(message(&seen).ends_with(&format!("{here}: {layer} of its image is not cached")), "{seen:?}");
     // All of it is here, and it was confirmed too long ago.
     let (lab, _) = pulled("[cache]\nstale_if_error='1h'").await;
     lab.wait(3600).await;

@@ -100,7 +100,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status_and_the_504_says_when_to_
         assert_eq!((head.status, head.get("retry-after")), (504, Some("1")), "{scheme} {status}");
         let body = String::from_utf8_lossy(&body);
         assert!(
-            body.contains("the proxy on the way out gave no connection") && !body.contains(&proxy.to_string()),
+            body.contains("the forward proxy gave no connection") && !body.contains(&proxy.to_string()),
             "{body}"
         );
         let line = product.wait_for_line("upstream gave no answer").await;
@@ -205,7 +205,7 @@ async fn a_proxy_that_is_not_there_is_504_and_the_log_says_so() {
     let product = Setup::new().start(&toml).await;
     let (head, body) = Client::connect(product.address).await.get(&blob_path()).await;
     let body = String::from_utf8_lossy(&body);
-    assert!(head.status == 504 && body.contains("the proxy on the way out gave no connection"), "{body}");
+    assert!(head.status == 504 && body.contains("the forward proxy gave no connection"), "{body}");
     let line = product.wait_for_line("upstream gave no answer").await;
     assert!(line.contains(&format!("through the proxy {proxy}")) && !line.contains("hunter2"), "{line}");
     assert!(upstream.seen().is_empty(), "gone around the proxy");

@@ -19,7 +19,7 @@ async fn a_504_names_the_registry_and_the_kind_of_failure_and_no_address() {
         (REFUSED, "the connection was refused"),
         (Fault::Unconnected(Unconnected::TimedOut), "the connection timed out"),
         (Fault::Unconnected(Unconnected::Certificate), "its certificate was not accepted"),
-        (Fault::Unconnected(Unconnected::Proxy), "the proxy on the way out gave no connection"),
+        (Fault::Unconnected(Unconnected::Proxy), "the forward proxy gave no connection"),
         (Fault::Unconnected(Unconnected::Unknown), "no connection"),
         (Fault::Silence, "no answer in time"),
         (Fault::Drop, "the connection broke"),
@@ -56,7 +56,7 @@ async fn a_login_that_nobody_can_check_says_why() {
     lab.registry.add_user("alice", "wonder");
     lab.net.fault("*", REALM, 99, Fault::Unconnected(Unconnected::Certificate));
     let seen = lab.get("/token?scope=repository:a/b:pull").basic("alice", "wonder").await;
-    let told = "the registry could not say whether the login is right: its certificate was not accepted";
+    let told = "the registry could not check the login: its certificate was not accepted";
     assert_eq!((seen.status.as_u16(), &*message(&seen)), (504, told));
 }
 
@@ -85,7 +85,7 @@ async fn the_reason_of_a_404_tells_who_says_so() {
     {
         let (_, why, words) = of(&lab.get(&path).await);
         assert_eq!(why, "refused; why=\"offline and not here\"", "{path}");
-        assert!(words.ends_with("it is not here, and this proxy asks no registry (cache.offline)"), "{words}");
+        assert!(words.ends_with("it is not cached, and this proxy asks no registry (cache.offline)"), "{words}");
     }
     let seen = lab.get("/v2/other.example/b/manifests/v1").await;
     assert_eq!(seen.header("x-registry-proxy"), "refused; why=\"registry not served\"");
