@@ -8,20 +8,20 @@ const HEAD: &str = "# Registries as they are
 
 Made from `crates/core/src/testing/zoo/registries.toml` by `cargo xtask docs`; do not edit.
 
-What registries are publicly reported to do, each with its source, and what this proxy makes of it. The reports are other
-people's, and registries change: what is written here is what the proxy is held to, not what we have measured. In each test
-run a registry that behaves so stands behind the proxy, and every route below is asked in every mode (open, users and
-upstream; with an account of the proxy's and without), with nothing kept, with a cache in memory and with one on disk.
+What registries are publicly reported to do, each with its source, and how this proxy handles it. The reports come from other
+people, and registries change: this page says what the proxy is tested against, not what we have measured. Each test run puts
+a registry with the reported behaviour behind the proxy, and sends every request below in every mode (open, users and
+upstream; with and without an account of the proxy), without a cache, with a cache in memory and with one on disk.
 
-An expectation reads `200 layer: HEAD blob, GET blob bytes=0-0`: the status that the client gets; what comes, with its digest
-held against the bytes (`image`, `layer`, `part` and `rest` of the layer, `pushed`, `new`; `index` and `tags`); and behind the
-colon what the registry is asked for it, in this order. Behind `GET tag` a manifest is asked for by tag, behind `GET manifest`
-by digest; `cdn` is the storage host that blobs are redirected to. Nothing behind the colon: the registry is not asked. What
-logins take is left out: besides what is named at most one request is turned away and repeated, and at most one token is
-fetched. `refused` is 403, and 401 with a challenge for a client that could log in.
+An expectation reads `200 layer: HEAD blob, GET blob bytes=0-0`: the status that the client gets; the content that it gets,
+whose bytes are compared with the digest (`image`, `layer`, `part` and `rest` of the layer, `pushed`, `new`; `index` and
+`tags`); and after the colon the proxy's requests to the registry, in this order. `GET tag` requests a manifest by tag,
+`GET manifest` by digest; `cdn` is the storage host that blobs are redirected to. Nothing after the colon: no request is sent.
+Requests for logins are left out: besides the listed ones at most one request is refused and repeated, and at most one token
+is fetched. `refused` is 403, and 401 with a challenge for a client that could log in.
 
-A refusal of HEAD is believed by nobody before GET has said the same (P-146 of the [protocol rules](protocol.md)). After three
-that GET contradicted, HEAD is left out for ten minutes; each line below begins without that knowledge.
+The proxy does not trust a refusal of HEAD before GET has confirmed it (P-146 of the [protocol rules](protocol.md)). After GET
+has contradicted HEAD three times, the proxy sends no HEAD for ten minutes; each row below starts anew.
 
 ";
 
@@ -38,9 +38,11 @@ pub fn page(table: &Table) -> String {
 }
 
 fn any_registry(page: &mut String, table: &Table) {
-    page.push_str("## Any registry\n\nUnless a registry's own section says otherwise. Where it redirects blobs, ");
-    page.push_str("`GET cdn` follows each `GET blob` of what is there;\nwhere it redirects everything, `GET elsewhere …`.\n\n");
-    page.push_str("| asked by a client | nothing kept | with a cache |\n|---|---|---|\n");
+    page.push_str(
+        "## Any registry\n\nExpected unless a registry's own section says otherwise. If it redirects blobs, ",
+    );
+    page.push_str("`GET cdn` follows each `GET blob` of an\nexisting blob; if it redirects everything, `GET elsewhere …`.\n\n");
+    page.push_str("| client's request | without a cache | with a cache |\n|---|---|---|\n");
     for route in &table.routes {
         let RouteCase { name, none, kept, by_login, .. } = route;
         let cells = Cells { none: none.clone(), kept: kept.clone(), by_login: by_login.clone() };
@@ -51,12 +53,12 @@ fn any_registry(page: &mut String, table: &Table) {
 
 fn registry(page: &mut String, row: &Row) {
     let login = match row.login {
-        LoginScheme::Open => "asks nobody for a login",
-        LoginScheme::Bearer => "wants tokens and gives some to everybody",
-        LoginScheme::Basic => "wants a user name and a password",
+        LoginScheme::Open => "requires no login",
+        LoginScheme::Bearer => "requires tokens and issues them to everybody",
+        LoginScheme::Basic => "requires a user name and a password",
     };
     let placement = match row.placement {
-        Placement::Own => "It gives blobs itself",
+        Placement::Own => "It serves blobs itself",
         Placement::Cdn => "It redirects blobs to a storage host",
         Placement::Elsewhere => "It redirects everything to another registry",
     };
@@ -67,10 +69,10 @@ fn registry(page: &mut String, row: &Row) {
     }
     page.push('\n');
     if row.expect.is_empty() {
-        page.push_str("Expected: what is expected of any registry.\n\n");
+        page.push_str("Expected: the same as of any registry.\n\n");
         return;
     }
-    page.push_str("| asked by a client | nothing kept | with a cache |\n|---|---|---|\n");
+    page.push_str("| client's request | without a cache | with a cache |\n|---|---|---|\n");
     for (name, cells) in &row.expect {
         line(page, name, cells);
     }
@@ -80,7 +82,7 @@ fn registry(page: &mut String, row: &Row) {
 fn line(page: &mut String, name: &str, cells: &Cells) {
     let code = |text: &Option<String>| text.as_ref().map(|text| format!("`{text}`")).unwrap_or_default();
     let by_login = match &cells.by_login {
-        Some(by_login) => format!("; by a login of the client's own `{by_login}`"),
+        Some(by_login) => format!("; with a login of the client's own `{by_login}`"),
         None => String::new(),
     };
     let _ = writeln!(page, "| {name} | {} | {}{by_login} |", code(&cells.none), code(&cells.kept));
