@@ -26,7 +26,7 @@ use crate::upstream::{LoginSource, Upstream, catalogue};
 
 /// The advice for an image without the path secret.
 const SECRET_MISSING: &str =
-    "a client must name the path secret (clients.path_secret_file) between host and image: host/<secret>/image";
+    "a client must put the path secret (clients.path_secret_file) between host and image: host/<secret>/image";
 
 /// Explains what a request for this image would get. Nothing is sent anywhere.
 pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation {
@@ -84,7 +84,8 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     let nobody = proxy.access.nobody();
     let context = proxy.context_for(upstream, &nobody, &target, &head, &client_view);
     let Some(cache) = context.cache() else {
-        (explanation.pull.does, explanation.pull.why) = ("relay", "nothing is kept: there is no store".to_owned());
+        (explanation.pull.does, explanation.pull.why) =
+            ("relay", "nothing is cached: there is no store".to_owned());
         return explanation;
     };
     let known = manifest::known(&context, cache, reference).await;
@@ -121,13 +122,13 @@ fn rule_of(by: MatchedBy) -> &'static str {
         MatchedBy::Backend => "REGISTRY_BACKEND",
         MatchedBy::Path => "first part of the name",
         MatchedBy::Namespace => "ns",
-        MatchedBy::Default => "no registry is named: the default upstream",
+        MatchedBy::Default => "the name has no registry: default upstream",
     }
 }
 
 fn how_to_add(first: &str, config: &Config) -> String {
     if !(first.contains(['.', ':']) || first == "localhost") {
-        return "the name says no registry, and no upstream is default: name one, or set default = true"
+        return "the name has no registry, and no upstream is the default: name a registry, or set default = true"
             .to_owned();
     }
     let entry = format!("[[upstream]]\nname = \"{first}\"");
@@ -137,7 +138,7 @@ fn how_to_add(first: &str, config: &Config) -> String {
             let all = if config.catalogue { "" } else { ", or set catalogue = true" };
             format!("add it{all}:\n{entry}")
         }
-        Some(known) => format!("it is called {} here", known.name),
+        Some(known) => format!("this proxy calls it {}", known.name),
         None => format!("add it ({secure}):\n{entry}\nurls = [\"https://{first}\"]"),
     }
 }
@@ -160,7 +161,7 @@ fn asked(upstream: &Upstream, config: &Config, target: &Target) -> UpstreamRepor
         let file = settings.docker_config.as_ref().or(config.docker_config.as_ref());
         if let (true, Some(file)) = (accounts.is_empty(), file) {
             // A credential helper is not run, as it might ask the network.
-            accounts.push(AccountReport { name: None, from: format!("docker_config {file}, if it has one") });
+            accounts.push(AccountReport { name: None, from: format!("docker_config {file}, if it has a login") });
         }
     }
     UpstreamReport {
@@ -172,9 +173,9 @@ fn asked(upstream: &Upstream, config: &Config, target: &Target) -> UpstreamRepor
 
 fn why_asked(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> &'static str {
     match reference {
-        _ if !context.is_let_in(cache) => "the upstream is asked whether this client may see it",
-        Reference::Tag(_) => "tag is due: asked by HEAD",
-        Reference::Digest(_) => "here, but this repository has not shown it",
+        _ if !context.is_let_in(cache) => "the proxy asks the upstream whether this client may see it",
+        Reference::Tag(_) => "tag is due: the proxy asks the upstream by HEAD",
+        Reference::Digest(_) => "cached, but the upstream has not yet confirmed that it is in this repository",
     }
 }
 

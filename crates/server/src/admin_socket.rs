@@ -142,11 +142,13 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     let (command, admin) = match (command, current.proxy.cache_admin()) {
         (Ok(command), Some(admin)) => (command, admin),
         (Err(what), _) => return put(&mut writing, &SocketLine::Failed(what)).await,
-        (Ok(_), None) => return put(&mut writing, &SocketLine::Failed("nothing is kept".to_owned())).await,
+        (Ok(_), None) => return put(&mut writing, &SocketLine::Failed("nothing is cached".to_owned())).await,
     };
     match &command {
         Command::Stat | Command::List(_) => {}
-        Command::Purge { .. } | Command::Verify => tracing::info!(command = text.trim(), "a cache command"),
+        Command::Purge { .. } | Command::Verify => {
+            tracing::info!(command = text.trim(), "running a cache command")
+        }
     }
     let (sender, mut told) = mpsc::unbounded_channel();
     let backlog = Backlog::default();
@@ -249,13 +251,13 @@ pub(crate) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_
     writing.write_all(&text).await.map_err(lost)?;
     let mut lines = BufReader::new(reading).lines();
     while let Some(line) = lines.next_line().await.map_err(lost)? {
-        match serde_json::from_str(&line).map_err(|error| format!("the server is of another version: {error}"))? {
+        match serde_json::from_str(&line).map_err(|error| format!("the server has another version: {error}"))? {
             SocketLine::Told(event) => tell(event),
             SocketLine::Failed(what) => return Err(what),
             SocketLine::Done => return Ok(()),
         }
     }
-    Err("the server went away before it was done".to_owned())
+    Err("the server closed the connection before the command was done".to_owned())
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "FILE", env = "REGISTRY_PROXY_CONFIG", global = true)]
     pub(crate) config: Option<String>,
 
-    /// Address and port to listen on; wins over PORT and the file. Port 0 takes any free one.
+    /// Address and port to listen on; overrides PORT and the file. Port 0 takes any free port.
     #[arg(long, short, value_name = "ADDR", global = true)]
     pub(crate) listen: Option<String>,
 
-    /// What to do; without one, serve.
+    /// The command; the default is to serve.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Check,
     /// Explain what a pull of an image would do and why, without asking any registry.
     Explain {
-        /// As in a pull: `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without our own host before it.
+        /// As in a pull: `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without the proxy's host name.
         image: String,
         /// Print JSON.
         #[arg(long)]

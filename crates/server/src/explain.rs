@@ -57,7 +57,7 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
     }
     if let Some(asked) = &explanation.upstream {
         line("addresses", &asked.addresses.join(", "));
-        line("asked as", &accounts(asked));
+        line("account", &accounts(asked));
     }
     line("clients", &policy(&explanation.clients, explanation.upstream.as_ref()));
     if let Some(tag) = &explanation.tag {
@@ -67,7 +67,7 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
         }
     }
     let seen = match store {
-        StoreAddress::Memory => "memory of the serving process, which cannot be seen from here".to_owned(),
+        StoreAddress::Memory => "memory of the server process, not visible to this command".to_owned(),
         other => other.to_string(),
     };
     line("store", &seen);
@@ -84,7 +84,7 @@ fn accounts(asked: &UpstreamReport) -> String {
     });
     let all: Vec<String> = shown.collect();
     match all.len() {
-        0 => "nobody".to_owned(),
+        0 => "none".to_owned(),
         1 => all.concat(),
         _ => format!("{}, in turn", all.join(", ")),
     }
@@ -92,9 +92,9 @@ fn accounts(asked: &UpstreamReport) -> String {
 
 fn policy(policy: &ClientPolicy, asked: Option<&UpstreamReport>) -> String {
     let mut words = vec![match policy.auth {
-        Auth::Open => "open to all".to_owned(),
+        Auth::Open => "open to everybody".to_owned(),
         Auth::Users => "users of the password file".to_owned(),
-        Auth::Upstream => "whoever the upstream lets in".to_owned(),
+        Auth::Upstream => "own login at the upstream".to_owned(),
     }];
     words.extend(policy.is_permitted.map(|is_permitted| {
         if is_permitted { "repository allowed".to_owned() } else { "repository not allowed".to_owned() }
@@ -107,8 +107,8 @@ fn policy(policy: &ClientPolicy, asked: Option<&UpstreamReport>) -> String {
     if let Some(asked) = asked {
         words.push(match asked.redirects {
             Redirects::Follow => "redirects followed".to_owned(),
-            Redirects::Pass => "redirects passed on; blobs are not kept".to_owned(),
-            Redirects::Rewrite => "redirects rewritten; blobs are not kept".to_owned(),
+            Redirects::Pass => "redirects passed on; blobs are not cached".to_owned(),
+            Redirects::Rewrite => "redirects rewritten; blobs are not cached".to_owned(),
         });
         words.push(if policy.push { "push on".to_owned() } else { "push off".to_owned() });
     }
@@ -117,19 +117,19 @@ fn policy(policy: &ClientPolicy, asked: Option<&UpstreamReport>) -> String {
 
 fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
     let (Some(digest), Some(ago)) = (&tag.digest, tag.confirmed_seconds_ago) else {
-        return vec![("points to", "not known here".to_owned())];
+        return vec![("points to", "unknown: not cached".to_owned())];
     };
     let fresh = match tag.fresh_seconds {
-        None => "as good as a digest".to_owned(),
-        Some(0) => "due".to_owned(),
+        None => "never revalidated".to_owned(),
+        Some(0) => "due for revalidation".to_owned(),
         Some(seconds) => format!("fresh for {}", span(seconds)),
     };
     let stale = match (tag.stale_seconds, tag.would_be_stale) {
-        (None, _) => "not while the upstream is away".to_owned(),
-        (Some(seconds), true) => format!("for {} while the upstream is away", span(seconds)),
+        (None, _) => "not served while the upstream is down".to_owned(),
+        (Some(seconds), true) => format!("served for {} more if the upstream is down", span(seconds)),
         (Some(seconds), false) => {
-            let why = tag.not_stale.as_deref().unwrap_or("its manifest is not here");
-            format!("for {} while the upstream is away, but {why}", span(seconds))
+            let why = tag.not_stale.as_deref().unwrap_or("its manifest is not cached");
+            format!("up to {} more if the upstream is down, but {why}", span(seconds))
         }
     };
     vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", span(ago))), ("stale", stale)]
@@ -137,10 +137,10 @@ fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
 
 fn tree(text: &mut String, part: &PartReport, kind: &str, depth: usize) {
     let state = match part.state {
-        PartState::Here => "here",
-        PartState::HereUnproven => "here; the upstream is asked first",
-        PartState::Arriving => "arriving",
-        PartState::Absent => "not here",
+        PartState::Here => "cached",
+        PartState::HereUnproven => "cached; the upstream must confirm it first",
+        PartState::Arriving => "being fetched",
+        PartState::Absent => "not cached",
     };
     let size = part.size_bytes.map(|bytes| format!("  {}", size(bytes))).unwrap_or_default();
     let platform = part.platform.as_ref().map(|platform| format!("  {platform}")).unwrap_or_default();
@@ -152,7 +152,6 @@ fn tree(text: &mut String, part: &PartReport, kind: &str, depth: usize) {
         tree(text, child, "blob", depth + 1);
     }
     if part.unshown > 0 {
-        let _ =
-            writeln!(text, "{:indent$}and {} more, not shown here", "", part.unshown, indent = (depth + 1) * 2);
+        let _ = writeln!(text, "{:indent$}and {} more, not listed", "", part.unshown, indent = (depth + 1) * 2);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
 
 async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<(), String> {
     if config.cache.store == StoreAddress::None {
-        return Err("nothing is kept: cache.store is none".to_owned());
+        return Err("nothing is cached: cache.store is none".to_owned());
     }
     let tell = |event: Event| show.tell(event);
     // A server may have access to a store that we cannot open. So the store is opened only if no server answers, or if
@@ -72,7 +72,7 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
                 return admin_socket::ask(stream, command, &tell).await;
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
-            Err(error) => return Err(format!("admin_socket: cannot ask at {}: {error}", path.display())),
+            Err(error) => return Err(format!("admin_socket: cannot connect to {}: {error}", path.display())),
         }
     }
     if config.cache.store == StoreAddress::Memory {
@@ -80,7 +80,7 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
         return Err(format!("the cache is in a server's memory, and no server answers at {place}"));
     }
     let opened = looked_for.unwrap_or_else(|| store::open(&config.cache)).map_err(|error| error.to_string())?;
-    let opened = opened.ok_or("nothing is kept: no directory for a cache can be written; set cache.store")?;
+    let opened = opened.ok_or("nothing is cached: no cache directory is writable; set cache.store")?;
     show.begin(&store::place(&config.cache, opened.directory.as_deref()));
     let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
     admin.run(command, &tell).await.map_err(|error| with_source(&error))

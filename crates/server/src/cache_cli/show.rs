@@ -58,13 +58,13 @@ impl Show {
         match event {
             Event::Progress(..) => {}
             Event::Image(image) => state.images.push(image),
-            Event::Wrong(key) => state.print(&format!("wrong, thrown away: {key}\n")),
-            Event::Unread(key) => state.print(&format!("not read to its end, kept: {key}\n")),
+            Event::Wrong(key) => state.print(&format!("does not match its digest, removed: {key}\n")),
+            Event::Unread(key) => state.print(&format!("could not be read to its end, not removed: {key}\n")),
             Event::Stat(stat) => {
                 let text = of_stat(&stat, &state.place);
                 state.print(&text);
             }
-            Event::Listed(0) => state.print("nothing fits; an image's name is upstream/repository:tag\n"),
+            Event::Listed(0) => state.print("no image matches; an image's name is upstream/repository:tag\n"),
             Event::Listed(_) => {
                 let text = table(&state.images);
                 state.print(&text);
@@ -116,10 +116,10 @@ impl ShowState {
 
 fn of_stat(stat: &CacheStats, place: &str) -> String {
     let free = stat.free_bytes.map_or("unknown".to_owned(), size);
-    let oldest = stat.oldest_seconds.map_or("nothing is here".to_owned(), |age| format!("{} ago", span(age)));
-    let fills = stat.fills.map_or("no server asked".to_owned(), |fills| fills.to_string());
+    let oldest = stat.oldest_seconds.map_or("no content".to_owned(), |age| format!("last used {} ago", span(age)));
+    let fills = stat.fills.map_or("unknown: no server answered".to_owned(), |fills| fills.to_string());
     format!(
-        "cache      {place}\nblobs      {}\nmanifests  {}\ntags       {}\nlinks      {}\nsize       {}\nfree       {free}\noldest     used {oldest}\narriving   {fills}\n",
+        "cache      {place}\nblobs      {}\nmanifests  {}\ntags       {}\nlinks      {}\nsize       {}\nfree       {free}\noldest     {oldest}\nfetching   {fills}\n",
         stat.blobs,
         stat.manifests,
         stat.tags,
@@ -129,7 +129,7 @@ fn of_stat(stat: &CacheStats, place: &str) -> String {
 }
 
 fn of_purge(purged: &Purged) -> String {
-    let verb = if purged.dry_run { "would go" } else { "gone" };
+    let verb = if purged.dry_run { "would be removed" } else { "removed" };
     format!(
         "{verb}: {} tags, {} manifests, {} blobs, {}\n",
         purged.tags,
@@ -141,17 +141,17 @@ fn of_purge(purged: &Purged) -> String {
 
 fn of_verified(verified: &Verified) -> String {
     let mut text = format!(
-        "{} blobs ({}) and {} manifests read; {} wrong",
+        "{} blobs ({}) and {} manifests read; {} did not match",
         verified.blobs,
         size(verified.bytes),
         verified.manifests,
         verified.wrong
     );
     if verified.unread > 0 {
-        let _ = write!(text, "; {} not read to the end", verified.unread);
+        let _ = write!(text, "; {} could not be read to the end", verified.unread);
     }
     if verified.unknown > 0 {
-        let _ = write!(text, "; {} with a digest that cannot be computed here", verified.unknown);
+        let _ = write!(text, "; {} with a digest algorithm that this program does not support", verified.unknown);
     }
     text + "\n"
 }

@@ -174,7 +174,7 @@ async fn a_purge_makes_the_next_pull_ask_and_leaves_what_others_need() {
         lab.pull(&product, image).await;
     }
     let dry = cache(&product.setup, &["purge", "--dry-run", "up.test/app:*"]).await;
-    assert!(text(&dry.stdout).ends_with("would go: 2 tags, 2 manifests, 2 blobs, 195.7 KiB\n"), "{dry:?}");
+    assert!(text(&dry.stdout).ends_with("would be removed: 2 tags, 2 manifests, 2 blobs, 195.7 KiB\n"), "{dry:?}");
     assert_eq!(lab.pull(&product, 0).await, ["hit", "hit", "hit"]);
 
     let asked = lab.upstream.seen().len();
@@ -209,7 +209,11 @@ async fn what_rotted_is_found_and_fetched_anew() {
     let mut product = lab.serve().await;
     lab.pull(&product, 0).await;
     let sound = cache(&product.setup, &["verify"]).await;
-    assert_eq!((sound.status.code(), text(&sound.stdout).ends_with("; 0 wrong\n")), (Some(0), true), "{sound:?}");
+    assert_eq!(
+        (sound.status.code(), text(&sound.stdout).ends_with("; 0 did not match\n")),
+        (Some(0), true),
+        "{sound:?}"
+    );
     for is_running in [true, false] {
         let file = lab.file(&product, 1);
         let mut bytes = std::fs::read(&file).unwrap();
@@ -221,7 +225,7 @@ async fn what_rotted_is_found_and_fetched_anew() {
         let found = cache(&product.setup, &["verify"]).await;
         assert_eq!(found.status.code(), Some(1), "{found:?}");
         let shown = text(&found.stdout);
-        assert!(shown.contains("wrong, thrown away: v1/blobs/sha256/"), "{shown}");
+        assert!(shown.contains("does not match its digest, removed: v1/blobs/sha256/"), "{shown}");
         assert!(shown.contains(lab.layers[1].0.encoded()), "{shown}");
         assert!(!file.exists());
         if is_running {
@@ -236,7 +240,7 @@ async fn what_cannot_be_done_is_said_in_a_line() {
     let setup = Setup::new();
     setup.file("proxy.toml", &lab.configuration(&setup));
     for (arguments, status, part) in [
-        (&["purge", "--digest", "sha256:12"][..], 2, "is no digest"),
+        (&["purge", "--digest", "sha256:12"][..], 2, "is not a digest"),
         (&["purge", "x", "--all"], 2, "cannot be used with"),
         (&["purge"], 2, "required"),
         (&["list", "nothing:*"], 0, ""),
@@ -245,7 +249,7 @@ async fn what_cannot_be_done_is_said_in_a_line() {
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         assert!(text(&output.stderr).contains(part), "{output:?}");
     }
-    for (store, part) in [("memory:", "no server answers"), ("none", "nothing is kept")] {
+    for (store, part) in [("memory:", "no server answers"), ("none", "nothing is cached")] {
         setup.file("proxy.toml", &one_upstream(&format!("[cache]\nstore='{store}'"), lab.upstream.address, ""));
         let output = cache(&setup, &["stat"]).await;
         assert_eq!((output.status.code(), text(&output.stderr).lines().count()), (Some(1), 1), "{output:?}");

@@ -44,14 +44,14 @@ async fn what_a_server_has_kept_is_explained_by_another_process_and_without_the_
     assert_eq!(output.status.code(), Some(0), "{text}");
     for part in [
         "pull         hit: tag is fresh\n",
-        "upstream     up.test (no registry is named: the default upstream)\n",
+        "upstream     up.test (the name has no registry: default upstream)\n",
         "repository   acme/app, v1\n",
-        "asked as     robot (username)\n",
-        "clients      open to all, repository allowed, redirects followed, push off\n",
+        "account      robot (username)\n",
+        "clients      open to everybody, repository allowed, redirects followed, push off\n",
         "tag rule     1m (cache.tag_ttl)\n",
         " ago; fresh for ",
         "\nmanifest sha256:",
-        " 43 B  here\n",
+        " 43 B  cached\n",
     ] {
         assert!(text.contains(part), "{part:?} in\n{text}");
     }
@@ -72,6 +72,6 @@ async fn what_is_not_served_ends_with_1_and_says_how_to_add_it() {
     assert!(text.contains("pull         refuse: this proxy does not serve that registry (404)\n"), "{text}");
     assert!(text.contains("name = \"other.test\"\n"), "{text}");
     let output = setup.run(&["--config", &config, "explain", "127.0.0.1:3000/o/i"]).await;
-    assert!(stdout(&output).contains("pull         relay: nothing is kept"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("pull         relay: nothing is cached"), "{}", stdout(&output));
     assert_eq!(setup.run(&["--config", &config, "explain"]).await.status.code(), Some(2));
 }

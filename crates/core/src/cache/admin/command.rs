@@ -137,7 +137,7 @@ impl Command {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Purge { what: Purge::Digest(text), .. } if Digest::parse(text).is_err() => {
-                Err(format!("{text:?} is no digest; expected sha256: and 64 hex digits"))
+                Err(format!("{text:?} is not a digest; expected sha256: and 64 hex digits"))
             }
             Self::Purge { what: Purge::Pattern(pattern), .. } if pattern.is_empty() => {
                 Err("expected a pattern such as docker.io/library/alpine:*".to_owned())
