@@ -15,7 +15,7 @@ use crate::proxy::{Proxy, Setup};
 
 /// How many requests AWS Lambda answers at a time here; each takes a process of its own.
 const INSTANCES: usize = 10;
-const IS_READY: &str = "taking events of AWS Lambda";
+const IS_READY: &str = "serving events of AWS Lambda";
 
 /// A function. Fields are dropped in this order: the gateway before what it leads to.
 pub struct Function {

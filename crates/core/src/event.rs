@@ -25,16 +25,16 @@ pub enum EventError {
     #[error("not an event of this proxy")]
     Foreign,
     /// It names an upstream, a repository or a digest that is not served here.
-    #[error("the event names an upstream, a repository or a digest that is not served here")]
+    #[error("the event names an upstream, a repository or a digest that this proxy does not serve")]
     Unserved,
     /// There is no store that takes a blob part by part.
-    #[error("there is no store to bring a blob into part by part: cache.store")]
+    #[error("there is no store that takes uploads in parts: cache.store")]
     NoStore,
     /// The quota of all clients together is used up.
     #[error("nothing more is fetched for now: guard.total")]
     Exhausted,
     /// The upstream or the store failed; requests for the blob go on where this stopped.
-    #[error("the blob could not be brought into the store")]
+    #[error("the blob could not be uploaded to the store")]
     Failed,
 }
 
@@ -107,11 +107,11 @@ impl Proxy {
         if !is_farther {
             tracing::warn!(
                 digest = job.digest,
-                "an invocation brought nothing into the store: is its time too short?"
+                "an invocation uploaded nothing to the store: is its timeout too short?"
             );
         } else if let Err(error) = invoker.invoke(job.to_event()).await {
             let source = std::error::Error::source(&error).map(tracing::field::display);
-            tracing::warn!(error = source, "{error}; the next request for the blob goes on");
+            tracing::warn!(error = source, "{error}; the next request for the blob continues the upload");
         }
     }
 }

@@ -156,7 +156,7 @@ impl Relay {
                 why,
                 try_number = self.tries,
                 repeated,
-                "the upstream's body broke; going on where it stopped"
+                "the upstream's body broke off; resuming where it stopped"
             );
         }
         // A wait, however short, also gives the server time to send what it has (P-116).

@@ -50,31 +50,31 @@ pub const GUARD_REFUSED: &str = "registry_proxy_guard_refused_total";
 pub const GAUGES: [(&str, &str); 4] = [
     (
         BUDGET,
-        "Pulls left, as the upstream last said, by upstream and credential: anonymous, account (username), docker_config, or the number of an entry of credentials",
+        "Pulls left, as the upstream last reported, by upstream and credential: anonymous, account (username), docker_config, or the index of an entry of credentials",
     ),
-    (CACHE_ENTRIES, "Blobs, manifests and tags in the cache when it was last looked through, by kind"),
+    (CACHE_ENTRIES, "Blobs, manifests and tags in the cache at its last scan, by kind"),
     (
         CACHE_BYTES,
-        "Bytes in the cache, records and what is arriving included: as it was looked through, and what has begun to arrive since",
+        "Bytes in the cache, small records and downloads in progress included: at the last scan, plus the downloads begun since",
     ),
-    (CACHE_LOOKED, "When the cache was last looked through, in seconds since 1970"),
+    (CACHE_LOOKED, "Time of the last scan of the cache, in seconds since 1970"),
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
 pub const DESCRIPTIONS: [(&str, &str); 13] = [
     (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
-    (BROKEN, "Bodies that ended short of their length, by upstream"),
-    (UPSTREAM_SECONDS, "Seconds until an upstream's answer began, by upstream and status"),
+    (BROKEN, "Bodies that ended before their full length, by upstream"),
+    (UPSTREAM_SECONDS, "Seconds until an upstream's response began, by upstream and status"),
     (TOKENS, "Tokens fetched from upstreams, by upstream and result"),
-    (RESUMED, "Bodies resumed at the upstream in mid-flight, by upstream"),
+    (RESUMED, "Bodies that broke off and were resumed at the upstream, by upstream"),
     (FILLS, "Blobs fetched into the cache, by upstream and result"),
-    (INGESTS, "Slices of blobs brought into the store part by part, by upstream and result"),
-    (STORE_FAILURES, "What the store did not do, by operation and reason"),
-    (CORRUPT, "Stored content that did not have its digest any more, by kind"),
-    (EVICTED, "Blobs, manifests and tags that went from the cache to make room, by kind"),
-    (EVICTED_BYTES, "Bytes that went from the cache to make room"),
-    (GUARD_REFUSED, "Requests that the guard refused, by the key of the limit that was reached"),
+    (INGESTS, "Slices of blobs uploaded to the store in parts, by upstream and result"),
+    (STORE_FAILURES, "Failed operations of the store, by operation and reason"),
+    (CORRUPT, "Stored content that no longer matched its digest, by kind"),
+    (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
+    (EVICTED_BYTES, "Bytes evicted from the cache"),
+    (GUARD_REFUSED, "Requests refused by a limit of [guard], by the key of that limit"),
 ];
 
 /// An upstream's answer began, or never came.

@@ -31,7 +31,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     if connections < config.limits.connections {
         tracing::warn!(
             connections,
-            "the limit of open files (RLIMIT_NOFILE) suffices for fewer connections than limits.connections"
+            "the limit of open files (RLIMIT_NOFILE) allows fewer connections than limits.connections"
         );
     }
     let mut terminate = signal(SignalKind::terminate())?;

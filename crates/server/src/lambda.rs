@@ -40,7 +40,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
     let mut interrupt = signal(SignalKind::interrupt())?;
     let api = RuntimeApi::at(address)?;
     let service = Arc::new(Service::new(source, config)?);
-    tracing::info!("taking events of AWS Lambda");
+    tracing::info!("serving events of AWS Lambda");
     let mut failures = 0;
     loop {
         let invocation = tokio::select! {
@@ -84,7 +84,7 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
     };
     if let Err(error) = told {
         // A client may leave at any time (P-106).
-        tracing::debug!(error, "an answer did not arrive");
+        tracing::debug!(error, "a response was not delivered");
     }
 }
 

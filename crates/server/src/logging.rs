@@ -64,7 +64,7 @@ pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
                 return Err(ConfigError {
                     place: "log.level".to_owned(),
                     what: format!(
-                        "`{part}` is no level; expected error, warn, info or debug, or a filter such as info,hyper=debug"
+                        "`{part}` is not a level; expected error, warn, info or debug, or a filter such as info,hyper=debug"
                     ),
                 });
             }
@@ -235,7 +235,7 @@ mod tests {
         ] {
             let error = filter_of(level).expect_err(level);
             assert!(
-                error.starts_with(&format!("log.level: `{part}` is no level; expected error, warn")),
+                error.starts_with(&format!("log.level: `{part}` is not a level; expected error, warn")),
                 "{error}"
             );
         }

@@ -119,7 +119,7 @@ impl Reloadable {
                 tracing::info!("configuration, password and certificate files read again");
             }
             Prepared::Unusable(ReloadCause::FilesChanged, error) => {
-                tracing::warn!(%error, "a certificate or key file has changed and cannot be used yet; the old stays in force");
+                tracing::warn!(%error, "a certificate or key file has changed, but cannot be used yet; the old one stays in force");
             }
             Prepared::Unusable(ReloadCause::Signal, error) => {
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");

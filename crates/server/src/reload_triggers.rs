@@ -47,7 +47,9 @@ async fn reload(service: &Arc<Service>) {
     let mut reloading = spawn_blocking(move || reloading.reloadable.reloaded());
     match timeout(READ_TIMEOUT, &mut reloading).await {
         Ok(Ok(prepared)) => service.reloadable.apply(prepared),
-        Ok(Err(error)) => tracing::error!(%error, "the configuration was not read; the old one stays in force"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the configuration could not be read; the old one stays in force")
+        }
         Err(_) => {
             reloading.abort();
             tracing::error!("configuration files were not read within ten seconds; the old ones stay in force");
@@ -71,9 +73,9 @@ async fn refresh(service: &Arc<Service>, known: &mut WatchedFiles, looking: &mut
             *known = now;
             service.reloadable.apply(prepared);
         }
-        Ok(Err(error)) => tracing::error!(%error, "certificate and key files were not read"),
+        Ok(Err(error)) => tracing::error!(%error, "certificate and key files could not be read"),
         Err(_) => tracing::warn!(
-            "certificate and key files were not read within ten seconds; the old stay in force until they can be"
+            "certificate and key files were not read within ten seconds; until they are, the old ones stay in force"
         ),
     }
 }

@@ -17,8 +17,8 @@ use crate::store::Credentials;
 use crate::text_response::text;
 
 /// Response to clients that may not read `/metrics`.
-const NOT_FOR_YOU: &str = "metrics are for this machine only, and not through a proxy: set metrics.listen to an address \
-                           of its own, or metrics.public = true for everybody\n";
+const NOT_FOR_YOU: &str = "metrics are served to this machine only, and not through a proxy: set metrics.listen to a \
+                           separate address, or metrics.public = true to serve everybody\n";
 
 /// Answers the requests of every connection.
 pub(crate) struct Service {

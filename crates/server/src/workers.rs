@@ -84,7 +84,7 @@ async fn serve_connections(mut arriving: UnboundedReceiver<(std::net::TcpStream,
     while let Some((stream, job)) = arriving.recv().await {
         match TcpStream::from_std(stream) {
             Ok(stream) => job(stream),
-            Err(error) => tracing::error!(%error, "cannot take up a connection"),
+            Err(error) => tracing::error!(%error, "cannot serve a connection"),
         }
     }
 }

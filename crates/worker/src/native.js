@@ -115,7 +115,7 @@ async function pump(source, client, copy, put, idleMs) {
     // What is short makes this fail, and with it the put.
     if (copyHere) await copy.close().catch(() => (copyHere = false));
     const verdict = await put;
-    if (verdict === "wrong") throw new Error("these bytes do not have their digest");
+    if (verdict === "wrong") throw new Error("the bytes do not match their digest");
     if (held) await toClient(held);
     if (clientHere) await client.close().catch(() => {});
     return verdict;

@@ -108,7 +108,7 @@ impl Tasks for WaitUntil {
     fn spawn(&self, work: BoxFuture<'static, ()>) {
         let Some(context) = CURRENT.with_borrow(Clone::clone) else {
             // No request is running, so nothing could run it.
-            tracing::error!("work was begun outside of any request, and is dropped");
+            tracing::error!("a task was started outside of any request and is dropped");
             return;
         };
         let work = OnBehalf::of(context.clone(), work);

@@ -30,7 +30,7 @@ pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
     if config.clients.auth == Auth::Users {
         return wrong(
             "clients.auth",
-            "\"users\" does not work on Workers, which have no time for passwords; use \"open\" or \"upstream\"",
+            "\"users\" does not work on Workers, whose CPU time is too short to check passwords; use \"open\" or \"upstream\"",
         );
     }
     if config.docker_config.is_some() {

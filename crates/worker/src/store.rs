@@ -106,7 +106,7 @@ impl Store for Bucket {
     }
 
     async fn draft(&self, _key: &Key, _length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
-        Err(StoreError::failed("a Worker has no place for what is not whole"))
+        Err(StoreError::failed("a Worker cannot store incomplete content"))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "lengths are below 2^53")]
@@ -130,7 +130,7 @@ impl Store for Bucket {
                 Some("kept") => Ok(CopyOutcome::Whole),
                 Some("wrong") => Ok(CopyOutcome::OtherDigest),
                 Some("short") => Ok(CopyOutcome::Short),
-                why => Err(StoreError::failed(why.unwrap_or("no word from the bucket").to_owned())),
+                why => Err(StoreError::failed(why.unwrap_or("no answer from the bucket").to_owned())),
             }
         });
         let body = body::from_native(passing.get(0).unchecked_into(), Some(length));

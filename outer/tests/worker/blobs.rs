@@ -150,7 +150,7 @@ fn bytes_with_another_digest_have_no_end_and_are_not_kept() -> Outcome {
         ensure(!pulled.is_whole, "wrong bytes came whole")?;
     }
     wait_until("the log should say so", KEPT_DEADLINE, || {
-        Ok(worker.log().contains("did not have its digest").then_some(()))
+        Ok(worker.log().contains("did not match its digest").then_some(()))
     })
 }
 

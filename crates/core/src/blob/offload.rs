@@ -141,7 +141,7 @@ impl Offload<'_, '_> {
         let context = self.context;
         let is_logged_in = context.head.headers.contains_key(AUTHORIZATION);
         let fits = check_link(&context.env.platform.capabilities, url, &context.client_view.host, is_logged_in);
-        fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a link cannot be used: {unfit}"))
+        fits.inspect_err(|unfit| tracing::warn!(host = url.host_str(), "a signed link cannot be used: {unfit}"))
     }
 
     /// Brings the blob into the store, and waits for that as long as a client may be held.

@@ -56,7 +56,7 @@ pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Loc
             tracing::warn!(
                 bytes,
                 limit_bytes,
-                "a rewritten redirect is longer than the platform takes; it is passed on"
+                "a rewritten redirect is too long for the platform; the original is passed on"
             );
             redirect_to(link.as_written(), Reason::RedirectsPass)
         }

@@ -16,10 +16,10 @@ pub enum BodyError {
         missing_bytes: u64,
     },
     /// The whole came where a part was asked for, and the part was wanted alone.
-    #[error("the upstream gives no parts of a body")]
+    #[error("the upstream does not serve ranges")]
     Unranged,
     /// The upstream says another length of the whole than before, or has no more although more was promised.
-    #[error("the upstream says another length than before")]
+    #[error("the upstream gives another length than before")]
     OtherLength,
     /// It is larger than the named limit allows.
     #[error("the body is larger than {limit_bytes} bytes")]

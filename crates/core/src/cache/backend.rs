@@ -65,7 +65,7 @@ impl CacheBackend {
         tracing::warn!(
             what,
             error = std::error::Error::source(error).map(tracing::field::display),
-            "{error}; going on without it"
+            "{error}; continuing without it"
         );
     }
 

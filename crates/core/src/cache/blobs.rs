@@ -145,15 +145,15 @@ impl Blobs {
             match kept.await {
                 Ok(CopyOutcome::Whole) => blobs.committed(&provenance, &digest, length).await,
                 Ok(CopyOutcome::OtherDigest) => {
-                    tracing::error!(%digest, "a blob did not have its digest; it is not kept, and its client had no end of it");
+                    tracing::error!(%digest, "a blob did not match its digest; it is not cached, and the end was withheld from its client");
                     telemetry::corrupt("blob");
                 }
-                Ok(CopyOutcome::Short) => tracing::info!(%digest, "a blob ended before its time, and is not kept"),
+                Ok(CopyOutcome::Short) => tracing::info!(%digest, "a blob ended early, and is not cached"),
                 // Perhaps for this one only: two at once may have written it. The store is not left alone for that.
                 Err(error) => {
                     telemetry::store_failed("keep", error.why());
                     let why = std::error::Error::source(&error).map(tracing::field::display);
-                    tracing::warn!(%digest, error = why, "a blob that passed is not kept: {error}");
+                    tracing::warn!(%digest, error = why, "a relayed blob is not cached: {error}");
                 }
             }
         }));

@@ -176,7 +176,7 @@ impl Drive {
                     digest,
                     size_bytes,
                     has_parts,
-                    "what the upstream sent has another digest; it is thrown away"
+                    "the blob from the upstream does not match its digest; it is discarded"
                 );
                 telemetry::filled(&upstream, "digest mismatch");
                 // Before those who read it hear: whoever comes again finds the next one.
@@ -197,7 +197,7 @@ impl Drive {
                     upstream = &*upstream,
                     digest,
                     size_bytes,
-                    "the upstream says another length than before, or ends before; what came is thrown away"
+                    "the upstream gives another length than before, or ended early; the received bytes are discarded"
                 );
                 self.fills.close(spool);
                 spool.end_run(Phase::Wrong);

@@ -146,7 +146,7 @@ impl BlobIngest {
                 return work(finished.unwrap_or(Slice::Parked), farthest);
             }
             Ok(()) => {
-                tracing::error!(digest = %self.digest, "an upstream sent other bytes than those of this digest");
+                tracing::error!(digest = %self.digest, "the bytes from an upstream do not match the digest");
                 telemetry::corrupt("upload");
                 self.cache.blobs.abort_upload(&self.digest, run.upload).await;
                 return work(Slice::Failed, kept);
@@ -164,7 +164,7 @@ impl BlobIngest {
             got_bytes = got,
             at_bytes = run.position(),
             total_bytes = self.total,
-            "a blob is on its way into the store; the next request goes on"
+            "a blob is partly in the store; the next request continues the upload"
         );
         work(slice, run.kept)
     }

@@ -250,7 +250,7 @@ pub(super) async fn exchange(turn: &ExchangeTurn, cache: &Cache, quotas: &Quotas
     }
     if is_late && !has_got_on {
         telemetry::store_failed("usage", "cache timed out");
-        tracing::warn!("the store did not take or tell what was used within a second; going on without");
+        tracing::warn!("usage could not be shared through the store within a second; continuing without it");
     }
     exchange.has_looked = true;
     peers.due.store(millis(exchange.write_at.min(exchange.look_at)), Ordering::Relaxed);

@@ -43,7 +43,10 @@ impl RequestHandler for ProxyHandler {
         }
         async move {
             if let Err(NoFreeSlot) = self.slot.become_ordinary(self.settings.slot_wait).await {
-                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "limits.connections are all in use\n");
+                let mut response = text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "all connections that limits.connections allows are in use\n",
+                );
                 response.extensions_mut().insert(CloseConnection);
                 return response;
             }
@@ -60,7 +63,7 @@ impl RequestHandler for MetricsHandler {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let response = match request.uri().path() {
             "/metrics" => self.0.render_metrics(),
-            _ => text(StatusCode::NOT_FOUND, "only /metrics is here\n"),
+            _ => text(StatusCode::NOT_FOUND, "this address serves only /metrics\n"),
         };
         std::future::ready(response).boxed()
     }

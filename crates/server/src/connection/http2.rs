@@ -62,7 +62,7 @@ where
                 None => return Ok(()),
             },
             () = keep_alive.stopped() => {
-                tracing::debug!("a client's connection answers no ping");
+                tracing::debug!("a client does not answer pings on its connection");
                 return Ok(());
             }
             _ = drain.wait_for(|drains| *drains), if !is_draining => {

@@ -83,7 +83,7 @@ pub(super) async fn read_client(
         tracing::warn!(
             peer = peer.map(tracing::field::display),
             error,
-            "a connection of a trusted proxy is closed: proxy_protocol is true, so each of them must begin with that header"
+            "a connection of a trusted proxy is closed: proxy_protocol is true, so each must begin with a PROXY protocol header"
         );
     }
     None
@@ -121,7 +121,7 @@ pub(super) fn warn_of_unexpected(client: Option<LoggedClient>) {
     if WARNED.is_due() {
         tracing::warn!(
             client = client.map(tracing::field::display),
-            "a connection begins with a PROXY protocol header and is closed: set proxy_protocol = true and name its address in trusted_proxies, or let the proxy there send none"
+            "a connection begins with a PROXY protocol header and is closed: set proxy_protocol = true and add its address to trusted_proxies, or configure the proxy there to send no header"
         );
     }
 }

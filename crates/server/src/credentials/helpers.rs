@@ -93,7 +93,7 @@ impl Helpers {
 async fn ask(helper: &str, server: &str) -> io::Result<Option<Basic>> {
     let is_plain = helper.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     if !is_plain || helper.is_empty() {
-        return Err(io::Error::other("its name is none"));
+        return Err(io::Error::other("its name is not valid"));
     }
     let mut child = tokio::process::Command::new(format!("docker-credential-{helper}"))
         .arg("get")
@@ -111,7 +111,7 @@ async fn ask(helper: &str, server: &str) -> io::Result<Option<Basic>> {
         return Ok(None);
     }
     let answer: HelperAnswer =
-        serde_json::from_slice(&output.stdout).map_err(|_| io::Error::other("its answer cannot be read"))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| io::Error::other("its output cannot be parsed"))?;
     Ok(Some(Basic { username: answer.username, password: answer.secret }))
 }
 

@@ -80,7 +80,7 @@ impl RuntimeApi {
         let request = self.request(Method::GET, "next");
         let response = self.ask(request, Full::default()).await?;
         let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-        let id = id.ok_or("an event without a number")?.to_owned();
+        let id = id.ok_or("an event without a request id")?.to_owned();
         let token = response.headers().get(INVOCATION_ID).cloned();
         let deadline = response.headers().get(DEADLINE).and_then(|at| at.to_str().ok()?.parse().ok());
         let deadline = Duration::from_millis(deadline.unwrap_or(0));
@@ -218,7 +218,7 @@ impl http_body::Body for Answer {
         let frame = match std::task::ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => Some(Ok(frame)),
             Some(Err(error)) => {
-                tracing::warn!(%error, "a body broke");
+                tracing::warn!(%error, "a response body broke off");
                 self.body = None;
                 Some(Ok(Frame::trailers(trailers(&error.to_string()))))
             }

@@ -43,7 +43,11 @@ impl StoreHealth {
             match error {
                 Some(error) if before != trouble => {
                     let source = std::error::Error::source(&error).map(tracing::field::display);
-                    tracing::warn!(key = "cache.store", error = source, "{error}; until then nothing is kept");
+                    tracing::warn!(
+                        key = "cache.store",
+                        error = source,
+                        "{error}; until it answers nothing is cached"
+                    );
                 }
                 None if before.is_some() => tracing::info!(key = "cache.store", "the cache answers now"),
                 Some(_) | None => {}

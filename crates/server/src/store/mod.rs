@@ -57,9 +57,9 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
         StoreAddress::Auto => {
             let found = first_writable(&own_places(), cache.min_free().0);
             if let Some((place, _)) = &found {
-                tracing::info!(directory = %place.display(), "content is kept");
+                tracing::info!(directory = %place.display(), "content is cached in this directory");
             } else {
-                tracing::warn!("nothing is cached: no directory for a cache can be written; set cache.store");
+                tracing::warn!("nothing is cached: no cache directory is writable; set cache.store");
             }
             Ok(found.map(|(place, store)| OpenedStore::files(store, place)))
         }
@@ -68,7 +68,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
             let drafts: Vec<PathBuf> =
                 told.into_iter().chain(own_places()).map(|place| place.join("scratch")).collect();
             let (_, scratch) = first_writable(&drafts, cache.min_free().0).ok_or_else(|| {
-                wrong("needs a directory for what is under way; name one in CACHE_DIRECTORY".to_owned())
+                wrong("needs a directory for unfinished downloads; name one in CACHE_DIRECTORY".to_owned())
             })?;
             let store = ObjectStore::open(url, scratch).map_err(|error| wrong(with_source(&error)))?;
             Ok(Some(OpenedStore::elsewhere(store)))
@@ -99,7 +99,7 @@ pub(crate) fn warnings(cache: &CacheConfig) -> Option<String> {
     });
     open.map(|(path, mode)| {
         format!(
-            "{} has mode {mode:04o}: every user of this machine may write there, and so say which image a tag means and what clients are let in to; chmod o-w it",
+            "{} has mode {mode:04o}: every user of this machine can write there, and so change which image a tag means and which content clients may read; run chmod o-w on it",
             path.display()
         )
     })
@@ -147,7 +147,7 @@ fn first_writable(places: &[PathBuf], min_free: u64) -> Option<(PathBuf, FileSto
         match FileStore::open(place, min_free) {
             Ok(store) => return Some((place.clone(), store)),
             Err(error) => {
-                tracing::debug!(directory = %place.display(), %error, "no cache can be kept in this directory");
+                tracing::debug!(directory = %place.display(), %error, "this directory cannot hold a cache");
             }
         }
     }

@@ -16,7 +16,7 @@ use super::dns::DnsLookups;
 
 /// The name leads to a private address, which is not allowed for it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{host} leads to the private address {address}")]
+#[error("{host} resolves to the private address {address}")]
 pub(crate) struct AddressRefused {
     pub(crate) host: Box<str>,
     pub(crate) address: IpAddr,
@@ -24,7 +24,7 @@ pub(crate) struct AddressRefused {
 
 /// The name was not resolved.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} was not resolved")]
+#[error("{host} could not be resolved")]
 pub(crate) struct NotResolved {
     host: Box<str>,
     source: Arc<std::io::Error>,

@@ -49,7 +49,7 @@ async fn a_bucket_that_lets_nobody_in_is_told_of_by_check_the_log_and_readyz() {
         assert_eq!(output.status.code(), Some(0), "{line}");
 
         let product = setup.start(&toml).await;
-        let line = product.wait_for_line(&format!("{said}; until then nothing is kept")).await;
+        let line = product.wait_for_line(&format!("{said}; until it answers nothing is cached")).await;
         assert!(line.contains(&because), "{line}");
         assert!(!product.log().contains("cannot be written"), "it was only read");
         let mut client = Client::connect(product.address).await;

@@ -149,7 +149,7 @@ async fn wrong_bytes_of_the_right_length_are_never_served_whole_and_never_kept()
         for time in 1..=2 {
             let answer = get(&product, &path).await;
             assert!(answer.is_none_or(|answer| answer.status >= 500), "{length} wrong bytes came whole");
-            product.wait_for_lines("what the upstream sent has another digest", time).await;
+            product.wait_for_lines("the blob from the upstream does not match its digest", time).await;
         }
         // Of a range alone it cannot be told, and it is not kept either. With the rest of it, it can: then the end is
         // withheld where nothing of it has gone yet.
@@ -220,7 +220,7 @@ async fn a_folder_that_may_not_be_written_any_more_costs_no_answer() {
             served_within(&product, &shelf, path, 1).await;
         }
     }
-    product.wait_for_line("the cache cannot be written; going on without it").await;
+    product.wait_for_line("the cache cannot be written; continuing without it").await;
     assert!(product.metric("registry_proxy_store_failures_total", "why=\"cache not writable\"").await > 0);
     let (head, _) = Client::connect(product.address).await.get(&new).await;
     assert_eq!(head.get("x-registry-proxy"), Some("relayed; why=\"cache cannot take it\""), "{}", head.text);

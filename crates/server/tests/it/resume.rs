@@ -140,7 +140,7 @@ async fn an_upstream_that_goes_away_altogether_is_asked_again_a_few_times_before
     assert_eq!(end, End::Fin);
     assert!(body == bytes[..HALF], "{} bytes", body.len());
     // One line for all of them, as an upstream that breaks would fill the log otherwise.
-    assert_eq!(product.wait_for_lines("going on where it stopped", 1).await.len(), 1);
+    assert_eq!(product.wait_for_lines("resuming where it stopped", 1).await.len(), 1);
 }
 
 #[tokio::test]

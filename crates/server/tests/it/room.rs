@@ -88,7 +88,7 @@ async fn a_large_eviction_comes_to_its_end_and_what_was_used_last_stays_whole() 
     })
     .await;
     assert!(sizes.is_sorted_by(|earlier, later| earlier >= later), "{sizes:?}");
-    product.wait_for_line("room was made in the cache").await;
+    product.wait_for_line("content was evicted from the cache").await;
     eprintln!("bytes in the cache: {sizes:?}");
 
     let evicted = product.metric("registry_proxy_cache_evicted_total", "kind=\"blob\"").await;

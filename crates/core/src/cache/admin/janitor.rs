@@ -122,7 +122,7 @@ impl Janitor {
             telemetry::store_failed("tidy", error.why());
             // Whoever serves goes on asking the store: what is wrong for a list need not be wrong for a blob.
             let source = std::error::Error::source(&error).map(tracing::field::display);
-            tracing::warn!(error = source, "{error}; no room was made, the next try comes");
+            tracing::warn!(error = source, "{error}; nothing was evicted, and the next run tries again");
             SurveyOutcome::TooLittle
         }))
     }
@@ -179,7 +179,7 @@ impl Janitor {
                 tags = cleared.tags,
                 freed_bytes = cleared.taken(),
                 left_bytes = bytes.saturating_sub(cleared.taken()),
-                "room was made in the cache"
+                "content was evicted from the cache"
             );
         }
         let held = bytes.saturating_sub(cleared.taken()).saturating_add(arriving_bytes);
@@ -219,7 +219,11 @@ fn left(survey: &Survey, cleared: &Cleared) -> EntryCounts {
 async fn sweep(admin: &CacheAdmin, survey: &Survey) -> Result<(), StoreError> {
     let swept = admin.store.sweep(LITTER_AGE).await?;
     if swept.count > 0 {
-        tracing::info!(count = swept.count, freed_bytes = swept.bytes, "litter was removed from the cache");
+        tracing::info!(
+            count = swept.count,
+            freed_bytes = swept.bytes,
+            "leftovers of crashes were removed from the cache"
+        );
     }
     let now = admin.clock.unix_seconds();
     // Each lease that ran out gave way to the next: all of a digest's go, or none.

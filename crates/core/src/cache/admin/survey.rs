@@ -78,7 +78,7 @@ impl Failed {
             {
                 self.0 += 1;
                 let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%key, error = source, "{error} at one key, which is passed over");
+                tracing::warn!(%key, error = source, "{error}; this key is skipped");
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -12,7 +12,7 @@ impl CacheAdmin {
             Ok(()) => true,
             Err(error) => {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(%key, error = source, "{error}; an upload that nobody goes on with stays for now");
+                tracing::warn!(%key, error = source, "{error}; an abandoned upload stays in the store for now");
                 false
             }
         }

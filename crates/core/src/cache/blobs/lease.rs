@@ -267,7 +267,7 @@ impl Leases {
             tracing::warn!(
                 error = std::error::Error::source(error).map(tracing::field::display),
                 rest_seconds = rest.as_secs(),
-                "the cache takes no lease: {error}; for a while this process fetches without asking whether another does"
+                "no lease could be taken in the cache: {error}; for a while this process fetches without checking whether another one does"
             );
         }
     }

@@ -131,7 +131,7 @@ impl Trust {
             tracing::warn!(
                 key = %Key::blob(digest),
                 stored_bytes = stat.length,
-                "a stored blob is not as long as it should be; it is fetched anew"
+                "a stored blob has the wrong length; it is fetched again"
             );
             telemetry::corrupt("blob");
             // So that this is said once.
@@ -160,7 +160,7 @@ impl Trust {
     /// A stored blob does not have its digest any more.
     pub(super) fn distrust(self: &Arc<Self>, digest: &Digest, validator: Validator) {
         let key = Key::blob(digest);
-        tracing::error!(%key, "a stored blob does not have its digest any more; it is thrown away");
+        tracing::error!(%key, "a stored blob no longer matches its digest; it is removed");
         telemetry::corrupt("blob");
         self.verified.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.
@@ -173,7 +173,7 @@ impl Trust {
 
     /// A stored blob cannot be read: it may be whole all the same, and stays. Meanwhile it is served from elsewhere.
     pub(super) fn unread(&self, digest: &Digest, validator: Validator) {
-        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is left alone for a while");
+        tracing::warn!(key = %Key::blob(digest), "a stored blob could not be read; it is not used for a while");
         telemetry::store_failed("read", "unreadable");
         self.verified.remove(digest);
         self.distrusted.insert(digest.clone(), (validator, self.backend.clock.now().after(UNREAD)));

@@ -99,7 +99,7 @@ impl Manifests {
             room = self.in_flight.take(length).await;
         };
         let Some(manifest) = StoredManifest::from_record(digest, &record) else {
-            tracing::error!(%key, "a stored manifest does not have its digest any more; it is thrown away");
+            tracing::error!(%key, "a stored manifest no longer matches its digest; it is removed");
             telemetry::corrupt("manifest");
             self.backend.remove(&key).await;
             return None;

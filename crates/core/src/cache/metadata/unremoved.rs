@@ -49,7 +49,7 @@ impl UnremovedKeys {
             state.keys.insert(key.clone(), generation);
         } else if !std::mem::replace(&mut state.is_over, true) {
             tracing::error!(
-                "the store does not remove what was deleted; until a restart it is believed of no tag and no repository"
+                "the store fails to remove deleted entries; until a restart no cached tag or repository record is used"
             );
         }
     }

@@ -45,5 +45,8 @@ impl Cache {
 /// Says that something about usage failed.
 pub(crate) fn usage_failed(error: &StoreError) {
     let source = std::error::Error::source(error).map(tracing::field::display);
-    tracing::warn!(error = source, "what was used could not be told or heard: {error}; going on without it");
+    tracing::warn!(
+        error = source,
+        "usage could not be shared with other processes: {error}; continuing without it"
+    );
 }

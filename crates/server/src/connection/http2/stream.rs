@@ -67,7 +67,7 @@ pub(super) fn spawn(request: Request<RecvStream>, respond: SendResponse<Outgoing
             biased;
             () = serve(request, respond, &shared, &waiting) => {}
             () = waiting.stalled(&shared.timeouts) => {
-                tracing::debug!("a client took nothing of a body for too long; its stream is reset");
+                tracing::debug!("a client read nothing of a body for too long; its stream is reset");
             }
         }
         drop(activity);

@@ -103,11 +103,17 @@ impl SharedAccessTimes {
             exchanged.last = Some(Instant::now());
             if let Err(error) = times.read_others(&bucket, &mut exchanged).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(error = source, "{error}; when other processes used what is cached is not known");
+                tracing::warn!(
+                    error = source,
+                    "{error}; this process does not know when others used the cached content"
+                );
             }
             if let Err(error) = times.write_own(&bucket).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(error = source, "{error}; other processes do not know what this one uses");
+                tracing::warn!(
+                    error = source,
+                    "{error}; other processes do not know which cached content this one uses"
+                );
             }
         });
         // The runtime reports a panic of the task.

@@ -176,7 +176,9 @@ impl BucketAddress {
                 feature = "gcs",
                 feature = "azblob"
             )))]
-            _ => Err(opendal::Error::new(opendal::ErrorKind::Unsupported, "this build has no such store")),
+            _ => {
+                Err(opendal::Error::new(opendal::ErrorKind::Unsupported, "this build does not include that store"))
+            }
         }
     }
 }
@@ -197,7 +199,7 @@ fn endpoint_of<'a>(cloud: Cloud, name: &str, text: &'a str, bucket: &str) -> Res
             Ok(text.strip_suffix(bucket).unwrap_or(text).trim_end_matches('/'))
         }
         path => Err(wrong(format!(
-            "{name}: expected a host without a path, found {path}; a prefix goes behind the bucket: {bucket}/prefix"
+            "{name}: expected a host without a path, found {path}; write a prefix after the bucket: {bucket}/prefix"
         ))),
     }
 }

@@ -92,7 +92,7 @@ impl Bucket {
             let _ = with_timeout(REQUEST_TIMEOUT, self.operator.delete(key.as_str())).await;
         }
         let kept = length.map_or("nothing".to_owned(), |length| format!("{length} bytes"));
-        Err(StoreError::failed(format!("the bucket took {bytes} bytes and has {kept}")))
+        Err(StoreError::failed(format!("{bytes} bytes were written to the bucket, and it has {kept}")))
     }
 
     /// Whether it can create links that work without credentials.

@@ -237,9 +237,9 @@ impl http_body::Body for ProgressBody {
 
 /// A failed connection; trying again may help.
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Unexpected, "the object store was not reached").set_source(error).set_temporary()
+    Error::new(ErrorKind::Unexpected, "the object store could not be reached").set_source(error).set_temporary()
 }
 
 fn silent() -> Error {
-    Error::new(ErrorKind::Unexpected, "the object store was silent for too long").set_temporary()
+    Error::new(ErrorKind::Unexpected, "the object store did not answer in time").set_temporary()
 }

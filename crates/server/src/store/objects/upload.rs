@@ -115,7 +115,7 @@ pub(super) async fn abort_forgotten(bucket: &Bucket, now: u64) -> u64 {
         Ok(begun) => begun,
         Err(error) => {
             let source = std::error::Error::source(&error).map(tracing::field::display);
-            tracing::debug!(error = source, "uploads that were begun are not listed: {error}");
+            tracing::debug!(error = source, "unfinished uploads cannot be listed: {error}");
             return 0;
         }
     };

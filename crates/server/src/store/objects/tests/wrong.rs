@@ -55,7 +55,7 @@ async fn a_bucket_that_has_less_than_it_took_has_kept_nothing() {
     for length in [1000, PART_BYTES + 1000] {
         let key = Key::blob(&Digest::sha256(&content(1, length)));
         let why = why_not_kept(&store, &key, length).await;
-        assert_eq!(why, format!("the bucket took {length} bytes and has {} bytes", length / 2));
+        assert_eq!(why, format!("{length} bytes were written to the bucket, and it has {} bytes", length / 2));
         assert!(store.stat(&key).await.unwrap().is_none(), "{length} bytes");
     }
     let key = Key::blob(&Digest::sha256(&content(1, 1000)));
