@@ -17,7 +17,7 @@ pub(crate) enum Plan {
     Ask,
     /// Fetch it.
     Fetch(Reason),
-    /// HandlerResponse that there is none, without asking.
+    /// Answer that there is none, without asking.
     Missing(Absence),
 }
 

@@ -99,15 +99,16 @@ impl Drop for Outdated {
 fn carried(reply: &Reply, has_several_addresses: bool) -> Carried {
     match reply {
         Ok(_) => Carried::Out,
+        Err(Negative::Failed(failure)) if was_sent(failure) => Carried::Out,
+        Err(Negative::Missing(_) | Negative::Failed(_)) if has_several_addresses => Carried::Out,
         Err(
-            Negative::Refused(_)
+            Negative::Missing(_)
+            | Negative::Failed(_)
+            | Negative::Refused(_)
             | Negative::Limited { .. }
             | Negative::Unsatisfiable { .. }
             | Negative::Declined(..),
         ) => Carried::NotOut,
-        Err(Negative::Failed(failure)) if was_sent(failure) => Carried::Out,
-        Err(Negative::Missing(_) | Negative::Failed(_)) if has_several_addresses => Carried::Out,
-        Err(Negative::Missing(_) | Negative::Failed(_)) => Carried::NotOut,
     }
 }
 

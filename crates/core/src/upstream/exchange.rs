@@ -77,8 +77,15 @@ pub(super) struct Exchange<'a, 'u> {
     /// Whether the next request needs a new token, as the last one was refused.
     wants_new_token: bool,
     has_pinged: bool,
-    may_wait_for_limit: bool,
-    may_wait_for_server: bool,
+    may_wait: MayWait,
+}
+
+/// What an exchange may still wait for, once each.
+struct MayWait {
+    /// A 429 that is over soon.
+    limit: bool,
+    /// A 503 that is over soon.
+    server: bool,
 }
 
 impl Upstream {
@@ -97,9 +104,8 @@ impl Upstream {
             login,
             wants_new_token: false,
             has_pinged: false,
-            may_wait_for_limit: false,
-            // Where there is another address, that one is asked instead.
-            may_wait_for_server: is_read(ask) && self.addresses.len() == 1,
+            // Where there is another address, that one is asked instead of waiting for the server.
+            may_wait: MayWait { limit: false, server: is_read(ask) && self.addresses.len() == 1 },
         }
     }
 }
@@ -108,7 +114,7 @@ impl<'u> Exchange<'_, 'u> {
     /// Sends until the address gives an answer that is not about the login. `may_wait`: whether a limit that is over soon may
     /// be waited out.
     pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<FirstResponse<'u>, Negative> {
-        self.may_wait_for_limit = self.wait_for_leave(may_wait).await?;
+        self.may_wait.limit = self.wait_for_leave(may_wait).await?;
         if matches!(payload, Payload::Stream(_)) && self.address.challenge().is_none() {
             self.upstream.learn_challenge(self.address, self.ask, self.url, self.login).await?;
         }
@@ -163,10 +169,10 @@ impl<'u> Exchange<'_, 'u> {
             }
             StatusCode::TOO_MANY_REQUESTS => self.limited(response, can_repeat).await?,
             status => {
-                if self.may_wait_for_server
+                if self.may_wait.server
                     && let Some(wait) = self.upstream.comes_back_soon(status, response.headers())
                 {
-                    self.may_wait_for_server = false;
+                    self.may_wait.server = false;
                     drop(response);
                     self.upstream.platform.clock.sleep(wait).await;
                     return Ok(None);
@@ -221,11 +227,11 @@ impl<'u> Exchange<'_, 'u> {
         self.note_limit(scope, retry_after);
         let wait = upstream.comes_back_soon(response.status(), response.headers());
         drop(response);
-        match wait.filter(|_| can_repeat && self.may_wait_for_limit) {
+        match wait.filter(|_| can_repeat && self.may_wait.limit) {
             Some(wait) => upstream.platform.clock.sleep(wait).await,
             None => return Err(Negative::Limited { retry_after }),
         }
-        self.may_wait_for_limit = false;
+        self.may_wait.limit = false;
         Ok(())
     }
 
