@@ -1,6 +1,7 @@
 //! `cargo xtask purity`: the core decides everything and touches nothing.
 
 mod dependencies;
+mod structure;
 mod words;
 
 use crate::machine::{self, WASM};
@@ -10,16 +11,22 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Str
     let install = match (arguments.next().as_deref(), arguments.next()) {
         (None, None) => false,
         (Some("--install"), None) => true,
-        _ => return Err("`purity` takes nothing, or --install".to_owned()),
+        (Some("structure"), None) => return judge(&structure::faults()?),
+        _ => return Err("`purity` takes nothing, --install, or `structure` for that part alone".to_owned()),
     };
     machine::prepare_wasm(install)?;
-    let faults = [dependencies::faults()?, words::faults()?].concat();
-    if !faults.is_empty() {
-        return Err(format!("the core is not pure:\n  {}", faults.join("\n  ")));
-    }
+    judge(&[dependencies::faults()?, words::faults()?, structure::faults()?].concat())?;
     cargo(&["build", "-p", "registry-proxy-core", "--target", WASM]).run()?;
     eprintln!("The core is pure.");
     // The Worker is empty for every other target, so nobody else looks at it.
     cargo(&["clippy", "-p", "registry-proxy-worker", "--target", WASM, "--", "-D", "warnings"]).run()?;
     Ok(())
+}
+
+fn judge(faults: &[String]) -> Result<(), String> {
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("the code is not as it has to be:\n  {}", faults.join("\n  ")))
+    }
 }
