@@ -1,14 +1,19 @@
-//! Reads of an ELF file what decides where it runs: the processor, whether it asks for a loader or for libraries, and
-//! the newest glibc it names. Only 64-bit little-endian, which is all we build.
+//! What an ELF file says about where it runs: its processor, whether it needs a loader or libraries, and the oldest
+//! glibc that will do. Only 64-bit little-endian files are read: we build no others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use object::LittleEndian;
+use object::elf::{self, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+
 use crate::error::Error;
 
-const DYNAMIC: u32 = 2;
-const INTERPRETER: u32 = 3;
-const NEEDED: u64 = 1;
+type Header = FileHeader64<LittleEndian>;
+
+/// How such a file begins: the magic number, then 64-bit, then little-endian.
+const START: &[u8] = b"\x7fELF\x02\x01";
 
 /// The processors we build for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,12 +40,12 @@ impl Machine {
     }
 }
 
-/// What a binary asks of the system that starts it.
+/// What a binary needs of the system that starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Linkage {
-    /// Nothing: it brings everything.
+    /// Nothing: it contains everything.
     Static,
-    /// The oldest glibc that has all it names, such as `2.34`; `None`: another C library.
+    /// The oldest glibc that has all it needs, such as `2.34`; `None`: another C library.
     Dynamic { glibc: Option<String> },
 }
 
@@ -71,59 +76,62 @@ impl Binary {
 }
 
 fn examine(file: &[u8]) -> Result<(Machine, Linkage), String> {
-    if file.get(..6) != Some(b"\x7fELF\x02\x01") {
+    if !file.starts_with(START) {
         return Err("it is not a 64-bit little-endian ELF file".to_owned());
     }
-    let machine = match number(file, 18, 2)? {
-        62 => Machine::X86_64,
-        183 => Machine::Arm64,
-        other => return Err(format!("it is for processor {other}; x86_64 is 62, arm64 is 183")),
+    let damaged = |error: object::Error| format!("it ends too early or is damaged: {error}");
+    let header = Header::parse(file).map_err(damaged)?;
+    let machine = match header.e_machine(LittleEndian) {
+        elf::EM_X86_64 => Machine::X86_64,
+        elf::EM_AARCH64 => Machine::Arm64,
+        other => return Err(format!("it is for processor {}; x86_64 is 62, arm64 is 183", other.0)),
     };
-    let (table, size, count) = (number(file, 32, 8)?, number(file, 54, 2)?, number(file, 56, 2)?);
-    let mut asks = false;
-    for index in 0..count {
-        let header = usize::try_from(table + index * size).map_err(|error| error.to_string())?;
-        match u32::try_from(number(file, header, 4)?).unwrap_or_default() {
-            INTERPRETER => asks = true,
-            DYNAMIC => {
-                asks |= names_libraries(file, number(file, header + 8, 8)?, number(file, header + 32, 8)?)?;
-            }
-            _ => {}
-        }
-    }
-    Ok((machine, if asks { Linkage::Dynamic { glibc: newest_glibc(file) } } else { Linkage::Static }))
+    let linkage = if is_dynamic(header, file).map_err(damaged)? {
+        Linkage::Dynamic { glibc: newest_glibc(&needed_versions(header, file).map_err(damaged)?) }
+    } else {
+        Linkage::Static
+    };
+    Ok((machine, linkage))
 }
 
-/// Whether the dynamic section has a `NEEDED`. A static position-independent binary has such a section, without one.
-fn names_libraries(file: &[u8], offset: u64, size: u64) -> Result<bool, String> {
-    for entry in 0..size / 16 {
-        let place = usize::try_from(offset + entry * 16).map_err(|error| error.to_string())?;
-        match number(file, place, 8)? {
-            0 => break,
-            NEEDED => return Ok(true),
-            _ => {}
+/// Whether it needs a loader or a library. A static position-independent binary has a dynamic section, too, but one
+/// without `NEEDED`.
+fn is_dynamic(header: &Header, file: &[u8]) -> object::Result<bool> {
+    for segment in header.program_headers(LittleEndian, file)? {
+        let entries = segment.dynamic(LittleEndian, file)?.unwrap_or_default();
+        let mut tags =
+            entries.iter().map(|entry| entry.d_tag(LittleEndian)).take_while(|tag| *tag != elf::DT_NULL);
+        if segment.p_type(LittleEndian) == elf::PT_INTERP || tags.any(|tag| tag == elf::DT_NEEDED) {
+            return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Versions are names of symbols, `GLIBC_2.34`, in the table of strings.
-fn newest_glibc(file: &[u8]) -> Option<String> {
-    let marker = b"\0GLIBC_";
-    let versions = file.windows(marker.len()).enumerate().filter(|(_, window)| window == marker);
-    let parsed = versions.filter_map(|(at, _)| {
-        let rest = &file[at + marker.len()..];
-        let end = rest.iter().position(|&byte| byte == 0)?;
-        let text = std::str::from_utf8(&rest[..end]).ok()?;
+/// The versions of libraries' symbols that the loader checks for, such as `GLIBC_2.34` (the section of `DT_VERNEED`).
+fn needed_versions<'file>(header: &Header, file: &'file [u8]) -> object::Result<Vec<&'file [u8]>> {
+    let mut names = Vec::new();
+    let sections = header.sections(LittleEndian, file)?;
+    if let Some((libraries, link)) = sections.gnu_verneed(LittleEndian, file)? {
+        let strings = sections.strings(LittleEndian, file, link)?;
+        for library in libraries {
+            let (_, versions) = library?;
+            for version in versions {
+                names.push(version?.name(LittleEndian, strings)?);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// The newest glibc among these versions. Names without numbers, such as `GLIBC_PRIVATE`, do not count.
+fn newest_glibc(names: &[&[u8]]) -> Option<String> {
+    let versions = names.iter().filter_map(|name| {
+        let text = std::str::from_utf8(name.strip_prefix(b"GLIBC_")?).ok()?;
         let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
         Some((parts?, text.to_owned()))
     });
-    parsed.max().map(|(_, text)| text)
-}
-
-fn number(file: &[u8], at: usize, width: usize) -> Result<u64, String> {
-    let bytes = file.get(at..at + width).ok_or("it ends too early")?;
-    Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    versions.max().map(|(_, text)| text)
 }
 
 #[cfg(test)]
@@ -145,8 +153,20 @@ mod tests {
 
     #[test]
     fn the_newest_version_named_is_the_oldest_that_will_do() {
-        let names = b"x\0GLIBC_2.4\0GLIBC_2.28\0GLIBC_PRIVATE\0GLIBC_2.17\0";
-        assert_eq!(newest_glibc(names).as_deref(), Some("2.28"));
-        assert_eq!(newest_glibc(b"nothing"), None);
+        let names = [&b"x"[..], b"GLIBC_2.4", b"GLIBC_2.28", b"GLIBC_PRIVATE", b"GLIBC_2.17"];
+        assert_eq!(newest_glibc(&names).as_deref(), Some("2.28"));
+        assert_eq!(newest_glibc(&[b"nothing"]), None);
+    }
+
+    #[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
+    #[test]
+    fn a_version_counts_where_the_loader_looks_for_it_and_nowhere_else() {
+        let text = std::hint::black_box("\0GLIBC_99.9\0");
+        let own = Binary::read(&std::env::current_exe().unwrap()).unwrap();
+        assert!(own.bytes.windows(text.len()).any(|window| window == text.as_bytes()));
+        let Linkage::Dynamic { glibc: Some(version) } = &own.linkage else {
+            panic!("{}", own.linkage);
+        };
+        assert!(version.starts_with("2."), "{version}");
     }
 }
