@@ -35,7 +35,7 @@ impl Lab {
 
     /// Whether what stands beside the product stands in for it.
     pub(crate) fn control(&self) -> bool {
-        self.options.subject == Subject::Control
+        self.options.subject() == Subject::Control
     }
 
     /// The upstream, with a blob of so many mebibytes.
@@ -55,7 +55,7 @@ impl Lab {
 
     /// The same, or in a control run what stands in for it.
     pub(crate) fn subject(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
-        match self.options.subject {
+        match self.options.subject() {
             Subject::Product => self.ours(upstream, product::READY),
             Subject::Control => nginx::relay(&self.room("control")?, upstream, log),
         }
@@ -63,7 +63,7 @@ impl Lab {
 
     /// The same with a cache, or in a control run nginx with one.
     pub(crate) fn subject_caching(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
-        match self.options.subject {
+        match self.options.subject() {
             Subject::Product => self.ours_caching(&self.room("cache")?, upstream, product::READY),
             Subject::Control => nginx::cache(&self.room("control")?, upstream, log),
         }
@@ -71,7 +71,7 @@ impl Lab {
 
     /// The same for clients that speak HTTP/2.
     pub(crate) fn subject_http2(&self, upstream: SocketAddr) -> Result<OverHttp2> {
-        match self.options.subject {
+        match self.options.subject() {
             Subject::Product => {
                 let service = self.ours_caching(&self.room("cache")?, upstream, product::READY)?;
                 Ok(OverHttp2 { address: service.address, service })

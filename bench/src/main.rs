@@ -9,7 +9,6 @@ mod http;
 mod lab;
 mod line;
 mod machine;
-mod options;
 mod process;
 mod pull;
 mod report;
@@ -20,16 +19,26 @@ mod wrk;
 
 use std::process::ExitCode;
 
+use clap::Parser;
 use lab::Lab;
-use options::Request;
+use options::{Options, USAGE};
+use registry_proxy_bench_options as options;
 use report::Report;
 
 /// Anything that stops a measurement; it is shown and the run ends.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
+/// Measures registry-proxy, and nginx beside it, on this machine.
+#[derive(Parser)]
+#[command(name = "bench", max_term_width = 100, override_usage = format!("bench {USAGE}"))]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run(Cli::parse().options) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -40,18 +49,11 @@ fn main() -> ExitCode {
 }
 
 /// Runs what was asked for; false when a target was missed and that matters.
-fn run() -> Result<bool> {
-    let options = match options::parse(std::env::args().skip(1))? {
-        Request::Help => {
-            report::say(options::USAGE)?;
-            return Ok(true);
-        }
-        Request::Run(options) => options,
-    };
+fn run(options: Options) -> Result<bool> {
     let lab = Lab::new(options)?;
     let mut report = Report::new(&lab);
     for &scenario in &lab.options.scenarios {
-        eprintln!("bench: {} …", scenario.name());
+        eprintln!("bench: {scenario} …");
         scenario::run(scenario, &lab, &mut report)?;
     }
     report::say(&report.text())?;

@@ -1,19 +1,61 @@
 //! The command line, which `cargo xtask package` writes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
 
 use crate::elf::{Binary, Machine};
 use crate::error::Error;
 
-const USAGE: &str = "\
-Usage: package <linux|aws|aliyun|tencent|container> --out FOLDER --binary FILE [--binary FILE]
-       package platforms
+/// Puts the finished binary into what each platform takes.
+#[derive(Parser)]
+#[command(name = "package", max_term_width = 100)]
+// An error shows this line, so it names every platform and option.
+#[command(
+    override_usage = "package <linux | aws | aliyun | tencent | container> --out <FOLDER> [--deploy <FOLDER>] \
+                            --binary <FILE> [--binary <FILE>]...\n       package platforms"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
 
-Each binary says by itself for which processor it is. `container` takes one or several,
-the others exactly one. Files of deploy/ are taken from --deploy FOLDER. `platforms` lists
-what there is, with `one` or `all` of which processors each takes.";
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The binary, and a .tar.gz with it.
+    Linux(Parts),
+    /// A zip for AWS Lambda.
+    Aws(Parts),
+    /// A folder for Aliyun FC.
+    Aliyun(Parts),
+    /// A zip and a folder for Tencent SCF.
+    Tencent(Parts),
+    /// One container image for all the processors of the binaries.
+    Container(Parts),
+    /// List the platforms: the name, `one` or `all` for how many binaries it takes, and their processors.
+    Platforms,
+}
 
-/// Where the parts come from, and where the artefacts go.
+/// What a platform's artefact is made of.
+#[derive(Args)]
+#[command(
+    override_usage = "package <PLATFORM> --out <FOLDER> [--deploy <FOLDER>] --binary <FILE> [--binary <FILE>]..."
+)]
+pub(crate) struct Parts {
+    /// The artefacts are written to a folder in it, which has the platform's name.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+
+    /// Where the files for the platform are.
+    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
+    deploy: PathBuf,
+
+    /// A finished binary. Its processor is read from it. `container` takes one for each processor, the others take one.
+    #[arg(long = "binary", value_name = "FILE", required = true)]
+    binaries: Vec<PathBuf>,
+}
+
+/// What to make, of what, and where to write it.
 pub(crate) struct Arguments {
     pub(crate) platform: Platform,
     pub(crate) out: PathBuf,
@@ -21,7 +63,7 @@ pub(crate) struct Arguments {
     pub(crate) binaries: Vec<Binary>,
 }
 
-/// What can be packaged here. The Worker is no Linux binary and is packaged by another task.
+/// A platform with Linux binaries. `cargo xtask worker` packages the Cloudflare Worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Platform {
     Linux,
@@ -32,7 +74,7 @@ pub(crate) enum Platform {
 }
 
 impl Platform {
-    /// Also the folder's name, in `deploy/` and where the artefacts go.
+    /// Also the name of its folder, in `deploy/` and among the artefacts.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Linux => "linux",
@@ -45,11 +87,7 @@ impl Platform {
 
     const ALL: [Self; 5] = [Self::Linux, Self::Aws, Self::Aliyun, Self::Tencent, Self::Container];
 
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|platform| platform.name() == name)
-    }
-
-    /// The processors that it has.
+    /// The processors that it runs on.
     fn machines(self) -> &'static [Machine] {
         match self {
             Self::Linux | Self::Aws | Self::Container => &[Machine::X86_64, Machine::Arm64],
@@ -58,7 +96,7 @@ impl Platform {
         }
     }
 
-    /// Whether one artefact is for several processors.
+    /// Whether one artefact is for all processors.
     fn takes_all(self) -> bool {
         self == Self::Container
     }
@@ -81,34 +119,41 @@ pub(crate) fn platforms() -> String {
 }
 
 impl Arguments {
-    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Error> {
-        let usage = |what: &str| Error::Usage(format!("{what}\n\n{USAGE}"));
-        let name = words.next().ok_or_else(|| usage("which platform?"))?;
-        let platform =
-            Platform::parse(&name).ok_or_else(|| usage(&format!("there is no platform `{name}` here")))?;
-        let (mut out, mut deploy, mut binaries) = (None, PathBuf::from("deploy"), Vec::new());
-        while let Some(word) = words.next() {
-            let value = words.next().ok_or_else(|| usage(&format!("`{word}` takes a value")))?;
-            match word.as_str() {
-                "--out" => out = Some(PathBuf::from(value)),
-                "--deploy" => deploy = PathBuf::from(value),
-                "--binary" => binaries.push(Binary::read(Path::new(&value))?),
-                _ => return Err(usage(&format!("there is no option `{word}`"))),
-            }
-        }
-        let out = out.ok_or_else(|| usage("--out is missing"))?.join(platform.name());
+    /// Reads the binaries.
+    pub(crate) fn new(platform: Platform, parts: Parts) -> Result<Self, Error> {
+        let mut binaries: Vec<Binary> =
+            parts.binaries.iter().map(|path| Binary::read(path)).collect::<Result<_, _>>()?;
         binaries.sort_by_key(|binary| binary.machine);
         let machines: Vec<Machine> = binaries.iter().map(|binary| binary.machine).collect();
+        let name = platform.name();
         if !platform.takes(&machines) {
-            return Err(usage(&format!("{name} does not take binaries for {machines:?}")));
+            return Err(Error::Usage(format!("{name} does not take binaries for {machines:?}")));
         }
-        Ok(Self { platform, out, deploy, binaries })
+        Ok(Self { platform, out: parts.out.join(name), deploy: parts.deploy, binaries })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn an_error_names_every_platform_or_option() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let names = cli.render_usage().to_string();
+        for platform in Platform::ALL {
+            assert!(names.contains(platform.name()), "{names}");
+            let command = cli.find_subcommand_mut(platform.name()).unwrap();
+            let usage = command.render_usage().to_string();
+            for option in ["--out", "--deploy", "--binary"] {
+                assert!(usage.contains(option), "{usage}");
+            }
+        }
+    }
 
     #[test]
     fn each_platform_takes_the_processors_it_says() {

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// A file that was written.
 pub(crate) struct Artefact {
     pub(crate) path: PathBuf,
-    /// What the binary in it asks of the system.
+    /// What the binary in it needs of the system.
     pub(crate) linkage: Linkage,
 }
 

@@ -1,8 +1,8 @@
-//! Packaging: the finished binary becomes what each platform takes. `cargo xtask package` builds the binary and calls
-//! this; it compiles nothing itself and needs no container engine.
+//! Puts the finished binary into what each platform takes. `cargo xtask package` builds the binary and calls this program,
+//! which compiles nothing itself and needs no container engine.
 //!
-//! The same binary gives the same bytes: entries are in a fixed order, times are fixed (`SOURCE_DATE_EPOCH`, otherwise
-//! the oldest time that a zip can say), nobody owns anything.
+//! The same binary gives the same bytes: the order of entries is fixed, and so are times (`SOURCE_DATE_EPOCH`, otherwise
+//! the oldest time that a zip can contain) and owners.
 
 mod arguments;
 mod artefact;
@@ -16,11 +16,13 @@ mod zip;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::arguments::Arguments;
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Cli, Command, Platform};
 use crate::error::Error;
 
 fn main() -> ExitCode {
-    match run() {
+    match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("package: {error}");
@@ -29,16 +31,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Error> {
-    let mut out = std::io::stdout();
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    if words == ["platforms"] {
-        let written = out.write_all(arguments::platforms().as_bytes());
-        return written.map_err(|error| Error::io("standard output", error));
-    }
-    let arguments = Arguments::parse(words.into_iter())?;
-    for artefact in platform::package(&arguments)? {
-        writeln!(out, "{}", artefact.line()?).map_err(|error| Error::io("standard output", error))?;
+fn run(command: Command) -> Result<(), Error> {
+    let (platform, parts) = match command {
+        Command::Linux(parts) => (Platform::Linux, parts),
+        Command::Aws(parts) => (Platform::Aws, parts),
+        Command::Aliyun(parts) => (Platform::Aliyun, parts),
+        Command::Tencent(parts) => (Platform::Tencent, parts),
+        Command::Container(parts) => (Platform::Container, parts),
+        Command::Platforms => return print(&arguments::platforms()),
+    };
+    for artefact in platform::package(&Arguments::new(platform, parts)?)? {
+        print(&format!("{}\n", artefact.line()?))?;
     }
     Ok(())
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Error::io("standard output", error))
 }

@@ -1,63 +1,222 @@
-//! The options of `cargo xtask test` and `cargo xtask package`.
+//! The command line of `cargo xtask`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use registry_proxy_bench_options::{Options, USAGE};
 
 use crate::machine::target::Target;
 
-/// What to test, and whether the machine may be changed for it.
+const WHERE_TO_BEGIN: &str = "\
+Where to begin: `cargo xtask test --inner-only` takes seconds and needs only Rust;
+`cargo xtask test --install` has to pass before a change is done.";
+
+/// What this project does besides compiling.
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", max_term_width = 100, flatten_help = true)]
+#[command(after_help = WHERE_TO_BEGIN, disable_help_flag = true)]
+// Errors show this line: it names every task, and the line of a task names every option.
+#[command(
+    override_usage = "cargo xtask <test | bench | fuzz | purity | docs | package | worker | deploy | help> [OPTIONS]"
+)]
+pub(crate) struct Cli {
+    /// If it is missing, the help is printed.
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    /// Print help.
+    #[arg(long, short, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+// `verbatim_doc_comment`: the help of all tasks on one page does not wrap these lines itself.
+#[derive(Subcommand)]
+pub(crate) enum Task {
+    /// Run every test. The inner tests need only Rust. The outer tests start real registries and
+    /// real clients (skopeo, podman, containerd, Docker) around the finished binary, on loopback
+    /// addresses and in temporary folders, and check the files of deploy/. If the machine lacks a
+    /// program, the task names the Debian package that has it, and fails.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask test [--install] [--inner-only | --outer-only] [-- <ARGUMENT>...]")]
+    Test(Test),
+
+    /// Build the binary that is released, unless `--binary` or `PROXY_UNDER_TEST` names one, and run
+    /// the benchmarks on it.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = format!("cargo xtask bench [--install] {USAGE}"))]
+    Bench(Bench),
+
+    /// Run each fuzz target, or one, under libFuzzer, and add the inputs that reach new code to
+    /// fuzz/corpus. Needs a C++ compiler.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask fuzz [--seconds <N>] [TARGET]")]
+    Fuzz(Fuzz),
+
+    /// Check that crates/core decides and touches nothing: its dependencies and its source have no
+    /// runtime, no socket and no clock, and it compiles for wasm32-unknown-unknown. Check each crate
+    /// below crates/ for import cycles between files, for types that share a name, and for files of
+    /// over 400 lines.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask purity [--install | structure]")]
+    Purity(Purity),
+
+    /// Write the pages that are generated from the code: docs/reference/configuration.md,
+    /// outcomes.md and registries.md.
+    #[command(verbatim_doc_comment)]
+    Docs,
+
+    /// Make what a platform takes: a static binary, in a zip, in a folder, or in an image for both
+    /// processors. The same source gives the same bytes. Prints the path, the size and the sha256 of
+    /// each file, and what the binary needs of the system.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask package [--arch <ARCH>] [--out <FOLDER>] [--install] <PLATFORM>")]
+    Package(Package),
+
+    /// Compile the Cloudflare Worker, with its JavaScript, for `wrangler deploy`. Needs only Rust.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask worker [--out <FOLDER>]")]
+    Worker(Worker),
+
+    /// Check the files of deploy/ with the tools, the schemas and the documentation of the programs
+    /// that read them.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = "cargo xtask deploy [--install]")]
+    Deploy(Deploy),
+}
+
+#[derive(Args)]
 pub(crate) struct Test {
+    /// Name what the machine lacks, then install it: Debian packages, a Rust target, and Python and npm packages in
+    /// folders of their own below ~/.cache.
+    #[arg(long)]
     pub(crate) install: bool,
-    pub(crate) inner: bool,
-    pub(crate) outer: bool,
-    /// For the outer tests' own harness: names, `--nocapture` and the like.
+
+    /// Run only the inner tests.
+    #[arg(long, conflicts_with = "outer_only")]
+    inner_only: bool,
+
+    /// Run only the outer tests.
+    #[arg(long)]
+    outer_only: bool,
+
+    /// For the outer tests: `cargo xtask test --outer-only -- NAME` runs one test, `--nocapture` shows what they print.
+    #[arg(last = true, value_name = "ARGUMENT")]
     pub(crate) rest: Vec<String>,
 }
 
 impl Test {
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut test = Self { install: false, inner: true, outer: true, rest: Vec::new() };
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--install" => test.install = true,
-                "--inner-only" => test.outer = false,
-                "--outer-only" => test.inner = false,
-                "--" => test.rest = arguments.by_ref().collect(),
-                other => return Err(format!("`test` has no option `{other}`")),
-            }
-        }
-        if !test.inner && !test.outer {
-            return Err("--inner-only and --outer-only exclude each other".to_owned());
-        }
-        Ok(test)
+    pub(crate) fn inner(&self) -> bool {
+        !self.outer_only
+    }
+
+    pub(crate) fn outer(&self) -> bool {
+        !self.inner_only
     }
 }
 
-/// What to package, and for which processor.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Name what the machine lacks of nginx, wrk, Node.js and the other programs to compare with, then install it.
+    #[arg(long)]
+    pub(crate) install: bool,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Args)]
+pub(crate) struct Fuzz {
+    /// Run this target only.
+    pub(crate) target: Option<String>,
+
+    /// How long each target runs.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Purity {
+    /// Install that Rust target if it is missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+
+    /// Check this part only.
+    #[arg(conflicts_with = "install")]
+    pub(crate) part: Option<Part>,
+}
+
+/// What can be checked alone.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Part {
+    /// Import cycles, types that share a name, and long files.
+    Structure,
+}
+
+#[derive(Args)]
 pub(crate) struct Package {
-    /// As the crate `package` calls it.
+    /// linux, aws, aliyun, tencent or container.
+    // The crate `package` knows them.
     pub(crate) platform: String,
-    /// `None`: what the platform takes.
-    pub(crate) target: Option<Target>,
-    pub(crate) out: String,
+
+    /// The processor; without it, `x86_64`, and both for `container`.
+    #[arg(long)]
+    pub(crate) arch: Option<Target>,
+
+    /// The files are written to <FOLDER>/<PLATFORM>.
+    #[arg(long, value_name = "FOLDER", default_value = "dist")]
+    pub(crate) out: PathBuf,
+
+    /// Name what the machine lacks to compile for that processor, then install it.
+    #[arg(long)]
     pub(crate) install: bool,
 }
 
-impl Package {
-    pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let platform = arguments.next().ok_or("package for what?")?;
-        let mut package = Self { platform, target: None, out: "dist".to_owned(), install: false };
-        while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("`{argument}` takes a value"));
-            match argument.as_str() {
-                "--install" => package.install = true,
-                "--out" => package.out = value()?,
-                "--arch" => {
-                    let name = value()?;
-                    let target = Target::named(&name);
-                    let target = target.ok_or_else(|| format!("no processor `{name}`, only x86_64 and arm64"))?;
-                    package.target = Some(target);
-                }
-                other => return Err(format!("`package` has no option `{other}`")),
+#[derive(Args)]
+pub(crate) struct Worker {
+    /// The folder to write [default: deploy/cloudflare/build].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Deploy {
+    /// Name what the machine lacks, then install it: Debian packages, and Python and npm packages in folders of
+    /// their own below ~/.cache.
+    #[arg(long)]
+    pub(crate) install: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_names_every_task_or_option() {
+        let mut cli = Cli::command();
+        cli.build();
+        let tasks = cli.render_usage().to_string();
+        for task in cli.get_subcommands_mut() {
+            assert!(tasks.contains(task.get_name()), "{}", task.get_name());
+            let usage = task.render_usage().to_string();
+            let options = task.get_arguments().filter_map(|argument| argument.get_long());
+            for option in options.filter(|option| *option != "help") {
+                assert!(usage.contains(&format!("--{option}")), "{usage}: {option}");
             }
         }
-        Ok(package)
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_for_the_outer_tests() {
+        let cli = Cli::try_parse_from(["xtask", "test", "--outer-only", "--", "name", "--nocapture"]);
+        let Some(Task::Test(test)) = cli.unwrap().task else { panic!("another task") };
+        assert_eq!((test.inner(), test.outer()), (false, true));
+        assert_eq!(test.rest, ["name", "--nocapture"]);
     }
 }

@@ -1,33 +1,34 @@
-//! `cargo xtask bench`: the benchmarks, on the binary that is passed on.
+//! `cargo xtask bench`: runs the benchmarks on the binary that is released.
 
+use std::env;
+
+use registry_proxy_bench_options::Scenario;
+
+use crate::arguments::Bench;
 use crate::machine::target::Target;
 use crate::machine::{self, npm, pypi};
 use crate::run::cargo;
 use crate::{package, test, worker};
 
-/// Where the benchmark finds its peer; its `service::node` says so too.
+/// Tells the benchmark where Fastify is installed; its `service::node` reads it.
 const FASTIFY_VARIABLE: &str = "BENCH_FASTIFY";
-/// An option of the benchmark's, which names what to measure.
-const BINARY: &str = "--binary";
 
-/// `--install` is ours, everything else the benchmark's own.
-pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let (install, arguments): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument == "--install");
-    let install = !install.is_empty();
-    if install {
+pub(crate) fn run(arguments: &Bench) -> Result<(), String> {
+    let options = &arguments.options;
+    if arguments.install {
         machine::install_for_bench()?;
     }
     let mut command = cargo(&["run", "--release", "-p", "registry-proxy-bench", "--"]);
-    // What was named is measured; else what users get.
-    if std::env::var_os(test::BINARY_VARIABLE).is_none() && !arguments.iter().any(|argument| argument == BINARY) {
-        machine::prepare_targets(&[Target::OWN], install)?;
+    // If no binary is named, the one that users get is built and measured.
+    if env::var_os(test::BINARY_VARIABLE).is_none() && options.binary.is_none() {
+        machine::prepare_targets(&[Target::OWN], arguments.install)?;
         let binary = package::build(Target::OWN)?;
         command = command.variable(test::BINARY_VARIABLE, &binary.display().to_string());
     }
     if npm::FASTIFY.is_there() {
         command = command.variable(FASTIFY_VARIABLE, &npm::FASTIFY.folder().display().to_string());
     }
-    if measures_platforms(&arguments) {
+    if options.scenarios.contains(&Scenario::Platforms) {
         if npm::WORKERS.is_there() && machine::has_wasm_target() {
             worker::package(&test::worker_folder())?;
             for (name, path) in test::worker_variables() {
@@ -39,26 +40,16 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), String>
                 command.variable(pypi::CARGO_LAMBDA.variable, &pypi::CARGO_LAMBDA.path().display().to_string());
         }
     }
-    command.arguments(arguments).run()
-}
-
-/// Whether the scenario is named, or none is.
-fn measures_platforms(arguments: &[String]) -> bool {
-    let mut scenarios = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        if [BINARY, "--pairs"].contains(&argument.as_str()) {
-            rest.next();
-        } else if !argument.starts_with("--") {
-            scenarios.push(argument);
-        }
-    }
-    scenarios.is_empty() || scenarios.iter().any(|scenario| *scenario == "platforms")
+    // The words after `xtask bench` are passed on; only `--install` is not for the benchmark.
+    command.arguments(env::args().skip(2).filter(|word| word != "--install")).run()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::arguments::{Cli, Task};
 
     #[test]
     fn all_scenarios_are_wanted_where_none_is_named() {
@@ -70,9 +61,11 @@ mod tests {
             ("blob", false),
             ("--pairs 3 hit fill", false),
             ("blob platforms", true),
+            ("blob --install --binary=platforms", false),
         ] {
-            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(measures_platforms(&arguments), is_wanted, "{line}");
+            let cli = Cli::try_parse_from(["xtask", "bench"].into_iter().chain(line.split_whitespace()));
+            let Some(Task::Bench(Bench { options, .. })) = cli.unwrap().task else { panic!("another task") };
+            assert_eq!(options.scenarios.contains(&Scenario::Platforms), is_wanted, "{line}");
         }
     }
 }

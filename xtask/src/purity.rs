@@ -1,24 +1,22 @@
-//! `cargo xtask purity`: the core decides everything and touches nothing.
+//! `cargo xtask purity`: checks that the core decides everything and touches nothing.
 
 mod dependencies;
 mod structure;
 mod words;
 
+use crate::arguments::{Part, Purity};
 use crate::machine::{self, WASM};
 use crate::run::cargo;
 
-pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let install = match (arguments.next().as_deref(), arguments.next()) {
-        (None, None) => false,
-        (Some("--install"), None) => true,
-        (Some("structure"), None) => return judge(&structure::faults()?),
-        _ => return Err("`purity` takes nothing, --install, or `structure` for that part alone".to_owned()),
-    };
-    machine::prepare_wasm(install)?;
+pub(crate) fn run(arguments: &Purity) -> Result<(), String> {
+    match arguments.part {
+        Some(Part::Structure) => return judge(&structure::faults()?),
+        None => machine::prepare_wasm(arguments.install)?,
+    }
     judge(&[dependencies::faults()?, words::faults()?, structure::faults()?].concat())?;
     cargo(&["build", "-p", "registry-proxy-core", "--target", WASM]).run()?;
     eprintln!("The core is pure.");
-    // The Worker is empty for every other target, so nobody else looks at it.
+    // For every other target the Worker is empty, so no other check sees its code.
     cargo(&["clippy", "-p", "registry-proxy-worker", "--target", WASM, "--", "-D", "warnings"]).run()?;
     Ok(())
 }
@@ -27,6 +25,6 @@ fn judge(faults: &[String]) -> Result<(), String> {
     if faults.is_empty() {
         Ok(())
     } else {
-        Err(format!("the code is not as it has to be:\n  {}", faults.join("\n  ")))
+        Err(format!("the code breaks these rules:\n  {}", faults.join("\n  ")))
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the machine first, then the inner tests, then the outer ones.
+//! `cargo xtask test`: checks what the machine has, then runs the inner tests, then the outer ones.
 
 use std::path::{Path, PathBuf};
 
@@ -8,34 +8,34 @@ use crate::machine::{self, buckets, is_root, npm, pypi};
 use crate::run::{Shown, cargo, host_triple, target_folder, workspace};
 use crate::{deploy, package, worker};
 
-/// How the outer tests find the product; their fixture `Proxy` says so too.
+/// Tells the outer tests where the binary is; their fixture `Proxy` reads it.
 pub(crate) const BINARY_VARIABLE: &str = "PROXY_UNDER_TEST";
-/// How they find what it is packaged in.
+/// Tells them where the packages are.
 const PACKAGES_VARIABLE: &str = "PACKAGES_UNDER_TEST";
 
-/// How they find the packaged Worker, and what runs it; their fixture `Worker` says so too.
+/// These tell them where the packaged Worker is, and what runs it; their fixture `Worker` reads them.
 const WORKER_VARIABLE: &str = "WORKER_UNDER_TEST";
 const TOOLS_VARIABLE: &str = "WORKER_TOOLS";
 const NODE_VARIABLE: &str = "WORKER_NODE";
 
-/// What else the outer tests want of the environment: the cargo that the emulator of AWS Lambda asks, and how much to do.
+/// Other variables that the outer tests read: the cargo that the emulator of AWS Lambda calls, and how much to test.
 const TOLD: [&str; 4] = ["CARGO", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB", buckets::VARIABLE];
 
 pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     machine::prepare(arguments)?;
-    // Without them the fast tests alone do without.
+    // If they are not installed, the inner tests run without them.
     let buckets = buckets::are_there().then(buckets::Running::start).transpose()?;
     let named = buckets.as_ref().map(buckets::Running::variable).unwrap_or_default();
-    if arguments.inner {
+    if arguments.inner() {
         cargo(&["test", "--workspace", "--exclude", "registry-proxy-outer"])
             .variable(buckets::VARIABLE, named)
             .run()?;
         // A build of its own: its locks work under shuttle only.
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
     }
-    if arguments.outer {
+    if arguments.outer() {
         deploy::check(arguments.install)?;
-        // What users run is what is tested: the binary that is passed on, and what it is packaged in.
+        // The tests use what users use: the binary that is released, and its packages.
         let binary = package::build(Target::OWN)?;
         let packages = target_folder().join("packages");
         package::pack_all(&[&binary], &packages)?;
@@ -57,7 +57,7 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
         .iter()
         .fold(command, |command, (name, path)| command.variable(name, &path.display().to_string()));
     if !is_root() {
-        // Engines mount file systems. cargo stays who it is; only the tests become root.
+        // Container engines mount file systems. Only the tests run as root; cargo does not.
         let runner = format!("CARGO_TARGET_{}_RUNNER", host_triple()?.to_uppercase().replace('-', "_"));
         let names = variables.iter().map(|(name, _)| *name).chain(TOLD);
         let names = names.collect::<Vec<_>>().join(",");
@@ -69,7 +69,7 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
     Ok(command)
 }
 
-/// What `s deploy` runs in a clone before it uploads, as it stands: the binary is built already, so it is quick.
+/// Runs what `s deploy` runs in a clone before it uploads. The binary is built already, so this is quick.
 fn aliyun_pre_deploy() -> Result<(), String> {
     let folder = workspace().join("deploy/aliyun");
     Shown::new("sh", &[&folder.join("pre-deploy.sh").display().to_string()])
@@ -79,12 +79,12 @@ fn aliyun_pre_deploy() -> Result<(), String> {
     if program.is_file() { Ok(()) } else { Err(format!("{} was not made", program.display())) }
 }
 
-/// What says where the packaged Worker is, and what runs it.
+/// The variables for the packaged Worker and what runs it.
 pub(crate) fn worker_variables() -> [(&'static str, PathBuf); 3] {
     [(WORKER_VARIABLE, worker_folder()), (TOOLS_VARIABLE, npm::WORKERS.folder()), (NODE_VARIABLE, npm::node())]
 }
 
-/// Where it is packaged to.
+/// Where the tests package it.
 pub(crate) fn worker_folder() -> PathBuf {
     target_folder().join("worker")
 }

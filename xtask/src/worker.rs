@@ -1,20 +1,20 @@
-//! `cargo xtask worker`: the Cloudflare Worker, compiled and with its JavaScript, in a folder that wrangler and the tests
-//! take as it is.
+//! `cargo xtask worker`: compiles the Cloudflare Worker and puts it, with its JavaScript, into a folder that wrangler and
+//! the tests use as it is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::arguments::Worker;
 use crate::machine::{self, WASM};
 use crate::run::{cargo, target_folder, workspace};
 
-/// What the folder holds; `main` in wrangler.toml names the first.
+/// The files in the folder; `main` in wrangler.toml names the first.
 const FILES: [&str; 4] = ["entry.js", "core.js", "native.js", "core_bg.wasm"];
 
-pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
-    let folder = match (arguments.next().as_deref(), arguments.next()) {
-        (None, None) => workspace().join("deploy/cloudflare/build"),
-        (Some("--out"), Some(folder)) => PathBuf::from(folder),
-        _ => return Err("`worker` takes nothing, or --out FOLDER".to_owned()),
+pub(crate) fn run(arguments: &Worker) -> Result<(), String> {
+    let folder = match &arguments.out {
+        Some(folder) => folder.clone(),
+        None => workspace().join("deploy/cloudflare/build"),
     };
     package(&folder)?;
     for name in FILES {
@@ -24,7 +24,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), Str
     Ok(())
 }
 
-/// Compiles it into this folder, in place of whatever is there.
+/// Compiles it into this folder, and removes what was there.
 pub(crate) fn package(folder: &Path) -> Result<(), String> {
     if !machine::has_wasm_target() {
         return Err(format!("this machine lacks {WASM}: rustup target add {WASM}"));

@@ -39,7 +39,7 @@ pub(super) fn compared(lab: &Lab, upstream: &Upstream, address: SocketAddr, what
     let pull = |address| Blob { address, path: &upstream.blob, length: upstream.length }.pull(1);
     let (mut ours, mut direct) = (Vec::new(), Vec::new());
     for _ in 0..lab.options.pairs.min(3) {
-        let took = match lab.options.subject {
+        let took = match lab.options.subject() {
             Subject::Product => {
                 // Each time a new process and an empty directory, which goes when it is done.
                 let cache = lab.room("cache")?;

@@ -36,7 +36,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let nginx = || sample(&nginx::kept_files(&lab.room("nginx")?, &cache, &path)?);
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        match lab.options.subject {
+        match lab.options.subject() {
             // Nobody is there to ask: an answer comes out of the cache.
             Subject::Product => ours.push(sample(&lab.ours_caching(&cache, closed_address()?, &path)?)?),
             Subject::Control => {

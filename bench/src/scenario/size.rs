@@ -15,7 +15,7 @@ const TARGET: f64 = 15.0;
 
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let nginx = || size_of(lab, Path::new(nginx::program()));
-    let ((size, how), beside) = match lab.options.subject {
+    let ((size, how), beside) = match lab.options.subject() {
         Subject::Product => (size_of(lab, &lab.product()?)?, None),
         Subject::Control => (nginx()?, Some(nginx()?.0)),
     };

@@ -19,7 +19,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     // A relay of nginx answers `/v2/` by asking its upstream, and so only another one is like it.
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        match lab.options.subject {
+        match lab.options.subject() {
             Subject::Product => ours.push(millis(lab.ours(upstream.address, "/v2/")?)),
             Subject::Control => {
                 ours.push(nginx()?);

@@ -1,7 +1,7 @@
 //! Writes the JavaScript that goes with a compiled Worker: what the command `wasm-bindgen` does, as a part of this
 //! workspace, so that its version is always the one the Worker was compiled with, and nobody installs anything.
 //!
-//! Apart from `xtask`, which depends on nothing and is built in a moment.
+//! A crate of its own because it depends on much, and `xtask` is to be built quickly.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -7,11 +7,14 @@
 use std::path::Path;
 use std::process::Command;
 
+use clap::ValueEnum;
+
 use super::Tool;
 
 /// A target that binaries are passed on for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
+    #[value(name = "x86_64")]
     X86_64,
     Arm64,
 }
@@ -19,15 +22,6 @@ pub(crate) enum Target {
 impl Target {
     /// What runs on this machine, and so what is measured and tested.
     pub(crate) const OWN: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 };
-
-    /// As `--arch` names it.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name {
-            "x86_64" => Some(Self::X86_64),
-            "arm64" => Some(Self::Arm64),
-            _ => None,
-        }
-    }
 
     pub(crate) fn triple(self) -> &'static str {
         match self {
