@@ -28,13 +28,18 @@ pub(super) fn faults() -> Result<Vec<String>, String> {
 
 fn of(source: &Crate) -> Vec<String> {
     let edges = imports::between_files(source);
-    let layers = cycles::layers(&edges);
+    let modules = imports::between_modules(&edges, &source.root);
     eprintln!(
-        "{}: {} files, {} imports between them, {layers} layers",
+        "{}: {} files, {} imports between them; {} modules in {} layers",
         source.root,
         source.files.len(),
-        edges.values().map(BTreeMap::len).sum::<usize>()
+        edges.values().map(BTreeMap::len).sum::<usize>(),
+        modules.len(),
+        cycles::layers(&modules)
     );
+    for cycle in cycles::find(&modules) {
+        eprintln!("  modules that use each other: {}", cycle.into_iter().collect::<Vec<_>>().join(", "));
+    }
     let mut faults = Vec::new();
     for cycle in cycles::find(&edges) {
         faults.push(format!("{} files import each other in a cycle:", cycle.len()));

@@ -26,6 +26,23 @@ pub(super) fn between_files(source: &Crate) -> Edges {
     edges
 }
 
+/// The same for the modules directly below the root: for each the modules whose names it uses.
+pub(super) fn between_modules(edges: &Edges, root: &str) -> Edges {
+    let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let module = |file: &str| {
+        let below = file.strip_prefix(folder).unwrap_or(file).trim_start_matches('/');
+        below.split('/').next().unwrap_or(below).trim_end_matches(".rs").to_owned()
+    };
+    let mut modules = Edges::new();
+    for (from, others) in edges {
+        let below = modules.entry(module(from)).or_default();
+        for (to, names) in others.iter().filter(|(to, _)| module(to) != module(from)) {
+            below.entry(module(to)).or_default().extend(names.iter().cloned());
+        }
+    }
+    modules
+}
+
 /// All paths in the code of an item.
 #[derive(Default)]
 struct Paths(Vec<Vec<String>>);
