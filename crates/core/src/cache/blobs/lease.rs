@@ -217,8 +217,8 @@ impl Leases {
         let (giver, taker) = (Giver(Arc::clone(&handover)), Taker(handover));
         let (leases, digest) = (Arc::clone(self), digest.clone());
         self.backend.tasks.spawn(Box::pin(async move {
-            let leased = leases.write_lease(&digest).await;
-            giver.0.give(leased);
+            let answer = leases.write_lease(&digest).await;
+            giver.0.give(answer);
         }));
         taker.take().await
     }
