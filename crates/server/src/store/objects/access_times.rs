@@ -107,6 +107,7 @@ impl SharedAccessTimes {
                     error = source,
                     "{error}; this process does not know when others used the cached content"
                 );
+                return;
             }
             if let Err(error) = times.write_own(&bucket).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
@@ -122,10 +123,11 @@ impl SharedAccessTimes {
 
     /// Reads the objects that others have written since. Takes over those of processes that have ended.
     async fn read_others(&self, bucket: &Bucket, exchanged: &mut Exchange) -> Result<(), StoreError> {
-        let list = with_timeout(REQUEST_TIMEOUT, bucket.operator.lister(FOLDER)).await?.map_err(store_error)?;
+        let not_listed = |error| store_error(error).of_reading();
+        let list = with_timeout(REQUEST_TIMEOUT, bucket.operator.lister(FOLDER)).await?.map_err(not_listed)?;
         let entries = async { list.try_collect::<Vec<_>>().await };
         let mut found: BTreeMap<(u64, String), (String, u64)> = BTreeMap::new();
-        for entry in with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(store_error)? {
+        for entry in with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(not_listed)? {
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
             let written = u64::try_from(written).unwrap_or(0);
