@@ -1,12 +1,13 @@
-//! Who asks, and what they may: our challenge, our tokens, and the token endpoint (P-28 … P-60).
+//! Who asks, and what they may do: our challenge, our tokens, and the token endpoint (P-28 … P-60).
 //!
-//! A token is a sealed note in the client's hands. For `auth = "users"` it says who logged in. For
+//! A token is sealed claims in the client's hands. For `auth = "users"` it says who logged in. For
 //! `auth = "upstream"` it carries the client's own login, bound to the one upstream that has accepted it, so that
 //! any replica can ask that upstream on the client's behalf, and no other upstream ever sees it. Either way it opens
 //! only the repositories it was asked for, by the names that the client uses (P-47).
 //!
 //! - [`claims`] `o`: what a token says, and when it is over
 //! - [`presented`] `o`: what a request's `Authorization` says
+//! - [`scope`] `o`: what a client asks to do
 //! - [`endpoint`]: the token endpoint
 //! - [`logins`]: whether a login is right
 //! - [`guesses`] `o`: how often one may be wrong
@@ -16,54 +17,27 @@ mod endpoint;
 mod guesses;
 mod logins;
 mod presented;
+mod scope;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 
 use self::claims::{Basis, Subject, TokenClaims};
-pub(crate) use self::endpoint::TokenRequest;
+pub(crate) use self::endpoint::TokenContext;
 use self::logins::{Logins, Verdict};
 use self::presented::Presented;
+pub(crate) use self::scope::Scope;
+use self::scope::Use;
 use crate::config::{Auth, Config};
-use crate::error::{Challenge, Error};
+use crate::error::{Error, LoginChallenge};
 use crate::headers;
 use crate::platform::Platform;
 use crate::request::client_view::ClientView;
 use crate::route::{EntryPoint, Target};
-use crate::seal::{Purpose, Sealer};
+use crate::seal::{SealPurpose, Sealer};
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Identity, Login, Upstream};
-
-/// What a request needs: one action on one repository, by the client's name for it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope<'a> {
-    /// The repository, as the client calls it.
-    pub(crate) name: &'a str,
-    /// `pull`, `push` or `delete`.
-    pub(crate) action: &'static str,
-}
-
-/// What a token is used for: it reads for longer than it writes (P-42).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    Read,
-    Write,
-}
-
-impl Scope<'_> {
-    fn wanted(self) -> Use {
-        if self.action == "pull" { Use::Read } else { Use::Write }
-    }
-}
-
-impl std::fmt::Display for Scope<'_> {
-    /// As a challenge says it: whoever pushes reads, too.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let actions = if self.action == "push" { "pull,push" } else { self.action };
-        write!(f, "repository:{}:{actions}", self.name)
-    }
-}
 
 /// A request for a repository, before it is known who asks.
 pub(crate) struct AccessRequest<'a> {
@@ -84,7 +58,7 @@ pub(crate) struct AccessRequest<'a> {
 }
 
 impl AccessRequest<'_> {
-    /// How the client is to log in.
+    /// The challenge that tells the client how to log in.
     fn challenge<T>(&self, error: Option<&'static str>) -> Result<T, Error> {
         Err(Access::challenge(self.entry, self.client_view, Some(self.scope), error))
     }
@@ -122,14 +96,14 @@ impl Access {
         }
     }
 
-    /// Goes on where another one is: nobody gets new guesses by a reload.
+    /// Takes over the counts of the previous configuration: a reload gives nobody new guesses.
     #[must_use]
     pub(crate) fn after(mut self, previous: &Self) -> Self {
         self.logins.after(&previous.logins);
         self
     }
 
-    /// A client that has not logged in, or one that has done so as a user of ours.
+    /// A client without a login of its own at the upstream.
     pub(crate) fn nobody(&self) -> Admitted {
         let identity = match self.auth {
             Auth::Open | Auth::Users => Identity::Ours,
@@ -143,8 +117,8 @@ impl Access {
         self.auth == Auth::Open
     }
 
-    /// The door whose token endpoint serves a request. Where `ns` alone says the registry and each login is for one
-    /// registry, it is that registry's own: a token request carries no `ns` (P-09), and a login must go nowhere else.
+    /// The entry point whose token endpoint serves a request. Where only `ns` names the registry and each login is for one registry,
+    /// it is that registry's own: a token request carries no `ns` (P-09), and a login must go nowhere else.
     pub(crate) fn entry_for(&self, target: &Target, upstream: &Upstream) -> EntryPoint {
         match (self.auth, &target.namespace) {
             (Auth::Upstream, Some(_)) => EntryPoint {
@@ -155,7 +129,7 @@ impl Access {
         }
     }
 
-    /// Lets a client ping, or tells it how to log in (P-17, P-18). Gives the name of one who has logged in.
+    /// Lets a client ping, or tells it how to log in (P-17, P-18). Returns the user name, if there is one.
     pub(crate) async fn ping(
         &self,
         headers: &HeaderMap,
@@ -190,7 +164,7 @@ impl Access {
         }
     }
 
-    /// As whom the upstream is asked for this client, or how the client is to log in first.
+    /// Admits a client, or tells it how to log in first.
     pub(crate) async fn admit(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
         match self.auth {
             Auth::Open => Ok(self.nobody()),
@@ -224,7 +198,7 @@ impl Access {
         }
     }
 
-    /// A client of the upstream's.
+    /// A client that logs in to the upstream.
     async fn admit_client(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
         let claims = match self.presented(request.headers, request.scope.wanted()) {
             Presented::Token(claims) => claims,
@@ -247,8 +221,8 @@ impl Access {
         }
     }
 
-    /// Somebody who brings user name and password along, and perhaps a guess: first the upstream says whether it takes
-    /// them, within the limits that hold for guesses.
+    /// A client that sends user name and password, which may be a guess. The upstream checks them first, within the limits on
+    /// guesses.
     async fn admit_login(&self, request: &AccessRequest<'_>, basic: Basic) -> Result<Admitted, Error> {
         let admitted = self.admitted(basic);
         let Identity::Client(Some(login)) = &admitted.identity else { return Ok(admitted) };
@@ -266,8 +240,8 @@ impl Access {
         }
     }
 
-    /// With a login that goes on to the registry unchecked, unless too many of this client's were wrong: where nobody could
-    /// check it, what the registry says of it may tell a guess.
+    /// Lets an unchecked login go on to the registry, unless too many of this client's were wrong: the registry's answer would tell
+    /// whether a guess was right.
     fn unless_too_many(&self, request: &AccessRequest<'_>, admitted: Admitted) -> Result<Admitted, Error> {
         let pause = match &admitted.identity {
             Identity::Client(Some(login)) => {
@@ -283,8 +257,8 @@ impl Access {
         Admitted { identity: Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))), user }
     }
 
-    /// What a refusal of the upstream is to this client: one who has not said who they are may say it now (P-36), and who
-    /// has said it, and was never said to be right, has guessed.
+    /// What an upstream's refusal means for this client. One without a login may log in now (P-36); a login that was never
+    /// confirmed counts as a guess.
     pub(crate) fn refusal(&self, error: Error, identity: &Identity, request: &AccessRequest<'_>) -> Error {
         match (error, identity) {
             (Error::Refused(_), Identity::Client(None)) => Self::challenge(
@@ -301,14 +275,14 @@ impl Access {
         }
     }
 
-    /// Exactly one challenge, constant for the door but for scope and error (P-28, P-33).
+    /// Exactly one challenge. For one entry point only its scope and error differ (P-28, P-33).
     fn challenge(
         entry: &EntryPoint,
         client_view: &ClientView,
         scope: Option<Scope<'_>>,
         error: Option<&'static str>,
     ) -> Error {
-        Error::Unauthorized(Box::new(Challenge {
+        Error::Unauthorized(Box::new(LoginChallenge {
             realm: format!("{}{}/token", client_view.base(), entry.prefix),
             service: client_view.host.clone(),
             scope: scope.map(|scope| scope.to_string()),
@@ -318,20 +292,20 @@ impl Access {
 
     fn presented(&self, headers: &HeaderMap, wanted: Use) -> Presented {
         Presented::read(headers, |token| {
-            let claims: TokenClaims = self.sealer.open(Purpose::Token, token)?;
+            let claims: TokenClaims = self.sealer.open(SealPurpose::Token, token)?;
             let now = self.platform.clock.unix_seconds();
             claims.is_good(wanted, self.read_life, &self.basis_of(&claims.subject), now).then_some(claims)
         })
     }
 
-    /// What a token of this holder rests on now. Whatever may end a token before its time has its place here.
+    /// What a token of this subject depends on now. Anything that ends a token early is checked here.
     fn basis_of(&self, subject: &Subject) -> Basis {
         match subject {
             Subject::User { name } => match self.logins.line_of(name) {
                 Some(line) => Basis::Mark(self.sealer.mark(&["line", name, line.expose()])),
                 None => Basis::Gone,
             },
-            // The upstream is asked with the login itself, and again once a grant is over.
+            // The upstream checks the login itself, and again when a grant is over.
             Subject::Login { .. } | Subject::Anonymous => Basis::Nothing,
         }
     }

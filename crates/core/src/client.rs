@@ -1,10 +1,10 @@
-//! Whom a limit is for: the one place where an address becomes the key of a limit.
+//! The client that a limit applies to: the only place where an address becomes the key of a limit.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IPv4 address, or the network of 64 bits that an IPv6 client has to itself (RFC 4291 section 2.5.1): within it a
-/// client takes as many addresses as it likes.
+/// An IPv4 address, or the first 64 bits of an IPv6 address: a client can use every address of such a network (RFC 4291
+/// section 2.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Client {
     /// All 32 bits.

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use crate::body::Arriving;
-use crate::upstream::Failure;
+use crate::error::Failure;
 
 /// The first bytes of everything that gzip has coded (RFC 1952 section 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];

@@ -8,12 +8,13 @@ mod check;
 mod clients;
 mod delivery;
 mod egress;
-mod guard;
+mod error;
 mod load;
 mod log;
 mod original;
 mod overlay;
 mod platform;
+mod quota;
 pub mod reference;
 mod units;
 
@@ -28,9 +29,10 @@ pub use self::check::Warning;
 pub use self::clients::{Auth, ClientsConfig};
 pub use self::delivery::{DeliveryConfig, Links, Miss};
 pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
-pub use self::guard::{Quota, QuotaConfig, QuotaMode};
+pub use self::error::ConfigError;
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
+pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::units::{Bytes, Span};
 use crate::platform::Profile;
 use crate::secret::Secret;
@@ -38,7 +40,7 @@ use crate::secret::Secret;
 /// Where we listen if nothing says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 
-/// Everything a person may set.
+/// Everything that can be configured: one field for each key or section, so it has more fields than other structs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -67,9 +69,9 @@ pub struct Config {
     pub admin_socket: Option<String>,
     /// Adds the built-in catalogue to the upstreams named here.
     pub catalogue: bool,
-    /// Who may use us.
+    /// Who may use the proxy.
     pub clients: ClientsConfig,
-    /// How much they may have of us.
+    /// How much clients may have.
     pub guard: QuotaConfig,
     /// Where content is kept.
     pub cache: CacheConfig,
@@ -81,7 +83,7 @@ pub struct Config {
     pub log: Log,
     /// Metrics.
     pub metrics: Metrics,
-    /// Bounds on what grows.
+    /// Limits on what grows.
     pub limits: Limits,
     /// Deadlines of what waits.
     pub timeouts: Timeouts,
@@ -153,7 +155,7 @@ impl Limits {
     }
 }
 
-/// `[limits]`: a named bound for everything that grows.
+/// `[limits]`: a named limit for everything that grows; one field for each key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -245,7 +247,7 @@ impl Default for Timeouts {
     }
 }
 
-/// `[[upstream]]`: a registry, or several addresses of it.
+/// `[[upstream]]`: a registry, or several addresses of it; one field for each key.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamConfig {
@@ -356,20 +358,4 @@ pub enum Redirects {
     Pass,
     /// The client is sent back to us, and we fetch the target.
     Rewrite,
-}
-
-/// What is wrong with the configuration, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {what}")]
-pub struct ConfigError {
-    /// The path of the key, or the variable and its value.
-    pub place: String,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
-
-impl ConfigError {
-    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { place: place.into(), what: what.into() }
-    }
 }

@@ -1,22 +1,33 @@
 //! Every way in which a request can fail, and its one mapping to status, OCI code and headers.
 //!
-//! `Display` is what a client may read; the source is what the log gets. Upstream *answers* are values
-//! ([`crate::upstream::Reply`]); they become errors only where nothing else can be made of them.
+//! Clients read `Display`; the log gets the source. An upstream's answer is a value (`upstream::Reply`) and becomes an error
+//! only where nothing else can be made of it.
+//!
+//! - [`answer`]: the response of an error
+//! - [`causes`]: why something is absent, not served, not deliverable, or needs a login
+//! - [`failure`]: why an upstream gave no usable answer
+//! - [`upstream_text`]: the errors that an upstream reported, made safe to repeat
+//! - [`exhausted`]: a quota that is used up
 
 mod answer;
 mod causes;
+mod exhausted;
+mod failure;
+mod upstream_text;
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-pub use self::causes::{Absence, Challenge, NotStale, Obstacle};
+pub use self::causes::{Absence, LoginChallenge, NotStale, Obstacle};
+pub use self::exhausted::Exhausted;
+pub use self::failure::{Failure, Trouble};
+pub(crate) use self::upstream_text::ReportedError;
+pub use self::upstream_text::UpstreamText;
 use crate::digest::InvalidDigest;
 use crate::name::{InvalidName, InvalidReference};
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::Profile;
-use crate::quota::Exhausted;
-use crate::upstream::{Failure, UpstreamText};
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +58,7 @@ pub enum Error {
     RepositoryDenied,
     /// The client must log in, or log in again.
     #[error("{}", if .0.error.is_some() { "the token is not valid for this request" } else { "authentication required" })]
-    Unauthorized(Box<Challenge>),
+    Unauthorized(Box<LoginChallenge>),
     /// At the token endpoint: wrong user name or password.
     #[error("incorrect user name or password")]
     WrongLogin,
@@ -259,7 +270,7 @@ impl Error {
                 (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::TooManyWaiting))
             }
             Self::Exhausted(exhausted) => {
-                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(exhausted.reason()))
+                (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(exhausted.reason))
             }
             Self::Closed => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::Closed)),
             Self::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", failed(Reason::Limited)),

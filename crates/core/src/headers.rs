@@ -1,4 +1,4 @@
-//! Which headers pass, in either direction: lists of what is allowed, never of what is not.
+//! Headers that pass, in either direction. All lists are allow-lists.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY, VIA,
@@ -26,24 +26,24 @@ pub const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// `OCI-Chunk-Min-Length`
 pub const OCI_CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
-/// Says what was done with a request, and why.
+/// What was done with a request, and why.
 pub const X_REGISTRY_PROXY: HeaderName = HeaderName::from_static("x-registry-proxy");
 
-/// What a request is called, in the log too.
+/// The request's name, which the log has, too.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What an upstream says of the client's own budget there; on a shared proxy it would be somebody else's (P-121).
+/// Headers of an upstream's rate limit. On a shared proxy they would describe somebody else's budget (P-121).
 pub const RATE_LIMITS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("docker-ratelimit-source"),
 ];
 
-/// Our name in `Via`, behind whatever is there: how a loop is seen (P-127).
+/// `Via` with our name at its end, by which a loop is detected (P-127).
 pub fn via(incoming: &HeaderMap, name: &str) -> HeaderValue {
     let before = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
     let all: Vec<&str> = before.chain([name]).collect();
-    // A chain too long for a header is a loop of others; it is cut at our own end.
+    // A chain that is too long for a header is a loop of other proxies; only our name is kept.
     let text = all.join(", ");
     let text = if text.len() > 1024 { name } else { &text };
     HeaderValue::from_str(&format!("{}{name}", text.strip_suffix(name).unwrap_or_default()))
@@ -76,14 +76,14 @@ pub fn copy_lists(from: &HeaderMap, into: &mut HeaderMap, names: &[HeaderName]) 
     }
 }
 
-/// What content with a digest carries (P-78, P-95): a strong validator, and how long it may be kept, which is for ever
-/// where everybody may see it and not at all where some may not (P-94).
+/// Adds what content with a digest carries (P-78, P-95): a strong validator, and how long caches may keep it. That is for ever
+/// where everybody may see the content, and not at all elsewhere (P-94).
 pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool, is_immutable: bool) {
     let text = |text: &str| HeaderValue::from_str(text).ok();
     headers.extend(text(digest.as_str()).map(|value| (DOCKER_CONTENT_DIGEST, value)));
     headers.extend(text(&format!("\"{digest}\"")).map(|value| (ETAG, value)));
     headers.insert(VARY, HeaderValue::from_static("Accept, Authorization"));
-    // What a registry gives is never a page of ours, whatever its publisher made it look like.
+    // A browser must not run a blob as a page of ours, whatever its publisher made it look like.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         CACHE_CONTROL,
@@ -95,9 +95,8 @@ pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool,
     );
 }
 
-/// What caches on the way may do with an answer that does not say so itself: nothing. What they kept of one client they would
-/// give to the next. Where a login decides what is answered the answer says so, for those that keep it all the same (RFC 9111
-/// sections 3.5 and 4.1).
+/// Forbids caches on the way to keep an answer that does not say otherwise: they would give one client's answer to the next. Where
+/// the answer depends on the login it says so, for caches that keep it all the same (RFC 9111 sections 3.5 and 4.1).
 pub fn limit_caches(headers: &mut HeaderMap, login_decides: bool) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if login_decides {
@@ -105,14 +104,14 @@ pub fn limit_caches(headers: &mut HeaderMap, login_decides: bool) {
     }
 }
 
-/// What a blob carries besides.
+/// Adds what a blob carries besides.
 pub fn describe_blob(headers: &mut HeaderMap, length: Option<u64>) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::OCTET_STREAM));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
 }
 
-/// Whether `If-None-Match` names this digest, so that a 304 says all.
+/// Whether `If-None-Match` names this digest, so that a 304 answers the request.
 pub fn is_known_to_client(request: &HeaderMap, digest: &Digest) -> bool {
     let mut tags = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.any(|tags| {
@@ -123,7 +122,7 @@ pub fn is_known_to_client(request: &HeaderMap, digest: &Digest) -> bool {
     })
 }
 
-/// 304 with the headers of the content, without its length.
+/// A 304 with the headers of the content, without its length and type.
 pub fn not_modified(mut response: Response<Body>) -> Response<Body> {
     *response.status_mut() = http::StatusCode::NOT_MODIFIED;
     response.headers_mut().remove(CONTENT_LENGTH);

@@ -14,14 +14,14 @@ use crate::body::{Body, BodyError};
 use crate::cache::Listed;
 use crate::coding;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure, UpstreamText};
 use crate::headers::{self, OCI_FILTERS_APPLIED};
 use crate::media;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{RequestPurpose, within};
 use crate::request::{HandlerResponse, RequestContext};
 use crate::seal;
-use crate::upstream::{Failure, Negative, UpstreamText};
+use crate::upstream::Negative;
 
 /// Query parameters that name a page; `next_page` is Quay's.
 const PAGE_PARAMETERS: [&str; 4] = ["n", "last", "next_page", "artifactType"];
@@ -223,7 +223,7 @@ fn asked_page(context: &RequestContext<'_>, endpoint: &str) -> Result<Option<Str
     let Some((_, sealed)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == SEALED_PAGE) else {
         return Ok(page_query(query, None));
     };
-    let page = context.env.sealer.open::<Page>(seal::Purpose::Page, &sealed);
+    let page = context.env.sealer.open::<Page>(seal::SealPurpose::Page, &sealed);
     match page.filter(|page| *page == page_of(context, endpoint, page.query.clone())) {
         Some(page) => Ok(Some(page.query)),
         None => Err(Error::NoSuchEndpoint),
@@ -237,7 +237,7 @@ fn next_page(context: &RequestContext<'_>, endpoint: &str, query: String) -> Str
     if form_urlencoded::parse(query.as_bytes()).all(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
         return page_query(&query, namespace).unwrap_or_default();
     }
-    let sealed = context.env.sealer.seal(seal::Purpose::Page, &page_of(context, endpoint, query));
+    let sealed = context.env.sealer.seal(seal::SealPurpose::Page, &page_of(context, endpoint, query));
     let pairs = [(SEALED_PAGE, sealed.as_str())].into_iter().chain(namespace.map(|ns| ("ns", ns)));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }

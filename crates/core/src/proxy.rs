@@ -11,11 +11,11 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
-use crate::access::{Access, AccessRequest, Admitted, Scope, TokenRequest};
+use crate::access::{Access, AccessRequest, Admitted, Scope, TokenContext};
 use crate::body::{Body, InFlight};
 use crate::cache::{Cache, CacheAdmin, Janitor};
 use crate::config::{Config, LogClient};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest::SharedRequests;
@@ -29,7 +29,7 @@ use crate::request::id::RequestIds;
 use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
-use crate::upstream::{Failure, Tokens, Upstream};
+use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
 use crate::{blob, listing, manifest, push, storage};
 
@@ -204,7 +204,7 @@ impl Proxy {
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = head.uri.clone();
                 *request.headers_mut() = head.headers.clone();
-                let asked = TokenRequest {
+                let asked = TokenContext {
                     entry: &entry,
                     routes: &self.routes,
                     upstreams: &self.upstreams,

@@ -12,14 +12,14 @@ use url::{Url, form_urlencoded};
 use self::outdated::Outdated;
 use crate::body::Body;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, OCI_CHUNK_MIN_LENGTH, OCI_SUBJECT, OCI_TAG, UPLOAD_UUID};
 use crate::name::Reference;
 use crate::platform::{RequestPurpose, within};
 use crate::request::{HandlerResponse, RequestContext};
 use crate::route::{Endpoint, Routes, parameter};
 use crate::seal;
-use crate::upstream::{Actions, Ask, Failure, Payload, WriteOutcome};
+use crate::upstream::{Actions, Ask, Payload, WriteOutcome};
 
 /// The parameter that carries a sealed session.
 const SESSION: &str = "_s";
@@ -104,7 +104,8 @@ async fn start(context: &RequestContext<'_>, routes: &Routes, body: Body) -> Res
 async fn resume(context: &RequestContext<'_>, body: Body) -> Result<HandlerResponse, Error> {
     let query = context.head.uri.query();
     let sealed = parameter(query, SESSION).ok_or(Error::UploadUnknown)?;
-    let session: Session = context.env.sealer.open(seal::Purpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
+    let session: Session =
+        context.env.sealer.open(seal::SealPurpose::Upload, &sealed).ok_or(Error::UploadUnknown)?;
     let is_ours = session.upstream == context.upstream.name() && session.name == context.target.name.as_str();
     if !is_ours || context.env.platform.clock.unix_seconds() >= session.expires {
         return Err(Error::UploadUnknown);
@@ -291,6 +292,6 @@ fn session_location(
         .get(UPLOAD_UUID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
-    let sealed = context.env.sealer.seal(seal::Purpose::Upload, &session);
+    let sealed = context.env.sealer.seal(seal::SealPurpose::Upload, &session);
     Ok(format!("{path}/blobs/uploads/{}?{SESSION}={sealed}", id.unwrap_or("session")))
 }

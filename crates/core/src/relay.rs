@@ -18,9 +18,10 @@ use http_body::{Body as _, Frame};
 pub(crate) use self::continued::Continued;
 use self::continued::{Opened, ResumeError, continuation};
 use crate::body::{Body, BodyError, Frames, Polled};
+use crate::error::Failure;
 use crate::platform::{Clock, Moment, Sleep, within};
 use crate::range::RangeSpec;
-use crate::upstream::{Ask, Failure, FailureKind, Location, Negative, Reply, Upstream};
+use crate::upstream::{Ask, FailureKind, Location, Negative, Reply, Upstream};
 
 /// Most tries to resume without a single byte in between. Any progress resets the count.
 const MAX_TRIES: u32 = 4;

@@ -1,4 +1,4 @@
-//! Method, host, path and query become a [`Route`]: the only code that knows URLs. Pure, without I/O.
+//! Turns host, path and query into a [`Route`]. Only this module knows URLs. Pure, without I/O.
 //!
 //! Three ways of naming a registry work at once (P-01 … P-13): a virtual host, a prefix of the path, and the `ns`
 //! parameter that containerd adds. Paths are read from the right, because repositories may be called `manifests`.
@@ -19,7 +19,7 @@ pub struct Routes {
     path_secret: Option<Secret>,
 }
 
-/// What one upstream is called.
+/// The names of one upstream.
 struct Names {
     name: String,
     /// Other `ns` values that mean it: the catalogue's aliases, and its own addresses.
@@ -56,7 +56,7 @@ pub enum Route {
     Front,
 }
 
-/// The way in that a client took, as far as its token endpoint depends on it.
+/// Where a client entered, as far as its token endpoint depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPoint {
     /// What stands before `/v2/` or `/token`: nothing, `/ghcr.io`, `/<secret>` (P-03).
@@ -68,7 +68,7 @@ pub struct EntryPoint {
 /// A repository of an upstream, and what is wanted there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The way in.
+    /// Where the client entered.
     pub entry: EntryPoint,
     /// Which upstream.
     pub upstream: usize,
@@ -80,13 +80,13 @@ pub struct Target {
     pub client_path: String,
     /// The `ns` value that chose the upstream, if one did (P-08).
     pub namespace: Option<String>,
-    /// By what the upstream was found.
+    /// How the upstream was found.
     pub matched_by: MatchedBy,
     /// What is wanted.
     pub endpoint: Endpoint,
 }
 
-/// By what an upstream was found (P-01).
+/// How an upstream was found (P-01).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchedBy {
     /// The host that the client speaks to, or a prefix before `/v2/`.
@@ -102,7 +102,7 @@ pub enum MatchedBy {
 }
 
 impl MatchedBy {
-    /// Whether `ns` could only repeat it.
+    /// Whether `ns` can only repeat what the path or the host says.
     fn is_settled(self) -> bool {
         match self {
             Self::EntryPoint | Self::Backend | Self::Path => true,
@@ -153,7 +153,7 @@ impl Routes {
         }
     }
 
-    /// What the request wants, or why it cannot be had.
+    /// What the request wants, or why it is refused.
     pub fn route(&self, request: RequestTarget<'_>) -> Result<Route, Error> {
         let host = self.by_host(request.host);
         let path = request.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
@@ -383,7 +383,7 @@ pub fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// A first segment that a client means as a host (P-12).
+/// Whether a client means this first segment as a host (P-12).
 fn looks_like_host(segment: &str) -> bool {
     segment.contains(['.', ':']) || segment == "localhost"
 }

@@ -17,20 +17,20 @@ use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 24;
 
-/// What a sealed value is for: one sealed for one purpose does not open for another.
+/// What a sealed value is for. A value that was sealed for one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum SealPurpose {
     /// A client's token.
     Token,
     /// An upload session's URL at the upstream.
     Upload,
     /// A redirect's target, where `redirects = "rewrite"`.
     Redirect,
-    /// What an upstream's next page of a list is asked by.
+    /// The link to an upstream's next page of a list.
     Page,
 }
 
-impl Purpose {
+impl SealPurpose {
     fn label(self) -> &'static [u8] {
         match self {
             Self::Token => b"token",
@@ -88,7 +88,7 @@ impl Sealer {
     }
 
     /// Seals a value into unpadded base64url: no character of it is changed by any re-encoding of a URL.
-    pub fn seal<T: Serialize>(&self, purpose: Purpose, value: &T) -> String {
+    pub fn seal<T: Serialize>(&self, purpose: SealPurpose, value: &T) -> String {
         let plain = serde_json::to_vec(value).unwrap_or_default();
         let mut nonce = [0; NONCE_BYTES];
         self.entropy.fill(&mut nonce);
@@ -98,7 +98,7 @@ impl Sealer {
     }
 
     /// Opens what [`Sealer::seal`] made for the same purpose; `None`: it is not ours, or was changed.
-    pub fn open<T: DeserializeOwned>(&self, purpose: Purpose, text: &str) -> Option<T> {
+    pub fn open<T: DeserializeOwned>(&self, purpose: SealPurpose, text: &str) -> Option<T> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES)?;
         let payload = Payload { msg: sealed, aad: purpose.label() };
@@ -107,7 +107,7 @@ impl Sealer {
     }
 }
 
-/// A key for one purpose; or whatever else nobody can tell who has not this key.
+/// Derives a key for one purpose, or another value that nobody can compute without `key`.
 pub(crate) fn derive(key: &[u8], label: &[u8]) -> [u8; 32] {
     let Ok(mut mac) = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key) else { return [0; 32] };
     mac.update(label);
@@ -133,31 +133,31 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_for_its_purpose_only() {
         let ours = sealer(None, 1);
-        let note = ours.seal(Purpose::Token, &"alice");
-        assert_eq!(ours.open::<String>(Purpose::Token, &note).as_deref(), Some("alice"));
-        assert_eq!(ours.open::<String>(Purpose::Upload, &note), None);
+        let note = ours.seal(SealPurpose::Token, &"alice");
+        assert_eq!(ours.open::<String>(SealPurpose::Token, &note).as_deref(), Some("alice"));
+        assert_eq!(ours.open::<String>(SealPurpose::Upload, &note), None);
     }
 
     #[test]
     fn a_changed_or_foreign_value_does_not_open() {
         let ours = sealer(Some("key"), 1);
-        let sealed = ours.seal(Purpose::Token, &"alice");
+        let sealed = ours.seal(SealPurpose::Token, &"alice");
         for index in 0..sealed.len() {
             let mut forged: Vec<char> = sealed.chars().collect();
             forged[index] = if forged[index] == 'A' { 'Q' } else { 'A' };
             let forged: String = forged.into_iter().collect();
-            assert_eq!(ours.open::<String>(Purpose::Token, &forged), None, "{index}");
+            assert_eq!(ours.open::<String>(SealPurpose::Token, &forged), None, "{index}");
         }
-        assert_eq!(sealer(Some("other"), 1).open::<String>(Purpose::Token, &sealed), None);
+        assert_eq!(sealer(Some("other"), 1).open::<String>(SealPurpose::Token, &sealed), None);
         for junk in ["", "A", "!!!", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
-            assert_eq!(ours.open::<String>(Purpose::Token, junk), None);
+            assert_eq!(ours.open::<String>(SealPurpose::Token, junk), None);
         }
     }
 
     #[test]
     fn replicas_that_share_the_key_share_everything_and_others_nothing() {
         let (one, two, other) = (sealer(Some("key"), 1), sealer(Some("key"), 9), sealer(None, 1));
-        assert_eq!(two.open::<u8>(Purpose::Token, &one.seal(Purpose::Token, &7)), Some(7));
+        assert_eq!(two.open::<u8>(SealPurpose::Token, &one.seal(SealPurpose::Token, &7)), Some(7));
         assert_eq!(one.via(), two.via());
         assert_ne!(one.via(), other.via());
         assert_eq!(one.mark(&["a"]), two.mark(&["a"]));
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_sealed_value_survives_any_reencoding_of_a_url() {
-        let sealed =
-            sealer(None, 200).seal(Purpose::Upload, &"https://up.example/v2/a/blobs/uploads/x?_state=a%2Fb+c==");
+        let sealed = sealer(None, 200)
+            .seal(SealPurpose::Upload, &"https://up.example/v2/a/blobs/uploads/x?_state=a%2Fb+c==");
         assert!(sealed.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
     }
 }

@@ -1,4 +1,4 @@
-//! The same work done once however many ask for it at the same time: one does it, the others are told what came of it.
+//! Runs the same work once for all callers that ask for it at the same time: the first one works, the others get its result.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::sync::{Event, Mutex, MutexGuard};
 
-/// Work under way, by what it is about.
+/// Work in progress, by key.
 pub(crate) struct SingleFlight<K: Eq + Hash, V> {
     under_way: Mutex<HashMap<K, Arc<Flight<V>>>>,
     shares_io: bool,
@@ -19,13 +19,13 @@ struct Flight<V> {
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
-    /// Where requests may not wait for each other (`shares_io`) each does its own work.
+    /// Without `shares_io` requests may not wait for each other, and each caller works for itself.
     pub(crate) fn new(shares_io: bool) -> Self {
         Self { under_way: Mutex::default(), shares_io }
     }
 
-    /// What came of `work`, or of the same work that another began. If the one who does it goes away, one of those
-    /// who wait takes over.
+    /// Returns the result of `work`, or of the same work that another caller began. If that caller is dropped, one of those who
+    /// wait takes over.
     pub(crate) async fn join<F>(&self, key: &K, work: impl Fn() -> F) -> V
     where
         F: Future<Output = V>,
@@ -48,7 +48,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
                 return value;
             }
             let listener = flight.landed.listen();
-            // It may have ended between the look at the table and the listening.
+            // The work may have ended before this caller listened.
             if self.under_way().get(key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
                 listener.await;
             }
@@ -63,7 +63,7 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     }
 }
 
-/// Held by the one who works; dropped, it lets the others go on, whatever happened.
+/// Held by the caller that works. Dropping it wakes the others, whatever happened.
 struct Leader<'a, K: Eq + Hash + Clone, V: Clone> {
     flights: &'a SingleFlight<K, V>,
     key: &'a K,

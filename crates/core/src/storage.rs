@@ -11,14 +11,14 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::body::Body;
 use crate::config::Timeouts;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers;
 use crate::name::RepositoryName;
 use crate::platform::{Platform, RequestPurpose};
 use crate::range::ContentRange;
 use crate::relay::{Relay, Source, begun};
 use crate::request::HandlerResponse;
-use crate::upstream::{Actions, Ask, Failure, Identity, Location, Upstream};
+use crate::upstream::{Actions, Ask, Identity, Location, Upstream};
 
 /// Relays a GET or HEAD. Path and query stay the same to the byte; no Authorization is sent.
 pub(crate) async fn get(

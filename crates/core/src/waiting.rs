@@ -1,19 +1,18 @@
-//! Places for requests that wait for an upstream. Each upstream has `limits.waiting` of its own, so one that is slow leaves
-//! the others theirs; and a request takes a place only when it has to wait, so what is answered from the cache, a ping and a
-//! login are never refused for it.
+//! Limits how many requests wait for an upstream. Each upstream has `limits.waiting` permits of its own, so a slow one does not
+//! block the others. A request takes a permit only when it has to wait, so cache hits, pings and logins are never refused.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::Error;
 
-/// The places of one upstream.
+/// The permits of one upstream.
 pub(crate) struct WaitingLimit {
     most: usize,
     taken: AtomicUsize,
 }
 
 impl WaitingLimit {
-    /// So many.
+    /// At most `most` requests wait at once.
     pub(crate) fn new(most: usize) -> Self {
         Self { most, taken: AtomicUsize::new(0) }
     }
@@ -25,19 +24,19 @@ impl WaitingLimit {
     }
 }
 
-/// One request's place, from when it first has to wait until its answer begins.
+/// One request's permit, held from its first wait until its answer begins.
 pub(crate) struct WaitingPermit<'a> {
     limit: &'a WaitingLimit,
     has_place: AtomicBool,
 }
 
 impl<'a> WaitingPermit<'a> {
-    /// Of a request that has not waited yet.
+    /// For a request that has not waited yet.
     pub(crate) fn new(limit: &'a WaitingLimit) -> Self {
         Self { limit, has_place: AtomicBool::new(false) }
     }
 
-    /// Takes a place, unless this request has one.
+    /// Takes a permit, unless this request has one.
     ///
     /// # Errors
     ///
@@ -53,7 +52,7 @@ impl<'a> WaitingPermit<'a> {
 }
 
 impl WaitingPermit<'_> {
-    /// Gives the place back: what is waited for now is not the upstream's.
+    /// Gives the permit back: the request no longer waits for the upstream.
     pub(crate) fn end(&self) {
         if self.has_place.swap(false, Ordering::Relaxed) {
             self.limit.taken.fetch_sub(1, Ordering::Relaxed);

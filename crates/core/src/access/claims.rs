@@ -1,11 +1,11 @@
-//! What a token of ours says: whose it is, for what, until when, and on what it rests. It is a sealed note that the client
-//! carries, so any replica with the same key can read it, and nobody has to remember it.
+//! The claims in a token of ours: whose it is, for what, until when, and what it depends on. The client carries the sealed claims,
+//! so any replica with the same key can read them, and none has to remember them.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scope, Use};
+use super::scope::{Scope, Use};
 
-/// `expires_in` of our tokens, in seconds, and how long they write: what clients expect, and what Docker Hub gives (P-42).
+/// `expires_in` of our tokens, in seconds, and how long they allow writing: what clients expect and Docker Hub gives (P-42).
 pub(super) const TOKEN_SECONDS: u64 = 300;
 
 /// Scopes kept in one token: more than any client asks for at once.
@@ -19,9 +19,9 @@ pub(super) struct TokenClaims {
     pub(super) subject: Subject,
     /// `repository:<the client's name>:<actions>`, as it was asked for.
     scopes: Vec<String>,
-    /// Until when it writes, in seconds since 1970. It reads for longer.
+    /// Until when it allows writing, in seconds since 1970. It allows reading for longer.
     expires: u64,
-    /// The mark of what it rests on, as that was when the token was given. Older versions wrote none.
+    /// The fingerprint of what it depended on when it was given. Older versions wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     basis: Option<String>,
 }
@@ -38,7 +38,7 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// The name under which they have logged in, if they have.
+    /// The user name, if there is one.
     pub(super) fn name(&self) -> Option<Box<str>> {
         match self {
             Self::User { name } | Self::Login { username: name, .. } => Some(name.as_str().into()),
@@ -47,19 +47,19 @@ impl Subject {
     }
 }
 
-/// What a token rests on, as it is now: once that is gone or another, the token is over, on every replica that sees so.
+/// What a token depends on, as it is now. Once that is gone or has changed, every replica that knows it refuses the token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// On nothing that is kept here: anybody may have it, or somebody else is asked each time.
+    /// Nothing that is kept here: everybody may have the token, or the upstream is asked each time.
     Nothing,
-    /// On something with this mark.
+    /// Something with this fingerprint.
     Mark(String),
-    /// On something that is there no more.
+    /// Something that no longer exists.
     Gone,
 }
 
 impl TokenClaims {
-    /// A token that is given now. Scopes of a client without a login are left out: what everybody may see needs none.
+    /// Claims of a token that is given now. A client without a login needs no scopes for what everybody may see.
     pub(super) fn new(subject: Subject, mut scopes: Vec<String>, basis: Basis, now: u64) -> Self {
         scopes.retain(|scope| scope.starts_with("repository") && !matches!(subject, Subject::Anonymous));
         scopes.truncate(MAX_SCOPES);
@@ -70,7 +70,7 @@ impl TokenClaims {
         Self { subject, scopes, expires: now.saturating_add(TOKEN_SECONDS), basis }
     }
 
-    /// Whether it is good now for this use, where tokens read for `read_life` seconds and it rests on `basis`.
+    /// Whether the token is valid now for this use, if tokens allow reading for `read_life` seconds and this one depends on `basis`.
     pub(super) fn is_good(&self, wanted: Use, read_life: u64, basis: &Basis, now: u64) -> bool {
         let end = match wanted {
             Use::Write => self.expires,
@@ -84,7 +84,7 @@ impl TokenClaims {
         stands && now < end
     }
 
-    /// Whether it was asked for this repository and action; a broader one does too (P-48).
+    /// Whether the token covers this repository and action; a broader scope does, too (P-48).
     pub(super) fn covers(&self, wanted: Scope<'_>) -> bool {
         self.scopes.iter().any(|scope| {
             let Some((name, actions)) = scope.split_once(':').and_then(|(_, rest)| rest.rsplit_once(':')) else {

@@ -17,39 +17,39 @@ use crate::config::Auth;
 use crate::error::Error;
 use crate::name::RepositoryName;
 use crate::route::{EntryPoint, Routes};
-use crate::seal::Purpose;
+use crate::seal::SealPurpose;
 use crate::secret::{Basic, Secret};
 use crate::upstream::{Login, Upstream};
 
-/// A token's length, below which every client and every proxy on the way takes it (P-47).
+/// The longest token that every client and every proxy on the way accepts (P-47).
 const TOKEN_BYTES: usize = 4096;
 
 /// Where and from whom a token is asked for.
-pub(crate) struct TokenRequest<'a> {
-    /// The way in, which may say the registry.
+pub(crate) struct TokenContext<'a> {
+    /// The entry point, which may name the registry.
     pub(crate) entry: &'a EntryPoint,
-    /// What scopes name is found by these.
+    /// Finds the registries that scopes name.
     pub(crate) routes: &'a Routes,
     /// All registries.
     pub(crate) upstreams: &'a [Arc<Upstream>],
     /// The client's address.
     pub(crate) client: Option<IpAddr>,
-    /// What a question to an upstream carries: `Via`.
+    /// The headers of requests to upstreams: `Via`.
     pub(crate) via: &'a HeaderMap,
 }
 
 impl Access {
-    /// Gives a token, and the name of whose it is, or says why not.
+    /// Returns a token and the user's name, or why there is none.
     pub(crate) async fn token(
         &self,
-        asked: &TokenRequest<'_>,
+        asked: &TokenContext<'_>,
         request: Request<Body>,
     ) -> Result<(Response<Body>, Option<Box<str>>), Error> {
         let parameters = TokenParameters::read(request, self.form_bytes).await?;
         let subject = self.subject(asked, &parameters).await?;
         let (user, basis) = (subject.name(), self.basis_of(&subject));
         let claims = TokenClaims::new(subject, parameters.scopes, basis, self.platform.clock.unix_seconds());
-        let token = self.sealer.seal(Purpose::Token, &claims);
+        let token = self.sealer.seal(SealPurpose::Token, &claims);
         if token.len() >= TOKEN_BYTES {
             return Err(Error::TokenTooLarge { limit_bytes: TOKEN_BYTES });
         }
@@ -61,10 +61,10 @@ impl Access {
         Ok((response, user))
     }
 
-    /// Whose token it will be.
-    async fn subject(&self, asked: &TokenRequest<'_>, parameters: &TokenParameters) -> Result<Subject, Error> {
+    /// Whose token it is.
+    async fn subject(&self, asked: &TokenContext<'_>, parameters: &TokenParameters) -> Result<Subject, Error> {
         match (self.auth, &parameters.login) {
-            // Uninvited credentials on a host that needs none are not looked at (P-46).
+            // Credentials that nobody asked for are ignored (P-46).
             (Auth::Open, _) | (Auth::Upstream, None) => Ok(Subject::Anonymous),
             (Auth::Users, None) => Err(Error::WrongLogin),
             (Auth::Users, Some(basic)) => match self.logins.check_user(basic, asked.client).await {
@@ -89,7 +89,7 @@ impl Access {
     }
 }
 
-/// What anything but a right login is here.
+/// The error for a login that is not right.
 fn error_of(verdict: Verdict) -> Error {
     match verdict {
         Verdict::Right | Verdict::Unchecked | Verdict::Wrong(_) => Error::WrongLogin,
@@ -99,7 +99,7 @@ fn error_of(verdict: Verdict) -> Error {
     }
 }
 
-/// What a client wants of the token endpoint.
+/// What a client sends to the token endpoint.
 struct TokenParameters {
     login: Option<Basic>,
     scopes: Vec<String>,
@@ -128,7 +128,7 @@ impl TokenParameters {
                     parameters.login = nonempty(Basic { username, password: Secret::new(password) });
                 }
             }
-            // The one status that makes every client try another way (P-39).
+            // The only status that makes every client try another way (P-39).
             _ => return Err(Error::NoSuchEndpoint),
         }
         Ok(parameters)
@@ -147,9 +147,9 @@ impl TokenParameters {
 /// The one upstream that a client's login is for, and the repository it wants first. Unknown scopes are dropped.
 fn whose<'a>(
     scopes: &[String],
-    asked: &TokenRequest<'a>,
+    asked: &TokenContext<'a>,
 ) -> Result<(&'a Arc<Upstream>, Option<RepositoryName>), Error> {
-    let TokenRequest { entry, routes, upstreams, .. } = asked;
+    let TokenContext { entry, routes, upstreams, .. } = asked;
     let mut found: Option<(usize, RepositoryName)> = None;
     for scope in scopes {
         let Some((kind, rest)) = scope.split_once(':') else { continue };
@@ -163,7 +163,7 @@ fn whose<'a>(
             None => found = Some((upstream, name)),
         }
     }
-    // A repository that we do not serve is nobody's: its login does not go to the default instead.
+    // A login for a repository that we do not serve does not go to the default registry instead.
     if found.is_none() && scopes.iter().any(|scope| scope.starts_with("repository")) {
         return Err(Error::UnknownUpstream);
     }

@@ -12,12 +12,13 @@ use quick_cache::sync::Cache;
 use super::guesses::{GuessLimits, Guesses, Pair};
 use crate::client::Client;
 use crate::config::Limits;
+use crate::error::{Failure, UpstreamText};
 use crate::name::RepositoryName;
 use crate::platform::{Moment, Platform};
 use crate::seal::Sealer;
 use crate::secret::{Basic, Secret};
 use crate::single_flight::SingleFlight;
-use crate::upstream::{Failure, Login, LoginCheck, Upstream, UpstreamText};
+use crate::upstream::{Login, LoginCheck, Upstream};
 
 /// Logins of which it is remembered what was said of them.
 const MAX_REMEMBERED: usize = 4096;

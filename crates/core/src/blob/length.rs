@@ -10,11 +10,11 @@ use super::upstream::{ask_for, begin_asking, blob_unknown};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::platform::within;
 use crate::range::ContentRange;
 use crate::request::RequestContext;
-use crate::upstream::{AskFirst, Failure, HeadOf, Negative};
+use crate::upstream::{AskFirst, HeadOf, Negative};
 
 /// How long a client's answer waits for a length that only the cache needs. Asking may need another connection of
 /// `upstream.max_connections` while the answer holds one.

@@ -86,7 +86,7 @@ fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> 
         url: link.to_text(),
         expires: context.env.platform.clock.unix_seconds().saturating_add(life),
     };
-    let sealed = context.env.sealer.seal(seal::Purpose::Redirect, &target);
+    let sealed = context.env.sealer.seal(seal::SealPurpose::Redirect, &target);
     let ns = context.target.namespace.as_deref().map(|ns| format!("&ns={ns}")).unwrap_or_default();
     Some((format!("{}/blobs/{digest}?{TARGET}={sealed}{ns}", context.target.client_path), Reason::TargetHere))
 }
@@ -105,7 +105,7 @@ pub(super) fn redirect_to(location: &str, why: Reason) -> HandlerResponse {
 /// The target of a redirect that we rewrote, if the request carries one.
 pub(super) fn sealed_target(context: &RequestContext<'_>, digest: &Digest) -> Result<Option<Location>, Error> {
     let Some(sealed) = parameter(context.head.uri.query(), TARGET) else { return Ok(None) };
-    let target: Option<SealedRedirect> = context.env.sealer.open(seal::Purpose::Redirect, &sealed);
+    let target: Option<SealedRedirect> = context.env.sealer.open(seal::SealPurpose::Redirect, &sealed);
     let now = context.env.platform.clock.unix_seconds();
     let target = target.filter(|target| target.bound == bound_to(context, digest) && now < target.expires);
     let link = target.and_then(|target| Location::parse(&target.url).ok());

@@ -6,12 +6,11 @@ use http::{Response, StatusCode};
 use super::window::ServedRange;
 use crate::body::Body;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::headers::{describe_blob, describe_content};
 use crate::outcome::{Action, Outcome};
 use crate::relay::begun;
 use crate::request::{HandlerResponse, RequestContext};
-use crate::upstream::Failure;
 
 /// The answer, once its first bytes are in hand: before that a client can still go elsewhere (P-112).
 pub(super) async fn deliver(

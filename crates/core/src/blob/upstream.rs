@@ -7,11 +7,11 @@ use http::{Method, Response};
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::digest::Digest;
-use crate::error::{Absence, Error};
+use crate::error::{Absence, Error, UpstreamText};
 use crate::platform::RequestPurpose;
 use crate::relay::Source;
 use crate::request::RequestContext;
-use crate::upstream::{Ask, Negative, UpstreamText};
+use crate::upstream::{Ask, Negative};
 
 /// The request for a blob.
 pub(super) fn ask_for(context: &RequestContext<'_>, digest: &Digest, method: Method) -> Ask {

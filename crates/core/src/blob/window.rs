@@ -7,10 +7,10 @@ use super::length::known_length;
 use super::upstream::blob_unknown;
 use crate::body::Body;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::range::{ByteRange, Given, RangeSpec};
 use crate::request::RequestContext;
-use crate::upstream::{Failure, Negative};
+use crate::upstream::Negative;
 
 /// Which bytes of the blob go to the client, and how many bytes of the answer to drop before them.
 pub(super) struct ServedRange {

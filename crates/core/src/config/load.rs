@@ -117,15 +117,6 @@ fn without_api(url: &mut Url) {
     }
 }
 
-/// Reads a value of the environment that stands for true or false.
-pub(super) fn boolean(variable: &str, value: &str) -> Result<bool, ConfigError> {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(ConfigError::new(format!("{variable}={value}"), "expected true or false")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,6 @@
 
 use url::Url;
 
-use super::load::boolean;
 use super::overlay::shown;
 use super::{Backend, Config, ConfigError, Redirects, UpstreamConfig};
 
@@ -83,6 +82,15 @@ fn storage_url(variable: &str, value: &str) -> Result<Url, ConfigError> {
     } else {
         backend_url(variable, &format!("https://{value}"))
             .map_err(|error| ConfigError::new(shown(variable, value), error.what))
+    }
+}
+
+/// Reads a variable whose value is true or false.
+fn boolean(variable: &str, value: &str) -> Result<bool, ConfigError> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(ConfigError::new(format!("{variable}={value}"), "expected true or false")),
     }
 }
 

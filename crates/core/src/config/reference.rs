@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::Config;
 
 /// A key of the configuration.
-pub struct Key {
+pub struct DocumentedKey {
     /// Its path; `[]` stands for each entry of a list.
     pub path: &'static str,
     /// What it is without being set.
@@ -15,12 +15,12 @@ pub struct Key {
     pub meaning: &'static str,
 }
 
-const fn key(path: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { path, default, meaning }
+const fn key(path: &'static str, default: &'static str, meaning: &'static str) -> DocumentedKey {
+    DocumentedKey { path, default, meaning }
 }
 
 /// All keys, in the order in which a person meets them.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[DocumentedKey] = &[
     key(
         "platform",
         "detected",

@@ -1,4 +1,4 @@
-//! An error as a client gets it. Of where an upstream is, the client is told the configured name and nothing else.
+//! The response of an error. It names an upstream as the configuration does, and never by its address.
 
 use std::time::Duration;
 
@@ -7,20 +7,19 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTE
 use http::{HeaderMap, HeaderValue, Response};
 use serde_json::{Value, json};
 
-use super::Error;
+use super::{Error, ReportedError};
 use crate::body::Body;
-use crate::upstream::SaidError;
 
 impl Error {
-    /// What the upstream itself said.
-    fn said(&self) -> &[SaidError] {
+    /// The errors that the upstream reported.
+    fn reported(&self) -> &[ReportedError] {
         match self {
             Self::Refused(text) | Self::NotFound(text) | Self::Declined(_, text) => text.errors(),
             _ => &[],
         }
     }
 
-    /// The message, with the name by which the configuration calls the upstream; none is known where it is empty.
+    /// The message with the upstream's configured name, unless that is empty.
     fn message(&self, upstream: &str) -> String {
         const NAMELESS: &str = "the registry";
         let message = self.to_string();
@@ -40,26 +39,26 @@ impl Error {
         }
     }
 
-    /// What stands in the answer's `errors`: all that the upstream said, or our own words.
+    /// The response's `errors`: those that the upstream reported, or our own message.
     fn errors(&self, code: &str, upstream: &str) -> Vec<Value> {
         let message = self.message(upstream);
-        if self.said().is_empty() {
-            return vec![SaidError::default().to_json(code, &message)];
+        if self.reported().is_empty() {
+            return vec![ReportedError::default().to_json(code, &message)];
         }
-        let said = self.said().iter().map(|said| match self {
-            // Its 401 is our 403: there is nobody to log in to here (P-23).
+        let errors = self.reported().iter().map(|error| match self {
+            // The upstream's 401 is our 403: a client cannot log in here to an upstream's account (P-23).
             Self::Refused(_) => {
-                let own = said.code.as_deref().filter(|code| *code != "UNAUTHORIZED").map(Into::into);
-                let words = said.message.as_ref().map(|words| format!("{message}: {words}").into());
-                SaidError { code: own, message: words, detail: said.detail.clone() }.to_json(code, &message)
+                let own = error.code.as_deref().filter(|code| *code != "UNAUTHORIZED").map(Into::into);
+                let words = error.message.as_ref().map(|words| format!("{message}: {words}").into());
+                ReportedError { code: own, message: words, detail: error.detail.clone() }.to_json(code, &message)
             }
-            _ => said.to_json(code, &message),
+            _ => error.to_json(code, &message),
         });
-        said.collect()
+        errors.collect()
     }
 
-    /// The answer: JSON in the shape of the distribution spec, never empty, never stored (P-21, P-26). `upstream` is the
-    /// name by which the configuration calls it, or empty.
+    /// The response: JSON as the distribution spec has it, never empty, never cached (P-21, P-26). `upstream` is the upstream's
+    /// configured name, or empty.
     pub fn to_response(&self, upstream: &str) -> Response<Body> {
         let (status, code, _) = self.meaning();
         let body = Bytes::from(json!({ "errors": self.errors(code, upstream) }).to_string());
@@ -80,15 +79,15 @@ impl Error {
             }
             Self::Limited { retry_after }
             | Self::LoginUnknown { retry_after, .. }
-            | Self::TooManyLogins { retry_after } => come_after(headers, *retry_after),
+            | Self::TooManyLogins { retry_after } => retry_after_seconds(headers, *retry_after),
             Self::Upstream(failure) => {
                 if let Some(retry_after) = failure.retry_after() {
-                    come_after(headers, retry_after);
+                    retry_after_seconds(headers, retry_after);
                 }
             }
-            // The truth, however long: who comes back earlier costs, and gets nothing (P-120).
+            // Not capped: a client that comes back earlier costs money and is refused again (P-120).
             Self::Exhausted(exhausted) => {
-                headers.insert(RETRY_AFTER, exhausted.retry_after().as_secs().into());
+                headers.insert(RETRY_AFTER, exhausted.retry_after.as_secs().into());
             }
             Self::Closed => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("3600"));
@@ -109,8 +108,8 @@ impl Error {
     }
 }
 
-/// Whole seconds, 1 to 60: what clients can read and will wait for (P-120).
-fn come_after(headers: &mut HeaderMap, retry_after: Duration) {
+/// Writes whole seconds, 1 to 60: clients can read these and will wait for them (P-120).
+fn retry_after_seconds(headers: &mut HeaderMap, retry_after: Duration) {
     let seconds = retry_after.as_secs_f64().ceil().clamp(1.0, 60.0);
     let text = HeaderValue::try_from(format!("{seconds:.0}"));
     headers.insert(RETRY_AFTER, text.unwrap_or(HeaderValue::from_static("1")));

@@ -1,17 +1,17 @@
-//! What errors are made of: why something is not there, is not served, cannot be delivered, or needs a login.
+//! Causes that errors carry: why something is absent, not served, not deliverable, or needs a login.
 
 use http::HeaderValue;
 
 use crate::digest::Digest;
 use crate::outcome::Reason;
 
-/// How we know that something is not there.
+/// How we know that something is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Absence {
     /// The upstream says so.
     #[error("the registry does not have it")]
     Upstream,
-    /// It said so a moment ago, and is not asked again (`cache.negative_ttl`).
+    /// The upstream said so a moment ago, and is not asked again (`cache.negative_ttl`).
     #[error("the registry did not have it a moment ago")]
     Remembered,
     /// It is not here, and nobody is asked (`cache.offline`).
@@ -20,7 +20,7 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// For header, log and metrics.
+    /// The reason in header, log and metrics.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Upstream => Reason::NotFound,
@@ -30,7 +30,7 @@ impl Absence {
     }
 }
 
-/// Why a tag that is here is not served while its upstream cannot answer (P-87, P-91).
+/// Why a cached tag is not served while its upstream cannot answer (P-87, P-91).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotStale {
     /// The upstream confirmed it too long ago.
@@ -50,7 +50,7 @@ impl NotStale {
     }
 }
 
-/// Why a blob goes to the client by no link, and what helps.
+/// Why a blob cannot be delivered by a link, and what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// There is no store, or one that gives no links.
@@ -77,7 +77,7 @@ pub enum Obstacle {
 
 /// The one challenge of a 401 (P-28 … P-37).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
+pub struct LoginChallenge {
     /// Absolute address of our token endpoint.
     pub realm: String,
     /// Constant per host.
@@ -88,7 +88,7 @@ pub struct Challenge {
     pub error: Option<&'static str>,
 }
 
-impl Challenge {
+impl LoginChallenge {
     pub(super) fn to_header(&self) -> HeaderValue {
         let scope = self.scope.as_ref().map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
         let error = self.error.map(|error| format!(",error=\"{error}\"")).unwrap_or_default();

@@ -13,13 +13,13 @@ use super::stale::may_be_stale;
 use super::upstream::{contradict_head, error_of, look};
 use crate::cache::{Cache, Key, Pointer, StoredManifest, TagGeneration};
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::evidence::MayServe;
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::request::RequestContext;
-use crate::upstream::{Failure, Identity, Negative};
+use crate::upstream::{Identity, Negative};
 
 /// The manifest was cached, and the upstream confirmed that this client may have it.
 const CONFIRMED: Outcome = Outcome::new(Action::Revalidated, Reason::AccessConfirmed);

@@ -10,10 +10,11 @@ use super::model::{HeadAnswer, LookupError, Manifest, RefusedBy};
 use super::stale::may_be_stale;
 use super::upstream::{contradict_head, look};
 use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
+use crate::error::Failure;
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::request::RequestContext;
-use crate::upstream::{Failure, Negative};
+use crate::upstream::Negative;
 
 /// A manifest and what was done for it.
 pub(super) type FoundManifest = (Manifest, Outcome);

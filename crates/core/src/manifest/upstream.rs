@@ -9,13 +9,13 @@ use super::signed;
 use crate::body::{Body, BodyError};
 use crate::coding;
 use crate::digest::Digest;
-use crate::error::{Absence, Error};
+use crate::error::{Absence, Error, Failure, UpstreamText};
 use crate::headers::{self, DOCKER_CONTENT_DIGEST};
 use crate::media;
 use crate::name::Reference;
 use crate::platform::{RequestPurpose, within};
 use crate::request::RequestContext;
-use crate::upstream::{Ask, AskFirst, Failure, HeadOf, Negative, UpstreamText};
+use crate::upstream::{Ask, AskFirst, HeadOf, Negative};
 
 /// A body that breaks is asked for once more.
 const TRIES: usize = 2;

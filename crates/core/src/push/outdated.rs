@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::cache::{Cache, Key};
+use crate::error::Failure;
 use crate::name::Reference;
 use crate::request::RequestContext;
-use crate::upstream::{Failure, Negative, Reply};
+use crate::upstream::{Negative, Reply};
 
 /// What a write in progress makes outdated. Dropping this removes it from the cache.
 pub(super) struct Outdated {
@@ -137,8 +138,8 @@ mod tests {
 
     use super::*;
     use crate::body::Body;
+    use crate::error::UpstreamText;
     use crate::platform::Unconnected;
-    use crate::upstream::UpstreamText;
 
     /// With one address, and with several.
     #[test]

@@ -1,7 +1,7 @@
-//! A tally for each client, and one for all whom there is no room to tell apart.
+//! One tally for each client, and one for all clients that the full table does not tell apart.
 //!
-//! Whoever has used something of this hour or day stays until that is over, so that nobody gets rid of their count by
-//! sending many others after themselves. Newcomers to a full table share one count instead.
+//! A client stays in the table until the hour and the day in which it used something are over, so that nobody resets their count
+//! by sending requests from many other addresses. New clients share one tally while the table is full.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::share;
+use super::limit::share;
 use super::window::{QuotaWindow, Tally, Usage};
 use crate::client::Client;
 use crate::config::Quota;
 use crate::seal::derive;
 use crate::secret::Secret;
 
-/// A client as other instances are told of it: for a day, and without its address.
+/// A client's name in reports: valid for one day, and not its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Alias(u64);
 
@@ -34,8 +34,8 @@ impl fmt::Display for Alias {
     }
 }
 
-/// Makes aliases: the same in all instances that share the signing key, or that have none. Without one, whoever reads
-/// the store can try all addresses.
+/// Makes aliases. Instances that share the signing key, or have none, make the same ones. Without a key, whoever reads the store
+/// can find the address by trying all of them.
 #[derive(Clone)]
 pub(crate) struct Aliases([u8; 32]);
 
@@ -45,7 +45,7 @@ impl Aliases {
         Self(derive(key, b"registry-proxy client v1"))
     }
 
-    /// A client's on that day.
+    /// A client's alias on that day.
     pub(crate) fn of(&self, client: Client, day: u64) -> Alias {
         let (kind, network) = match client {
             Client::V4(address) => (4, u64::from(address)),
@@ -66,24 +66,23 @@ pub(crate) struct ClientTable {
 #[derive(Debug, Default)]
 struct ClientTallies {
     tallies: BTreeMap<Client, Arc<Tally>>,
-    /// In which hour those were last let go whose hour and day are over.
+    /// The hour in which tallies that are over were last removed.
     swept: Option<u64>,
 }
 
 impl ClientTable {
-    /// Where a client is counted, of at most `most` that are told apart. Whose address is not known is one of the
-    /// others.
+    /// A client's tally, in a table of at most `most` clients. Clients without a known address share one tally.
     pub(crate) fn tally(&self, address: Option<IpAddr>, most: usize, now: u64) -> Arc<Tally> {
         let Some(client) = address.map(Client::from) else { return Arc::clone(&self.others) };
         let mut known = self.known();
         if let Some(tally) = known.tallies.get(&client) {
             return Arc::clone(tally);
         }
-        // Nobody's time is up before the hour is: looking once is enough, however many knock.
+        // No tally is over before the hour is, so one sweep an hour is enough.
         let hour = QuotaWindow::Hour.number(now);
         if known.tallies.len() >= most && known.swept != Some(hour) {
             known.swept = Some(hour);
-            // What is still being sent counts on, and where it is looked for.
+            // A tally that a response still counts into must stay in the table.
             known.tallies.retain(|_, tally| Arc::strong_count(tally) > 1 || tally.usage(now) != Usage::default());
         }
         if known.tallies.len() >= most {
@@ -92,7 +91,7 @@ impl ClientTable {
         Arc::clone(known.tallies.entry(client).or_default())
     }
 
-    /// Those who have used the largest share of what a client may have.
+    /// The clients that have used the largest share of what a client may have.
     pub(crate) fn foremost(&self, quota: &Quota, most: usize, now: u64) -> Vec<(Client, Usage)> {
         let used = |(client, tally): (&Client, &Arc<Tally>)| (*client, tally.usage(now));
         let mut clients: Vec<(Client, Usage)> = self.known().tallies.iter().map(used).collect();

@@ -1,4 +1,4 @@
-//! What an instance writes down for the others, below a key that names the day: pure.
+//! The report that an instance writes for the others, below a key that names the day: pure.
 //!
 //! The first line is `<hour> <requests of the hour> <bytes of the hour> <requests of the day> <bytes of the day>`, of all
 //! clients together. Each further line is one client: its alias, and the same four numbers. Earlier versions wrote the

@@ -1,11 +1,11 @@
-//! Hours and days of the clock, and counts that belong to them: pure.
+//! Hours and days of the clock, and counts that end with them: pure.
 //!
-//! A count and the window it belongs to share one word, so that a new window needs neither a lock nor anybody who
-//! clears the old one: a count of another window reads as nothing.
+//! A count and the number of its window share one word. A count of another window reads as zero, so a new window needs neither a
+//! lock nor a sweep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// After what a limit begins anew. By the clock, in UTC: everybody can tell when.
+/// The time after which a limit begins anew: hours and days of the clock, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QuotaWindow {
     Hour,
@@ -22,7 +22,7 @@ impl QuotaWindow {
         }
     }
 
-    /// Which one it is at a time, in seconds since 1970.
+    /// The number of the window at a time in seconds since 1970.
     pub(crate) fn number(self, now: u64) -> u64 {
         now / self.seconds()
     }
@@ -40,7 +40,7 @@ pub(crate) enum Resource {
     Bytes,
 }
 
-/// A number for each of what is counted in each window.
+/// The counts of the present hour and day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// By hour, by day.
@@ -54,7 +54,7 @@ impl Usage {
         Self { requests: add(self.requests, other.requests), bytes: add(self.bytes, other.bytes) }
     }
 
-    /// What is left of it when its hour is over.
+    /// The counts after the hour is over.
     pub(crate) fn of_day(self) -> Self {
         Self { requests: [0, self.requests[1]], bytes: [0, self.bytes[1]] }
     }
@@ -71,8 +71,8 @@ impl Usage {
     }
 }
 
-/// Bits of a word that hold the count: a petabyte. The others hold the window, of which they tell 16,384 apart: what
-/// nobody touched for nearly two years to the hour would be taken for new.
+/// Bits of a word that hold the count, up to a petabyte. The other bits tell 16,384 windows apart: a count that nobody touched for
+/// exactly 16,384 hours would be taken for a present one.
 const COUNT_BITS: u32 = 50;
 const MOST: u64 = (1 << COUNT_BITS) - 1;
 

@@ -1,5 +1,5 @@
-//! One log line and one count a request, whatever becomes of it: its record begins with it, and is written when it is
-//! dropped. A client that leaves before its answer begins drops it, too.
+//! One log line and one count for each request. The entry begins with the request and is written when it is dropped, which also
+//! happens when the client leaves before its answer begins.
 
 mod shown;
 
@@ -22,31 +22,31 @@ use crate::route::{Endpoint, Target};
 use crate::telemetry;
 use crate::upstream::Upstream;
 
-/// What a log line takes of a method; all that have a meaning here are shorter. In bytes, as what follows.
+/// Most bytes of a method in a log line; all methods that mean something here are shorter.
 const METHOD_BYTES: usize = 32;
-/// Of a user's name.
+/// Most bytes of a user's name.
 const USER_BYTES: usize = 128;
-/// Of what a client says it is.
+/// Most bytes of `User-Agent`.
 const AGENT_BYTES: usize = 256;
-/// Of why there is no answer.
+/// Most bytes of an error.
 const ERROR_BYTES: usize = 1024;
 
-/// What a request is about, as far as is known: never its raw path, in which a secret may stand.
+/// What a request is about, as far as is known. Never its raw path, which may contain a secret.
 #[derive(Default)]
 pub(crate) struct LogSubject {
     pub(crate) endpoint: &'static str,
     pub(crate) upstream: Arc<str>,
     repository: String,
     reference: String,
-    /// Who has logged in; in mode `upstream` by what the registry took.
+    /// The client's user name; with `auth = "upstream"` one that the registry accepted.
     pub(crate) user: Option<Box<str>>,
     error: Option<String>,
-    /// Where the bytes of the answer count.
+    /// Counts the answer's bytes against the quotas.
     pub(crate) pass: Option<QuotaPass>,
 }
 
 impl LogSubject {
-    /// It is about this.
+    /// Takes the upstream and the target.
     pub(crate) fn name(&mut self, upstream: &Upstream, target: &Target) {
         self.upstream = Arc::clone(upstream.label());
         target.name.as_str().clone_into(&mut self.repository);
@@ -60,17 +60,17 @@ impl LogSubject {
     }
 }
 
-/// A request as it came.
+/// What the log takes from a request.
 pub(crate) struct RequestSummary<'a> {
     pub(crate) id: HeaderValue,
     pub(crate) method: &'a Method,
-    /// What the client says it is.
+    /// `User-Agent`
     pub(crate) agent: Option<&'a HeaderValue>,
-    /// Who it is, as far as it may be written down.
+    /// The client, as `log.client` lets it be written.
     pub(crate) client: Option<LoggedClient>,
 }
 
-/// What is known of a request; dropped, it is written to the log and counted.
+/// The log entry of a request, written and counted when it is dropped.
 pub(crate) struct LogEntry {
     started: Moment,
     id: HeaderValue,
@@ -86,13 +86,13 @@ pub(crate) struct LogEntry {
     clock: Arc<dyn Clock>,
 }
 
-/// What servers write down where the client did not wait for its answer. Nobody is ever told it.
+/// nginx's status for a client that did not wait for its answer. It is only logged, never sent.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
 }
 
 impl LogEntry {
-    /// Of a request that has just come.
+    /// Begins the entry of a new request.
     pub(crate) fn begin(asked: RequestSummary<'_>, clock: &Arc<dyn Clock>) -> Self {
         Self {
             started: clock.now(),
@@ -110,7 +110,7 @@ impl LogEntry {
         }
     }
 
-    /// Puts on what every answer carries, and watches it go.
+    /// Adds the headers that every response carries, and counts its bytes as they leave.
     pub(crate) fn finish(mut self, result: Result<HandlerResponse, Error>, path: &str) -> Response<Body> {
         let (response, outcome) = match result {
             Ok(answer) => (answer.response, answer.outcome),
@@ -121,7 +121,7 @@ impl LogEntry {
         };
         (self.status, self.outcome) = (response.status(), outcome);
         if self.status == StatusCode::UNAUTHORIZED {
-            // The login was not taken: whose it was said to be nobody knows.
+            // The login was not accepted, so the user name is not proven.
             self.subject.user = None;
         }
         self.expected_bytes = response.body().length();
@@ -145,7 +145,7 @@ impl LogEntry {
 /// HEAD stays HEAD: the headers of a GET, and no body (P-79).
 fn without_body(mut response: Response<Body>) -> Response<Body> {
     let length = match response.body() {
-        // What a handler does not know is not nothing.
+        // A handler that gives an empty body to a HEAD may not know the length.
         Body::Empty => None,
         body => body.length(),
     };
@@ -214,7 +214,7 @@ impl Observe for LogEntry {
         }
     }
 
-    /// The log says what has gone for sure; what may have gone counts for the limit, too.
+    /// Bytes that may have been sent count against the quotas; the log says what was sent for sure.
     fn unfinished(&mut self, bytes: u64) {
         if let Some(pass) = &self.subject.pass {
             pass.sent(bytes);

@@ -1,4 +1,4 @@
-//! How clients see us: scheme and host for realm and Location, and who they are behind a reverse proxy.
+//! How a client sees us (scheme and host for realm and Location), and who it is behind a reverse proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use super::id;
 use crate::config::Config;
 use crate::platform::Cx;
 
-/// Our address in a client's eyes, and the client's in ours.
+/// Our address as the client sees it, and the client that we see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientView {
     /// `https` or `http`.
@@ -19,7 +19,7 @@ pub(crate) struct ClientView {
     pub(crate) host: String,
     /// The client's address, behind trusted proxies too.
     pub(crate) client: Option<IpAddr>,
-    /// What a trusted proxy calls the request.
+    /// A trusted proxy's name of the request.
     pub(crate) request_id: Option<HeaderValue>,
 }
 
@@ -30,13 +30,13 @@ impl ClientView {
     }
 }
 
-/// Whom to believe about it.
+/// Which headers of which peers are believed.
 pub(crate) struct ClientViewRules {
     public_url: Option<(String, String)>,
     trusted: Vec<IpNet>,
-    /// The platform itself stands in front of us, with HTTPS.
+    /// The platform itself is the reverse proxy, and speaks HTTPS.
     is_fronted: bool,
-    /// It adds the client's address to `X-Forwarded-For`, and is itself the peer.
+    /// The platform adds the client's address to `X-Forwarded-For`, and is itself the peer.
     adds_client: bool,
     virtual_hosts: Vec<String>,
 }
@@ -62,8 +62,8 @@ impl ClientViewRules {
         }
     }
 
-    /// Reads the request. `X-Forwarded-*` count only from a trusted peer, and from none that introduces a client: it passes
-    /// bytes on and writes no headers, so those that come are the client's own (P-14).
+    /// Reads the request. `X-Forwarded-*` count only from a trusted peer that speaks HTTP. One that speaks the PROXY protocol passes
+    /// bytes on and writes no headers, so these headers would be the client's own (P-14).
     pub(crate) fn view(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> ClientView {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);

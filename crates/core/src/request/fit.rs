@@ -1,6 +1,6 @@
-//! An answer as the platform lets it through: without a length where one would make it too large for one piece, without
-//! a digest where a HEAD's length is lost, within what headers may take, and with its last bytes held until what it
-//! began is done, where nothing goes on behind them.
+//! Adapts a response to what the platform lets through: it removes the length where a response with one must not be so large,
+//! removes the digest where a HEAD loses its length, keeps headers within their limit, and holds the last bytes until the work that
+//! the request began is done, where the platform stops us after a response.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,14 +20,15 @@ use crate::delivery::{goes_unmeasured, header_bytes};
 use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
 use crate::platform::Capabilities;
 
-/// How long an answer's end is held for what it began.
+/// How long the end of a response is held for the work that its request began.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// A request under way, to the end of what it began: as long as there is another, nobody stops us. `None`: it has left.
+/// A request until the work that it began is done. The platform does not stop us while there is another one. `None`: it has
+/// ended.
 pub(crate) struct ActiveRequest(Option<Arc<AtomicUsize>>);
 
 impl ActiveRequest {
-    /// `None`: the platform stops nobody, and nobody is counted.
+    /// Counts a request. `None`: the platform does not stop us after a response, so requests need not be counted.
     pub(crate) fn begin(capabilities: &Capabilities, count: &Arc<AtomicUsize>) -> Option<Self> {
         (!capabilities.outlives_response).then(|| {
             count.fetch_add(1, Ordering::AcqRel);
@@ -35,7 +36,7 @@ impl ActiveRequest {
         })
     }
 
-    /// Leaves, and says whether nobody is left. One step: of two that end together one is the last.
+    /// Ends the request. Returns whether it was the last. One atomic step: of two that end together, one is the last.
     fn leave(&mut self) -> bool {
         self.0.take().is_some_and(|count| count.fetch_sub(1, Ordering::AcqRel) == 1)
     }
@@ -47,7 +48,7 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// Makes it fit.
+/// Adapts the response.
 pub(crate) async fn fit(
     capabilities: &Capabilities,
     is_head: bool,
@@ -82,10 +83,10 @@ pub(crate) async fn fit(
     }
 }
 
-/// A body for those that have none and may have one. What matters of them is in their head.
+/// The body of a response that has none and may have one, where the platform carries no empty bodies.
 const FEW_BYTES: &[u8] = b"see the headers\n";
 
-/// Whether it is a redirect, or what a push is answered with, without a byte. Content is left as it is: the empty blob has none.
+/// Whether it is a redirect or a response to a push, without a body. Content is left as it is: the empty blob has no bytes.
 fn lacks_bytes(response: &Response<Body>) -> bool {
     let status = response.status();
     let may_have_some = status.is_redirection() && status != StatusCode::NOT_MODIFIED
@@ -93,10 +94,10 @@ fn lacks_bytes(response: &Response<Body>) -> bool {
     may_have_some && matches!(response.body(), Body::Empty)
 }
 
-/// What the server and the platform add of their own, in bytes, generously.
+/// Header bytes that the server and the platform add, at most.
 const PLATFORM_HEADERS: usize = 256;
 
-/// The same answer, of which the end waits for what is on its way into the store.
+/// Holds the end of the response until pending writes are in the store.
 async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
         if under_way.leave() {
@@ -110,11 +111,11 @@ async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: Ac
     response.map(|inner| Body::frames(Settling { inner, last: None, error: None, state, under_way }, length))
 }
 
-/// Holds one piece back, and the last until the store has settled: behind it the platform stops us.
+/// A body that is one piece behind, and whose last piece waits until the store is written: after it the platform stops us.
 struct Settling {
     inner: Body,
     last: Option<Frame<Bytes>>,
-    /// Why it ended before its time.
+    /// The error that ended the body.
     error: Option<BodyError>,
     state: SettlingState,
     under_way: ActiveRequest,

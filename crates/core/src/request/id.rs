@@ -1,4 +1,4 @@
-//! What a request is called, in the log and in its answer, so that who has one finds the other.
+//! Names of requests, in the log and in the answer, so that one is found by the other.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue};
 use crate::headers::X_REQUEST_ID;
 use crate::platform::Entropy;
 
-/// The longest name that is taken from a proxy; those in use have 16 to 80 characters.
+/// Longest name that is taken from a proxy; usual names have 16 to 80 characters.
 const MOST_BYTES: usize = 128;
 
-/// Gives names that no other process gives: a random number that this one began with, and one that it counts.
+/// Makes names that no other process makes: a random number of this process, and a counter.
 pub(crate) struct RequestIds {
     process: u64,
 }
@@ -23,14 +23,14 @@ impl RequestIds {
         Self { process: u64::from_le_bytes(random) }
     }
 
-    /// The name that a trusted proxy has given, or one of ours: `5f0c1e2d3b4a5968-1f`.
+    /// The name that a trusted proxy gave, or one of ours: `5f0c1e2d3b4a5968-1f`.
     pub(crate) fn of(&self, told: Option<&HeaderValue>, count: u64) -> HeaderValue {
         let own = || HeaderValue::from_maybe_shared(Bytes::from(format!("{:016x}-{count:x}", self.process)));
         told.cloned().or_else(|| own().ok()).unwrap_or_else(|| HeaderValue::from_static("-"))
     }
 }
 
-/// What a proxy calls a request, where it says so once, and in characters that mean nothing in a log or a shell.
+/// A proxy's name of a request, if there is exactly one and its characters mean nothing in a log or a shell.
 pub(crate) fn told(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut all = headers.get_all(X_REQUEST_ID).iter();
     let only = all.next().filter(|_| all.next().is_none())?;

@@ -8,10 +8,11 @@ use url::Url;
 use super::exchange::{FirstResponse, Payload, is_read};
 use super::follow;
 use super::location::Location;
-use super::reply::{Failure, Negative, Reply};
+use super::reply::{Negative, Reply};
 use super::send::Destination;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::config::Redirects;
+use crate::error::Failure;
 
 /// What became of a write.
 pub struct WriteOutcome {

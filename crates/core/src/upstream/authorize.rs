@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue};
 use url::Url;
 
 use super::challenge::UpstreamChallenge;
-use super::reply::Failure;
 use super::reports::FailureKind;
 use super::token::{NoToken, Token, TokenKey};
 use super::{Address, Ask, Login, Upstream, header_value, realm};
+use crate::error::Failure;
 use crate::platform::TransportError;
 use crate::secret::{Basic, SafeUrl};
 

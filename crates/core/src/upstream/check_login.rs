@@ -9,11 +9,10 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::authorize::{DEFAULT_RETRY_AFTER, basic_header};
 use super::challenge::UpstreamChallenge;
-use super::reply::Failure;
-use super::said::UpstreamText;
 use super::token::NoToken;
 use super::{Address, Login, NO_ADDRESS, Upstream};
 use crate::body::Body;
+use crate::error::{Failure, UpstreamText};
 use crate::name::RepositoryName;
 use crate::platform::RequestPurpose;
 use crate::secret::Basic;

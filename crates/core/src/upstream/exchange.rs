@@ -13,11 +13,11 @@ use url::Url;
 use super::authorize::Authorization;
 use super::challenge::UpstreamChallenge;
 use super::limits::{Leave, Limited, RateLimitScope};
-use super::reply::{Failure, Negative};
-use super::said::UpstreamText;
+use super::reply::Negative;
 use super::token::NoToken;
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
+use crate::error::{Failure, UpstreamText};
 
 /// Most requests to one address to make its login work: without a credential, with one, with a new one, and once more after a
 /// change of realm.

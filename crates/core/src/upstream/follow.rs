@@ -6,7 +6,7 @@ use url::Url;
 
 use super::location::Location;
 use super::realm;
-use super::reply::Failure;
+use crate::error::Failure;
 use crate::name::RepositoryName;
 use crate::platform::Reach;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use url::{Origin, Url};
 
-use super::reply::Trouble;
+use crate::error::Trouble;
 use crate::platform::{Moment, Unconnected};
 
 /// The rest after a failed connection. Each one that follows is twice as long, up to `timeouts.down`.

@@ -8,9 +8,10 @@ use http::response::Parts as Pong;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::challenge::UpstreamChallenge;
-use super::reply::{Failure, Negative};
+use super::reply::Negative;
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
+use crate::error::Failure;
 use crate::platform::RequestPurpose;
 
 impl Upstream {

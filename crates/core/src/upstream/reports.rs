@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::memory::millis;
-use super::reply::Failure;
+use crate::error::Failure;
 use crate::platform::Moment;
 
 /// The shortest time between two lines of one kind.

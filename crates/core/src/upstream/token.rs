@@ -7,9 +7,8 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use serde::Deserialize;
 
-use super::reply::Failure;
-use super::said::UpstreamText;
 use crate::config::Limits;
+use crate::error::{Failure, UpstreamText};
 use crate::platform::Moment;
 use crate::secret::Secret;
 use crate::single_flight::SingleFlight;

@@ -9,11 +9,11 @@ use url::Url;
 use super::authorize::{Chain, basic_header, failure_of};
 use super::follow::{self, MAX_HOPS};
 use super::memory::Health;
-use super::reply::{Failure, Trouble};
 use super::reports::FailureKind;
 use super::token::{MAX_TOKEN_BYTES, NoToken, Token, TokenAnswer};
 use super::{Login, NO_ADDRESS, Upstream, realm};
 use crate::body::{Body, BodyError};
+use crate::error::{Failure, Trouble};
 use crate::platform::{Outgoing, Reach, RequestPurpose, TransportError, within};
 use crate::secret::{Basic, SafeUrl};
 

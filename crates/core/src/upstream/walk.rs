@@ -9,11 +9,12 @@ use super::challenge::UpstreamChallenge;
 use super::exchange::FirstResponse;
 use super::follow::{self, Hop, Policy};
 use super::location::Location;
-use super::reply::{Failure, Negative, Reply};
+use super::reply::{Negative, Reply};
 use super::reports::FailureKind;
 use super::send::Destination;
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
+use crate::error::Failure;
 use crate::platform::{Reach, RequestPurpose};
 use crate::range::ContentRange;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_proxy_core::seal::{Purpose, Sealer};
+use registry_proxy_core::seal::{SealPurpose, Sealer};
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::testing::{Answer, CountingEntropy, Fault, Users};
 
@@ -261,7 +261,7 @@ async fn a_token_of_the_version_before_is_refused_with_the_ordinary_challenge() 
     let holder = serde_json::json!({ "User": { "name": "alice" } });
     let scopes = ["repository:a/b:pull"];
     let note = serde_json::json!({ "holder": holder, "scopes": scopes, "expires": crate::clock::EPOCH + 300 });
-    let seen = lab.get(V1).bearer(&sealer.seal(Purpose::Token, &note)).await;
+    let seen = lab.get(V1).bearer(&sealer.seal(SealPurpose::Token, &note)).await;
     assert!(seen.is(401, "UNAUTHORIZED"));
     let challenge = seen.header("www-authenticate");
     assert!(challenge.ends_with("scope=\"repository:a/b:pull\",error=\"invalid_token\""), "{challenge}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_proxy_core::seal::{Purpose, Sealer};
+use registry_proxy_core::seal::{SealPurpose, Sealer};
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::testing::{Answer, CountingEntropy, Fault, Gate, Registry, Sent, Server as _};
 
@@ -342,7 +342,7 @@ async fn a_token_of_the_version_before_still_reads_in_mode_upstream() {
         "scopes": ["repository:a/b:pull"],
         "expires": crate::clock::EPOCH + 300
     });
-    let token = sealer.seal(Purpose::Token, &note);
+    let token = sealer.seal(SealPurpose::Token, &note);
     assert_eq!(lab.get("/v2/a/b/manifests/v1").bearer(&token).await.status, 200);
 }
 

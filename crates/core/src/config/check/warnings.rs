@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, UpstreamConfig, guard};
+use super::super::{Auth, Config, UpstreamConfig};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -51,7 +51,7 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let is_reached = is_reached(config);
     let is_open = config.clients.auth == Auth::Open;
     if is_open && config.clients.path_secret.is_none() && is_reached {
-        let what = guard::unrestricted(config).unwrap_or(
+        let what = unrestricted(config).unwrap_or(
             "anybody who reaches this address may use the proxy: restrict the network, or set auth or path_secret_file",
         );
         warn("clients.auth".into(), what.into());
@@ -60,6 +60,17 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
         let what = "not used: its passwords are checked only with auth = \"users\"";
         warn("clients.users_file".into(), what.into());
     }
+}
+
+/// The warning for a proxy that others can reach, where nothing restricts who uses it, what, or how much.
+fn unrestricted(config: &Config) -> Option<&'static str> {
+    let is_restricted = config.clients.auth != Auth::Open
+        || config.clients.path_secret.is_some()
+        || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
+        || config.guard.limits();
+    (!is_restricted).then_some(
+        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
+    )
 }
 
 /// Who says on whose behalf.

@@ -7,9 +7,10 @@ use shuttle::future::{block_on, spawn, yield_now};
 
 use super::super::{Asker, FillEntry, Fills, Spool};
 use super::{CheckedDraft, DIGEST, ORIGIN, TOTAL, all, explore};
+use crate::error::Failure;
 use crate::platform::Moment;
 use crate::single_flight::SingleFlight;
-use crate::upstream::{Failure, Negative};
+use crate::upstream::Negative;
 
 const NOW: Moment = Moment(std::time::Duration::ZERO);
 

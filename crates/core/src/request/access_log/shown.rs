@@ -1,5 +1,5 @@
-//! Text of others as it stands in a log line: never longer than it may be, and nothing in it that a terminal, a
-//! collector or a reader could take for something else.
+//! Makes text from clients and upstreams safe for a log line: no longer than its limit, and without anything that a terminal, a
+//! log collector or a reader could take for something else.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,9 +1,9 @@
-//! `[guard]`: how much clients may have of us before the next hour, or the next day.
+//! `[guard]`: how much clients may have in an hour and in a day.
 
 use serde::{Deserialize, Serialize};
 
+use super::error::ConfigError;
 use super::units::Bytes;
-use super::{Auth, Config, ConfigError};
 
 /// `[guard]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub enum QuotaMode {
     Closed,
 }
 
-/// What may be had in an hour, and in a day; `None`: as much as one likes.
+/// Limits for an hour and for a day; `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
@@ -95,7 +95,7 @@ impl QuotaConfig {
         Ok(())
     }
 
-    /// What works and may hurt, by key.
+    /// Warnings, by key.
     pub(super) fn warnings(&self) -> Vec<(&'static str, &'static str)> {
         match self.mode {
             QuotaMode::Off if self.client.is_some() || self.total.is_some() => {
@@ -107,20 +107,9 @@ impl QuotaConfig {
     }
 }
 
-/// What to say where nothing at all restricts who uses a proxy that others can reach, nor how much they use.
-pub(super) fn unrestricted(config: &Config) -> Option<&'static str> {
-    let is_restricted = config.clients.auth != Auth::Open
-        || config.clients.path_secret.is_some()
-        || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
-        || config.guard.limits();
-    (!is_restricted).then_some(
-        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Sources;
+    use super::super::{Config, Sources};
     use super::*;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -1,4 +1,5 @@
-//! What an upstream says in the body of an error: hostile text until it is stripped and cut to size.
+//! The errors that an upstream reports in a body. The text is hostile: it is stripped of control characters and cut to size
+//! before a client gets it.
 
 use std::sync::Arc;
 
@@ -13,38 +14,40 @@ const MAX_CODE_BYTES: usize = 64;
 /// Largest `detail` that is repeated, as JSON; a larger one is left out.
 const MAX_DETAIL_BYTES: usize = 1 << 10;
 /// All errors of an answer together, as JSON: ours stays under 8 KiB with them (P-21).
-const MAX_SAID_BYTES: usize = 6 << 10;
+const MAX_REPORT_BYTES: usize = 6 << 10;
 
 /// The errors that an upstream named, in its order. Cheap to clone: one answer may go to many who wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamText {
-    errors: Arc<[SaidError]>,
+    errors: Arc<[ReportedError]>,
 }
 
-/// One of them. What is absent was not said, or cannot be repeated.
+/// One reported error. An absent field was not sent, or is not fit to be repeated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SaidError {
+pub struct ReportedError {
     /// Upper-case letters, digits and underscores: of the distribution spec, or the registry's own.
     pub code: Option<Box<str>>,
     /// For a person.
     pub message: Option<Box<str>>,
-    /// Anything else, as it was said.
+    /// Any other JSON value, as it was sent.
     pub detail: Option<Value>,
 }
 
 impl UpstreamText {
-    /// Reads `{"errors":[{"code","message","detail"}]}`, or a token server's `{"details"}` / `{"message"}`; anything
-    /// else says nothing.
+    /// Reads `{"errors":[{"code","message","detail"}]}`, or a token server's `{"details"}` / `{"message"}`. Anything else
+    /// gives no errors.
     pub fn parse(body: &[u8]) -> Self {
         let Ok(Value::Object(said)) = serde_json::from_slice::<Value>(body) else { return Self::default() };
         let entries = said.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut errors: Vec<SaidError> = entries.iter().take(MAX_ERRORS).filter_map(SaidError::read).collect();
+        let mut errors: Vec<ReportedError> =
+            entries.iter().take(MAX_ERRORS).filter_map(ReportedError::read).collect();
         if errors.is_empty() {
             let words = ["details", "message"].iter().find_map(|name| message_in(&said, name));
-            errors.extend(words.map(|message| SaidError { message: Some(message), ..SaidError::default() }));
+            errors
+                .extend(words.map(|message| ReportedError { message: Some(message), ..ReportedError::default() }));
         }
-        let mut left = MAX_SAID_BYTES;
-        let fits = |error: &SaidError| {
+        let mut left = MAX_REPORT_BYTES;
+        let fits = |error: &ReportedError| {
             let bytes = error.to_json("", "").to_string().len();
             let fits = bytes <= left;
             left = left.saturating_sub(bytes);
@@ -53,18 +56,17 @@ impl UpstreamText {
         Self { errors: errors.into_iter().take_while(fits).collect() }
     }
 
-    /// The same without these hosts: `name` stands in their place (architecture: nothing of an upstream's addresses
-    /// reaches a client).
+    /// Replaces these hosts by `name`: no address of an upstream reaches a client (ARCHITECTURE.md).
     #[must_use]
-    pub(super) fn without_hosts<'a>(self, hosts: impl Iterator<Item = &'a str>, name: &str) -> Self {
-        // A name of one word is everybody's word, and no address.
+    pub(crate) fn without_hosts<'a>(self, hosts: impl Iterator<Item = &'a str>, name: &str) -> Self {
+        // A host of one word could be any word of the message.
         let mut hosts: Vec<&str> = hosts.filter(|host| host.contains(['.', ':']) && *host != name).collect();
         hosts.sort_by_key(|host| std::cmp::Reverse(host.len()));
         if hosts.is_empty() || self.errors.is_empty() {
             return self;
         }
         let hide = |text: &str| hosts.iter().fold(text.to_owned(), |text, host| text.replace(host, name));
-        let errors = self.errors.iter().map(|error| SaidError {
+        let errors = self.errors.iter().map(|error| ReportedError {
             code: error.code.clone(),
             message: error.message.as_deref().map(|message| hide(message).into()),
             detail: error.detail.as_ref().map(|detail| each_text(detail, &hide)),
@@ -72,23 +74,23 @@ impl UpstreamText {
         Self { errors: errors.collect() }
     }
 
-    /// The code of the first.
+    /// The code of the first error.
     pub fn code(&self) -> Option<&str> {
         self.errors.first()?.code.as_deref()
     }
 
-    /// Its words.
+    /// The message of the first error.
     pub fn message(&self) -> Option<&str> {
         self.errors.first()?.message.as_deref()
     }
 
-    /// All of them.
-    pub fn errors(&self) -> &[SaidError] {
+    /// All errors.
+    pub fn errors(&self) -> &[ReportedError] {
         &self.errors
     }
 }
 
-impl SaidError {
+impl ReportedError {
     fn read(entry: &Value) -> Option<Self> {
         let entry = entry.as_object()?;
         let code = entry.get("code").and_then(Value::as_str).filter(|code| is_code(code));
@@ -102,7 +104,7 @@ impl SaidError {
         (error != Self::default()).then_some(error)
     }
 
-    /// As the distribution spec writes it, with these words where nothing was said.
+    /// As the distribution spec writes it. `code` and `message` stand in for those that were not sent.
     pub(crate) fn to_json(&self, code: &str, message: &str) -> Value {
         let mut error = json!({
             "code": self.code.as_deref().unwrap_or(code),
@@ -191,7 +193,7 @@ mod tests {
             let text = parse(&json!({ "errors": vec![entry(size); 1000] }));
             let all: Vec<Value> = text.errors().iter().map(|error| error.to_json("", "")).collect();
             assert!((1..=MAX_ERRORS).contains(&all.len()), "{}", all.len());
-            assert!(json!(all).to_string().len() <= MAX_SAID_BYTES + MAX_ERRORS + 2);
+            assert!(json!(all).to_string().len() <= MAX_REPORT_BYTES + MAX_ERRORS + 2);
         }
     }
 
