@@ -1,18 +1,18 @@
-//! The core of registry-proxy: it decides everything, and touches nothing.
+//! The core of registry-proxy: it makes all decisions and does no I/O of its own.
 //!
-//! One seam: [`Proxy::handle`], a request in, a response out. Everything it needs of the world comes through the
-//! traits of [`platform`]; so the same code runs on a laptop, in a function and in a Worker, and in tests on fakes and
-//! a virtual clock. The map:
+//! [`Proxy::handle`] takes a request and returns a response. Time, randomness, storage and network come through the traits of
+//! [`platform`], so the same code runs on a laptop, in a function, in a Worker, and in tests with fakes and a virtual clock. The
+//! map:
 //!
 //! - [`route`]: which upstream, which repository, what of it
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - `quota`: how much clients may have in an hour and a day
-//! - [`cache`]: what is kept, and under which name
+//! - [`cache`]: cached content, and its keys
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it
-//! - [`config`]: every key · [`error`] and [`outcome`]: what is said of what happened
+//! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - leaves: [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
 pub mod body;

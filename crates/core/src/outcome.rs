@@ -13,7 +13,7 @@ pub enum Action {
     Answered,
     /// From the cache, without asking the upstream.
     Hit,
-    /// From a fill that another request began.
+    /// From a download that another request began.
     Joined,
     /// Fetched from the upstream, and kept.
     Filled,
@@ -23,13 +23,13 @@ pub enum Action {
     Stale,
     /// Passed on from the upstream.
     Relayed,
-    /// The client was sent elsewhere.
+    /// The client was redirected.
     Redirected,
     /// Declined by a rule or by the upstream's own decision.
     Refused,
     /// The upstream could not answer.
     Failed,
-    /// Nothing: the client did not wait for it.
+    /// The client did not wait for an answer.
     Abandoned,
 }
 

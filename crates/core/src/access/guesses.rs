@@ -1,11 +1,10 @@
-//! How often one may be wrong about a password. Asked before a password is hashed or sent to a registry: a guess that is
-//! refused here costs a look at a table.
+//! Limits how often a client may be wrong about a password. It is asked before a password is hashed or sent to a registry, so a
+//! guess that is refused here costs one lookup in a table.
 //!
-//! Three limits, and none of them is for a user name alone, or a stranger could lock out whomever they can name. Wrong
-//! logins of one address in a minute; a pause that doubles for an address that is wrong about one name again and again;
-//! and the logins that are being checked at once, of which one address has a part. Neither what is refused here counts
-//! as wrong, nor the same wrong login again: a client that repeats an old password leaves its neighbours behind one
-//! address what they have.
+//! There are three limits: wrong logins of one address in a minute; a pause that doubles for an address that is wrong about one
+//! name again and again; and logins that are checked at once, of which one address gets a part. None is for a user name alone, or
+//! a stranger could lock out any user. A login that is refused here does not count as wrong, nor does the same wrong login again,
+//! so a client that repeats an old password does not use up the guesses of others behind its address.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,29 +15,29 @@ use quick_cache::sync::Cache;
 use crate::client::Client;
 use crate::platform::Moment;
 
-/// Addresses, and pairs of address and name, that are remembered; the longest unused are forgotten first.
+/// Most addresses, and pairs of address and name, that are remembered; the longest unused are forgotten first.
 const MAX_REMEMBERED: usize = 10_000;
-/// What the wrong logins of an address are counted over.
+/// The time over which wrong logins of an address are counted.
 const MINUTE: Duration = Duration::from_mins(1);
 /// Wrong logins of one pair before there is a pause.
 const FREE_TRIES: u32 = 3;
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// A pair that was not wrong for so long begins anew.
+/// A pair that was not wrong for this long begins anew.
 const FORGIVEN: Duration = Duration::from_mins(10);
-/// One address has this part of the places for logins that are being checked.
+/// One address gets this part of the logins that are checked at once.
 const PART_OF_ONE: usize = 4;
 /// The first pause.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// When to come again where all places are taken.
+/// When to try again while too many logins are being checked.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How far it goes.
+/// The configured limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GuessLimits {
     /// Logins that are being checked at once.
     pub(super) at_once: usize,
-    /// Wrong logins of one address in a minute; 0: as many as one likes.
+    /// Wrong logins of one address in a minute; 0: no limit.
     pub(super) wrong_in_a_minute: u32,
 }
 
@@ -49,7 +48,7 @@ pub(super) struct Pair {
     pub(super) name: [u8; 16],
 }
 
-/// What is known of those who were wrong.
+/// What is remembered of wrong logins.
 pub(super) struct Guesses {
     checking: AtomicUsize,
     addresses: Cache<Option<Client>, Arc<Mutex<AddressGuesses>>>,
@@ -67,7 +66,7 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Leave to check a login, or when to come again.
+    /// Begins the check of a login, or returns when to try again.
     pub(super) fn begin(&self, who: Pair, limits: GuessLimits, now: Moment) -> Result<PendingCheck<'_>, Duration> {
         if let Some(pause) = self.pause_of_pair(who, now) {
             return Err(pause);
@@ -89,7 +88,7 @@ impl Guesses {
         Ok(PendingCheck { guesses: self, address, who, limits, began: now, is_over: false })
     }
 
-    /// When to come again with a login that is not checked here.
+    /// When to try again with a login that is not checked here.
     pub(super) fn pause(&self, who: Pair, limits: GuessLimits, now: Moment) -> Option<Duration> {
         self.pause_of_pair(who, now).or_else(|| {
             let address = self.addresses.get(&who.client)?;
@@ -103,7 +102,7 @@ impl Guesses {
         lock(&wrongs).pause(now)
     }
 
-    /// A login was wrong; `login` is the mark of name and password.
+    /// Records a wrong login; `login` is the fingerprint of name and password.
     pub(super) fn wrong(&self, who: Pair, login: [u8; 16], limits: GuessLimits, now: Moment) {
         let is_new = lock(&entry(&self.pairs, who)).add(login, now);
         if is_new {
@@ -112,7 +111,7 @@ impl Guesses {
     }
 }
 
-/// A login that is being checked. Whoever goes away before that is over has tried: what was sent to a registry is sent.
+/// A login that is being checked. A client that leaves before the end has tried: the login may have been sent to the registry.
 pub(super) struct PendingCheck<'a> {
     guesses: &'a Guesses,
     address: Arc<Mutex<AddressGuesses>>,
@@ -123,19 +122,19 @@ pub(super) struct PendingCheck<'a> {
 }
 
 impl PendingCheck<'_> {
-    /// The login is right: this name has had no wrong ones.
+    /// The login is right, so wrong ones of this name are forgotten.
     pub(super) fn right(mut self) {
         self.is_over = true;
         self.guesses.pairs.remove(&self.who);
     }
 
-    /// It is wrong; `login` is the mark of name and password.
+    /// The login is wrong; `login` is the fingerprint of name and password.
     pub(super) fn wrong(mut self, login: [u8; 16], now: Moment) {
         self.is_over = true;
         self.guesses.wrong(self.who, login, self.limits, now);
     }
 
-    /// Nobody could say; a guess has told nothing.
+    /// The login could not be checked, so a guess has learned nothing.
     pub(super) fn unknown(mut self) {
         self.is_over = true;
     }
@@ -152,23 +151,23 @@ impl Drop for PendingCheck<'_> {
     }
 }
 
-/// What is known of an address.
+/// What is remembered of an address.
 #[derive(Default)]
 struct AddressGuesses {
     wrong: Leak,
-    /// Its logins that are being checked.
+    /// How many of its logins are being checked.
     checking: usize,
 }
 
-/// Counts what drains away evenly: it is full with a minute's worth.
+/// A leaky bucket that holds one minute's worth.
 #[derive(Debug, Default, Clone, Copy)]
 struct Leak {
-    /// When it will be empty.
+    /// When the bucket will be empty.
     empty_at: Moment,
 }
 
 impl Leak {
-    /// How long until it takes one more; `None`: it does now.
+    /// How long until it takes one more; `None`: it takes one now.
     fn pause(self, in_a_minute: u32, now: Moment) -> Option<Duration> {
         let one = MINUTE.checked_div(in_a_minute)?;
         let pause = (self.empty_at.since(now) + one).saturating_sub(MINUTE);
@@ -186,7 +185,7 @@ impl Leak {
 struct Wrongs {
     count: u32,
     last: Moment,
-    /// The mark of the last login that was wrong.
+    /// The fingerprint of the last wrong login.
     login: [u8; 16],
 }
 
@@ -199,8 +198,8 @@ impl Wrongs {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether it is a new guess. The same wrong password again is none: clients send one several times before they give up
-    /// (skopeo five times), and a person who mistyped it must not wait for that.
+    /// Adds a wrong login. Returns whether it is a new guess: clients send the same wrong password several times before they
+    /// give up (skopeo five times), and a person who mistyped it must not wait for that.
     fn add(&mut self, login: [u8; 16], now: Moment) -> bool {
         if now.since(self.last) >= FORGIVEN {
             self.count = 0;

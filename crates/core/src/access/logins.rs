@@ -1,6 +1,6 @@
-//! Whether a user name goes with a password: our password file says it, or the upstream. Both are slow, and strangers may
-//! ask, so a login that was right lately goes first, the same login is checked once however many bring it at a time, and
-//! guesses have limits.
+//! Checks user names and passwords against our password file or at the upstream. Both are slow and open to strangers. So a login
+//! that was right lately goes first, the same login is checked once for all requests that bring it at the same time, and guesses
+//! are limited.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,34 +20,33 @@ use crate::secret::{Basic, Secret};
 use crate::single_flight::SingleFlight;
 use crate::upstream::{Login, LoginCheck, Upstream};
 
-/// Logins of which it is remembered what was said of them.
+/// Logins whose last verdict is remembered.
 const MAX_REMEMBERED: usize = 4096;
-/// For how long that is no guess any more. A line of the password file is part of what is remembered, so a login that was
-/// right is right until then.
+/// How long a login that was right is no guess. The line of the password file is part of the key, so a changed password ends it.
 const RIGHT_LIFE: Duration = Duration::from_hours(1);
-/// For how long an upstream is not asked again about a login that is sent along with each request: as long as a grant.
+/// How long an upstream is not asked again about a login that comes with each request: as long as a grant.
 const ACCEPTED_LIFE: Duration = Duration::from_mins(1);
 
-/// For how long a refused login is refused again without a look at it: at first, doubled each time, and at most.
+/// How long a refused login is refused again without a check: the first time, then doubled up to the longest.
 const FIRST_REFUSED: Duration = Duration::from_secs(1);
 const LONGEST_REFUSED: Duration = Duration::from_mins(1);
-/// One that was not refused for so long begins anew.
+/// A login that was not refused for this long begins at the first pause again.
 const FORGOTTEN: Duration = Duration::from_mins(10);
 
-/// What is said of a login.
+/// The verdict on a login.
 #[derive(Debug, Clone)]
 pub(super) enum Verdict {
     /// It is right.
     Right,
-    /// The registry takes any login, at least where it was asked: it will be seen when the login is used.
+    /// The registry accepts any login where it was asked; whether it is right shows when it is used.
     Unchecked,
     /// It is wrong.
     Wrong(UpstreamText),
-    /// Nobody was asked: there were too many wrong ones, or too many are being checked. When to come again.
+    /// Not checked: too many were wrong, or too many are being checked. When to try again.
     TooMany(Duration),
     /// The upstream limits how often it is asked.
     Limited(Duration),
-    /// The upstream cannot be asked, or cannot say.
+    /// The upstream could not be asked, or could not tell.
     Unknown(Failure, Duration),
 }
 
@@ -63,14 +62,14 @@ impl From<LoginCheck> for Verdict {
     }
 }
 
-/// The same login, from the same address, asked about the same repository.
+/// Client address and user name, the login, and the repository that it is checked for.
 type CheckKey = (Pair, [u8; 16], Option<RepositoryName>);
 
-/// What was said of a login that was not refused.
+/// The last verdict on a login that was not refused.
 #[derive(Debug, Clone, Copy)]
 struct PastVerdict {
     when: Moment,
-    /// Whether it was said to be right; else nobody could say.
+    /// Whether it was right; otherwise it could not be checked.
     is_right: bool,
 }
 
@@ -79,7 +78,7 @@ struct PastVerdict {
 struct Refused {
     text: UpstreamText,
     when: Moment,
-    /// For how long it is not looked at again.
+    /// How long it is refused without a check.
     life: Duration,
 }
 
@@ -92,10 +91,10 @@ impl Refused {
     }
 }
 
-/// What is known of logins: the same for every configuration that a process has one after the other.
+/// What is remembered of logins. One table serves every configuration that a process has one after the other.
 struct KnownLogins {
     heard: Cache<[u8; 16], PastVerdict>,
-    /// By the whole question: what one repository refuses, another one may take.
+    /// By the whole key: a login that one repository refuses, another may accept.
     refused: Cache<CheckKey, Refused>,
     under_way: SingleFlight<CheckKey, Verdict>,
     guesses: Guesses,
@@ -121,12 +120,12 @@ impl Logins {
         Self { known: Arc::new(known), limits, sealer: Arc::clone(sealer), platform: platform.clone() }
     }
 
-    /// With what another one knows.
+    /// Takes over what `previous` remembers.
     pub(super) fn after(&mut self, previous: &Self) {
         self.known = Arc::clone(&previous.known);
     }
 
-    /// What the password file has for a user, if it knows one of that name.
+    /// The user's line of the password file, if there is one.
     pub(super) fn line_of(&self, username: &str) -> Option<Secret> {
         self.platform.passwords.as_ref()?.line(username)
     }
@@ -146,8 +145,8 @@ impl Logins {
         self.check((self.pair(basic, client), mark, None), work).await
     }
 
-    /// Whether this upstream accepts a login, for reading `repository` if one is named. It is asked in any case: a login
-    /// that was right lately only goes before the others. `via` is what every question of ours carries.
+    /// Whether this upstream accepts a login, for reading `repository` if one is named. The upstream is always asked; a login that
+    /// was right lately only goes first. `via` has the headers of requests to upstreams.
     pub(super) async fn check_login(
         &self,
         upstream: &Upstream,
@@ -161,12 +160,12 @@ impl Logins {
         self.check((self.pair(&login.basic, client), mark, repository.cloned()), work).await
     }
 
-    /// Whether this upstream has accepted a login, or could not say, so lately that it need not be asked again.
+    /// Whether this upstream accepted a login, or could not check it, so lately that it need not be asked again.
     pub(super) fn is_known(&self, upstream: &Upstream, login: &Login) -> bool {
         self.heard_lately(&self.mark_at(upstream, login), ACCEPTED_LIFE).is_some()
     }
 
-    /// When to come again with a login that nobody has said to be right, where too many such ones were wrong.
+    /// When to try again with a login that was never right, after too many wrong ones.
     pub(super) fn pause(&self, upstream: &Upstream, login: &Login, client: Option<IpAddr>) -> Option<Duration> {
         if self.was_right(&self.mark_at(upstream, login)) {
             return None;
@@ -174,7 +173,7 @@ impl Logins {
         self.known.guesses.pause(self.pair(&login.basic, client), self.limits, self.now())
     }
 
-    /// The registry has refused a login at the repository. One that was never said to be right was a guess.
+    /// Records that the registry refused a login at the repository. One that was never right counts as a guess.
     pub(super) fn refused(&self, upstream: &Upstream, login: &Login, client: Option<IpAddr>) {
         let mark = self.mark_at(upstream, login);
         if !self.was_right(&mark) {
@@ -185,7 +184,7 @@ impl Logins {
     async fn check<F: Future<Output = Verdict>>(&self, question: CheckKey, work: impl Fn() -> F) -> Verdict {
         let (pair, mark, _) = &question;
         let one = || async {
-            // Right a while ago, it is nobody's guess; and refused now, it may be so for this repository only.
+            // A login that was right lately is no guess, and it may be refused for this repository only.
             if self.was_right(mark) {
                 let verdict = work().await;
                 if matches!(verdict, Verdict::Right) {
@@ -193,7 +192,7 @@ impl Logins {
                 }
                 return verdict;
             }
-            // The same wrong login again, as a machine sends it that was not told of a new one, costs nobody a look.
+            // A machine with an old password repeats the same wrong login; that needs no check.
             let before = self.known.refused.get(&question);
             if let Some(before) = &before
                 && self.now().since(before.when) < before.life
@@ -219,7 +218,7 @@ impl Logins {
                     self.known.refused.insert(question.clone(), refused);
                     check.wrong(*mark, self.now());
                 }
-                // A registry that limits us has been asked too often: whoever goes on asking is counted.
+                // The registry limits us because it was asked too often, so this counts as a wrong login.
                 Verdict::Limited(_) => drop(check),
                 Verdict::Unknown(..) | Verdict::TooMany(_) => check.unknown(),
             }

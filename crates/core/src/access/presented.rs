@@ -12,16 +12,16 @@ use crate::secret::{Basic, Secret};
 pub(super) enum Presented {
     /// Nothing, or an empty login.
     Nothing,
-    /// A token of ours that is good for this.
+    /// A token of ours that is valid for this request.
     Token(TokenClaims),
-    /// Expired, forged, or meant for somebody else.
+    /// Expired, forged, or not one of ours.
     Unusable,
     /// A user name and a password.
     Basic(Basic),
 }
 
 impl Presented {
-    /// Reads it; `open` opens a token that is good for this.
+    /// Reads the header; `open` opens a token that is valid for this request.
     pub(super) fn read(headers: &HeaderMap, open: impl FnOnce(&str) -> Option<TokenClaims>) -> Self {
         let Some(value) = headers.get(AUTHORIZATION) else { return Self::Nothing };
         let Some((scheme, rest)) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')) else {
@@ -44,7 +44,7 @@ pub(super) fn login_in(headers: &HeaderMap) -> Option<Basic> {
     basic_of(scheme, rest).flatten()
 }
 
-/// `None`: no Basic at all; `Some(None)`: an empty one, which means nobody (P-45).
+/// `None`: not Basic; `Some(None)`: Basic with an empty login, which means no login (P-45).
 #[expect(clippy::option_option, reason = "absent, anonymous and named are three different things")]
 fn basic_of(scheme: &str, rest: &str) -> Option<Option<Basic>> {
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -55,7 +55,7 @@ fn basic_of(scheme: &str, rest: &str) -> Option<Option<Basic>> {
     Some(nonempty(Basic { username: username.to_owned(), password: Secret::new(password) }))
 }
 
-/// A login, unless both its halves are empty.
+/// The login, unless user name and password are both empty.
 pub(super) fn nonempty(basic: Basic) -> Option<Basic> {
     (!basic.username.is_empty() || !basic.password.expose().is_empty()).then_some(basic)
 }

@@ -8,22 +8,22 @@ use url::Url;
 
 use super::units::{Bytes, Span};
 
-/// `[cache]`
+/// `[cache]`; one field for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
     /// The store.
     pub store: StoreAddress,
-    /// Where what is on its way into a bucket lies; `None`: where a cache of this machine would.
+    /// Directory for uploads to a bucket; `None`: where a cache of this machine would be.
     #[serde(skip)]
     pub scratch: Option<Box<str>>,
-    /// Bytes that all that is kept may take; the longest unused go first. Filled in by where it lies.
+    /// Most bytes of the cache; the longest unused content is evicted first. The default depends on the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Bytes>,
-    /// Bytes of the disk that stay free, whatever `max_size` says. Filled in by where we run.
+    /// Bytes of the disk that stay free, whatever `max_size` says. The default depends on the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_free: Option<Bytes>,
-    /// What nobody has used for this long goes; `None`: nothing goes for its age alone.
+    /// Content that nobody has used for this long is evicted; `None`: nothing is evicted for its age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<Span>,
     /// Memory for manifests, tags and links.
@@ -64,18 +64,18 @@ impl Default for CacheConfig {
     }
 }
 
-/// What a cache may take.
+/// Default size of a cache.
 pub(super) const USUAL_SIZE: Bytes = Bytes(20 << 30);
-/// What stays free of its disk.
+/// Default free space of its disk.
 pub(super) const USUAL_RESERVE: Bytes = Bytes(1 << 30);
 
 impl CacheConfig {
-    /// What all that is kept may take.
+    /// Most bytes of the cache.
     pub fn max_size(&self) -> Bytes {
         self.max_size.unwrap_or(USUAL_SIZE)
     }
 
-    /// What stays free of the disk.
+    /// Bytes of the disk that stay free.
     pub fn min_free(&self) -> Bytes {
         self.min_free.unwrap_or(USUAL_RESERVE)
     }
@@ -167,10 +167,10 @@ impl<'de> Deserialize<'de> for Revalidate {
 /// `cache.store`: where content is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StoreAddress {
-    /// Where the platform finds a place for it.
+    /// The platform chooses.
     #[default]
     Auto,
-    /// Nowhere: everything is relayed.
+    /// No store: everything is relayed.
     None,
     /// In memory, until the process ends.
     Memory,
@@ -183,7 +183,7 @@ pub enum StoreAddress {
 /// Schemes of object stores.
 pub const OBJECT_STORES: [&str; 6] = ["s3", "oss", "cos", "obs", "gcs", "azblob"];
 
-/// Not an address of a store.
+/// The text is no address of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected none, memory:, file:///directory, or s3://bucket/prefix (also oss, cos, obs, gcs, azblob)")]
 pub struct InvalidStore;

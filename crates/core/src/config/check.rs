@@ -1,4 +1,4 @@
-//! What cannot be right is refused with the path of its key; what is dangerous is said, in [`warnings`].
+//! Refuses values that cannot be right, with the path of the key. Dangerous values get a warning, in [`warnings`].
 
 mod warnings;
 
@@ -15,10 +15,10 @@ use crate::name::RepositoryName;
 /// Names that paths of our own already have.
 const RESERVED: [&str; 5] = ["v2", "token", "healthz", "readyz", "metrics"];
 
-/// More than any machine has; what counts them cannot count without end.
+/// A number beyond what any machine has, since counters are finite.
 const MOST_CONNECTIONS: usize = 1_000_000;
 
-/// From what clients are told, to what a stolen token may be worth.
+/// At least what clients are told; at most what a stolen token may be worth.
 const READ_TOKEN_LIFE: RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(24);
 
 fn refuse<T>(place: impl Into<String>, what: impl Into<String>) -> Result<T, ConfigError> {
@@ -126,7 +126,7 @@ fn limits(limits: &Limits) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Those whose end is an error: what waits for no time at all has failed before it began.
+/// Timeouts that end in an error. With zero everything would fail before it began.
 fn timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
     for (name, span) in [
         ("connect", timeouts.connect),
@@ -215,7 +215,7 @@ fn check_upstream(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Res
     Ok(())
 }
 
-/// Several for the same prefix are a pool: each must be another account's.
+/// Several credentials for one prefix are a pool, so each must be of another account.
 fn credentials(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {
     let mut known: Vec<(&str, &str, &str)> = Vec::new();
     known.extend(

@@ -1,4 +1,4 @@
-//! `[clients]`: who may use us, and how they are told apart.
+//! `[clients]`: who may use the proxy, and how clients log in.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,9 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientsConfig {
-    /// How clients are told apart.
+    /// How clients log in.
     pub auth: Auth,
-    /// How long a token of ours reads; it writes for `expires_in` (P-42).
+    /// How long a token of ours allows reading; it allows writing for `expires_in` (P-42).
     pub read_token_life: Span,
     /// Password file for `auth = "users"`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ impl Default for ClientsConfig {
     }
 }
 
-/// How clients are told apart.
+/// How clients log in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {

@@ -7,11 +7,11 @@ use url::Url;
 
 use crate::secret::SafeUrl;
 
-/// What a way out may be, for whoever has written another.
+/// The values that are allowed, for error messages.
 pub const ALLOWED: &str =
     "expected http://host:port, https://host:port, socks5://host:port, socks5h://host:port, or none";
 
-/// The way out to an upstream, where the configuration says it.
+/// The configured way out to an upstream.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Egress {
     /// No proxy, whatever the environment says.

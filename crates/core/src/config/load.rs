@@ -1,5 +1,5 @@
-//! From text and variables to a [`Config`]: file, overlay, the original's variables, secrets, validation, in that
-//! order. Every error names the key or the variable it is about.
+//! Makes a [`Config`] from text and variables: file, overlay, the original's variables, secrets, validation, in that order. Every
+//! error names its key or variable.
 
 use std::io;
 
@@ -109,7 +109,7 @@ impl Config {
     }
 }
 
-/// An address is that of the host: whoever copies it with the `/v2/` of the registry API means the same.
+/// Removes the `/v2/` of the registry API, with which people copy an address.
 fn without_api(url: &mut Url) {
     let path = url.path().trim_end_matches('/');
     if let Some(base) = path.strip_suffix("/v2").map(ToOwned::to_owned) {

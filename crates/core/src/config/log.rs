@@ -1,4 +1,4 @@
-//! `[log]` and `[metrics]`: what is told of what happens, and to whom.
+//! `[log]` and `[metrics]`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -46,17 +46,17 @@ pub enum LogClient {
     None,
 }
 
-/// A client's address as it may be written down.
+/// A client's address as the log has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoggedClient {
-    /// The client's own.
+    /// The address itself.
     Address(IpAddr),
-    /// Of all who are near it.
+    /// The network of the address.
     Network(IpNet),
 }
 
 impl LogClient {
-    /// The address as it may be written down; `None`: not at all.
+    /// The address as the log has it; `None`: not logged.
     pub fn shown(self, address: IpAddr) -> Option<LoggedClient> {
         match self {
             Self::Full => Some(LoggedClient::Address(address)),

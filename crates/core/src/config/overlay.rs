@@ -1,12 +1,12 @@
-//! The environment over the file: `REGISTRY_PROXY_CLIENTS__AUTH` is `clients.auth`. What a variable says is repeated
-//! where it is wrong, unless it may be a password or have one in it.
+//! Lays the environment over the file: `REGISTRY_PROXY_CLIENTS__AUTH` is `clients.auth`. An error repeats the variable's value,
+//! unless that may contain a password.
 
 use toml::{Table, Value};
 
 use super::ConfigError;
 
 const PREFIX: &str = "REGISTRY_PROXY_";
-/// In the names of keys whose value is a secret: also of such as there are none, since one of them may be meant.
+/// Parts of the names of keys with secret values, and of keys that do not exist but may be meant for one.
 const SECRETS: [&str; 3] = ["secret", "password", "key"];
 /// Keys whose text may begin as a list does: `[::]:3000`, and `[request]=debug`.
 const BRACKETED: [&str; 2] = ["listen", "level"];
@@ -30,7 +30,7 @@ pub(super) fn lay(table: &mut Table, variables: &[(String, String)]) -> Result<V
     let mut overlays = Vec::new();
     for (variable, value) in variables {
         let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-        // A blank field of a console is an unset one.
+        // An empty variable is unset: a console sets blank fields.
         if is_not_ours(rest) || (rest == "PLATFORM" && value.is_empty()) {
             continue;
         }
@@ -80,7 +80,7 @@ fn typed(key: &str, value: &str) -> Option<Value> {
     }
 }
 
-/// Puts the variable in the key's place where it was the variable that said it.
+/// Names the variable instead of the key, if the variable set it.
 pub(super) fn located(path: &str, what: &str, overlays: &[Overlay]) -> ConfigError {
     let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
     let said = |overlay: &&Overlay| path == overlay.path || path.starts_with(&format!("{}[", overlay.path));
@@ -95,7 +95,7 @@ pub(super) fn located(path: &str, what: &str, overlays: &[Overlay]) -> ConfigErr
     }
 }
 
-/// A variable, with its value where that is nobody's secret.
+/// A variable, with its value unless that may be secret.
 pub(super) fn shown(variable: &str, value: &str) -> String {
     if is_secret(variable) || may_hold_a_password(value) {
         variable.to_owned()
@@ -104,7 +104,7 @@ pub(super) fn shown(variable: &str, value: &str) -> String {
     }
 }
 
-/// Without the text in quotes that it is about, where that may hold a password.
+/// The message without its quoted value, where that may contain a password.
 pub(super) fn without_passwords(what: &str) -> String {
     let parts = what.split_once('"').and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?)));
     match parts {

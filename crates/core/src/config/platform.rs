@@ -1,27 +1,27 @@
-//! What the platform changes about the defaults: where it asks, and how much room there is.
+//! Defaults that depend on the platform: where to listen, and how much the cache may take.
 
 use super::cache::{USUAL_RESERVE, USUAL_SIZE};
 use super::{Bytes, Config, ConfigError, StoreAddress};
 use crate::platform::Profile;
 
-/// Where a function's cache lies: nothing else of its disk can be written.
+/// Where a function's cache lies: no other directory is writable.
 const EPHEMERAL: &str = "/tmp/registry-proxy";
-/// What a cache in memory may take.
+/// Size of a cache in memory.
 const MEMORY_CACHE: Bytes = Bytes(512 << 20);
-/// What a cache may take where the disk is small and gone with the instance.
+/// Size of a cache on a small disk that is gone with the instance.
 const SMALL_CACHE: Bytes = Bytes(256 << 20);
-/// What stays free there: a function's `/tmp` has half a gigabyte.
+/// Free space on such a disk: a function's `/tmp` has half a gigabyte.
 const SMALL_RESERVE: Bytes = Bytes(64 << 20);
 
-/// Recognises it.
+/// Recognises the platform.
 pub(super) fn detect(variables: &[(String, String)]) -> Result<Profile, ConfigError> {
     let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     Profile::detect(find).map_err(|error| ConfigError::new("REGISTRY_PROXY_PLATFORM", error.to_string()))
 }
 
 impl Config {
-    /// Fills in what follows from where we run. A platform asks at its own port, whatever a file says; `PORT` and
-    /// `--listen` come later, and win.
+    /// Fills in what follows from the platform. A platform uses its own port, whatever a file says; `PORT` and `--listen` come later
+    /// and win.
     pub(super) fn suit_platform(&mut self, variables: &[(String, String)]) {
         if let Some(port) = self.platform.port() {
             // Aliyun tells which one its `customRuntimeConfig` names.
@@ -43,7 +43,7 @@ impl Config {
         }
     }
 
-    /// Fills in how much room the cache has, where nobody has said it.
+    /// Fills in the size of the cache where it is not configured.
     pub(super) fn measure_room(&mut self) {
         let (size, reserve) = (self.usual_size(), self.usual_reserve());
         self.cache.max_size.get_or_insert(size);

@@ -28,7 +28,7 @@ const SIZES: [(&str, u64); 10] = [
 ];
 
 impl Span {
-    /// Reads it; `None`: it is no duration.
+    /// Reads a duration; `None`: it is none.
     pub(super) fn parse(text: &str) -> Option<Self> {
         parse(text, &SPANS).map(|millis| Self(Duration::from_millis(millis)))
     }

@@ -1,4 +1,4 @@
-//! What works and may hurt.
+//! Warnings about settings that work and may be dangerous.
 
 use std::net::SocketAddr;
 
@@ -6,12 +6,12 @@ use super::super::{Auth, Config, UpstreamConfig};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
-/// As the reference says. Whoever has a token can try keys on it, as fast as they like.
+/// As the reference says. Whoever has a token can try keys on it offline.
 const KEY_CHARACTERS: usize = 32;
-/// Of this one only we can be asked.
+/// A path secret can only be tried by asking us.
 const PATH_SECRET_CHARACTERS: usize = 16;
 
-/// Something that works and may hurt.
+/// A setting that works and may be dangerous.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The path of the key.
@@ -27,7 +27,7 @@ impl std::fmt::Display for Warning {
 }
 
 impl Config {
-    /// What works and may hurt, for `check` and the log at the start.
+    /// The warnings that `check` prints and the log begins with.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let warn = &mut |place: String, what: String| warnings.push(Warning { place, what });
@@ -46,7 +46,7 @@ impl Config {
     }
 }
 
-/// Who may use us, and whether the configuration looks as if it were others.
+/// Warns where anybody may use the proxy, and of a password file without effect.
 fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let is_reached = is_reached(config);
     let is_open = config.clients.auth == Auth::Open;
@@ -73,7 +73,7 @@ fn unrestricted(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// Who says on whose behalf.
+/// Warns of `proxy_protocol` where it has no effect or closes connections.
 fn introductions(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.proxy_protocol && config.trusted_proxies.is_empty() {
         let what = "not used: it applies only to connections from trusted_proxies, and there are none";
@@ -84,12 +84,12 @@ fn introductions(config: &Config, warn: &mut dyn FnMut(String, String)) {
     }
 }
 
-/// Whether others than this machine reach us. A function is reached by everybody, wherever it listens.
+/// Whether other machines reach us. A function is reached by everybody, wherever it listens.
 fn is_reached(config: &Config) -> bool {
     !is_loopback(&config.listen) || config.platform != Profile::Server
 }
 
-/// Who may read the metrics.
+/// Warns about who may read the metrics.
 fn metrics(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let is_apart = config.metrics.listen.is_some();
     let what = match config.metrics.public {
@@ -106,7 +106,7 @@ fn metrics(config: &Config, warn: &mut dyn FnMut(String, String)) {
     warn("metrics.public".into(), what.into());
 }
 
-/// What others must not know.
+/// Warns of weak secrets.
 fn secrets(config: &Config, warn: &mut dyn FnMut(String, String)) {
     if config.clients.auth != Auth::Open && config.signing_key.is_none() {
         warn(
@@ -130,7 +130,7 @@ fn secrets(config: &Config, warn: &mut dyn FnMut(String, String)) {
     }
 }
 
-/// Where the passwords of clients go.
+/// Warns about where passwords of clients go.
 fn logins(config: &Config, warn: &mut dyn FnMut(String, String)) {
     let is_upstream = config.clients.auth == Auth::Upstream;
     if config.clients.auth != Auth::Open && is_plain(config) {
@@ -156,14 +156,14 @@ fn logins(config: &Config, warn: &mut dyn FnMut(String, String)) {
     }
 }
 
-/// Whether others than this machine reach us, and nothing tells of HTTPS on the way.
+/// Whether other machines reach us, and nothing says that HTTPS is used on the way.
 fn is_plain(config: &Config) -> bool {
     let is_fronted = config.platform != Profile::Server || !config.trusted_proxies.is_empty();
     let is_https = config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
     !(is_loopback(&config.listen) || is_fronted || is_https || config.tls.cert_file.is_some())
 }
 
-/// What our accounts at an upstream may be used for.
+/// Warns about what our accounts at an upstream may be used for.
 fn accounts(config: &Config, upstream: &UpstreamConfig, warn: &mut dyn FnMut(&str, String)) {
     let name = &upstream.name;
     for (j, credential) in upstream.credentials.iter().enumerate() {
