@@ -3,8 +3,11 @@
 
 #[cfg(test)]
 mod buckets;
+#[cfg(test)]
 mod cache;
+#[cfg(test)]
 mod cache_cli;
+#[cfg(test)]
 mod client_gone;
 #[cfg(test)]
 mod command_line;
@@ -33,17 +36,16 @@ mod http2;
 #[cfg(test)]
 mod inbound_tls;
 #[cfg(test)]
-#[cfg(test)]
 mod ipv6;
 #[cfg(test)]
 mod keep_alive;
-#[cfg(test)]
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
 mod own_paths;
+#[cfg(test)]
 mod proxy_protocol;
 #[cfg(test)]
 mod push;
