@@ -71,11 +71,11 @@ impl SharedRequests {
     }
 }
 
-/// Reason there is no manifest to serve.
+/// Why there is no manifest to serve.
 pub(super) struct LookupError {
     pub(super) negative: Negative,
     pub(super) refused_by: RefusedBy,
-    /// Reason the cached manifest was not served instead.
+    /// Why the cached manifest was not served instead.
     pub(super) not_stale: Option<NotStale>,
 }
 
