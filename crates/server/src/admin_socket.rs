@@ -147,7 +147,7 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
     match &command {
         Command::Stat | Command::List(_) => {}
         Command::Purge { .. } | Command::Verify => {
-            tracing::info!(command = text.trim(), "running a cache command")
+            tracing::info!(command = text.trim(), "running a cache command");
         }
     }
     let (sender, mut told) = mpsc::unbounded_channel();

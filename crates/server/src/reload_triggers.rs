@@ -48,7 +48,7 @@ async fn reload(service: &Arc<Service>) {
     match timeout(READ_TIMEOUT, &mut reloading).await {
         Ok(Ok(prepared)) => service.reloadable.apply(prepared),
         Ok(Err(error)) => {
-            tracing::error!(%error, "the configuration could not be read; the old one stays in force")
+            tracing::error!(%error, "the configuration could not be read; the old one stays in force");
         }
         Err(_) => {
             reloading.abort();
