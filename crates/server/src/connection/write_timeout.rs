@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; how long it is served.
+    /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; returns how long it is served.
     async fn served(bytes: usize, timeouts: Arc<IdleTimeouts>) -> Duration {
         let (mut client, server) = tokio::io::duplex(1024);
         let _held = timeouts.count(1);
