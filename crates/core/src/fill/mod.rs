@@ -70,7 +70,7 @@ impl Fills {
         }
     }
 
-    /// The download from another upstream that gives all of it to everybody.
+    /// The running download from another upstream that gives it to everybody.
     pub(crate) fn find_elsewhere(&self, digest: &Digest, upstream: &str) -> Option<Arc<Spool>> {
         self.table().elsewhere(digest, upstream)
     }

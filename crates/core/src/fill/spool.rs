@@ -66,7 +66,7 @@ pub(crate) enum Stopped {
 /// What a reader finds at a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SpoolLook {
-    /// It is present, and so are all up to here.
+    /// Present, with all bytes up to this offset.
     Here(u64),
     /// A claim covers it.
     Comes,

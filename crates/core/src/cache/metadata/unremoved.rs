@@ -13,7 +13,7 @@ use crate::cache::Key;
 use crate::cache::backend::CacheBackend;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Most of them to remember. With more, no tag or link in the store is believed until the process ends.
+/// Most tags and links to remember. With more, none in the store is believed until the process ends.
 const MOST: usize = 10_000;
 /// How long after a failure the next try comes; each one that fails doubles it.
 const PAUSE: Duration = Duration::from_secs(10);
