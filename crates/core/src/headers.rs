@@ -1,4 +1,4 @@
-//! Headers that pass, in either direction. All lists are allow-lists.
+//! Names of headers, `Via`, what limits caches, and copying by an allow-list. Each handler has its own list.
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY, VIA,

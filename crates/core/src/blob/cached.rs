@@ -104,7 +104,7 @@ pub(super) async fn range(
         return Ok(part);
     }
     match spec {
-        // From the first byte on: how clients begin that fetch in parallel (P-106).
+        // From the first byte on: so begin clients that fetch in parallel (P-106).
         RangeSpec::From(0) => {
             let may_serve = context.may_serve(cache, digest).await;
             let is_admitted = hit.is_some() || arriving.is_some() || may_serve == MayServe::Yes;

@@ -79,7 +79,7 @@ impl BlobRequest<'_, '_> {
         // The request that led before may have been told that there is no such blob.
         begin_asking(context, cache, digest)?;
         let (lease, is_stored) = if is_usable { self.lease().await } else { (None, false) };
-        // Another process may have fetched it meanwhile, or another request between the look at the store and the lead.
+        // Another process may have stored it meanwhile, or another request before this one took the lead.
         if is_usable
             && (is_stored || is_admitted)
             && context.may_serve(cache, digest).await != MayServe::AfterBody
@@ -189,8 +189,8 @@ impl BlobRequest<'_, '_> {
         Ok(true)
     }
 
-    /// Waits for another upstream's download of a public blob. Its bytes go to clients of this upstream only when all of them
-    /// are verified, if this upstream has the blob too, with the same length, and while the download is fast enough.
+    /// Waits for another upstream's download of a public blob, while it is fast enough. Its bytes go to clients of this
+    /// upstream once all are verified, if this upstream has the blob too, with the same length.
     async fn joined_elsewhere(&self) -> Result<Option<HandlerResponse>, Error> {
         let Self { context, digest, .. } = *self;
         let Some(spool) = context.env.fills.find_elsewhere(digest, context.upstream.name()) else {
@@ -229,7 +229,7 @@ impl BlobRequest<'_, '_> {
                     let is_stored = lease.is_some() && cache.blobs.blob_length(digest).await.is_some();
                     return (lease, is_stored);
                 }
-                // A download that takes longer than this client waits is not waited for: it would be fetched all the same.
+                // That download takes longer than this client waits: it would wait in vain.
                 Leased::Theirs(course)
                     if self.left().is_zero() || !cache.leases.is_worth_waiting(course, self.left()) =>
                 {

@@ -94,7 +94,7 @@ pub(super) async fn confirm(
     ask_length(context, cache, digest).await.map_err(|negative| negative.into_error(blob_unknown))
 }
 
-/// Asks the upstream for the length, and records what the answer says of who may have the blob.
+/// Asks the upstream for the length, and records whether this client may have the blob.
 pub(super) async fn ask_length(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
@@ -112,7 +112,7 @@ pub(super) async fn ask_length(
     }
 }
 
-/// The length of a blob whose answer does not say it, as it is chunked (RFC 9112 section 7.1): the store needs a length
+/// The length of a blob whose answer is chunked, and does not say it (RFC 9112 section 7.1): the store needs it
 /// beforehand. It comes from a manifest of this repository, or else from a HEAD. `None`: neither says it in time.
 pub(super) async fn length_beforehand(
     context: &RequestContext<'_>,

@@ -31,8 +31,8 @@ use crate::upstream::{Identity, Redirected};
 /// Pauses between two looks at whether another request has brought a blob into the store: the first, and the longest.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(2);
-/// The part of `timeouts.head` that is kept for the answer after the client was held: a slice may take longer than its time,
-/// and the upstream may be asked.
+/// The part of `timeouts.head` that is kept for the answer after the hold: a slice may overrun its time, and the
+/// upstream may be asked.
 const REST: Duration = Duration::from_secs(5);
 /// How soon a separate invocation should have begun to work.
 const SOON: Duration = Duration::from_secs(3);
@@ -151,7 +151,7 @@ impl Offload<'_, '_> {
         // The time that this request has already waited counts too (P-113).
         let last = context.started.after(context.env.settings.timeouts.head.0.saturating_sub(REST));
         let until = last.min(clock.now().after(context.env.settings.delivery.hold.0));
-        // A separate invocation begins soon, unless as many as there may be are held like this one: then this one works.
+        // A separate invocation begins soon, unless held requests use up all that may run: then this one works.
         let is_done =
             self.is_invoked(total).await && self.appears(cache, until.min(clock.now().after(SOON))).await;
         let slice = if is_done { Slice::Whole } else { self.slice(cache, total, until).await };

@@ -64,7 +64,7 @@ pub(super) fn redirect(context: &RequestContext<'_>, digest: &Digest, link: &Loc
     }
 }
 
-/// Path and query of the address of this proxy that leads there; `None`: the client goes there by itself.
+/// Path and query at this proxy that lead to the target; `None`: the client goes there directly.
 fn rewritten(context: &RequestContext<'_>, digest: &Digest, link: &Location) -> Option<(String, Reason)> {
     let url = link.url();
     let to_storage = context.upstream.storage().is_none_or(|storage| storage.origin() == url.origin());

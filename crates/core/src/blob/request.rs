@@ -23,8 +23,8 @@ use crate::relay::{Continued, Relay, Source};
 use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Ask, Negative};
 
-/// How long a range waits for its first byte from a shared download. With its own request to the upstream after that, its
-/// client has the head of the answer within two seconds of the time a request of its own would take: SOCI waits three.
+/// How long a range waits for its first byte from a shared download. After that it asks the upstream itself, and its
+/// answer begins at most two seconds later than without the wait: SOCI waits three.
 const HOLD: Duration = Duration::from_millis(1500);
 /// Bytes that a range fetches for its client alone after it has waited in vain.
 const BRIDGE_BYTES: u64 = 64 << 10;
@@ -35,7 +35,7 @@ pub(super) const TRIES: usize = 3;
 pub(super) const ARRIVING: Outcome = Outcome::new(Action::Joined, Reason::Arriving);
 /// A range for this client alone.
 pub(super) const PASSED: Outcome = Outcome::new(Action::Relayed, Reason::RangePassed);
-/// A range from what is stored of the blob, or being fetched.
+/// A range from bytes that are here, or being fetched.
 pub(super) const JOINED: Outcome = Outcome::new(Action::Joined, Reason::RangeArriving);
 
 /// Whether a client may have a blob, as far as is known.
@@ -156,8 +156,8 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         self.context.env.platform.tasks.spawn(Box::pin(work.run(run, main)));
     }
 
-    /// Answers from the spool that other requests fill. A range that has waited too long for its first byte is fetched by
-    /// itself.
+    /// Answers from the spool that other requests fill. A range that waited too long for its first byte is fetched for
+    /// this client alone.
     pub(super) async fn read(
         &self,
         spool: &Arc<Spool>,
@@ -218,10 +218,10 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         SpoolReader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
     }
 
-    /// The run whose end is withheld from this reader until it is verified, and the bytes that it wants.
+    /// The run that withholds its end from this reader (0: none), and the range that it reads.
     fn place(&self, spool: &Spool, window: &ServedRange) -> (u64, u64, u64) {
         let (first, end) = window.range.map_or((0, spool.total()), |range| (range.first, range.end));
-        // Whoever resumes has all of it in the end.
+        // A client that resumes has the whole blob then.
         let is_rest = matches!(self.spec, Some(RangeSpec::From(_))) && !spool.withholds(first);
         let run = if (first, end) == (0, spool.total()) {
             spool.run_of_reader(false)

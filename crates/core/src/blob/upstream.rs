@@ -34,7 +34,7 @@ pub(super) fn begin_asking(context: &RequestContext<'_>, cache: &Cache, digest: 
     context.waiting.begin()
 }
 
-/// Asks the upstream for the blob, and records what the answer says of who may have it.
+/// Asks the upstream for the blob, and records whether this client may have it.
 pub(super) async fn fetch(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,

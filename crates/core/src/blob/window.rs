@@ -52,8 +52,8 @@ pub(super) async fn accept(
     Ok((window_of(context, digest, wanted, given(&response)).await?, response))
 }
 
-/// A part goes to the client only if it is the one it asked for; where the whole comes instead of a range, it becomes a
-/// 206 here, since a resuming client takes nothing else (P-98, P-101).
+/// A part must be the one that the client asked for. A whole blob in place of a range becomes a 206 here, since a
+/// resuming client takes nothing else (P-98, P-101).
 async fn window_of(
     context: &RequestContext<'_>,
     digest: &Digest,
@@ -70,7 +70,7 @@ async fn window_of(
         (Given::Whole { length: Some(0) }, _) if digest.is_of_nothing() == Some(false) => {
             Err(Error::Upstream(Failure::DigestMismatch))
         }
-        // Where nothing else would show that it broke off, the client must be told how long it is.
+        // Where only the length shows that the body broke off, the client needs it.
         (Given::Whole { length: None }, None) if !context.env.platform.capabilities.breaks_chunked => {
             let described =
                 context.cache().and_then(|cache| cache.metadata.described_length(&context.provenance(), digest));
@@ -80,7 +80,7 @@ async fn window_of(
             Ok(ServedRange { range: length.map(ByteRange::whole), is_partial: false, skip: 0 })
         }
         (Given::Whole { length }, Some(spec)) => {
-            // Of unknown length no range can be told, and a 200 is what a resuming client cannot take (P-101).
+            // A range needs the total length, and a resuming client cannot take a 200 (P-101).
             let total = known_total(length, "a blob of unknown length, and a range of it was asked").await?;
             let range = spec.within(total).ok_or(Error::RangeNotSatisfiable { total })?;
             Ok(ServedRange { range: Some(range), is_partial: true, skip: range.first })

@@ -22,7 +22,7 @@ use crate::evidence::Provenance;
 use crate::platform::{CopyOutcome, Found, Part, Passing, within};
 use crate::telemetry;
 
-/// How long the longest blobs may be.
+/// Lengths of the longest blobs.
 pub(super) struct MaxBytes {
     /// What the store may hold.
     pub(super) store: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Remembers about so many blobs; `verify_limit`: how long a client waits until one is verified.
+    /// Remembers about `entries` blobs; a client waits at most `verify_limit` until one is verified.
     pub(super) fn new(
         backend: &Arc<CacheBackend>,
         metadata: &Arc<Metadata>,
@@ -77,11 +77,11 @@ impl Blobs {
         (self.trust.belief(digest, &stat, false) == Belief::Right).then_some(stat.length)
     }
 
-    /// A blob, or a part of it. Its bytes have been held against the digest since they last changed, or are on their
-    /// way: then the last of them are withheld.
+    /// A blob, or a part of it. Its bytes were verified since they last changed, or are verified on their way: then the
+    /// last ones are withheld.
     pub(crate) async fn blob(&self, digest: &Digest, part: Option<Part>) -> Option<Found> {
         let Found { stat, body } = self.right_blob(digest, part).await?;
-        // Until its first bytes are in hand it can still be had elsewhere.
+        // Until its first bytes come, another source can still give it.
         if let Ok(Ok(body)) = within(&*self.backend.clock, DEADLINE, body.begun()).await {
             return Some(Found { stat, body });
         }
@@ -109,7 +109,7 @@ impl Blobs {
         }
         self.verifier.verify_in_time(digest).await;
         let found = self.backend.open(&key, part).await??;
-        // Otherwise, whatever it is now: it is not what was verified.
+        // Otherwise it was not verified, or changed after that.
         let is_right = self.trust.belief(digest, &found.stat, false) == Belief::Right;
         is_right.then(|| self.trust.noting_breaks(digest, found))
     }
@@ -127,7 +127,7 @@ impl Blobs {
         }
     }
 
-    /// Keeps a copy of a blob that passes, where the store can, and tells what becomes of it by itself.
+    /// Has the store copy a blob that passes, where it can; a task then records the result.
     pub(crate) fn keep_passing(
         self: &Arc<Self>,
         provenance: Provenance,
@@ -149,7 +149,7 @@ impl Blobs {
                     telemetry::corrupt("blob");
                 }
                 Ok(CopyOutcome::Short) => tracing::info!(%digest, "a blob ended early, and is not cached"),
-                // Perhaps for this one only: two at once may have written it. The store is not left alone for that.
+                // Two at once may have written it, which concerns this blob only: the store is still asked.
                 Err(error) => {
                     telemetry::store_failed("keep", error.why());
                     let why = std::error::Error::source(&error).map(tracing::field::display);

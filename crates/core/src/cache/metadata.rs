@@ -76,8 +76,7 @@ impl Metadata {
         self.manifests.get(digest).await
     }
 
-    /// Stores a manifest that an upstream gave, whole and verified, with links to its children, and where the tag points by
-    /// which it came.
+    /// Stores a whole, verified manifest from an upstream, links to its children, and the tag that led to it.
     pub(crate) fn keep_manifest(
         self: &Arc<Self>,
         provenance: &Provenance,
@@ -122,7 +121,8 @@ impl Metadata {
         if !is_news || children.is_empty() {
             return;
         }
-        // An index's images may be stored already, through another repository: then nobody fetches them by this name.
+        // An index's images may be stored already, through another repository: then no fetch through this one links
+        // them.
         let (metadata, pending) = (Arc::clone(self), self.backend.begin_write());
         let provenance = provenance.clone();
         self.backend.tasks.spawn(Box::pin(async move {
@@ -139,7 +139,7 @@ impl Metadata {
         }));
     }
 
-    /// How long a blob is by a manifest of this repository: its bytes may be of another length.
+    /// A blob's length in a manifest of this repository: its bytes may be of another length.
     pub(crate) fn described_length(&self, provenance: &Provenance, digest: &Digest) -> Option<u64> {
         self.memory.described_length(provenance, digest)
     }
@@ -190,7 +190,7 @@ impl Metadata {
         origin
     }
 
-    /// Counts what was forgotten: an answer to a question of an earlier generation is outdated.
+    /// Grows when something is forgotten: an answer to an older generation's request is outdated.
     pub(crate) fn generation(&self) -> u64 {
         self.memory.generation()
     }
@@ -206,26 +206,26 @@ impl Metadata {
         self.absences.answers(client, reference, asks, takes_pushes, self.backend.clock.now())
     }
 
-    /// An upstream that was asked in this generation has answered 404.
+    /// An upstream answered 404 to a request of generation `since`.
     pub(crate) fn absent(&self, client: ClientScope, reference: Box<str>, asked: LookupMethod, since: u64) {
         if self.negative_ttl.is_zero() || since != self.generation() {
             return;
         }
         let now = self.backend.clock.now();
         self.absences.note(client, reference, asked, now, now.after(self.negative_ttl));
-        // What is pushed meanwhile may be this. In this order: whoever pushes it now finds it here.
+        // A push meanwhile may have brought it. Checked after the note: a later push clears that.
         if since != self.generation() {
             self.absences.clear();
         }
     }
 
-    /// Something was pushed or deleted: no 404 from before it is repeated, also none that is on its way.
+    /// Something was pushed or deleted: earlier 404s are not repeated, nor those still on their way.
     pub(crate) fn clear_absent(&self) {
         self.memory.next_generation();
         self.absences.clear();
     }
 
-    /// A tag, to be asked about.
+    /// A tag and its generation.
     pub(crate) fn tag(&self, key: Key) -> TagGeneration {
         self.memory.tag(key)
     }
@@ -283,7 +283,7 @@ impl Metadata {
         if let Some(link) = self.memory.link(&key) {
             return Some(link);
         }
-        // In this order: if it is forgotten after this, the record is outdated.
+        // Taken before the read: what is forgotten later outdates the record.
         let since = self.generation();
         if self.write_behind.is_writing(&key) || self.unremoved.keys.holds(&key) {
             return None;
@@ -294,7 +294,7 @@ impl Metadata {
         self.memory.link(&key)
     }
 
-    /// Tags in memory that are meant.
+    /// Tags in memory that match.
     pub(super) fn remembered_tags(&self, is_meant: impl Fn(&Key, &Pointer) -> bool) -> Vec<Key> {
         self.memory.tags(is_meant)
     }

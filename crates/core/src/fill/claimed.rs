@@ -12,7 +12,7 @@ pub(crate) struct Claim {
     number: u64,
     pub(crate) first: u64,
     pub(crate) end: u64,
-    /// Whether it comes as a part, by an answer that shows that the upstream gives parts.
+    /// Whether it is a part, whose answer proves that the upstream gives parts.
     pub(super) is_part: bool,
 }
 
@@ -57,7 +57,7 @@ impl Spool {
         claims.next(have, self.total(), most, now).map(|taken| self.claim(taken, true))
     }
 
-    /// What of a range nobody fetches, or nobody soon. All are to be asked for, one after the other.
+    /// Claims the bytes of a range that nobody fetches soon; to be asked for one after the other.
     pub(crate) fn claim_range(
         self: &Arc<Self>,
         first: u64,
@@ -80,7 +80,7 @@ impl Spool {
         Claim { spool: Arc::clone(self), number, first, end, is_part }
     }
 
-    /// Room for parts beside the others, where the longest of them goes on for so many bytes. `false`: no more are tried.
+    /// Makes room for parts: if all is claimed, cuts the longest claim after `bytes` more. `false`: no more are tried.
     pub(crate) fn split(&self, bytes: u64) -> bool {
         let mut state = self.state();
         let SpoolState { have, claims, .. } = &mut *state;

@@ -7,7 +7,7 @@
 use super::spans::Spans;
 use crate::platform::Moment;
 
-/// A range so near to where a connection has got waits for it, however slow it is (P-105).
+/// A range this close ahead of a connection waits for it, however slow it is (P-105).
 const NEAR_BYTES: u64 = 8 << 20;
 /// Most gaps that one range claims, each of them a request to the upstream.
 const MAX_GAPS: usize = 64;
@@ -36,7 +36,7 @@ struct Fetch {
     end: u64,
     /// The byte at which another connection begins.
     cut: Option<u64>,
-    /// Since when it is asked for, and from where on; `None`: it has yet to be.
+    /// When it was asked for, and from which byte on; `None`: not yet.
     begun: Option<(Moment, u64)>,
 }
 
@@ -63,12 +63,12 @@ impl Fetch {
         self.cut.unwrap_or(self.end)
     }
 
-    /// Whether a range that begins at `first` leaves it to this connection to bring that.
+    /// Whether a range that begins at `first` waits for this connection to get there.
     fn suffices(&self, first: u64, now: Moment, patience: RangePatience) -> bool {
         let Some((since, from)) = self.begun else { return false };
         let distance = first.saturating_sub(self.at);
         match patience {
-            // One that has yet to bring the very first byte is not taken over: each who waits would take it from the last.
+            // A connection at this very byte is not taken over: each range that waits would take it from the last.
             RangePatience::IsOver => distance == 0,
             RangePatience::Waits if distance <= NEAR_BYTES => true,
             RangePatience::Waits => {
@@ -91,7 +91,7 @@ impl Claims {
         self.is_closed = self.is_single;
     }
 
-    /// A stream of the whole, as far as nothing of it is here or on its way.
+    /// A stream up to the first byte that is present or claimed.
     pub(super) fn stream(&mut self, have: &Spans, total: u64, now: Moment) -> Taken {
         let end = self.free(have, 0, total, u64::MAX).filter(|(first, _)| *first == 0).map_or(0, |(_, end)| end);
         let taken = self.take(0, total, now);
@@ -106,13 +106,13 @@ impl Claims {
         self.add(first, end, Some((now, first)))
     }
 
-    /// The next part that is not here and that nobody is at, of at most so many bytes.
+    /// The next part that is neither here nor claimed, of at most `most` bytes.
     pub(super) fn next(&mut self, have: &Spans, total: u64, most: u64, now: Moment) -> Option<Taken> {
         let (first, end) = self.free(have, 0, total, most)?;
         Some(self.take(first, end, now))
     }
 
-    /// Room for parts beside others: the connection that has most before it goes on for so many bytes.
+    /// Makes room for parts: if all is claimed, cuts the longest claim after `bytes` more.
     pub(super) fn split(&mut self, have: &Spans, total: u64, bytes: u64) {
         if self.free(have, 0, total, 1).is_some() {
             return;
@@ -125,8 +125,8 @@ impl Claims {
         }
     }
 
-    /// What a client's range needs and nobody else brings, in order. Where it lies far before another connection, it takes
-    /// over from there on all that this one was to bring.
+    /// Claims what a client's range needs and nobody else brings, in order. If it begins far ahead of a connection, it
+    /// takes over all that this one would bring from there.
     pub(super) fn range(
         &mut self,
         have: &Spans,
@@ -137,7 +137,7 @@ impl Claims {
         let (mut position, mut end) = (first, end);
         let mut taken = Vec::new();
         while let Some((gap, until)) = have.gap(position, end, u64::MAX).filter(|_| taken.len() < MAX_GAPS) {
-            // What is claimed is asked for in order: only the first is now.
+            // Claims are asked for in order: only the first is now.
             let begun = taken.is_empty().then_some((now, gap));
             if let Some(fetch) = self.fetches.iter_mut().find(|fetch| (fetch.at..fetch.cut_end()).contains(&gap)) {
                 let fetch_end = fetch.cut_end();
@@ -168,7 +168,7 @@ impl Claims {
         }
     }
 
-    /// It has got so far; where it ends. Nothing is left of what another has taken over.
+    /// Records how far it got; returns its end, without what another has taken over.
     pub(super) fn reach(&mut self, number: u64, position: u64) -> u64 {
         let gives_parts = self.gives_parts;
         let fetch = self.fetches.iter_mut().find(|fetch| fetch.number == number);

@@ -1,8 +1,8 @@
 //! A fill's task: fetches the missing bytes, hashes, verifies and commits them. It belongs to no request: a client that is
 //! slow or goes away changes nothing.
 //!
-//! One stream that is fast stays one. Where it is slow, ranges of the rest are fetched beside it, each on a connection
-//! of its own and each resuming at its own offset.
+//! A fast stream stays alone. Beside a slow one, ranges of the rest are fetched, each on a connection of its own and
+//! each resuming at its own offset.
 
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
@@ -44,7 +44,7 @@ pub(crate) struct Drive {
     pub(crate) lease: Option<Lease>,
 }
 
-/// A body with which a run begins, and what of the blob it is to bring.
+/// The body with which a run begins, and its claim.
 pub(crate) struct Main {
     pub(crate) claim: Claim,
     pub(crate) body: Body,
@@ -118,7 +118,7 @@ impl FillWork<'_> {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// The next piece, unless another fails meanwhile. `failure` was listened to before that was asked.
+    /// The next piece, unless another connection fails. `failure` listens since before the check.
     async fn piece(&self, body: &mut Body, failure: &mut EventListener) -> Option<Result<Bytes, BodyError>> {
         if self.has_failed() {
             return None;
@@ -131,8 +131,8 @@ impl FillWork<'_> {
 }
 
 impl Drive {
-    /// Fetches what is missing; `main` is what of it has begun to come. What came in parts and is wrong is fetched once
-    /// more, by one connection: some upstreams give right wholes and wrong parts.
+    /// Fetches what is missing; `main` has begun to bring some of it. A blob that came in parts and is wrong is fetched
+    /// again, by one connection: some upstreams give right wholes and wrong parts.
     pub(crate) async fn run(mut self, run: FillRun, main: Option<Main>) {
         let mut next = Some((run, main));
         while let Some((_run, main)) = next.take() {
@@ -156,7 +156,7 @@ impl Drive {
         let digest = spool.digest().as_str();
         let result = match ended {
             Ok(true) => {
-                // Whoever waits for the tail may have it; the store takes its time.
+                // Readers get the tail now; the commit may take long.
                 let _pending = self.cache.backend.begin_write();
                 spool.end_run(Phase::Whole);
                 if let Some(lease) = &self.lease {
@@ -179,7 +179,7 @@ impl Drive {
                     "the blob from the upstream does not match its digest; it is discarded"
                 );
                 telemetry::filled(&upstream, "digest mismatch");
-                // Before those who read it hear: whoever comes again finds the next one.
+                // Before readers learn of it: a new request finds the next spool.
                 let draft =
                     if has_parts { self.cache.blobs.draft(spool.digest(), size_bytes).await } else { None };
                 self.fills.close(spool);
@@ -204,7 +204,7 @@ impl Drive {
                 "another length"
             }
             Err(FillStop::Upstream | FillStop::Unranged) => {
-                // What is here stays for the next who comes.
+                // The bytes stay for the next request.
                 spool.end_run(Phase::Idle);
                 if spool.is_dead() {
                     self.fills.close(spool);
@@ -223,7 +223,7 @@ impl Drive {
         {
             let hashing = pin!(self.spool.hash_along(&progress));
             let fetching = pin!(self.fetch_all(main, &progress));
-            // The hash ends behind the last byte. Where the fetching ends before it, it is on its way there.
+            // Hashing ends behind the last byte. If fetching ends first, hashing goes on to there.
             match select(fetching, hashing).await {
                 Either::Left((fetched, hashing)) => {
                     fetched?;
@@ -281,7 +281,7 @@ impl Drive {
                 Ok(()) => {}
                 // Others bring the rest.
                 Err(_) if self.spool.present() > before => continue,
-                // Somebody who was to bring it did not.
+                // Those with claims bring nothing.
                 Err(_) => self.spool.give_back_all(),
             }
             sweeps += 1;
@@ -322,8 +322,8 @@ impl Drive {
         Ok(())
     }
 
-    /// Fetches parts beside others. One that does not get its part leaves it to them, and the upstream in peace: it gives
-    /// no parts, or not so many at once.
+    /// Fetches parts beside others. If a part does not come, it is left to them, and no more are asked for: the
+    /// upstream gives none, or not so many.
     async fn help(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
             let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
@@ -380,7 +380,7 @@ impl Drive {
     }
 }
 
-/// What is being written when this ends would be nobody's, and a hole in the spool for ever: it comes to its end first.
+/// Waits for writes in progress: one that is given up would leave a hole in the spool for ever.
 async fn drain(
     mut stop: FillStop,
     work: &FillWork<'_>,

@@ -24,7 +24,7 @@ use crate::platform::{Draft, StoreError};
 
 /// More than what is withheld at the end.
 const TOTAL: usize = (64 << 10) + 3000;
-/// What of it anybody may have before it is verified.
+/// Bytes that anybody may have before all is verified.
 const OPEN: usize = 3000;
 
 static CONTENT: LazyLock<Bytes> =
@@ -91,7 +91,7 @@ impl Draft for CheckedDraft {
             assert_eq!(spans.gap(offset, end, u64::MAX), Some((offset, end)), "a byte is written twice");
             all[offset.try_into().unwrap()..end.try_into().unwrap()].copy_from_slice(&bytes);
         }
-        // Whoever would read it by now would read too early.
+        // A read before this would be too early.
         yield_now().await;
         self.written.lock().unwrap().1.add(offset, end);
         Ok(())

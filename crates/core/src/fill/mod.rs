@@ -52,7 +52,7 @@ pub(crate) enum FillEntry {
     Lead(FillLead),
     /// It is being downloaded, or some of it is present.
     Open(Arc<Spool>),
-    /// Another asked as this one would, and the upstream could not answer, twice.
+    /// The upstream could not answer the same asker's request, twice.
     Refused(Negative),
     /// Another is reading it as it passes: it cannot be shared.
     Pass,
@@ -70,13 +70,13 @@ impl Fills {
         }
     }
 
-    /// The same of another upstream that gives it to everybody, and is about to give all of it.
+    /// The running download from another upstream that gives it to everybody.
     pub(crate) fn find_elsewhere(&self, digest: &Digest, upstream: &str) -> Option<Arc<Spool>> {
         self.table().elsewhere(digest, upstream)
     }
 
-    /// Takes the lead, or joins those who have it. Where the leader goes away, or the upstream fails it before the
-    /// first byte, one who waits is promoted, once; then all who asked the same hear of the failure.
+    /// Takes the lead, or joins the leader. If the leader goes away, or the upstream fails it before the first byte,
+    /// one waiting request is promoted, once; then all of the same asker get the failure.
     pub(crate) async fn enter(self: &Arc<Self>, digest: &Digest, asker: &Asker, now: Moment) -> FillEntry {
         let mut promotions = 0;
         loop {
@@ -127,8 +127,8 @@ impl Fills {
         }
     }
 
-    /// Puts a spool for ranges where its upstream has none, and gives the one that is there now. Of one that only has
-    /// ranges, and is of another length, nobody knows which is right: it goes.
+    /// Puts a spool for ranges where its upstream has none, and returns the one that is there now. One that has only
+    /// ranges, and another length, is replaced: nobody knows which is right.
     pub(crate) fn open(&self, spool: &Arc<Spool>, now: Moment) -> Arc<Spool> {
         let mut table = self.table();
         match table.get(spool.digest(), spool.origin()) {
@@ -168,8 +168,8 @@ impl Fills {
         self.table().drop_idle(now);
     }
 
-    /// Lets go ranges that nobody reads or adds to, the longest unused first. `wanted` says how many bytes must go, of so
-    /// many; how many do.
+    /// Drops ranges that nobody reads or adds to, the longest unused first. `wanted` says how many of their bytes must
+    /// go; returns how many do.
     pub(crate) fn make_room(&self, wanted: impl FnOnce(u64) -> u64) -> u64 {
         let mut table = self.table();
         // Nobody but the table has it, and nobody gets it while the table is held.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::config;
 
-/// Bytes a second of all connections together from which on no more are opened.
+/// Bytes a second, of all connections, at which no more are opened.
 const FAST: u64 = 16 << 20;
 /// With more connections the rest should take about this long.
 const AIM_MILLIS: u64 = 2000;
 
-/// How ranges are fetched beside each other.
+/// How ranges are fetched in parallel.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     count: usize,
@@ -29,7 +29,7 @@ impl Parts {
         }
     }
 
-    /// Connections that would bring the rest in time, each as fast as those there are.
+    /// Connections that bring the rest in time, each as fast as the present ones.
     pub(super) fn wanted(&self, now: usize, got: u64, missing: u64, elapsed: Duration) -> usize {
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = got.saturating_mul(1000) / millis;

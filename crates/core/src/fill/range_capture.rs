@@ -8,8 +8,8 @@ use crate::body::Body;
 use crate::relay::Relay;
 
 impl Drive {
-    /// Fetches what a range has claimed, one after the other; `begun`: the first of it, where it has begun to come. Where
-    /// with this all of the blob is here, it is verified and kept.
+    /// Fetches a range's claims one after the other; `begun`: the body of the first, if it has begun. If all of the
+    /// blob is here then, it is verified and kept.
     pub(crate) async fn run_ranges(self, claims: Vec<Claim>, mut begun: Option<Body>) {
         for claim in claims {
             let body = begun.take().unwrap_or_else(|| {

@@ -41,7 +41,7 @@ impl SpoolReader {
 }
 
 impl SpoolReader {
-    /// The same, of which the first comes from elsewhere.
+    /// The same, with its first bytes from elsewhere.
     pub(crate) fn behind(self, first: Relay) -> Self {
         Self { state: ReadState::Relaying(Box::new(first)), ..self }
     }
@@ -50,8 +50,8 @@ impl SpoolReader {
 impl Frames for SpoolReader {
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         let this = self;
-        // What is at hand is read without a pause: somebody who has much to catch up with would keep everybody on this
-        // thread waiting, those first who have nothing yet.
+        // Bytes that are here are read without waiting: a reader far behind would keep all others on this thread
+        // waiting.
         if std::mem::take(&mut this.is_others_turn) {
             cx.waker().wake_by_ref();
             return Poll::Pending;

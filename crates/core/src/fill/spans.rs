@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Disjoint spans that do not touch, by their beginning; each up to its end, which is not part of it.
+/// Spans that neither overlap nor touch, from each beginning to its exclusive end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spans(BTreeMap<u64, u64>);
 
@@ -21,7 +21,7 @@ impl Spans {
         self.0.insert(first, end);
     }
 
-    /// How far it goes on without a gap from here; `position` itself where that byte is missing.
+    /// The end of the gapless bytes from `position`; `position` itself if that byte is missing.
     pub(crate) fn end_from(&self, position: u64) -> u64 {
         self.0.range(..=position).next_back().map_or(position, |(_, end)| position.max(*end))
     }

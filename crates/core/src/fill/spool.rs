@@ -66,7 +66,7 @@ pub(crate) enum Stopped {
 /// What a reader finds at a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SpoolLook {
-    /// It is present, with all bytes up to there.
+    /// Present, with all bytes up to this offset.
     Here(u64),
     /// A claim covers it.
     Comes,
@@ -80,7 +80,7 @@ impl Spool {
         Self::with(digest, total, origin, draft, Claims::default())
     }
 
-    /// One that somebody has set out to fetch.
+    /// A spool that somebody fetches already.
     pub(crate) fn begun(digest: Digest, total: u64, origin: Arc<str>, draft: Arc<dyn Draft>) -> Self {
         let spool = Self::new(digest, total, origin, draft);
         spool.begin_run();
@@ -110,8 +110,8 @@ impl Spool {
         &self.origin
     }
 
-    /// Whether it may serve the clients of another upstream once it is verified: everybody may have it from its own, and
-    /// somebody fetches it.
+    /// Whether clients of other upstreams may have it once it is verified: its own gives it to everybody, and it is
+    /// being fetched.
     pub(crate) fn is_for_all(&self) -> bool {
         self.is_anonymous && matches!(self.phase(), Phase::Running | Phase::Whole)
     }
@@ -152,7 +152,7 @@ impl Spool {
         begins
     }
 
-    /// Ends a run, or the whole. What has come to its end stays there: a store that failed does so for good.
+    /// Ends a run, or the spool. A spool that has ended stays so: a failure of the store is final.
     pub(crate) fn end_run(&self, phase: Phase) {
         let mut state = self.state();
         if matches!(state.phase, Phase::Idle | Phase::Running) {
@@ -162,7 +162,7 @@ impl Spool {
         self.changed.notify(usize::MAX);
     }
 
-    /// The one who set out to fetch the whole is gone, if it has not ended before.
+    /// Ends a run whose task is gone, if it has not ended before.
     pub(crate) fn abandon_run(&self, run: u64) {
         let mut state = self.state();
         if state.phase == Phase::Running && state.run == run {
@@ -182,8 +182,8 @@ impl Spool {
         self.state().have.length()
     }
 
-    /// Which run a reader that begins now belongs to, and so shares its fate: the end is withheld until all is verified.
-    /// Zero: to none, as it wants no more than a part, or nobody fetches the rest.
+    /// The run of a reader that begins now: it withholds the end from the reader until all is verified. 0: none, as the
+    /// reader wants a part and nobody fetches the rest.
     pub(crate) fn run_of_reader(&self, wants_part: bool) -> u64 {
         let state = self.state();
         if wants_part && state.phase != Phase::Running { 0 } else { state.run }
@@ -194,7 +194,7 @@ impl Spool {
         position >= self.total.saturating_sub(TAIL_BYTES)
     }
 
-    /// Waits until these bytes begin to be here; `false`: nobody brings them.
+    /// Waits until the first of these bytes is here; `false`: nobody brings it.
     pub(crate) async fn begins(&self, first: u64, end: u64, run: u64) -> bool {
         loop {
             let listener = self.changed.listen();
@@ -207,8 +207,8 @@ impl Spool {
         }
     }
 
-    /// Keeps what arrived, but for what is here already or being written by another; whether all of it was new. Not to
-    /// be dropped half-way: the store may still be writing then.
+    /// Writes the bytes that are neither here nor being written; returns whether all were new. Not to be dropped
+    /// half-way: the store may still be writing then.
     pub(crate) async fn write(&self, offset: u64, bytes: &Bytes) -> Result<bool, StoreError> {
         let end = offset.saturating_add(bytes.len() as u64);
         let pieces = {
@@ -238,7 +238,7 @@ impl Spool {
     }
 
     /// Bytes from `position` on: at least one, at most `most`, not beyond `end`. Waits for them while they are being
-    /// fetched. Without a run what nobody fetches is lost to the reader, who may have it elsewhere.
+    /// fetched. Without a run, a byte that nobody fetches ends the read: the reader gets it elsewhere.
     pub(crate) async fn read(&self, position: u64, end: u64, most: usize, run: u64) -> Result<Bytes, Stopped> {
         let available = loop {
             let listener = self.changed.listen();
@@ -254,7 +254,7 @@ impl Spool {
         self.draft.read_at(position, most).await.map_err(|_| Stopped::Lost)
     }
 
-    /// Hashes what is here and contiguous from where `progress` has got to, as it arrives, until all of it is.
+    /// Hashes the contiguous bytes behind `progress` as they arrive, until all are hashed.
     pub(crate) async fn hash_along(&self, progress: &Mutex<Progress>) -> Result<(), StoreError> {
         const PIECE_BYTES: u64 = 1 << 20;
         let hashed = || progress.lock().unwrap_or_else(PoisonError::into_inner).hashed;
@@ -265,7 +265,7 @@ impl Spool {
                 return Ok(());
             }
             let arrived = self.state().have.end_from(from);
-            // In single pieces, unless there is nothing more to come: what arrives in order was hashed on its way.
+            // Wait for a whole piece or the end: bytes that arrive in order are hashed on their way.
             if arrived - from < PIECE_BYTES && arrived < self.total {
                 listener.await;
                 continue;
@@ -321,7 +321,7 @@ impl Spool {
 }
 
 impl SpoolState {
-    /// What a reader of this run finds who wants the bytes from `position` to `end`.
+    /// What a reader of this run finds at `position`, if it reads up to `end`.
     fn look(&self, position: u64, end: u64, run: u64, total: u64) -> SpoolLook {
         let limit = match self.phase {
             Phase::Running if run != 0 => total.saturating_sub(TAIL_BYTES),

@@ -24,7 +24,7 @@ pub(super) struct Opening {
 }
 
 pub(super) enum News {
-    /// This upstream could not answer, to one who asked as this one.
+    /// The upstream could not answer this asker.
     Refused(Asker, Negative),
     /// It cannot be shared: there is no room for it, or no length.
     Passes,
@@ -35,7 +35,7 @@ pub(super) enum News {
 pub(crate) struct Asker {
     /// The upstream's name.
     pub(crate) upstream: Arc<str>,
-    /// The fingerprint of the login with which it is asked; all zero for nobody's.
+    /// The fingerprint of the login with which it is asked; all zero: no login.
     pub(crate) credential: [u8; 16],
 }
 

@@ -1,5 +1,5 @@
 //! Manifests with a cache. A cached digest is served without asking the upstream. A tag is fresh for its time; then the
-//! proxy confirms it by HEAD, which Docker Hub does not count (P-86), and fetches only the digest that it points to anew.
+//! proxy confirms it by HEAD, which Docker Hub does not count (P-86), and fetches a manifest only if the tag moved.
 
 use std::sync::Arc;
 

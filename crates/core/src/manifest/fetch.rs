@@ -45,7 +45,7 @@ pub(super) async fn fetch_once(
     Ok(found)
 }
 
-/// What tells requests for a tag apart. A client that asks after the tag was removed from the cache does not share an
+/// The key of a request for a tag. A client that asks after the tag was removed from the cache does not share an
 /// earlier request, nor does a client that accepts other types of manifests.
 pub(super) fn request_of_tag(context: &RequestContext<'_>, tag: &TagGeneration) -> Box<str> {
     format!("{} {} {}", tag.key, tag.generation, own_types(&context.head.headers).join(",")).into()

@@ -48,14 +48,14 @@ pub(super) enum HeadAnswer {
     Described(Manifest),
     /// The manifest exists, and this client may have it; the headers do not say enough of it.
     Found,
-    /// The registry, or something before it, takes no HEAD, which says nothing of the manifest or of who asks (P-25).
+    /// The registry, or something before it, takes no HEAD: that says nothing of the manifest or the client (P-25).
     Declined,
-    /// Nothing to believe before a GET: the HEAD was refused; or it was not sent, as this registry refuses to HEAD what it
-    /// gives to GET (P-146).
+    /// Only a GET can tell: the HEAD was refused, or not sent, as this registry refuses to HEAD what it gives to GET
+    /// (P-146).
     Unproven(Option<(HeadId, Negative)>),
 }
 
-/// What tells requests apart: who asks where, and for what.
+/// The key of a request: who asks where, and for what.
 type RequestKey = (ClientScope, Box<str>);
 
 /// Requests for manifests in progress, which several clients share.

@@ -1,11 +1,11 @@
-//! Manifests of schema 1 carry signatures among their bytes, and go by the digest of what was signed: of the payload of a
-//! JWS in libtrust's "pretty" form. The payload is the beginning of the manifest and a few bytes that close it.
+//! Manifests of schema 1 contain signatures, and go by the digest of the signed payload: that of a JWS in libtrust's
+//! "pretty" form. The payload is the beginning of the manifest and a few bytes that close it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-/// What was signed; `None`: nothing was, or it cannot be told.
+/// The signed payload; `None`: there is none, or it cannot be read.
 pub(super) fn payload(manifest: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct SignedManifest {
@@ -22,7 +22,7 @@ pub(super) fn payload(manifest: &[u8]) -> Option<Vec<u8>> {
         format_tail: String,
     }
     let SignedManifest { signatures } = serde_json::from_slice(manifest).ok()?;
-    // All of them sign the same.
+    // All sign the same payload.
     let protected = decode(&signatures.first()?.protected)?;
     let Protected { format_length, format_tail } = serde_json::from_slice(&protected).ok()?;
     let mut payload = manifest.get(..format_length)?.to_vec();

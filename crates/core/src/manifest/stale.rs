@@ -40,15 +40,15 @@ pub(crate) async fn may_be_stale(
     if !pointer.may_be_stale(limit, now) {
         return Err(NotStale::TooOld);
     }
-    // A manifest promises its blobs: without them a client would have done better elsewhere (P-91).
+    // A served manifest promises its blobs: without them a client is better off elsewhere (P-91).
     match missing(context, cache, cached).await {
         Some(digest) => Err(NotStale::Incomplete(digest)),
         None => Ok(()),
     }
 }
 
-/// A digest of the image that this client cannot pull from the cache. Of an index, what the first platform lacks that is
-/// cached at all, unless another platform is complete.
+/// A digest of the image that this client cannot pull from the cache. Of an index without a complete platform, what its
+/// first cached platform lacks.
 async fn missing(context: &RequestContext<'_>, cache: &Arc<Cache>, manifest: &StoredManifest) -> Option<Digest> {
     let found = within(&*context.env.platform.clock, LOOKUP_TIME, find(context, cache, manifest)).await;
     found.unwrap_or_else(|_| Some(manifest.digest.clone()))

@@ -86,8 +86,8 @@ fn ask_for(context: &RequestContext<'_>, method: Method, reference: &Reference, 
     ask
 }
 
-/// The error for an answer without a manifest. A missing signature is an everyday answer, which some registries give as
-/// a refusal (P-22, P-23).
+/// The error for an answer without a manifest. An image's signature is often missing, and some registries then say 401
+/// or 403 (P-22, P-23).
 pub(super) fn error_of(negative: Negative, reference: &Reference) -> Error {
     let missing = |text: UpstreamText| match text.code() {
         Some("NAME_UNKNOWN") => Error::NotFound(text),
@@ -156,8 +156,8 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
     Err(Negative::Failed(failure))
 }
 
-/// Verifies the bytes against the digest that was asked for, or that the registry named (P-85); of a signed manifest, the
-/// payload that was signed. Bytes whose own digest differs are served and never cached.
+/// Verifies the bytes against the digest that was asked for, or that the registry named (P-85); of a signed manifest,
+/// the payload that was signed. A manifest that has only its payload's digest is never cached.
 fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
     let media_type = media::of_manifest(&bytes);
     let payload = media_type.filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));

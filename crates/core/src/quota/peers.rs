@@ -173,7 +173,7 @@ impl Peers {
         let turn = self.take(false)?;
         let exchange = self.exchange();
         if now < exchange.look_at && !exchange.has_news(used()) {
-            // Usage changes only when a request is served. Requests that are refused until then need not all check.
+            // Usage changes only when a request is served, so not each refused one need check.
             self.due.store(millis(now.after(GLANCE_EVERY)), Ordering::Relaxed);
             return None;
         }

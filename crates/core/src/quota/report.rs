@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::clients::Alias;
 use super::window::Usage;
 
-/// Clients that one note tells of, at most.
+/// Most clients in one report.
 pub(crate) const MAX_CLIENTS: usize = 64;
-/// More than any note of ours takes.
+/// Longer than any report of ours.
 const MAX_BYTES: usize = 8 << 10;
 
 /// What one instance has used.
@@ -48,7 +48,7 @@ impl UsageReport {
         (clients.len() <= MAX_CLIENTS).then_some(Self { hour, usage, clients })
     }
 
-    /// The same in this hour of the same day.
+    /// The report in this hour of its day.
     pub(crate) fn at(mut self, hour: u64) -> Self {
         if self.hour != hour {
             self.usage = self.usage.of_day();

@@ -117,7 +117,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// So much more was used.
+    /// Adds what was used.
     pub(crate) fn add(&self, what: Resource, amount: u64, now: u64) {
         let counts = match what {
             Resource::Requests => &self.requests,
@@ -128,7 +128,7 @@ impl Tally {
         }
     }
 
-    /// This is what was used.
+    /// Sets what was used.
     pub(crate) fn set(&self, usage: Usage, now: u64) {
         let pairs = self.requests.iter().zip(usage.requests).chain(self.bytes.iter().zip(usage.bytes));
         for ((count, value), window) in pairs.zip(QuotaWindow::ALL.into_iter().cycle()) {

@@ -68,7 +68,7 @@ impl ClientViewRules {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);
         let forwarded = |name: &str| {
-            // The last of a list is what our own peer wrote; what stands before it anybody can write.
+            // Our own peer wrote the last value; anybody can write those before it.
             let value = headers.get_all(name).iter().next_back().filter(|_| behind_proxy)?.to_str().ok()?;
             Some(value.rsplit(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
         };
@@ -105,8 +105,8 @@ impl ClientViewRules {
     }
 }
 
-/// From the right, the first that is not one of our own proxies; what stands before it anybody can write. So can what
-/// stands before one that cannot be read: there it ends.
+/// The rightmost address that is not our own proxy's: anybody can write those before it. An address that cannot be read
+/// ends the search.
 fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let mut chain = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(address);
@@ -154,7 +154,7 @@ mod tests {
             (&["evil.example, proxy.example.com"], &["http, https"], "https://proxy.example.com"),
             (&["evil.example", "proxy.example.com"], &["http", "https"], "https://proxy.example.com"),
             (&["evil.example,proxy.example.com:8443 "], &["https"], "https://proxy.example.com:8443"),
-            // What our peer wrote cannot be read: nothing before it is taken instead.
+            // Our peer's value cannot be read: no value before it replaces it.
             (&["evil.example, "], &["https, "], "http://inner:3000"),
             (&["evil.example", "a b"], &["https", "gopher"], "http://localhost"),
         ] {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(look(None), ("https://proxy.example.com".into(), "9.9.9.9".into(), true));
     }
 
-    /// Who asks, where the peer is 10.1.2.3, these lines came, and that network is trusted or none is.
+    /// The client of a request with these lines from the peer 10.1.2.3, whose network is trusted or not.
     fn client(platform: &str, lines: &[&'static str], is_trusting: bool) -> String {
         let config =
             format!("platform='{platform}'\ntrusted_proxies=[{}]", if is_trusting { "'10.0.0.0/8'" } else { "" });
@@ -227,7 +227,7 @@ mod tests {
             (&["6.6.6.6,2001:db8::1"][..], "2001:db8::1", "2001:db8::1"),
             (&["6.6.6.6, [2001:db8::1]:5678"][..], "2001:db8::1", "2001:db8::1"),
             (&["6.6.6.6, ::ffff:9.9.9.9"][..], "9.9.9.9", "9.9.9.9"),
-            // What cannot be read leads to nobody further left.
+            // An address that cannot be read ends the search.
             (&["6.6.6.6, unknown"][..], PEER, PEER),
             (&["6.6.6.6, "][..], PEER, PEER),
             (&["6.6.6.6, unknown, 10.0.0.7"][..], PEER, "10.0.0.7"),
@@ -238,7 +238,7 @@ mod tests {
                 assert_eq!(client(platform, lines, false), platform_adds, "{platform} {lines:?}");
                 assert_eq!(client(platform, lines, true), trusting, "{platform} {lines:?}");
             }
-            // These say it beside the request, and leave in the header what the client wrote.
+            // These name the client elsewhere, and leave the client's own header in place.
             for platform in ["aws-lambda", "cloudflare-workers"] {
                 assert_eq!(client(platform, lines, false), PEER, "{platform} {lines:?}");
                 assert_eq!(client(platform, lines, true), trusting, "{platform} {lines:?}");

@@ -40,7 +40,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) client_view: &'a ClientView,
     /// When the request was admitted: `timeouts.head` counts from here.
     pub(crate) started: Moment,
-    /// The cache's generation at that time. What is forgotten after it is not learned again from this request.
+    /// The cache's generation at that time. This request does not bring back what the cache forgot later.
     pub(crate) since: u64,
 }
 
@@ -141,7 +141,7 @@ impl RequestContext<'_> {
         cache.metadata.claimed(&self.provenance(), digest).await;
     }
 
-    /// Records an upstream's refusal: it ends the client's grant, and what was not found is not asked for again at once.
+    /// Records an upstream's negative answer: a refusal ends the client's grant, and a 404 is repeated for a while.
     pub(crate) fn denied(&self, cache: &Cache, negative: &Negative, reference: &str) {
         self.refused(cache, negative);
         if matches!(negative, Negative::Missing(_)) {
@@ -166,13 +166,13 @@ impl RequestContext<'_> {
         if self.is_head() { LookupMethod::Head } else { LookupMethod::Get }
     }
 
-    /// Whether this may be a pushing client that asks by HEAD what of an image has arrived. Only the registry can tell.
+    /// Whether a pushing client may be asking by HEAD what the registry has already. Only the registry can tell.
     pub(crate) fn may_push(&self) -> bool {
         self.is_head() && self.upstream.push_enabled() && self.target.namespace.is_none()
     }
 
-    /// The name under which an absence is remembered. A digest that is no manifest may be a blob (P-89), and a manifest may be
-    /// there for a client that accepts other types (P-81).
+    /// The key of a remembered 404. It has the endpoint, since a digest may be a blob and no manifest (P-89), and the
+    /// types that the client accepts (P-81).
     fn absent(&self, reference: &str) -> String {
         match self.target.endpoint {
             Endpoint::Manifest(_) => match crate::accept::own_types(&self.head.headers).as_slice() {

@@ -1,6 +1,6 @@
-//! Adapts a response to what the platform lets through: it removes the length where a response with one must not be so large,
-//! removes the digest where a HEAD loses its length, keeps headers within their limit, and holds the last bytes until the work that
-//! the request began is done, where the platform stops us after a response.
+//! Adapts a response to what the platform lets through. It removes the length from a response that is too large to have
+//! one, and the digest where a HEAD loses its length. It keeps headers within their limit. Where the platform stops us
+//! after a response, it holds the last bytes until the request's work is done.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::platform::Capabilities;
 /// How long the end of a response is held for the work that its request began.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// A request until the work that it began is done. The platform does not stop us while there is another one. `None`: it has
-/// ended.
+/// A request until the work that it began is done. The platform does not stop us while another one is active. `None`:
+/// it has ended.
 pub(crate) struct ActiveRequest(Option<Arc<AtomicUsize>>);
 
 impl ActiveRequest {
@@ -83,10 +83,11 @@ pub(crate) async fn fit(
     }
 }
 
-/// The body of a response that has none and may have one, where the platform carries no empty bodies.
+/// Takes the place of an empty body that may have bytes, where the platform carries none.
 const FEW_BYTES: &[u8] = b"see the headers\n";
 
-/// Whether it is a redirect or a response to a push, without a body. Content is left as it is: the empty blob has no bytes.
+/// Whether it is a redirect or a response to a push, without a body. Content is never replaced: the empty blob has no
+/// bytes.
 fn lacks_bytes(response: &Response<Body>) -> bool {
     let status = response.status();
     let may_have_some = status.is_redirection() && status != StatusCode::NOT_MODIFIED
@@ -111,7 +112,7 @@ async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: Ac
     response.map(|inner| Body::frames(Settling { inner, last: None, error: None, state, under_way }, length))
 }
 
-/// A body that is one piece behind, and whose last piece waits until the store is written: after it the platform stops us.
+/// A body that holds one piece back, the last until the store is written: after it the platform stops us.
 struct Settling {
     inner: Body,
     last: Option<Frame<Bytes>>,

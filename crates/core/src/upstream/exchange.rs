@@ -199,7 +199,7 @@ impl<'u> Exchange<'_, 'u> {
         }
         let known = address.challenge();
         let seen = UpstreamChallenge::choose(response.headers(), &address.url);
-        // Another realm than before: the next request goes without a credential, to hear the true one (P-62).
+        // The realm has changed: the next request goes without a credential, to get the true one (P-62).
         let changed = authorization.header.is_some() && seen.is_some() && seen != known;
         // A 401 without a challenge does not invalidate the known one.
         let wanted = seen.or(known);
@@ -235,7 +235,7 @@ impl<'u> Exchange<'_, 'u> {
         Ok(())
     }
 
-    /// Waits until a limit is over that is over soon, if `may_wait`. Returns whether there may be another wait then.
+    /// Waits until a short limit is over, if `may_wait`. Returns whether there may be another wait then.
     async fn wait_for_leave(&self, may_wait: bool) -> Result<bool, Negative> {
         let (upstream, who) = (self.upstream, self.who());
         let leave = || upstream.learned.rate_limits.leave(who, &self.ask.name, upstream.platform.clock.now());

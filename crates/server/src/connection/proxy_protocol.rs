@@ -89,7 +89,7 @@ pub(super) async fn read_client(
     None
 }
 
-/// What a connection begins with that should begin with a TLS handshake.
+/// How a connection begins that should begin with a TLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FirstBytes {
     /// A header of the PROXY protocol, which TLS would report only as a failed handshake.
@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// What a header of version 2 is read as.
+    /// The bytes of a version 2 header.
     fn second(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
         [&V2[..], &[command, family], &length, rest].concat()
@@ -218,7 +218,7 @@ mod tests {
         ProxyHeader::Client(text.parse().unwrap())
     }
 
-    /// What is read of this, in pieces of so many bytes, and what is left of it for whoever reads on.
+    /// The header that is read from pieces of so many bytes, and the bytes behind it.
     async fn read_of(bytes: &[u8], piece: usize) -> (Result<ProxyHeader, ProxyHeaderError>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut writer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -57,7 +57,7 @@ fn served(handler: Arc<Always>, slot_status: Arc<SlotStatus>) -> DuplexStream {
     client
 }
 
-/// The same over a wire that brings so much in a second.
+/// The same over a wire that brings [`A_SECOND`].
 fn slowly(client: DuplexStream) -> DuplexStream {
     let (near, far) = duplex(64 << 10);
     let ((mut from_far, mut to_far), (mut from_server, mut to_server)) = (split(far), split(client));
@@ -75,7 +75,7 @@ fn slowly(client: DuplexStream) -> DuplexStream {
     near
 }
 
-/// An HTTP/2 client; what is sent to tells when its connection has ended.
+/// An HTTP/2 client, and a task that ends with its connection.
 async fn h2_client(wire: DuplexStream) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
     let (sender, connection) = h2::client::handshake(wire).await.unwrap();
     (sender, tokio::spawn(connection))

@@ -137,7 +137,7 @@ mod tests {
 
     const STALL: Duration = Duration::from_mins(1);
 
-    /// That of a connection while memory is scarce, by what another holds.
+    /// The timeouts of a connection while another one makes memory scarce.
     fn scarce() -> (Arc<IdleTimeouts>, Held) {
         let in_flight = InFlight::new(1, true);
         let held = in_flight.count(2);
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; for how long it is served.
+    /// Writes pieces of 64 KiB to a client that takes so many bytes every two seconds; returns how long it is served.
     async fn served(bytes: usize, timeouts: Arc<IdleTimeouts>) -> Duration {
         let (mut client, server) = tokio::io::duplex(1024);
         let _held = timeouts.count(1);

@@ -105,8 +105,7 @@ impl Store for ObjectStore {
             // A bucket may return other or fewer bytes than were stored, with the same metadata.
             verifies: false,
             reads_back: true,
-            // OBS cannot write only where nothing is, and so it cannot hold leases: there, each process fetches for
-            // itself.
+            // OBS has no conditional writes, and so it cannot hold leases: there, each process fetches for itself.
             is_shared: self.bucket.address.cloud != Cloud::Obs,
         }
     }

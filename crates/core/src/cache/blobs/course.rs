@@ -9,21 +9,21 @@ pub(crate) struct Course {
     pub(super) began: u64,
     /// When this was said.
     pub(super) at: u64,
-    /// Bytes that have come, of so many.
+    /// Bytes that came, of `total`.
     pub(super) done: u64,
     pub(super) total: u64,
-    /// When the last of them had; 0: not yet.
+    /// When the last byte came; 0: not yet.
     pub(super) fetched: u64,
 }
 
 impl Course {
-    /// As a lease has it behind its end.
+    /// The words after a lease's end.
     pub(super) fn to_words(self) -> String {
         let Self { began, at, done, total, fetched } = self;
         format!("{began} {at} {done} {total} {fetched}")
     }
 
-    /// From there; `None`: nothing has been said yet, or by an earlier version.
+    /// Reads them; `None`: there are none yet, or in an earlier version's lease.
     pub(super) fn parse(words: &str) -> Option<Self> {
         let mut numbers = words.split(' ').map(|word| word.parse().ok());
         let [began, at, done, total, fetched] = std::array::from_fn(|_| numbers.next().flatten());
@@ -31,13 +31,13 @@ impl Course {
         (course.total > 0 && numbers.next().is_none()).then_some(course)
     }
 
-    /// How long until it is stored, as far as it goes on as it has. `sends_on`: what has come is sent on to the store
-    /// afterwards, as fast as it came. `None`: it does not come at all.
+    /// How long until it is stored, at its rate so far. `sends_on`: afterwards the bytes are sent to the store, as fast
+    /// as they came. `None`: it makes no progress.
     pub(super) fn left(self, now: u64, sends_on: bool) -> Option<Duration> {
         let took = |until: u64| until.saturating_sub(self.began).max(1);
         let sending = |took: u64| if sends_on { took } else { 0 };
         let seconds = if self.fetched > 0 {
-            // Behind twice that time nobody knows.
+            // After twice that time, do not wait.
             let (expected, gone) = (sending(took(self.fetched)), now.saturating_sub(self.fetched));
             (gone <= 2 * expected + 1).then(|| expected.saturating_sub(gone))?
         } else {

@@ -1,4 +1,4 @@
-//! Drafts of blobs that arrive: of a known length, or of ranges of which nobody knows how many will come.
+//! Drafts of blobs that arrive: whole, or in ranges of which nobody knows how many will come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,14 +49,13 @@ impl Blobs {
         length <= self.max_bytes.store
     }
 
-    /// Whether the store may not hold it, or the disk on its way into a bucket is too small.
+    /// Whether it is too long for the store, or for the local disk on its way into a bucket.
     fn is_too_long(&self, length: u64) -> bool {
         !self.may_hold(length) || length > self.max_bytes.scratch && self.backend.capabilities().stages_locally
     }
 }
 
-/// A draft that grows range by range. It asks for room with each write, and reports where the store refuses one: nobody else
-/// would.
+/// A draft that grows range by range. It asks for room with each write, and reports a refused write: nobody else would.
 struct SparseDraft {
     inner: Arc<dyn Draft>,
     backend: Arc<CacheBackend>,
@@ -76,7 +75,7 @@ impl Draft for SparseDraft {
         match &written {
             Ok(()) => drop(self.written.fetch_add(length, Ordering::Relaxed)),
             Err(error) => {
-                // All of it is wanted again, and what is here is not kept.
+                // The draft is not kept, so all its bytes are wanted again.
                 if matches!(error, StoreError::Full) {
                     self.backend.pressure.report_full(self.written.load(Ordering::Relaxed).saturating_add(length));
                 }

@@ -18,24 +18,24 @@ use crate::digest::Digest;
 use crate::platform::{Moment, Precondition, StoreError};
 use crate::sync::{Event, Mutex, MutexGuard};
 
-/// How long a lease holds if nobody renews it: as long others wait for one that died.
+/// How long a lease holds without renewal: others wait so long for a dead process.
 const LIFE_SECONDS: u64 = 10;
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// How soon it is renewed for the first time: then there is something to say of how the fill gets on.
+/// When it is first renewed: by then the fill has some progress to report.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 /// More expired leases than this on one blob are a sign that something is wrong: then each fetches for itself.
 const MAX_EPOCHS: u32 = 100;
 /// How long a store that failed to take a lease is not asked for one: object stores fail for a moment (503 `SlowDown`).
 const BACKOFF: Duration = Duration::from_secs(10);
-/// The same where it failed again and again, or may take none.
+/// The same after repeated failures, or if it denies leases.
 const MAX_BACKOFF: Duration = Duration::from_hours(1);
 
 /// The right to fetch, until it is dropped.
 pub(crate) struct Lease {
     backend: Arc<CacheBackend>,
     key: Key,
-    /// Gone when this is, so that the renewals end.
+    /// Dropped with this, which ends the renewals.
     held: Arc<FillProgress>,
 }
 
@@ -77,7 +77,7 @@ impl Lease {
 pub(crate) enum Leased {
     /// Fetch; with a lease, where the store would give one.
     Ours(Option<Lease>),
-    /// Another process fetches; and how that gets on, if it has said so.
+    /// Another process fetches; its progress, if it has reported any.
     Theirs(Option<Course>),
 }
 
@@ -88,7 +88,7 @@ struct LeaseBackoff(Mutex<BackoffState>);
 #[derive(Default)]
 struct BackoffState {
     until: Moment,
-    /// How long it rested last, unless it took one since.
+    /// Its last rest, unless it took a lease since.
     last: Option<Duration>,
 }
 
@@ -102,8 +102,8 @@ impl LeaseBackoff {
         self.state().last = None;
     }
 
-    /// It took none: how long it rests. `None`: it may well take the next, or rests already; those who asked at once
-    /// have failed once.
+    /// It took none: how long it rests. `None`: it may take the next, or rests already; requests that fail at once
+    /// count once.
     fn begin(&self, now: Moment, error: &StoreError) -> Option<Duration> {
         let mut state = self.state();
         let rest = match error {
@@ -123,8 +123,8 @@ impl LeaseBackoff {
     }
 }
 
-/// A lease on its way from the task that writes it to the request that wants it. Whoever wants it may go away while it is
-/// being written: then it is given up as soon as it is there, and never lies there for nobody.
+/// A lease on its way from the task that writes it to the request that wants it. If the request goes away while the
+/// lease is being written, the lease is given up as soon as it is written.
 #[derive(Default)]
 struct Handover {
     hand: Mutex<Hand>,
@@ -207,8 +207,8 @@ impl Leases {
         Self { backend: Arc::clone(backend), backoff: LeaseBackoff::default() }
     }
 
-    /// Asks for the right to fetch a blob. A task asks, which comes to its end whatever becomes of the request: what was
-    /// written for one who has left is removed.
+    /// Asks for the right to fetch a blob. A task asks, and goes on if the request leaves: it removes a lease that was
+    /// written for a request that has left.
     pub(crate) async fn lease(self: &Arc<Self>, digest: &Digest) -> Leased {
         if !self.backend.capabilities().is_shared || !self.backoff.is_over(self.backend.clock.now()) {
             return Leased::Ours(None);
@@ -252,7 +252,7 @@ impl Leases {
             let text = record.as_deref().and_then(|record| std::str::from_utf8(record).ok()).unwrap_or_default();
             let (until, course) = text.split_once(' ').unwrap_or((text, ""));
             let until = until.parse::<u64>().ok();
-            // Longer than a lease can hold is a clock gone wrong; it does not keep everybody waiting.
+            // An end later than a lease can have comes from a wrong clock; nobody waits for it.
             if until.is_some_and(|until| now < until && until <= now.saturating_add(2 * LIFE_SECONDS)) {
                 return Leased::Theirs(Course::parse(course));
             }
@@ -260,8 +260,8 @@ impl Leases {
         Leased::Ours(None)
     }
 
-    /// Some stores cannot write only where nothing is, or may not write leases: they are asked for none, for a while, and
-    /// keep everything else.
+    /// Some stores have no conditional writes, or may not write leases: for a while they are asked for no lease, but
+    /// for all else.
     fn no_lease(&self, error: &StoreError) {
         if let Some(rest) = self.backoff.begin(self.backend.clock.now(), error) {
             tracing::warn!(
@@ -291,7 +291,7 @@ impl Leases {
                     .ask_quietly("lease", leases.backend.store.write(&renewed, record, Precondition::Always))
                     .await;
                 if while_held.strong_count() == 0 {
-                    // It was given up while it was being written.
+                    // The lease was dropped during the renewal.
                     let _ = leases.backend.ask_quietly("lease", leases.backend.store.remove(&renewed)).await;
                     return;
                 }

@@ -19,13 +19,13 @@ use crate::telemetry;
 /// How long a blob that could not be read is left alone.
 const UNREAD: Duration = Duration::from_mins(1);
 
-/// Blobs that are remembered as not to be served.
+/// Most blobs remembered as not to be served.
 const MAX_DISTRUSTED: usize = 1000;
 
 /// How it is known that a stored blob has its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// These bytes were sent to a store elsewhere, which said that it has them, and as many.
+    /// The bytes were sent to a remote store, which confirmed them and their number.
     Sent,
     /// They were written to a disk of this machine, or all of them were read back.
     Read,
@@ -60,7 +60,7 @@ impl Grounds {
     fn belief(self) -> Belief {
         let is_proven = match self.proof {
             Some(Proof::Read) => true,
-            // To read all of it takes nothing but the reading.
+            // Reading all of it verifies it at no extra cost.
             Some(Proof::Sent) => !self.is_whole,
             None => false,
         };
@@ -79,17 +79,17 @@ impl Grounds {
 /// What is known of stored blobs.
 pub(super) struct Trust {
     backend: Arc<CacheBackend>,
-    /// Blobs that are known to have their digest, in the state in which they were, and from what.
+    /// Blobs that are known to have their digest, with the validator they had and the proof.
     verified: Memory<Digest, (Validator, Proof)>,
-    /// Blobs that are not served in that state until then: they do not have their digest and are being removed, or could
-    /// not be read.
+    /// Blobs that are not served until then with that validator: a wrong digest, so that they are being removed, or
+    /// unreadable.
     distrusted: Memory<Digest, (Validator, Moment)>,
     /// How long blobs are, from their registries and from manifests.
     lengths: Arc<Lengths>,
 }
 
 impl Trust {
-    /// Of about so many blobs.
+    /// For about `entries` blobs.
     pub(super) fn new(backend: &Arc<CacheBackend>, lengths: &Arc<Lengths>, entries: usize) -> Self {
         Self {
             backend: Arc::clone(backend),
@@ -179,7 +179,7 @@ impl Trust {
         self.distrusted.insert(digest.clone(), (validator, self.backend.clock.now().after(UNREAD)));
     }
 
-    /// A blob whose body, if it breaks on its way to a client, is not served again for a while. Native bodies stay native.
+    /// Watches a body: a blob that breaks on its way to a client is not served for a while. Native bodies stay native.
     pub(super) fn noting_breaks(self: &Arc<Self>, digest: &Digest, found: Found) -> Found {
         let Found { stat, body } = found;
         let body = match body {
@@ -227,7 +227,7 @@ mod tests {
             (Some(Sent), true, false, Some(true), false, Unknown),
             (Some(Sent), false, false, Some(true), false, Right),
             (Some(Read), true, false, Some(true), false, Right),
-            // A manifest that lies moves nothing that was read.
+            // A wrong manifest does not outweigh a full read.
             (Some(Read), true, false, Some(false), false, Right),
         ] {
             let grounds = Grounds { proof, is_whole, is_distrusted, is_of_length, store_verifies };

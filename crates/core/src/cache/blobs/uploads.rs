@@ -11,13 +11,13 @@ use crate::digest::Digest;
 use crate::evidence::Provenance;
 use crate::platform::{Precondition, UPLOAD_DEADLINE, Upload};
 
-/// How long a record may take that is as large as a part.
+/// Time limit of a record as large as a part.
 const PART: Duration = Duration::from_mins(2);
 
 impl Blobs {
     /// An address that gives a blob to whoever has it, for a while; `None`: there is none, or the store failed.
     pub(crate) async fn link(&self, digest: &Digest, life: Duration) -> Option<Url> {
-        // What a store cannot do is no reason to leave it alone for a while.
+        // A store without links has not failed.
         if !self.backend.capabilities().links {
             return None;
         }
@@ -27,12 +27,12 @@ impl Blobs {
         Some(link)
     }
 
-    /// How far an upload has come, as it was written down.
+    /// The record of how far an upload has come.
     pub(crate) async fn parked(&self, digest: &Digest) -> Option<Bytes> {
         self.backend.read(&Key::ingest(digest)).await?
     }
 
-    /// What came behind the last part that was sent; `None`: it is not there as it was written down.
+    /// The bytes after the last part that was sent; `None`: missing, or of another length.
     pub(crate) async fn parked_tail(&self, digest: &Digest, bytes: u64) -> Option<Bytes> {
         if bytes == 0 {
             return Some(Bytes::new());
@@ -42,7 +42,7 @@ impl Blobs {
         (tail.len() as u64 == bytes).then_some(tail)
     }
 
-    /// Writes down how far an upload has come; first what the record speaks of. Whether it is written.
+    /// Records how far an upload has come, its tail first. Returns whether that succeeded.
     pub(crate) async fn park(&self, digest: &Digest, record: Bytes, tail: Bytes) -> bool {
         if !tail.is_empty() {
             let key = Key::ingest_tail(digest);
@@ -66,7 +66,7 @@ impl Blobs {
         self.backend.ask("upload", self.backend.store.upload(&Key::blob(digest))).await
     }
 
-    /// Goes on with one that was parked; `None`: it takes a new beginning.
+    /// Resumes a parked upload; `None`: it must begin anew.
     pub(crate) async fn resume_upload(&self, digest: &Digest, parked: &str) -> Option<Box<dyn Upload>> {
         if !self.backend.capabilities().uploads {
             return None;
@@ -96,7 +96,7 @@ impl Blobs {
         is_there
     }
 
-    /// Takes back an upload.
+    /// Aborts an upload.
     pub(crate) async fn abort_upload(&self, digest: &Digest, upload: Box<dyn Upload>) {
         self.backend.ask_slowly("abort", PART, upload.abort()).await;
         self.forget_parked(digest).await;

@@ -84,7 +84,7 @@ impl Verifier {
         let _ = within(&*self.backend.clock, self.limit, verified).await;
     }
 
-    /// Waits until no more than a few others are being read; `None`: this one is.
+    /// Waits for a turn to read this blob; `None`: it is being read already.
     async fn turn_to_read(self: &Arc<Self>, digest: &Digest) -> Option<Reading> {
         loop {
             let listener = self.ended.listen();
@@ -102,7 +102,7 @@ impl Verifier {
         }
     }
 
-    /// Reads a stored blob to its end. What comes of it is remembered, or was wrong.
+    /// Reads a stored blob to its end. Its body records the result.
     async fn verify(self: &Arc<Self>, digest: &Digest) {
         let Some(Some(found)) = self.backend.open(&Key::blob(digest), None).await else { return };
         let Found { stat, body } = found;
@@ -127,7 +127,7 @@ pub(super) struct VerifyingBody {
     inner: Body,
     hasher: Option<Hasher>,
     missing_bytes: u64,
-    /// The piece before the one that is awaited.
+    /// The piece that is held back.
     held: Option<Bytes>,
 }
 
@@ -145,7 +145,7 @@ impl VerifyingBody {
         })
     }
 
-    /// The end, before its time.
+    /// Ends the body early.
     fn end(&mut self) -> Polled {
         self.hasher = None;
         let missing_bytes =
@@ -184,7 +184,7 @@ impl Frames for VerifyingBody {
                     this.trust.trust(&this.digest, this.validator.clone(), Proof::Read);
                     return Poll::Ready(this.held.take().map(|last| Ok(Frame::data(last))));
                 }
-                // Of a disk or of a connection: the bytes may be right all the same.
+                // The disk or the connection failed: the bytes may be right.
                 Some(Err(_)) => {
                     this.trust.unread(&this.digest, this.validator.clone());
                     return this.end();

@@ -18,7 +18,7 @@ enum Length {
 }
 
 impl Length {
-    /// What is known once a manifest has said this, too.
+    /// Adds the length that a manifest names.
     fn and_named(self, size: u64) -> Self {
         match self {
             Self::Named(known) if known != size => Self::Disputed,
@@ -44,7 +44,7 @@ impl Lengths {
         Self(Memory::new(entries))
     }
 
-    /// Takes down what a manifest says of its blobs.
+    /// Records the lengths that a manifest names.
     pub(crate) fn learn(&self, manifest: &[u8]) {
         for piece in Described::of(manifest).blobs {
             let Some(size) = piece.size else { continue };

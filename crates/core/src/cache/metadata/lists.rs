@@ -19,14 +19,14 @@ pub(crate) type ListKey = (ClientScope, Box<str>);
 pub(crate) struct Listed {
     /// Its headers.
     pub(crate) headers: HeaderMap,
-    /// Its words, with the name that the client has for the repository.
+    /// Its answer, with the client's name for the repository.
     pub(crate) body: Bytes,
     /// That name.
     pub(crate) name: Box<str>,
     /// When.
     pub(crate) at: Moment,
-    /// What clients still use of the body is counted once memory has let it go. Behind the body, as it is to be dropped
-    /// behind it.
+    /// Counts the body for clients that still use it once memory dropped it. Declared after the body, to be dropped
+    /// after it.
     _shelf: Shelf,
 }
 
@@ -77,7 +77,7 @@ impl Lists {
         self.0.remove(asked);
     }
 
-    /// Forgets them all: something was pushed, or is to be asked for anew.
+    /// Forgets them all, after a push or to ask for them anew.
     pub(crate) fn clear(&self) {
         self.0.clear();
     }

@@ -11,25 +11,25 @@ use crate::body::{InFlight, Shelf, ShelfBytes};
 use crate::digest::Digest;
 use crate::media;
 
-/// Most digests that a manifest names as far as we look: as many layers as any image has, and some.
+/// Most digests that are read from a manifest: more than the layers of any image.
 const MAX_CHILDREN: usize = 1000;
 
 /// A manifest that can be served: its bytes have the digest it goes by, and its type is known.
 #[derive(Debug)]
 pub(crate) struct StoredManifest {
-    /// As its bytes say: it is derived from them whenever they are read.
+    /// Derived from the bytes whenever they are read.
     pub(crate) media_type: &'static str,
     /// Of the bytes.
     pub(crate) digest: Digest,
-    /// To the byte as the upstream sent them.
+    /// Exactly as the upstream sent them.
     pub(crate) bytes: Bytes,
-    /// Where memory keeps it: what clients still use of the bytes is counted once memory has let it go. Behind the bytes,
-    /// as it is to be dropped behind them.
+    /// Counts the bytes for clients that still use them once memory dropped the manifest. Declared after the bytes, to
+    /// be dropped after them.
     shelf: Option<Shelf>,
 }
 
 impl StoredManifest {
-    /// One that was held against its digest; `None`: it is no manifest.
+    /// From verified bytes; `None`: they are no manifest.
     pub(crate) fn new(digest: Digest, bytes: Bytes) -> Option<Self> {
         Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes, shelf: None })
     }
@@ -40,12 +40,12 @@ impl StoredManifest {
         Self { bytes, shelf: Some(hand), ..self }
     }
 
-    /// By which its bytes are found again as long as anybody uses them.
+    /// A handle that finds its bytes again while anybody uses them.
     pub(crate) fn lent(&self) -> Option<LentManifest> {
         self.shelf.as_ref().map(|shelf| LentManifest { media_type: self.media_type, kept: shelf.lent() })
     }
 
-    /// Whether its bytes are counted, as memory has let them go.
+    /// Whether its bytes are counted, since memory dropped it.
     pub(crate) fn is_counted(&self) -> bool {
         self.shelf.as_ref().is_some_and(Shelf::is_counted)
     }
@@ -101,7 +101,7 @@ pub(crate) struct Children {
 }
 
 impl Children {
-    /// Reads the descriptors of a manifest of any kind; what cannot be read names nothing.
+    /// Reads the descriptors of a manifest of any kind; an unreadable one has none.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let described = Described::of(bytes);
         let digests = |pieces: Vec<ChildDescriptor>| pieces.into_iter().map(|piece| piece.digest).collect();
@@ -134,7 +134,7 @@ pub(crate) struct ChildDescriptor {
     pub(crate) platform: Option<String>,
 }
 
-/// What is only shown is read as whatever it is: nonsense in it must not hide a digest.
+/// A field that is only shown may be of any type: nonsense in it must not hide a digest.
 #[derive(Deserialize)]
 struct Descriptor {
     digest: Option<String>,
@@ -157,7 +157,7 @@ impl Descriptor {
 }
 
 impl Described {
-    /// Reads the descriptors of a manifest of any kind; what cannot be read names nothing.
+    /// Reads the descriptors of a manifest of any kind; an unreadable one has none.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         #[derive(Deserialize, Default)]
         #[serde(default, rename_all = "camelCase")]
@@ -187,7 +187,7 @@ impl Described {
     }
 }
 
-/// Each digest once, where it is named first: a manifest may name one as often as its bytes allow.
+/// Each digest once, in the order of first mention: a manifest may repeat one many times.
 fn distinct(pieces: impl Iterator<Item = ChildDescriptor>) -> Vec<ChildDescriptor> {
     let mut seen = HashSet::new();
     pieces.filter(|piece| seen.insert(piece.digest.clone())).take(MAX_CHILDREN).collect()

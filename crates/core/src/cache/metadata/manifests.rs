@@ -16,7 +16,7 @@ use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
 use crate::telemetry;
 
-/// What an entry of a small table takes, about, with its key.
+/// About the bytes of a small table's entry, with its key.
 pub(in crate::cache) const ENTRY_BYTES: u64 = 300;
 
 /// Manifests in memory and in the store.
@@ -25,7 +25,7 @@ pub(super) struct Manifests {
     memory: Memory<Digest, Arc<StoredManifest>, ManifestBytes>,
     /// Manifests that are being read.
     reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
-    /// Large manifests that were read for clients, which may still use them: no more than there is room for in flight.
+    /// Large manifests that clients may still use: no more than `in_flight` has room for.
     lent: Mutex<HashMap<Digest, LentManifest>>,
     /// Bytes that clients have not taken yet.
     in_flight: Arc<InFlight>,
@@ -42,7 +42,7 @@ impl Weighter<Digest, Arc<StoredManifest>> for ManifestBytes {
 }
 
 impl Manifests {
-    /// In memory about so many, of so many bytes together.
+    /// Keeps about so many, of so many bytes in all.
     pub(super) fn new(
         backend: &Arc<CacheBackend>,
         lengths: &Arc<Lengths>,
@@ -79,13 +79,13 @@ impl Manifests {
         self.reads.join(digest, || self.read(digest)).await
     }
 
-    /// A manifest from the store, once there is room for it among what clients have not taken: they may be given it.
+    /// Reads a manifest from the store once `in_flight` has room for it: clients may be given it.
     async fn read(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
         let key = Key::manifest(digest);
         let mut room = self.in_flight.take(SMALL_BYTES).await;
         let record = loop {
             let record = self.backend.read(&key).await??;
-            // Only now is it known how long it is.
+            // Only now its length is known.
             let missing = (record.len() as u64).saturating_sub(room.bytes());
             if missing == 0 {
                 break record;

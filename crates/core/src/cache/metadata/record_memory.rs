@@ -12,8 +12,7 @@ use crate::cache::Key;
 use crate::digest::Digest;
 use crate::evidence::{Link, Origins, Provenance};
 
-/// Tags and links that were forgotten and are remembered as such: a question that began before ends before so many others
-/// are forgotten.
+/// Most forgotten tags and links to remember: a request that began before ends before so many others are forgotten.
 const MAX_FORGOTTEN: usize = 1000;
 /// Blobs whose length a manifest states: it is needed soon after, while the image is pulled.
 const MAX_DESCRIBED: usize = 10_000;
@@ -38,7 +37,7 @@ pub(super) struct NewLink {
 pub(super) struct RecordMemory {
     pointers: Memory<Key, Pointer>,
     links: Memory<Key, Link>,
-    /// How long blobs are by the manifests that name them, under the key of their link.
+    /// Lengths of blobs in the manifests that name them, by the key of their link.
     described: Memory<Key, u64>,
     origins: Memory<Digest, Arc<Origins>>,
     /// Tags and links that were forgotten, each with the generation that this began.
@@ -59,7 +58,7 @@ impl RecordMemory {
         }
     }
 
-    /// Counts what was forgotten: an answer to a question of an earlier generation is outdated.
+    /// Grows when something is forgotten: an answer to an older generation's request is outdated.
     pub(super) fn generation(&self) -> u64 {
         self.generations.load(Ordering::Relaxed)
     }
@@ -84,7 +83,7 @@ impl RecordMemory {
         self.forgotten_in(key) <= since
     }
 
-    /// A tag, to be asked about.
+    /// A tag and its generation.
     pub(super) fn tag(&self, key: Key) -> TagGeneration {
         let generation = self.forgotten_in(&key);
         TagGeneration { key, generation }
@@ -100,7 +99,7 @@ impl RecordMemory {
         self.pointers.get(key)
     }
 
-    /// Remembers where a tag points, unless it was forgotten since that was asked; whether it does.
+    /// Remembers where a tag points, unless it was forgotten since then; returns whether it did.
     pub(super) fn remember(&self, tag: &TagGeneration, pointer: &Pointer) -> bool {
         self.pointers.insert(tag.key.clone(), pointer.clone());
         // In this order: whoever forgets it now finds it here.
@@ -111,7 +110,7 @@ impl RecordMemory {
         is_current
     }
 
-    /// Tags that are meant.
+    /// Tags that match.
     pub(super) fn tags(&self, is_meant: impl Fn(&Key, &Pointer) -> bool) -> Vec<Key> {
         self.pointers.iter().filter(|(key, pointer)| is_meant(key, pointer)).map(|(key, _)| key).collect()
     }
@@ -121,7 +120,7 @@ impl RecordMemory {
         self.links.get(key)
     }
 
-    /// Remembers a link, unless a stronger one is known or the link was forgotten since; whether it does.
+    /// Remembers a link, unless a stronger one is known or it was forgotten since; returns whether it did.
     pub(super) fn remember_link(&self, key: &Key, link: Link, since: u64) -> bool {
         if self.links.get(key).is_some_and(|known| known >= link) {
             return false;
@@ -138,13 +137,13 @@ impl RecordMemory {
     /// Remembers a link; `None`: it was known already.
     pub(super) fn new_link(&self, provenance: &Provenance, digest: &Digest, link: Link) -> Option<NewLink> {
         let key = key_of_link(provenance, digest);
-        // What was deleted comes back when the registry says so itself, and not by a manifest that still names it.
+        // A deleted link comes back if the registry confirms it, and not by a manifest that still names it.
         let is_gone = link == Link::Named && self.forgotten.get(&key).is_some();
         let is_new = digest.is_computable() && !is_gone && self.remember_link(&key, link, provenance.since);
         is_new.then_some(NewLink { key, link, since: provenance.since })
     }
 
-    /// Remembers that a repository's manifest names its children, and their lengths; the links that were not known yet.
+    /// Remembers the children of a repository's manifest, and their lengths; returns the links that are new.
     pub(super) fn name_children(&self, provenance: &Provenance, manifest: &StoredManifest) -> Vec<NewLink> {
         let Described { manifests, blobs } = Described::of(&manifest.bytes);
         for blob in &blobs {
@@ -156,7 +155,7 @@ impl RecordMemory {
         children.filter_map(|child| self.new_link(provenance, &child.digest, Link::Named)).collect()
     }
 
-    /// How long a blob is by a manifest of this repository: its bytes may be of another length.
+    /// A blob's length in a manifest of this repository: its bytes may be of another length.
     pub(super) fn described_length(&self, provenance: &Provenance, digest: &Digest) -> Option<u64> {
         self.described.get(&key_of_link(provenance, digest)).filter(|length| *length > 0)
     }

@@ -14,7 +14,7 @@ pub(crate) struct Pointer {
     pub(crate) confirmed: u64,
 }
 
-/// How long a tag that was confirmed is served to clients that will not have it from a cache.
+/// How long a confirmed tag is served to clients that send `no-cache`.
 const NO_CACHE_SECONDS: u64 = 60;
 
 /// What is to be done with a tag.
@@ -27,8 +27,8 @@ pub(crate) enum Freshness {
 }
 
 impl Pointer {
-    /// Whether it is served without asking. A client's `Cache-Control: no-cache` has a tag confirmed before its time,
-    /// once a minute at most, and never against the operator's rule that it stays (`revalidate = "never"`).
+    /// Whether it is served without asking. A client's `Cache-Control: no-cache` makes a tag due early, once a minute
+    /// at most, and never one with the rule `revalidate = "never"`.
     pub(crate) fn must_ask(&self, rule: Revalidate, no_cache: bool, now: u64) -> Freshness {
         let Some(due) = self.due(rule) else { return Freshness::Fresh };
         // A clock that was set back must not make a tag immortal.
@@ -54,7 +54,7 @@ impl Pointer {
         limit_seconds > 0 && now.saturating_sub(self.confirmed) <= limit_seconds
     }
 
-    /// The same, where nobody has said so lately: due, and too old to be stale, until its upstream says so again.
+    /// The same, as if never confirmed: due, and too old to be served stale, until its upstream confirms it.
     pub(crate) fn unconfirmed(&self) -> Self {
         Self { digest: self.digest.clone(), confirmed: 0 }
     }

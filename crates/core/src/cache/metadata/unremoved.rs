@@ -13,13 +13,13 @@ use crate::cache::Key;
 use crate::cache::backend::CacheBackend;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Tags and links that are remembered so. Beyond them the store is believed of none, until the process ends.
+/// Most tags and links to remember. With more, none in the store is believed until the process ends.
 const MOST: usize = 10_000;
 /// How long after a failure the next try comes; each one that fails doubles it.
 const PAUSE: Duration = Duration::from_secs(10);
 /// And at most.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-/// Removed at once.
+/// Removals at once.
 const AT_ONCE: usize = 8;
 
 /// Tags and links, each with the generation in which it was forgotten.
@@ -29,7 +29,7 @@ pub(super) struct UnremovedKeys(Mutex<UnremovedState>);
 #[derive(Default)]
 struct UnremovedState {
     keys: HashMap<Key, u64>,
-    /// There were more than are remembered.
+    /// There were more than [`MOST`].
     is_over: bool,
     /// Whether somebody tries again.
     is_tried: bool,
@@ -62,7 +62,7 @@ impl UnremovedKeys {
         }
     }
 
-    /// Whether what the store has of it may be what was forgotten.
+    /// Whether the store's record of it may be the forgotten one.
     pub(super) fn holds(&self, key: &Key) -> bool {
         let state = self.state();
         state.is_over || state.keys.contains_key(key)
@@ -72,12 +72,12 @@ impl UnremovedKeys {
         self.state().keys.iter().map(|(key, generation)| (key.clone(), *generation)).collect()
     }
 
-    /// Whether nobody has begun to try again. From now on somebody has.
+    /// Takes the job of trying again; whether nobody had it.
     fn begins(&self) -> bool {
         !std::mem::replace(&mut self.state().is_tried, true)
     }
 
-    /// Whether nothing is left to be tried. From now on nobody does.
+    /// Gives that job up if no key is left; whether that is so.
     fn ends(&self) -> bool {
         let mut state = self.state();
         state.is_tried = !state.keys.is_empty();

@@ -19,7 +19,7 @@ impl Cache {
         written.inspect_err(usage_failed).is_ok()
     }
 
-    /// Who has written something that day, and when; `None`: nobody knows.
+    /// That day's reports: key, instance and time; `None`: not listed.
     pub(crate) async fn usage_of(&self, day: u64, most: usize) -> Option<Vec<(Key, Box<str>, u64)>> {
         let prefix = format!("{USAGE}{day}/");
         let list = self.backend.store.list(&prefix).take(most).try_collect::<Vec<Entry>>();
@@ -31,7 +31,7 @@ impl Cache {
         Some(notes.collect())
     }
 
-    /// What one of them has written, if it is still there. An error: it may be, and can be read later.
+    /// A report, if it is still there. An error: it may be, and can be read later.
     pub(crate) async fn read_usage(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         self.ask_usage(self.backend.store.read(key)).await
     }
@@ -42,7 +42,7 @@ impl Cache {
     }
 }
 
-/// Says that something about usage failed.
+/// Logs that usage was not read or written.
 pub(crate) fn usage_failed(error: &StoreError) {
     let source = std::error::Error::source(error).map(tracing::field::display);
     tracing::warn!(

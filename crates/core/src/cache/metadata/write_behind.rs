@@ -219,7 +219,7 @@ impl WriteBehind {
         }
     }
 
-    /// The same, and returns what ends once they are written; `None`: other writes of the tag come first. They are written
+    /// The same; the listener ends once they are written; `None`: other writes of the tag come first. They are written
     /// whether or not anybody waits.
     pub(super) fn write_now(self: &Arc<Self>, write: PendingWrite) -> Option<EventListener> {
         let (write, writer) = self.enqueue(write)?;
@@ -262,7 +262,7 @@ impl WriteBehind {
         };
         match done {
             Some(()) => self.unremoved.keys.settle(&tag.key, tag.generation),
-            // The store may have an older state of it, also where this was to replace a removal.
+            // A failed removal, or a failed write over it: the store may have the old record.
             None if self.unremoved.keys.holds(&tag.key) => self.unremoved.remove_again_soon(),
             None => {}
         }
@@ -277,14 +277,14 @@ impl WriteBehind {
         if let Some((digest, origins)) = &write.origins {
             self.write_origins(digest, origins).await?;
         }
-        // A store of objects takes its time for each, and an index names dozens.
+        // An object store is slow for each one, and an index names dozens.
         let links = stream::iter(&write.links).map(Ok::<_, ()>);
         let write = |link| async move { self.write_link(link).await.ok_or(()) };
         links.try_for_each_concurrent(AT_ONCE, write).await.ok()
     }
 
-    /// Writes a link, unless the store has a stronger one that memory has dropped. Not every store can write only where
-    /// nothing is, so this reads first.
+    /// Writes a link, unless the store has a stronger one that memory has dropped. Not every store has conditional
+    /// writes, so this reads first.
     async fn write_link(self: &Arc<Self>, new: &NewLink) -> Option<()> {
         let NewLink { key, link, since } = new;
         let _written = self.link_writes.begin(key);
@@ -304,7 +304,7 @@ impl WriteBehind {
             return Some(());
         }
         let written = self.backend.write(key, link.to_record()).await;
-        // It may have been forgotten while it was written; and what failed may have been written all the same.
+        // It may have been forgotten while it was written, and a failed write may still have had its effect.
         if !self.memory.was_kept_since(key, *since) {
             self.unremoved.take_back(key, self.memory.forgotten_in(key)).await?;
         } else if written.is_some() {

@@ -107,7 +107,7 @@ fn a_leader_that_vanishes_promotes_one_who_waits() {
 fn a_task_that_is_stopped_anywhere_leaves_nobody_waiting() {
     explore(500, || {
         let fills = Arc::<Fills>::default();
-        // Not counted: whoever is stopped cannot say that it does not lead any more.
+        // Not counted: a stopped task cannot say that it leads no more.
         let stopped = [0; 2].map(|_| spawn(want(Arc::clone(&fills), Arc::default(), Leader::Opens)));
         let stays = [0; 2].map(|_| spawn(want(Arc::clone(&fills), Arc::default(), Leader::Opens)));
         let handles = stopped.each_ref().map(shuttle::future::JoinHandle::abort_handle);

@@ -47,7 +47,7 @@ async fn write(spool: &Spool, progress: &Mutex<Progress>, content: &Bytes, piece
     true
 }
 
-/// A run as `drive` does it, on two connections that fetch in part the same.
+/// A run as `drive` does it, on two connections whose bytes overlap.
 async fn run(spool: Arc<Spool>, fills: Arc<Fills>, content: Bytes, verified: Arc<AtomicBool>) {
     let progress = Arc::new(Mutex::new(Progress::new(&DIGEST).unwrap()));
     let connections = [&PIECES[..3], &PIECES[1..]].map(|pieces| {
@@ -55,7 +55,7 @@ async fn run(spool: Arc<Spool>, fills: Arc<Fills>, content: Bytes, verified: Arc
         spawn(async move { write(&spool, &progress, &content, pieces).await })
     });
     let written = all(connections.into()).await;
-    // Others may be at the rest.
+    // Others may fetch the rest.
     let hashed = if spool.phase() == Phase::Lost { None } else { Some(spool.hash_along(&progress).await) };
     if !written.iter().all(|is_written| *is_written) || spool.phase() == Phase::Lost {
         fills.close(&spool);
@@ -265,7 +265,7 @@ fn a_store_that_fails_while_the_upstream_does_leaves_no_hole() {
         };
         let other = {
             let spool = Arc::clone(&spool);
-            // What is there already leaves two pieces of this one, of which the first fails.
+            // The bytes that are there split this write in two, and the first fails.
             spawn(async move {
                 let _ = spool.write(1500, &CONTENT.slice(1500..1600)).await;
                 spool.write(1000, &CONTENT.slice(1000..40_000)).await.is_err()

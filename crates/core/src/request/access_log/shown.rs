@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text`, in `limit` bytes and a mark where it was longer. What is not a printable character of ASCII is escaped as
-/// Rust writes it (`\u{1b}`, `\n`).
+/// `text`, cut to `limit` bytes, with a mark if it was cut. All but printable ASCII is escaped as Rust writes it
+/// (`\u{1b}`, `\n`).
 pub(super) fn shown(text: &[u8], limit: usize) -> Cow<'_, str> {
     let is_plain = |b: &u8| matches!(b, b' '..=b'~');
     match std::str::from_utf8(text) {
         Ok(plain) if plain.len() <= limit && text.iter().all(is_plain) => Cow::Borrowed(plain),
-        // A character that is escaped takes up to ten bytes, so what is beyond the limit is not looked at.
+        // Escaping never shortens, so bytes beyond the limit need not be read.
         _ => Cow::Owned(escaped(text.get(..limit).unwrap_or(text), limit, text.len() > limit)),
     }
 }

@@ -44,13 +44,13 @@ struct Server {
     address: SocketAddr,
     dir: TempDir,
     asked: Arc<Mutex<Vec<String>>>,
-    /// Objects and parts that were on their way to it at once, at most.
+    /// Most objects and parts that were on their way at once.
     most_arriving: Arc<AtomicUsize>,
     unfinished: Uploads,
     manner: Arc<Mutex<Manner>>,
 }
 
-/// How it does what it is asked.
+/// How it behaves.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Manner {
     #[default]

@@ -1,5 +1,4 @@
-//! Lines that are slow, and stores that take their time: what moves is waited for, and what was not refused is not taken
-//! back.
+//! Slow lines and slow stores: a transfer that moves is waited for, and an upload that was not refused is not aborted.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -9,8 +8,7 @@ use super::*;
 /// Bytes of a blob of two parts.
 const BLOB: usize = PART_BYTES + (4 << 20);
 
-/// Lets time go on by itself, many times as fast as it does: left to jump from timer to timer, it would not wait for a
-/// disk.
+/// Lets time run, many times as fast as it does: paused, it would jump from timer to timer and not wait for a disk.
 fn let_time_run() {
     tokio::spawn(async {
         loop {
@@ -19,7 +17,7 @@ fn let_time_run() {
     });
 }
 
-/// A way to the server on which so many bytes a second go up.
+/// A way to the server that takes so many bytes a second.
 async fn slow_way(server: SocketAddr, bytes_per_second: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -32,7 +30,7 @@ async fn slow_way(server: SocketAddr, bytes_per_second: usize) -> SocketAddr {
                 let mut buffer = vec![0; bytes_per_second];
                 while let Ok(length @ 1..) = from.read(&mut buffer).await {
                     up.write_all(&buffer[..length]).await.unwrap();
-                    // What is little is no burden.
+                    // Small pieces pass at once.
                     if length > 4096 {
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
@@ -56,7 +54,7 @@ async fn a_slow_line_keeps_a_large_blob_and_sends_each_byte_once() {
     assert!(begun.elapsed() > Duration::from_mins(1), "the line was not slow: {:?}", begun.elapsed());
     assert_eq!(*server.asked.lock().unwrap(), ["POST", "PUT", "PUT", "POST", "HEAD"]);
     assert_eq!(server.store("p", SECRET_KEY).stat(&key).await.unwrap().unwrap().length, BLOB as u64);
-    // And so it is with one that is sent as a whole.
+    // The same with a blob that is sent whole.
     server.asked.lock().unwrap().clear();
     put(&store, &content(2, PART_BYTES)).await;
     assert_eq!(*server.asked.lock().unwrap(), ["PUT", "HEAD"]);

@@ -44,7 +44,7 @@ impl Strict {
     }
 }
 
-/// What is in base64, in hex.
+/// Base64 as hex.
 fn hex_of(base64: &str) -> String {
     use base64::Engine as _;
     hex(&base64::prelude::BASE64_STANDARD.decode(base64).unwrap_or_default())
@@ -89,7 +89,7 @@ impl S3 for Strict {
         self.check(&id, &req.input.key)?;
         let promised = req.input.content_md5.clone();
         let answer = self.files.upload_part(req).await?;
-        // Of a part it does not look at this by itself. The tag of what it wrote is the MD5.
+        // It does not check this of a part itself. The tag of a written part is its MD5.
         let written = answer.output.e_tag.as_ref().map(|tag| tag.value().to_owned());
         if promised.is_some_and(|promised| Some(hex_of(&promised)) != written) {
             return Err(s3_error!(BadDigest));

@@ -98,6 +98,6 @@ async fn a_sweep_aborts_what_a_process_that_died_had_begun() {
     left.sort();
     assert_eq!(left, [format!("some/{old}"), format!("some/where/{new}")]);
     assert_eq!(other.sweep(age).await.unwrap().count, 1);
-    // Who may not list does without.
+    // A store that may not list aborts none.
     assert_eq!(server.store("some", "a wrong secret").sweep(age).await.unwrap().count, 0);
 }

@@ -7,7 +7,7 @@ use registry_proxy_core::{Config, Cx, Proxy};
 use super::*;
 use crate::assemble;
 
-/// A way on which a byte of each large body that is sent is changed.
+/// A transport that changes a byte of each large body.
 struct Damaging(HttpTransporter);
 
 impl HttpTransport for Damaging {
@@ -90,7 +90,7 @@ fn proxy(registry: SocketAddr, store: &Arc<ObjectStore>) -> Proxy {
     assemble::proxy(&Config::load(&sources).unwrap(), Some(store)).unwrap()
 }
 
-/// What a client has of it, and what it was told of where that came from; `None`: it was cut off.
+/// What a client gets, and from where, as the answer says; `None`: it was cut off.
 async fn pull(proxy: &Proxy, digest: &Digest) -> Option<(Bytes, String)> {
     let request = Request::get(format!("/v2/a/b/blobs/{digest}")).header("host", "proxy.test");
     let cx = Cx { peer: Some([127, 0, 0, 1].into()), introduced: None, is_tls: false, id: 1 };
