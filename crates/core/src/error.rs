@@ -3,11 +3,11 @@
 //! Clients read `Display`; the log gets the source. An upstream's answer is a value (`upstream::Reply`) and becomes an error
 //! only where nothing else can be made of it.
 //!
-//! - [`answer`]: the response of an error
-//! - [`causes`]: why something is absent, not served, not deliverable, or needs a login
-//! - [`failure`]: why an upstream gave no usable answer
-//! - [`upstream_text`]: the errors that an upstream reported, made safe to repeat
-//! - [`exhausted`]: a quota that is used up
+//! - `answer`: the response of an error
+//! - `causes`: why something is absent, not served, not deliverable, or needs a login
+//! - `failure`: why an upstream gave no usable answer
+//! - `upstream_text`: the errors that an upstream reported, made safe to repeat
+//! - `exhausted`: a quota that is used up
 
 mod answer;
 mod causes;

@@ -1,11 +1,11 @@
 //! The cache: a typed face of a [store](crate::platform::Store), with a tier in memory before it. A store that fails costs a
 //! log line and a metric, never an answer: everything can be fetched again.
 //!
-//! - [`backend`]: the store, its circuit breaker and the writes that are pending
-//! - [`metadata`]: manifests, tags, links, and who gave what
-//! - [`blobs`]: which blobs are served, how they come in, and which process fetches them
-//! - [`admin`]: keeps the store within its limits; list, purge and verify
-//! - [`keys`]: how stored content is named; [`memory`]: a store in memory
+//! - `backend`: the store, its circuit breaker and the writes that are pending
+//! - `metadata`: manifests, tags, links, and who gave what
+//! - `blobs`: which blobs are served, how they come in, and which process fetches them
+//! - `admin`: keeps the store within its limits; list, purge and verify
+//! - `keys`: how stored content is named; `memory`: a store in memory
 
 mod admin;
 mod backend;

@@ -30,7 +30,7 @@ use http_body_util::StreamBody;
 use opendal::options::{ListOptions, ReaderOptions, WriteOptions};
 use opendal::{ErrorKind, HttpTransporter, Metadata};
 use registry_proxy_core::body::{Body, BodyError};
-use registry_proxy_core::cache::Key;
+use registry_proxy_core::cache::{Key, USAGE};
 use registry_proxy_core::platform::{
     Clock as _, Draft, Entry, Found, Part, Precondition, Stat, Store, StoreCapabilities, StoreError, Swept,
     Upload, Validator,
@@ -184,7 +184,10 @@ impl Store for ObjectStore {
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
         let prefix = prefix.to_owned();
         let list = async move {
-            self.access_times.exchange(&self.bucket).await;
+            // Counts of usage are listed while a request waits, and have no time of use.
+            if !prefix.starts_with(USAGE) {
+                self.access_times.exchange(&self.bucket).await;
+            }
             let options = ListOptions { recursive: true, ..ListOptions::default() };
             with_timeout(REQUEST_TIMEOUT, self.bucket.operator.lister_options(&prefix, options))
                 .await?

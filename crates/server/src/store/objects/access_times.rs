@@ -4,7 +4,7 @@
 //! `v1/used/`, and reads the objects of the others before it lists the bucket. Eviction then goes by use also after a restart,
 //! and keeps images that other replicas serve. If the bucket fails, the times known so far decide.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ const MAX_OTHERS: usize = 64;
 /// Shortest time between two exchanges.
 const EVERY: Duration = Duration::from_mins(1);
 /// How long a listing waits for an exchange: less than the core's deadline for the first entry. The exchange then continues.
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(2);
 /// Age in seconds after which an object belongs to a process that has ended.
 const ENDED: u64 = 24 * 60 * 60;
 
@@ -51,6 +51,16 @@ struct Exchange {
     last: Option<Instant>,
     /// The version of each object that was last read.
     read: HashMap<String, String>,
+}
+
+/// An object that another process wrote.
+struct Object {
+    path: String,
+    /// Seconds since 1970.
+    written: u64,
+    /// Changes when it is written again.
+    version: String,
+    bytes: u64,
 }
 
 /// When this and other processes last used keys.
@@ -84,6 +94,12 @@ impl SharedAccessTimes {
         times.others.remove(key);
     }
 
+    /// As if the last exchange had been long ago.
+    #[cfg(test)]
+    pub(super) async fn forget_last_exchange(&self) {
+        self.exchanged.lock().await.last = None;
+    }
+
     /// When any process last used a key; 0: unknown.
     pub(super) fn of(&self, key: &Key) -> u64 {
         let times = self.times();
@@ -101,19 +117,11 @@ impl SharedAccessTimes {
                 return;
             }
             exchanged.last = Some(Instant::now());
-            if let Err(error) = times.read_others(&bucket, &mut exchanged).await {
+            if let Err(error) = times.exchange_all(&bucket, &mut exchanged).await {
                 let source = std::error::Error::source(&error).map(tracing::field::display);
                 tracing::warn!(
                     error = source,
-                    "{error}; this process does not know when others used the cached content"
-                );
-                return;
-            }
-            if let Err(error) = times.write_own(&bucket).await {
-                let source = std::error::Error::source(&error).map(tracing::field::display);
-                tracing::warn!(
-                    error = source,
-                    "{error}; other processes do not know which cached content this one uses"
+                    "{error}; the processes that share the bucket do not know all uses of the cached content"
                 );
             }
         });
@@ -121,42 +129,73 @@ impl SharedAccessTimes {
         let _ = tokio::time::timeout(WAIT, work).await;
     }
 
-    /// Reads the objects that others have written since. Takes over those of processes that have ended.
-    async fn read_others(&self, bucket: &Bucket, exchanged: &mut Exchange) -> Result<(), StoreError> {
+    /// Reads what others wrote, takes over the times of processes that have ended, and writes our own. One object that
+    /// fails does not stop the rest; without a list nothing is done.
+    async fn exchange_all(&self, bucket: &Bucket, exchanged: &mut Exchange) -> Result<(), StoreError> {
+        let now = SystemClock.unix_seconds();
+        let found = self.objects_of_others(bucket).await?;
+        let (mut ended, mut live): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|object| now.saturating_sub(object.written) > ENDED);
+        // A process that serves nothing, such as a command, only reads.
+        if self.times().own.is_empty() {
+            live.append(&mut ended);
+        }
+        live.sort_unstable_by_key(|object| std::cmp::Reverse(object.written));
+        live.truncate(MAX_OTHERS);
+        ended.sort_unstable_by_key(|object| object.written);
+        ended.truncate(MAX_OTHERS);
+        exchanged.read.retain(|path, _| live.iter().any(|object| object.path == *path));
+        let mut done = Ok(());
+        for object in live {
+            if exchanged.read.get(&object.path) == Some(&object.version) {
+                continue;
+            }
+            match self.read(bucket, &object, now, false).await {
+                Ok(()) => drop(exchanged.read.insert(object.path, object.version)),
+                Err(error) => done = Err(error),
+            }
+        }
+        for object in ended {
+            if let Err(error) = self.take_over(bucket, &object, now).await {
+                done = Err(error);
+            }
+        }
+        self.write_own(bucket).await.and(done)
+    }
+
+    async fn objects_of_others(&self, bucket: &Bucket) -> Result<Vec<Object>, StoreError> {
         let not_listed = |error| store_error(error).of_reading();
         let list = with_timeout(REQUEST_TIMEOUT, bucket.operator.lister(FOLDER)).await?.map_err(not_listed)?;
         let entries = async { list.try_collect::<Vec<_>>().await };
-        let mut found: BTreeMap<(u64, String), (String, u64)> = BTreeMap::new();
-        for entry in with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(not_listed)? {
+        let entries = with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(not_listed)?;
+        let others = entries.into_iter().filter(|entry| entry.path() != self.name && entry.metadata().is_file());
+        let object = |entry: opendal::Entry| {
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
             let written = u64::try_from(written).unwrap_or(0);
-            let state = format!("{written} {}", metadata.etag().unwrap_or_default());
-            if entry.path() != self.name && metadata.is_file() {
-                found.insert((written, entry.path().to_owned()), (state, metadata.content_length()));
-                if found.len() > MAX_OTHERS {
-                    found.pop_first();
-                }
-            }
+            let version = format!("{written} {}", metadata.etag().unwrap_or_default());
+            Object { path: entry.path().to_owned(), written, version, bytes: metadata.content_length() }
+        };
+        Ok(others.map(object).collect())
+    }
+
+    /// Merges the times in an object. One that is too large is none of ours, and one that is gone says nothing.
+    async fn read(&self, bucket: &Bucket, object: &Object, now: u64, has_ended: bool) -> Result<(), StoreError> {
+        if object.bytes > MAX_BYTES {
+            return Ok(());
         }
-        exchanged.read.retain(|path, _| found.keys().any(|(_, known)| known == path));
-        let now = SystemClock.unix_seconds();
-        for ((written, path), (state, bytes)) in found {
-            let has_ended = now.saturating_sub(written) > ENDED;
-            if exchanged.read.get(&path) != Some(&state) && bytes <= MAX_BYTES {
-                let read = with_timeout(REQUEST_TIMEOUT, bucket.operator.read(&path)).await?;
-                if let Some(buffer) = absent_as_none(read).map_err(StoreError::of_reading)? {
-                    self.merge(&buffer.to_bytes(), now, has_ended);
-                }
-            }
-            if has_ended {
-                // Write its times as our own before removing its object.
-                self.write_own(bucket).await?;
-                absent_as_none(with_timeout(REQUEST_TIMEOUT, bucket.operator.delete(&path)).await?)?;
-            }
-            exchanged.read.insert(path, state);
+        let read = with_timeout(REQUEST_TIMEOUT, bucket.operator.read(&object.path)).await?;
+        if let Some(buffer) = absent_as_none(read).map_err(StoreError::of_reading)? {
+            self.merge(&buffer.to_bytes(), now, has_ended);
         }
         Ok(())
+    }
+
+    /// Writes the times of a process that has ended as our own, then removes its object.
+    async fn take_over(&self, bucket: &Bucket, object: &Object, now: u64) -> Result<(), StoreError> {
+        self.read(bucket, object, now, true).await?;
+        self.write_own(bucket).await?;
+        absent_as_none(with_timeout(REQUEST_TIMEOUT, bucket.operator.delete(&object.path)).await?).map(drop)
     }
 
     /// Merges another process's lines, each a time and a key. Skips invalid lines; a time in the future counts as now.
@@ -185,12 +224,15 @@ impl SharedAccessTimes {
 
     /// The lines to write; `None`: nothing has changed.
     fn changed_lines(&self) -> Option<Bytes> {
-        let mut times = self.times();
-        if !std::mem::take(&mut times.is_changed) {
-            return None;
-        }
-        let mut latest: Vec<(&Key, u64)> = times.own.iter().map(|(key, time)| (key, *time)).collect();
-        latest.sort_unstable_by_key(|(key, time)| (std::cmp::Reverse(*time), key.as_str()));
+        // Sorting and writing would hold up every request that uses the cache.
+        let mut latest: Vec<(Key, u64)> = {
+            let mut times = self.times();
+            if !std::mem::take(&mut times.is_changed) {
+                return None;
+            }
+            times.own.iter().map(|(key, time)| (key.clone(), *time)).collect()
+        };
+        latest.sort_unstable_by(|(key, time), (other, later)| (later, key.as_str()).cmp(&(time, other.as_str())));
         latest.truncate(MAX_WRITTEN);
         let mut text = String::new();
         for (key, time) in latest {

@@ -267,6 +267,60 @@ async fn what_one_process_used_another_one_knows_and_so_does_the_next() {
     assert_eq!(everything.len(), 1, "times of use are no content: {everything:?}");
 }
 
+/// As if an object had been written at this time, in seconds since 1970.
+fn date(server: &Server, path: &str, seconds: u64) {
+    let object = server.dir.path().join("objects/bucket/p").join(path);
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    std::fs::File::options().write(true).open(object).unwrap().set_modified(time).unwrap();
+}
+
+fn objects_of_processes(server: &Server) -> Vec<String> {
+    let folder = server.dir.path().join("objects/bucket/p/v1/used");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+#[tokio::test]
+async fn times_of_a_process_that_was_read_while_it_lived_are_taken_over_when_it_has_ended() {
+    let server = Server::start().await;
+    let [ended, heir] = [(); 2].map(|()| server.store("p", SECRET_KEY));
+    let [key, other] = [put(&ended, &content(2, 1000)).await, put(&heir, &content(3, 1000)).await];
+    for key in [&key, &other] {
+        date(&server, key.as_str(), 1_000_000_000);
+    }
+    Store::used(&ended, &key);
+    let now = used(&ended, &key).await;
+    Store::used(&heir, &other);
+    assert_eq!(used(&heir, &key).await, now, "it is read while it lives");
+    let [first] = [objects_of_processes(&server)].map(|names| names.len());
+    assert_eq!(first, 2);
+    // It is the only one that was not written by the heir.
+    heir.access_times.forget_last_exchange().await;
+    for name in objects_of_processes(&server) {
+        date(&server, &format!("v1/used/{name}"), now - 2 * 24 * 60 * 60);
+    }
+    used(&heir, &key).await;
+    assert_eq!(objects_of_processes(&server).len(), 1, "the heir's own");
+    assert_eq!(used(&server.store("p", SECRET_KEY), &key).await, now, "and it tells what the other one used");
+}
+
+#[tokio::test]
+async fn who_serves_nothing_writes_nothing_and_usage_is_listed_at_once() {
+    let server = Server::start().await;
+    let one = server.store("p", SECRET_KEY);
+    let key = put(&one, &content(2, 1000)).await;
+    Store::used(&one, &key);
+    let now = used(&one, &key).await;
+    let [name] = objects_of_processes(&server).try_into().unwrap();
+    date(&server, &format!("v1/used/{name}"), now - 2 * 24 * 60 * 60);
+    let reader = server.store("p", SECRET_KEY);
+    assert_eq!(used(&reader, &key).await, now);
+    assert_eq!(objects_of_processes(&server), [name]);
+    server.asked.lock().unwrap().clear();
+    let _: Vec<Entry> = server.store("p", SECRET_KEY).list("v1/usage/1/").try_collect().await.unwrap();
+    assert_eq!(server.asked.lock().unwrap().len(), 1, "the list alone");
+}
+
 #[tokio::test]
 async fn wrong_credentials_are_denied() {
     let server = Server::start().await;
