@@ -1,7 +1,7 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
 //!
-//! - [`frames`]: what every body of our own is; [`watch`]: telling somebody how much of a body has gone
-//! - [`in_flight`]: bytes of answers that are in memory until a client has taken them
+//! - `frames`: what every body of our own is; `watch`: telling somebody how much of a body has gone
+//! - `in_flight`: bytes of answers that are in memory until a client has taken them
 
 mod error;
 mod frames;
