@@ -234,8 +234,7 @@ impl Routes {
         self.repository(entry, request, rest, name)
     }
 
-    /// `text` without the secret, which may stand first in it: it is never a part of a name. Where it stood nowhere,
-    /// an error.
+    /// `text` without the secret, which may stand first in it. An error, if the path has the secret nowhere.
     fn admit<'a>(&self, text: &'a str, admitted: bool) -> Result<&'a str, Error> {
         match text.split_once('/') {
             Some((first, behind)) if self.is_secret(first) => Ok(behind),
@@ -301,6 +300,10 @@ impl Routes {
         // The same registry twice is containerd's habit; two different ones are a mistake (P-04).
         if by.is_settled() && named.is_some_and(|named| named != Some(upstream)) {
             return Err(Error::NamespaceConflict);
+        }
+        // The name goes to the upstream, and the secret never does.
+        if self.has_secret() && name.split('/').any(|part| self.is_secret(part)) {
+            return Err(Error::NoSuchEndpoint);
         }
         let name = RepositoryName::parse(name)?;
         let is_docker_hub = self.upstreams.get(upstream).is_some_and(|names| names.is_docker_hub);

@@ -25,7 +25,7 @@ const FOLDER: &str = "v1/used/";
 const MAX_KEYS: usize = 1 << 16;
 /// Most keys in an object, the latest used; about 1.5 MB.
 const MAX_WRITTEN: usize = 1 << 14;
-/// Larger objects are not read: we write none.
+/// Larger objects are neither read nor removed: we write none.
 const MAX_BYTES: u64 = 8 << 20;
 /// Most objects of others that are read, the latest written.
 const MAX_OTHERS: usize = 64;
@@ -60,7 +60,6 @@ struct Object {
     written: u64,
     /// Changes when it is written again.
     version: String,
-    bytes: u64,
 }
 
 /// When this and other processes last used keys.
@@ -168,22 +167,22 @@ impl SharedAccessTimes {
         let list = with_timeout(REQUEST_TIMEOUT, bucket.operator.lister(FOLDER)).await?.map_err(not_listed)?;
         let entries = async { list.try_collect::<Vec<_>>().await };
         let entries = with_timeout(REQUEST_TIMEOUT, entries).await?.map_err(not_listed)?;
-        let others = entries.into_iter().filter(|entry| entry.path() != self.name && entry.metadata().is_file());
+        let others = entries.into_iter().filter(|entry| {
+            let metadata = entry.metadata();
+            entry.path() != self.name && metadata.is_file() && metadata.content_length() <= MAX_BYTES
+        });
         let object = |entry: opendal::Entry| {
             let metadata = entry.metadata();
             let written = metadata.last_modified().map_or(0, |time| time.into_inner().as_second());
             let written = u64::try_from(written).unwrap_or(0);
             let version = format!("{written} {}", metadata.etag().unwrap_or_default());
-            Object { path: entry.path().to_owned(), written, version, bytes: metadata.content_length() }
+            Object { path: entry.path().to_owned(), written, version }
         };
         Ok(others.map(object).collect())
     }
 
-    /// Merges the times in an object. One that is too large is none of ours, and one that is gone says nothing.
+    /// Merges the times in an object, if it is still there.
     async fn read(&self, bucket: &Bucket, object: &Object, now: u64, has_ended: bool) -> Result<(), StoreError> {
-        if object.bytes > MAX_BYTES {
-            return Ok(());
-        }
         let read = with_timeout(REQUEST_TIMEOUT, bucket.operator.read(&object.path)).await?;
         if let Some(buffer) = absent_as_none(read).map_err(StoreError::of_reading)? {
             self.merge(&buffer.to_bytes(), now, has_ended);
