@@ -125,7 +125,7 @@ impl Lab {
             Ok(path)
         } else {
             Err(Error::from(format!(
-                "no binary at {}: build it with `cargo build --release`, or name one with --binary",
+                "no binary at {}: build it with `cargo build --profile dist`, or name one with --binary",
                 path.display()
             )))
         }

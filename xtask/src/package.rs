@@ -11,6 +11,9 @@ use crate::machine;
 use crate::machine::target::Target;
 use crate::run::{Shown, cargo, target_folder, workspace};
 
+/// The profile of Cargo.toml that packages are built with; `release` is for a clone, and compiles sooner.
+const PROFILE: &str = "dist";
+
 pub(crate) fn run(arguments: &Package) -> Result<(), String> {
     // First, because the build takes minutes.
     let targets = targets(&platforms()?, arguments)?;
@@ -73,7 +76,7 @@ fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
 /// Builds the binary for a target and returns its path. The binary contains no path of this machine.
 pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
     let mut command =
-        cargo(&["build", "--release", "--locked", "-p", "registry-proxy", "--target", target.triple()]);
+        cargo(&["build", "--profile", PROFILE, "--locked", "-p", "registry-proxy", "--target", target.triple()]);
     for (name, value) in target.compiler() {
         command = command.variable(&name, &value);
     }
@@ -82,7 +85,7 @@ pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
     let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
     command.run()?;
-    Ok(target_folder().join(target.triple()).join("release/registry-proxy"))
+    Ok(target_folder().join(target.triple()).join(PROFILE).join("registry-proxy"))
 }
 
 /// The flag that packs relocations, where the linker and the C library support it. A static binary has 16,000 of them: they

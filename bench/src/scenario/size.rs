@@ -33,7 +33,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
 /// In megabytes, and of what.
 fn size_of(lab: &Lab, binary: &Path) -> Result<(f64, &'static str)> {
     let stripped = lab.room("size")?.join("stripped");
-    // The release profile strips already; a binary built otherwise is stripped
+    // The profiles `dist` and `release` strip already; a binary built otherwise is stripped
     // here, where the tool for it exists.
     let done = Command::new("strip").arg("-o").arg(&stripped).arg(binary).stderr(Stdio::null()).status();
     let (path, how) = match done {
