@@ -17,6 +17,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;

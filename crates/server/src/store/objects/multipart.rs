@@ -14,6 +14,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::bucket::{Bucket, RETRIES, store_error};
 use super::client::{COMPLETE, REQUEST_TIMEOUT};
+use super::xml;
 
 /// Bytes of a part: S3 requires at least 5 MiB, and a small function has little memory. Enough for blobs of up to 78 GiB.
 pub(super) const PART_BYTES: usize = 8 << 20;
@@ -89,15 +90,8 @@ impl Multipart<'_> {
 
     /// Completes the upload. Some stores send status 200 before they are done, and then an error in the body.
     pub(super) async fn complete(self, id: &str, tags: &[String]) -> Result<(), Refusal> {
-        use std::fmt::Write as _;
-        let mut xml = String::from("<CompleteMultipartUpload>");
-        for (index, tag) in tags.iter().enumerate() {
-            // Entity tags need no escaping: see `is_word`.
-            let number = index + 1;
-            let _ = write!(xml, "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag></Part>");
-        }
-        xml.push_str("</CompleteMultipartUpload>");
-        let ask = UploadRequest { method: Method::POST, query: &upload(id), body: xml.into() };
+        let body = xml::complete_upload(tags).map_err(|error| Refusal::Never(StoreError::failed(error)))?;
+        let ask = UploadRequest { method: Method::POST, query: &upload(id), body: body.into() };
         let answer = self.ask(ask).await?;
         if text_of(answer.body(), "ETag").is_some() {
             return Ok(());
@@ -240,15 +234,15 @@ pub(super) fn is_word(text: &str) -> bool {
 
 /// The code of an error in the body, if there is one.
 fn error_code(xml: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
-    text.contains("<Error>").then(|| text_of(xml, "Code").unwrap_or_default())
+    let text = beginning(xml)?;
+    xml::has(text, "Error").then(|| xml::text(text, "Code").unwrap_or_default())
 }
 
 /// Parses a list of uploads. Skips those that are not ours.
 fn begun(xml: &[u8], root: &str) -> Vec<UnfinishedUpload> {
-    let uploads = std::str::from_utf8(xml).unwrap_or_default().split("<Upload>").skip(1);
+    let uploads = xml::elements(std::str::from_utf8(xml).unwrap_or_default(), "Upload");
     let read = |upload: &str| {
-        let word = |name| text_of(upload.as_bytes(), name);
+        let word = |name| xml::text(upload, name);
         let key = Key::parse(word("Key")?.strip_prefix(root)?)?;
         let id = word("UploadId").filter(|id| is_word(id))?;
         let at: Timestamp = word("Initiated")?.parse().ok()?;
@@ -257,12 +251,14 @@ fn begun(xml: &[u8], root: &str) -> Vec<UnfinishedUpload> {
     uploads.filter_map(read).collect()
 }
 
-/// The text of the first element with this name. The responses that we read are flat.
-fn text_of(xml: &[u8], name: &str) -> Option<String> {
-    let text = std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()?;
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    let (inner, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(inner.trim().replace("&quot;", "\"").replace("&#34;", "\"").replace("&amp;", "&"))
+/// The text of the first element with this name.
+fn text_of(xml: &[u8], name: &'static str) -> Option<String> {
+    xml::text(beginning(xml)?, name)
+}
+
+/// As much of a response as is parsed.
+fn beginning(xml: &[u8]) -> Option<&str> {
+    std::str::from_utf8(xml.get(..xml.len().min(MAX_ANSWER))?).ok()
 }
 
 #[cfg(test)]
