@@ -56,3 +56,35 @@ pub(super) fn complete_upload(tags: &[String]) -> io::Result<Vec<u8>> {
     })?;
     Ok(writer.into_inner())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_found_with_a_namespace_attributes_and_entities() {
+        let xml = "<?xml version=\"1.0\"?>\n<s3:Error xmlns:s3=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                   <s3:Code lang=\"en\"> Slow&amp;Down </s3:Code></s3:Error>";
+        assert!(has(xml, "Error") && !has(xml, "Upload"));
+        assert_eq!(text(xml, "Code").as_deref(), Some("Slow&Down"));
+        assert_eq!(text(xml, "Message"), None);
+    }
+
+    #[test]
+    fn a_list_that_breaks_off_gives_the_elements_before_that() {
+        let xml = "<R><Upload><Key>a</Key></Upload><Upload><Key>b</Key></Upload><Upload><Key>c";
+        let keys: Vec<_> = elements(xml, "Upload").filter_map(|upload| text(upload, "Key")).collect();
+        assert_eq!(keys, ["a", "b"]);
+        assert_eq!(elements("no XML at all", "Upload").next(), None);
+    }
+
+    #[test]
+    fn the_request_that_completes_an_upload_names_each_part_in_order() {
+        let tags = ["abc".to_owned(), "def".to_owned()];
+        assert_eq!(
+            String::from_utf8(complete_upload(&tags).unwrap()).unwrap(),
+            "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"abc\"</ETag></Part>\
+             <Part><PartNumber>2</PartNumber><ETag>\"def\"</ETag></Part></CompleteMultipartUpload>"
+        );
+    }
+}
