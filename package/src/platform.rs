@@ -10,6 +10,7 @@ use crate::files::{self, Entry};
 use crate::{image, zip};
 
 const LICENCE: &[u8] = include_bytes!("../../LICENSE");
+const SCHEMA: &[u8] = include_bytes!("../../docs/reference/registry-proxy.schema.json");
 const NAME: &str = "registry-proxy";
 
 pub(crate) fn package(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
@@ -35,6 +36,7 @@ fn linux(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
     for entry in [
         Entry::text(&format!("{name}/LICENSE"), LICENCE),
         Entry::program(&format!("{name}/{NAME}"), &binary.bytes),
+        Entry::text(&format!("{name}/registry-proxy.schema.json"), SCHEMA),
     ] {
         files::add(&mut tar, &entry, tar::EntryType::Regular, 0)?;
     }

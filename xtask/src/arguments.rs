@@ -61,7 +61,7 @@ pub(crate) enum Task {
     Purity(Purity),
 
     /// Write the pages that are generated from the code: docs/reference/configuration.md,
-    /// outcomes.md and registries.md.
+    /// registry-proxy.schema.json, outcomes.md and registries.md.
     #[command(verbatim_doc_comment)]
     Docs,
 

@@ -5,8 +5,15 @@ use std::fs;
 use crate::run::cargo;
 
 /// What prints a page, as arguments of `cargo run`, and where it belongs.
-const PAGES: [(&[&str], &str); 3] = [
-    (&["-p", "registry-proxy", "--", "reference"], "docs/reference/configuration.md"),
+const PAGES: [(&[&str], &str); 4] = [
+    (
+        &["-p", "registry-proxy-core", "--features", "schema", "--example", "configuration", "--", "page"],
+        "docs/reference/configuration.md",
+    ),
+    (
+        &["-p", "registry-proxy-core", "--features", "schema", "--example", "configuration", "--", "schema"],
+        "docs/reference/registry-proxy.schema.json",
+    ),
     (&["-p", "registry-proxy", "--", "outcomes"], "docs/reference/outcomes.md"),
     (
         &["-p", "registry-proxy-core", "--features", "testing", "--example", "registries"],

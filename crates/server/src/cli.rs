@@ -36,9 +36,6 @@ pub(crate) enum Command {
     },
     /// Inspect, purge or verify the cache.
     Cache(CacheArguments),
-    /// Print the reference of every configuration key, as Markdown.
-    #[command(hide = true)]
-    Reference,
     /// Print the table of outcomes and their reasons, as Markdown.
     #[command(hide = true)]
     Outcomes,

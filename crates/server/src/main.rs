@@ -53,9 +53,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Reference) = cli.command {
-        return print(&registry_proxy_core::config::reference::markdown());
-    }
     if let Some(Command::Outcomes) = cli.command {
         return print(&registry_proxy_core::outcome::markdown());
     }
@@ -71,7 +68,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => check::run(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
-        Some(Command::Serve | Command::Reference | Command::Outcomes) | None => serve(source, config),
+        Some(Command::Serve | Command::Outcomes) | None => serve(source, config),
     }
 }
 

@@ -6,41 +6,54 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
+#[cfg(feature = "schema")]
+use super::order;
 use super::units::{Bytes, Span};
 
 /// `[cache]`; one field for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct CacheConfig {
-    /// The store.
+    /// Where content is cached: `file:///directory`, `memory:`,
+    /// `s3://bucket/prefix?region=…&endpoint=…&public_endpoint=…`, or `oss`, `cos`, `obs`, `gcs`, `azblob`, with
+    /// credentials from the environment variables of each cloud; or `none`: everything is relayed, nothing is cached.
+    /// `auto` is `$CACHE_DIRECTORY`, `$XDG_CACHE_HOME/registry-proxy` or `~/.cache/registry-proxy`, for root
+    /// `/var/cache/registry-proxy`; if none of them can be written, `none`.
     pub store: StoreAddress,
     /// Directory for uploads to a bucket; `None`: where a cache of this machine would be.
     #[serde(skip)]
     pub scratch: Option<Box<str>>,
-    /// Most bytes of the cache; the longest unused content is evicted first. The default depends on the store.
+    /// Size of the cache, small records included; the least recently used content is evicted first. During eviction it
+    /// may be exceeded by 5 % or 64MiB, whichever is more.
+    ///
+    /// Default: 20GiB; 512MiB for `memory:`; 256MiB on a serverless platform, unless the store is a bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Bytes>,
-    /// Bytes of the disk that stay free, whatever `max_size` says. The default depends on the platform.
+    /// Space that is left free on the disk, whatever `max_size` says.
+    ///
+    /// Default: 1GiB; 64MiB on a serverless platform.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_free: Option<Bytes>,
-    /// Content that nobody has used for this long is evicted; `None`: nothing is evicted for its age.
+    /// Evicts content that nobody has used for this long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<Span>,
-    /// Memory for manifests, tags and links.
+    /// Memory for manifests, tags, and which repository contains which digest; it holds no blobs.
     pub memory: Bytes,
-    /// How long a tag is served without asking the upstream.
+    /// How long a tag is served before the proxy asks the upstream whether it still points to the same manifest.
     pub tag_ttl: Span,
-    /// Rules for some tags; the first that matches wins.
+    /// Rules for some tags, the first match wins: `{ match = "docker.io/library/*:latest", revalidate = "5m" }`;
+    /// `always` revalidates on each request, `never` treats the tag as immutable.
     pub tags: Vec<TagRule>,
-    /// How long behind its last confirmation a tag is served while its upstream cannot answer.
+    /// How long after its last confirmation a tag is served while its upstream is down or answers 429; 0s: not at all.
     pub stale_if_error: Span,
-    /// How long "not found" is remembered.
+    /// How long "not found" is remembered; at most 60s.
     pub negative_ttl: Span,
-    /// How long lists of tags and referrers are served without asking.
+    /// How long lists of tags and of referrers are served before the upstream is asked again.
     pub listing_ttl: Span,
-    /// Never asks an upstream for anything.
+    /// `true`: serves cached content only, however old, and contacts no upstream.
     pub offline: bool,
-    /// Fills.
+    /// How blobs are fetched into the cache.
     pub fill: Fill,
 }
 
@@ -96,14 +109,15 @@ impl CacheConfig {
 /// `[cache.fill]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct Fill {
-    /// Ranges of one blob that are fetched at once; with 1, one after the other at the most.
+    /// Ranges of one blob fetched at once if one connection is slow; 1: never more than one.
     pub parts: u32,
-    /// Length of each. Blobs shorter than two of them are fetched whole.
+    /// Length of each range; a blob shorter than two of them is fetched whole.
     pub part_size: Bytes,
-    /// Ranges fetched at once from one upstream, whatever the number of blobs.
+    /// Ranges fetched at once from one upstream, for all blobs together.
     pub parts_per_upstream: u32,
-    /// How long a request waits for bytes that another process or an earlier request is fetching.
+    /// How long a request waits for bytes that another request, in this or another process, is fetching.
     pub wait: Span,
 }
 
@@ -116,11 +130,13 @@ impl Default for Fill {
 /// `[[cache.tags]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct TagRule {
-    /// `docker.io/library/*:latest`: upstream, repository and tag; `*` within a segment, `**` across segments.
+    /// Pattern such as `docker.io/library/*:latest`: upstream, repository and tag; `*` within a segment, `**` across segments.
     #[serde(rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[!-~]+$")))]
     pub pattern: String,
-    /// When the upstream is asked whether the tag still points there.
+    /// When the upstream is asked whether the tag still points there: a time such as `5m`, `always` or `never`.
     pub revalidate: Revalidate,
 }
 

@@ -2,24 +2,32 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::order;
 use super::units::Span;
 use crate::secret::Secret;
 
 /// `[clients]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct ClientsConfig {
-    /// How clients log in.
+    /// Who may use the proxy. `open`: anybody. `users`: the users in `users_file`. `upstream`: each client logs in with
+    /// its own account at the upstream, which checks the login.
     pub auth: Auth,
-    /// How long a token of ours allows reading; it allows writing for `expires_in` (P-42).
+    // P-42
+    /// How long the proxy's tokens are valid for reading, from 5m to 24h. Clients are told 300 s and should renew by
+    /// then, but some never do within a pull. For writing a token is valid for 300 s. It becomes invalid at once when
+    /// its user is removed or gets another password.
     pub read_token_life: Span,
-    /// Password file for `auth = "users"`.
+    /// File with lines of `name:bcrypt-hash`, as `htpasswd -B` writes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users_file: Option<String>,
-    /// File with a path segment that every request must carry.
+    /// File with a lower-case path segment that every request for content must contain: `/v2/<secret>/<name>` or
+    /// `/<secret>/v2/<name>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_secret_file: Option<String>,
-    /// That path segment itself.
+    /// The segment itself, for platforms without secret files. A file is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_secret: Option<Secret>,
 }
@@ -39,6 +47,7 @@ impl Default for ClientsConfig {
 /// How clients log in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Auth {
     /// Anybody, without a login.
     #[default]

@@ -6,15 +6,20 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::order;
+
 /// `[log]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct Log {
-    /// Lines for people or for machines.
+    /// `text` or `json`; one line per request.
     pub format: LogFormat,
-    /// What is written: `error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`.
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,hyper=debug`.
     pub level: String,
-    /// What is written of a client's address.
+    /// How much of the client's address a log line shows: `full`: all of it; `network`: the first 24 bits of an IPv4
+    /// address and 48 of an IPv6 address; `none`: nothing.
     pub client: LogClient,
 }
 
@@ -27,6 +32,7 @@ impl Default for Log {
 /// Lines for people or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum LogFormat {
     /// One readable line.
     Text,
@@ -37,6 +43,7 @@ pub enum LogFormat {
 /// What is written of a client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum LogClient {
     /// All of it.
     Full,
@@ -81,11 +88,18 @@ impl fmt::Display for LoggedClient {
 /// `[metrics]`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct Metrics {
-    /// An address of their own; otherwise `/metrics` on the main one.
+    /// Separate address for `/metrics`, which answers everybody who reaches it; the main address then does not serve
+    /// `/metrics`.
+    ///
+    /// Default: the main address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
-    /// Whether everybody who reaches the main address may read them; otherwise only who asks from this machine.
+    /// `true`: `/metrics` on the main address answers everybody. `false`: it answers only requests from this machine
+    /// that did not come through a proxy; all others get 403.
+    ///
+    /// Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
 }

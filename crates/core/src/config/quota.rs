@@ -3,19 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+#[cfg(feature = "schema")]
+use super::order;
 use super::units::Bytes;
 
 /// `[guard]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct QuotaConfig {
-    /// The switch over all of it.
+    /// `on`: the limits apply, those of `client` to each client and those of `total` to all clients together; if none is
+    /// set, nothing is counted. `off`: no limit applies. `closed`: every request for content gets 429. Instances that
+    /// share a store add up their counts for `total`, a minute or two late.
     pub mode: QuotaMode,
-    /// Clients that are counted one by one; all others share one count.
+    /// Clients counted separately at once: an IPv4 address, or an IPv6 network of 64 bits. All further clients share
+    /// the limits of one client until the next day.
     pub max_clients: usize,
-    /// What each client may have.
+    /// Limits of each client.
     pub client: Quota,
-    /// What all of them together may have.
+    /// Limits of all clients together.
     pub total: Quota,
 }
 
@@ -28,6 +34,7 @@ impl Default for QuotaConfig {
 /// The switch over all limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum QuotaMode {
     /// The limits hold; without any, nothing is counted.
     #[default]
@@ -41,17 +48,27 @@ pub enum QuotaMode {
 /// Limits for an hour and for a day; `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct Quota {
-    /// Requests for content.
+    /// Requests for manifests, blobs, lists and uploads per clock hour (UTC); then 429 until the next hour. `/v2/` and
+    /// `/token` do not count.
+    ///
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_hour: Option<u64>,
-    /// Requests for content.
+    /// The same per day (UTC).
+    ///
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_day: Option<u64>,
-    /// Bytes of bodies.
+    /// Response bytes sent per hour. A response that has begun is not cut off.
+    ///
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_hour: Option<Bytes>,
-    /// Bytes of bodies.
+    /// The same per day.
+    ///
+    /// Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_day: Option<Bytes>,
 }

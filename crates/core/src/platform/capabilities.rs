@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The platform that we run on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Profile {
     /// A laptop, a server, a container: no limits but our own.
     #[default]

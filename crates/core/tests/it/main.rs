@@ -35,6 +35,7 @@ mod record;
 mod redirects;
 mod refused;
 mod routing;
+mod schema;
 mod stale;
 mod stores;
 mod tokens;

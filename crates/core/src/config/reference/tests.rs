@@ -26,6 +26,33 @@ fn the_page_is_what_the_code_says() {
 }
 
 #[test]
+fn the_schema_is_what_the_code_says() {
+    let schema = include_str!("../../../../../docs/reference/registry-proxy.schema.json");
+    assert_eq!(schema, json_schema(), "write it anew with: cargo xtask docs");
+}
+
+#[test]
+fn keys_come_in_the_order_of_their_fields_with_their_defaults() {
+    let keys = keys();
+    let first: Vec<_> = keys.iter().take(3).map(|key| (key.path.as_str(), key.default.as_str())).collect();
+    assert_eq!(first, [("platform", "detected"), ("listen", "127.0.0.1:3000"), ("public_url", "from `Host`")]);
+    for (path, default) in [
+        ("trusted_proxies", "none"),
+        ("proxy_protocol", "false"),
+        ("cache.tag_ttl", "1m"),
+        ("cache.fill.part_size", "4MiB"),
+        ("limits.connections", "4096"),
+        ("limits.connections_per_address", "a quarter of limits.connections, at least 64"),
+        ("upstream[].name", "required"),
+        ("upstream[].password", "none"),
+        ("upstream[].redirects", "follow"),
+    ] {
+        let key = keys.iter().find(|key| key.path == path);
+        assert_eq!(key.map(|key| key.default.as_str()), Some(default), "{path}");
+    }
+}
+
+#[test]
 fn every_key_is_described_and_every_description_has_its_key() {
     let text = Some("x".to_owned());
     let mut config = Config {
@@ -70,9 +97,13 @@ fn every_key_is_described_and_every_description_has_its_key() {
     let mut found = Vec::new();
     paths("", &toml::Value::try_from(&config).unwrap(), &mut found);
     found.sort();
-    let mut described: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
-    described.sort();
+    let keys = keys();
+    let mut described: Vec<&str> = keys.iter().map(|key| key.path.as_str()).collect();
+    described.sort_unstable();
     assert_eq!(found, described);
+    let without_text: Vec<_> =
+        keys.iter().filter(|key| key.meaning.is_empty() || key.default.is_empty()).collect();
+    assert!(without_text.is_empty(), "say in the comment of the field what it does: {without_text:?}");
 }
 
 #[test]
@@ -84,10 +115,10 @@ fn the_annotated_file_can_be_read_and_has_every_key() {
 
     let mut set = Vec::new();
     paths("", &toml::Value::Table(text.parse().unwrap()), &mut set);
-    for key in KEYS {
+    for key in keys() {
         // A secret beside the file that holds it would be refused.
         let name = key.path.rsplit('.').next().unwrap_or_default();
         let is_commented = text.lines().any(|line| line.starts_with(&format!("#{name} = ")));
-        assert!(set.iter().any(|path| path == key.path) || is_commented, "{} is missing", key.path);
+        assert!(set.contains(&key.path) || is_commented, "{} is missing", key.path);
     }
 }
