@@ -13,6 +13,7 @@ pub use self::report::{
     AccountReport, ClientPolicy, Explanation, PartReport, PartState, Pull, RouteReport, TagState, UpstreamReport,
 };
 use crate::cache::{Cache, ChildDescriptor};
+use crate::catalogue;
 use crate::config::{Auth, Config};
 use crate::error::Error;
 use crate::manifest::{self, CacheLookup, Plan};
@@ -22,7 +23,7 @@ use crate::request::RequestContext;
 use crate::request::client_view::ClientView;
 use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
 use crate::secret::SafeUrl;
-use crate::upstream::{LoginSource, Upstream, catalogue};
+use crate::upstream::{LoginSource, Upstream};
 
 /// The advice for an image without the path secret.
 const SECRET_MISSING: &str =

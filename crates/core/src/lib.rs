@@ -7,16 +7,18 @@
 //! - [`route`]: which upstream, which repository, what of it
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - `quota`: how much clients may have in an hour and a day
-//! - [`cache`]: cached content, and its keys
+//! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge and verify
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
-//! - leaves: [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
+//! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
+pub mod admin;
 pub mod body;
 pub mod cache;
+pub mod catalogue;
 pub mod client;
 pub mod coding;
 pub mod config;
@@ -52,6 +54,7 @@ mod push;
 mod quota;
 mod relay;
 mod request;
+mod shared_requests;
 mod single_flight;
 mod storage;
 mod sync;

@@ -1,6 +1,6 @@
 //! GET and HEAD of a manifest: its bytes are checked against its digest, and never changed (P-77 … P-90).
 //!
-//! - [`model`]: a manifest that can be served, and the requests for it that clients share
+//! - [`lookup_error`]: why there is no manifest to serve
 //! - [`upstream`]: asking the registry, and verifying what it sends
 //! - [`plan`]: what the cache has, and what to do about it; [`stale`]: whether a stale tag may be served
 //! - [`fetch`]: fetching a manifest into the cache once, however many clients ask
@@ -11,7 +11,7 @@
 mod cached;
 mod fetch;
 mod handler;
-mod model;
+mod lookup_error;
 mod plan;
 mod revalidate;
 mod signed;
@@ -19,6 +19,5 @@ mod stale;
 mod upstream;
 
 pub(crate) use self::handler::get;
-pub(crate) use self::model::SharedRequests;
 pub(crate) use self::plan::{CacheLookup, Plan, known};
 pub(crate) use self::stale::may_be_stale;

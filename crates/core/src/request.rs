@@ -7,6 +7,7 @@
 //! - [`response`]: what a handler returns
 //! - [`fit`]: adapts a response to what the platform lets through
 //! - [`access_log`]: one log line and one count for each request
+//! - [`invoke`]: invocations that are begun for this request's blobs
 //! - [`id`] `o`: names of requests, in the log and in the answer
 
 pub(crate) mod access_log;
@@ -15,6 +16,7 @@ pub(crate) mod context;
 pub(crate) mod env;
 pub(crate) mod fit;
 pub(crate) mod id;
+pub(crate) mod invoke;
 pub(crate) mod response;
 
 pub(crate) use self::context::RequestContext;

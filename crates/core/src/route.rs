@@ -3,12 +3,12 @@
 //! Three ways of naming a registry work at once (P-01 … P-13): a virtual host, a prefix of the path, and the `ns`
 //! parameter that containerd adds. Paths are read from the right, because repositories may be called `manifests`.
 
+use crate::catalogue;
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::name::{Reference, RepositoryName};
 use crate::secret::Secret;
-use crate::upstream::catalogue;
 
 /// How requests find their upstream.
 pub struct Routes {

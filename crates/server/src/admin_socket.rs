@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use registry_proxy_core::Config;
-use registry_proxy_core::cache::{Command, Event, Tell};
+use registry_proxy_core::admin::{Command, Event, Tell};
 use registry_proxy_core::config::StoreAddress;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};

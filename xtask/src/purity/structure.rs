@@ -1,4 +1,5 @@
-//! How the source files of a crate depend on each other: no import cycle, no file too long, no type name used twice.
+//! How the source files of a crate depend on each other: no import cycle between files or modules, few layers, no file too
+//! long, no type name used twice.
 //!
 //! An import is counted from the file that uses a name to the file that defines it, whatever re-exports lie between.
 //! Tests are left out. Method calls and the contents of macros say no file, so they are not seen.
@@ -16,6 +17,8 @@ use modules::Crate;
 const ROOTS: [&str; 3] = ["crates/core/src/lib.rs", "crates/server/src/main.rs", "crates/worker/src/lib.rs"];
 /// How many lines a source file may have.
 const MAX_LINES: usize = 400;
+/// How many modules the longest way down through a crate may lead through.
+const MAX_LAYERS: usize = 12;
 
 pub(super) fn faults() -> Result<Vec<String>, String> {
     let mut faults = Vec::new();
@@ -29,18 +32,22 @@ pub(super) fn faults() -> Result<Vec<String>, String> {
 fn of(source: &Crate) -> Vec<String> {
     let edges = imports::between_files(source);
     let modules = imports::between_modules(&edges, &source.root);
+    let layers = cycles::layers(&modules);
     eprintln!(
         "{}: {} files, {} imports between them; {} modules in {} layers",
         source.root,
         source.files.len(),
         edges.values().map(BTreeMap::len).sum::<usize>(),
         modules.len(),
-        cycles::layers(&modules)
+        layers
     );
-    for cycle in cycles::find(&modules) {
-        eprintln!("  modules that use each other: {}", cycle.into_iter().collect::<Vec<_>>().join(", "));
-    }
     let mut faults = Vec::new();
+    for cycle in cycles::find(&modules) {
+        faults.push(format!("modules use each other: {}", cycle.into_iter().collect::<Vec<_>>().join(", ")));
+    }
+    if layers > MAX_LAYERS {
+        faults.push(format!("{}: {layers} layers of modules; {MAX_LAYERS} are allowed", source.root));
+    }
     for cycle in cycles::find(&edges) {
         faults.push(format!("{} files import each other in a cycle:", cycle.len()));
         for from in &cycle {
@@ -116,7 +123,12 @@ mod tests {
         );
         assert_eq!(
             sample.faults(),
-            ["2 files import each other in a cycle:", "  src/a.rs -> src/b.rs: B", "  src/b.rs -> src/a.rs: make"]
+            [
+                "modules use each other: a, b",
+                "2 files import each other in a cycle:",
+                "  src/a.rs -> src/b.rs: B",
+                "  src/b.rs -> src/a.rs: make"
+            ]
         );
     }
 
@@ -131,6 +143,39 @@ mod tests {
             ],
         );
         assert_eq!(sample.faults().len(), 3);
+    }
+
+    #[test]
+    fn modules_that_use_each_other_through_different_files_are_named() {
+        let sample = Sample::new(
+            "modules",
+            &[
+                ("lib.rs", "mod a; mod b;"),
+                ("a.rs", "pub mod low; pub mod high;"),
+                ("a/low.rs", "pub struct Low;"),
+                ("a/high.rs", "use crate::b::B; pub struct High(B);"),
+                ("b.rs", "use crate::a::low::Low; pub struct B(Low);"),
+            ],
+        );
+        assert_eq!(sample.faults(), ["modules use each other: a, b"]);
+    }
+
+    #[test]
+    fn a_way_down_through_too_many_modules_is_named() {
+        let chain = |length: usize| {
+            let root: String = (0..length).map(|n| format!("mod m{n};")).collect();
+            let module = |n: usize| match n {
+                0 => "pub struct T0;".to_owned(),
+                n => format!("pub struct T{n}(crate::m{}::T{});", n - 1, n - 1),
+            };
+            let mut files = vec![("lib.rs".to_owned(), root)];
+            files.extend((0..length).map(|n| (format!("m{n}.rs"), module(n))));
+            let files: Vec<(&str, &str)> =
+                files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+            Sample::new(&format!("layers{length}"), &files).faults()
+        };
+        assert_eq!(chain(MAX_LAYERS), [""; 0]);
+        assert_eq!(chain(MAX_LAYERS + 1), ["src/lib.rs: 13 layers of modules; 12 are allowed"]);
     }
 
     #[test]

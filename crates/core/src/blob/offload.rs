@@ -20,11 +20,12 @@ use crate::config::Links;
 use crate::delivery::{BlobLocation, DeliveryMethod, check_link, decide, otherwise};
 use crate::digest::Digest;
 use crate::error::{Error, Obstacle};
-use crate::ingest::{BlobIngest, Slice, can_be_sliced, invoke};
+use crate::ingest::{BlobIngest, Slice, can_be_sliced};
 use crate::outcome::Reason;
 use crate::platform::{IngestMode, Moment, StoreCapabilities};
 use crate::quota::Linked;
 use crate::range::RangeSpec;
+use crate::request::invoke::invoke;
 use crate::request::{HandlerResponse, RequestContext};
 use crate::upstream::{Identity, Redirected};
 

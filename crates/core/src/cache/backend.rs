@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 pub(crate) use self::pending::PendingGuard;
 use self::pending::PendingWrites;
-pub(super) use self::pressure::EvictionPressure;
+pub(crate) use self::pressure::EvictionPressure;
 use self::watched_store::WatchedStore;
 use super::Key;
 use crate::platform::{
@@ -21,19 +21,19 @@ use crate::platform::{
 use crate::telemetry;
 
 /// How long a store may take for anything but the bytes themselves.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long a blob that arrives waits for an eviction; then it is not stored.
 const EVICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A store with its circuit breaker, and the writes to it that are pending.
 pub(crate) struct CacheBackend {
-    pub(super) store: WatchedStore,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) store: WatchedStore,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(super) tasks: Arc<dyn Tasks>,
     /// Whether requests may do each other's work.
     pub(super) shares_io: bool,
-    pub(super) pressure: Arc<EvictionPressure>,
+    pub(crate) pressure: Arc<EvictionPressure>,
     pending_writes: Arc<PendingWrites>,
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(super) use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
-pub(super) use self::manifest_format::Children;
+pub(crate) use self::manifest_format::Children;
 pub(crate) use self::manifest_format::{ChildDescriptor, Described, StoredManifest};
 pub(super) use self::manifests::ENTRY_BYTES;
 use self::manifests::Manifests;
@@ -295,12 +295,12 @@ impl Metadata {
     }
 
     /// Tags in memory that match.
-    pub(super) fn remembered_tags(&self, is_meant: impl Fn(&Key, &Pointer) -> bool) -> Vec<Key> {
+    pub(crate) fn remembered_tags(&self, is_meant: impl Fn(&Key, &Pointer) -> bool) -> Vec<Key> {
         self.memory.tags(is_meant)
     }
 
     /// Drops everything from memory.
-    pub(super) fn forget_records(&self) {
+    pub(crate) fn forget_records(&self) {
         self.memory.clear();
         self.manifests.clear();
     }

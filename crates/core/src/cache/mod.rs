@@ -4,33 +4,29 @@
 //! - `backend`: the store, its circuit breaker and the writes that are pending
 //! - `metadata`: manifests, tags, links, and who gave what
 //! - `blobs`: which blobs are served, how they come in, and which process fetches them
-//! - `admin`: keeps the store within its limits; list, purge and verify
-//! - `keys`: how stored content is named; `memory`: a store in memory
+//! - `memory`: a store in memory
 
-mod admin;
 mod backend;
 mod blobs;
-mod keys;
 mod memory;
 mod metadata;
 
 use std::sync::Arc;
 
-pub use self::admin::{CacheAdmin, CacheStats, Command, Event, Image, Janitor, Purge, Purged, Tell, Verified};
-use self::backend::CacheBackend;
+pub(crate) use self::backend::{CacheBackend, DEADLINE, EvictionPressure};
 use self::blobs::MaxBytes;
 pub(crate) use self::blobs::{Blobs, Lease, Leased, Leases};
-pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 pub use self::memory::MemoryStore;
 pub(crate) use self::metadata::{
-    ChildDescriptor, Described, Freshness, Listed, Lists, Metadata, Pointer, StoredManifest, TagGeneration,
-    usage_failed,
+    ChildDescriptor, Children, Described, Freshness, Listed, Lists, Metadata, Pointer, StoredManifest,
+    TagGeneration, usage_failed,
 };
 use self::metadata::{ENTRY_BYTES, Lengths};
 use crate::body::InFlight;
 use crate::config;
 use crate::evidence::Grants;
 use crate::platform::Platform;
+pub use crate::platform::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
 
 /// What a proxy stores and remembers.
 pub(crate) struct Cache {
@@ -87,7 +83,7 @@ impl Cache {
     }
 
     /// Drops from memory what the store does not have any more.
-    fn lost(&self, key: &Key) {
+    pub(crate) fn lost(&self, key: &Key) {
         match key.kind() {
             Some(Kind::Blob(digest)) => self.blobs.lost(&digest),
             Some(

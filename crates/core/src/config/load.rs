@@ -8,8 +8,8 @@ use url::Url;
 
 use super::overlay::{self, located, without_passwords};
 use super::{Config, ConfigError, UpstreamConfig, check, original};
+use crate::catalogue;
 use crate::secret::Secret;
-use crate::upstream::catalogue;
 
 /// Reads a file that the configuration names. The core cannot; the platform can.
 pub type Reader<'a> = &'a dyn Fn(&str) -> io::Result<String>;

@@ -12,7 +12,7 @@ use crate::quota::Quotas;
 /// How long an invocation that was begun counts as running.
 const LIFE: Duration = Duration::from_mins(1);
 /// How long the platform may take to begin one.
-pub(super) const INVOKE_TIME: Duration = Duration::from_secs(3);
+pub(crate) const INVOKE_TIME: Duration = Duration::from_secs(3);
 /// Most invocations that are remembered.
 const MAX_BEGUN: usize = 1000;
 

@@ -5,13 +5,12 @@
 //! and what the store needs to continue the upload. The next request for the blob continues from there, in whatever
 //! process the platform runs it. The blob appears when all of it is stored and its digest is right.
 //!
-//! - [`job`]: the work as an event, for platforms that can begin separate invocations; [`invoke`]: beginning them
+//! - [`job`]: the work as an event, for platforms that can begin separate invocations
 //! - [`hash`] `o`: SHA-256 that can be paused
 //! - [`checkpoint`] `o`: how far an upload has come, as it is stored
 
 mod checkpoint;
 mod hash;
-mod invoke;
 mod job;
 
 use std::sync::Arc;
@@ -22,8 +21,7 @@ use futures_util::future::join;
 
 use self::checkpoint::Checkpoint;
 use self::hash::Hash;
-pub(crate) use self::invoke::{begin_for, invoke};
-pub(crate) use self::job::{Invocations, Job};
+pub(crate) use self::job::{INVOKE_TIME, Invocations, Job};
 use crate::body::{Body, BodyError};
 use crate::cache::{Cache, Leased};
 use crate::digest::Digest;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::fetch::fetch_once;
-use super::model::{HeadAnswer, LookupError, Manifest, RefusedBy};
+use super::lookup_error::{LookupError, RefusedBy};
 use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::{Due, FoundManifest};
 use super::stale::may_be_stale;
@@ -19,6 +19,7 @@ use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::within;
 use crate::request::RequestContext;
+use crate::shared_requests::{HeadAnswer, Manifest};
 use crate::upstream::{Identity, Negative};
 
 /// The manifest was cached, and the upstream confirmed that this client may have it.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::model::Manifest;
 use super::upstream::fetch;
 use crate::accept::own_types;
 use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
 use crate::name::Reference;
 use crate::request::RequestContext;
+use crate::shared_requests::Manifest;
 use crate::upstream::Negative;
 
 /// Fetches the manifest and caches it, with the tag that was asked for; once however many clients ask.

@@ -4,7 +4,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::{HeaderValue, Response};
 
 use super::cached;
-use super::model::Manifest;
 use super::upstream::{error_of, find};
 use crate::accept::{accept_with, narrow_accept};
 use crate::body::Body;
@@ -13,6 +12,7 @@ use crate::headers::{self, describe_content};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::request::{HandlerResponse, RequestContext};
+use crate::shared_requests::Manifest;
 use crate::upstream::Identity;
 
 /// The `Warning` of a stale tag (P-87).
@@ -38,7 +38,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
         }
     };
     if let (Some(cache), Some(bytes)) = (context.cache(), &bytes) {
-        crate::ingest::begin_for(context, cache, bytes).await;
+        crate::request::invoke::begin_for(context, cache, bytes).await;
     }
     let is_known = headers::is_known_to_client(&context.head.headers, &manifest.digest);
     let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::fetch::{fetch_once, request_of_tag};
-use super::model::{HeadAnswer, LookupError, Manifest, RefusedBy};
+use super::lookup_error::{LookupError, RefusedBy};
 use super::stale::may_be_stale;
 use super::upstream::{contradict_head, look};
 use crate::cache::{Cache, Pointer, StoredManifest, TagGeneration};
@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
 use crate::request::RequestContext;
+use crate::shared_requests::{HeadAnswer, Manifest};
 use crate::upstream::Negative;
 
 /// A manifest and what was done for it.

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::model::{HeadAnswer, Manifest};
 use super::signed;
 use crate::body::{Body, BodyError};
 use crate::coding;
@@ -15,6 +14,7 @@ use crate::media;
 use crate::name::Reference;
 use crate::platform::{RequestPurpose, within};
 use crate::request::RequestContext;
+use crate::shared_requests::{HeadAnswer, Manifest};
 use crate::upstream::{Ask, AskFirst, HeadOf, Negative};
 
 /// A body that breaks is asked for once more.

@@ -2,6 +2,7 @@
 //! fakes and a virtual clock.
 
 mod capabilities;
+mod keys;
 mod store;
 
 use std::future::Future;
@@ -15,6 +16,8 @@ use futures_util::future::{BoxFuture, Either, select};
 use http::{Request, Response};
 
 pub use self::capabilities::{Capabilities, IngestMode, Profile, UnknownProfile};
+pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
+pub(crate) use self::keys::{CONTENT, OF_A_DIGEST, RECORDS};
 pub use self::store::{
     CopyOutcome, Draft, Entry, Found, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,
     Swept, UPLOAD_DEADLINE, Upload, Validator,

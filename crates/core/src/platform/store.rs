@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use url::Url;
 
+use super::keys::Key;
 use crate::body::Body;
-use crate::cache::Key;
 use crate::digest::Digest;
 
 /// A store of blobs and records, by key.

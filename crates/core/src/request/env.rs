@@ -8,10 +8,10 @@ use crate::cache::Cache;
 use crate::config::{DeliveryConfig, Limits, Timeouts};
 use crate::fill::Fills;
 use crate::ingest::Invocations;
-use crate::manifest::SharedRequests;
 use crate::platform::Platform;
 use crate::quota::Quotas;
 use crate::seal::Sealer;
+use crate::shared_requests::SharedRequests;
 
 /// What all requests share.
 pub(crate) struct Env {

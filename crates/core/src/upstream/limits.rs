@@ -9,8 +9,8 @@ use http::HeaderMap;
 use quick_cache::sync::Cache;
 
 use super::budget::Budget;
-use super::catalogue;
 use super::memory::millis;
+use crate::catalogue;
 use crate::name::RepositoryName;
 use crate::platform::{Moment, RequestPurpose};
 

@@ -8,7 +8,6 @@ mod accounts;
 mod ask;
 mod authorize;
 mod budget;
-pub mod catalogue;
 mod challenge;
 mod check_login;
 mod exchange;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use super::catalogue;
+use crate::catalogue;
 
 /// Whether a password for the registry at `registry` may be sent to the token server at `realm`: on its own host
 /// and port, on its registrable domain, as the profile knows, or as the configuration says.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use registry_proxy_core::cache::{Command, Event, MemoryStore, Purge};
+use registry_proxy_core::admin::{Command, Event, Purge};
+use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Config, Sources};
 use registry_proxy_core::explain::{PartReport, explain};
 use registry_proxy_core::testing::{Answer, Fault, Step, stored_nowhere};

@@ -8,7 +8,8 @@ mod verifying;
 use std::sync::Arc;
 use std::time::Duration;
 
-use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore, Purge};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
+use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::name::RepositoryName;
 use registry_proxy_core::platform::Store;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use registry_proxy_core::Config;
-use registry_proxy_core::cache::{CacheAdmin, Command, Event, Purge};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
 use registry_proxy_core::config::StoreAddress;
 use tokio::net::UnixStream;
 

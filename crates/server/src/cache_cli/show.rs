@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_proxy_core::cache::{CacheStats, Event, Image, Purged, Verified};
+use registry_proxy_core::admin::{CacheStats, Event, Image, Purged, Verified};
 
 use crate::human::{size, span};
 use crate::terminal::print;

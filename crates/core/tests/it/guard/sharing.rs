@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::Method;
 use registry_proxy_core::Proxy;
-use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore, Purge, USAGE};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
+use registry_proxy_core::cache::{Key, MemoryStore, USAGE};
 use registry_proxy_core::platform::{Precondition, Store, StoreError, Tasks};
 use registry_proxy_core::testing::{Hook, HookedStore, Step};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use registry_proxy_core::cache::{CacheAdmin, Command, Event, Key, MemoryStore};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event};
+use registry_proxy_core::cache::{Key, MemoryStore};
 use registry_proxy_core::digest::Digest;
 use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::Step;

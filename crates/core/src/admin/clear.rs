@@ -7,9 +7,9 @@ use futures_util::StreamExt as _;
 use super::CacheAdmin;
 use super::inventory::{Content, Id, Inventory, Item, Packed};
 use super::survey::{Failed, Survey, SurveyedTag};
-use crate::cache::keys::OF_A_DIGEST;
 use crate::cache::{Key, Kind};
 use crate::digest::Digest;
+use crate::platform::OF_A_DIGEST;
 use crate::platform::StoreError;
 use crate::telemetry::EntryCounts;
 

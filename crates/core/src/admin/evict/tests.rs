@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::admin::inventory::{Content, Item, Packed};
+use crate::admin::inventory::{Content, Item, Packed};
 use crate::digest::Digest;
 
 /// Items by a number each, of this size and last use; and which names which.

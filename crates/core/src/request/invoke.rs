@@ -3,12 +3,11 @@
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::can_be_sliced;
-use super::job::{INVOKE_TIME, Job};
+use super::RequestContext;
 use crate::cache::{Cache, Described};
 use crate::digest::Digest;
+use crate::ingest::{INVOKE_TIME, Job, can_be_sliced};
 use crate::platform::{IngestMode, within};
-use crate::request::RequestContext;
 use crate::upstream::Identity;
 
 /// Most invocations for one manifest, and how many of them are begun at once.

@@ -7,10 +7,10 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::CacheAdmin;
 use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
-use crate::cache::keys::{CONTENT, RECORDS};
-use crate::cache::metadata::Children;
+use crate::cache::Children;
 use crate::cache::{Key, Kind, Pointer, StoredManifest};
 use crate::digest::Digest;
+use crate::platform::{CONTENT, RECORDS};
 use crate::platform::{Entry, StoreError};
 
 /// Records read at once: an object store answers each after a while.

@@ -89,11 +89,11 @@ pub const INGESTS: &str = "v1/ingests/";
 pub const USAGE: &str = "v1/usage/";
 
 /// Prefixes of what is stored for its own sake.
-pub(super) const CONTENT: [&str; 2] = [BLOBS, MANIFESTS];
+pub(crate) const CONTENT: [&str; 2] = [BLOBS, MANIFESTS];
 /// Prefixes of small records about it.
-pub(super) const RECORDS: [&str; 6] = [TAGS, LINKS, ORIGINS, LEASES, INGESTS, USAGE];
+pub(crate) const RECORDS: [&str; 6] = [TAGS, LINKS, ORIGINS, LEASES, INGESTS, USAGE];
 /// Prefixes of those records that are of use only with a digest that their key names.
-pub(super) const OF_A_DIGEST: [&str; 2] = [LINKS, ORIGINS];
+pub(crate) const OF_A_DIGEST: [&str; 2] = [LINKS, ORIGINS];
 
 /// Longest key: object stores allow 1024 bytes, of which a prefix of the user's own takes some.
 const MAX_BYTES: usize = 900;

@@ -20,8 +20,7 @@ pub use self::command::{CacheStats, Command, Event, Image, Purge, Purged, Tell, 
 use self::evict::EvictionTargets;
 use self::inventory::Packed;
 pub use self::janitor::Janitor;
-use super::backend::DEADLINE;
-use super::{Cache, Key};
+use crate::cache::{Cache, DEADLINE, Key};
 use crate::fill::Fills;
 use crate::platform::{Clock, Store, StoreError, within};
 

@@ -16,7 +16,7 @@ use super::evict::{EvictionTargets, choose};
 use super::inventory::{Content, Packed};
 use super::survey::Survey;
 use crate::cache::Cache;
-use crate::cache::backend::EvictionPressure;
+use crate::cache::EvictionPressure;
 use crate::digest::Digest;
 use crate::fill::Fills;
 use crate::platform::{Clock, Moment, StoreError};
