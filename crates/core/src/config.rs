@@ -24,6 +24,7 @@ mod platform;
 mod quota;
 #[cfg(feature = "schema")]
 pub mod reference;
+mod renamed;
 mod tls;
 mod units;
 mod upstream;
@@ -106,7 +107,7 @@ pub struct Config {
     /// Who may use the proxy, and how clients log in.
     pub clients: ClientsConfig,
     /// Limits on what clients use in an hour and in a day.
-    pub guard: QuotaConfig,
+    pub quota: QuotaConfig,
     /// How blobs reach clients on platforms that limit the size of responses.
     pub delivery: DeliveryConfig,
     /// Where content is cached, how much of it, and for how long it is fresh.
@@ -123,6 +124,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The registries that the proxy serves; it serves no others.
     pub upstream: Vec<UpstreamConfig>,
+    /// Sections and variables with an old name, for warnings.
+    #[serde(skip)]
+    pub old_names: Vec<String>,
 }
 
 impl Default for Config {
@@ -139,7 +143,7 @@ impl Default for Config {
             admin_socket: None,
             catalogue: false,
             clients: ClientsConfig::default(),
-            guard: QuotaConfig::default(),
+            quota: QuotaConfig::default(),
             cache: CacheConfig::default(),
             delivery: DeliveryConfig::default(),
             tls: Tls::default(),
@@ -148,6 +152,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             upstream: Vec::new(),
+            old_names: Vec::new(),
         }
     }
 }

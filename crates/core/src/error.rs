@@ -148,11 +148,11 @@ pub enum Error {
     /// `limits.waiting` is reached.
     #[error("too many requests are waiting for this registry; try again")]
     Overloaded,
-    /// `[guard]`: a limit is reached.
+    /// `[quota]`: a limit is reached.
     #[error(transparent)]
     Exhausted(Exhausted),
-    /// `guard.mode = "closed"`.
-    #[error("this proxy is closed for now (guard.mode)")]
+    /// `quota.mode = "closed"`.
+    #[error("this proxy is closed for now (quota.mode)")]
     Closed,
     /// The upstream limits us.
     #[error("the registry limits the rate of requests")]

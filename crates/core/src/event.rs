@@ -31,7 +31,7 @@ pub enum EventError {
     #[error("there is no store that takes uploads in parts: cache.store")]
     NoStore,
     /// The quota of all clients together is used up.
-    #[error("nothing more is fetched for now: guard.total")]
+    #[error("nothing more is fetched for now: quota.total")]
     Exhausted,
     /// The upstream or the store failed; requests for the blob go on where this stopped.
     #[error("the blob could not be uploaded to the store")]
@@ -96,7 +96,7 @@ impl Proxy {
         if work.slice == Slice::Parked {
             self.go_on_with(&job, work.is_farther).await;
         }
-        self.env.quotas.settle().await;
+        self.env.quotas.exchange_if_due().await;
         cache.backend.flush(reserve).await;
         if work.slice == Slice::Failed { Err(EventError::Failed) } else { Ok(()) }
     }

@@ -73,7 +73,7 @@ impl Proxy {
             settings,
             via: format!("1.1 registry-proxy-{}", sealer.via()),
             sealer,
-            quotas: Arc::new(Quotas::new(&config.guard, config.signing_key.as_ref(), cache.as_ref(), platform)),
+            quotas: Arc::new(Quotas::new(&config.quota, config.signing_key.as_ref(), cache.as_ref(), platform)),
             cache,
             fills: Arc::default(),
             shared_requests: SharedRequests::new(platform.capabilities.shares_io),
@@ -116,12 +116,12 @@ impl Proxy {
         matches!((&self.env.cache, &other.env.cache), (Some(own), Some(others)) if Arc::ptr_eq(own, others))
     }
 
-    /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is kept.
+    /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.
     pub fn janitor(&self) -> Option<Janitor> {
         self.env.cache.as_ref().map(|cache| Janitor::new(cache, &self.env.fills))
     }
 
-    /// The cache's administration. `None`: nothing is kept.
+    /// The cache's administration. `None`: nothing is cached.
     pub fn cache_admin(&self) -> Option<CacheAdmin> {
         self.env.cache.as_ref().map(|cache| CacheAdmin::of_cache(Arc::clone(cache), Arc::clone(&self.env.fills)))
     }
@@ -133,20 +133,20 @@ impl Proxy {
 
     /// Waits for up to `limit` until everything that was served is written to the cache, and lets the quotas do work that is
     /// due. Returns whether all of it is written.
-    pub async fn settle(&self, limit: Duration) -> bool {
-        let is_kept = match &self.env.cache {
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let is_written = match &self.env.cache {
             Some(cache) => cache.backend.flush(limit).await,
             None => true,
         };
-        self.env.quotas.settle().await;
-        is_kept
+        self.env.quotas.exchange_if_due().await;
+        is_written
     }
 
     /// Does the same before the process ends, and also reports what was counted to the other instances.
     pub async fn close(&self, limit: Duration) -> bool {
-        let is_kept = self.settle(limit).await;
+        let is_written = self.flush(limit).await;
         self.env.quotas.close().await;
-        is_kept
+        is_written
     }
 
     /// Answers a request. It cannot fail: each error becomes a response.

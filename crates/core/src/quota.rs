@@ -1,4 +1,4 @@
-//! Quotas cap what each client, and all clients together, may have in an hour and in a day (`[guard]`).
+//! Quotas cap what each client, and all clients together, may have in an hour and in a day (`[quota]`).
 //!
 //! A request is counted when it is admitted, bytes as they leave. A response in progress is never cut: the next request is
 //! refused. Counting takes one short lock for each request to find the client, a second one where other instances may have
@@ -80,11 +80,11 @@ impl Quotas {
         Self { ledger: Arc::clone(&previous.ledger), shared, ..self.clone() }
     }
 
-    /// Refuses every request while `guard.mode` is `closed`. Asked before all else, since it costs next to nothing.
+    /// Refuses every request while `quota.mode` is `closed`. Asked before all else, since it costs next to nothing.
     pub(crate) fn is_closed(&self) -> Result<(), Error> {
         match self.config.mode {
             QuotaMode::Closed => {
-                telemetry::guard_refused("guard.mode");
+                telemetry::quota_refused("quota.mode");
                 Err(Error::Closed)
             }
             QuotaMode::On | QuotaMode::Off => Ok(()),
@@ -143,7 +143,7 @@ impl Quotas {
 
     #[expect(clippy::unused_self, reason = "reads as what it is at the call")]
     fn refuse(&self, exhausted: Exhausted) -> Error {
-        telemetry::guard_refused(exhausted.key);
+        telemetry::quota_refused(exhausted.key);
         Error::Exhausted(exhausted)
     }
 
@@ -163,7 +163,7 @@ impl Quotas {
     }
 
     /// Exchanges reports after a response, if that is due.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn exchange_if_due(&self) {
         let Some(cache) = &self.shared else { return };
         if let Some(turn) = self.turn() {
             self.exchange(cache).run(&turn).await;

@@ -43,7 +43,9 @@ pub const CACHE_BYTES: &str = "registry_proxy_cache_bytes";
 /// When that was, in seconds since 1970.
 pub const CACHE_LOOKED: &str = "registry_proxy_cache_looked_timestamp_seconds";
 
-/// Requests that the guard refused, by the key of the limit.
+/// Requests that a quota refused, by the key of the limit.
+pub const QUOTA_REFUSED: &str = "registry_proxy_quota_refused_total";
+/// The same by its old name and with the old keys.
 pub const GUARD_REFUSED: &str = "registry_proxy_guard_refused_total";
 
 /// Metrics that rise and fall.
@@ -61,7 +63,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 13] = [
+pub const DESCRIPTIONS: [(&str, &str); 14] = [
     (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended before their full length, by upstream"),
@@ -74,7 +76,8 @@ pub const DESCRIPTIONS: [(&str, &str); 13] = [
     (CORRUPT, "Stored content that no longer matched its digest, by kind"),
     (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
     (EVICTED_BYTES, "Bytes evicted from the cache"),
-    (GUARD_REFUSED, "Requests refused by a limit of [guard], by the key of that limit"),
+    (QUOTA_REFUSED, "Requests refused by a limit of [quota], by the key of that limit"),
+    (GUARD_REFUSED, "Old name of registry_proxy_quota_refused_total, with the old keys; will be removed"),
 ];
 
 /// An upstream's answer began, or never came.
@@ -100,9 +103,11 @@ pub(crate) fn resumed(upstream: &Arc<str>) {
     metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
 }
 
-/// The guard refused a request.
-pub(crate) fn guard_refused(limit: &'static str) {
-    metrics::counter!(GUARD_REFUSED, "limit" => limit).increment(1);
+/// A quota refused a request.
+pub(crate) fn quota_refused(limit: &'static str) {
+    metrics::counter!(QUOTA_REFUSED, "limit" => limit).increment(1);
+    let old = limit.replacen("quota", "guard", 1);
+    metrics::counter!(GUARD_REFUSED, "limit" => old).increment(1);
 }
 
 /// A fill is over.

@@ -20,7 +20,7 @@ use crate::{admin_socket, connection, file_descriptors, reload_triggers};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Minimum time for content just served to reach the store before the process ends.
-const SETTLE: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves until a signal stops it.
 pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Box<dyn Error>> {
@@ -96,9 +96,9 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     Ok(())
 }
 
-/// How long uploads into a bucket may continue after the last client: the rest of `timeouts.drain`, but at least `SETTLE`.
+/// How long uploads into a bucket may continue after the last client: the rest of `timeouts.drain`, but at least `FLUSH_LIMIT`.
 fn rest_of(drain: Duration, gone: Duration) -> Duration {
-    drain.saturating_sub(gone).max(SETTLE)
+    drain.saturating_sub(gone).max(FLUSH_LIMIT)
 }
 
 async fn bind(key: &str, address: &str) -> Result<TcpListener, Box<dyn Error>> {

@@ -21,7 +21,7 @@ use crate::service::Service;
 
 /// How long background work of an answer may take before the next event is requested. The client has its answer by then;
 /// the platform freezes the process from that request until the next event.
-const SETTLE: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Pause after a failure to get an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Separates durations from times since 1970: no invocation is longer, and no such time is shorter.
@@ -52,7 +52,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
             Ok(invocation) => {
                 failures = 0;
                 take(&api, &service, invocation).await;
-                service.reloadable.current().proxy.settle(SETTLE).await;
+                service.reloadable.current().proxy.flush(FLUSH_LIMIT).await;
                 crate::logging::flush();
             }
             Err(error) if failures < MOST_FAILURES => {
@@ -63,7 +63,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
             Err(error) => return Err(error.into()),
         }
     }
-    service.reloadable.current().proxy.close(SETTLE).await;
+    service.reloadable.current().proxy.close(FLUSH_LIMIT).await;
     tracing::info!("stopped");
     Ok(())
 }

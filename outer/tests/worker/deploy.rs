@@ -45,7 +45,7 @@ fn the_first_pages_are_there_without_any_configuration() -> Outcome {
 #[test]
 fn a_worker_that_not_everybody_may_use_is_not_warned_of() -> Outcome {
     let _turn = turn();
-    let worker = Setup::new().variable("REGISTRY_PROXY_GUARD__TOTAL__BYTES_PER_DAY", "1TiB").start()?;
+    let worker = Setup::new().variable("REGISTRY_PROXY_QUOTA__TOTAL__BYTES_PER_DAY", "1TiB").start()?;
     Client::new()?.get(worker.url("/v2/")).ask()?.expect_status(200)?;
     ensure(!worker.log().contains("finds this address"), worker.log())
 }

@@ -64,7 +64,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     }
     limits(&config.limits)?;
     timeouts(&config.timeouts)?;
-    config.guard.validate()?;
+    config.quota.validate()?;
     cache(&config.cache)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::overlay::{self, located, without_passwords};
-use super::{Config, ConfigError, UpstreamConfig, check, original};
+use super::{Config, ConfigError, UpstreamConfig, check, original, renamed};
 use crate::catalogue;
 use crate::secret::Secret;
 
@@ -36,11 +36,14 @@ impl Config {
             })?,
             None => Table::new(),
         };
-        let overlays = overlay::lay(&mut table, &sources.variables)?;
+        let is_old_in_file = renamed::is_in(&table);
+        let mut overlays = overlay::lay(&mut table, &sources.variables)?;
+        let old_names = renamed::rename(&mut table, is_old_in_file, &mut overlays)?;
         let is_platform_named = table.contains_key("platform");
         let mut config: Self = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
             located(&error.path().to_string(), &without_passwords(error.inner().message()), &overlays)
         })?;
+        config.old_names = old_names;
         if !is_platform_named {
             config.platform = super::platform::detect(&sources.variables)?;
         }

@@ -23,6 +23,16 @@ impl Overlay {
     fn key(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or_default()
     }
+
+    /// Gives a section another name. Returns the variable, if it sets a key of that section.
+    pub(super) fn rename(&mut self, section: &str, name: &str) -> Option<String> {
+        let rest = self.path.strip_prefix(section)?;
+        if !(rest.is_empty() || rest.starts_with('.')) {
+            return None;
+        }
+        self.path = format!("{name}{rest}");
+        Some(self.variable.clone())
+    }
 }
 
 /// Lays `REGISTRY_PROXY_SECTION__KEY=value` over the file.

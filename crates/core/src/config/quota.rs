@@ -1,4 +1,4 @@
-//! `[guard]`: how much clients may have in an hour and in a day.
+//! `[quota]`: how much clients may have in an hour and in a day.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::order;
 use super::units::Bytes;
 
-/// `[guard]`
+/// `[quota]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
@@ -92,7 +92,7 @@ impl QuotaConfig {
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         if self.max_clients == 0 {
-            return Err(ConfigError::new("guard.max_clients", "expected at least 1"));
+            return Err(ConfigError::new("quota.max_clients", "expected at least 1"));
         }
         for (whose, quota) in [("client", &self.client), ("total", &self.total)] {
             for (key, limit) in [
@@ -103,8 +103,8 @@ impl QuotaConfig {
             ] {
                 if limit == Some(0) {
                     return Err(ConfigError::new(
-                        format!("guard.{whose}.{key}"),
-                        "expected at least 1; leave it out for no limit, or set guard.mode = \"closed\" to refuse everything",
+                        format!("quota.{whose}.{key}"),
+                        "expected at least 1; leave it out for no limit, or set quota.mode = \"closed\" to refuse everything",
                     ));
                 }
             }
@@ -116,9 +116,9 @@ impl QuotaConfig {
     pub(super) fn warnings(&self) -> Vec<(&'static str, &'static str)> {
         match self.mode {
             QuotaMode::Off if self.client.is_some() || self.total.is_some() => {
-                vec![("guard.mode", "off: the limits of [guard] do not apply")]
+                vec![("quota.mode", "off: the limits of [quota] do not apply")]
             }
-            QuotaMode::Closed => vec![("guard.mode", "closed: every request for content is answered 429")],
+            QuotaMode::Closed => vec![("quota.mode", "closed: every request for content is answered 429")],
             QuotaMode::On | QuotaMode::Off => Vec::new(),
         }
     }
@@ -137,25 +137,25 @@ mod tests {
     #[test]
     fn limits_come_from_the_file_and_from_the_environment() {
         let config = load(
-            "[guard.client]\nrequests_per_hour=300\nbytes_per_day='20 GiB'",
-            &[("REGISTRY_PROXY_GUARD__TOTAL__BYTES_PER_DAY", "500 GiB"), ("REGISTRY_PROXY_GUARD__MODE", "off")],
+            "[quota.client]\nrequests_per_hour=300\nbytes_per_day='20 GiB'",
+            &[("REGISTRY_PROXY_QUOTA__TOTAL__BYTES_PER_DAY", "500 GiB"), ("REGISTRY_PROXY_QUOTA__MODE", "off")],
         );
-        let guard = config.unwrap().guard;
-        assert_eq!(guard.mode, QuotaMode::Off);
+        let quota = config.unwrap().quota;
+        assert_eq!(quota.mode, QuotaMode::Off);
         assert_eq!(
-            (guard.client.requests_per_hour, guard.client.bytes_per_day),
+            (quota.client.requests_per_hour, quota.client.bytes_per_day),
             (Some(300), Some(Bytes(20 << 30)))
         );
-        assert_eq!(guard.total, Quota { bytes_per_day: Some(Bytes(500 << 30)), ..Quota::default() });
+        assert_eq!(quota.total, Quota { bytes_per_day: Some(Bytes(500 << 30)), ..Quota::default() });
     }
 
     #[test]
     fn a_limit_of_nothing_is_refused_at_its_key() {
         for (text, place) in [
-            ("[guard.client]\nrequests_per_hour=0", "guard.client.requests_per_hour"),
-            ("[guard.total]\nbytes_per_day='0GiB'", "guard.total.bytes_per_day"),
-            ("[guard]\nmax_clients=0", "guard.max_clients"),
-            ("[guard]\nmode='shut'", "guard.mode"),
+            ("[quota.client]\nrequests_per_hour=0", "quota.client.requests_per_hour"),
+            ("[quota.total]\nbytes_per_day='0GiB'", "quota.total.bytes_per_day"),
+            ("[quota]\nmax_clients=0", "quota.max_clients"),
+            ("[quota]\nmode='shut'", "quota.mode"),
         ] {
             assert_eq!(load(text, &[]).unwrap_err().place, place, "{text}");
         }
@@ -173,15 +173,15 @@ mod tests {
                 .collect()
         };
         assert_eq!(said(""), ["clients.auth"]);
-        assert_eq!(said("[guard]\nmode='off'\n[guard.total]\nbytes_per_day='1TiB'"), ["clients.auth"]);
+        assert_eq!(said("[quota]\nmode='off'\n[quota.total]\nbytes_per_day='1TiB'"), ["clients.auth"]);
         let one = "[[upstream]]\nname='ghcr.io'\n[[upstream]]\nname='quay.io'\nrepositories={allow=['a/**']}";
         assert_eq!(said(one), ["clients.auth"], "one of two is open");
         for text in [
             "[clients]\npath_secret_file='long-enough-to-be-a-secret'",
             "signing_key_file='k'\n[clients]\nauth='users'\nusers_file='u'",
             "[[upstream]]\nname='ghcr.io'\nrepositories={allow=['a/**']}",
-            "[guard.client]\nrequests_per_hour=5",
-            "[guard]\nmode='closed'",
+            "[quota.client]\nrequests_per_hour=5",
+            "[quota]\nmode='closed'",
         ] {
             assert_eq!(said(text), Vec::<String>::new(), "{text}");
         }
@@ -199,8 +199,8 @@ mod tests {
         let places = |text: &str| -> Vec<String> {
             load(text, &[]).unwrap().warnings().into_iter().map(|warning| warning.place).collect()
         };
-        assert_eq!(places("[guard]\nmode='closed'"), ["guard.mode"]);
-        assert_eq!(places("[guard]\nmode='off'\n[guard.client]\nrequests_per_day=1"), ["guard.mode"]);
-        assert_eq!(places("[guard]\nmode='off'"), Vec::<String>::new());
+        assert_eq!(places("[quota]\nmode='closed'"), ["quota.mode"]);
+        assert_eq!(places("[quota]\nmode='off'\n[quota.client]\nrequests_per_day=1"), ["quota.mode"]);
+        assert_eq!(places("[quota]\nmode='off'"), Vec::<String>::new());
     }
 }

@@ -9,6 +9,7 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use serde_json::Value;
 
 use super::Config;
+use super::renamed::{NEW, OLD};
 
 /// What precedes the default in a comment, if it is no value.
 const DEFAULT: &str = "\n\nDefault: ";
@@ -56,9 +57,21 @@ pub fn json_schema() -> String {
         schema.remove(ORDER);
     })
     .transform(&mut schema);
+    add_old_name(&mut schema);
     schema.insert("title".into(), "Configuration of registry-proxy".into());
     schema.insert("description".into(), "Every key: docs/reference/configuration.md.".into());
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+/// An editor shows that the old name of a section is accepted, and strikes it through.
+fn add_old_name(schema: &mut Schema) {
+    let Some(Value::Object(sections)) = schema.get_mut("properties") else { return };
+    let Some(mut section) = sections.get(NEW).cloned() else { return };
+    if let Some(section) = section.as_object_mut() {
+        section.insert("description".into(), format!("Old name of `{NEW}`.").into());
+        section.insert("deprecated".into(), true.into());
+    }
+    sections.insert(OLD.into(), section);
 }
 
 /// All keys, in the order in which a person meets them.

@@ -54,7 +54,7 @@ reasons! {
     TagChanged = "tag changed", [Filled], "The tag was due for revalidation, and points to a manifest that was not cached.";
     NotGivenYet = "not given by this registry yet", [Filled], "The content is cached from another registry, which requires a login; this registry must send it once before it is served from the cache.";
     BlobAbsent = "blob not here", [Filled], "The blob was not cached.";
-    BlobRest = "the rest of what is here", [Filled], "Ranges of the blob were cached; the rest was fetched.";
+    BlobRest = "completed from cached ranges", [Filled], "Ranges of the blob were cached; the rest was fetched.";
 
     ListAbsent = "list not here", [Filled], "The list was not cached, or too old.";
 
@@ -113,9 +113,9 @@ reasons! {
     ManifestTooLarge = "manifest too large", [Refused], "A pushed manifest is larger than `limits.manifest`.";
     RequestBroke = "request broke off", [Refused], "The client's request body ended early, or stalled for longer than `timeouts.client_stall`. The upstream has not failed.";
     TooManyWaiting = "limits.waiting reached", [Refused], "Too many requests wait for this upstream. Requests that need no upstream are still answered.";
-    ClientLimit = "guard.client reached", [Refused], "This client has reached its limit for this hour or day.";
-    TotalLimit = "guard.total reached", [Refused], "All clients together have reached the limit for this hour or day.";
-    Closed = "guard is closed", [Refused], "`guard.mode` is `closed`: all requests for content are refused.";
+    ClientLimit = "quota.client reached", [Refused], "This client has reached its limit for this hour or day.";
+    TotalLimit = "quota.total reached", [Refused], "All clients together have reached the limit for this hour or day.";
+    Closed = "quota.mode is closed", [Refused], "`quota.mode` is `closed`: all requests for content are refused.";
     Declined = "declined by the upstream", [Refused], "The upstream answered another 4xx.";
     Undeliverable = "too large for the platform", [Refused], "The platform cannot send so large a response, and the client could not be redirected either; the response says why.";
     Loop = "loop", [Refused], "The request has already passed through this proxy.";

@@ -67,14 +67,14 @@ fn exhausted(scope: QuotaScope, resource: Resource, window: QuotaWindow, now: u6
 /// The key of the configuration that sets a limit.
 fn key(scope: QuotaScope, resource: Resource, window: QuotaWindow) -> &'static str {
     match (scope, resource, window) {
-        (QuotaScope::Client, Resource::Requests, QuotaWindow::Hour) => "guard.client.requests_per_hour",
-        (QuotaScope::Client, Resource::Requests, QuotaWindow::Day) => "guard.client.requests_per_day",
-        (QuotaScope::Client, Resource::Bytes, QuotaWindow::Hour) => "guard.client.bytes_per_hour",
-        (QuotaScope::Client, Resource::Bytes, QuotaWindow::Day) => "guard.client.bytes_per_day",
-        (QuotaScope::Total, Resource::Requests, QuotaWindow::Hour) => "guard.total.requests_per_hour",
-        (QuotaScope::Total, Resource::Requests, QuotaWindow::Day) => "guard.total.requests_per_day",
-        (QuotaScope::Total, Resource::Bytes, QuotaWindow::Hour) => "guard.total.bytes_per_hour",
-        (QuotaScope::Total, Resource::Bytes, QuotaWindow::Day) => "guard.total.bytes_per_day",
+        (QuotaScope::Client, Resource::Requests, QuotaWindow::Hour) => "quota.client.requests_per_hour",
+        (QuotaScope::Client, Resource::Requests, QuotaWindow::Day) => "quota.client.requests_per_day",
+        (QuotaScope::Client, Resource::Bytes, QuotaWindow::Hour) => "quota.client.bytes_per_hour",
+        (QuotaScope::Client, Resource::Bytes, QuotaWindow::Day) => "quota.client.bytes_per_day",
+        (QuotaScope::Total, Resource::Requests, QuotaWindow::Hour) => "quota.total.requests_per_hour",
+        (QuotaScope::Total, Resource::Requests, QuotaWindow::Day) => "quota.total.requests_per_day",
+        (QuotaScope::Total, Resource::Bytes, QuotaWindow::Hour) => "quota.total.bytes_per_hour",
+        (QuotaScope::Total, Resource::Bytes, QuotaWindow::Day) => "quota.total.bytes_per_day",
     }
 }
 
@@ -93,9 +93,9 @@ mod tests {
         assert_eq!(of(2, 99), None);
         assert_eq!(
             of(3, 0).unwrap(),
-            "this client has used up the requests of this hour (guard.client.requests_per_hour); the next hour begins at 13:00 UTC, in 3570 seconds"
+            "this client has used up the requests of this hour (quota.client.requests_per_hour); the next hour begins at 13:00 UTC, in 3570 seconds"
         );
-        let day = "this client has used up the bytes of this day (guard.client.bytes_per_day); the next day begins at 00:00 UTC, in 43170 seconds";
+        let day = "this client has used up the bytes of this day (quota.client.bytes_per_day); the next day begins at 00:00 UTC, in 43170 seconds";
         assert_eq!(of(3, 100).unwrap(), day);
         assert_eq!(of(0, 101).unwrap(), day);
         assert_eq!(

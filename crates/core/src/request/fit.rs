@@ -21,7 +21,7 @@ use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
 use crate::platform::Capabilities;
 
 /// How long the end of a response is held for the work that its request began.
-const SETTLE: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// A request until the work that it began is done. The platform does not stop us while another one is active. `None`:
 /// it has ended.
@@ -78,7 +78,7 @@ pub(crate) async fn fit(
         }
     }
     match (cache, under_way) {
-        (Some(cache), Some(under_way)) => settled(response, cache, under_way).await,
+        (Some(cache), Some(under_way)) => flushed(response, cache, under_way).await,
         _ => response,
     }
 }
@@ -99,41 +99,41 @@ fn lacks_bytes(response: &Response<Body>) -> bool {
 const PLATFORM_HEADERS: usize = 256;
 
 /// Holds the end of the response until pending writes are in the store.
-async fn settled(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
+async fn flushed(response: Response<Body>, cache: &Arc<Cache>, mut under_way: ActiveRequest) -> Response<Body> {
     if matches!(response.body(), Body::Empty | Body::Full(_)) {
         if under_way.leave() {
-            cache.backend.flush(SETTLE).await;
+            cache.backend.flush(FLUSH_LIMIT).await;
         }
         return response;
     }
     let length = response.body().length();
     let cache = Arc::clone(cache);
-    let state = SettlingState::Open(cache);
-    response.map(|inner| Body::frames(Settling { inner, last: None, error: None, state, under_way }, length))
+    let state = FlushState::Open(cache);
+    response.map(|inner| Body::frames(FlushedBody { inner, last: None, error: None, state, under_way }, length))
 }
 
 /// A body that holds one piece back, the last until the store is written: after it the platform stops us.
-struct Settling {
+struct FlushedBody {
     inner: Body,
     last: Option<Frame<Bytes>>,
     /// The error that ended the body.
     error: Option<BodyError>,
-    state: SettlingState,
+    state: FlushState,
     under_way: ActiveRequest,
 }
 
-enum SettlingState {
+enum FlushState {
     Open(Arc<Cache>),
     Waiting(BoxFuture<'static, ()>),
     Over,
 }
 
-impl Frames for Settling {
+impl Frames for FlushedBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
         let this = self;
         loop {
             match &mut this.state {
-                SettlingState::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                FlushState::Open(cache) => match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
                     Some(Ok(frame)) => {
                         if let Some(before) = this.last.replace(frame) {
                             return Poll::Ready(Some(Ok(before)));
@@ -143,19 +143,19 @@ impl Frames for Settling {
                         this.error = end.and_then(Result::err);
                         let cache = Arc::clone(cache);
                         this.state = if this.under_way.leave() {
-                            SettlingState::Waiting(Box::pin(async move {
-                                cache.backend.flush(SETTLE).await;
+                            FlushState::Waiting(Box::pin(async move {
+                                cache.backend.flush(FLUSH_LIMIT).await;
                             }))
                         } else {
-                            SettlingState::Over
+                            FlushState::Over
                         };
                     }
                 },
-                SettlingState::Waiting(settled) => {
-                    ready!(settled.as_mut().poll(cx));
-                    this.state = SettlingState::Over;
+                FlushState::Waiting(flushed) => {
+                    ready!(flushed.as_mut().poll(cx));
+                    this.state = FlushState::Over;
                 }
-                SettlingState::Over => {
+                FlushState::Over => {
                     return Poll::Ready(this.last.take().map(Ok).or_else(|| this.error.take().map(Err)));
                 }
             }

@@ -48,7 +48,7 @@ async fn what_was_just_pulled_is_there_after_a_restart_that_comes_at_once() {
     let blob = format!("/v2/a/b/blobs/{layer}");
     lab.get(V1).await;
     lab.get(&blob).await;
-    lab.proxy.settle(std::time::Duration::from_secs(5)).await;
+    lab.proxy.flush(std::time::Duration::from_secs(5)).await;
     lab.restart("");
     lab.net.fault("*", "", 99, Fault::Refuse);
     assert_eq!((lab.get(V1).await.done(), lab.get(&blob).await.done()), ("hit", "hit"));
@@ -154,7 +154,7 @@ async fn an_upstream_slow_in_many_steps_leaves_time_to_serve_what_is_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_verified_is_not_kept() {
+async fn what_cannot_be_verified_is_not_cached() {
     let lab = Fixture::caching("");
     lab.net.fault("GET", "/blobs/blake3", 99, Fault::Say(Answer::new(200).body(noise(100_000))));
     let path = "/v2/a/b/blobs/blake3:abcdef";
@@ -229,7 +229,7 @@ async fn a_manifest_that_is_a_blob_is_found_as_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_kept_does_not_say_that_there_is_no_store() {
+async fn what_is_never_cached_does_not_say_that_there_is_no_store() {
     let lab = Fixture::caching(&upstream("push=true\nredirects='pass'"));
     let (digest, layer) = image(&lab, "1");
     let push = lab.put("/v2/a/b/manifests/v2").header("content-type", OCI_MANIFEST).body(manifest_of(9));

@@ -66,7 +66,7 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
     if let Some(value) = headers.get("retry-after") {
         let seconds: u64 = value.to_str().ok().and_then(|text| text.parse().ok()).expect("whole seconds");
         // A limit of our own says when it begins anew.
-        let most = if outcome.contains("guard") { 86_400 } else { 60 };
+        let most = if outcome.contains("quota") { 86_400 } else { 60 };
         assert!((1..=most).contains(&seconds), "P-120: {why}");
     }
 }

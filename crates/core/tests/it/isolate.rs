@@ -56,7 +56,7 @@ fn content() -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_blob_is_kept_as_it_passes() {
+async fn a_cold_blob_is_cached_as_it_passes() {
     let mut it = Isolate::new("");
     let cold = it.lab.get(&it.path).await;
     assert_eq!((cold.status.as_u16(), cold.done(), cold.length), (200, "filled", Some(SIZE as u64)), "{cold:?}");
@@ -99,7 +99,7 @@ async fn nobody_reads_what_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_is_who_the_platform_says_whatever_it_says_itself() {
-    let it = Isolate::new("platform='cloudflare-workers'\n[guard.client]\nrequests_per_hour=1");
+    let it = Isolate::new("platform='cloudflare-workers'\n[quota.client]\nrequests_per_hour=1");
     for (forged, status) in [("198.51.100.1", 200), ("198.51.100.2", 429)] {
         let seen = it.lab.get(&it.path).from("192.0.2.1").header("x-forwarded-for", forged).await;
         assert_eq!(seen.status.as_u16(), status, "{seen:?}");
@@ -131,7 +131,7 @@ async fn two_who_want_one_cold_blob_both_fetch_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_bytes_have_no_end_and_are_not_kept() {
+async fn wrong_bytes_have_no_end_and_are_not_cached() {
     let it = Isolate::new("");
     it.lab.net.fault("GET", "/blobs/", 1, Fault::change(|answer| answer.body = vec![7; SIZE].into()));
     let seen = it.lab.get(&it.path).await;
@@ -142,7 +142,7 @@ async fn wrong_bytes_have_no_end_and_are_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_not_kept() {
+async fn a_body_that_breaks_off_is_not_cached() {
     for fault in [Fault::EndAfter(1000), Fault::BreakAfter(1000)] {
         let it = Isolate::new("");
         it.lab.net.fault("GET", "/blobs/", 1, fault);
@@ -173,7 +173,7 @@ async fn a_store_that_fails_does_not_stop_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_range_of_what_is_not_here_is_passed_on_and_not_kept() {
+async fn a_range_of_what_is_not_cached_is_passed_on_and_not_cached() {
     let it = Isolate::new("");
     let part = it.lab.get(&it.path).header("range", "bytes=0-999").await;
     assert_eq!((part.status.as_u16(), part.done()), (206, "relayed"));

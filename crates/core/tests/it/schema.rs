@@ -181,6 +181,7 @@ fn an_editor_shows_the_meaning_and_the_default_of_a_key() {
     // A default that depends on something else is said in words, and no value contradicts it.
     assert_eq!(keys["platform"].get("default"), None);
     assert!(keys["platform"]["description"].as_str().unwrap().ends_with("\n\nDefault: detected."));
+    assert_eq!(keys["guard"]["deprecated"], true, "the old name of quota");
     let auth: Vec<_> = keys["clients"]["properties"]["auth"]["oneOf"]
         .as_array()
         .unwrap()

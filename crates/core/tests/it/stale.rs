@@ -189,7 +189,7 @@ async fn an_image_known_from_another_repository_outlives_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manifests_word_takes_nothing_from_what_was_shown() {
+async fn what_a_manifest_claims_takes_nothing_from_what_was_shown() {
     let mut lab = Fixture::caching("[clients]\nauth='upstream'").with_tokens();
     lab.registry.add_user("alice", "wonder");
     let (_, layer) = image(&lab, "a/b", "1");
@@ -318,7 +318,7 @@ async fn tell(steps: Vec<Step>) {
     for (number, step) in steps.iter().enumerate() {
         lab.wait(step.wait).await;
         if step.restarts {
-            lab.proxy.settle(std::time::Duration::from_secs(5)).await;
+            lab.proxy.flush(std::time::Duration::from_secs(5)).await;
             lab.restart(TEXT);
         }
         if step.changes {
@@ -389,7 +389,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_an_upstream_says_no_tag_is_served_against_its_last_word(steps in vec(step(), 1..12)) {
+    fn whatever_an_upstream_says_no_tag_is_served_against_its_last_answer(steps in vec(step(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(tell(steps));
     }

@@ -71,7 +71,7 @@ async fn the_token_of_a_user_who_is_gone_or_has_another_password_ends_at_sighup(
 async fn sighup_forgives_nobody_what_they_have_used() {
     let upstream = Upstream::of_blob(content(10)).await;
     let limit =
-        |count: u32| one_upstream(&format!("[guard.client]\nrequests_per_day={count}"), upstream.address, "");
+        |count: u32| one_upstream(&format!("[quota.client]\nrequests_per_day={count}"), upstream.address, "");
     let product = Product::start(&limit(2)).await;
     let mut client = Client::connect(product.address).await;
     for expected in [200, 200, 429] {
@@ -84,8 +84,10 @@ async fn sighup_forgives_nobody_what_they_have_used() {
     }
     assert_eq!(client.get("/healthz").await.0.status, 200);
     let metrics = String::from_utf8(client.get("/metrics").await.1).unwrap();
-    let line = "registry_proxy_guard_refused_total{limit=\"guard.client.requests_per_day\"} 2";
+    let line = "registry_proxy_quota_refused_total{limit=\"quota.client.requests_per_day\"} 2";
     assert!(metrics.contains(line), "{metrics}");
+    let old_name = "registry_proxy_guard_refused_total{limit=\"guard.client.requests_per_day\"} 2";
+    assert!(metrics.contains(old_name), "{metrics}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, UpstreamConfig};
+use super::super::{Auth, Config, UpstreamConfig, renamed};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -31,9 +31,12 @@ impl Config {
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let warn = &mut |place: String, what: String| warnings.push(Warning { place, what });
+        for place in &self.old_names {
+            warn(place.clone(), renamed::WARNING.into());
+        }
         access(self, warn);
         introductions(self, warn);
-        for (place, what) in self.guard.warnings() {
+        for (place, what) in self.quota.warnings() {
             warn(place.into(), what.into());
         }
         secrets(self, warn);
@@ -67,9 +70,9 @@ fn unrestricted(config: &Config) -> Option<&'static str> {
     let is_restricted = config.clients.auth != Auth::Open
         || config.clients.path_secret.is_some()
         || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
-        || config.guard.limits();
+        || config.quota.limits();
     (!is_restricted).then_some(
-        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (guard.client and guard.total)",
+        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (quota.client and quota.total)",
     )
 }
 

@@ -76,7 +76,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
         bytes_per_hour: Some(Bytes(1)),
         bytes_per_day: Some(Bytes(1)),
     };
-    (config.guard.client, config.guard.total) = (quota, quota);
+    (config.quota.client, config.quota.total) = (quota, quota);
     config.upstream = vec![UpstreamConfig {
         username: text.clone(),
         password: Some(crate::secret::Secret::new("x")),

@@ -22,7 +22,7 @@ use crate::testing::{CountingEntropy, Network, Users, stored_nowhere};
 use crate::{Body, Cx, Proxy};
 
 /// Longest time that what was served may take until it is kept.
-const SETTLES_IN: Duration = Duration::from_secs(20);
+const FLUSH_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a client saw.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Lab {
     pub(super) async fn ask(&mut self, text: &str, things: &Things) -> Result<Seen, String> {
         let step = Step::read(text, things, &self.said)?;
         let seen = self.send(step).await;
-        self.proxy.settle(SETTLES_IN).await;
+        self.proxy.flush(FLUSH_LIMIT).await;
         Ok(seen)
     }
 

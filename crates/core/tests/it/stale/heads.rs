@@ -42,7 +42,7 @@ async fn a_tag_known_by_head_only_is_served_in_an_outage_where_its_image_is_here
 
 /// A front that turns HEAD down before it looks at a login says nothing of who asks.
 #[tokio::test(start_paused = true)]
-async fn a_head_that_is_declined_lets_nobody_in_to_what_is_kept() {
+async fn a_head_that_is_declined_gives_nobody_access_to_what_is_cached() {
     const V1: &str = "/v2/a/secret/manifests/v1";
     const SECRET: &str = "repository:a/secret:pull";
     for declined in [400, 405, 501] {

@@ -39,7 +39,7 @@ fn put_image(lab: &Fixture, tag: &str, layer: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn manifests_alone_begin_no_more_than_all_may_have_and_refuse_nobody() {
-    let (lab, events) = function("[guard.total]\nbytes_per_day='20MB'");
+    let (lab, events) = function("[quota.total]\nbytes_per_day='20MB'");
     let mut statuses = Vec::new();
     for number in 0..5 {
         let name = format!("t{number}");
@@ -52,7 +52,7 @@ async fn manifests_alone_begin_no_more_than_all_may_have_and_refuse_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_manifest_promises_is_not_what_is_counted() {
-    let (lab, events) = function("[guard.total]\nbytes_per_day='20MB'");
+    let (lab, events) = function("[quota.total]\nbytes_per_day='20MB'");
     for (number, size) in [900_000_000_u64, 9_000_000_000_000_000, u64::MAX].into_iter().enumerate() {
         let (tag, layer) = (format!("t{number}"), sha256(&[u8::try_from(number).unwrap()]));
         let manifest = format!(r#"{{"schemaVersion":2,"layers":[{{"digest":"{layer}","size":{size}}}]}}"#);
@@ -72,7 +72,7 @@ async fn what_a_manifest_promises_is_not_what_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_invocation_brings_is_counted_and_ends_what_may_be_had() {
-    let (lab, events) = function("[guard.total]\nbytes_per_day='6MB'");
+    let (lab, events) = function("[quota.total]\nbytes_per_day='6MB'");
     put_image(&lab, "one", &lab.registry.put_blob("a/b", noise(LARGE)));
     put_image(&lab, "two", &sha256(b"two"));
     assert_eq!(lab.get("/v2/a/b/manifests/one").await.status, 200);
@@ -96,7 +96,7 @@ async fn one_manifest_does_not_begin_hundreds() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_on_its_way_into_the_store_counts_once_whichever_instance_goes_on() {
-    let text = "[guard.total]\nbytes_per_day='10MB'";
+    let text = "[quota.total]\nbytes_per_day='10MB'";
     let (mut lab, events) = function(text);
     let layer = lab.registry.put_blob("a/b", noise(LARGE));
     put_image(&lab, "v1", &layer);

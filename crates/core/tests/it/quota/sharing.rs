@@ -100,7 +100,7 @@ async fn notes(store: &dyn Store) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn instances_on_one_store_add_up_and_seldom_ask_it() {
-    let (lab, other, store) = two("[guard.total]\nrequests_per_hour=100");
+    let (lab, other, store) = two("[quota.total]\nrequests_per_hour=100");
     assert_eq!((ask(&lab.proxy).await, ask(&other).await), (200, 200));
     lab.wait(1).await;
     assert_eq!(store.hook.asked(), (0, 2, 0), "each has looked once, and has nothing to tell");
@@ -130,7 +130,7 @@ async fn instances_on_one_store_add_up_and_seldom_ask_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_asked_of_the_store_grows_with_time_and_not_with_requests() {
-    let (lab, _, store) = two("[guard.total]\nbytes_per_day='1TiB'");
+    let (lab, _, store) = two("[quota.total]\nbytes_per_day='1TiB'");
     for _ in 0..600 {
         ask(&lab.proxy).await;
         lab.wait(1).await;
@@ -142,7 +142,7 @@ async fn what_is_asked_of_the_store_grows_with_time_and_not_with_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn who_begins_knows_what_the_others_have_used_before_the_first_answer() {
-    let (lab, other, store) = two("[guard.total]\nrequests_per_day=3");
+    let (lab, other, store) = two("[quota.total]\nrequests_per_day=3");
     for _ in 0..3 {
         assert_eq!(ask(&lab.proxy).await, 200);
         lab.wait(31).await;
@@ -158,7 +158,7 @@ async fn who_begins_knows_what_the_others_have_used_before_the_first_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn who_ends_leaves_what_it_has_counted_behind() {
-    let (lab, other, _) = two("[guard.total]\nrequests_per_day=3");
+    let (lab, other, _) = two("[quota.total]\nrequests_per_day=3");
     for _ in 0..3 {
         ask(&lab.proxy).await;
     }
@@ -167,11 +167,11 @@ async fn who_ends_leaves_what_it_has_counted_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_settles_behind_each_request_asks_the_store_no_more_often() {
-    let (lab, _, store) = two("[guard.total]\nrequests_per_day=1000");
+async fn who_flushes_after_each_request_asks_the_store_no_more_often() {
+    let (lab, _, store) = two("[quota.total]\nrequests_per_day=1000");
     for _ in 0..120 {
         assert_eq!(ask(&lab.proxy).await, 200);
-        lab.proxy.settle(Duration::from_secs(5)).await;
+        lab.proxy.flush(Duration::from_secs(5)).await;
         lab.wait(1).await;
     }
     let (writes, lists, reads) = store.hook.asked();
@@ -187,10 +187,10 @@ impl Tasks for Frozen {
 
 #[tokio::test(start_paused = true)]
 async fn where_work_ends_with_the_answer_it_is_done_before() {
-    let (mut lab, other, _) = two("[guard.total]\nrequests_per_day=3");
+    let (mut lab, other, _) = two("[quota.total]\nrequests_per_day=3");
     lab.platform.tasks = Arc::new(Frozen);
     lab.platform.capabilities.outlives_response = false;
-    lab.restart("[guard.total]\nrequests_per_day=3");
+    lab.restart("[quota.total]\nrequests_per_day=3");
     for _ in 0..3 {
         assert_eq!(ask(&lab.proxy).await, 200);
         lab.wait(31).await;
@@ -201,7 +201,7 @@ async fn where_work_ends_with_the_answer_it_is_done_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_slow_or_broken_holds_nobody_up_for_more_than_a_second() {
-    let (lab, other, store) = two("[guard.total]\nrequests_per_day=5");
+    let (lab, other, store) = two("[quota.total]\nrequests_per_day=5");
     *store.hook.pause.lock().unwrap() = Some(Duration::from_hours(1));
     let before = lab.now();
     assert_eq!(ask(&lab.proxy).await, 200);
@@ -220,7 +220,7 @@ async fn a_store_that_is_slow_or_broken_holds_nobody_up_for_more_than_a_second()
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_from_one_instance_to_the_other_has_about_what_one_may_have() {
-    let (lab, other, store) = two("[guard.client]\nrequests_per_hour=100");
+    let (lab, other, store) = two("[quota.client]\nrequests_per_hour=100");
     let mut served = 0;
     for _ in 0..120 {
         for proxy in [&lab.proxy, &other] {
@@ -245,7 +245,7 @@ async fn a_client_that_goes_from_one_instance_to_the_other_has_about_what_one_ma
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_begins_knows_what_each_client_has_used() {
-    let text = "[guard.client]\nrequests_per_day=3";
+    let text = "[quota.client]\nrequests_per_day=3";
     let (mut lab, other, _) = two(text);
     for _ in 0..3 {
         assert_eq!(ask(&other).await, 200);
@@ -257,7 +257,7 @@ async fn an_instance_that_begins_knows_what_each_client_has_used() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_slow_store_knows_of_many_instances_is_heard_bit_by_bit() {
-    let (lab, _, store) = two("[guard.total]\nrequests_per_day=10000");
+    let (lab, _, store) = two("[quota.total]\nrequests_per_day=10000");
     notes_of(&store, 200).await;
     // Five rounds of reads go into a second, and the list into one of them.
     *store.hook.pause.lock().unwrap() = Some(Duration::from_millis(190));
@@ -285,7 +285,7 @@ async fn notes_of(store: &HookedStore<Counting>, count: u32) {
 #[tokio::test(start_paused = true)]
 async fn a_note_that_could_not_be_read_is_read_a_little_later() {
     for count in [1, 40] {
-        let (lab, _, store) = two(&format!("[guard.total]\nrequests_per_day={}", count * 50));
+        let (lab, _, store) = two(&format!("[quota.total]\nrequests_per_day={}", count * 50));
         notes_of(&store, count).await;
         *store.hook.unread.lock().unwrap() = Some("/0000000000000000");
         assert_eq!(ask(&lab.proxy).await, 200);
@@ -302,7 +302,7 @@ async fn a_note_that_could_not_be_read_is_read_a_little_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_note_that_can_never_be_read_keeps_nobody_from_the_others() {
-    let (lab, _, store) = two("[guard.total]\nrequests_per_day=2500");
+    let (lab, _, store) = two("[quota.total]\nrequests_per_day=2500");
     notes_of(&store, 40).await;
     *store.hook.unread.lock().unwrap() = Some("/0000000000000000");
     for _ in 0..60 {
@@ -325,7 +325,7 @@ async fn a_note_that_can_never_be_read_keeps_nobody_from_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_shared_that_nobody_limits() {
-    for text in ["", "[guard]\nmode='off'\n[guard.client]\nrequests_per_day=9\n[guard.total]\nrequests_per_day=9"]
+    for text in ["", "[quota]\nmode='off'\n[quota.client]\nrequests_per_day=9\n[quota.total]\nrequests_per_day=9"]
     {
         let (lab, _, store) = two(text);
         for _ in 0..5 {
@@ -337,8 +337,8 @@ async fn nothing_is_shared_that_nobody_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_janitor_takes_what_is_older_than_two_days_and_the_house_leaves_the_rest_alone() {
-    let (lab, _, store) = two("[cache]\nmax_unused='1h'\n[guard.total]\nrequests_per_day=1");
+async fn the_janitor_removes_what_is_older_than_two_days_and_administration_leaves_the_rest_alone() {
+    let (lab, _, store) = two("[cache]\nmax_unused='1h'\n[quota.total]\nrequests_per_day=1");
     for day in [DAY - 3, DAY - 2, DAY] {
         store.write(&Key::usage(day, "0badcafe"), "1 2 3 4 5".into(), Precondition::Always).await.unwrap();
     }
