@@ -18,7 +18,7 @@ use http_body::{Body as _, Frame, SizeHint};
 pub use self::error::BodyError;
 use self::frames::Framed;
 pub use self::frames::{Frames, Polled};
-pub(crate) use self::in_flight::{Arriving, SMALL_BYTES, Shelf, ShelfBytes};
+pub(crate) use self::in_flight::{Arriving, SMALL_BYTES, SharedBytes, TierHandle};
 pub use self::in_flight::{Held, InFlight};
 pub use self::watch::Observe;
 use self::watch::Watch;

@@ -72,7 +72,7 @@ fn names(proxy: &Proxy, repository: &str, image: &Image) -> [String; 2] {
 }
 
 #[test]
-fn skopeo_pulls_from_what_is_kept() -> Outcome {
+fn skopeo_pulls_from_the_cache() -> Outcome {
     let large = &seed()?.catalogue().large;
     let registry = Registry::seeded(seed()?)?;
     let direct = Skopeo::new()?.pull(&format!("{}/library/large:v1", registry.address()), &[])?.digests()?;
@@ -86,7 +86,7 @@ fn skopeo_pulls_from_what_is_kept() -> Outcome {
 }
 
 #[test]
-fn podman_pulls_from_what_is_kept() -> Outcome {
+fn podman_pulls_from_the_cache() -> Outcome {
     let sample = &seed()?.catalogue().sample;
     outlives_the_registry(&one_platform(sample)?, |proxy| {
         for name in names(proxy, "library/sample", sample) {
@@ -97,7 +97,7 @@ fn podman_pulls_from_what_is_kept() -> Outcome {
 }
 
 #[test]
-fn containerd_pulls_from_what_is_kept() -> Outcome {
+fn containerd_pulls_from_the_cache() -> Outcome {
     let _turn = engine_turn();
     let sample = &seed()?.catalogue().sample;
     let expected = one_platform(sample)?;
@@ -112,7 +112,7 @@ fn containerd_pulls_from_what_is_kept() -> Outcome {
 }
 
 #[test]
-fn docker_pulls_from_what_is_kept() -> Outcome {
+fn docker_pulls_from_the_cache() -> Outcome {
     let _turn = engine_turn();
     let sample = &seed()?.catalogue().sample;
     outlives_the_registry(&one_platform(sample)?, |proxy| {
@@ -169,7 +169,7 @@ fn a_changed_tag_is_seen_after_its_time_and_not_before() -> Outcome {
 }
 
 #[test]
-fn what_is_kept_is_for_those_whom_the_registry_lets_in() -> Outcome {
+fn what_is_cached_is_for_those_whom_the_registry_gives_access() -> Outcome {
     let folder = tempfile::tempdir()?;
     let scene = Scene::new(Setup::new().upstream_accounts().cache(folder.path(), &[]), &[])?;
     let secret = &seed()?.catalogue().secret;

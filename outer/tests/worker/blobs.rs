@@ -101,7 +101,7 @@ fn two_who_want_one_cold_blob_both_get_it() -> Outcome {
 }
 
 #[test]
-fn ranges_of_what_is_kept_come_from_the_bucket() -> Outcome {
+fn ranges_of_what_is_cached_come_from_the_bucket() -> Outcome {
     let _turn = turn();
     let (faucet, bucket) = (Faucet::start(4, FAST)?, tempfile::tempdir()?);
     let worker = worker(faucet.address(), bucket.path())?;
@@ -138,7 +138,7 @@ impl Handler for Liar {
 }
 
 #[test]
-fn bytes_with_another_digest_have_no_end_and_are_not_kept() -> Outcome {
+fn bytes_with_another_digest_have_no_end_and_are_not_cached() -> Outcome {
     let _turn = turn();
     let bucket = tempfile::tempdir()?;
     let liar = Server::start(IpAddr::V4(Ipv4Addr::LOCALHOST), Arc::new(Liar(vec![7; 3_000_000].into())))?;

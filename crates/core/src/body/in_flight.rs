@@ -4,12 +4,12 @@
 //! here: their pieces are counted, and a connection reads fewer of them while there are too many. No upstream has more than
 //! a quarter of the account for answers that are arriving, and no client for answers that it has not taken yet
 //! ([`share::Share`]), so that there is room for the others. The memory tier has a limit of its own; its bytes are counted
-//! here once the tier has dropped them while clients still use them ([`Shelf`]).
+//! here once the tier has dropped them while clients still use them ([`TierHandle`]).
 
 mod arrivals;
 mod arriving;
 mod share;
-mod shelf;
+mod tier;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub(crate) use self::arrivals::SMALL_BYTES;
 use self::arrivals::{Arrivals, room_for};
 pub(crate) use self::arriving::Arriving;
-pub(crate) use self::shelf::{Shelf, ShelfBytes};
+pub(crate) use self::tier::{SharedBytes, TierHandle};
 use crate::client::Client;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Event, Mutex, MutexGuard};

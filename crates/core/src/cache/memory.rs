@@ -1,7 +1,7 @@
 //! Content in memory, until the process ends.
 
+mod contents;
 mod pieces;
-mod shelf;
 mod upload;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use url::Url;
 
+use self::contents::{MemoryContents, MemoryItem};
 use self::pieces::{DraftPieces, range};
-use self::shelf::{MemoryItem, MemoryShelf};
 use self::upload::{Manner, MemoryUpload};
 use super::Key;
 use crate::body::Body;
@@ -27,7 +27,7 @@ const PART_BYTES: usize = 8 << 20;
 
 /// A bounded store: when it is full, it says so, and whoever writes decides what goes.
 pub struct MemoryStore {
-    shelf: Arc<MemoryShelf>,
+    contents: Arc<MemoryContents>,
     clock: Arc<dyn Clock>,
     is_shared: bool,
     manner: Manner,
@@ -37,9 +37,9 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// Room for so many bytes.
     pub fn new(capacity: u64, clock: Arc<dyn Clock>) -> Self {
-        let shelf = Arc::new(MemoryShelf { capacity, state: Mutex::default() });
+        let contents = Arc::new(MemoryContents { capacity, state: Mutex::default() });
         let manner = Manner { part_bytes: PART_BYTES, takes: Duration::ZERO };
-        Self { shelf, clock, is_shared: false, manner, links: None }
+        Self { contents, clock, is_shared: false, manner, links: None }
     }
 }
 
@@ -56,7 +56,7 @@ impl MemoryStore {
     #[must_use]
     pub fn again(&self) -> Self {
         Self {
-            shelf: Arc::clone(&self.shelf),
+            contents: Arc::clone(&self.contents),
             clock: Arc::clone(&self.clock),
             is_shared: self.is_shared,
             manner: self.manner,
@@ -99,19 +99,19 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.shelf.state().items.get(key).map(|item| item.bytes.clone()))
+        Ok(self.contents.state().items.get(key).map(|item| item.bytes.clone()))
     }
 
     async fn write(&self, key: &Key, value: Bytes, precondition: Precondition) -> Result<bool, StoreError> {
         let now = self.clock.unix_seconds();
         let length = value.len() as u64;
-        let mut state = self.shelf.state();
+        let mut state = self.contents.state();
         let before = state.items.get(key).map(|item| item.bytes.len() as u64);
         if precondition == Precondition::Absent && before.is_some() {
             return Ok(false);
         }
         let others = state.taken.saturating_sub(before.unwrap_or(0));
-        if length > self.shelf.capacity.saturating_sub(others) {
+        if length > self.contents.capacity.saturating_sub(others) {
             return Err(StoreError::Full);
         }
         state.taken += length;
@@ -120,7 +120,7 @@ impl Store for MemoryStore {
     }
 
     async fn remove(&self, key: &Key) -> Result<(), StoreError> {
-        let mut state = self.shelf.state();
+        let mut state = self.contents.state();
         if let Some(item) = state.items.remove(key) {
             state.taken = state.taken.saturating_sub(item.bytes.len() as u64);
         }
@@ -128,11 +128,11 @@ impl Store for MemoryStore {
     }
 
     async fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        Ok(self.shelf.state().items.get(key).map(MemoryItem::stat))
+        Ok(self.contents.state().items.get(key).map(MemoryItem::stat))
     }
 
     async fn open(&self, key: &Key, part: Option<Part>) -> Result<Option<Found>, StoreError> {
-        let state = self.shelf.state();
+        let state = self.contents.state();
         let Some(item) = state.items.get(key) else { return Ok(None) };
         let bytes = match part {
             None => item.bytes.clone(),
@@ -143,10 +143,10 @@ impl Store for MemoryStore {
 
     async fn draft(&self, key: &Key, length: Option<u64>) -> Result<Arc<dyn Draft>, StoreError> {
         let promised = length.unwrap_or(0);
-        self.shelf.take(promised)?;
+        self.contents.take(promised)?;
         let content = Mutex::new(DraftContent { written: DraftState::Open(DraftPieces::default()), promised });
         Ok(Arc::new(MemoryDraft {
-            shelf: Arc::clone(&self.shelf),
+            contents: Arc::clone(&self.contents),
             clock: Arc::clone(&self.clock),
             key: key.clone(),
             content,
@@ -154,16 +154,16 @@ impl Store for MemoryStore {
     }
 
     async fn upload(&self, key: &Key) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(MemoryUpload::begin(&self.shelf, &self.clock, key, self.manner)?))
+        Ok(Box::new(MemoryUpload::begin(&self.contents, &self.clock, key, self.manner)?))
     }
 
     async fn resume_upload(&self, key: &Key, parked: &str) -> Result<Option<Box<dyn Upload>>, StoreError> {
-        let upload = MemoryUpload::resume(&self.shelf, &self.clock, key, self.manner, parked);
+        let upload = MemoryUpload::resume(&self.contents, &self.clock, key, self.manner, parked);
         Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
     fn list(&self, prefix: &str) -> BoxStream<'_, Result<Entry, StoreError>> {
-        let state = self.shelf.state();
+        let state = self.contents.state();
         let found = state.items.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
         let entries = found.map(|(key, item)| {
             let size = item.bytes.len() as u64;
@@ -174,7 +174,7 @@ impl Store for MemoryStore {
 
     fn used(&self, key: &Key) {
         let now = self.clock.unix_seconds();
-        if let Some(item) = self.shelf.state().items.get_mut(key) {
+        if let Some(item) = self.contents.state().items.get_mut(key) {
             item.used = now;
         }
     }
@@ -188,17 +188,17 @@ impl Store for MemoryStore {
     }
 
     async fn free(&self) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.shelf.capacity.saturating_sub(self.shelf.state().taken)))
+        Ok(Some(self.contents.capacity.saturating_sub(self.contents.state().taken)))
     }
 
     async fn sweep(&self, age: Duration) -> Result<Swept, StoreError> {
         let now = self.clock.unix_seconds();
-        Ok(self.shelf.state().sweep(now, age))
+        Ok(self.contents.state().sweep(now, age))
     }
 }
 
 struct MemoryDraft {
-    shelf: Arc<MemoryShelf>,
+    contents: Arc<MemoryContents>,
     clock: Arc<dyn Clock>,
     key: Key,
     content: Mutex<DraftContent>,
@@ -206,7 +206,7 @@ struct MemoryDraft {
 
 struct DraftContent {
     written: DraftState,
-    /// Bytes taken from the shelf and not yet put into it.
+    /// Bytes that are promised and not yet there.
     promised: u64,
 }
 
@@ -231,7 +231,7 @@ impl Draft for MemoryDraft {
         };
         let length = pieces.length() + bytes.len() as u64;
         if length > *promised {
-            self.shelf.take(length - *promised)?;
+            self.contents.take(length - *promised)?;
             *promised = length;
         }
         pieces.write(offset, &bytes)
@@ -260,7 +260,7 @@ impl Draft for MemoryDraft {
         let bytes = Bytes::from(pieces.join()?);
         content.written = DraftState::Kept(bytes.clone());
         let surplus = std::mem::take(&mut content.promised).saturating_sub(length);
-        let mut state = self.shelf.state();
+        let mut state = self.contents.state();
         state.taken = state.taken.saturating_sub(surplus);
         state.put(self.key.clone(), bytes, now);
         Ok(())
@@ -270,7 +270,7 @@ impl Draft for MemoryDraft {
 impl Drop for MemoryDraft {
     fn drop(&mut self) {
         let promised = self.content().promised;
-        self.shelf.give_back(promised);
+        self.contents.give_back(promised);
     }
 }
 

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_servers_words_are_read_too() {
+    fn the_error_text_of_a_token_server_is_read_too() {
         for body in [r#"{"message":"expired"}"#, r#"{"details":"expired"}"#] {
             assert_eq!(UpstreamText::parse(body.as_bytes()).message(), Some("expired"), "{body}");
         }

@@ -21,7 +21,7 @@ const MAY_SERVE: [[&str; 5]; 3] = [
 ];
 
 #[test]
-fn stored_bytes_go_to_those_for_whom_their_registry_vouches() {
+fn cached_bytes_go_to_those_for_whom_their_registry_confirms_access() {
     for (reader, rows) in READERS.into_iter().zip(MAY_SERVE) {
         for (link, row) in LINKS.into_iter().zip(rows) {
             for (origin, expected) in ORIGINS.into_iter().zip(row.chars()) {

@@ -30,7 +30,7 @@ pub(super) async fn fetch_once(
         {
             let confirmed = context.env.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
-            let stored = Arc::new(stored.shelved(&context.env.in_flight));
+            let stored = Arc::new(stored.in_tier(&context.env.in_flight));
             cache.metadata.keep_manifest(&context.provenance(), &stored, pointer);
         }
         Ok(found)

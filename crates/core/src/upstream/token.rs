@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tokens_are_weighed_and_so_many_of_them_are_kept_at_the_most() {
+    async fn tokens_are_weighed_and_only_so_many_of_them_are_cached() {
         let bounds = Limits { tokens: 1000, token_memory: crate::config::Bytes(16 << 20), ..Limits::default() };
         for (length, most) in [(64 << 10, 255), (900, 1000)] {
             let tokens = Tokens::new(&bounds, true);

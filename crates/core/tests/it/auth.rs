@@ -303,7 +303,7 @@ async fn replicas_that_share_the_key_accept_each_others_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn realm_and_scope_keep_the_clients_own_words() {
+async fn realm_and_scope_name_the_repository_as_the_client_does() {
     let text = format!("{USERS}\n{}", crate::fixture::upstream("hosts=['hub.example']"));
     let lab = Fixture::new(&text);
     for (host, path, realm, scope) in [

@@ -51,7 +51,7 @@ async fn a_coded_manifest_is_decoded_held_against_its_digest_and_served_plain() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_decoded_manifest_is_kept_like_any_other() {
+async fn a_decoded_manifest_is_cached_like_any_other() {
     let lab = Fixture::caching("");
     lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(3000));
     code_all(&lab, "/manifests/");

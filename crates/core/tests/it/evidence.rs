@@ -250,7 +250,7 @@ async fn a_tag_that_head_does_not_know_is_asked_for_by_get() {
 
 /// The registry is left alone after its silence, and its token server says no before it can be asked again.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_the_last_word_where_nothing_more_can_be_asked() {
+async fn a_refusal_is_final_where_nothing_more_can_be_asked() {
     let lab = Fixture::caching("[cache]\ntag_ttl='60s'\nstale_if_error='1h'").with_tokens();
     let (_, layer) = image(&lab, "a/b", "1");
     let v1 = "/v2/a/b/manifests/v1";

@@ -243,7 +243,7 @@ async fn a_missing_repository_says_so_for_manifests_and_blobs_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hostile_words_of_an_upstream_do_not_blow_up_an_error() {
+async fn hostile_text_of_an_upstream_does_not_blow_up_an_error() {
     let (lab, _, _) = Fixture::stocked("");
     let body = serde_json::json!({ "errors": [{ "code": "X\r\nY", "message": "\u{1}<script>é".repeat(1000) }] });
     lab.net.fault("*", "/manifests/", 1, Fault::Say(Answer::new(403).body(body.to_string())));

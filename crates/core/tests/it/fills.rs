@@ -108,7 +108,7 @@ async fn a_leader_that_fails_promotes_one_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_bytes_are_never_had_whole_and_never_kept() {
+async fn wrong_bytes_are_never_served_whole_and_never_cached() {
     let lab = Fixture::caching("");
     let path = blob(&lab);
     let mut wrong = content().to_vec();
@@ -125,7 +125,7 @@ async fn wrong_bytes_are_never_had_whole_and_never_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_blob_that_ends_early_again_and_again_is_completed_and_kept() {
+async fn a_blob_that_ends_early_again_and_again_is_completed_and_cached() {
     let lab = Fixture::caching("");
     let path = blob(&lab);
     lab.net.fault("GET", "/blobs/", 99, Fault::EndAfter(1_000_000));
@@ -156,7 +156,7 @@ async fn what_a_broken_fill_has_brought_is_not_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_blob_is_kept_like_any_other_and_a_range_of_it_is_416() {
+async fn an_empty_blob_is_cached_like_any_other_and_a_range_of_it_is_416() {
     for has_length in [true, false] {
         let lab = Fixture::caching("");
         let digest = lab.registry.put_blob("a/b", noise(0));
@@ -179,7 +179,7 @@ async fn an_empty_blob_is_kept_like_any_other_and_a_range_of_it_is_416() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_verified_may_be_kept_for_ever_by_others() {
+async fn only_what_is_verified_may_be_cached_for_ever_by_others() {
     let lab = Fixture::caching("");
     let path = blob(&lab);
     let (for_ever, never) = ("max-age=31536000, immutable, no-transform", "private, no-cache, no-transform");
@@ -213,7 +213,7 @@ async fn a_hundred_who_miss_ask_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_be_kept_nobody_waits_for_another() {
+async fn where_nothing_can_be_cached_nobody_waits_for_another() {
     let store = MemoryStore::new(1_000_000, Arc::new(TokioClock::start()));
     let lab = Fixture::set_up(&Setup { store: Some(Arc::new(store)), ..Setup::default() });
     let path = blob(&lab);

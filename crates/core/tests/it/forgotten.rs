@@ -147,7 +147,7 @@ async fn what_the_registry_refuses_to_delete_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_was_asked_before_a_push_is_not_kept_behind_it() {
+async fn a_list_that_was_asked_before_a_push_is_not_cached_after_it() {
     let (lab, _, _) = stocked(&pinned()).await;
     let old = Answer::new(200).body(r#"{"name":"a/b","tags":["v1"]}"#);
     lab.net.fault("GET", "/tags/", 1, Fault::SayLate(Duration::from_secs(2), old));
@@ -219,7 +219,7 @@ async fn what_the_store_does_not_remove_is_believed_by_nobody_and_removed_later(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_the_store_does_not_forget_is_asked_and_kept_anew() {
+async fn a_tag_that_the_store_does_not_remove_is_asked_and_cached_anew() {
     for (number, fails) in FAILURES.into_iter().enumerate() {
         let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
         let is_down = Arc::new(AtomicBool::new(false));

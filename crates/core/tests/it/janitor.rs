@@ -122,7 +122,7 @@ async fn an_image_that_is_being_pulled_stays_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_without_room_gets_some_and_later_fills_are_kept() {
+async fn a_full_store_evicts_and_later_fills_are_cached() {
     let (lab, store) = kept("[cache]\nmax_size='1MB'", 1_000_000);
     let layers: Vec<String> = (0..5).map(|number| image(&lab, number, &[])).collect();
     for number in 0..3 {

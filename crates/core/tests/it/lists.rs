@@ -152,7 +152,7 @@ async fn the_catalogue_is_not_offered() {
 
 /// A login page, an error, nothing, an image: registries without referrers answer so with 200.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_index_is_no_list_of_referrers_and_is_not_kept() {
+async fn what_is_no_index_is_no_list_of_referrers_and_is_not_cached() {
     let path = format!("/v2/a/b/referrers/{}", sha256(b"subject"));
     for lab in [Fixture::new(""), Fixture::caching("")] {
         for body in ["<html>Sign in</html>", "", "{}", r#"{"errors":[]}"#, r#"{"layers":[]}"#, r#"{"manifests":["#]
@@ -170,7 +170,7 @@ async fn what_is_no_index_is_no_list_of_referrers_and_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_list_of_tags_is_not_kept() {
+async fn what_is_no_list_of_tags_is_not_cached() {
     let lab = Fixture::caching("");
     lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, r#"{"layers":[]}"#);
     lab.net.fault("GET", "/tags/", 1, Fault::Say(Answer::new(200).body("<html>")));

@@ -128,7 +128,7 @@ async fn a_basic_login_at_a_repository_is_not_sent_to_a_realm_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn scopes_are_put_into_the_upstreams_words() {
+async fn scopes_name_the_repository_as_the_upstream_does() {
     let text = format!("{MODE}\n[[upstream]]\nname='docker.io'\n{}", upstream("hosts=['r.example']"));
     let lab = Fixture::new(&text).with_tokens();
     lab.registry.add_user("alice", "wonder");
@@ -263,7 +263,7 @@ async fn a_login_at_a_registry_with_basic_is_checked_there() {
 
 /// A registry with Basic where each repository has users of its own: nobody is let in at `/v2/`.
 #[tokio::test(start_paused = true)]
-async fn where_nobody_is_let_in_at_the_door_the_repository_says_whether_a_login_is_right() {
+async fn where_the_ping_refuses_every_login_the_repository_says_whether_a_login_is_right() {
     let lab = Fixture::new(MODE);
     lab.registry.guard(Gate::Basic);
     lab.registry.make_private("", &[]);
@@ -291,7 +291,7 @@ async fn where_nobody_is_let_in_at_the_door_the_repository_says_whether_a_login_
 
 /// A registry with Basic that lets whoever comes in at `/v2/`, and not to its repositories.
 #[tokio::test(start_paused = true)]
-async fn where_everybody_is_let_in_at_the_door_the_repository_says_whether_a_login_is_right() {
+async fn where_the_ping_accepts_every_login_the_repository_says_whether_a_login_is_right() {
     let lab = Fixture::new(MODE);
     let registry = lab.registry.clone();
     registry.guard(Gate::Basic);
@@ -369,7 +369,7 @@ async fn our_own_account_is_not_lent_to_clients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_ns_alone_says_the_registry_its_login_has_a_door_of_its_own() {
+async fn where_ns_alone_names_the_registry_its_login_has_an_entry_point_of_its_own() {
     let text = format!("[clients]\nauth='upstream'\n{}", crate::fixture::upstream(""));
     let seen = Fixture::new(&text).get("/v2/a/b/manifests/v1?ns=reg.example").await;
     let challenge = seen.header("www-authenticate");

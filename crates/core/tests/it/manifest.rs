@@ -18,7 +18,7 @@ async fn a_manifest_comes_by_tag_and_by_digest_to_the_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_named_by_its_digest_may_be_kept_for_ever_and_only_on_open_hosts() {
+async fn only_what_is_named_by_its_digest_may_be_cached_for_ever_and_only_on_open_hosts() {
     let (lab, digest, _) = Fixture::stocked("");
     let of = async |lab: &Fixture, reference: &str, token: &str| {
         let call = lab.get(&format!("/v2/a/b/manifests/{reference}"));
@@ -215,7 +215,7 @@ const NO_MANIFESTS: [&str; 9] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_manifest_is_neither_served_nor_kept_whatever_its_header_says() {
+async fn what_is_no_manifest_is_neither_served_nor_cached_whatever_its_header_says() {
     for body in NO_MANIFESTS {
         for lab in [Fixture::new(""), Fixture::caching("")] {
             lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(100));

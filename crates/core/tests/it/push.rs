@@ -161,7 +161,7 @@ async fn a_whole_blob_at_once_goes_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mount_from_the_same_registry_is_put_into_its_words() {
+async fn a_mount_from_the_same_registry_uses_the_registrys_own_name() {
     let lab = pushable();
     let digest = sha256(b"x");
     for from in ["c/d", "reg.example/c/d", "reg.example%2Fc%2Fd"] {

@@ -109,7 +109,7 @@ async fn a_note_that_cannot_be_written_keeps_no_push_behind_it_from_the_store() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_before_a_push_is_not_kept_behind_it() {
+async fn what_was_asked_before_a_push_is_not_cached_after_it() {
     for method in ["HEAD", "GET"] {
         let memory = memory();
         let lab = kept(&memory, |_, _| None).await;
@@ -141,7 +141,7 @@ async fn what_was_asked_before_a_push_is_not_kept_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_deleted_does_not_come_back_by_the_word_of_another_tags_index() {
+async fn what_was_deleted_does_not_come_back_through_another_tags_index() {
     let lab = Fixture::caching(&upstream("push=true"));
     let child = lab.registry.put_manifest("a/b", "child", OCI_MANIFEST, manifest_of(50));
     let index = format!(r#"{{"schemaVersion":2,"manifests":[{{"digest":"{child}"}}]}}"#);

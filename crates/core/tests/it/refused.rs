@@ -55,7 +55,7 @@ async fn all_errors_of_a_refused_push_are_told_with_their_details() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_of_the_registrys_own_is_kept() {
+async fn an_error_code_of_the_registrys_own_is_passed_on() {
     let lab = Fixture::new("");
     let said = json!({ "errors": [{
         "code": "PAGINATION_NUMBER_INVALID", "message": "invalid number of results requested", "detail": { "n": -1 },
@@ -87,7 +87,7 @@ async fn a_refused_login_is_403_with_what_the_registry_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_in_other_words_than_the_specs_is_told_in_ours() {
+async fn a_refusal_in_another_form_than_the_specs_is_answered_in_the_specs_form() {
     for body in ["", "<html>no</html>", "{\"errors\":[]}", "{\"errors\":[\"no\"]}"] {
         let lab = pushable();
         lab.net.fault("*", "/v2/", 1, Fault::Say(Answer::new(400).body(body)));

@@ -146,7 +146,7 @@ async fn a_crash_between_manifest_and_pointer_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_tag_the_last_word_is_what_stays() {
+async fn of_a_tag_the_last_answer_is_what_stays() {
     let memory = memory();
     let first = std::sync::atomic::AtomicBool::new(true);
     let store = troubled(&memory, move |step, key| {

@@ -31,7 +31,7 @@ fn tell(report: &Report) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_route_is_right_before_every_registry_with_nothing_kept() {
+async fn every_route_is_right_before_every_registry_with_an_empty_cache() {
     let report = run_on(&Table::checked_in(), "none").await;
     tell(&report);
     report.assert_passed();

@@ -151,7 +151,7 @@ fn empty(folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whenever_it_is_killed_what_is_kept_and_served_is_right() {
+async fn whenever_it_is_killed_what_is_cached_and_served_is_right() {
     let rounds = rounds(3);
     let mut chance = Chance::seeded();
     let folder = tempfile::tempdir().unwrap();

@@ -51,7 +51,7 @@ impl Damage {
 }
 
 #[tokio::test]
-async fn a_kept_blob_that_was_damaged_is_noticed_and_fetched_again() {
+async fn a_cached_blob_that_was_damaged_is_noticed_and_fetched_again() {
     let (folder, shelf) = (tempfile::tempdir().unwrap(), Shelf::default());
     let upstream = shelf.serve(Duration::ZERO).await;
     let config = one_upstream(&keys(folder.path()), upstream.address, "");

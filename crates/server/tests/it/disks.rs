@@ -136,7 +136,7 @@ async fn where_files_may_not_grow_clients_get_the_right_bytes() {
 }
 
 #[tokio::test]
-async fn wrong_bytes_of_the_right_length_are_never_served_whole_and_never_kept() {
+async fn wrong_bytes_of_the_right_length_are_never_served_whole_and_never_cached() {
     for length in [100, 5000, 100 << 10, 3 << 20] {
         let (folder, shelf) = (tempfile::tempdir().unwrap(), Shelf::default());
         let right = noise(1, length);

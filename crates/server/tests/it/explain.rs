@@ -10,7 +10,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn what_a_server_has_kept_is_explained_by_another_process_and_without_the_upstream() {
+async fn what_a_server_has_cached_is_explained_by_another_process_and_without_the_upstream() {
     let mut upstream = Upstream::start(|request, exchange| async move {
         let body = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
         match request.path.as_str() {

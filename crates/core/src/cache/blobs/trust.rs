@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_blob_is_believed_on_good_grounds_only() {
+    fn a_cached_blob_is_trusted_only_once_it_was_verified() {
         use Belief::{Right, Unfit, Unknown};
         use Proof::{Read, Sent};
         for (proof, is_whole, is_distrusted, is_of_length, store_verifies, expected) in [

@@ -1,4 +1,4 @@
-//! Uploads in parts, as an object store has them: parts lie on the shelf until they are committed, taken back or swept.
+//! Uploads in parts, as an object store has them: parts lie there until they are committed, taken back or swept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::shelf::{MemoryParts, MemoryShelf, MemoryState, PartSent};
+use super::contents::{MemoryContents, MemoryParts, MemoryState, PartSent};
 use crate::cache::Key;
 use crate::platform::{Clock, StoreError, Upload};
 
-/// Uploads on the shelf at once.
+/// Uploads at once.
 const MAX_UPLOADS: usize = 1024;
 /// Parts of one upload, as with S3.
 const MAX_PARTS: usize = 10_000;
@@ -29,7 +29,7 @@ pub(super) struct Manner {
 
 /// One process at an upload.
 pub(super) struct MemoryUpload {
-    shelf: Arc<MemoryShelf>,
+    contents: Arc<MemoryContents>,
     clock: Arc<dyn Clock>,
     id: u64,
     manner: Manner,
@@ -40,12 +40,12 @@ pub(super) struct MemoryUpload {
 
 impl MemoryUpload {
     pub(super) fn begin(
-        shelf: &Arc<MemoryShelf>,
+        contents: &Arc<MemoryContents>,
         clock: &Arc<dyn Clock>,
         key: &Key,
         manner: Manner,
     ) -> Result<Self, StoreError> {
-        let mut state = shelf.state();
+        let mut state = contents.state();
         if state.uploads.len() >= MAX_UPLOADS {
             return Err(StoreError::Full);
         }
@@ -54,20 +54,20 @@ impl MemoryUpload {
         let touched = clock.unix_seconds();
         state.uploads.insert(id, MemoryParts { key: key.clone(), sent: BTreeMap::new(), handles: 1, touched });
         drop(state);
-        let (shelf, clock) = (Arc::clone(shelf), Arc::clone(clock));
-        Ok(Self { shelf, clock, id, manner, sent: Vec::new(), bytes: 0 })
+        let (contents, clock) = (Arc::clone(contents), Arc::clone(clock));
+        Ok(Self { contents, clock, id, manner, sent: Vec::new(), bytes: 0 })
     }
 
     /// Goes on where somebody parked; `None`: that is not there, or not of this key.
     pub(super) fn resume(
-        shelf: &Arc<MemoryShelf>,
+        contents: &Arc<MemoryContents>,
         clock: &Arc<dyn Clock>,
         key: &Key,
         manner: Manner,
         parked: &str,
     ) -> Option<Self> {
         let (id, bytes, sent) = parse(parked)?;
-        let mut state = shelf.state();
+        let mut state = contents.state();
         let found = state.uploads.get_mut(&id).filter(|found| found.key == *key)?;
         let length = found.length_of(&sent)?;
         if length != bytes {
@@ -76,7 +76,7 @@ impl MemoryUpload {
         found.handles += 1;
         found.touched = clock.unix_seconds();
         drop(state);
-        Some(Self { shelf: Arc::clone(shelf), clock: Arc::clone(clock), id, manner, sent, bytes })
+        Some(Self { contents: Arc::clone(contents), clock: Arc::clone(clock), id, manner, sent, bytes })
     }
 
     /// Whether the next part would lie behind one that was shorter than it may be.
@@ -120,10 +120,10 @@ impl Upload for MemoryUpload {
         }
         let length = bytes.len() as u64;
         let now = self.clock.unix_seconds();
-        let mut state = self.shelf.state();
+        let mut state = self.contents.state();
         let MemoryState { taken, count, uploads, .. } = &mut *state;
         let upload = uploads.get_mut(&self.id).ok_or_else(gone)?;
-        if length > self.shelf.capacity.saturating_sub(*taken) {
+        if length > self.contents.capacity.saturating_sub(*taken) {
             return Err(StoreError::Full);
         }
         *count += 1;
@@ -147,7 +147,7 @@ impl Upload for MemoryUpload {
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         let now = self.clock.unix_seconds();
-        let mut state = self.shelf.state();
+        let mut state = self.contents.state();
         let upload = state.uploads.get(&self.id).ok_or_else(gone)?;
         if upload.length_of(&self.sent) != Some(self.bytes) {
             return Err(StoreError::failed("a part was sent again by another process"));
@@ -167,14 +167,14 @@ impl Upload for MemoryUpload {
     }
 
     async fn abort(self: Box<Self>) -> Result<(), StoreError> {
-        self.shelf.state().forget(self.id);
+        self.contents.state().forget(self.id);
         Ok(())
     }
 }
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        if let Some(upload) = self.shelf.state().uploads.get_mut(&self.id) {
+        if let Some(upload) = self.contents.state().uploads.get_mut(&self.id) {
             upload.handles = upload.handles.saturating_sub(1);
         }
     }

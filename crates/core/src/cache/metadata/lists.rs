@@ -8,7 +8,7 @@ use http::HeaderMap;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
-use crate::body::{InFlight, Shelf};
+use crate::body::{InFlight, TierHandle};
 use crate::evidence::ClientScope;
 use crate::platform::Moment;
 
@@ -27,7 +27,7 @@ pub(crate) struct Listed {
     pub(crate) at: Moment,
     /// Counts the body for clients that still use it once memory dropped it. Declared after the body, to be dropped
     /// after it.
-    _shelf: Shelf,
+    _handle: TierHandle,
 }
 
 impl Listed {
@@ -39,8 +39,8 @@ impl Listed {
         at: Moment,
         account: &Arc<InFlight>,
     ) -> Arc<Self> {
-        let (shelf, body) = Shelf::new(Bytes::copy_from_slice(body), account);
-        Arc::new(Self { headers: headers.clone(), body, name: name.into(), at, _shelf: shelf })
+        let (handle, body) = TierHandle::new(Bytes::copy_from_slice(body), account);
+        Arc::new(Self { headers: headers.clone(), body, name: name.into(), at, _handle: handle })
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::body::{InFlight, Shelf, ShelfBytes};
+use crate::body::{InFlight, SharedBytes, TierHandle};
 use crate::digest::Digest;
 use crate::media;
 
@@ -25,29 +25,29 @@ pub(crate) struct StoredManifest {
     pub(crate) bytes: Bytes,
     /// Counts the bytes for clients that still use them once memory dropped the manifest. Declared after the bytes, to
     /// be dropped after them.
-    shelf: Option<Shelf>,
+    tier: Option<TierHandle>,
 }
 
 impl StoredManifest {
     /// From verified bytes; `None`: they are no manifest.
     pub(crate) fn new(digest: Digest, bytes: Bytes) -> Option<Self> {
-        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes, shelf: None })
+        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes, tier: None })
     }
 
-    /// The same for a tier of memory.
-    pub(crate) fn shelved(self, account: &Arc<InFlight>) -> Self {
-        let (hand, bytes) = Shelf::new(self.bytes, account);
-        Self { bytes, shelf: Some(hand), ..self }
+    /// The same, held by a tier of memory.
+    pub(crate) fn in_tier(self, account: &Arc<InFlight>) -> Self {
+        let (handle, bytes) = TierHandle::new(self.bytes, account);
+        Self { bytes, tier: Some(handle), ..self }
     }
 
     /// A handle that finds its bytes again while anybody uses them.
-    pub(crate) fn lent(&self) -> Option<LentManifest> {
-        self.shelf.as_ref().map(|shelf| LentManifest { media_type: self.media_type, kept: shelf.lent() })
+    pub(crate) fn downgrade(&self) -> Option<WeakManifest> {
+        self.tier.as_ref().map(|tier| WeakManifest { media_type: self.media_type, bytes: tier.downgrade() })
     }
 
     /// Whether its bytes are counted, since memory dropped it.
     pub(crate) fn is_counted(&self) -> bool {
-        self.shelf.as_ref().is_some_and(Shelf::is_counted)
+        self.tier.as_ref().is_some_and(TierHandle::is_counted)
     }
 
     /// One line with the media type, for people and for version 0.1.0; then the exact bytes.
@@ -72,22 +72,22 @@ impl StoredManifest {
 }
 
 /// A manifest that clients may still use.
-pub(crate) struct LentManifest {
+pub(crate) struct WeakManifest {
     media_type: &'static str,
-    kept: Weak<ShelfBytes>,
+    bytes: Weak<SharedBytes>,
 }
 
-impl LentManifest {
+impl WeakManifest {
     /// Whether any does.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.kept.strong_count() > 0
+        self.bytes.strong_count() > 0
     }
 
     /// The manifest, if any does.
-    pub(crate) fn again(&self, digest: &Digest) -> Option<StoredManifest> {
-        let (hand, bytes) = Shelf::again(&self.kept)?;
+    pub(crate) fn upgrade(&self, digest: &Digest) -> Option<StoredManifest> {
+        let (handle, bytes) = TierHandle::upgrade(&self.bytes)?;
         let (media_type, digest) = (self.media_type, digest.clone());
-        Some(StoredManifest { media_type, digest, bytes, shelf: Some(hand) })
+        Some(StoredManifest { media_type, digest, bytes, tier: Some(handle) })
     }
 }
 

@@ -7,7 +7,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as Memory;
 
 use super::lengths::Lengths;
-use super::manifest_format::{LentManifest, StoredManifest};
+use super::manifest_format::{StoredManifest, WeakManifest};
 use crate::body::{InFlight, SMALL_BYTES};
 use crate::cache::Key;
 use crate::cache::backend::CacheBackend;
@@ -26,7 +26,7 @@ pub(super) struct Manifests {
     /// Manifests that are being read.
     reads: SingleFlight<Digest, Option<Arc<StoredManifest>>>,
     /// Large manifests that clients may still use: no more than `in_flight` has room for.
-    lent: Mutex<HashMap<Digest, LentManifest>>,
+    in_use: Mutex<HashMap<Digest, WeakManifest>>,
     /// Bytes that clients have not taken yet.
     in_flight: Arc<InFlight>,
     lengths: Arc<Lengths>,
@@ -54,7 +54,7 @@ impl Manifests {
             backend: Arc::clone(backend),
             memory: Memory::with_weighter(entries, bytes, ManifestBytes),
             reads: SingleFlight::new(backend.shares_io),
-            lent: Mutex::default(),
+            in_use: Mutex::default(),
             in_flight: Arc::clone(in_flight),
             lengths: Arc::clone(lengths),
         }
@@ -72,7 +72,7 @@ impl Manifests {
             return Some(manifest);
         }
         // Memory may have no room for a manifest that a client still uses.
-        if let Some(manifest) = self.lent(digest) {
+        if let Some(manifest) = self.still_used(digest) {
             self.backend.store.used(&key);
             return Some(manifest);
         }
@@ -105,20 +105,20 @@ impl Manifests {
             return None;
         };
         self.lengths.learn(&manifest.bytes);
-        let manifest = Arc::new(manifest.shelved(&self.in_flight));
-        if let Some(lent) = manifest.lent().filter(|_| manifest.bytes.len() as u64 > SMALL_BYTES) {
-            let mut all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-            all.retain(|_, lent| lent.is_in_use());
-            all.insert(digest.clone(), lent);
+        let manifest = Arc::new(manifest.in_tier(&self.in_flight));
+        if let Some(weak) = manifest.downgrade().filter(|_| manifest.bytes.len() as u64 > SMALL_BYTES) {
+            let mut all = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, weak| weak.is_in_use());
+            all.insert(digest.clone(), weak);
         }
         self.memory.insert(digest.clone(), Arc::clone(&manifest));
         Some(manifest)
     }
 
-    /// A large manifest that clients still use, although memory has let it go.
-    fn lent(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
-        let all = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(digest)?.again(digest).map(Arc::new)
+    /// A large manifest that clients still use, although memory has dropped it.
+    fn still_used(&self, digest: &Digest) -> Option<Arc<StoredManifest>> {
+        let all = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(digest)?.upgrade(digest).map(Arc::new)
     }
 
     /// Remembers a manifest.

@@ -335,7 +335,7 @@ mod tests {
     use crate::name::RepositoryName;
 
     #[test]
-    fn a_word_that_was_asked_for_before_a_tag_was_forgotten_takes_no_removals_place() {
+    fn a_tag_update_from_before_a_tag_was_removed_does_not_replace_the_removal() {
         let key = Key::tag("up.test", &RepositoryName::parse("a/b").expect("a name"), "v1");
         let digest = Digest::sha256(b"old");
         let word = |generation, pointer| {

@@ -222,7 +222,7 @@ async fn the_type_of_a_manifest_belongs_to_its_bytes() {
 
 /// Version 0.1.0 wrote neither who gave the bytes, nor a proof.
 #[tokio::test(start_paused = true)]
-async fn hits_of_what_an_earlier_version_stored_do_not_look_for_what_it_never_wrote() {
+async fn hits_of_what_an_earlier_version_cached_do_not_look_for_what_it_never_wrote() {
     let memory = MemoryStore::new(1 << 30, Arc::new(TokioClock::start()));
     let store = troubled(&memory, |_, _| None);
     let text = format!("[clients]\nauth='upstream'\n{}", upstream(""));

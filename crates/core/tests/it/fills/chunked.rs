@@ -17,7 +17,7 @@ fn chunk(answer: &mut Answer) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunked_blob_is_kept_where_a_head_says_its_length() {
+async fn a_chunked_blob_is_cached_where_a_head_says_its_length() {
     let lab = Fixture::caching("");
     let path = format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(5000)));
     lab.net.fault("GET", "/blobs/", 99, Fault::change(chunk));
@@ -30,7 +30,7 @@ async fn a_chunked_blob_is_kept_where_a_head_says_its_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunked_blob_is_kept_where_its_manifest_says_its_length() {
+async fn a_chunked_blob_is_cached_where_its_manifest_says_its_length() {
     let lab = Fixture::caching("");
     let blob = lab.registry.put_blob("a/b", noise(5000));
     let manifest = format!(r#"{{"config":{{}},"layers":[{{"digest":"{blob}","size":5000}}]}}"#);
@@ -66,7 +66,7 @@ async fn a_chunked_blob_of_which_nothing_says_its_length_is_passed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chunked_blob_is_kept_as_it_passes_where_nothing_is_shared() {
+async fn a_chunked_blob_is_cached_as_it_passes_where_nothing_is_shared() {
     let store = Arc::new(PassingStore::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start()))));
     let profile = Profile::CloudflareWorkers;
     let setup = Setup { profile, isolated: true, store: Some(store.clone()), ..Setup::default() };

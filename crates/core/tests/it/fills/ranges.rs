@@ -192,7 +192,7 @@ fn with_little_room(capacity: u64) -> (Fixture, Arc<TroubledStore>, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ranges_that_are_kept_are_counted_as_they_come() {
+async fn ranges_that_are_cached_are_counted_as_they_come() {
     let (lab, store, _) = with_little_room(1 << 30);
     lab.wait(15).await;
     let looks = || store.hook.count(Step::Free, "");
@@ -224,7 +224,7 @@ async fn a_range_that_finds_no_room_has_some_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ranges_that_nobody_reads_go_before_what_is_stored_the_oldest_first() {
+async fn ranges_that_nobody_reads_go_before_what_is_cached_the_oldest_first() {
     let (lab, store, _) = with_little_room(1 << 30);
     lab.wait(15).await;
     let path = |size| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", noise(size)));

@@ -93,7 +93,7 @@ async fn a_slow_liar_holds_no_client_of_another_upstream() {
 
 /// The other way round: the honest upstream is slow with what only alice may have, and a liar says that it has it.
 #[tokio::test(start_paused = true)]
-async fn what_arrives_for_one_login_is_joined_by_nobody_with_a_liars_word() {
+async fn what_arrives_for_one_login_is_joined_by_nobody_with_a_liars_claim() {
     let mut cases = Cases::default();
     for mode in Mode::ALL.into_iter().filter(|mode| !mode.is_anonymous()) {
         for range in [None, Some("0-99"), Some("0-")] {

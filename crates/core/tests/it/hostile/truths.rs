@@ -6,7 +6,7 @@ use super::town::{At, Cases, LINKS, Mode, Town, Way, secret};
 use crate::fixture::{OCI_MANIFEST, manifest_of};
 
 #[tokio::test(start_paused = true)]
-async fn within_the_upstream_that_gave_a_blob_its_word_is_enough() {
+async fn within_the_upstream_that_gave_a_blob_its_claim_is_enough() {
     let mut cases = Cases::default();
     for mode in Mode::ALL {
         for way in Way::ALL {

@@ -121,7 +121,7 @@ const NO_MANIFESTS: [&str; 8] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_manifest_is_served_as_none_and_not_kept_for_the_tag() {
+async fn what_is_no_manifest_is_served_as_none_and_not_cached_for_the_tag() {
     const RIGHT: &str = BODIES[0].0;
     let mut cases = Cases::default();
     for (number, body) in NO_MANIFESTS.into_iter().enumerate() {

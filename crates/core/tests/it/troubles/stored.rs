@@ -132,7 +132,7 @@ async fn what_a_bucket_made_of_a_commit_is_held_against_the_digest_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_behind_one_whose_stored_blob_broke_off_is_served_by_the_registry() {
+async fn who_comes_after_one_whose_cached_blob_broke_off_is_served_by_the_registry() {
     let lab = lab().await;
     // Read to its end once: it is believed.
     assert_eq!(lab.proxy.get(&lab.path).await.done(), "hit");

@@ -84,7 +84,7 @@ async fn files_keep_the_contract_where_case_is_folded() {
 }
 
 #[tokio::test]
-async fn tags_that_differ_in_case_are_kept_apart_and_what_was_kept_before_is_still_found() {
+async fn tags_that_differ_in_case_are_stored_apart_and_what_was_stored_before_is_still_found() {
     let (dir, store) = store();
     let name = RepositoryName::parse("a/b").unwrap();
     let tag = |tag: &str| Key::tag("up.test", &name, tag);

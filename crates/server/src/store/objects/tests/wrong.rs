@@ -48,7 +48,7 @@ async fn bytes_that_change_on_their_way_to_a_bucket_are_refused_there() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_has_less_than_it_took_has_kept_nothing() {
+async fn a_bucket_that_has_less_than_it_took_has_stored_nothing() {
     let server = Server::start().await;
     *server.manner.lock().unwrap() = Manner::Cuts;
     let store = server.store("p", SECRET_KEY);

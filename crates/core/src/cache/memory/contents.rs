@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::cache::Key;
 use crate::platform::{Stat, StoreError, Swept, Validator};
 
-pub(super) struct MemoryShelf {
+pub(super) struct MemoryContents {
     pub(super) capacity: u64,
     pub(super) state: Mutex<MemoryState>,
 }
@@ -31,7 +31,7 @@ pub(super) struct MemoryItem {
     pub(super) used: u64,
 }
 
-impl MemoryShelf {
+impl MemoryContents {
     pub(super) fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
