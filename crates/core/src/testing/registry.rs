@@ -1,16 +1,13 @@
 //! A registry in memory: manifests, blobs, lists and uploads, behind the login that a test chooses, with a token
 //! server and a storage host of its own.
 
+mod api;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::Method;
-use serde_json::json;
 
-use super::network::{Answer, Sent, Server};
 use crate::digest::Digest;
 
 /// How clients of the registry log in.
@@ -29,7 +26,7 @@ pub enum Gate {
     },
 }
 
-struct Shelves {
+struct Contents {
     manifests: HashMap<(String, String), (String, Bytes)>,
     blobs: HashMap<(String, String), Bytes>,
     tags: Vec<(String, String)>,
@@ -54,7 +51,7 @@ struct Issued {
 
 /// A registry. Clones are the same registry.
 #[derive(Clone)]
-pub struct Registry(Arc<Mutex<Shelves>>);
+pub struct Registry(Arc<Mutex<Contents>>);
 
 /// The digest of these bytes.
 pub fn sha256(bytes: &[u8]) -> String {
@@ -63,7 +60,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 impl Default for Registry {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Shelves {
+        Self(Arc::new(Mutex::new(Contents {
             manifests: HashMap::new(),
             blobs: HashMap::new(),
             tags: Vec::new(),
@@ -82,7 +79,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,12 +87,12 @@ impl Registry {
     pub fn put_manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: impl Into<Bytes>) -> String {
         let bytes = bytes.into();
         let digest = sha256(&bytes);
-        let mut shelves = self.shelves();
+        let mut contents = self.contents();
         for reference in [tag, &digest] {
             let key = (repository.to_owned(), reference.to_owned());
-            shelves.manifests.insert(key, (media_type.to_owned(), bytes.clone()));
+            contents.manifests.insert(key, (media_type.to_owned(), bytes.clone()));
         }
-        shelves.tags.push((repository.to_owned(), tag.to_owned()));
+        contents.tags.push((repository.to_owned(), tag.to_owned()));
         digest
     }
 
@@ -103,317 +100,59 @@ impl Registry {
     pub fn put_blob(&self, repository: &str, bytes: impl Into<Bytes>) -> String {
         let bytes = bytes.into();
         let digest = sha256(&bytes);
-        self.shelves().blobs.insert((repository.to_owned(), digest.clone()), bytes);
+        self.contents().blobs.insert((repository.to_owned(), digest.clone()), bytes);
         digest
     }
 
     /// Asks for a login from now on.
     pub fn guard(&self, gate: Gate) {
-        self.shelves().gate = gate;
+        self.contents().gate = gate;
     }
 
     /// Lets somebody log in.
     pub fn add_user(&self, name: &str, password: &str) {
-        self.shelves().users.push((name.to_owned(), password.to_owned()));
+        self.contents().users.push((name.to_owned(), password.to_owned()));
     }
 
     /// Lets only these users read a repository.
     pub fn make_private(&self, repository: &str, users: &[&str]) {
         let users = users.iter().map(|user| (*user).to_owned()).collect();
-        self.shelves().private.insert(repository.to_owned(), users);
+        self.contents().private.insert(repository.to_owned(), users);
     }
 
     /// Redirects blobs to below this address.
     pub fn redirect_blobs(&self, storage: &str) {
-        self.shelves().storage = Some(storage.to_owned());
+        self.contents().storage = Some(storage.to_owned());
     }
 
     /// Takes back all tokens.
     pub fn revoke_tokens(&self) {
-        self.shelves().tokens.clear();
+        self.contents().tokens.clear();
     }
 
     /// Says this life of tokens from now on, or none.
     pub fn set_token_life(&self, seconds: Option<u64>) {
-        self.shelves().token_life = seconds;
+        self.contents().token_life = seconds;
     }
 
     /// Says this `Location` of uploads from now on.
     pub fn set_upload_location(&self, location: &str) {
-        location.clone_into(&mut self.shelves().upload_location);
+        location.clone_into(&mut self.contents().upload_location);
     }
 
     /// Whether a path names something that is here.
     pub fn has(&self, path: &str) -> bool {
-        let shelves = self.shelves();
+        let contents = self.contents();
         let there = |kind: &str| {
             let (name, reference) = path.strip_prefix("/v2/")?.split_once(kind)?;
             Some((name.to_owned(), reference.to_owned()))
         };
-        there("/manifests/").is_some_and(|key| shelves.manifests.contains_key(&key))
-            || there("/blobs/").is_some_and(|key| shelves.blobs.contains_key(&key))
+        there("/manifests/").is_some_and(|key| contents.manifests.contains_key(&key))
+            || there("/blobs/").is_some_and(|key| contents.blobs.contains_key(&key))
     }
 
     /// What was deleted: `<repository> <reference>`.
     pub fn deleted(&self) -> Vec<String> {
-        self.shelves().deleted.clone()
+        self.contents().deleted.clone()
     }
-}
-
-impl Server for Registry {
-    fn answer(&self, sent: &Sent) -> Answer {
-        let mut shelves = self.shelves();
-        let is_token = match &shelves.gate {
-            Gate::Bearer { realm, .. } => sent.url.starts_with(realm.as_str()),
-            _ => false,
-        };
-        let is_storage = shelves.storage.as_ref().is_some_and(|storage| sent.url.starts_with(storage.as_str()));
-        if is_token {
-            shelves.token(sent)
-        } else if is_storage {
-            shelves.stored(sent)
-        } else {
-            shelves.api(sent)
-        }
-    }
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    let body = json!({ "errors": [{ "code": code, "message": "said by origin.up.example.com" }] });
-    Answer::new(status)
-        .header("content-type", "application/json")
-        // What registries say beside, and clients of a proxy should not see.
-        .header("set-cookie", "session=1; Domain=up.example.com")
-        .header("server", "origin.up.example.com")
-        .body(body.to_string())
-}
-
-fn basic_of(sent: &Sent) -> Option<(String, String)> {
-    let text = BASE64_STANDARD.decode(sent.header("authorization").strip_prefix("Basic ")?).ok()?;
-    let text = String::from_utf8(text).ok()?;
-    text.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
-}
-
-impl Shelves {
-    fn api(&mut self, sent: &Sent) -> Answer {
-        let Some(path) = sent.path().find("/v2/").and_then(|at| sent.path().get(at + 4..)) else {
-            return error(404, "UNSUPPORTED");
-        };
-        if path.is_empty() {
-            return self.challenge_or(sent, "", |_| Answer::new(200).body("{}"));
-        }
-        let parts = ["/manifests/", "/blobs/uploads/", "/blobs/", "/tags/", "/referrers/"];
-        let split = parts.iter().find_map(|part| {
-            let at = path.rfind(part)?;
-            Some((path.get(..at)?.to_owned(), *part, path.get(at + part.len()..)?.to_owned()))
-        });
-        let Some((name, kind, rest)) = split else { return error(404, "UNSUPPORTED") };
-        self.challenge_or(sent, &name.clone(), |shelves| match kind {
-            "/manifests/" => shelves.manifest(sent, &name, &rest),
-            "/blobs/" => shelves.blob(sent, &name, &rest),
-            "/blobs/uploads/" => shelves.upload(sent, &name),
-            "/tags/" => shelves.tags(sent, &name),
-            _ => error(404, "UNSUPPORTED"),
-        })
-    }
-
-    /// The answer, where the request's login is good enough for it.
-    fn challenge_or(&mut self, sent: &Sent, name: &str, answer: impl FnOnce(&mut Self) -> Answer) -> Answer {
-        let refused = match &self.gate {
-            Gate::Open => sent.headers.contains_key("authorization").then(|| error(400, "UNSUPPORTED")),
-            Gate::Basic => {
-                let may =
-                    basic_of(sent).is_some_and(|user| self.users.contains(&user) && self.may(Some(&user.0), name));
-                (!may).then(|| error(401, "UNAUTHORIZED").header("www-authenticate", "Basic realm=\"up\""))
-            }
-            Gate::Bearer { realm, service } => {
-                let issued =
-                    self.tokens.get(sent.header("authorization").strip_prefix("Bearer ").unwrap_or_default());
-                let reads = format!("repository:{name}:");
-                let may = issued.is_some_and(|issued| {
-                    name.is_empty() || issued.scopes.iter().any(|scope| scope.starts_with(&reads))
-                });
-                let service =
-                    service.as_ref().map_or_else(String::new, |service| format!(",service=\"{service}\""));
-                let challenge = format!("Bearer realm=\"{realm}\"{service},scope=\"repository:bogus/bogus:pull\"");
-                (!may).then(|| error(401, "UNAUTHORIZED").header("www-authenticate", &challenge))
-            }
-        };
-        refused.unwrap_or_else(|| answer(self))
-    }
-
-    fn may(&self, user: Option<&str>, repository: &str) -> bool {
-        self.private.get(repository).is_none_or(|users| user.is_some_and(|user| users.iter().any(|u| u == user)))
-    }
-
-    /// The token server: grants of the scopes asked for those that the user may read.
-    fn token(&mut self, sent: &Sent) -> Answer {
-        let user = match basic_of(sent) {
-            Some(user) if self.users.contains(&user) => Some(user.0),
-            Some(_) => return error(401, "UNAUTHORIZED"),
-            None => None,
-        };
-        let query = sent.path_and_query().split_once('?').map_or("", |(_, query)| query);
-        let form = std::str::from_utf8(&sent.body).unwrap_or_default();
-        let asked = url::form_urlencoded::parse(query.as_bytes())
-            .chain(url::form_urlencoded::parse(form.as_bytes()))
-            .filter(|(key, _)| key == "scope")
-            .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        let granted = asked.filter(|scope| {
-            let name = scope.split(':').nth(1).unwrap_or_default();
-            self.may(user.as_deref(), name)
-        });
-        let scopes: Vec<String> = granted.collect();
-        self.issued += 1;
-        let token = format!("token-{}", self.issued);
-        self.tokens.insert(token.clone(), Issued { scopes });
-        let body = match self.token_life {
-            Some(seconds) => json!({ "token": token, "expires_in": seconds }),
-            None => json!({ "token": token }),
-        };
-        Answer::new(200).header("content-type", "application/json").body(body.to_string())
-    }
-
-    fn manifest(&mut self, sent: &Sent, name: &str, reference: &str) -> Answer {
-        let key = (name.to_owned(), reference.to_owned());
-        match sent.method {
-            Method::PUT => {
-                let digest = sha256(&sent.body);
-                let media_type = sent.header("content-type").to_owned();
-                self.manifests.insert(key, (media_type, sent.body.clone()));
-                Answer::new(201)
-                    .header("location", &format!("https://origin.up.example.com/v2/{name}/manifests/{digest}"))
-                    .header("docker-content-digest", &digest)
-                    .header("oci-subject", "sha256:of-the-subject")
-            }
-            Method::DELETE => {
-                self.deleted.push(format!("{name} {reference}"));
-                // By digest, every tag that points there goes with it.
-                self.manifests.retain(|(repository, held), (_, bytes)| {
-                    repository != name || held != reference && sha256(bytes) != reference
-                });
-                Answer::new(202)
-            }
-            _ => match self.manifests.get(&key) {
-                Some((media_type, bytes)) => Answer::new(200)
-                    .header("content-type", media_type)
-                    .header("docker-content-digest", &sha256(bytes))
-                    .header("set-cookie", "session=1")
-                    .header("ratelimit-remaining", "99;w=21600")
-                    .body(bytes.clone()),
-                None => error(404, "MANIFEST_UNKNOWN"),
-            },
-        }
-    }
-
-    fn blob(&mut self, sent: &Sent, name: &str, digest: &str) -> Answer {
-        if sent.method == Method::DELETE {
-            self.deleted.push(format!("{name} {digest}"));
-            self.blobs.remove(&(name.to_owned(), digest.to_owned()));
-            return Answer::new(202);
-        }
-        match (self.blobs.get(&(name.to_owned(), digest.to_owned())), &self.storage) {
-            (None, _) => error(404, "BLOB_UNKNOWN"),
-            (Some(_), Some(storage)) => Answer::new(307)
-                .header("location", &format!("{storage}/{name}/{digest}?sig=a%2Fb+'c'%3D"))
-                .header("set-cookie", "session=1"),
-            (Some(bytes), None) => ranged(sent, bytes).header("docker-content-digest", digest),
-        }
-    }
-
-    /// The storage: signed for GET, and it takes no other login.
-    fn stored(&self, sent: &Sent) -> Answer {
-        if sent.method != Method::GET {
-            return error(403, "SignatureDoesNotMatch");
-        }
-        if sent.headers.contains_key("authorization") {
-            return error(400, "OnlyOneAuthMechanismAllowed");
-        }
-        let found =
-            self.blobs.iter().find(|((name, digest), _)| sent.path().ends_with(&format!("/{name}/{digest}")));
-        found.map_or_else(|| error(404, "NoSuchKey"), |(_, bytes)| ranged(sent, bytes))
-    }
-
-    /// One upload at a time, in each repository.
-    fn upload(&mut self, sent: &Sent, name: &str) -> Answer {
-        let mounted = sent.parameter("mount").filter(|_| sent.method == Method::POST);
-        let finished = sent.parameter("digest");
-        match &sent.method {
-            &Method::POST | &Method::PATCH | &Method::PUT => {
-                self.uploads.entry(name.to_owned()).or_default().extend_from_slice(&sent.body);
-            }
-            _ => {}
-        }
-        let bytes = match (&finished, &mounted) {
-            (Some(_), _) => self.uploads.remove(name).map(Bytes::from),
-            (None, Some(digest)) => {
-                self.blobs.iter().find(|((_, held), _)| held == digest).map(|(_, bytes)| bytes.clone())
-            }
-            (None, None) => None,
-        };
-        if let (Some(digest), Some(bytes)) = (finished.or(mounted), bytes) {
-            self.blobs.insert((name.to_owned(), digest), bytes);
-        }
-        let digest =
-            sent.parameter("digest").or_else(|| sent.parameter("mount").filter(|_| sent.method == Method::POST));
-        let location = self.upload_location.clone();
-        match (&sent.method, digest) {
-            (&Method::POST | &Method::PUT, Some(digest)) => Answer::new(201)
-                .header("location", "https://origin.up.example.com/v2/somewhere")
-                .header("docker-content-digest", &digest),
-            (&Method::DELETE, _) => Answer::new(204),
-            (&Method::GET, _) => Answer::new(204).header("location", &location).header("range", "0-4"),
-            _ => Answer::new(202)
-                .header("location", &location)
-                .header("docker-upload-uuid", "u1")
-                .header("set-cookie", "sticky=1")
-                .header("range", &format!("0-{}", sent.body.len().saturating_sub(1))),
-        }
-    }
-
-    fn tags(&self, sent: &Sent, name: &str) -> Answer {
-        let tags: Vec<&str> =
-            self.tags.iter().filter(|(repository, _)| repository == name).map(|(_, tag)| tag.as_str()).collect();
-        if tags.is_empty() {
-            return error(404, "NAME_UNKNOWN");
-        }
-        let count: usize = sent.parameter("n").and_then(|n| n.parse().ok()).unwrap_or(tags.len());
-        let last = sent.parameter("last");
-        let start = last.and_then(|last| tags.iter().position(|tag| *tag == last)).map_or(0, |at| at + 1);
-        let page: Vec<&str> = tags.iter().skip(start).take(count).copied().collect();
-        let answer = Answer::new(200).header("content-type", "application/json");
-        let answer = match page.last() {
-            Some(last) if start + page.len() < tags.len() => {
-                let next = format!(
-                    "<https://origin.up.example.com/v2/{name}/tags/list?n={count}&last={last}>; rel=\"next\""
-                );
-                answer.header("link", &next)
-            }
-            _ => answer,
-        };
-        answer.body(json!({ "name": name, "tags": page }).to_string())
-    }
-}
-
-/// The bytes that `Range` asks for.
-fn ranged(sent: &Sent, bytes: &Bytes) -> Answer {
-    let total = bytes.len();
-    let answer = Answer::new(200).header("content-type", "application/octet-stream");
-    let Some((first, last)) = sent.header("range").strip_prefix("bytes=").and_then(|range| range.split_once('-'))
-    else {
-        return answer.body(bytes.clone());
-    };
-    let (start, end) = match (first.parse::<usize>(), last.parse::<usize>()) {
-        (Ok(first), Ok(last)) => (first, total.min(last.saturating_add(1))),
-        (Ok(first), Err(_)) => (first, total),
-        (Err(_), Ok(length)) => (total.saturating_sub(length), total),
-        (Err(_), Err(_)) => return answer.body(bytes.clone()),
-    };
-    if start >= end {
-        return Answer::new(416).header("content-range", &format!("bytes */{total}"));
-    }
-    let range = format!("bytes {start}-{}/{total}", end - 1);
-    Answer { status: http::StatusCode::PARTIAL_CONTENT, ..answer }
-        .header("content-range", &range)
-        .body(bytes.slice(start..end))
 }
