@@ -10,14 +10,30 @@ use tempfile::TempDir;
 
 use crate::options::{Options, Subject};
 use crate::service::nginx::AccessLog;
-use crate::service::upstream::{self, Upstream};
-use crate::service::{Service, nginx, node, product, registry};
+use crate::service::upstream::{Content, Upstream};
+use crate::service::{Service, bare, nginx, node, product, registry};
+use crate::tls::Certificate;
 use crate::{Error, Result};
 
-/// A system, and where it speaks HTTP/2 with those who know that it does.
-pub(crate) struct OverHttp2 {
+/// A system, and where it speaks another protocol than at its first address: HTTP/2 with those who know that it does, or
+/// TLS.
+pub(crate) struct OtherPort {
     pub(crate) service: Service,
     pub(crate) address: SocketAddr,
+}
+
+/// Whose cache begins empty.
+#[derive(Clone, Copy)]
+pub(crate) enum CacheOf {
+    /// That of what is measured.
+    Subject,
+    /// That of what it is compared with.
+    Nginx,
+}
+
+impl CacheOf {
+    /// In the order of the columns.
+    pub(crate) const BOTH: [Self; 2] = [Self::Subject, Self::Nginx];
 }
 
 pub(crate) struct Lab {
@@ -38,9 +54,14 @@ impl Lab {
         self.options.subject() == Subject::Control
     }
 
+    /// What an upstream serves: a blob of so many mebibytes, and what is added.
+    pub(crate) fn content(&self, mebibytes: u32) -> Result<Content> {
+        Content::new(self.room("upstream")?, mebibytes)
+    }
+
     /// The upstream, with a blob of so many mebibytes.
     pub(crate) fn upstream(&self, mebibytes: u32) -> Result<Upstream> {
-        upstream::start(&self.room("upstream")?, mebibytes)
+        Upstream::start(self.content(mebibytes)?)
     }
 
     /// What is to be measured.
@@ -50,7 +71,13 @@ impl Lab {
 
     /// The same with a cache in a directory.
     pub(crate) fn ours_caching(&self, cache: &Path, upstream: SocketAddr, ready: &str) -> Result<Service> {
-        product::start_caching(cache, &self.product()?, &self.room("ours")?, upstream, ready)
+        product::start_caching(&product::cache_in(cache), &self.product()?, &self.room("ours")?, upstream, ready)
+    }
+
+    /// The same with these further keys of its cache.
+    pub(crate) fn ours_within(&self, cache: &Path, upstream: SocketAddr, keys: &str) -> Result<Service> {
+        let cache = format!("{}\n{keys}", product::cache_in(cache));
+        product::start_caching(&cache, &self.product()?, &self.room("ours")?, upstream, product::READY)
     }
 
     /// The same, or in a control run what stands in for it.
@@ -70,20 +97,48 @@ impl Lab {
     }
 
     /// The same for clients that speak HTTP/2.
-    pub(crate) fn subject_http2(&self, upstream: SocketAddr) -> Result<OverHttp2> {
+    pub(crate) fn subject_http2(&self, upstream: SocketAddr) -> Result<OtherPort> {
         match self.options.subject() {
             Subject::Product => {
                 let service = self.ours_caching(&self.room("cache")?, upstream, product::READY)?;
-                Ok(OverHttp2 { address: service.address, service })
+                Ok(OtherPort { address: service.address, service })
             }
             Subject::Control => self.nginx_http2(upstream),
         }
     }
 
+    /// The same for clients that speak TLS.
+    pub(crate) fn subject_tls(
+        &self,
+        upstream: SocketAddr,
+        log: AccessLog,
+        certificate: &Certificate,
+    ) -> Result<OtherPort> {
+        match self.options.subject() {
+            Subject::Product => {
+                let (cache, room) = (product::cache_in(&self.room("cache")?), self.room("ours")?);
+                let service = product::start_tls(&cache, certificate, &self.product()?, &room, upstream)?;
+                Ok(OtherPort { address: service.address, service })
+            }
+            Subject::Control => self.nginx_tls(upstream, log, certificate),
+        }
+    }
+
+    /// nginx with a cache, for clients that speak TLS.
+    pub(crate) fn nginx_tls(
+        &self,
+        upstream: SocketAddr,
+        log: AccessLog,
+        certificate: &Certificate,
+    ) -> Result<OtherPort> {
+        let (service, address) = nginx::cache_tls(&self.room("nginx")?, upstream, log, certificate)?;
+        Ok(OtherPort { service, address })
+    }
+
     /// nginx with a cache, for clients that speak HTTP/2.
-    pub(crate) fn nginx_http2(&self, upstream: SocketAddr) -> Result<OverHttp2> {
+    pub(crate) fn nginx_http2(&self, upstream: SocketAddr) -> Result<OtherPort> {
         let (service, address) = nginx::cache_http2(&self.room("nginx")?, upstream)?;
-        Ok(OverHttp2 { service, address })
+        Ok(OtherPort { service, address })
     }
 
     /// The ratio of two figures of a control run; of another nothing, where they are not measured in turn.
@@ -99,6 +154,31 @@ impl Lab {
     /// nginx with a cache.
     pub(crate) fn nginx_caching(&self, upstream: SocketAddr, log: AccessLog) -> Result<Service> {
         nginx::cache(&self.room("nginx")?, upstream, log)
+    }
+
+    /// What is done with a new process of one of the two that has an empty cache, which goes when it is done.
+    pub(crate) fn in_new_cache<T>(
+        &self,
+        cache: CacheOf,
+        upstream: SocketAddr,
+        work: impl FnOnce(&Service) -> Result<T>,
+    ) -> Result<T> {
+        let room = self.room("cache")?;
+        let service = match (cache, self.options.subject()) {
+            (CacheOf::Subject, Subject::Product) => self.ours_caching(&room, upstream, product::READY)?,
+            (CacheOf::Subject, Subject::Control) | (CacheOf::Nginx, Subject::Product | Subject::Control) => {
+                nginx::cache(&room, upstream, AccessLog::Off)?
+            }
+        };
+        let result = work(&service);
+        drop(service);
+        fs::remove_dir_all(room)?;
+        result
+    }
+
+    /// The bare relay, if it was built.
+    pub(crate) fn bare_relay(&self, upstream: SocketAddr) -> Result<Option<Service>> {
+        bare::start(&self.room("bare-relay")?, upstream)
     }
 
     /// docker-registry with a cache.

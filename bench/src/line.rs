@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -32,27 +32,67 @@ pub(crate) struct Way {
 pub(crate) struct Line {
     pub(crate) address: SocketAddr,
     is_over: Arc<AtomicBool>,
+    traffic: Arc<Traffic>,
+}
+
+/// What has passed.
+#[derive(Default)]
+struct Traffic {
+    /// From the upstream.
+    bytes: AtomicU64,
+    /// Connections that clients have open, and the most of them at once.
+    open: AtomicU32,
+    most_open: AtomicU32,
+}
+
+/// A connection until its client closes it.
+struct OpenConnection(Arc<Traffic>);
+
+impl OpenConnection {
+    fn new(traffic: &Arc<Traffic>) -> Self {
+        let open = traffic.open.fetch_add(1, Ordering::Relaxed) + 1;
+        traffic.most_open.fetch_max(open, Ordering::Relaxed);
+        Self(Arc::clone(traffic))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Line {
     /// A way to `target`.
     pub(crate) fn start(target: SocketAddr, way: Way) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let line = Self { address: listener.local_addr()?, is_over: Arc::default() };
-        let (is_over, all) = (Arc::clone(&line.is_over), Arc::new(Bucket::new(way.rate)));
+        let line = Self { address: listener.local_addr()?, is_over: Arc::default(), traffic: Arc::default() };
+        let (is_over, traffic) = (Arc::clone(&line.is_over), Arc::clone(&line.traffic));
+        let all = Arc::new(Bucket::new(way.rate, &traffic));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                let bucket = if way.is_each { Arc::new(Bucket::new(way.rate)) } else { Arc::clone(&all) };
+                let bucket =
+                    if way.is_each { Arc::new(Bucket::new(way.rate, &traffic)) } else { Arc::clone(&all) };
                 if let Ok(near) = stream {
                     // A connection that cannot be made is one that ends at once.
-                    let _ = join(near, target, way.delay, bucket);
+                    let _ = join(near, target, way.delay, OpenConnection::new(&traffic), bucket);
                 }
             }
         });
         Ok(line)
+    }
+
+    /// Bytes that came from the upstream so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.traffic.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most connections at once so far.
+    pub(crate) fn most_open(&self) -> u32 {
+        self.traffic.most_open.load(Ordering::Relaxed)
     }
 }
 
@@ -64,13 +104,19 @@ impl Drop for Line {
     }
 }
 
-fn join(near: TcpStream, target: SocketAddr, delay: Duration, bucket: Arc<Bucket>) -> Result<()> {
+fn join(
+    near: TcpStream,
+    target: SocketAddr,
+    delay: Duration,
+    open: OpenConnection,
+    bucket: Arc<Bucket>,
+) -> Result<()> {
     let far = TcpStream::connect(target)?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     // The kernel shook hands on loopback: the way there and back is made up for by the first bytes.
-    carry(near.try_clone()?, far.try_clone()?, None, delay, 2 * delay);
-    carry(far, near, Some(bucket), delay, Duration::ZERO);
+    carry(near.try_clone()?, far.try_clone()?, None, delay, 2 * delay, move || drop(open));
+    carry(far, near, Some(bucket), delay, Duration::ZERO, || ());
     Ok(())
 }
 
@@ -81,6 +127,7 @@ fn carry(
     bucket: Option<Arc<Bucket>>,
     delay: Duration,
     at_first: Duration,
+    at_end: impl FnOnce() + Send + 'static,
 ) {
     let (sender, pieces) = sync_channel::<(Instant, Vec<u8>)>(ON_THEIR_WAY);
     let Ok(source) = from.try_clone() else { return };
@@ -94,7 +141,10 @@ fn carry(
         }
         let _ = to.shutdown(Shutdown::Write);
     });
-    thread::spawn(move || take(&mut from, &sender, bucket.as_deref(), delay, at_first));
+    thread::spawn(move || {
+        take(&mut from, &sender, bucket.as_deref(), delay, at_first);
+        at_end();
+    });
 }
 
 fn take(
@@ -108,6 +158,7 @@ fn take(
     let mut piece = vec![0; PIECE];
     while let Ok(length @ 1..) = from.read(&mut piece) {
         if let Some(bucket) = bucket {
+            bucket.traffic.bytes.fetch_add(length as u64, Ordering::Relaxed);
             thread::sleep(bucket.turn(length).saturating_duration_since(Instant::now()));
         }
         not_before = not_before.max(Instant::now() + delay);
@@ -120,12 +171,13 @@ fn take(
 /// Lets so many bytes through in a second.
 struct Bucket {
     rate: u64,
+    traffic: Arc<Traffic>,
     next: Mutex<Instant>,
 }
 
 impl Bucket {
-    fn new(rate: u64) -> Self {
-        Self { rate, next: Mutex::new(Instant::now()) }
+    fn new(rate: u64, traffic: &Arc<Traffic>) -> Self {
+        Self { rate, traffic: Arc::clone(traffic), next: Mutex::new(Instant::now()) }
     }
 
     /// When these bytes may go.
@@ -162,6 +214,7 @@ mod tests {
         let mut received = Vec::new();
         near.read_to_end(&mut received).unwrap();
         assert_eq!(received, sent);
+        assert_eq!((line.bytes(), line.most_open()), (300_000, 1));
         assert!(start.elapsed() + MOST_LATE >= Duration::from_millis(300) + way.delay, "{:?}", start.elapsed());
     }
 }

@@ -15,9 +15,11 @@ mod report;
 mod scenario;
 mod service;
 mod stats;
+mod tls;
 mod wrk;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 use lab::Lab;
@@ -52,13 +54,26 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<bool> {
     let lab = Lab::new(options)?;
     let mut report = Report::new(&lab);
-    for &scenario in &lab.options.scenarios {
-        eprintln!("bench: {scenario} …");
-        scenario::run(scenario, &lab, &mut report)?;
+    let (begun, count) = (Instant::now(), lab.options.scenarios.len());
+    let mut failed = Vec::new();
+    for (&scenario, number) in lab.options.scenarios.iter().zip(1..) {
+        eprintln!(
+            "bench: {scenario}, {number} of {count}, after {:.1} min …",
+            begun.elapsed().as_secs_f64() / 60.0
+        );
+        // What the others found out is worth having.
+        if let Err(error) = scenario::run(scenario, &lab, &mut report) {
+            eprintln!("bench: {scenario}: {error}");
+            report.note(format!("`{scenario}` did not work: {error}"));
+            failed.push(scenario.to_string());
+        }
     }
     report::say(&report.text())?;
     if lab.options.output.record {
         report.record()?;
+    }
+    if !failed.is_empty() {
+        return Err(format!("did not work: {}", failed.join(", ")).into());
     }
     Ok(lab.options.output.report_only || report.all_met())
 }

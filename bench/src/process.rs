@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::Result;
 
 /// A process with its children: nginx does its work in those.
@@ -40,6 +42,13 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     }
     let hertz = rustix::param::clock_ticks_per_second().max(1);
     Ok(Duration::from_millis(ticks * 1000 / hertz))
+}
+
+/// A thousand connections are more than a shell lets a program have.
+pub(crate) fn open_many() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(())
 }
 
 /// User and system time; they are the 14th and 15th field, and the second one,

@@ -6,20 +6,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::http::{self, Answer};
+use crate::http::{self, Answer, WINDOW};
 use crate::{Error, Result};
 
 /// The longest a single pull may take.
 const LIMIT: Duration = Duration::from_mins(3);
-
-/// What one wait for a blob's bytes may bring: as much as a socket holds.
-const WINDOW: usize = 4 << 20;
 
 /// A slow reader takes this much at a time …
 const SIP: usize = 64 << 10;
 
 /// … this often, which makes 2 MiB a second.
 const PAUSE: Duration = Duration::from_micros(31_250);
+
+/// How long so many clients take that begin at once, until the last is done.
+pub(crate) fn at_once(clients: u32, client: impl Fn(u32) -> Result<()> + Sync) -> Result<Duration> {
+    let ready = Barrier::new(usize::try_from(clients)? + 1);
+    thread::scope(|scope| {
+        let (ready, client) = (&ready, &client);
+        let running: Vec<_> = (0..clients)
+            .map(|number| {
+                scope.spawn(move || {
+                    ready.wait();
+                    client(number)
+                })
+            })
+            .collect();
+        ready.wait();
+        let start = Instant::now();
+        running.into_iter().try_for_each(joined)?;
+        Ok(start.elapsed())
+    })
+}
 
 /// A blob somewhere.
 #[derive(Clone, Copy)]
@@ -74,7 +91,7 @@ impl Blob<'_> {
         let deadline = Instant::now() + LIMIT;
         let mut answer = self.ask()?;
         let mut window = vec![0; WINDOW];
-        let mut have = answer.arrived();
+        let mut have = answer.head.arrived();
         while have < self.length {
             let count = answer.discard(&mut window)?;
             if count == 0 {
@@ -92,7 +109,7 @@ impl Blob<'_> {
     fn sip(&self, over: &AtomicBool) -> Result<()> {
         let mut answer = self.ask()?;
         let mut window = vec![0; SIP];
-        let mut have = answer.arrived();
+        let mut have = answer.head.arrived();
         while !over.load(Ordering::Relaxed) {
             if have < self.length {
                 let count = answer.discard(&mut window)?;
@@ -108,9 +125,9 @@ impl Blob<'_> {
 
     fn ask(&self) -> Result<Answer> {
         let answer = http::get(self.address, self.path)?;
-        if answer.status != 200 || answer.length() != Some(self.length) {
-            let (status, length) = (answer.status, answer.length());
-            return Err(format!("the blob was answered with {status} and length {length:?}").into());
+        let length = answer.head.length_of_200(self.path)?;
+        if length != self.length {
+            return Err(format!("the blob has {length} bytes in place of {}", self.length).into());
         }
         Ok(answer)
     }

@@ -12,7 +12,8 @@ use crate::{Result, machine};
 /// Where results are kept, from the root of the sources.
 const RECORD: &str = "bench/RESULTS.md";
 
-const COLUMNS: [&str; 8] = ["measure", "ours", "nginx", "Node.js", "other", "ratio", "target", "met"];
+const COLUMNS: [&str; 9] =
+    ["measure", "ours", "nginx", "bare relay", "Node.js", "other", "ratio", "target", "met"];
 
 /// A line of the table.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) measure: String,
     pub(crate) ours: String,
     pub(crate) nginx: String,
+    /// The bare relay, which is the limit.
+    pub(crate) bare: String,
     pub(crate) node: String,
     /// Whatever else the measure names.
     pub(crate) other: String,
@@ -35,19 +38,22 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn at_least(limit: f64, value: f64) -> Self {
-        Self { text: format!("≥ {limit:.1}"), met: value >= limit }
+        Self { text: format!("≥ {}", shown(limit)), met: value >= limit }
     }
 
     pub(crate) fn faster(times: f64, value: f64) -> Self {
-        Self { text: format!("{times:.0} times as fast (is {value:.1})"), met: value >= times }
+        Self { text: format!("{} times as fast (is {value:.2})", shown(times)), met: value >= times }
     }
 
     pub(crate) fn at_most(limit: f64, value: f64) -> Self {
-        Self { text: format!("≤ {limit:.1}"), met: value <= limit }
+        Self { text: format!("≤ {}", shown(limit)), met: value <= limit }
     }
 
     pub(crate) fn under(limit: f64, unit: &str, value: f64) -> Self {
-        Self { text: format!("< {limit:.0} {unit}"), met: value < limit }
+        Self {
+            text: format!("< {} {unit}", if limit.fract() > 0.0 { shown(limit) } else { format!("{limit:.0}") }),
+            met: value < limit,
+        }
     }
 }
 
@@ -87,7 +93,7 @@ impl Report {
 
     /// The report, as Markdown that also reads well on a terminal.
     pub(crate) fn text(&self) -> String {
-        let lines: Vec<[&str; 8]> = self.rows.iter().map(Row::cells).collect();
+        let lines: Vec<[&str; 9]> = self.rows.iter().map(Row::cells).collect();
         // A column nobody filled is left out.
         let shown: Vec<usize> =
             (0..COLUMNS.len()).filter(|&column| lines.iter().any(|line| !line[column].is_empty())).collect();
@@ -98,7 +104,7 @@ impl Report {
             })
             .collect();
         let mut text = format!("{}\n\n", self.title);
-        let mut line = |cells: [&str; 8], fill: char| {
+        let mut line = |cells: [&str; 9], fill: char| {
             for &column in &shown {
                 text.push_str("| ");
                 text.push_str(cells[column]);
@@ -109,7 +115,7 @@ impl Report {
             text.push_str("|\n");
         };
         line(COLUMNS, ' ');
-        line([""; 8], '-');
+        line([""; 9], '-');
         for cells in lines {
             line(cells, ' ');
         }
@@ -122,7 +128,7 @@ impl Report {
 
     /// Appends the report, under a date, to the results kept with the sources.
     pub(crate) fn record(&self) -> Result<()> {
-        let path = record_path()?;
+        let path = sources()?.join(RECORD);
         let new = !path.exists();
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         if new {
@@ -148,23 +154,29 @@ impl Row {
         Self { nginx: show(nginx), ratio: Spread::of_ratios(ours, nginx).show(2), ..row }
     }
 
-    fn cells(&self) -> [&str; 8] {
+    fn cells(&self) -> [&str; 9] {
         let (target, met) = self
             .target
             .as_ref()
             .map_or(("", ""), |target| (target.text.as_str(), if target.met { "yes" } else { "NO" }));
-        [&self.measure, &self.ours, &self.nginx, &self.node, &self.other, &self.ratio, target, met]
+        [&self.measure, &self.ours, &self.nginx, &self.bare, &self.node, &self.other, &self.ratio, target, met]
     }
+}
+
+/// With the decimals that a limit needs, one at least.
+fn shown(limit: f64) -> String {
+    let text = format!("{limit:.2}");
+    text.strip_suffix('0').unwrap_or(&text).to_owned()
 }
 
 /// The sources are looked for from the working directory upwards: a path kept
 /// at build time would be that of the machine it was built on.
-fn record_path() -> Result<PathBuf> {
+pub(crate) fn sources() -> Result<PathBuf> {
     let here = std::env::current_dir()?;
     here.ancestors()
         .find(|root| root.join("bench/Cargo.toml").is_file())
-        .map(|root| root.join(RECORD))
-        .ok_or_else(|| "--record works within the sources only".into())
+        .map(PathBuf::from)
+        .ok_or_else(|| "this works within the sources only".into())
 }
 
 /// Writes to standard output.
@@ -193,6 +205,13 @@ mod tests {
              | blob    | 10–20 | ≥ 1.0  | NO  |\n\nso\n"
         );
         assert!(!report.all_met());
+    }
+
+    #[test]
+    fn limits_have_the_decimals_they_need() {
+        let of = [Target::at_least(1.0, 1.0), Target::at_least(1.45, 1.0), Target::under(3.5, "min", 1.0)];
+        assert_eq!(of.map(|target| target.text), ["≥ 1.0", "≥ 1.45", "< 3.5 min"]);
+        assert_eq!(Target::under(48.0, "MiB", 1.0).text, "< 48 MiB");
     }
 
     #[test]

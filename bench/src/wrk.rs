@@ -1,9 +1,13 @@
-//! Requests per second, counted by `wrk`.
+//! Requests per second, counted by `wrk`, for one path after the other.
 
-use std::net::SocketAddr;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
+
+const SCRIPT: &str = "rotate.lua";
+const PATHS: &str = "paths";
 
 /// What a run came to.
 #[derive(Debug, PartialEq)]
@@ -12,19 +16,34 @@ pub(crate) struct Run {
     pub(crate) requests: u32,
 }
 
-/// Sends requests over 32 connections for some seconds.
-pub(crate) fn run(address: SocketAddr, path: &str, seconds: u32) -> Result<Run> {
-    let output = Command::new("wrk")
-        .args(["-t2", "-c32", "--timeout", "5s"])
-        .arg(format!("-d{seconds}s"))
-        .arg(format!("http://{address}{path}"))
-        .output()
-        .map_err(|error| format!("wrk: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return Err(format!("wrk failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+/// What is asked for.
+pub(crate) struct Load {
+    room: PathBuf,
+}
+
+impl Load {
+    /// These paths, in turn.
+    pub(crate) fn new(room: &Path, paths: &[String]) -> Result<Self> {
+        fs::write(room.join(SCRIPT), include_str!("rotate.lua"))?;
+        fs::write(room.join(PATHS), paths.join("\n"))?;
+        Ok(Self { room: room.to_owned() })
     }
-    read(&text)
+
+    /// Sends requests to an origin, such as `http://127.0.0.1:80`, over 32 connections for some seconds.
+    pub(crate) fn run(&self, origin: &str, seconds: u32) -> Result<Run> {
+        let output = Command::new("wrk")
+            .current_dir(&self.room)
+            .args(["-t2", "-c32", "--timeout", "5s", "-s", SCRIPT])
+            .arg(format!("-d{seconds}s"))
+            .args([origin, "--", PATHS])
+            .output()
+            .map_err(|error| format!("wrk: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            return Err(format!("wrk failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+        read(&text)
+    }
 }
 
 fn read(text: &str) -> Result<Run> {

@@ -13,6 +13,9 @@ use crate::{package, test, worker};
 /// Tells the benchmark where Fastify is installed; its `service::node` reads it.
 const FASTIFY_VARIABLE: &str = "BENCH_FASTIFY";
 
+/// Tells the benchmark where the bare relay is; its `service::bare` reads it.
+const BARE_RELAY_VARIABLE: &str = "BENCH_BARE_RELAY";
+
 pub(crate) fn run(arguments: &Bench) -> Result<(), String> {
     let options = &arguments.options;
     if arguments.install {
@@ -24,6 +27,12 @@ pub(crate) fn run(arguments: &Bench) -> Result<(), String> {
         machine::prepare_targets(&[Target::OWN], arguments.install)?;
         let binary = package::build(Target::OWN)?;
         command = command.variable(test::BINARY_VARIABLE, &binary.display().to_string());
+    }
+    if options.scenarios.contains(&Scenario::Manifest)
+        && machine::prepare_targets(&[Target::OWN], arguments.install).is_ok()
+    {
+        let bare = package::build_as_packaged("registry-proxy-bare-relay", Target::OWN)?;
+        command = command.variable(BARE_RELAY_VARIABLE, &bare.display().to_string());
     }
     if npm::FASTIFY.is_there() {
         command = command.variable(FASTIFY_VARIABLE, &npm::FASTIFY.folder().display().to_string());

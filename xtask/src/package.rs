@@ -75,8 +75,12 @@ fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
 
 /// Builds the binary for a target and returns its path. The binary contains no path of this machine.
 pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
-    let mut command =
-        cargo(&["build", "--profile", PROFILE, "--locked", "-p", "registry-proxy", "--target", target.triple()]);
+    build_as_packaged("registry-proxy", target)
+}
+
+/// Builds the binary of a crate of the same name in the same way.
+pub(crate) fn build_as_packaged(name: &str, target: Target) -> Result<PathBuf, String> {
+    let mut command = cargo(&["build", "--profile", PROFILE, "--locked", "-p", name, "--target", target.triple()]);
     for (name, value) in target.compiler() {
         command = command.variable(&name, &value);
     }
@@ -85,7 +89,7 @@ pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
     let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
     command.run()?;
-    Ok(target_folder().join(target.triple()).join(PROFILE).join("registry-proxy"))
+    Ok(target_folder().join(target.triple()).join(PROFILE).join(name))
 }
 
 /// The flag that packs relocations, where the linker and the C library support it. A static binary has 16,000 of them: they

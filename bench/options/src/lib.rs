@@ -15,26 +15,38 @@ pub const USAGE: &str =
 pub enum Scenario {
     /// 1 GiB relayed over 1 and over 8 connections, against nginx.
     Blob,
-    /// Manifests relayed per second, against nginx.
+    /// Manifests relayed per second, against nginx and a bare relay.
     Manifest,
+    /// Cached manifests per second, against nginx as a cache.
+    HitManifest,
+    /// Cached small blobs per second, against nginx as a cache.
+    HitSmall,
+    /// Cached manifests per second over TLS, against nginx as a cache.
+    TlsManifest,
+    /// An image of 40 layers into an empty cache and out of it, against nginx as a cache.
+    Image,
+    /// Large blobs into an empty cache, one and four at once, against nginx as a cache.
+    Cold,
+    /// A cached blob over TLS by HTTP/1.1 and HTTP/2, against nginx as a cache.
+    TlsHit,
+    /// A cached blob of 1 GiB, against nginx and docker-registry as caches.
+    Hit,
+    /// A blob that is fetched into the cache, against a direct download.
+    Fill,
+    /// A layer over several connections, each of them slow, against a direct download.
+    Far,
     /// Peak resident memory under 64 clients.
     Memory,
     /// Time from exec to the first answer.
     Start,
     /// Size of the stripped binary.
     Size,
-    /// A cached blob of 1 GiB, against nginx and docker-registry as caches.
-    Hit,
-    /// Cached manifests per second, against nginx as a cache.
-    HitManifest,
-    /// A blob that is fetched into the cache, against a direct download.
-    Fill,
-    /// A layer over several connections, each of them slow, against a direct download.
-    Far,
-    /// Start with 200,000 cached blobs.
-    Index,
+    /// What grows with cached blobs, clients of one fill, and repositories.
+    Growth,
     /// Memory while clients read nothing from many HTTP/2 streams.
     Unread,
+    /// The first `cargo build --release` of a clone.
+    Build,
     /// As a function on each platform: cold start, and memory while ten clients pull 300 MB each, beside a relay of
     /// Node.js with Fastify.
     Platforms,

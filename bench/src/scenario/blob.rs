@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::in_turn;
+use super::{figures, in_turn};
 use crate::lab::Lab;
 use crate::pull::Blob;
 use crate::report::{Report, Row, Target};
@@ -48,14 +48,15 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
             Ok(Sample::new(mebibytes * connections * times, took, system.cpu()?.saturating_sub(before)))
         })?;
         let what = format!("blob {mebibytes} MiB × {connections}");
-        let speed = Figures::of(&samples, |sample| sample.mebibytes_per_second);
-        let ratio = speed.ratio();
-        report.row(Row {
-            target: Some(Target::at_least(TARGET, ratio.median)),
-            ..speed.row(format!("{what}, MiB/s"), 0)
-        });
-        let cpu = Figures::of(&samples, |sample| sample.cpu_per_gibibyte);
-        report.row(cpu.row(format!("{what}, CPU s/GiB"), 2));
+        let row = |unit: &str, figures: &[Vec<f64>], decimals, target| Row {
+            node: figures.get(2).map(|node| Spread::of(node.iter().copied()).show(decimals)).unwrap_or_default(),
+            target,
+            ..Row::in_turn(format!("{what}, {unit}"), &figures[0], &figures[1], decimals)
+        };
+        let speeds = figures(&samples, |sample| sample.mebibytes_per_second);
+        let met = Target::at_least(TARGET, Spread::of_ratios(&speeds[0], &speeds[1]).median);
+        report.row(row("MiB/s", &speeds, 0, Some(met)));
+        report.row(row("CPU s/GiB", &figures(&samples, |sample| sample.cpu_per_gibibyte), 2, None));
     }
     Ok(())
 }
@@ -66,35 +67,6 @@ impl Sample {
         Self {
             mebibytes_per_second: mebibytes / took.as_secs_f64(),
             cpu_per_gibibyte: cpu.as_secs_f64() * 1024.0 / mebibytes,
-        }
-    }
-}
-
-/// One figure of each system, round by round.
-struct Figures(Vec<Vec<f64>>);
-
-impl Figures {
-    fn of(samples: &[Vec<Sample>], figure: impl Fn(&Sample) -> f64) -> Self {
-        Self(samples.iter().map(|samples| samples.iter().map(&figure).collect()).collect())
-    }
-
-    fn ratio(&self) -> Spread {
-        Spread::of_ratios(&self.0[0], &self.0[1])
-    }
-
-    fn row(&self, measure: String, decimals: usize) -> Row {
-        let show = |system: usize| {
-            let values = self.0.get(system)?;
-            Some(Spread::of(values.iter().copied()).show(decimals))
-        };
-        Row {
-            measure,
-            ours: show(0).unwrap_or_default(),
-            nginx: show(1).unwrap_or_default(),
-            node: show(2).unwrap_or_default(),
-            other: String::new(),
-            ratio: self.ratio().show(2),
-            target: None,
         }
     }
 }

@@ -1,62 +1,29 @@
-//! Manifests relayed per second.
+//! Manifests relayed per second, beside nginx and the bare relay, which is the limit.
 
-use super::in_turn;
+use super::requests::{self, Loaded, REPOSITORIES, TAGS};
 use crate::Result;
 use crate::lab::Lab;
-use crate::report::{Report, Row, Target};
+use crate::report::Report;
 use crate::service::nginx::AccessLog;
-use crate::service::upstream::MANIFEST;
-use crate::stats::Spread;
-use crate::wrk;
+use crate::service::upstream::Upstream;
 
 /// Our requests per second over those of nginx.
-const TARGET: f64 = 0.8;
-
-struct Sample {
-    per_second: f64,
-    /// Requests the upstream saw for each one sent.
-    relayed: f64,
-}
+const TARGET: f64 = 1.0;
 
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    let seconds = lab.options.either(5, 1);
-    let upstream = lab.upstream(1)?;
+    let mut content = lab.content(1)?;
+    let paths = content.manifests(REPOSITORIES, TAGS)?;
+    let upstream = Upstream::start(content)?;
     let ours = lab.subject(upstream.address, AccessLog::File)?;
     let nginx = lab.nginx(upstream.address, AccessLog::File)?;
-    let systems = [&ours, &nginx];
-
-    // Once without counting: connections to the upstream are there afterwards.
-    for system in systems {
-        wrk::run(system.address, MANIFEST, 1)?;
-    }
-    let samples = in_turn(lab.options.pairs, &systems, |system| {
-        let before = upstream.requests()?;
-        let run = wrk::run(system.address, MANIFEST, seconds)?;
-        // The second count counts itself.
-        let seen = upstream.requests()?.wrapping_sub(before).saturating_sub(1);
-        Ok(Sample { per_second: run.per_second, relayed: f64::from(seen) / f64::from(run.requests) })
-    })?;
-
-    let speeds: Vec<Vec<f64>> =
-        samples.iter().map(|samples| samples.iter().map(|sample| sample.per_second).collect()).collect();
-    let ratio = Spread::of_ratios(&speeds[0], &speeds[1]);
-    let show = |system: usize| Spread::of(speeds[system].iter().copied()).show(0);
-    report.row(Row {
-        measure: "manifest, requests/s".into(),
-        ours: show(0),
-        nginx: show(1),
-        ratio: ratio.show(2),
-        target: Some(Target::at_least(TARGET, ratio.median)),
-        ..Row::default()
-    });
-
-    // Answers that were not relayed are another, cheaper thing.
-    let relayed = Spread::of(samples[0].iter().map(|sample| sample.relayed));
-    if relayed.min < 0.99 {
-        report.note(format!(
-            "Of our manifest requests only {} of each 1 went to the upstream: this is not a relay's figure.",
-            relayed.show(2)
-        ));
+    let bare = lab.bare_relay(upstream.address)?;
+    let systems: Vec<Loaded<'_>> =
+        [Some(&ours), Some(&nginx), bare.as_ref()].into_iter().flatten().map(Loaded::from).collect();
+    let samples = requests::measure(lab, &paths, &upstream, &systems)?;
+    requests::were_relayed(&samples)?;
+    requests::report(report, "manifest, 2 KB, 1000 tags of 100 repositories", TARGET, &samples);
+    if bare.is_none() {
+        report.note("There is no bare relay: `cargo xtask bench` builds it.".into());
     }
     Ok(())
 }

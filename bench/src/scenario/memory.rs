@@ -17,6 +17,9 @@ const CLIENTS: u32 = 64;
 /// Those among the clients that read slowly.
 const SLOW: u32 = 8;
 
+/// Processes: single ones may need half as much again as most.
+const RUNS: u32 = 20;
+
 /// In mebibytes.
 const TARGET: f64 = 48.0;
 
@@ -34,7 +37,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     let mebibytes = lab.options.either(256, 32);
     let upstream = lab.upstream(mebibytes)?;
     // Each in a process of its own: a peak cannot be taken back.
-    let samples = (0..lab.options.either(3, 1))
+    let samples = (0..lab.options.either(RUNS, 1))
         .map(|_| sample(&lab.subject(upstream.address, AccessLog::Off)?, &upstream))
         .collect::<Result<Vec<_>>>()?;
     let nginx = sample(&lab.nginx(upstream.address, AccessLog::Off)?, &upstream)?;

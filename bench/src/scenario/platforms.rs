@@ -200,11 +200,11 @@ fn pull(address: SocketAddr, upstream: &Upstream) -> Result<()> {
     let (mut at, mut path) = (address, upstream.blob.clone());
     while begun.elapsed() < LIMIT {
         let mut answer = http::get(at, &path)?;
-        match answer.status {
+        match answer.head.status {
             200 => {
                 let mut window = vec![0; WINDOW];
                 // What comes in chunks says no length, is a little more, and ends with its connection.
-                let (mut have, end) = (answer.arrived(), answer.length().unwrap_or(u64::MAX));
+                let (mut have, end) = (answer.head.arrived(), answer.head.length().unwrap_or(u64::MAX));
                 while have < end {
                     match answer.discard(&mut window)? {
                         0 => break,
@@ -217,7 +217,7 @@ fn pull(address: SocketAddr, upstream: &Upstream) -> Result<()> {
                     Err(format!("the blob ended after {have} bytes").into())
                 };
             }
-            307 => (at, path) = target(answer.header("location").unwrap_or_default())?,
+            307 => (at, path) = target(answer.head.header("location").unwrap_or_default())?,
             429 | 503 => {
                 thread::sleep(COME_AGAIN);
                 (at, path) = (address, upstream.blob.clone());

@@ -1,18 +1,15 @@
 //! Memory while clients ask for a kept blob on many HTTP/2 streams and read nothing of it.
 
-use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::Result;
 use crate::h2::Unread;
-use crate::lab::{Lab, OverHttp2};
+use crate::lab::{Lab, OtherPort};
 use crate::pull::Blob;
 use crate::report::{Report, Row, Target};
 use crate::service::upstream::Upstream;
 use crate::stats::Spread;
+use crate::{Result, process};
 
 /// Connections, and streams of each.
 const LOADS: [(u32, u32); 2] = [(64, 256), (1024, 16)];
@@ -35,9 +32,6 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// How long the streams stay unread, when all of them are answered.
 const HELD: Duration = Duration::from_secs(5);
 
-/// How many addresses the clients have: one may not have all connections.
-const SOURCES: u32 = 16;
-
 /// Mebibytes, seconds, and streams that were answered.
 struct Sample {
     above_rest: f64,
@@ -46,7 +40,7 @@ struct Sample {
 }
 
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    open_many()?;
+    process::open_many()?;
     let upstream = lab.upstream(MEBIBYTES)?;
     for (connections, streams) in if lab.options.quick { QUICK } else { LOADS } {
         // Each in a process of its own: a peak cannot be taken back.
@@ -78,7 +72,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn sample(system: &OverHttp2, upstream: &Upstream, connections: u32, streams: u32) -> Result<Sample> {
+fn sample(system: &OtherPort, upstream: &Upstream, connections: u32, streams: u32) -> Result<Sample> {
     let service = &system.service;
     // Without counting: it is kept afterwards.
     Blob { address: service.address, path: &upstream.blob, length: upstream.length }.pull(1)?;
@@ -87,8 +81,7 @@ fn sample(system: &OverHttp2, upstream: &Upstream, connections: u32, streams: u3
     // One connection after the other: how many may wait for a head at once is another question.
     let clients = (0..connections)
         .map(|number| {
-            let source = Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + number % SOURCES);
-            let mut client = Unread::ask(system.address, source, &upstream.blob, streams)?;
+            let mut client = Unread::ask(number, system.address, &upstream.blob, streams)?;
             client.wait()?;
             Ok(client)
         })
@@ -102,11 +95,4 @@ fn sample(system: &OverHttp2, upstream: &Upstream, connections: u32, streams: u3
         thread::sleep(Duration::from_millis(100));
     }
     Ok(Sample { above_rest, back_after: gone.elapsed().as_secs_f64(), streams })
-}
-
-/// A thousand connections are more than a shell lets a program have.
-fn open_many() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! A process that listens: started, waited for, measured, and stopped again
 //! however the run ends.
 
+pub(crate) mod bare;
 pub(crate) mod events;
 pub(crate) mod nginx;
 pub(crate) mod node;
@@ -40,7 +41,18 @@ pub(crate) struct Service {
 
 impl Service {
     /// Runs the command and waits until a GET of `ready` is answered with 200.
-    fn start(mut command: Command, room: &Path, address: SocketAddr, ready: &str) -> Result<Self> {
+    fn start(command: Command, room: &Path, address: SocketAddr, ready: &str) -> Result<Self> {
+        let is_ready = || http::get(address, ready).is_ok_and(|answer| answer.head.status == 200);
+        Self::start_until(command, room, address, is_ready)
+    }
+
+    /// Runs the command and waits until it is ready.
+    fn start_until(
+        mut command: Command,
+        room: &Path,
+        address: SocketAddr,
+        is_ready: impl Fn() -> bool,
+    ) -> Result<Self> {
         let output = File::create(room.join(OUTPUT))?;
         command.current_dir(room).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let name = command.get_program().display().to_string();
@@ -49,7 +61,7 @@ impl Service {
         // From here on the process is stopped when something fails.
         let mut service = Self { address, started_in: Duration::ZERO, child };
         let failure = loop {
-            if http::get(address, ready).is_ok_and(|answer| answer.status == 200) {
+            if is_ready() {
                 service.started_in = start.elapsed();
                 return Ok(service);
             }
@@ -57,7 +69,7 @@ impl Service {
                 break status.to_string();
             }
             if start.elapsed() > START {
-                break format!("no 200 on {ready} within {START:?}");
+                break format!("it was not ready within {START:?}");
             }
             thread::sleep(GLANCE);
         };

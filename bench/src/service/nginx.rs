@@ -8,6 +8,7 @@ use std::process::Command;
 
 use super::{Service, free_address};
 use crate::Result;
+use crate::tls::Certificate;
 
 /// Whether requests are logged: only where the product's log counts too.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,28 @@ pub(crate) fn cache(room: &Path, upstream: SocketAddr, log: AccessLog) -> Result
     serve(room, address, &caching(room, upstream, log, &format!("listen {address} backlog=1024;")))
 }
 
+/// The same, and the address at which it speaks TLS 1.3, and within that HTTP/1.1 or HTTP/2.
+pub(crate) fn cache_tls(
+    room: &Path,
+    upstream: SocketAddr,
+    log: AccessLog,
+    certificate: &Certificate,
+) -> Result<(Service, SocketAddr)> {
+    let (address, tls) = (free_address()?, free_address()?);
+    let (chain, key) = (certificate.chain_file.display(), certificate.key_file.display());
+    let listen = format!(
+        "listen {address} backlog=1024; listen {tls} ssl http2 backlog=1024;
+  ssl_certificate {chain};
+  ssl_certificate_key {key};
+  ssl_protocols TLSv1.3;
+  ssl_session_cache shared:tls:50m;
+  ssl_session_timeout 1d;
+  ssl_session_tickets on;
+  http2_chunk_size 16k;"
+    );
+    Ok((serve(room, address, &caching(room, upstream, log, &listen))?, tls))
+}
+
 /// The same, and the address at which it speaks HTTP/2 without TLS.
 pub(crate) fn cache_http2(room: &Path, upstream: SocketAddr) -> Result<(Service, SocketAddr)> {
     let (address, http2) = (free_address()?, free_address()?);
@@ -79,11 +102,12 @@ fn caching(room: &Path, upstream: SocketAddr, log: AccessLog, listen: &str) -> S
     format!(
         "access_log {log};
 proxy_cache_path {room_path}/cache levels=1:2 keys_zone=kept:10m max_size=20g inactive=1d use_temp_path=off;
-open_file_cache max=1000 inactive=1h;
+open_file_cache max=30000 inactive=1h;
 open_file_cache_valid 1h;
 upstream registry {{
   server {upstream};
   keepalive 64;
+  keepalive_requests 1000000000;
 }}
 server {{
   {listen}
@@ -101,8 +125,8 @@ server {{
     )
 }
 
-/// nginx with the files of a cache of ours, which it only sends: until one of them is answered with 200.
-pub(crate) fn kept_files(room: &Path, cache: &Path, ready: &str) -> Result<Service> {
+/// nginx with the files of a cache of ours, which it only sends.
+pub(crate) fn kept_files(room: &Path, cache: &Path) -> Result<Service> {
     let address = free_address()?;
     let blobs = cache.join("v1/blobs/sha256");
     let http = format!(
@@ -113,20 +137,18 @@ server {{
     alias {}/$shard/$shard$rest;
     default_type application/octet-stream;
   }}
+  location = /v2/ {{
+    return 200;
+  }}
 }}
 ",
         blobs.display()
     );
-    serve_until(room, address, &http, ready)
+    serve(room, address, &http)
 }
 
 /// Starts nginx with the given inside of its `http` block.
 pub(super) fn serve(room: &Path, address: SocketAddr, http: &str) -> Result<Service> {
-    serve_until(room, address, http, "/v2/")
-}
-
-/// The same, until this is answered with 200.
-fn serve_until(room: &Path, address: SocketAddr, http: &str, ready: &str) -> Result<Service> {
     let mut config = String::from(
         "daemon off;
 worker_processes auto;
@@ -158,5 +180,5 @@ uwsgi_temp_path uwsgi;
     fs::write(room.join("nginx.conf"), config)?;
     let mut command = Command::new(program());
     command.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(room);
-    Service::start(command, room, address, ready)
+    Service::start(command, room, address, "/v2/")
 }

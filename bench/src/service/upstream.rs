@@ -1,38 +1,39 @@
 //! The upstream: files served by nginx, which costs as little as can be.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
+mod content;
+
 use std::net::SocketAddr;
-use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
+pub(crate) use self::content::{BLOB, Content, Image, MANIFEST, hex, manifest_of};
 use super::{Service, free_address, nginx};
 use crate::{Result, http};
-
-/// The path of the manifest.
-pub(crate) const MANIFEST: &str = "/v2/bench/manifests/latest";
-
-/// The path of the blob for relays. The digest is made up: nobody in a relay
-/// hashes, and a sparse file of zeros costs the upstream least.
-pub(crate) const BLOB: &str =
-    "/v2/bench/blobs/sha256:be9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9cbe9c";
 
 /// Where nginx tells how many requests it has had.
 const STATUS: &str = "/status";
 
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-
 pub(crate) struct Upstream {
     service: Service,
     pub(crate) address: SocketAddr,
-    /// The length of the blob.
+    /// The length of the large blob.
     pub(crate) length: u64,
     /// The path of the same blob under its true digest, for those who hash.
     pub(crate) blob: String,
 }
 
 impl Upstream {
+    /// Serves this.
+    pub(crate) fn start(content: Content) -> Result<Self> {
+        let address = free_address()?;
+        let service = nginx::serve(content.room(), address, &configuration(address, &content))?;
+        let answer = http::get(address, MANIFEST)?;
+        let is_typed = answer.head.header("content-type") == Some(content::MANIFEST_TYPE);
+        if !is_typed || answer.body()? != content.manifest() {
+            return Err("the upstream does not serve the manifest as it should".into());
+        }
+        let (length, blob) = content.into_large_blob();
+        Ok(Self { service, address, length, blob })
+    }
+
     /// How many requests it has had, this one included.
     pub(crate) fn requests(&self) -> Result<u32> {
         let body = String::from_utf8(http::get(self.service.address, STATUS)?.body()?)?;
@@ -42,48 +43,52 @@ impl Upstream {
             .and_then(|line| line.split_whitespace().nth(2)?.parse().ok())
             .ok_or_else(|| format!("nginx reports {body:?}").into())
     }
+
+    /// How many requests it has had since it had so many.
+    pub(crate) fn requests_since(&self, before: u32) -> Result<u32> {
+        // The second count counts itself.
+        Ok(self.requests()?.wrapping_sub(before).saturating_sub(1))
+    }
+
+    /// Fails if it was asked since it had so many requests: what was measured are no hits then.
+    pub(crate) fn was_not_asked_since(&self, before: u32) -> Result<()> {
+        match self.requests_since(before)? {
+            0 => Ok(()),
+            asked => Err(format!("the upstream was asked {asked} times: these are no hits").into()),
+        }
+    }
 }
 
-/// Starts it with a blob of so many mebibytes.
-pub(crate) fn start(room: &Path, mebibytes: u32) -> Result<Upstream> {
-    let length = u64::from(mebibytes) << 20;
-    File::create(room.join("blob"))?.set_len(length)?;
-    let manifest = manifest();
-    fs::write(room.join("manifest"), &manifest)?;
-    let digest = hex(&Sha256::digest(&manifest));
-    let true_digest = digest_of_zeros(length);
-    let blob = format!("/v2/bench/blobs/sha256:{true_digest}");
-    let address = free_address()?;
-    let room_path = room.display();
-    let blob_digest = BLOB.rsplit('/').next().unwrap_or_default();
-    let http = format!(
+fn configuration(address: SocketAddr, content: &Content) -> String {
+    let Content { digests, .. } = content;
+    let files = content.files();
+    let (files, manifest_type) = (files.display(), content::MANIFEST_TYPE);
+    format!(
         "access_log off;
-open_file_cache max=16 inactive=1h;
+open_file_cache max=30000 inactive=1h;
 open_file_cache_valid 1h;
 types {{ }}
+map_hash_max_size 65536;
+map_hash_bucket_size 256;
+map $uri $manifest_digest {{
+{digests}}}
 server {{
-  listen {address} backlog=1024;
+  listen {address} backlog=4096;
   location = /v2/ {{
     default_type application/json;
     add_header Docker-Distribution-Api-Version registry/2.0;
     return 200 '{{}}';
   }}
-  location ~ ^/v2/bench/manifests/(latest|sha256:{digest})$ {{
-    alias {room_path}/manifest;
-    default_type {MANIFEST_TYPE};
-    add_header Docker-Content-Digest sha256:{digest};
+  location ~ ^/v2/.+/manifests/ {{
+    root {files};
+    default_type {manifest_type};
+    add_header Docker-Content-Digest $manifest_digest;
     add_header Docker-Distribution-Api-Version registry/2.0;
   }}
-  location = {BLOB} {{
-    alias {room_path}/blob;
+  location ~ ^/v2/.+/blobs/(?<blob_digest>.+)$ {{
+    root {files};
     default_type application/octet-stream;
-    add_header Docker-Content-Digest {blob_digest};
-    add_header Docker-Distribution-Api-Version registry/2.0;
-  }}
-  location = {blob} {{
-    alias {room_path}/blob;
-    default_type application/octet-stream;
-    add_header Docker-Content-Digest sha256:{true_digest};
+    add_header Docker-Content-Digest $blob_digest;
     add_header Docker-Distribution-Api-Version registry/2.0;
   }}
   location = {STATUS} {{
@@ -91,64 +96,5 @@ server {{
   }}
 }}
 "
-    );
-    let service = nginx::serve(room, address, &http)?;
-    let answer = http::get(address, MANIFEST)?;
-    if answer.header("content-type") != Some(MANIFEST_TYPE) || answer.body()? != manifest.as_bytes() {
-        return Err("the upstream does not serve the manifest as it should".into());
-    }
-    Ok(Upstream { service, address, length, blob })
-}
-
-/// The digest of so many zeros, which is what a sparse file holds.
-fn digest_of_zeros(length: u64) -> String {
-    let mut hash = Sha256::new();
-    let mebibyte = vec![0; 1 << 20];
-    for _ in 0..length >> 20 {
-        hash.update(&mebibyte);
-    }
-    hex(&hash.finalize())
-}
-
-/// A manifest like that of an everyday image: seven layers, 1.5 KB.
-fn manifest() -> String {
-    let layers: Vec<String> = (1..=7)
-        .map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer, 31_357_624 / layer))
-        .collect();
-    let config = descriptor("application/vnd.oci.image.config.v1+json", 0, 7023);
-    format!(
-        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST_TYPE}","config":{config},"layers":[{}]}}"#,
-        layers.join(",")
     )
-}
-
-fn descriptor(media_type: &str, seed: u32, size: u32) -> String {
-    let digest = hex(&Sha256::digest(seed.to_le_bytes()));
-    format!(r#"{{"mediaType":"{media_type}","digest":"sha256:{digest}","size":{size}}}"#)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_everyday_manifest() {
-        let length = manifest().len();
-        assert!((1300..1700).contains(&length), "{length}");
-    }
-
-    #[test]
-    fn digests_are_digests() {
-        assert_eq!(BLOB.rsplit(':').next().map(str::len), Some(64));
-        assert_eq!(hex(&[0, 0xab]), "00ab");
-        assert_eq!(digest_of_zeros(1 << 20), hex(&Sha256::digest(vec![0; 1 << 20])));
-    }
 }
