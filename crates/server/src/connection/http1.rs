@@ -27,8 +27,6 @@ use crate::incoming;
 
 /// Bytes buffered for a client, beyond one chunk of a body.
 const BUFFER_BYTES: usize = 128 << 10;
-/// Most header fields of one request.
-const MOST_HEADERS: usize = 128;
 
 /// Time for an idle connection to close: longer than the lingering close takes.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
@@ -98,8 +96,8 @@ fn builder(settings: ConnectionSettings) -> http1::Builder {
     builder
         // We time this ourselves: hyper's timer starts while the end of the last response still waits for the socket.
         .header_read_timeout(None)
-        .max_buf_size(settings.head_bytes.max(BUFFER_BYTES))
-        .max_headers(MOST_HEADERS);
+        // The most header fields of a request are hyper's own 100: with any other number it allocates its tables for each.
+        .max_buf_size(settings.head_bytes.max(BUFFER_BYTES));
     builder
 }
 
