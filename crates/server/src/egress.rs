@@ -13,7 +13,8 @@ const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// The egress routes of an upstream.
 pub(crate) struct EgressRoutes {
-    proxies: Matcher,
+    /// `None`: every address is reached directly.
+    proxies: Option<Matcher>,
     /// `NO_PROXY`; used only with proxies from the environment.
     exceptions: Exceptions,
 }
@@ -23,12 +24,10 @@ impl EgressRoutes {
     pub(crate) fn new(configured: Option<&Egress>) -> Self {
         match configured {
             None => Self::of_environment(),
-            Some(Egress::Direct) => {
-                Self { proxies: Matcher::builder().build(), exceptions: Exceptions::default() }
-            }
+            Some(Egress::Direct) => Self { proxies: None, exceptions: Exceptions::default() },
             Some(Egress::Proxy(url)) => {
                 let all = Matcher::builder().all(url.as_str().trim_end_matches('/').to_owned());
-                Self { proxies: all.build(), exceptions: Exceptions::default() }
+                Self { proxies: Some(all.build()), exceptions: Exceptions::default() }
             }
         }
     }
@@ -42,15 +41,16 @@ impl EgressRoutes {
         let [http, https, all] = PROXIES.map(|name| find(&variable, name).unwrap_or_default());
         // A CGI server would set HTTP_PROXY from a client's `Proxy` header.
         let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { http };
+        let has_any = [&http, &https, &all].into_iter().any(|proxy| !proxy.is_empty());
         Self {
-            proxies: Matcher::builder().http(http).https(https).all(all).build(),
+            proxies: has_any.then(|| Matcher::builder().http(http).https(https).all(all).build()),
             exceptions: Exceptions::parse(&find(&variable, "NO_PROXY").unwrap_or_default()),
         }
     }
 
     /// The proxy for an address; `None`: connect directly.
     pub(crate) fn proxy_to(&self, uri: &Uri) -> Option<Intercept> {
-        self.proxies.intercept(uri).filter(|_| !self.exceptions.include(uri))
+        self.proxies.as_ref()?.intercept(uri).filter(|_| !self.exceptions.include(uri))
     }
 }
 

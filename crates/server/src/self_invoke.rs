@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use registry_proxy_core::config::{ConfigError, UpstreamConfig};
@@ -40,12 +40,11 @@ impl SelfInvoker {
         let base = base.trim_end_matches('/');
         let context = Context::new().with_env(OsEnv);
         let tls = crate::tls::client(&UpstreamConfig::default(), false)?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let dialer = Dialer::new(&UpstreamConfig::default(), Admits::Everything, None, CONNECT)?;
         Ok(Some(Self {
             address: format!("{base}/2015-03-31/functions/{name}/invocations"),
             signer: Signer::new(context, EnvCredentialProvider::new(), RequestSigner::new("lambda", &region)),
-            client: Client::builder(TokioExecutor::new()).build(connector.wrap_connector(dialer)),
+            client: Client::builder(TokioExecutor::new()).build(HttpsConnector::from((dialer, tls))),
         }))
     }
 }

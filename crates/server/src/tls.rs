@@ -47,8 +47,24 @@ pub(crate) fn server(config: &Config) -> Result<Option<Arc<ServerConfig>>, Confi
 }
 
 /// TLS towards one upstream: trusts the system's roots and the upstream's own, or any certificate with `insecure`. On the
-/// upstream's own addresses (`is_own`) it presents a client certificate, if one is configured.
-pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientConfig, ConfigError> {
+/// upstream's own addresses (`is_own`) it presents a client certificate, if one is configured. All upstreams without settings of
+/// their own share one.
+pub(crate) fn client(upstream: &UpstreamConfig, is_own: bool) -> Result<Arc<ClientConfig>, ConfigError> {
+    static SHARED: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let is_special = upstream.ca_file.is_some()
+        || is_own
+            && (upstream.insecure || upstream.client_cert_file.is_some() || upstream.client_key_file.is_some());
+    if is_special {
+        return build_client(upstream, is_own).map(Arc::new);
+    }
+    if let Some(shared) = SHARED.get() {
+        return Ok(Arc::clone(shared));
+    }
+    let built = Arc::new(build_client(upstream, is_own)?);
+    Ok(Arc::clone(SHARED.get_or_init(|| built)))
+}
+
+fn build_client(upstream: &UpstreamConfig, is_own: bool) -> Result<ClientConfig, ConfigError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong("upstream", &upstream.name, error))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Intercept;
@@ -44,21 +44,18 @@ impl Dialer {
         places: Option<Arc<Semaphore>>,
         connect: Duration,
     ) -> Result<Self, ConfigError> {
-        let mut direct = HttpConnector::new_with_resolver(Resolver::new(admits, &upstream.name));
-        direct.enforce_http(false);
-        direct.set_nodelay(true);
-        direct.set_connect_timeout(Some(connect));
-        direct.set_keepalive(Some(Duration::from_mins(1)));
         let mut plain = HttpConnector::new_with_resolver(Resolver::new(Admits::Everything, &upstream.name));
         plain.enforce_http(false);
         plain.set_nodelay(true);
-        let to_proxy = HttpsConnectorBuilder::new()
-            .with_tls_config(crate::tls::client(upstream, false)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(plain.clone());
+        let to_proxy = (plain.clone(), crate::tls::client(upstream, false)?).into();
+        let direct = direct(upstream, admits, connect);
         let routes = EgressRoutes::new(upstream.proxy.as_ref()).into();
         Ok(Self { direct, to_proxy, to_socks: plain, routes, places })
+    }
+
+    /// The same for other addresses.
+    pub(super) fn admitting(&self, upstream: &UpstreamConfig, admits: Admits, connect: Duration) -> Self {
+        Self { direct: direct(upstream, admits, connect), ..self.clone() }
     }
 
     /// If the request is forwarded to a proxy, adds the proxy's credentials and `Connection: close`: tinyproxy closes the
@@ -80,6 +77,15 @@ impl Dialer {
         let to = format!("a request for {}", uri.host().unwrap_or_default()).into();
         Some(ProxyError::Refused { proxy, status, to })
     }
+}
+
+fn direct(upstream: &UpstreamConfig, admits: Admits, connect: Duration) -> HttpConnector<Resolver> {
+    let mut direct = HttpConnector::new_with_resolver(Resolver::new(admits, &upstream.name));
+    direct.enforce_http(false);
+    direct.set_nodelay(true);
+    direct.set_connect_timeout(Some(connect));
+    direct.set_keepalive(Some(Duration::from_mins(1)));
+    direct
 }
 
 impl Service<Uri> for Dialer {

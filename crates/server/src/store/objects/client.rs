@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyDataStream;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use md5::{Digest as _, Md5};
@@ -59,11 +59,11 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 pub(super) fn transport() -> Result<HttpTransporter, ConfigError> {
     let dialer = Dialer::new(&UpstreamConfig::default(), Admits::Everything, None, CONNECT)?;
     let tls = crate::tls::client(&UpstreamConfig::default(), false)?;
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let connector = HttpsConnector::from((dialer.clone(), tls));
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
-        .build(ConnectTimeout::new(connector.wrap_connector(dialer.clone()), READY));
+        .build(ConnectTimeout::new(connector, READY));
     Ok(HttpTransporter::new(HyperClient { client, routes: dialer }))
 }
 
