@@ -13,10 +13,14 @@ const MAX_TYPE_BYTES: usize = 160;
 
 /// The four types, the client's other types, and its wildcard if it has one.
 pub(crate) fn accept_with(client: &HeaderMap) -> HeaderValue {
-    let mut list = media::ACCEPT_EVERY_MANIFEST.to_owned();
     let own = own_types(client);
     let wildcards = ["application/*", "*/*"].into_iter().filter(|wildcard| accepts(client, wildcard));
-    for entry in own.into_iter().chain(wildcards) {
+    let mut more = own.into_iter().chain(wildcards).peekable();
+    if more.peek().is_none() {
+        return HeaderValue::from_static(media::ACCEPT_EVERY_MANIFEST);
+    }
+    let mut list = media::ACCEPT_EVERY_MANIFEST.to_owned();
+    for entry in more {
         list.push_str(", ");
         list.push_str(entry);
         if entry.ends_with('*') {

@@ -21,7 +21,7 @@ mod scope;
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use self::claims::{Basis, Subject, TokenClaims};
 pub(crate) use self::endpoint::TokenContext;
@@ -54,7 +54,7 @@ pub(crate) struct AccessRequest<'a> {
     /// What it wants.
     pub(crate) scope: Scope<'a>,
     /// Our own part of `Via`.
-    pub(crate) via: &'a str,
+    pub(crate) via: &'a HeaderValue,
 }
 
 impl AccessRequest<'_> {

@@ -32,6 +32,9 @@ pub const X_REGISTRY_PROXY: HeaderName = HeaderName::from_static("x-registry-pro
 /// The request's name, which the log has, too.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Headers that a request to an upstream usually has: room for them is made at once.
+pub(crate) const MOST_SENT: usize = 6;
+
 /// Headers of an upstream's rate limit. On a shared proxy they would describe somebody else's budget (P-121).
 pub const RATE_LIMITS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
@@ -39,8 +42,18 @@ pub const RATE_LIMITS: [HeaderName; 3] = [
     HeaderName::from_static("docker-ratelimit-source"),
 ];
 
+/// How `Via` names the deployment with this mark.
+pub(crate) fn via_name(mark: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("1.1 registry-proxy-{mark}"))
+        .unwrap_or(HeaderValue::from_static("1.1 registry-proxy"))
+}
+
 /// `Via` with our name at its end, by which a loop is detected (P-127).
-pub fn via(incoming: &HeaderMap, name: &str) -> HeaderValue {
+fn via(incoming: &HeaderMap, name: &HeaderValue) -> HeaderValue {
+    if !incoming.contains_key(VIA) {
+        return name.clone();
+    }
+    let name = name.to_str().unwrap_or_default();
     let before = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
     let all: Vec<&str> = before.chain([name]).collect();
     // A chain that is too long for a header is a loop of other proxies; only our name is kept.
@@ -51,12 +64,14 @@ pub fn via(incoming: &HeaderMap, name: &str) -> HeaderValue {
 }
 
 /// The headers of every request to an upstream that is made for this one: `Via`.
-pub(crate) fn of_upstream_request(incoming: &HeaderMap, name: &str) -> HeaderMap {
-    HeaderMap::from_iter([(VIA, via(incoming, name))])
+pub(crate) fn of_upstream_request(incoming: &HeaderMap, name: &HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(MOST_SENT);
+    headers.insert(VIA, via(incoming, name));
+    headers
 }
 
 /// Whether a request has passed through this deployment before.
-pub fn has_passed(incoming: &HeaderMap, name: &str) -> bool {
+pub(crate) fn has_passed(incoming: &HeaderMap, name: &HeaderValue) -> bool {
     let mut all = incoming.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
     all.any(|value| value.split(',').any(|part| part.trim() == name))
 }
@@ -136,14 +151,15 @@ mod tests {
 
     #[test]
     fn a_loop_is_seen_and_a_chain_is_not_one() {
+        let [aa, bb] = ["1.1 registry-proxy-aa", "1.1 registry-proxy-bb"].map(HeaderValue::from_static);
         let mut headers = HeaderMap::new();
-        headers.insert(VIA, via(&HeaderMap::new(), "1.1 registry-proxy-aa"));
-        assert!(has_passed(&headers, "1.1 registry-proxy-aa"));
-        assert!(!has_passed(&headers, "1.1 registry-proxy-bb"));
-        let chained = via(&headers, "1.1 registry-proxy-bb");
+        headers.insert(VIA, via(&HeaderMap::new(), &aa));
+        assert!(has_passed(&headers, &aa));
+        assert!(!has_passed(&headers, &bb));
+        let chained = via(&headers, &bb);
         assert_eq!(chained, "1.1 registry-proxy-aa, 1.1 registry-proxy-bb");
         headers.insert(VIA, chained);
-        assert!(has_passed(&headers, "1.1 registry-proxy-aa") && has_passed(&headers, "1.1 registry-proxy-bb"));
+        assert!(has_passed(&headers, &aa) && has_passed(&headers, &bb));
     }
 
     #[test]
@@ -164,7 +180,7 @@ mod tests {
     fn a_via_too_long_is_cut() {
         let mut headers = HeaderMap::new();
         headers.insert(VIA, HeaderValue::from_str(&"x".repeat(5000)).unwrap());
-        assert_eq!(via(&headers, "1.1 us"), "1.1 us");
+        assert_eq!(via(&headers, &HeaderValue::from_static("1.1 us")), "1.1 us");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Proxy {
         let env = Env {
             platform: platform.clone(),
             settings,
-            via: format!("1.1 registry-proxy-{}", sealer.via()),
+            via: headers::via_name(sealer.via()),
             sealer,
             quotas: Arc::new(Quotas::new(&config.quota, config.signing_key.as_ref(), cache.as_ref(), platform)),
             cache,

@@ -5,14 +5,15 @@ mod capabilities;
 mod keys;
 mod store;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
 pub use self::capabilities::{Capabilities, IngestMode, Profile, UnknownProfile};
@@ -152,12 +153,14 @@ pub trait Clock: Send + Sync {
 #[error("the deadline passed")]
 pub struct Elapsed;
 
-/// The future's value, or [`Elapsed`] where it takes longer than `limit`.
+/// The future's value, or [`Elapsed`] where it takes longer than `limit`. What is there at once takes no timer.
 pub async fn within<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    match select(pin!(future), clock.sleep(limit)).await {
-        Either::Left((value, _)) => Ok(value),
-        Either::Right(((), _)) => Err(Elapsed),
-    }
+    let (mut future, mut timer) = (pin!(future), None);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+        Poll::Pending => timer.get_or_insert_with(|| clock.sleep(limit)).as_mut().poll(cx).map(|()| Err(Elapsed)),
+    })
+    .await
 }
 
 /// Randomness fit for keys.
@@ -241,4 +244,34 @@ pub struct Cx {
     pub is_tls: bool,
     /// Tells one request from another in the log.
     pub id: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// A clock on which nothing may wait.
+    struct NoTimers;
+
+    impl Clock for NoTimers {
+        fn now(&self) -> Moment {
+            Moment::default()
+        }
+
+        fn unix_seconds(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            panic!("a timer")
+        }
+    }
+
+    #[test]
+    fn what_is_there_at_once_takes_no_timer() {
+        let there = within(&NoTimers, Duration::from_secs(1), std::future::ready(7));
+        assert_eq!(there.now_or_never(), Some(Ok(7)));
+    }
 }

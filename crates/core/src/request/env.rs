@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::body::InFlight;
 use crate::cache::Cache;
 use crate::config::{DeliveryConfig, Limits, Timeouts};
@@ -22,7 +24,7 @@ pub(crate) struct Env {
     /// Seals what clients carry for us.
     pub(crate) sealer: Arc<Sealer>,
     /// How `Via` names this deployment.
-    pub(crate) via: String,
+    pub(crate) via: HeaderValue,
     /// How much clients may have.
     pub(crate) quotas: Arc<Quotas>,
     /// The cache. `None`: nothing is kept.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use url::Url;
 
 use super::exchange::{FirstResponse, Payload, is_read};
 use super::follow;
 use super::location::Location;
 use super::reply::{Negative, Reply};
-use super::send::Destination;
+use super::send::{Destination, uri_of};
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::config::Redirects;
 use crate::error::Failure;
@@ -99,13 +99,13 @@ impl Upstream {
             // A stream can be sent once, so there is no second address for it.
             let Some(this) = payload.take() else { break };
             payload = this.again();
-            let url = url_of(address, ask);
-            let mut answer = self.ask_in_turn(address, ask, &url, this).await;
+            let uri = uri_of_ask(address, ask).map_err(Negative::Failed)?;
+            let mut answer = self.ask_in_turn(address, ask, &uri, this).await;
             let may_repeat = is_read(ask) && !ask.is_continuation && self.addresses.len() == 1;
             if may_repeat && matches!(answer, Err(Negative::Failed(Failure::Broken))) {
                 // A connection that broke says little of the address: if there is no other one, it is asked once more on a new
                 // connection (P-122).
-                answer = self.ask_in_turn(address, ask, &url, Payload::None).await;
+                answer = self.ask_in_turn(address, ask, &uri, Payload::None).await;
             }
             match answer {
                 Ok(answer) if answer.response.status().is_server_error() => {
@@ -122,9 +122,10 @@ impl Upstream {
 
     /// Asks at the address of an upload session. Only the registry itself gets credentials.
     async fn ask_session(&self, ask: &Ask, payload: Payload, url: &Url) -> Result<FirstResponse<'_>, Negative> {
+        let uri = uri_of(url.as_str()).map_err(Negative::Failed)?;
         let ours = self.addresses.iter().find(|address| address.url.origin() == url.origin());
         if let Some(address) = ours {
-            return self.ask_in_turn(address, ask, url.as_str(), payload).await;
+            return self.ask_in_turn(address, ask, &uri, payload).await;
         }
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Negative::Failed(NO_ADDRESS))?;
@@ -132,10 +133,10 @@ impl Upstream {
         let destination = Destination { health: &self.learned.redirect_hosts.health(url), reach };
         let body = payload.into_body();
         let response = self
-            .send_to(destination, ask.method.clone(), url.as_str(), ask.headers.clone(), body, ask.purpose)
+            .send_to(destination, ask.method.clone(), uri.clone(), ask.headers.clone(), body, ask.purpose)
             .await;
         match response {
-            Ok(response) => Ok(FirstResponse { response, address, asked: url.to_string(), authorization: None }),
+            Ok(response) => Ok(FirstResponse { response, address, asked: uri, authorization: None }),
             Err(error) => Err(Negative::Failed(self.explain(url, &error))),
         }
     }
@@ -145,7 +146,7 @@ impl Upstream {
         &self,
         address: &'a Address,
         ask: &Ask,
-        url: &str,
+        uri: &Uri,
         payload: Payload,
     ) -> Result<FirstResponse<'a>, Negative> {
         let logins = self.logins_in_turn(ask, address).await;
@@ -153,14 +154,14 @@ impl Upstream {
         let [login] = logins.as_slice() else {
             let mut soonest = Duration::MAX;
             for login in &logins {
-                match self.exchange(address, ask, url, login.as_ref()).run(Payload::None, false).await {
+                match self.exchange(address, ask, uri, login.as_ref()).run(Payload::None, false).await {
                     Err(Negative::Limited { retry_after }) => soonest = soonest.min(retry_after),
                     done => return done,
                 }
             }
             return Err(Negative::Limited { retry_after: soonest });
         };
-        let answer = self.exchange(address, ask, url, login.as_ref()).run(payload, true).await;
+        let answer = self.exchange(address, ask, uri, login.as_ref()).run(payload, true).await;
         if let Err(Negative::Refused(_)) = &answer {
             self.disown(login.as_deref());
         }
@@ -168,12 +169,11 @@ impl Upstream {
     }
 }
 
-/// `base/v2/name/endpoint?query`
-fn url_of(address: &Address, ask: &Ask) -> String {
-    let mut url = format!("{}/v2/{}/{}", address.base, ask.name, ask.endpoint);
-    if let Some(query) = &ask.query {
-        url.push('?');
-        url.push_str(query);
+/// `/v2/name/endpoint?query`
+fn uri_of_ask(address: &Address, ask: &Ask) -> Result<Uri, Failure> {
+    let name = ask.name.as_str();
+    match &ask.query {
+        None => address.uri(&["/v2/", name, "/", &ask.endpoint]),
+        Some(query) => address.uri(&["/v2/", name, "/", &ask.endpoint, "?", query]),
     }
-    url
 }

@@ -160,13 +160,14 @@ impl Upstream {
         let Some(_turn) = self.turn(&address.health) else {
             return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
         };
-        let url = match asked {
-            Probe::Door => format!("{}/v2/", address.base),
-            Probe::Repository(name) => format!("{}/v2/{name}/tags/list?n=1", address.base),
+        let uri = match asked {
+            Probe::Door => address.uri(&["/v2/"]),
+            Probe::Repository(name) => address.uri(&["/v2/", name.as_str(), "/tags/list?n=1"]),
         };
+        let uri = uri.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
         let mut headers = (*via).clone();
         headers.extend(basic.map(|basic| (AUTHORIZATION, basic_header(basic))));
-        let sent = self.send_once(address, Method::GET, &url, headers, Body::Empty, RequestPurpose::Api).await;
+        let sent = self.send_once(address, Method::GET, uri, headers, Body::Empty, RequestPurpose::Api).await;
         let response = sent.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
         let (status, headers) = (response.status(), response.headers());
         if basic.is_none() && is_refusal(status) {

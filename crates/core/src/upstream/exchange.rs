@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use url::Url;
 
 use super::authorize::Authorization;
@@ -18,6 +18,7 @@ use super::token::NoToken;
 use super::{Address, Ask, Login, Upstream};
 use crate::body::Body;
 use crate::error::{Failure, UpstreamText};
+use crate::headers;
 
 /// Most requests to one address to make its login work: without a credential, with one, with a new one, and once more after a
 /// change of realm.
@@ -56,14 +57,14 @@ impl Payload {
 pub(super) struct FirstResponse<'a> {
     pub(super) response: Response<Body>,
     pub(super) address: &'a Address,
-    /// The address that was asked, as text: parsed only to resolve a `Location` against it.
-    pub(super) asked: String,
+    /// The address that was asked: parsed as a URL only to resolve a `Location` against it.
+    pub(super) asked: Uri,
     pub(super) authorization: Option<HeaderValue>,
 }
 
 impl FirstResponse<'_> {
     pub(super) fn asked(&self) -> Result<Url, Failure> {
-        Url::parse(&self.asked).map_err(|_| Failure::Nonsense("address"))
+        Url::parse(&self.asked.to_string()).map_err(|_| Failure::Nonsense("address"))
     }
 }
 
@@ -72,7 +73,7 @@ pub(super) struct Exchange<'a, 'u> {
     upstream: &'a Upstream,
     address: &'u Address,
     ask: &'a Ask,
-    url: &'a str,
+    uri: &'a Uri,
     login: Option<&'a Arc<Login>>,
     /// Whether the next request needs a new token, as the last one was refused.
     wants_new_token: bool,
@@ -93,14 +94,14 @@ impl Upstream {
         &'a self,
         address: &'u Address,
         ask: &'a Ask,
-        url: &'a str,
+        uri: &'a Uri,
         login: Option<&'a Arc<Login>>,
     ) -> Exchange<'a, 'u> {
         Exchange {
             upstream: self,
             address,
             ask,
-            url,
+            uri,
             login,
             wants_new_token: false,
             has_pinged: false,
@@ -116,7 +117,7 @@ impl<'u> Exchange<'_, 'u> {
     pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<FirstResponse<'u>, Negative> {
         self.may_wait.limit = self.wait_for_leave(may_wait).await?;
         if matches!(payload, Payload::Stream(_)) && self.address.challenge().is_none() {
-            self.upstream.learn_challenge(self.address, self.ask, self.url, self.login).await?;
+            self.upstream.learn_challenge(self.address, self.ask, self.uri, self.login).await?;
         }
         let mut payload = Some(payload);
         for _ in 0..MAX_SENDS {
@@ -146,10 +147,12 @@ impl<'u> Exchange<'_, 'u> {
     }
 
     async fn send(&self, payload: Payload, authorization: &Authorization) -> Result<Response<Body>, Negative> {
-        let Self { upstream, address, ask, url, login, .. } = *self;
-        let mut headers = ask.headers.clone();
+        let Self { upstream, address, ask, uri, login, .. } = *self;
+        let mut headers = HeaderMap::with_capacity(ask.headers.len().max(headers::MOST_SENT));
+        headers.extend(ask.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         headers.extend(authorization.header.clone().map(|value| (AUTHORIZATION, value)));
-        let sent = upstream.send_once(address, ask.method.clone(), url, headers, payload.into_body(), ask.purpose);
+        let (method, body) = (ask.method.clone(), payload.into_body());
+        let sent = upstream.send_once(address, method, uri.clone(), headers, body, ask.purpose);
         let response = sent.await.map_err(Negative::Failed)?;
         upstream.note_budget(address, ask, login, response.headers());
         Ok(response)
@@ -177,7 +180,7 @@ impl<'u> Exchange<'_, 'u> {
                     self.upstream.platform.clock.sleep(wait).await;
                     return Ok(None);
                 }
-                let (address, asked) = (self.address, self.url.to_owned());
+                let (address, asked) = (self.address, self.uri.clone());
                 return Ok(Some(FirstResponse { response, address, asked, authorization: authorization.header }));
             }
         }

@@ -29,7 +29,9 @@ mod walk;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, HeaderValue, Method};
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::Url;
 
 pub use self::ask::{Redirected, WriteOutcome};
@@ -59,6 +61,8 @@ use crate::waiting::WaitingLimit;
 /// The `User-Agent` of our requests.
 pub const USER_AGENT: &str = concat!("registry-proxy/", env!("CARGO_PKG_VERSION"));
 
+/// The failure of an address that cannot be asked.
+const NO_URI: Failure = Failure::Nonsense("address");
 /// The failure of an upstream without an address, which the configuration does not allow.
 const NO_ADDRESS: Failure = Failure::Unreachable(Unconnected::Unknown);
 
@@ -107,8 +111,10 @@ struct Address {
     /// Its place in the list of addresses.
     index: usize,
     url: Url,
-    /// `https://host/path`, without a slash at the end.
-    base: String,
+    /// `https://host`, parsed once for all requests.
+    root: Uri,
+    /// Its path, without a slash at the end.
+    path: String,
     /// `host`, or `host:port` where a port is written.
     host: String,
     challenge: Mutex<Option<UpstreamChallenge>>,
@@ -185,7 +191,8 @@ impl Upstream {
         let addresses = upstream.urls.iter().enumerate().map(|(index, url)| Address {
             index,
             url: url.clone(),
-            base: url.as_str().trim_end_matches('/').to_owned(),
+            root: url[..url::Position::BeforePath].parse().unwrap_or_default(),
+            path: url.path().trim_end_matches('/').to_owned(),
             host: url.authority().to_owned(),
             challenge: Mutex::new(None),
             is_door_closed: AtomicBool::new(false),
@@ -281,6 +288,17 @@ impl Upstream {
 }
 
 impl Address {
+    /// The address of an endpoint below its path, in pieces: `["/v2/"]`.
+    fn uri(&self, endpoint: &[&str]) -> Result<Uri, Failure> {
+        let length: usize = endpoint.iter().map(|piece| piece.len()).sum();
+        let mut text = String::with_capacity(self.path.len() + length);
+        text.push_str(&self.path);
+        text.extend(endpoint.iter().copied());
+        let mut parts = self.root.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(Bytes::from(text)).map_err(|_| NO_URI)?);
+        Uri::from_parts(parts).map_err(|_| NO_URI)
+    }
+
     fn challenge(&self) -> Option<UpstreamChallenge> {
         self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

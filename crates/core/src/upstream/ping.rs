@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::VIA;
 use http::response::Parts as Pong;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::challenge::UpstreamChallenge;
 use super::reply::Negative;
@@ -17,9 +17,9 @@ use crate::platform::RequestPurpose;
 impl Upstream {
     /// Asks `/v2/`, to learn the challenge of this address.
     async fn ping(&self, address: &Address) -> Result<Pong, Failure> {
-        let url = format!("{}/v2/", address.base);
+        let uri = address.uri(&["/v2/"])?;
         let response =
-            self.send_once(address, Method::GET, &url, HeaderMap::new(), Body::Empty, RequestPurpose::Api).await?;
+            self.send_once(address, Method::GET, uri, HeaderMap::new(), Body::Empty, RequestPurpose::Api).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             address.learn(UpstreamChallenge::choose(response.headers(), &address.url));
         }
@@ -43,7 +43,7 @@ impl Upstream {
         &self,
         address: &Address,
         ask: &Ask,
-        url: &str,
+        uri: &Uri,
         login: Option<&Arc<Login>>,
     ) -> Result<(), Negative> {
         let pong = self.ping(address).await.map_err(Negative::Failed)?;
@@ -59,7 +59,7 @@ impl Upstream {
             // `/v2/` is open and the repositories are not: the upload itself names the challenge.
             let mut headers = HeaderMap::new();
             headers.extend(ask.headers.get(VIA).map(|value| (VIA, value.clone())));
-            let asked = self.send_once(address, Method::GET, url, headers, Body::Empty, ask.purpose).await;
+            let asked = self.send_once(address, Method::GET, uri.clone(), headers, Body::Empty, ask.purpose).await;
             let response = asked.map_err(Negative::Failed)?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 address.learn(UpstreamChallenge::choose(response.headers(), &address.url));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use url::Url;
 
 use super::authorize::{Chain, failure_of};
@@ -14,7 +14,7 @@ use super::limits::SHORT_WAIT;
 use super::memory::{Attempt, Health};
 use super::reply::{Negative, Reply};
 use super::reports::FailureKind;
-use super::{Address, Upstream};
+use super::{Address, NO_URI, Upstream};
 use crate::body::{Body, Observe};
 use crate::coding;
 use crate::error::{Failure, Trouble, UpstreamText};
@@ -33,13 +33,13 @@ impl Upstream {
         &self,
         address: &Address,
         method: Method,
-        url: &str,
+        uri: Uri,
         headers: HeaderMap,
         body: Body,
         purpose: RequestPurpose,
     ) -> Result<Response<Body>, Failure> {
         let destination = Destination { health: &address.health, reach: Reach::Configured };
-        let response = self.send_to(destination, method, url, headers, body, purpose).await;
+        let response = self.send_to(destination, method, uri, headers, body, purpose).await;
         response.map_err(|error| self.explain(&address.url, &error))
     }
 
@@ -48,12 +48,11 @@ impl Upstream {
         &self,
         destination: Destination<'_>,
         method: Method,
-        url: &str,
+        uri: Uri,
         mut headers: HeaderMap,
         body: Body,
         purpose: RequestPurpose,
     ) -> Result<Response<Body>, SendError> {
-        let uri = url.parse::<http::Uri>().map_err(|_| SendError::Nonsense("address"))?;
         // A blob is never decoded on the way, so it must not be coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
@@ -154,7 +153,6 @@ impl Upstream {
         let failure = match error {
             SendError::TimedOut => Failure::TimedOut,
             SendError::Coded => Failure::Coded,
-            SendError::Nonsense(what) => Failure::Nonsense(what),
             SendError::Transport(error) => failure_of(error),
             SendError::ClientBody => Failure::ClientBody,
         };
@@ -211,6 +209,11 @@ impl Upstream {
     }
 }
 
+/// An address as the transport takes it.
+pub(super) fn uri_of(url: &str) -> Result<Uri, Failure> {
+    url.parse().map_err(|_| NO_URI)
+}
+
 /// Where a request goes.
 pub(super) struct Destination<'a> {
     /// The health of the host.
@@ -247,8 +250,6 @@ pub(super) enum SendError {
     TimedOut,
     #[error("compressed content although asked not to")]
     Coded,
-    #[error("{0} is invalid")]
-    Nonsense(&'static str),
     /// Not the upstream's failure: the client's body broke off, or stalled.
     #[error("the client's body broke off")]
     ClientBody,
@@ -280,7 +281,7 @@ impl UploadProgress {
         let is_clients = match &error {
             SendError::TimedOut => self.is_awaited.load(Ordering::Relaxed),
             SendError::Transport(_) => self.is_broken.load(Ordering::Relaxed),
-            SendError::Coded | SendError::Nonsense(_) | SendError::ClientBody => false,
+            SendError::Coded | SendError::ClientBody => false,
         };
         if is_clients { SendError::ClientBody } else { error }
     }

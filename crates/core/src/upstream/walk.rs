@@ -11,7 +11,7 @@ use super::follow::{self, Hop, Policy};
 use super::location::Location;
 use super::reply::{Negative, Reply};
 use super::reports::FailureKind;
-use super::send::Destination;
+use super::send::{Destination, uri_of};
 use super::{Address, Ask, NO_ADDRESS, Upstream};
 use crate::body::Body;
 use crate::error::Failure;
@@ -106,9 +106,9 @@ impl Upstream {
             let _turn = turn.transpose()?;
             let destination =
                 Destination { health: stranger.as_deref().unwrap_or(&address.health), reach: hop.reach };
-            let response = self
-                .send_to(destination, ask.method.clone(), &hop.link.to_text(), headers, Body::Empty, ask.purpose)
-                .await;
+            let uri = uri_of(&hop.link.to_text())?;
+            let response =
+                self.send_to(destination, ask.method.clone(), uri, headers, Body::Empty, ask.purpose).await;
             let response = response.map_err(|error| self.explain(hop.link.url(), &error))?;
             let status = response.status();
             if !has_waited && let Some(wait) = self.comes_back_soon(status, response.headers()) {
