@@ -1,11 +1,12 @@
 //! The body of a request or a response, as it passes through: never decoded, never held whole.
 //!
-//! - `frames`: what every body of our own is; `watch`: telling somebody how much of a body has gone
+//! - `frames`: what every body of our own is; `parts`: what the platform can send while it is still arriving; `watch`: telling somebody how much of a body has gone
 //! - `in_flight`: bytes of answers that are in memory until a client has taken them
 
 mod error;
 mod frames;
 mod in_flight;
+mod parts;
 mod watch;
 
 use std::any::Any;
@@ -20,6 +21,7 @@ use self::frames::Framed;
 pub use self::frames::{Frames, Polled};
 pub(crate) use self::in_flight::{Arriving, SMALL_BYTES, SharedBytes, TierHandle};
 pub use self::in_flight::{Held, InFlight};
+pub use self::parts::{BodyPart, BodyParts, ByParts, PolledPart};
 pub use self::watch::Observe;
 use self::watch::Watch;
 
@@ -73,6 +75,11 @@ impl Native {
         (self.handle, self.watch.and_then(Watch::into_observer))
     }
 
+    /// The length in bytes, where it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.stream.length
+    }
+
     /// What the platform knows it by.
     pub fn handle(&self) -> &(dyn Any + Send) {
         &*self.handle
@@ -110,6 +117,15 @@ impl Body {
     {
         let stream = Stream { inner: Box::pin(inner), length: length.into() };
         Self::Native(Native { stream, handle: Box::new(handle), watch: None })
+    }
+
+    /// Bytes that are still arriving: `inner` reads them; a platform that can sends them by their parts instead.
+    pub(crate) fn by_parts(
+        inner: impl Frames + 'static,
+        parts: impl BodyParts + 'static,
+        length: Option<u64>,
+    ) -> Self {
+        Self::native(Framed(inner), length, ByParts(Box::new(parts)))
     }
 
     /// The length in bytes, where it is known.

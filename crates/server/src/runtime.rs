@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use registry_proxy_core::platform::{Clock, Entropy, Moment, Sleep, Tasks};
 
@@ -43,5 +44,10 @@ pub(crate) struct TokioTasks;
 impl Tasks for TokioTasks {
     fn spawn(&self, work: BoxFuture<'static, ()>) {
         tokio::spawn(work);
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        // Work that panicked has left no result, which the caller sees.
+        Box::pin(tokio::task::spawn_blocking(work).map(drop))
     }
 }

@@ -11,13 +11,13 @@ use super::relay::relay;
 use super::response::deliver;
 use super::upstream::{ask_for, blob_unknown, fetch, source_of};
 use super::window::{ServedRange, accept};
-use crate::body::Body;
+use crate::body::{Body, BodyPart};
 use crate::cache::{Cache, Lease};
 use crate::digest::Digest;
-use crate::error::Error;
-use crate::fill::{Drive, FillRun, Main, Parts, Spool, SpoolReader};
+use crate::error::{Error, Failure};
+use crate::fill::{Drive, FillRun, Main, Parts, Spool, SpoolPiece, SpoolReader};
 use crate::outcome::{Action, Outcome, Reason};
-use crate::platform::{Moment, within};
+use crate::platform::{Elapsed, Moment, within};
 use crate::range::RangeSpec;
 use crate::relay::{Continued, Relay, Source};
 use crate::request::{HandlerResponse, RequestContext};
@@ -28,6 +28,8 @@ use crate::upstream::{Ask, Negative};
 const HOLD: Duration = Duration::from_millis(1500);
 /// Bytes that a range fetches for its client alone after it has waited in vain.
 const BRIDGE_BYTES: u64 = 64 << 10;
+/// Ranges of fewer bytes are read: they go out with their head in one write.
+const SENT_BY_PARTS_BYTES: u64 = 256 << 10;
 /// How often a shared download may turn out to be useless before a request goes to the upstream by itself.
 pub(super) const TRIES: usize = 3;
 
@@ -208,12 +210,28 @@ impl<'a, 'v> BlobRequest<'a, 'v> {
         window: &ServedRange,
         outcome: Outcome,
     ) -> Result<HandlerResponse, Error> {
-        let reader = self.reader(spool, window);
         let length = window.range.map(|range| range.length());
-        deliver(self.context, self.digest, window, Body::frames(reader, length), outcome).await
+        let body = if self.may_be_sent_by_parts(spool, window).await? {
+            Body::by_parts(self.reader(spool, window), self.reader::<BodyPart>(spool, window), length)
+        } else {
+            Body::frames(self.reader(spool, window), length)
+        };
+        deliver(self.context, self.digest, window, body, outcome).await
     }
 
-    pub(super) fn reader(&self, spool: &Arc<Spool>, window: &ServedRange) -> SpoolReader {
+    /// Whether the platform may send it from the spool by itself: its first byte is there, after which no error can be
+    /// sent any more.
+    async fn may_be_sent_by_parts(&self, spool: &Arc<Spool>, window: &ServedRange) -> Result<bool, Error> {
+        let (run, first, end) = self.place(spool, window);
+        if end.saturating_sub(first) < SENT_BY_PARTS_BYTES || !spool.has_handles() {
+            return Ok(false);
+        }
+        let limit = self.context.env.settings.timeouts.head.0;
+        let begins = within(&*self.context.env.platform.clock, limit, spool.begins(first, end, run)).await;
+        begins.map_err(|Elapsed| Error::Upstream(Failure::TimedOut))
+    }
+
+    fn reader<P: SpoolPiece>(&self, spool: &Arc<Spool>, window: &ServedRange) -> SpoolReader<P> {
         let (run, first, end) = self.place(spool, window);
         SpoolReader::new(Arc::clone(spool), run, first, end, Some(self.source(spool.total())))
     }

@@ -30,7 +30,7 @@ const EVICTION_WAIT: Duration = Duration::from_secs(1);
 pub(crate) struct CacheBackend {
     pub(crate) store: WatchedStore,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(super) tasks: Arc<dyn Tasks>,
+    pub(crate) tasks: Arc<dyn Tasks>,
     /// Whether requests may do each other's work.
     pub(super) shares_io: bool,
     pub(crate) pressure: Arc<EvictionPressure>,

@@ -5,23 +5,21 @@
 //! each resuming at its own offset.
 
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use event_listener::EventListener;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::spool::{Phase, Progress, Spool};
+use super::hashing::Hashing;
+use super::intake::{FillStop, FillWork};
+use super::spool::{Phase, Spool};
 use super::{Claim, Fills, Parts};
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::cache::{Cache, Lease};
 use crate::evidence::Provenance;
 use crate::platform::{Clock, Draft, StoreError, within};
 use crate::relay::{Relay, Source};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Event, Mutex, MutexGuard};
 use crate::telemetry;
 
 /// How often it is judged whether more connections would help.
@@ -71,62 +69,6 @@ impl FillRun {
 impl Drop for FillRun {
     fn drop(&mut self) {
         self.spool.abandon_run(self.number);
-    }
-}
-
-/// Why a fill ended early.
-pub(super) enum FillStop {
-    /// The upstream gives no more.
-    Upstream,
-    /// It gives the whole where a part is asked for.
-    Unranged,
-    /// It says another length than before, so that nobody knows which is right.
-    OtherLength,
-    /// The store takes no more.
-    Store,
-}
-
-impl From<BodyError> for FillStop {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::Unranged => Self::Unranged,
-            BodyError::OtherLength => Self::OtherLength,
-            BodyError::Broken(_) | BodyError::Stalled | BodyError::Short { .. } | BodyError::TooLarge { .. } => {
-                Self::Upstream
-            }
-        }
-    }
-}
-
-/// State that the connections of a fill share.
-struct FillWork<'a> {
-    /// Bytes that came, of all connections.
-    got: AtomicU64,
-    progress: &'a Mutex<Progress>,
-    /// One connection failed the fill: the others finish their current write, and fetch no more.
-    failed: AtomicBool,
-    failure: Event,
-}
-
-impl FillWork<'_> {
-    fn fail(&self) {
-        self.failed.store(true, Ordering::Release);
-        self.failure.notify(usize::MAX);
-    }
-
-    fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
-    }
-
-    /// The next piece, unless another connection fails. `failure` listens since before the check.
-    async fn piece(&self, body: &mut Body, failure: &mut EventListener) -> Option<Result<Bytes, BodyError>> {
-        if self.has_failed() {
-            return None;
-        }
-        match select(pin!(body.chunk()), failure).await {
-            Either::Left((piece, _)) => piece,
-            Either::Right(_) => None,
-        }
     }
 }
 
@@ -219,10 +161,11 @@ impl Drive {
 
     /// Whether all of it came and has its digest.
     async fn fetch(&self, main: Option<Main>) -> Result<bool, FillStop> {
-        let progress = Mutex::new(Progress::new(self.spool.digest()).ok_or(FillStop::Store)?);
+        let tasks = Arc::clone(&self.cache.backend.tasks);
+        let hash = Hashing::new(self.spool.digest(), tasks).ok_or(FillStop::Store)?;
         {
-            let hashing = pin!(self.spool.hash_along(&progress));
-            let fetching = pin!(self.fetch_all(main, &progress));
+            let hashing = pin!(self.spool.hash_along(&hash));
+            let fetching = pin!(self.fetch_all(main, &hash));
             // Hashing ends behind the last byte. If fetching ends first, hashing goes on to there.
             match select(fetching, hashing).await {
                 Either::Left((fetched, hashing)) => {
@@ -232,13 +175,16 @@ impl Drive {
                 Either::Right((hashed, _)) => hashed.map_err(|error| self.lose(&error))?,
             }
         }
-        let progress = progress.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(progress.is(self.spool.digest()))
+        Ok(hash.is(self.spool.digest()))
     }
 
-    async fn fetch_all(&self, main: Option<Main>, progress: &Mutex<Progress>) -> Result<(), FillStop> {
-        let work =
-            FillWork { got: AtomicU64::new(0), progress, failed: AtomicBool::new(false), failure: Event::new() };
+    fn lose(&self, error: &StoreError) -> FillStop {
+        self.cache.backend.failed("fill", error);
+        FillStop::Store
+    }
+
+    async fn fetch_all(&self, main: Option<Main>, hash: &Hashing) -> Result<(), FillStop> {
+        let work = FillWork::new(&self.spool, &self.cache, Some(hash));
         let started = self.clock.now();
         let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>> = FuturesUnordered::new();
         match main {
@@ -253,7 +199,7 @@ impl Drive {
                 Either::Right(_) => {
                     let missing = self.spool.total().saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
-                    let got = work.got.load(Ordering::Relaxed);
+                    let got = work.got();
                     if let Some(lease) = &self.lease {
                         lease.tell(self.spool.arrived(), self.spool.total());
                     }
@@ -297,7 +243,7 @@ impl Drive {
     /// Reads the stream that has begun, up to where others take over; then fetches missing parts.
     async fn follow(&self, main: Main, work: &FillWork<'_>) -> Result<(), FillStop> {
         let Main { claim, body } = main;
-        self.bring(&claim, body, work).await?;
+        work.bring(&claim, body).await?;
         drop(claim);
         self.take_rest(work).await
     }
@@ -313,7 +259,7 @@ impl Drive {
                     let all = self.spool.claim_from(claim.first, self.clock.now());
                     drop(claim);
                     let rest = Relay::resume(self.source.clone(), all.first, Some(all.end));
-                    self.bring(&all, Body::frames(rest, Some(all.end - all.first)), work).await?;
+                    work.bring(&all, Body::frames(rest, Some(all.end - all.first))).await?;
                     return Ok(());
                 }
                 Err(stop) => return Err(stop),
@@ -345,38 +291,8 @@ impl Drive {
         let (first, end) = (claim.first, claim.end);
         let part = if claim.is_part { Relay::part } else { Relay::resume };
         let body = Body::frames(part(self.source.clone(), first, Some(end)), Some(end - first));
-        let position = self.bring(claim, body, work).await?;
+        let position = work.bring(claim, body).await?;
         if position < claim.reach(position) && !work.has_failed() { Err(FillStop::Upstream) } else { Ok(()) }
-    }
-
-    /// Writes what one connection fetches, until another takes over; returns the position that it reached.
-    async fn bring(&self, claim: &Claim, mut body: Body, work: &FillWork<'_>) -> Result<u64, FillStop> {
-        let mut failure = work.failure.listen();
-        let mut position = claim.first;
-        while position < claim.reach(position) {
-            let Some(piece) = work.piece(&mut body, &mut failure).await else { break };
-            let piece = piece?;
-            work.got.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            if self.write(claim, position, &piece).await? {
-                lock(work.progress).take(position, &piece);
-            }
-            position += piece.len() as u64;
-        }
-        Ok(position)
-    }
-
-    /// Writes a piece; whether all of it was new.
-    pub(super) async fn write(&self, claim: &Claim, position: u64, piece: &Bytes) -> Result<bool, FillStop> {
-        let is_new = self.spool.write(position, piece).await.map_err(|error| self.lose(&error))?;
-        if claim.is_part {
-            self.spool.prove_parts();
-        }
-        Ok(is_new)
-    }
-
-    fn lose(&self, error: &StoreError) -> FillStop {
-        self.cache.backend.failed("fill", error);
-        FillStop::Store
     }
 }
 
@@ -393,8 +309,4 @@ async fn drain(
         }
     }
     stop
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

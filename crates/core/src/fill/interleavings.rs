@@ -14,13 +14,14 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use shuttle::future::{JoinHandle, yield_now};
+use futures_util::future::BoxFuture;
+use shuttle::future::{JoinHandle, spawn, yield_now};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
 use super::spans::Spans;
 use crate::digest::Digest;
-use crate::platform::{Draft, StoreError};
+use crate::platform::{Draft, StoreError, Tasks};
 
 /// More than what is withheld at the end.
 const TOTAL: usize = (64 << 10) + 3000;
@@ -33,6 +34,20 @@ static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::sha256(&CONTENT));
 
 /// The upstream that it comes from.
 const ORIGIN: &str = "reg.test";
+
+/// Tasks of shuttle's.
+struct ShuttleTasks;
+
+impl Tasks for ShuttleTasks {
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        drop(spawn(work));
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let computed = spawn(async move { work() });
+        Box::pin(async move { drop(computed.await) })
+    }
+}
 
 /// Runs a scenario under many schedules.
 fn explore(schedules: usize, scenario: fn()) {

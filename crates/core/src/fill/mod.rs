@@ -3,6 +3,8 @@
 //! - [`spool`]: the blob while it arrives; clients read from it
 //! - [`drive`]: the task that fetches, hashes and commits it, and belongs to no request; [`parts`] `o`: how many
 //!   connections it opens
+//! - [`intake`]: what one connection brings: written and hashed while the next bytes are read
+//! - [`hashing`]: the hash, fed with pieces in order; [`backlog`]: with those that came out of order
 //! - [`range_capture`]: the task that fetches the ranges that clients ask for
 //! - [`claims`] `o`: which connection fetches which bytes; [`claimed`]: a claim, until it is dropped
 //! - [`reader`]: a client's body, read from the spool
@@ -12,9 +14,12 @@
 //! One entry per digest and upstream: first one request asks the upstream for it (*opening*), while others wait for the
 //! answer; then the spool, until the blob is complete and in the store.
 
+mod backlog;
 mod claimed;
 mod claims;
 mod drive;
+mod hashing;
+mod intake;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod interleavings;
@@ -31,7 +36,7 @@ pub(crate) use self::claimed::Claim;
 pub(crate) use self::claims::RangePatience;
 pub(crate) use self::drive::{Drive, FillRun, Main};
 pub(crate) use self::parts::Parts;
-pub(crate) use self::reader::SpoolReader;
+pub(crate) use self::reader::{SpoolPiece, SpoolReader};
 pub(crate) use self::spool::{Phase, Spool};
 pub(crate) use self::table::Asker;
 use self::table::{FillTable, News, Opening, Slot};

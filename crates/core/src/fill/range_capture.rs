@@ -2,7 +2,8 @@
 //! read the same bytes from the spool, and a later fill of the whole blob does not fetch them again.
 
 use super::Claim;
-use super::drive::{Drive, FillRun, FillStop};
+use super::drive::{Drive, FillRun};
+use super::intake::{FillStop, FillWork};
 use super::spool::Phase;
 use crate::body::Body;
 use crate::relay::Relay;
@@ -28,15 +29,9 @@ impl Drive {
         }
     }
 
-    async fn bring_range(&self, claim: &Claim, mut body: Body) -> Result<(), FillStop> {
-        let mut position = claim.first;
-        while position < claim.reach(position) {
-            let Some(piece) = body.chunk().await else { return Err(FillStop::Upstream) };
-            let piece = piece?;
-            self.write(claim, position, &piece).await?;
-            position += piece.len() as u64;
-        }
-        Ok(())
+    async fn bring_range(&self, claim: &Claim, body: Body) -> Result<(), FillStop> {
+        let position = FillWork::new(&self.spool, &self.cache, None).bring(claim, body).await?;
+        if position < claim.reach(position) { Err(FillStop::Upstream) } else { Ok(()) }
     }
 
     /// Ends the task. The bytes that are present stay, and requests that wait for more fetch them themselves.

@@ -3,14 +3,17 @@
 //! Late clients, ranges and slow clients read the bytes that are present and wait for the rest; none slows another down.
 //! The bytes are in the store's draft; only those that are being read or written are in memory.
 
+use std::any::Any;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use super::claims::Claims;
+use super::hashing::Hashing;
 use super::spans::Spans;
-use crate::digest::{Digest, Hasher};
-use crate::platform::{Draft, StoreError};
+use crate::digest::Digest;
+use crate::platform::{Draft, Part, StoreError};
 use crate::sync::{Event, Mutex, MutexGuard};
 
 /// How much of the end is withheld until the digest agrees: no client ever has all of a wrong blob (P-107).
@@ -177,6 +180,11 @@ impl Spool {
         self.state().have.end_from(0)
     }
 
+    /// The end of the bytes from `position` on without a gap.
+    pub(super) fn arrived_from(&self, position: u64) -> u64 {
+        self.state().have.end_from(position)
+    }
+
     /// Bytes that are present.
     pub(crate) fn present(&self) -> u64 {
         self.state().have.length()
@@ -207,9 +215,14 @@ impl Spool {
         }
     }
 
-    /// Writes the bytes that are neither here nor being written; returns whether all were new. Not to be dropped
-    /// half-way: the store may still be writing then.
-    pub(crate) async fn write(&self, offset: u64, bytes: &Bytes) -> Result<bool, StoreError> {
+    /// Writes the bytes that are neither here nor being written. If all are new, they are hashed at the same time. Not to
+    /// be dropped half-way: the store may still be writing then.
+    pub(crate) async fn write(
+        &self,
+        offset: u64,
+        bytes: &Bytes,
+        hashing: Option<&Hashing>,
+    ) -> Result<(), StoreError> {
         let end = offset.saturating_add(bytes.len() as u64);
         let pieces = {
             let mut state = self.state();
@@ -218,6 +231,16 @@ impl Spool {
             }
             state.reserve(offset, end)
         };
+        let hashing = hashing.filter(|_| pieces == [(offset, end)]);
+        let hashed = async {
+            if let Some(hashing) = hashing {
+                hashing.take(offset, bytes).await;
+            }
+        };
+        join(self.write_pieces(offset, bytes, &pieces), hashed).await.0
+    }
+
+    async fn write_pieces(&self, offset: u64, bytes: &Bytes, pieces: &[(u64, u64)]) -> Result<(), StoreError> {
         for (at_hand, (first, until)) in pieces.iter().enumerate() {
             let at = |position: u64| usize::try_from(position - offset).unwrap_or(usize::MAX);
             let written = self.draft.write_at(*first, bytes.slice(at(*first)..at(*until))).await;
@@ -234,49 +257,37 @@ impl Spool {
             self.changed.notify(usize::MAX);
             written?;
         }
-        Ok(pieces == [(offset, end)])
+        Ok(())
     }
 
-    /// Bytes from `position` on: at least one, at most `most`, not beyond `end`. Waits for them while they are being
-    /// fetched. Without a run, a byte that nobody fetches ends the read: the reader gets it elsewhere.
-    pub(crate) async fn read(&self, position: u64, end: u64, most: usize, run: u64) -> Result<Bytes, Stopped> {
-        let available = loop {
+    /// The end of the bytes that this reader may have from `position` on: at least one, not beyond `end`. Waits for them
+    /// while they are being fetched. Without a run, a byte that nobody fetches ends the read: the reader gets it elsewhere.
+    pub(super) async fn readable(&self, position: u64, end: u64, run: u64) -> Result<u64, Stopped> {
+        loop {
             let listener = self.changed.listen();
             match self.state().look(position, end, run, self.total) {
-                SpoolLook::Here(until) => break until - position,
+                SpoolLook::Here(until) => return Ok(until),
                 SpoolLook::Nobody => return Err(Stopped::Lost),
                 SpoolLook::Stopped(stopped) => return Err(stopped),
                 SpoolLook::Comes => {}
             }
             listener.await;
-        };
-        let most = usize::try_from(available).unwrap_or(usize::MAX).min(most);
-        self.draft.read_at(position, most).await.map_err(|_| Stopped::Lost)
+        }
     }
 
-    /// Hashes the contiguous bytes behind `progress` as they arrive, until all are hashed.
-    pub(crate) async fn hash_along(&self, progress: &Mutex<Progress>) -> Result<(), StoreError> {
-        const PIECE_BYTES: u64 = 1 << 20;
-        let hashed = || progress.lock().unwrap_or_else(PoisonError::into_inner).hashed;
-        loop {
-            let listener = self.changed.listen();
-            let from = hashed();
-            if from >= self.total {
-                return Ok(());
-            }
-            let arrived = self.state().have.end_from(from);
-            // Wait for a whole piece or the end: bytes that arrive in order are hashed on their way.
-            if arrived - from < PIECE_BYTES && arrived < self.total {
-                listener.await;
-                continue;
-            }
-            let most = (arrived - from).min(PIECE_BYTES);
-            let piece = self.draft.read_at(from, usize::try_from(most).unwrap_or(usize::MAX)).await?;
-            if piece.is_empty() {
-                return Err(StoreError::failed("a draft is shorter than what was written to it"));
-            }
-            progress.lock().unwrap_or_else(PoisonError::into_inner).take(from, &piece);
-        }
+    /// Whether the platform can send what is present by itself.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.draft.handle_of(Part { first: 0, end: 0 }).is_some()
+    }
+
+    /// What the platform knows bytes by that are present, if it can send them by itself.
+    pub(super) fn handle_of(&self, part: Part) -> Option<Box<dyn Any + Send>> {
+        self.draft.handle_of(part)
+    }
+
+    /// Reads bytes that are present.
+    pub(super) async fn read_back(&self, from: u64, most: usize) -> Result<Bytes, StoreError> {
+        self.draft.read_at(from, most).await
     }
 
     /// Waits until nobody fetches the whole.
@@ -364,30 +375,5 @@ impl SpoolState {
         }
         self.writing.extend(&pieces);
         pieces
-    }
-}
-
-/// The hash of the bytes so far.
-pub(crate) struct Progress {
-    hasher: Hasher,
-    pub(crate) hashed: u64,
-}
-
-impl Progress {
-    /// `None`: an algorithm that we cannot compute.
-    pub(crate) fn new(digest: &Digest) -> Option<Self> {
-        Some(Self { hasher: Hasher::new(digest)?, hashed: 0 })
-    }
-
-    /// Hashes the bytes at `offset`, if they are the next ones.
-    pub(crate) fn take(&mut self, offset: u64, bytes: &[u8]) {
-        if offset == self.hashed {
-            self.hasher.update(bytes);
-            self.hashed += bytes.len() as u64;
-        }
-    }
-
-    pub(crate) fn is(self, digest: &Digest) -> bool {
-        self.hasher.is(digest)
     }
 }

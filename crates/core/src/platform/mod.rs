@@ -173,6 +173,13 @@ pub trait Entropy: Send + Sync {
 pub trait Tasks: Send + Sync {
     /// Runs it to its end, whatever becomes of the request.
     fn spawn(&self, work: BoxFuture<'static, ()>);
+
+    /// Runs work that takes milliseconds of a processor, on another thread than the caller's where the platform has one.
+    /// Ends when the work has ended; work that has begun goes on if this is dropped.
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        work();
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Clients' passwords for `clients.auth = "users"`.

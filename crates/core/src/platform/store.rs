@@ -1,6 +1,7 @@
 //! The store behind the cache. It holds blobs, which are streamed, and records, small values that are read and written
 //! whole. One contract for a disk, an object store and memory; one test suite checks each of them (`testing::contract`).
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,12 @@ pub trait Draft: Send + Sync {
     /// Reads what was written: at least one byte and at most `most`. Works after a commit, too. Reading where nothing
     /// was written is the caller's mistake: whatever comes is not what anybody sent.
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError>;
+
+    /// What the platform knows some bytes by that were written, if it can send them without anybody reading them. Works
+    /// after a commit, too.
+    fn handle_of(&self, _part: Part) -> Option<Box<dyn Any + Send>> {
+        None
+    }
 
     /// Makes it visible under its key, durably. The caller has verified it, and its bytes are `length` in all.
     async fn commit(&self, length: u64) -> Result<(), StoreError>;

@@ -1,5 +1,6 @@
 //! A store where a test has its say at each step: it may wait there, as for disks and networks, count, or fail.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,6 +198,10 @@ impl<H: Hook + 'static> Draft for HookedDraft<H> {
     /// No step: every reader of a fill comes by here, for each piece.
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
         self.inner.read_at(offset, most).await
+    }
+
+    fn handle_of(&self, part: Part) -> Option<Box<dyn Any + Send>> {
+        self.inner.handle_of(part)
     }
 
     async fn commit(&self, length: u64) -> Result<(), StoreError> {

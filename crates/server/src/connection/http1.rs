@@ -22,7 +22,7 @@ use super::context::{ConnectionContext, ConnectionSettings};
 use super::handler::{CloseConnection, RequestHandler};
 use super::idle_timeouts::{Activity, ActivityGuard, IdleTimeouts};
 use super::outgoing_chunk::OutgoingChunk;
-use super::sendfile::SendfileQueue;
+use super::sendfile::{SendfileQueue, is_placeholder};
 use crate::incoming;
 
 /// Bytes buffered for a client, beyond one chunk of a body.
@@ -117,8 +117,8 @@ enum Accounting {
     Itself,
     /// The body is in memory and was counted before.
     Already,
-    /// `sendfile` sends it: it is not in memory.
-    Nothing,
+    /// `sendfile` sends it: only what is no placeholder is in memory.
+    File,
 }
 
 impl ResponseBody {
@@ -134,7 +134,7 @@ impl ResponseBody {
             None => (body, false),
         };
         let accounting = match (is_sent_as_file, is_whole) {
-            (true, _) => Accounting::Nothing,
+            (true, _) => Accounting::File,
             (false, true) => Accounting::Already,
             (false, false) => Accounting::Itself,
         };
@@ -154,9 +154,9 @@ impl http_body::Body for ResponseBody {
         Pin::new(&mut this.body).poll_frame(cx).map_ok(|frame| {
             frame.map_data(|bytes| {
                 let held = match this.accounting {
-                    Accounting::Itself => Some(this.timeouts.count(bytes.len() as u64)),
                     Accounting::Already => Some(this.timeouts.already_counted()),
-                    Accounting::Nothing => None,
+                    Accounting::File if is_placeholder(&bytes) => None,
+                    Accounting::Itself | Accounting::File => Some(this.timeouts.count(bytes.len() as u64)),
                 };
                 OutgoingChunk::new(bytes, held.map(Arc::new), None)
             })

@@ -5,8 +5,13 @@
 //! file instead. hyper queues slices without copying them as long as the socket supports vectored writes. If it ever copied
 //! them, clients would get zeros, which no digest would match, and this module's test would fail.
 //!
+//! A file that is still being written is sent part by part, as soon as each is there ([`body`]). What of its body does not
+//! come from the file is sent from memory.
+//!
 //! Pages that are not in the page cache are read first, on a thread for blocking disk work: otherwise `sendfile` would
 //! block this thread, and with it every connection of this core.
+
+mod body;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,9 +24,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http_body::{Frame, SizeHint};
-use registry_proxy_core::Body;
-use registry_proxy_core::body::{BodyError, Observe};
+use registry_proxy_core::body::Observe;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -67,22 +70,6 @@ impl FilePart {
 }
 
 impl SendfileQueue {
-    /// The body to give to hyper: placeholders if it is a file. Also returns whether it is.
-    pub(super) fn take(self: &Arc<Self>, body: Body) -> (Body, bool) {
-        match body {
-            Body::Native(native) if CAN_SEND && native.handle().is::<FileSlice>() => {
-                let (handle, observer) = native.take();
-                let Ok(slice) = handle.downcast::<FileSlice>() else { return (Body::Empty, false) };
-                let length = slice.end - slice.first;
-                let (queue, observer) =
-                    (Arc::clone(self), observer.map(|observer| Arc::new(Mutex::new(observer))));
-                let direct = SendfileBody { queue, next: slice.first, slice: *slice, observer };
-                (Body::stream(direct, Some(length)), true)
-            }
-            other => (other, false),
-        }
-    }
-
     fn issue(self: &Arc<Self>, part: FilePart) -> Option<Bytes> {
         let length = usize::try_from(part.slice.end - part.slice.first).ok()?.min(PLACEHOLDER_BYTES);
         let mut placeholders = self.placeholders();
@@ -111,6 +98,11 @@ impl SendfileQueue {
     }
 }
 
+/// Whether these bytes are a placeholder, which takes no memory.
+pub(super) fn is_placeholder(bytes: &[u8]) -> bool {
+    ADDRESSES.as_ptr_range().contains(&bytes.as_ptr())
+}
+
 /// A slice of [`ADDRESSES`], in use until it is dropped.
 struct Placeholder {
     queue: Arc<SendfileQueue>,
@@ -129,49 +121,6 @@ impl AsRef<[u8]> for Placeholder {
 impl Drop for Placeholder {
     fn drop(&mut self) {
         self.queue.placeholders().valid.remove(&self.number);
-    }
-}
-
-/// A body of placeholders for a part of a file.
-struct SendfileBody {
-    queue: Arc<SendfileQueue>,
-    slice: FileSlice,
-    next: u64,
-    observer: Option<Observer>,
-}
-
-impl http_body::Body for SendfileBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        if this.next >= this.slice.end {
-            return Poll::Ready(None);
-        }
-        let end = this.slice.end.min(this.next + PLACEHOLDER_BYTES as u64);
-        let slice = this.slice.part(this.next, end);
-        let Some(placeholder) = this.queue.issue(FilePart { slice, observer: this.observer.clone() }) else {
-            let missing_bytes = this.slice.end - this.next;
-            this.next = this.slice.end;
-            if let Some(observer) = &this.observer {
-                observer.lock().unwrap_or_else(PoisonError::into_inner).broke();
-            }
-            return Poll::Ready(Some(Err(BodyError::Short { missing_bytes })));
-        };
-        this.next = end;
-        if let Some(observer) = &this.observer {
-            observer.lock().unwrap_or_else(PoisonError::into_inner).came();
-        }
-        Poll::Ready(Some(Ok(Frame::data(placeholder))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.next >= self.slice.end
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.slice.end - self.next)
     }
 }
 
@@ -304,88 +253,4 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
-mod tests {
-    use std::future::poll_fn;
-    use std::io::Write as _;
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::store::Residency;
-
-    /// What it was told.
-    #[derive(Default, Clone)]
-    struct Told(Arc<Mutex<(u64, bool)>>);
-
-    impl Observe for Told {
-        fn arrived(&mut self, bytes: u64) {
-            self.0.lock().unwrap().0 += bytes;
-        }
-    }
-
-    impl Drop for Told {
-        fn drop(&mut self) {
-            // Of the clones, the one that a body has is dropped first.
-            self.0.lock().unwrap().1 = true;
-        }
-    }
-
-    struct Unread;
-
-    impl http_body::Body for Unread {
-        type Data = Bytes;
-        type Error = BodyError;
-
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-            panic!("read, and not sent as a file");
-        }
-    }
-
-    async fn pair() -> (TcpStream, Socket) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let stream = listener.accept().await.unwrap().0;
-        (client, Socket::new(stream, IdleTimeouts::of_test()))
-    }
-
-    #[tokio::test]
-    async fn bytes_count_when_the_socket_has_taken_them_and_the_record_ends_with_the_last() {
-        let content: Vec<u8> = (0..3 << 20).map(|n: u32| (n % 251) as u8).collect();
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&content).unwrap();
-        let (mut client, mut socket) = pair().await;
-        let told = Told::default();
-        let seen = Arc::clone(&told.0);
-        let slice = FileSlice::new(file, Residency::Reported, 1000, content.len() as u64);
-        let body = Body::native(Unread, slice.end - slice.first, slice).observed(told);
-        let (mut body, is_file) = socket.queue().take(body);
-        assert!(is_file);
-        let (mut sent, mut received) = (0, Vec::new());
-        while let Some(placeholder) = body.chunk().await {
-            let mut placeholder = placeholder.unwrap();
-            assert_eq!(seen.lock().unwrap().0, sent, "a placeholder that nothing was sent of");
-            while !placeholder.is_empty() {
-                let written = poll_fn(|cx| match Pin::new(&mut socket).poll_write(cx, &placeholder) {
-                    Poll::Pending => Poll::Ready(None),
-                    Poll::Ready(done) => Poll::Ready(Some(done.unwrap())),
-                });
-                if let Some(bytes) = written.await {
-                    sent += bytes as u64;
-                    drop(placeholder.split_to(bytes));
-                } else {
-                    let mut some = vec![0; 64 << 10];
-                    let read = client.read(&mut some).await.unwrap();
-                    received.extend_from_slice(&some[..read]);
-                }
-                assert_eq!(seen.lock().unwrap().0, sent);
-            }
-        }
-        drop(body);
-        assert!(seen.lock().unwrap().1, "the record ends when the last byte has left");
-        socket.shutdown().await.unwrap();
-        drop(socket);
-        client.read_to_end(&mut received).await.unwrap();
-        assert!(received == content[1000..], "other bytes");
-    }
-}
+mod tests;

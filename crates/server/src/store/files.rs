@@ -14,6 +14,7 @@ mod temp_file;
 mod tests;
 mod walk;
 
+use std::any::Any;
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
@@ -219,6 +220,11 @@ impl Draft for FileDraft {
             if bytes.is_empty() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
         })
         .await
+    }
+
+    fn handle_of(&self, part: Part) -> Option<Box<dyn Any + Send>> {
+        let file = Arc::clone(&self.temp.file);
+        Some(Box::new(FileSlice::new(file, self.root.residency, part.first, part.end)))
     }
 
     async fn commit(&self, length: u64) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Drafts of blobs that arrive: whole, or in ranges of which nobody knows how many will come.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ use super::Blobs;
 use crate::cache::Key;
 use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
-use crate::platform::{Draft, StoreError};
+use crate::platform::{Draft, Part, StoreError};
 
 impl Blobs {
     /// A draft for a blob that arrives; `None`: there is no room, and it is not stored.
@@ -87,6 +88,10 @@ impl Draft for SparseDraft {
 
     async fn read_at(&self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
         self.inner.read_at(offset, most).await
+    }
+
+    fn handle_of(&self, part: Part) -> Option<Box<dyn Any + Send>> {
+        self.inner.handle_of(part)
     }
 
     async fn commit(&self, length: u64) -> Result<(), StoreError> {

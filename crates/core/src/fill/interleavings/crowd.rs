@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use event_listener::Event;
-use futures_util::future::BoxFuture;
 use http::header::{HOST, RANGE};
 use http::{Request, StatusCode};
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::{CONTENT, DIGEST, TOTAL, all, explore};
+use super::{CONTENT, DIGEST, ShuttleTasks, TOTAL, all, explore};
 use crate::cache::MemoryStore;
 use crate::config::Sources;
-use crate::platform::{Clock, Moment, Profile, Sleep, Tasks};
+use crate::platform::{Clock, Moment, Profile, Sleep};
 use crate::testing::{Answer, CountingEntropy, Fault, HookedStore, Network, Pauses, Registry, stored_nowhere};
 use crate::{Body, Config, Cx, Platform, Proxy};
 
@@ -48,15 +47,6 @@ impl Clock for Arc<SteppedClock> {
                 listener.await;
             }
         })
-    }
-}
-
-/// Tasks of shuttle's.
-struct ShuttleTasks;
-
-impl Tasks for ShuttleTasks {
-    fn spawn(&self, work: BoxFuture<'static, ()>) {
-        drop(spawn(work));
     }
 }
 

@@ -1,17 +1,19 @@
 //! Writers, readers and the hash around one spool.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use shuttle::future::{block_on, spawn, yield_now};
 
-use super::super::spool::{Phase, Progress, Spool};
+use super::super::hashing::{HashStage, Hashing};
+use super::super::spool::{Phase, Spool};
 use super::super::{Claim, Fills, RangePatience, SpoolReader};
-use super::{CONTENT, CheckedDraft, DIGEST, OPEN, ORIGIN, TOTAL, all, explore};
+use super::{CONTENT, CheckedDraft, DIGEST, OPEN, ORIGIN, ShuttleTasks, TOTAL, all, explore};
 use crate::body::Body;
 use crate::platform::{Draft, Moment};
-use crate::sync::Mutex;
 
 /// Where the pieces of the content begin and end.
 const PIECES: [(usize, usize); 4] = [(0, 1000), (1000, OPEN + 500), (OPEN + 500, 40_000), (40_000, TOTAL)];
@@ -35,37 +37,48 @@ async fn read(spool: &Arc<Spool>, run: u64, first: usize, end: usize) -> (Vec<u8
 }
 
 /// Writes some pieces, as one connection of a fill does.
-async fn write(spool: &Spool, progress: &Mutex<Progress>, content: &Bytes, pieces: &[(usize, usize)]) -> bool {
+async fn write(spool: &Spool, hash: &Hashing, content: &Bytes, pieces: &[(usize, usize)]) -> bool {
     for (first, end) in pieces {
-        let piece = content.slice(*first..*end);
-        match spool.write(*first as u64, &piece).await {
-            Ok(true) => progress.lock().unwrap().take(*first as u64, &piece),
-            Ok(false) => {}
-            Err(_) => return false,
+        if spool.write(*first as u64, &content.slice(*first..*end), Some(hash)).await.is_err() {
+            return false;
         }
     }
     true
 }
 
+fn hashing() -> Hashing {
+    Hashing::new(&DIGEST, Arc::new(ShuttleTasks)).unwrap()
+}
+
 /// A run as `drive` does it, on two connections whose bytes overlap.
 async fn run(spool: Arc<Spool>, fills: Arc<Fills>, content: Bytes, verified: Arc<AtomicBool>) {
-    let progress = Arc::new(Mutex::new(Progress::new(&DIGEST).unwrap()));
+    let hash = Arc::new(hashing());
     let connections = [&PIECES[..3], &PIECES[1..]].map(|pieces| {
-        let (spool, progress, content) = (Arc::clone(&spool), Arc::clone(&progress), content.clone());
-        spawn(async move { write(&spool, &progress, &content, pieces).await })
+        let (spool, hash, content) = (Arc::clone(&spool), Arc::clone(&hash), content.clone());
+        spawn(async move { write(&spool, &hash, &content, pieces).await })
     });
-    let written = all(connections.into()).await;
-    // Others may fetch the rest.
-    let hashed = if spool.phase() == Phase::Lost { None } else { Some(spool.hash_along(&progress).await) };
-    if !written.iter().all(|is_written| *is_written) || spool.phase() == Phase::Lost {
-        fills.close(&spool);
-        spool.end_run(Phase::Lost);
-        return;
+    {
+        let writing = pin!(all(connections.into()));
+        let hashing = pin!(spool.hash_along(&hash));
+        match select(writing, hashing).await {
+            Either::Left((written, hashing)) => {
+                if !written.iter().all(|is_written| *is_written) || spool.phase() == Phase::Lost {
+                    fills.close(&spool);
+                    spool.end_run(Phase::Lost);
+                    return;
+                }
+                // Others may fetch the rest.
+                hashing.await.expect("the draft can be read");
+            }
+            Either::Right((hashed, writing)) => {
+                hashed.expect("the draft can be read");
+                assert!(spool.is_complete(), "the hash is over before the last write");
+                assert_eq!(writing.await, [true, true]);
+            }
+        }
     }
-    hashed.expect("it is complete").expect("the draft can be read");
-    let progress = Arc::into_inner(progress).expect("the connections are over").into_inner().unwrap();
-    assert_eq!(progress.hashed, TOTAL as u64);
-    if progress.is(&DIGEST) {
+    assert_eq!(hash.stage(), HashStage::Free(TOTAL as u64));
+    if Arc::into_inner(hash).expect("the connections are over").is(&DIGEST) {
         verified.store(true, Ordering::Relaxed);
         spool.end_run(Phase::Whole);
         spool.commit().await.expect("it is right");
@@ -150,8 +163,7 @@ fn a_run_that_breaks_off_lets_its_readers_go_and_the_next_goes_on() {
             })
         });
         let next = spawn(async move {
-            let progress = Mutex::new(Progress::new(&DIGEST).unwrap());
-            assert!(write(&spool, &progress, &CONTENT, &PIECES[..2]).await);
+            assert!(write(&spool, &hashing(), &CONTENT, &PIECES[..2]).await);
             spool.end_run(Phase::Idle);
             yield_now().await;
             assert!(spool.begin_run());
@@ -197,7 +209,7 @@ async fn bring(spool: Arc<Spool>, claims: Vec<Claim>) {
         while position < claim.reach(position) {
             let from = usize::try_from(position).unwrap();
             let piece = CONTENT.slice(from..TOTAL.min(from + 9000));
-            spool.write(position, &piece).await.expect("the store takes it");
+            spool.write(position, &piece, None).await.expect("the store takes it");
             position += piece.len() as u64;
         }
     }
@@ -261,14 +273,16 @@ fn a_store_that_fails_while_the_upstream_does_leaves_no_hole() {
         assert!(spool.begin_run());
         let writer = {
             let spool = Arc::clone(&spool);
-            spawn(async move { spool.write(500, &CONTENT.slice(500..2000)).await.is_err() && spool.is_dead() })
+            spawn(
+                async move { spool.write(500, &CONTENT.slice(500..2000), None).await.is_err() && spool.is_dead() },
+            )
         };
         let other = {
             let spool = Arc::clone(&spool);
             // The bytes that are there split this write in two, and the first fails.
             spawn(async move {
-                let _ = spool.write(1500, &CONTENT.slice(1500..1600)).await;
-                spool.write(1000, &CONTENT.slice(1000..40_000)).await.is_err()
+                let _ = spool.write(1500, &CONTENT.slice(1500..1600), None).await;
+                spool.write(1000, &CONTENT.slice(1000..40_000), None).await.is_err()
             })
         };
         let breaks = {

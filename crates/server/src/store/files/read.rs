@@ -74,8 +74,8 @@ pub(crate) struct FileSlice {
 }
 
 impl FileSlice {
-    pub(crate) fn new(file: File, residency: Residency, first: u64, end: u64) -> Self {
-        Self { file: Arc::new(file), residency, first, end }
+    pub(crate) fn new(file: impl Into<Arc<File>>, residency: Residency, first: u64, end: u64) -> Self {
+        Self { file: file.into(), residency, first, end }
     }
 
     /// Another part of the same file.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use registry_proxy_core::cache::Key;
@@ -15,7 +16,7 @@ use crate::store::disk;
 
 /// A file in `v1/tmp`, locked while it is open so that no sweep removes it. It is removed on drop, unless it was placed.
 pub(super) struct TempFile {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     path: PathBuf,
     is_placed: AtomicBool,
 }
@@ -38,7 +39,7 @@ impl TempFile {
                 // A sweep removed it before it was locked.
                 continue;
             }
-            return Ok(Self { file, path, is_placed: AtomicBool::new(false) });
+            return Ok(Self { file: Arc::new(file), path, is_placed: AtomicBool::new(false) });
         }
     }
 

@@ -265,7 +265,7 @@ async fn a_disk_that_is_full_in_the_middle_of_a_draft_is_full() {
     let (_dir, store) = store();
     let key = Key::blob(&Digest::sha256(b"x"));
     let mut temp = TempFile::new(&store.root).unwrap();
-    temp.file = File::options().read(true).write(true).open("/dev/full").unwrap();
+    temp.file = File::options().read(true).write(true).open("/dev/full").unwrap().into();
     let root = Arc::clone(&store.root);
     let draft = FileDraft { root, key: key.clone(), temp: Arc::new(temp), reserved: 10 };
     assert!(matches!(draft.write_at(0, content(1, 10)).await, Err(StoreError::Full)));
