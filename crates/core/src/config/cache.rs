@@ -113,7 +113,8 @@ impl CacheConfig {
 pub struct Fill {
     /// Ranges of one blob fetched at once if one connection is slow; 1: never more than one.
     pub parts: u32,
-    /// Length of each range; a blob shorter than two of them is fetched whole.
+    /// Length of each range, from a quarter to twice as much, so that all end together; a blob shorter than two of them is
+    /// fetched whole.
     pub part_size: Bytes,
     /// Ranges fetched at once from one upstream, for all blobs together.
     pub parts_per_upstream: u32,

@@ -13,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::hashing::Hashing;
 use super::intake::{FillStop, FillWork};
+use super::parts::Look;
 use super::spool::{Phase, Spool};
 use super::{Claim, Fills, Parts};
 use crate::body::Body;
@@ -22,8 +23,6 @@ use crate::platform::{Clock, Draft, StoreError, within};
 use crate::relay::{Relay, Source};
 use crate::telemetry;
 
-/// How often it is judged whether more connections would help.
-const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// How often gaps that other connections left are fetched again.
 const SWEEPS: usize = 8;
 
@@ -186,29 +185,33 @@ impl Drive {
     async fn fetch_all(&self, main: Option<Main>, hash: &Hashing) -> Result<(), FillStop> {
         let work = FillWork::new(&self.spool, &self.cache, Some(hash));
         let started = self.clock.now();
+        let (mut next_look, mut got_before) = (Parts::next_look(Duration::ZERO), 0);
         let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>> = FuturesUnordered::new();
         match main {
             Some(main) => workers.push(Box::pin(self.follow(main, &work))),
             None => workers.push(Box::pin(self.take_rest(&work))),
         }
         loop {
-            match select(workers.next(), self.clock.sleep(JUDGE_EVERY)).await {
+            work.shared_by(workers.len());
+            let pause = next_look.saturating_sub(self.clock.now().since(started));
+            match select(workers.next(), self.clock.sleep(pause)).await {
                 Either::Left((Some(Ok(())), _)) => {}
                 Either::Left((Some(Err(stop)), _)) => return Err(drain(stop, &work, workers).await),
                 Either::Left((None, _)) => break,
                 Either::Right(_) => {
                     let missing = self.spool.total().saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
-                    let got = work.got();
+                    let look = Look { elapsed, got: work.got(), got_before, missing };
+                    (next_look, got_before) = (Parts::next_look(elapsed), look.got);
                     if let Some(lease) = &self.lease {
                         lease.tell(self.spool.arrived(), self.spool.total());
                     }
-                    let wanted = self.parts.wanted(workers.len(), got, missing, elapsed);
+                    let wanted = self.parts.wanted(workers.len(), &look);
                     for _ in workers.len()..wanted {
                         let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
                             break;
                         };
-                        if !self.spool.split(self.parts.length) {
+                        if !self.spool.split(self.parts.length_of(missing, wanted)) {
                             break;
                         }
                         let work = &work;
@@ -251,7 +254,7 @@ impl Drive {
     /// Fetches what is missing, part by part; in one stream where the upstream gives no parts.
     async fn take_rest(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
-            let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
+            let Some(claim) = self.next_part(work) else { break };
             match self.take_part(&claim, work).await {
                 Ok(()) => {}
                 Err(FillStop::Unranged) => {
@@ -272,7 +275,7 @@ impl Drive {
     /// upstream gives none, or not so many.
     async fn help(&self, work: &FillWork<'_>) -> Result<(), FillStop> {
         while !work.has_failed() {
-            let Some(claim) = self.spool.claim_next(self.parts.length, self.clock.now()) else { break };
+            let Some(claim) = self.next_part(work) else { break };
             match self.take_part(&claim, work).await {
                 Ok(()) => {}
                 Err(stop @ (FillStop::Store | FillStop::OtherLength)) => return Err(stop),
@@ -285,6 +288,11 @@ impl Drive {
             }
         }
         Ok(())
+    }
+
+    fn next_part(&self, work: &FillWork<'_>) -> Option<Claim> {
+        let missing = self.spool.total().saturating_sub(self.spool.present());
+        self.spool.claim_next(self.parts.length_of(missing, work.connections()), self.clock.now())
     }
 
     async fn take_part(&self, claim: &Claim, work: &FillWork<'_>) -> Result<(), FillStop> {

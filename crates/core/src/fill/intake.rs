@@ -13,7 +13,7 @@ use crate::body::{Body, BodyError};
 use crate::cache::Cache;
 use crate::platform::StoreError;
 use crate::sync::Event;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes that a connection reads ahead of the write in progress; it stops with the piece that reaches this. They are written
 /// at once: over TLS pieces are of 16 KiB, and a write of each would take longer than what it writes.
@@ -51,6 +51,7 @@ pub(super) struct FillWork<'a> {
     hash: Option<&'a Hashing>,
     /// Bytes that came, of all connections.
     got: AtomicU64,
+    connections: AtomicUsize,
     /// One connection failed the fill: the others finish their current write, and fetch no more.
     failed: AtomicBool,
     failure: Event,
@@ -58,13 +59,23 @@ pub(super) struct FillWork<'a> {
 
 impl<'a> FillWork<'a> {
     pub(super) fn new(spool: &'a Spool, cache: &'a Cache, hash: Option<&'a Hashing>) -> Self {
-        let (got, failed, failure) = (AtomicU64::new(0), AtomicBool::new(false), Event::new());
-        Self { spool, cache, hash, got, failed, failure }
+        let (got, connections) = (AtomicU64::new(0), AtomicUsize::new(1));
+        let (failed, failure) = (AtomicBool::new(false), Event::new());
+        Self { spool, cache, hash, got, connections, failed, failure }
     }
 
     /// Bytes that came so far.
     pub(super) fn got(&self) -> u64 {
         self.got.load(Ordering::Relaxed)
+    }
+
+    /// How many connections fetch it.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn shared_by(&self, connections: usize) {
+        self.connections.store(connections, Ordering::Relaxed);
     }
 
     pub(super) fn fail(&self) {
