@@ -20,6 +20,7 @@ mod log;
 mod order;
 mod original;
 mod overlay;
+mod page;
 mod platform;
 mod quota;
 #[cfg(feature = "schema")]
@@ -44,6 +45,7 @@ pub use self::error::ConfigError;
 pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
+pub use self::page::PageConfig;
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
@@ -118,6 +120,8 @@ pub struct Config {
     pub log: Log,
     /// Metrics.
     pub metrics: Metrics,
+    /// Pages for people.
+    pub page: PageConfig,
     /// Limits on connections, memory and sizes.
     pub limits: Limits,
     /// How long the proxy waits for what.
@@ -149,6 +153,7 @@ impl Default for Config {
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),
+            page: PageConfig::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             upstream: Vec::new(),

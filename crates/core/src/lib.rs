@@ -10,6 +10,7 @@
 //! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge and verify
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
@@ -20,6 +21,7 @@ pub mod body;
 pub mod cache;
 pub mod catalogue;
 pub mod client;
+pub mod client_snippets;
 pub mod coding;
 pub mod config;
 pub mod digest;
@@ -48,6 +50,7 @@ mod fill;
 mod ingest;
 mod listing;
 mod manifest;
+mod page;
 mod pattern;
 mod proxy;
 mod push;

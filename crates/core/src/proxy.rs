@@ -20,6 +20,7 @@ use crate::error::{Error, Failure};
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::outcome::{Action, Reason};
+use crate::page::FrontPage;
 use crate::platform::{Capabilities, Cx, Platform, within};
 use crate::quota::Quotas;
 use crate::request::access_log::{LogEntry, LogSubject, RequestSummary};
@@ -39,6 +40,7 @@ pub struct Proxy {
     pub(crate) env: Env,
     pub(crate) routes: Routes,
     view_rules: ClientViewRules,
+    page: FrontPage,
     pub(crate) access: Access,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     request_ids: RequestIds,
@@ -84,6 +86,7 @@ impl Proxy {
             env,
             routes,
             view_rules: ClientViewRules::new(config),
+            page: FrontPage::new(config),
             access,
             upstreams,
             request_ids: RequestIds::new(&platform.entropy),
@@ -217,10 +220,18 @@ impl Proxy {
                 Ok(HandlerResponse::new(response, Action::Answered, Reason::Token))
             }
             Route::Catalog if is_read => listing::catalog(),
-            Route::Front if is_read => Ok(listing::front()),
+            Route::Front(entry) | Route::StorageRoot(entry)
+                if is_read && self.page.is_for(&entry, &head.headers) =>
+            {
+                subject.endpoint = "page";
+                self.env.quotas.is_closed()?;
+                subject.pass = self.env.quotas.admit(client_view.client).await?;
+                Ok(self.page.answer(&self.routes, &entry, client_view, head).unwrap_or_else(listing::front))
+            }
+            Route::Front(_) if is_read => Ok(listing::front()),
             // Where clients must log in, the storage is reached by a sealed address instead.
-            Route::Storage if !self.access.is_open() => Err(Error::NoSuchEndpoint),
-            Route::Storage if is_read => {
+            Route::Storage | Route::StorageRoot(_) if !self.access.is_open() => Err(Error::NoSuchEndpoint),
+            Route::Storage | Route::StorageRoot(_) if is_read => {
                 subject.endpoint = "storage";
                 self.env.quotas.is_closed()?;
                 subject.pass = self.env.quotas.admit(client_view.client).await?;
@@ -238,7 +249,9 @@ impl Proxy {
                 .await
             }
             Route::Repository(target) => self.serve_repository(head, body, client_view, &target, subject).await,
-            Route::Ping(_) | Route::Catalog | Route::Front | Route::Storage => Err(Error::MethodNotAllowed),
+            Route::Ping(_) | Route::Catalog | Route::Front(_) | Route::Storage | Route::StorageRoot(_) => {
+                Err(Error::MethodNotAllowed)
+            }
         }
     }
 

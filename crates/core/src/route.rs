@@ -3,11 +3,15 @@
 //! Three ways of naming a registry work at once (P-01 … P-13): a virtual host, a prefix of the path, and the `ns`
 //! parameter that containerd adds. Paths are read from the right, because repositories may be called `manifests`.
 
+mod endpoint;
+pub(crate) mod naming;
+
+pub use self::endpoint::Endpoint;
+use self::endpoint::split_endpoint;
 use crate::catalogue;
 use crate::config::Config;
-use crate::digest::Digest;
 use crate::error::Error;
-use crate::name::{Reference, RepositoryName};
+use crate::name::RepositoryName;
 use crate::secret::Secret;
 
 /// How requests find their upstream.
@@ -52,8 +56,10 @@ pub enum Route {
     Repository(Box<Target>),
     /// Outside `/v2/`, with `REGISTRY_BACKEND` only: what lies at `DEFAULT_BACKEND_HOST`.
     Storage,
-    /// `/`
-    Front,
+    /// `/`, and `/<secret>/`
+    Front(EntryPoint),
+    /// `/` with `REGISTRY_BACKEND`: the page for a browser, and for others what [`Route::Storage`] is.
+    StorageRoot(EntryPoint),
 }
 
 /// Where a client entered, as far as its token endpoint depends on it.
@@ -111,23 +117,6 @@ impl MatchedBy {
     }
 }
 
-/// What is wanted in a repository.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `manifests/<reference>`
-    Manifest(Reference),
-    /// `blobs/<digest>`
-    Blob(Digest),
-    /// `blobs/uploads/`
-    Uploads,
-    /// `blobs/uploads/<session>`
-    Upload,
-    /// `tags/list`
-    Tags,
-    /// `referrers/<digest>`
-    Referrers(Digest),
-}
-
 impl Routes {
     /// Takes the names from the configuration.
     pub fn new(config: &Config) -> Self {
@@ -158,7 +147,9 @@ impl Routes {
         let host = self.by_host(request.host);
         let path = request.path.strip_prefix('/').ok_or(Error::NoSuchEndpoint)?;
         if path.is_empty() {
-            return Ok(if self.is_backend && !self.has_secret() { Route::Storage } else { Route::Front });
+            let entry = EntryPoint { prefix: String::new(), upstream: host };
+            let is_storage = self.is_backend && !self.has_secret();
+            return Ok(if is_storage { Route::StorageRoot(entry) } else { Route::Front(entry) });
         }
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let has_slash = path.len() > first.len();
@@ -166,7 +157,7 @@ impl Routes {
         // `/<secret>/…`: the rest is read as if the secret were not there.
         if self.is_secret(first) {
             let entry = EntryPoint { prefix: format!("/{first}"), upstream: host };
-            return self.below(entry, request, rest, true);
+            return if rest.is_empty() { Ok(Route::Front(entry)) } else { self.below(entry, request, rest, true) };
         }
         let entry = EntryPoint { prefix: String::new(), upstream: host };
         // The bare ping answers without the secret, and so does the token endpoint it names.
@@ -352,27 +343,6 @@ impl Routes {
         use subtle::ConstantTimeEq as _;
         self.path_secret.as_ref().is_some_and(|secret| secret.expose().as_bytes().ct_eq(segment.as_bytes()).into())
     }
-}
-
-/// Splits `<name>/<endpoint>` from the right; the name is not checked yet.
-fn split_endpoint(text: &str) -> Result<(&str, Endpoint), Error> {
-    let unknown = || Error::NoSuchEndpoint;
-    if let Some(name) = text.strip_suffix("/blobs/uploads/").or_else(|| text.strip_suffix("/blobs/uploads")) {
-        return Ok((name, Endpoint::Uploads));
-    }
-    let (before, last) = text.rsplit_once('/').ok_or_else(unknown)?;
-    let (name, kind) = before.rsplit_once('/').ok_or_else(unknown)?;
-    let endpoint = match kind {
-        "manifests" => Endpoint::Manifest(Reference::parse(last)?),
-        "blobs" => Endpoint::Blob(Digest::parse(last)?),
-        "referrers" => Endpoint::Referrers(Digest::parse(last)?),
-        "tags" if last == "list" => Endpoint::Tags,
-        "uploads" if !last.is_empty() => {
-            return Ok((name.strip_suffix("/blobs").ok_or_else(unknown)?, Endpoint::Upload));
-        }
-        _ => return Err(unknown()),
-    };
-    Ok((name, endpoint))
 }
 
 /// `ns`, decoded and in lower case (P-05).

@@ -37,7 +37,7 @@ macro_rules! reasons {
 reasons! {
     Ping = "ping", [Answered], "`/v2/`, answered without asking an upstream.";
     Token = "token", [Answered], "A token issued by the proxy.";
-    FrontPage = "front page", [Answered], "`/`, for a person with a browser.";
+    FrontPage = "front page", [Answered], "`/`: the page for a browser, or a line of text.";
 
     Digest = "digest", [Hit], "Cached content, requested by digest: it cannot have changed.";
     TagFresh = "tag is fresh", [Hit], "The upstream confirmed the tag recently: `cache.tag_ttl`, `cache.tags`.";

@@ -44,7 +44,9 @@ fn show(routes: &Routes, host: &str, target: &str) -> String {
         ),
         Ok(Route::Ping(entry)) => format!("ping {}", entry.prefix),
         Ok(Route::Token(entry)) => format!("token {}", entry.prefix),
-        Ok(other) => format!("{other:?}"),
+        Ok(Route::Front(entry)) => format!("front {}", entry.prefix),
+        Ok(Route::StorageRoot(_)) => "front or storage".to_owned(),
+        Ok(other @ (Route::Catalog | Route::Storage)) => format!("{other:?}"),
         Err(error) => error.to_response("").status().as_u16().to_string(),
     }
 }
@@ -96,7 +98,7 @@ fn one_registry_can_be_named_in_many_ways() {
         (proxy, "/v2", "ping "),
         (proxy, "/token", "token "),
         (proxy, "/v2/_catalog", "Catalog"),
-        (proxy, "/", "Front"),
+        (proxy, "/", "front "),
         // Nothing else is there.
         (proxy, "/v1/", "404"),
         (proxy, "/v2/x", "404"),
@@ -139,7 +141,9 @@ fn with_a_backend_names_are_never_hosts_and_other_paths_are_storage() {
         ("/v2/busybox/manifests/x?ns=docker.io", "far.example|busybox|/v2/busybox|manifest x"),
         ("/far.example/v2/a/manifests/x", "Storage"),
         ("/registry-v2/docker/registry/v2/blobs/sha256/ab/data?verify=1", "Storage"),
-        ("/", "Storage"),
+        ("/", "front or storage"),
+        ("//", "Storage"),
+        ("/index.html", "Storage"),
         ("/token", "token "),
         ("/v2/", "ping "),
     ] {
@@ -156,6 +160,12 @@ fn without_the_path_secret_only_the_ping_answers() {
     for (target, expected) in [
         ("/v2/", "ping "),
         ("/token", "token "),
+        ("/", "front "),
+        ("/s3cret-path-0123/", "front /s3cret-path-0123"),
+        ("/s3cret-path-0123", "front /s3cret-path-0123"),
+        ("/s3cret-path-0124/", "404"),
+        ("/s3cret-path-0124", "404"),
+        ("/s3cret-path-0123/s3cret-path-0123/", "404"),
         ("/s3cret-path-0123/v2/", "ping /s3cret-path-0123"),
         ("/s3cret-path-0123/token", "token /s3cret-path-0123"),
         ("/v2/s3cret-path-0123/o/i/manifests/x", "ghcr.io|o/i|/v2/s3cret-path-0123/o/i|manifest x"),

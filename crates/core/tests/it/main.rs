@@ -27,6 +27,7 @@ mod login_upstream;
 mod manifest;
 mod original;
 mod overload;
+mod page;
 mod platforms;
 mod push;
 mod pushed;
