@@ -4,9 +4,10 @@
 //! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
 //! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
 //! between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
-//! [`front`] and [`way_out`] are other people's proxies on either side. Nothing here knows how the product works inside, and
+//! [`front`] and [`way_out`] are other people's proxies on either side, and [`browser`] reads the product's page. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
+pub mod browser;
 pub mod client;
 pub mod cutter;
 pub mod digest;

@@ -29,7 +29,8 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 21] = [
+const OUTER_TOOLS: [Tool; 22] = [
+    Tool { name: "chromium", package: "chromium" },
     Tool { name: "chroot", package: "coreutils" },
     Tool { name: "containerd", package: "containerd" },
     Tool { name: "ctr", package: "containerd" },
@@ -76,7 +77,7 @@ pub(crate) fn prepare(arguments: &Test) -> Result<(), String> {
     let tools = INNER_TOOLS.into_iter().chain(outer).collect();
     let mut needs = Needs { tools, targets: vec![WASM], npm: &[], pypi: &[] };
     if arguments.outer() {
-        needs.npm = &[npm::WORKERS];
+        needs.npm = &[npm::WORKERS, npm::PAGE];
         needs.pypi = pypi::OUTER;
         // What users run is what the outer tests run.
         needs.targets.push(Target::OWN.triple());

@@ -18,8 +18,12 @@ const WORKER_VARIABLE: &str = "WORKER_UNDER_TEST";
 const TOOLS_VARIABLE: &str = "WORKER_TOOLS";
 const NODE_VARIABLE: &str = "WORKER_NODE";
 
+/// Tells them where what drives a browser is; it runs on the Worker's Node.js.
+const PAGE_VARIABLE: &str = "PAGE_TOOLS";
+
 /// Other variables that the outer tests read: the cargo that the emulator of AWS Lambda calls, and how much to test.
-const TOLD: [&str; 4] = ["CARGO", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB", buckets::VARIABLE];
+const TOLD: [&str; 5] =
+    ["CARGO", "PAGE_SCREENSHOTS", "REGISTRY_PROXY_MATRIX", "REGISTRY_PROXY_LARGEST_MIB", buckets::VARIABLE];
 
 pub(crate) fn run(arguments: &Test) -> Result<(), String> {
     machine::prepare(arguments)?;
@@ -50,6 +54,7 @@ fn outer(binary: &Path, packages: &Path, rest: &[String]) -> Result<Shown, Strin
     let variables: Vec<(&str, PathBuf)> = worker_variables()
         .into_iter()
         .chain([(BINARY_VARIABLE, binary.to_owned()), (PACKAGES_VARIABLE, packages.to_owned())])
+        .chain([(PAGE_VARIABLE, npm::PAGE.folder())])
         .chain(pypi::OUTER.iter().map(|program| (program.variable, program.path())))
         .collect();
     let command = cargo(&["test", "-p", "registry-proxy-outer"]);

@@ -13,6 +13,7 @@ pub struct Tool {
 }
 
 impl Tool {
+    pub const CHROMIUM: Self = Self::new("chromium", "chromium");
     pub const CHROOT: Self = Self::new("chroot", "coreutils");
     pub const CONTAINERD: Self = Self::new("containerd", "containerd");
     pub const CTR: Self = Self::new("ctr", "containerd");
@@ -52,7 +53,8 @@ impl Tool {
 }
 
 /// All of them, for the test which says what a machine lacks.
-pub const REQUIRED_TOOLS: [Tool; 20] = [
+pub const REQUIRED_TOOLS: [Tool; 21] = [
+    Tool::CHROMIUM,
     Tool::CHROOT,
     Tool::CONTAINERD,
     Tool::CTR,

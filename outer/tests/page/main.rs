@@ -1,0 +1,100 @@
+//! The page at `/` in a real browser, and what is copied from it in the clients' hands.
+
+use std::path::Path;
+
+use registry_proxy_outer::browser::{self, Look};
+use registry_proxy_outer::client::{Docker, Podman};
+use registry_proxy_outer::failure::{ensure, equal};
+use registry_proxy_outer::process::{Program, Tool};
+use registry_proxy_outer::proxy::Setup;
+use registry_proxy_outer::registry::{Registry, Seed};
+use registry_proxy_outer::{Context, Outcome};
+
+const IMAGE: &str = "reg.test/library/sample:v1";
+/// Another name of this machine, over plain HTTP: browsers have no clipboard for such pages.
+const NAMED: &str = "proxy.test";
+const DEADLINE: std::time::Duration = std::time::Duration::from_mins(1);
+
+#[test]
+fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
+    let seed = Seed::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
+    let registry = Registry::seeded(&seed)?;
+    let proxy = Setup::new()
+        .upstream("reg.test", registry.address(), &["default = true"])
+        .upstream("docker.io", registry.address(), &[])
+        .upstream("ghcr.io", registry.address(), &[])
+        .start()?;
+    let address = proxy.address().to_string();
+    let named = format!("http://{NAMED}:{}", proxy.address().port());
+    let seen = browser::read(&proxy.url(""), &named, IMAGE)?;
+
+    equal("languages and themes", &seen.views.len(), &4)?;
+    for view in &seen.views {
+        let what = format!("{} {} {} px", view.locale, view.theme, view.width);
+        equal(&what, &view.language.as_str(), &if view.locale == "zh-CN" { "zh-CN" } else { "en" })?;
+        let background = if view.theme == "dark" { "rgb(20, 24, 29)" } else { "rgb(255, 255, 255)" };
+        equal(&what, &view.background.as_str(), &background)?;
+        ensure(view.look.passes > 20, format_args!("{what}: axe-core has looked at {} rules", view.look.passes))?;
+        equal(&what, &view.tabs.len(), &10)?;
+        [&view.look, &view.fault]
+            .into_iter()
+            .chain(&view.tabs)
+            .try_for_each(|look| is_for_everybody(&what, look))?;
+    }
+
+    let command = format!("docker pull {address}/{IMAGE}");
+    equal("copied with the keyboard", &seen.keyboard.copied, &command)?;
+    equal("what a screen reader is told", &seen.keyboard.said.as_str(), &"Copied")?;
+    equal("the next client", &seen.keyboard.panels, &vec!["containerd".to_owned()])?;
+    for stop in &seen.keyboard.stops {
+        ensure(stop.what == "BODY" || stop.outline != "none", format_args!("no focus is seen at {}", stop.what))?;
+    }
+
+    let podman = format!("podman pull --tls-verify=false {NAMED}:{}/{IMAGE}", proxy.address().port());
+    equal("a context", &seen.plain.is_secure, &false)?;
+    equal("copied without a clipboard", &seen.plain.copied, &podman)?;
+    equal("what was shown", &seen.plain.shown, &podman)?;
+
+    equal("buttons that need scripts", &seen.still.buttons, &0)?;
+    equal("a command without scripts", &seen.still.commands.first(), &Some(&command))?;
+    equal("a tab without scripts", &seen.still.panels, &vec!["Podman · skopeo · Buildah".to_owned()])?;
+    equal("the switch without scripts", &seen.still.language.as_str(), &"zh-CN")?;
+    equal("what was typed, in the other language", &seen.still.kept.as_str(), &IMAGE)?;
+
+    equal("hostile names", &seen.hostile.len(), &4)?;
+    for hostile in &seen.hostile {
+        // The page's own script is one.
+        equal("elements that run or load", &hostile.elements, &1)?;
+        equal("a word that it is no name", &hostile.fault, &1)?;
+        equal("the box", &hostile.value.as_str(), &"")?;
+    }
+    let mut origins = seen.requests.clone();
+    origins.sort();
+    let mut ours = vec![proxy.url(""), named];
+    ours.sort();
+    equal("who was asked", &origins, &ours)?;
+    equal("what the browser complained of", &seen.complaints, &Vec::new())?;
+
+    pastes(&seen.still.commands, &seed)
+}
+
+fn is_for_everybody(what: &str, look: &Look) -> Outcome {
+    ensure(look.violations.is_empty(), format_args!("{what}: axe-core found {:#?}", look.violations))?;
+    ensure(!look.is_wide, format_args!("{what}: one must scroll sideways"))
+}
+
+/// Runs the commands as they are.
+fn pastes(commands: &[String], seed: &Seed) -> Outcome {
+    let find = |program: &str| {
+        let beginning = format!("{program} ");
+        let command = commands.iter().find_map(|command| command.strip_prefix(&beginning));
+        command.context(format_args!("no command for {program} in {commands:?}"))
+    };
+    let words: Vec<&str> = find("docker")?.split(' ').collect();
+    Docker::start(&[])?.run(&words)?.success()?;
+    let skopeo = Program::tool(Tool::SKOPEO)?.arguments(find("skopeo")?.split(' ')).run(DEADLINE)?.success()?;
+    ensure(skopeo.contains("\"Architecture\""), skopeo)?;
+    let (options, image) = find("podman")?.rsplit_once(' ').context("podman's words")?;
+    let options: Vec<&str> = options.split(' ').filter(|word| *word != "pull").collect();
+    Podman::new("")?.pull(image, &options)?.expect(seed.catalogue().sample.amd64()?)
+}
