@@ -3,7 +3,9 @@
 //! A thread writes buffered lines a few times a second, so that a busy proxy does not wait for each line. Warnings and errors
 //! are written at once.
 
-use std::fmt;
+mod line_time;
+
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,6 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -93,18 +94,26 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        SystemTime.format_time(&mut writer)?;
-        let (color, reset) = match *event.metadata().level() {
-            _ if !writer.has_ansi_escapes() => ("", ""),
-            Level::ERROR => ("\x1b[31m", "\x1b[0m"),
-            Level::WARN => ("\x1b[33m", "\x1b[0m"),
-            _ => ("\x1b[2m", "\x1b[0m"),
+        line_time::write(&mut writer)?;
+        let (color, level) = match *event.metadata().level() {
+            Level::ERROR => ("\x1b[31m", "ERROR"),
+            Level::WARN => ("\x1b[33m", " WARN"),
+            Level::INFO => ("\x1b[2m", " INFO"),
+            Level::DEBUG => ("\x1b[2m", "DEBUG"),
+            Level::TRACE => ("\x1b[2m", "TRACE"),
         };
-        write!(writer, " {color}{:>5}{reset} ", event.metadata().level().as_str())?;
+        if writer.has_ansi_escapes() {
+            write!(writer, " {color}{level}\x1b[0m ")?;
+        } else {
+            // One line for each request: pieces of text cost less than a format.
+            writer.write_char(' ')?;
+            writer.write_str(level)?;
+            writer.write_char(' ')?;
+        }
         let mut fields = Fields { writer, outcome: Ok(()) };
         event.record(&mut fields);
         fields.outcome?;
-        writeln!(fields.writer)
+        fields.writer.write_char('\n')
     }
 }
 
@@ -114,14 +123,13 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        let written = match field.name() {
-            "message" => fmt::write(&mut OneLine(&mut self.writer), value),
-            name => self.writer.write_char(' ').and_then(|()| self.writer.write_str(name)).and_then(|()| {
-                self.writer.write_char('=')?;
-                self.writer.write_fmt(value)
-            }),
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+        let mut write = || {
+            self.writer.write_char(' ')?;
+            self.writer.write_str(field.name())?;
+            self.writer.write_char('=')
         };
+        let written = write().and_then(|()| value(&mut self.writer));
         self.outcome = self.outcome.and(written);
     }
 }
@@ -144,7 +152,8 @@ impl fmt::Write for OneLine<'_, '_> {
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            self.put(field, format_args!("{value:?}"));
+            let written = fmt::write(&mut OneLine(&mut self.writer), format_args!("{value:?}"));
+            self.outcome = self.outcome.and(written);
         } else {
             self.record_str(field, &format!("{value:?}"));
         }
@@ -155,15 +164,19 @@ impl Visit for Fields<'_> {
         if value.is_empty() {
             return;
         }
+        if field.name() == "message" {
+            self.outcome = self.outcome.and(OneLine(&mut self.writer).write_str(value));
+            return;
+        }
         if value.bytes().all(is_plain) {
-            self.put(field, format_args!("{value}"));
+            self.put(field, |writer| writer.write_str(value));
         } else {
-            self.put(field, format_args!("{value:?}"));
+            self.put(field, |writer| write!(writer, "{value:?}"));
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, format_args!("{value}"));
+        self.put(field, |writer| write!(writer, "{value}"));
     }
 }
 
