@@ -44,12 +44,11 @@ pub(crate) fn own_types(client: &HeaderMap) -> Vec<&str> {
 
 /// The client's own list in one line, if it names manifest types and not this one.
 pub(crate) fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderValue> {
-    let lines: Vec<&str> = client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let excludes = !lines.is_empty()
-        && !accepts(client, "*/*")
-        && !accepts(client, "application/*")
-        && !accepts(client, found);
-    excludes.then(|| HeaderValue::try_from(lines.join(", ")).ok()).flatten()
+    let lines = || client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let covers =
+        |named: &str| ["*/*", "application/*", found].iter().any(|known| named.eq_ignore_ascii_case(known));
+    let excludes = lines().next().is_some() && !entries(client).any(|entry| covers(essence(entry)));
+    excludes.then(|| HeaderValue::try_from(lines().collect::<Vec<_>>().join(", ")).ok()).flatten()
 }
 
 /// Whether any `Accept` line names exactly this (P-83).

@@ -1,6 +1,7 @@
 //! Content digests: `algorithm:encoded`, the identity of every blob and manifest (OCI image-spec, descriptor.md).
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -13,7 +14,8 @@ const MAX_ENCODED_CHARS: usize = 200;
 /// algorithms pass, because a relay need not understand them (P-90).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Digest {
-    text: Box<str>,
+    /// Shared, because each request passes its digest on many times.
+    text: Arc<str>,
     colon: usize,
 }
 
@@ -35,7 +37,10 @@ impl Digest {
         if !is_algorithm(algorithm) || !is_encoded(algorithm, encoded) {
             return Err(InvalidDigest);
         }
-        Ok(Self { text: format!("{algorithm}:{encoded}").into(), colon })
+        Ok(Self {
+            text: if rest.starts_with(':') { text.into() } else { [algorithm, ":", encoded].concat().into() },
+            colon,
+        })
     }
 
     /// The SHA-256 digest of these bytes.

@@ -80,8 +80,7 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     }
     let mut head = Request::new(()).into_parts().0;
     (head.method, head.headers) = (Method::GET, HeaderMap::new());
-    let client_view =
-        ClientView { scheme: "https".to_owned(), host: wish.host.clone(), client: None, request_id: None };
+    let client_view = ClientView { scheme: "https", host: wish.host.clone(), client: None, request_id: None };
     let nobody = proxy.access.nobody();
     let context = proxy.context_for(upstream, &nobody, &target, &head, &client_view);
     let Some(cache) = context.cache() else {

@@ -1,5 +1,6 @@
 //! Names of headers, `Via`, what limits caches, and copying by an allow-list. Each handler has its own list.
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY, VIA,
     X_CONTENT_TYPE_OPTIONS,
@@ -91,12 +92,39 @@ pub fn copy_lists(from: &HeaderMap, into: &mut HeaderMap, names: &[HeaderName]) 
     }
 }
 
+/// The values of the headers that name content by its digest. Content in memory has them ready: its requests are many.
+#[derive(Debug)]
+pub(crate) struct DigestHeaders {
+    digest: HeaderValue,
+    etag: HeaderValue,
+}
+
+impl DigestHeaders {
+    /// Of this digest.
+    pub(crate) fn of(digest: &Digest) -> Self {
+        let quoted = Bytes::from(["\"", digest.as_str(), "\""].concat());
+        let bare = quoted.slice(1..=digest.as_str().len());
+        // A digest has none of the bytes that a header cannot have.
+        let value = |text| HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static(""));
+        Self { digest: value(bare), etag: value(quoted) }
+    }
+}
+
+/// Fields of an answer with content, and some more. A map with room for them is not moved while it is filled.
+const CONTENT_FIELDS: usize = 12;
+
+/// An answer with room for the headers of content.
+pub(crate) fn content_response(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.headers_mut() = HeaderMap::with_capacity(CONTENT_FIELDS);
+    response
+}
+
 /// Adds what content with a digest carries (P-78, P-95): a strong validator, and how long caches may keep it. That is for ever
 /// where everybody may see the content, and not at all elsewhere (P-94).
-pub fn describe_content(headers: &mut HeaderMap, digest: &Digest, is_open: bool, is_immutable: bool) {
-    let text = |text: &str| HeaderValue::from_str(text).ok();
-    headers.extend(text(digest.as_str()).map(|value| (DOCKER_CONTENT_DIGEST, value)));
-    headers.extend(text(&format!("\"{digest}\"")).map(|value| (ETAG, value)));
+pub(crate) fn describe_content(headers: &mut HeaderMap, named: &DigestHeaders, is_open: bool, is_immutable: bool) {
+    headers.insert(DOCKER_CONTENT_DIGEST, named.digest.clone());
+    headers.insert(ETAG, named.etag.clone());
     headers.insert(VARY, HeaderValue::from_static("Accept, Authorization"));
     // A browser must not run a blob as a page of ours, whatever its publisher made it look like.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -123,7 +151,9 @@ pub fn limit_caches(headers: &mut HeaderMap, login_decides: bool) {
 pub fn describe_blob(headers: &mut HeaderMap, length: Option<u64>) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media::OCTET_STREAM));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
 }
 
 /// Whether `If-None-Match` names this digest, so that a 304 answers the request.

@@ -3,6 +3,9 @@
 mod reason;
 
 use std::fmt::{self, Write as _};
+use std::sync::OnceLock;
+
+use http::HeaderValue;
 
 pub use self::reason::Reason;
 
@@ -104,6 +107,19 @@ impl Outcome {
     /// Passed on from the upstream, since nothing is kept.
     pub const fn relayed() -> Self {
         Self::new(Action::Relayed, Reason::NoStore)
+    }
+
+    /// The value of `X-Registry-Proxy`. Each is made once, and stays: there are no more than actions times reasons.
+    pub(crate) fn to_header(self) -> HeaderValue {
+        static VALUES: [[OnceLock<HeaderValue>; Reason::ALL.len()]; Action::ALL.len()] =
+            [const { [const { OnceLock::new() }; Reason::ALL.len()] }; Action::ALL.len()];
+        let make = || {
+            let text: &'static str = Box::leak(self.to_string().into_boxed_str());
+            // Not of shared bytes: all cores would count their users in one place.
+            HeaderValue::from_static(text)
+        };
+        let value = VALUES.get(self.action as usize).and_then(|values| values.get(self.reason as usize));
+        value.map_or_else(make, |value| value.get_or_init(make).clone())
     }
 }
 

@@ -31,6 +31,7 @@ use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
+use crate::telemetry::RequestCounters;
 use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
 use crate::{blob, listing, manifest, push, storage};
@@ -45,6 +46,8 @@ pub struct Proxy {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     request_ids: RequestIds,
     log_client: LogClient,
+    /// Counts requests that name no upstream.
+    no_upstream: Arc<RequestCounters>,
     /// Requests whose work is not finished.
     active: Arc<AtomicUsize>,
 }
@@ -91,6 +94,7 @@ impl Proxy {
             upstreams,
             request_ids: RequestIds::new(&platform.entropy),
             log_client: config.log.client,
+            no_upstream: RequestCounters::new(""),
             active: Arc::default(),
         }
     }
@@ -158,12 +162,12 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let client_view = self.view_rules.view(cx, &head.uri, &head.headers);
         let asked = RequestSummary {
-            id: self.request_ids.of(client_view.request_id.as_ref(), cx.id),
+            id: self.request_ids.of(client_view.request_id.clone(), cx.id),
             method: &head.method,
             agent: head.headers.get(USER_AGENT),
             client: client_view.client.and_then(|address| self.log_client.shown(address)),
         };
-        let mut log = LogEntry::begin(asked, &self.env.platform.clock);
+        let mut log = LogEntry::begin(asked, &self.env.platform.clock, &self.no_upstream);
         let result = self.answer(&head, body, &client_view, &mut log.subject).await;
         let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
         let mut response = log.finish(result, head.uri.path());
@@ -236,7 +240,7 @@ impl Proxy {
                 self.env.quotas.is_closed()?;
                 subject.pass = self.env.quotas.admit(client_view.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
-                subject.upstream = Arc::clone(upstream.label());
+                subject.counters = Arc::clone(upstream.counters());
                 let waiting = WaitingPermit::new(upstream.waiting_limit());
                 waiting.begin()?;
                 self.in_time(Box::pin(storage::get(
@@ -260,7 +264,7 @@ impl Proxy {
         head: &Parts,
         body: Body,
         client_view: &ClientView,
-        target: &Target,
+        target: &Arc<Target>,
         subject: &mut LogSubject,
     ) -> Result<HandlerResponse, Error> {
         let upstream = self.upstreams.get(target.upstream).ok_or(Error::UnknownUpstream)?;

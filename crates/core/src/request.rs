@@ -18,6 +18,7 @@ pub(crate) mod fit;
 pub(crate) mod id;
 pub(crate) mod invoke;
 pub(crate) mod response;
+mod short_text;
 
 pub(crate) use self::context::RequestContext;
 pub(crate) use self::env::{Env, Settings};

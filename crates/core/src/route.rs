@@ -6,6 +6,8 @@
 mod endpoint;
 pub(crate) mod naming;
 
+use std::sync::Arc;
+
 pub use self::endpoint::Endpoint;
 use self::endpoint::split_endpoint;
 use crate::catalogue;
@@ -53,7 +55,7 @@ pub enum Route {
     /// `/v2/_catalog`
     Catalog,
     /// Something in a repository.
-    Repository(Box<Target>),
+    Repository(Arc<Target>),
     /// Outside `/v2/`, with `REGISTRY_BACKEND` only: what lies at `DEFAULT_BACKEND_HOST`.
     Storage,
     /// `/`, and `/<secret>/`
@@ -250,7 +252,7 @@ impl Routes {
         let ns = if self.is_backend { None } else { namespace(request.query) };
         let (upstream, name, by) = self.identify(entry.upstream, name, ns.as_deref())?;
         let namespace = ns.filter(|_| !by.is_settled());
-        Ok(Route::Repository(Box::new(Target {
+        Ok(Route::Repository(Arc::new(Target {
             entry,
             upstream,
             name,

@@ -1,6 +1,8 @@
 //! Requests for manifests in progress, which several clients share, and their results: a manifest that can be served, and
 //! what a HEAD says of one.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -8,6 +10,7 @@ use crate::body::SMALL_BYTES;
 use crate::cache::StoredManifest;
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
+use crate::headers::DigestHeaders;
 use crate::single_flight::SingleFlight;
 use crate::upstream::{HeadId, Negative};
 
@@ -16,6 +19,8 @@ use crate::upstream::{HeadId, Negative};
 pub(crate) struct Manifest {
     pub(crate) media_type: &'static str,
     pub(crate) digest: Digest,
+    /// The headers of its digest.
+    pub(crate) named: Arc<DigestHeaders>,
     pub(crate) length: u64,
     /// Absent where only its head was asked.
     pub(crate) bytes: Option<Bytes>,
@@ -31,6 +36,7 @@ impl Manifest {
         Self {
             media_type: cached.media_type,
             digest: cached.digest.clone(),
+            named: Arc::clone(&cached.named),
             length: cached.bytes.len() as u64,
             bytes: Some(cached.bytes.clone()),
             // Small manifests that the memory tier holds anyway count for no client.

@@ -1,9 +1,11 @@
 //! Names of metrics, in one place. Labels are closed sets: no name of a repository or a client is ever one.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use metrics::{Counter, SharedString};
 
 use crate::outcome::Outcome;
 
@@ -170,7 +172,6 @@ pub(crate) fn holds(bytes: u64) {
 
 /// What is known of a request when its answer has been sent.
 pub(crate) struct Answered<'a> {
-    pub(crate) upstream: &'a Arc<str>,
     pub(crate) endpoint: &'static str,
     pub(crate) method: &'a Method,
     pub(crate) status: StatusCode,
@@ -179,22 +180,76 @@ pub(crate) struct Answered<'a> {
     pub(crate) is_broken: bool,
 }
 
-/// A request is over.
-pub(crate) fn answered(answered: &Answered<'_>) {
-    let upstream = metrics::SharedString::from(Arc::clone(answered.upstream));
-    let labels = [
-        ("upstream", upstream.clone()),
-        ("endpoint", metrics::SharedString::from(answered.endpoint)),
-        ("method", method_of(answered.method).into()),
-        ("status", class_of(answered.status).into()),
-        ("outcome", answered.outcome.action.as_str().into()),
-        ("why", answered.outcome.reason.as_str().into()),
-    ];
-    metrics::counter!(REQUESTS, &labels).increment(1);
-    let labels = [("upstream", upstream.clone()), ("endpoint", metrics::SharedString::from(answered.endpoint))];
-    metrics::counter!(SENT_BYTES, &labels).increment(answered.sent_bytes);
-    if answered.is_broken {
-        metrics::counter!(BROKEN, "upstream" => upstream).increment(1);
+/// The counters of one upstream's requests. Each is looked up by its labels once: that takes longer than all the rest of a
+/// count.
+pub(crate) struct RequestCounters {
+    upstream: Arc<str>,
+    by_labels: RwLock<HashMap<RequestLabels, CountersOfLabels>>,
+}
+
+/// Labels of a request, each of a closed set, so that there are not many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RequestLabels {
+    endpoint: &'static str,
+    method: &'static str,
+    status: &'static str,
+    outcome: Outcome,
+}
+
+struct CountersOfLabels {
+    requests: Counter,
+    sent_bytes: Counter,
+}
+
+impl RequestCounters {
+    /// Of the upstream with this name; empty: of none.
+    pub(crate) fn new(upstream: &str) -> Arc<Self> {
+        Arc::new(Self { upstream: upstream.into(), by_labels: RwLock::default() })
+    }
+
+    /// The upstream's name.
+    pub(crate) fn upstream(&self) -> &Arc<str> {
+        &self.upstream
+    }
+
+    /// A request is over.
+    pub(crate) fn answered(&self, answered: &Answered<'_>) {
+        let labels = RequestLabels {
+            endpoint: answered.endpoint,
+            method: method_of(answered.method),
+            status: class_of(answered.status),
+            outcome: answered.outcome,
+        };
+        let count = |counters: &CountersOfLabels| {
+            counters.requests.increment(1);
+            counters.sent_bytes.increment(answered.sent_bytes);
+        };
+        let known = self.by_labels.read().unwrap_or_else(PoisonError::into_inner).get(&labels).map(count);
+        if known.is_none() {
+            let mut all = self.by_labels.write().unwrap_or_else(PoisonError::into_inner);
+            count(all.entry(labels).or_insert_with(|| self.register(labels)));
+        }
+        if answered.is_broken {
+            metrics::counter!(BROKEN, "upstream" => Arc::clone(&self.upstream)).increment(1);
+        }
+    }
+
+    fn register(&self, labels: RequestLabels) -> CountersOfLabels {
+        let upstream = SharedString::from(Arc::clone(&self.upstream));
+        let RequestLabels { endpoint, method, status, outcome } = labels;
+        let of_bytes = [("upstream", upstream.clone()), ("endpoint", endpoint.into())];
+        let of_request = [
+            ("upstream", upstream),
+            ("endpoint", endpoint.into()),
+            ("method", method.into()),
+            ("status", status.into()),
+            ("outcome", outcome.action.as_str().into()),
+            ("why", outcome.reason.as_str().into()),
+        ];
+        CountersOfLabels {
+            requests: metrics::counter!(REQUESTS, &of_request),
+            sent_bytes: metrics::counter!(SENT_BYTES, &of_bytes),
+        }
     }
 }
 

@@ -86,10 +86,14 @@ impl CacheAdmin {
             cache.lost(key);
         }
         match what {
-            Purge::All => cache.metadata.forget_records(),
+            Purge::All => {
+                cache.metadata.forget_records();
+                cache.blobs.forget_small();
+            }
             Purge::Digest(text) => {
                 if let Ok(digest) = Digest::parse(text) {
                     cache.lost(&Key::manifest(&digest));
+                    cache.lost(&Key::blob(&digest));
                 }
             }
             Purge::Pattern(_) => {}

@@ -1,7 +1,7 @@
 //! The answer to GET and HEAD of a blob.
 
+use http::Method;
 use http::header::{IF_RANGE, RANGE};
-use http::{Method, Response};
 
 use super::length::known_length;
 use super::redirect::{redirect, sealed_target};
@@ -9,14 +9,14 @@ use super::relay::{cache_for, passed_on, relay};
 use super::response::is_verified;
 use super::upstream::ask_for;
 use super::window::accept;
-use super::{cached, offload};
+use super::{cached, hit, offload};
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::headers::{self, describe_blob, describe_content};
-use crate::range::RangeRequest;
+use crate::headers::{self, DigestHeaders, describe_blob, describe_content};
+use crate::range::{RangeRequest, RangeSpec};
 use crate::request::{HandlerResponse, RequestContext};
-use crate::upstream::Redirected;
+use crate::upstream::{Location, Redirected};
 
 /// Answers for a blob.
 pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
@@ -29,12 +29,17 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
     }
     if context.is_head() || is_known {
         let (length, outcome) = match cache {
-            Some(cache) => cached::length(context, cache, digest).await?,
-            None => (known_length(context, digest).await?, passed_on(context)),
+            Some(cache) => Box::pin(cached::length(context, cache, digest)).await?,
+            None => (Box::pin(known_length(context, digest)).await?, passed_on(context)),
         };
         let is_verified = is_verified(outcome, true);
-        let mut response = Response::new(Body::Empty);
-        describe_content(response.headers_mut(), digest, context.env.settings.is_open, is_verified);
+        let mut response = headers::content_response(Body::Empty);
+        describe_content(
+            response.headers_mut(),
+            &DigestHeaders::of(digest),
+            context.env.settings.is_open,
+            is_verified,
+        );
         describe_blob(response.headers_mut(), length);
         let response = if is_known { headers::not_modified(response) } else { response };
         return Ok(HandlerResponse { response, outcome });
@@ -45,8 +50,8 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
         RangeRequest::Many => return Err(Error::SeveralRanges),
         RangeRequest::Inverted => {
             let total = match cache {
-                Some(cache) => cached::length(context, cache, digest).await?.0,
-                None => known_length(context, digest).await?,
+                Some(cache) => Box::pin(cached::length(context, cache, digest)).await?.0,
+                None => Box::pin(known_length(context, digest)).await?,
             };
             return Err(Error::RangeNotSatisfiable { total: total.unwrap_or(0) });
         }
@@ -56,23 +61,37 @@ pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result
     {
         return Ok(answer);
     }
-    match (cache, wanted) {
-        (Some(cache), None) => cached::whole(context, cache, digest).await,
-        (Some(cache), Some(spec)) => cached::range(context, cache, digest, spec).await,
-        (None, wanted) => {
-            let mut ask = ask_for(context, digest, Method::GET);
-            ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
-            let reply = match target {
-                Some(link) => context.upstream.fetch_target(&link, &ask).await,
-                None => match context.upstream.read_blob(&ask).await {
-                    Redirected::Reply(reply) => reply,
-                    Redirected::To(link) => return Ok(redirect(context, digest, &link)),
-                },
-            };
-            let (window, response) = accept(context, digest, wanted, reply).await?;
-            relay(context, digest, ask, window, response).await
-        }
+    if let Some(cache) = cache
+        && let Some(answer) = hit::from_memory(context, cache, digest, wanted).await?
+    {
+        return Ok(answer);
     }
+    // Each future is boxed: the usual answer comes from memory, and would otherwise be made in a future as large as these.
+    match (cache, wanted) {
+        (Some(cache), None) => Box::pin(cached::whole(context, cache, digest)).await,
+        (Some(cache), Some(spec)) => Box::pin(cached::range(context, cache, digest, spec)).await,
+        (None, wanted) => Box::pin(uncached(context, digest, wanted, target)).await,
+    }
+}
+
+/// All of a blob, or a range, where nothing is cached.
+async fn uncached(
+    context: &RequestContext<'_>,
+    digest: &Digest,
+    wanted: Option<RangeSpec>,
+    target: Option<Location>,
+) -> Result<HandlerResponse, Error> {
+    let mut ask = ask_for(context, digest, Method::GET);
+    ask.headers.extend(wanted.map(|spec| (RANGE, spec.to_header())));
+    let reply = match target {
+        Some(link) => context.upstream.fetch_target(&link, &ask).await,
+        None => match context.upstream.read_blob(&ask).await {
+            Redirected::Reply(reply) => reply,
+            Redirected::To(link) => return Ok(redirect(context, digest, &link)),
+        },
+    };
+    let (window, response) = accept(context, digest, wanted, reply).await?;
+    relay(context, digest, ask, window, response).await
 }
 
 /// `If-Range` that names another representation turns a range into a request for the whole (P-103).

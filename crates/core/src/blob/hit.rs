@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::length::confirm;
-use super::response::answer;
+use super::response::{answer, describe};
 use super::window::ServedRange;
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -36,6 +36,27 @@ pub(super) async fn admit(
         }
         MayServe::AfterBody => Ok(None),
     }
+}
+
+/// Answers with a small blob that is in memory, or with the part of it that `spec` names. `None`: it is not there, or the
+/// upstream is to be asked first.
+pub(super) async fn from_memory(
+    context: &RequestContext<'_>,
+    cache: &Arc<Cache>,
+    digest: &Digest,
+    spec: Option<RangeSpec>,
+) -> Result<Option<HandlerResponse>, Error> {
+    let Some(blob) = cache.blobs.in_memory(digest) else { return Ok(None) };
+    if context.may_serve(cache, digest).await != MayServe::Yes {
+        return Ok(None);
+    }
+    let total = blob.stat.length;
+    let window = match spec {
+        None => ServedRange::whole(total),
+        Some(spec) => ServedRange::part(spec.within(total).ok_or(Error::RangeNotSatisfiable { total })?),
+    };
+    let body = blob.body(window.range.map(|range| Part { first: range.first, end: range.end }));
+    Ok(Some(describe(context, &blob.named, &window, body, HIT)))
 }
 
 /// Answers with a stored blob of `total` bytes, or with the part of it that `spec` names. `None`: this client may not have

@@ -57,7 +57,7 @@ pub(super) async fn get(
     if capabilities.carries_well(None) && context.env.settings.delivery.links != Links::Always {
         return Ok(None);
     }
-    Offload { context, cache, digest, wanted }.get().await
+    Box::pin(Offload { context, cache, digest, wanted }.get()).await
 }
 
 impl Offload<'_, '_> {

@@ -1,13 +1,13 @@
 //! The answer with a blob's bytes.
 
+use http::StatusCode;
 use http::header::CONTENT_RANGE;
-use http::{Response, StatusCode};
 
 use super::window::ServedRange;
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::error::{Error, Failure};
-use crate::headers::{describe_blob, describe_content};
+use crate::headers::{DigestHeaders, content_response, describe_blob, describe_content};
 use crate::outcome::{Action, Outcome};
 use crate::relay::begun;
 use crate::request::{HandlerResponse, RequestContext};
@@ -38,11 +38,22 @@ pub(super) fn answer(
     body: Body,
     outcome: Outcome,
 ) -> HandlerResponse {
+    describe(context, &DigestHeaders::of(digest), window, body, outcome)
+}
+
+/// The same where the headers of the digest are ready.
+pub(super) fn describe(
+    context: &RequestContext<'_>,
+    named: &DigestHeaders,
+    window: &ServedRange,
+    body: Body,
+    outcome: Outcome,
+) -> HandlerResponse {
     let length = body.length();
-    let mut response = Response::new(body);
+    let mut response = content_response(body);
     describe_content(
         response.headers_mut(),
-        digest,
+        named,
         context.env.settings.is_open,
         is_verified(outcome, window.is_partial),
     );

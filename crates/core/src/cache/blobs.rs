@@ -3,6 +3,7 @@
 mod course;
 mod drafts;
 mod lease;
+mod small;
 mod trust;
 mod uploads;
 mod verify;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::lease::{Lease, Leased, Leases};
+use self::small::{SmallBlob, SmallBlobs};
 use self::trust::{Belief, Proof, Trust};
 use self::verify::{Verifier, VerifyingBody};
 use super::Key;
 use super::backend::{CacheBackend, DEADLINE};
 use super::metadata::{Lengths, Metadata};
-use crate::body::Body;
+use crate::body::{Body, InFlight, SMALL_BYTES};
 use crate::digest::Digest;
 use crate::evidence::Provenance;
 use crate::platform::{CopyOutcome, Found, Part, Passing, within};
@@ -35,27 +37,40 @@ pub(crate) struct Blobs {
     backend: Arc<CacheBackend>,
     metadata: Arc<Metadata>,
     trust: Arc<Trust>,
+    small: Arc<SmallBlobs>,
     verifier: Arc<Verifier>,
     max_bytes: MaxBytes,
 }
 
 impl Blobs {
-    /// Remembers about `entries` blobs; a client waits at most `verify_limit` until one is verified.
+    /// Remembers about `entries` blobs, and keeps `small_bytes` of small ones in memory; a client waits at most
+    /// `verify_limit` until one is verified.
     pub(super) fn new(
         backend: &Arc<CacheBackend>,
         metadata: &Arc<Metadata>,
         lengths: &Arc<Lengths>,
-        max_bytes: MaxBytes,
-        (entries, verify_limit): (usize, Duration),
+        (in_flight, max_bytes): (&Arc<InFlight>, MaxBytes),
+        (entries, small_bytes, verify_limit): (usize, u64, Duration),
     ) -> Self {
-        let trust = Arc::new(Trust::new(backend, lengths, entries));
+        let small = Arc::new(SmallBlobs::new(in_flight, small_bytes));
+        let trust = Arc::new(Trust::new(backend, lengths, &small, entries));
         Self {
             backend: Arc::clone(backend),
             metadata: Arc::clone(metadata),
             verifier: Arc::new(Verifier::new(backend, &trust, verify_limit)),
             trust,
+            small,
             max_bytes,
         }
+    }
+
+    /// A small, verified blob, if it is in memory.
+    pub(crate) fn in_memory(&self, digest: &Digest) -> Option<Arc<SmallBlob>> {
+        let blob = self.small.get(digest)?;
+        if blob.reported_use.is_due(self.backend.clock.unix_seconds()) {
+            self.backend.store.used(&Key::blob(digest));
+        }
+        Some(blob)
     }
 
     /// A blob's length, if it is here.
@@ -66,6 +81,9 @@ impl Blobs {
 
     /// The length of a stored blob that has its digest: a file that was cut short does not say how long the blob is.
     pub(crate) async fn right_length(&self, digest: &Digest) -> Option<u64> {
+        if let Some(blob) = self.in_memory(digest) {
+            return Some(blob.stat.length);
+        }
         let stat = self.backend.stat(&Key::blob(digest)).await??;
         match self.trust.belief(digest, &stat, false) {
             Belief::Right => return Some(stat.length),
@@ -80,6 +98,9 @@ impl Blobs {
     /// A blob, or a part of it. Its bytes were verified since they last changed, or are verified on their way: then the
     /// last ones are withheld.
     pub(crate) async fn blob(&self, digest: &Digest, part: Option<Part>) -> Option<Found> {
+        if let Some(blob) = self.in_memory(digest) {
+            return Some(blob.found(part));
+        }
         let Found { stat, body } = self.right_blob(digest, part).await?;
         // Until its first bytes come, another source can still give it.
         if let Ok(Ok(body)) = within(&*self.backend.clock, DEADLINE, body.begun()).await {
@@ -93,10 +114,15 @@ impl Blobs {
 
     async fn right_blob(&self, digest: &Digest, part: Option<Part>) -> Option<Found> {
         let key = Key::blob(digest);
+        // Taken before it is opened: what is removed later is not kept in memory.
+        let since = self.small.generation();
         let found = self.backend.open(&key, part).await??;
         match self.trust.belief(digest, &found.stat, part.is_none()) {
             Belief::Right => {
                 self.backend.store.used(&key);
+                if part.is_none() && SmallBlobs::takes(found.stat.length) {
+                    return self.keep_in_memory(digest, found, since).await;
+                }
                 return Some(self.trust.noting_breaks(digest, found));
             }
             Belief::Unfit => return None,
@@ -112,6 +138,25 @@ impl Blobs {
         // Otherwise it was not verified, or changed after that.
         let is_right = self.trust.belief(digest, &found.stat, false) == Belief::Right;
         is_right.then(|| self.trust.noting_breaks(digest, found))
+    }
+
+    /// Reads a small blob, verifies it, and keeps it in memory.
+    async fn keep_in_memory(&self, digest: &Digest, found: Found, since: u64) -> Option<Found> {
+        let Found { stat, body } = found;
+        match within(&*self.backend.clock, DEADLINE, body.collect(SMALL_BYTES)).await {
+            Ok(Ok(bytes)) if bytes.len() as u64 == stat.length && digest.matches(&bytes) == Some(true) => {
+                Some(self.small.keep(digest, stat, bytes, since).found(None))
+            }
+            // It was right once, and is not any more.
+            Ok(Ok(_)) => {
+                self.trust.distrust(digest, stat.validator);
+                None
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.trust.unread(digest, stat.validator);
+                None
+            }
+        }
     }
 
     /// A blob of this length that an upstream gave, whole and verified, has been put into the store.
@@ -163,5 +208,10 @@ impl Blobs {
     /// Drops what is known of a blob that the store does not have any more.
     pub(super) fn lost(&self, digest: &Digest) {
         self.trust.lost(digest);
+    }
+
+    /// Drops all blobs from memory.
+    pub(crate) fn forget_small(&self) {
+        self.small.clear();
     }
 }

@@ -195,6 +195,11 @@ impl Metadata {
         self.memory.generation()
     }
 
+    /// Whether any 404 may be remembered: usually none is, and nothing need be looked up.
+    pub(crate) fn may_know_absences(&self) -> bool {
+        self.absences.may_know(self.backend.clock.now())
+    }
+
     /// Whether a recent 404 answers this request.
     pub(crate) fn is_absent(
         &self,

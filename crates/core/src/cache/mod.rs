@@ -10,6 +10,7 @@ mod backend;
 mod blobs;
 mod memory;
 mod metadata;
+mod reported_use;
 
 use std::sync::Arc;
 
@@ -47,7 +48,10 @@ impl Cache {
         in_flight: &Arc<InFlight>,
     ) -> Option<Self> {
         let bytes = config.memory.0;
-        let entries = usize::try_from(bytes / 8 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
+        // Of the memory: a quarter for manifests, three eighths for small blobs, a sixteenth for lists and for each kind of
+        // record.
+        let (manifest_bytes, small_bytes, list_bytes) = (bytes / 4, bytes / 8 * 3, bytes / 16);
+        let entries = usize::try_from(bytes / 16 / ENTRY_BYTES).unwrap_or(usize::MAX).max(100);
         let max_bytes = MaxBytes {
             store: config.max_size().0,
             scratch: platform.capabilities.max_scratch.unwrap_or(u64::MAX),
@@ -55,15 +59,21 @@ impl Cache {
         let backend = Arc::new(CacheBackend::new(platform.store.as_ref()?, platform, max_bytes.store));
         let lengths = Arc::new(Lengths::new(entries));
         let ttl = config.negative_ttl.0;
-        let metadata = Arc::new(Metadata::new(&backend, in_flight, &lengths, (entries, bytes / 2), ttl));
+        let metadata = Arc::new(Metadata::new(&backend, in_flight, &lengths, (entries, manifest_bytes), ttl));
         Some(Self {
             config: config.clone(),
-            blobs: Arc::new(Blobs::new(&backend, &metadata, &lengths, max_bytes, (entries, config.fill.wait.0))),
+            blobs: Arc::new(Blobs::new(
+                &backend,
+                &metadata,
+                &lengths,
+                (in_flight, max_bytes),
+                (entries, small_bytes, config.fill.wait.0),
+            )),
             leases: Arc::new(Leases::new(&backend)),
             backend,
             metadata,
             grants: Grants::new(entries),
-            lists: Lists::new(bytes / 8),
+            lists: Lists::new(list_bytes),
         })
     }
 

@@ -38,7 +38,8 @@ pub struct CacheConfig {
     /// Evicts content that nobody has used for this long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unused: Option<Span>,
-    /// Memory for manifests, tags, and which repository contains which digest; it holds no blobs.
+    /// Memory for manifests, tags, which repository contains which digest, and verified blobs of at most 64KiB, such as the
+    /// configurations of images; larger blobs are never held in memory.
     pub memory: Bytes,
     /// How long a tag is served before the proxy asks the upstream whether it still points to the same manifest.
     pub tag_ttl: Span,
@@ -65,7 +66,7 @@ impl Default for CacheConfig {
             max_size: None,
             min_free: None,
             max_unused: None,
-            memory: Bytes(16 << 20),
+            memory: Bytes(32 << 20),
             tag_ttl: Span::seconds(60),
             tags: Vec::new(),
             stale_if_error: Span::seconds(7 * 86_400),
@@ -101,6 +102,9 @@ impl CacheConfig {
 
     /// The first rule that matches a tag.
     pub fn named_rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Option<&TagRule> {
+        if self.tags.is_empty() {
+            return None;
+        }
         let name = format!("{upstream}/{repository}:{tag}");
         self.tags.iter().find(|rule| crate::pattern::matches(&rule.pattern, &name))
     }

@@ -1,5 +1,7 @@
 //! References for which an upstream has answered 404 lately (`cache.negative_ttl`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use quick_cache::sync::Cache;
 
 use super::ClientScope;
@@ -16,7 +18,11 @@ pub(crate) enum LookupMethod {
 }
 
 /// Answers of 404, in memory only, by client and by kind and reference: `blobs/sha256:…`.
-pub(crate) struct Absences(Cache<(ClientScope, Box<str>), KnownAbsence>);
+pub(crate) struct Absences {
+    known: Cache<(ClientScope, Box<str>), KnownAbsence>,
+    /// Milliseconds until the last of them is over: from then on no request need look.
+    until: AtomicU64,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct KnownAbsence {
@@ -27,7 +33,12 @@ struct KnownAbsence {
 impl Absences {
     /// At most so many.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
+        Self { known: Cache::new(capacity), until: AtomicU64::new(0) }
+    }
+
+    /// Whether any absence may still be remembered.
+    pub(crate) fn may_know(&self, now: Moment) -> bool {
+        now.0.as_millis() < u128::from(self.until.load(Ordering::Relaxed))
     }
 
     /// The upstream has answered 404, `now`.
@@ -42,9 +53,11 @@ impl Absences {
         let key = (claim, reference);
         // What a GET has found out is worth more than what a HEAD says after it.
         let by_get = |known: KnownAbsence| known.by == LookupMethod::Get && now < known.until;
-        let is_weaker = by == LookupMethod::Head && self.0.get(&key).is_some_and(by_get);
+        let is_weaker = by == LookupMethod::Head && self.known.get(&key).is_some_and(by_get);
         if !is_weaker {
-            self.0.insert(key, KnownAbsence { until, by });
+            let millis = u64::try_from(until.0.as_millis()).unwrap_or(u64::MAX);
+            self.until.fetch_max(millis.saturating_add(1), Ordering::Relaxed);
+            self.known.insert(key, KnownAbsence { until, by });
         }
     }
 
@@ -58,7 +71,7 @@ impl Absences {
         takes_pushes: bool,
         now: Moment,
     ) -> bool {
-        let known = self.0.get(&(claim.clone(), reference.into())).filter(|known| now < known.until);
+        let known = self.known.get(&(claim.clone(), reference.into())).filter(|known| now < known.until);
         match (known.map(|known| known.by), asks) {
             (None, _) | (Some(LookupMethod::Head), LookupMethod::Get) => false,
             (Some(LookupMethod::Get), LookupMethod::Get) => true,
@@ -68,7 +81,7 @@ impl Absences {
 
     /// Forgets all of them: something was pushed or deleted.
     pub(crate) fn clear(&self) {
-        self.0.clear();
+        self.known.clear();
     }
 }
 

@@ -11,6 +11,7 @@ use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::{Due, FoundManifest};
 use super::stale::may_be_stale;
 use super::upstream::{contradict_head, error_of, look};
+use crate::accept::accept_with;
 use crate::cache::{Cache, Key, Pointer, StoredManifest, TagGeneration};
 use crate::digest::Digest;
 use crate::error::{Error, Failure};
@@ -30,21 +31,27 @@ pub(super) async fn find_cached(
     context: &RequestContext<'_>,
     cache: &Arc<Cache>,
     reference: &Reference,
-    accept: &HeaderValue,
 ) -> Result<FoundManifest, Error> {
     let known = known(context, cache, reference).await;
     match known.plan {
         Plan::Hit(_) | Plan::Missing(_) => {}
         Plan::Ask | Plan::Fetch(_) => context.waiting.begin()?,
     }
+    // What asks an upstream is boxed: a hit does not need a future of that size.
+    let accept = || accept_with(&context.head.headers);
     let found = match (known.plan, &known.manifest, reference) {
         (Plan::Hit(why), Some(cached), _) => Ok((Manifest::from_cached(cached), Outcome::new(Action::Hit, why))),
         // The absence is not recorded again, or a client that keeps asking would keep it for ever.
         (Plan::Missing(absence), ..) => return Err(Error::ManifestUnknown(absence)),
         (_, cached, Reference::Digest(digest)) => {
-            by_digest(context, cache, digest, cached.as_ref(), reference, accept).await.map_err(LookupError::from)
+            let accept = accept();
+            let asked = by_digest(context, cache, digest, cached.as_ref(), reference, &accept);
+            Box::pin(asked).await.map_err(LookupError::from)
         }
-        (_, _, Reference::Tag(tag)) => by_tag(context, cache, tag.as_str(), &known, reference, accept).await,
+        (_, _, Reference::Tag(tag)) => {
+            let accept = accept();
+            Box::pin(by_tag(context, cache, tag.as_str(), &known, reference, &accept)).await
+        }
     };
     found.map_err(|LookupError { negative, refused_by, not_stale }| {
         match refused_by {

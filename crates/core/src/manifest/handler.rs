@@ -1,7 +1,7 @@
 //! The answer to GET and HEAD of a manifest.
 
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
-use http::{HeaderValue, Response};
 
 use super::cached;
 use super::upstream::{error_of, find};
@@ -41,9 +41,9 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
         crate::request::invoke::begin_for(context, cache, bytes).await;
     }
     let is_known = headers::is_known_to_client(&context.head.headers, &manifest.digest);
-    let mut response = Response::new(bytes.map_or(Body::Empty, Body::from));
+    let mut response = headers::content_response(bytes.map_or(Body::Empty, Body::from));
     let is_immutable = matches!(reference, Reference::Digest(_));
-    describe_content(response.headers_mut(), &manifest.digest, context.env.settings.is_open, is_immutable);
+    describe_content(response.headers_mut(), &manifest.named, context.env.settings.is_open, is_immutable);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(manifest.media_type));
     response.headers_mut().insert(CONTENT_LENGTH, manifest.length.into());
     if outcome.action == Action::Stale {
@@ -60,12 +60,12 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
 
 /// Finds the manifest in the cache or at the upstream, of a type that the client accepts.
 async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
-    let every = accept_with(&context.head.headers);
     let (manifest, outcome) = if let Some(cache) = context.cache() {
-        cached::find_cached(context, cache, reference, &every).await?
+        cached::find_cached(context, cache, reference).await?
     } else {
         context.waiting.begin()?;
-        let found = find(context, reference, &every).await.map_err(|no| error_of(no, reference))?;
+        let every = accept_with(&context.head.headers);
+        let found = Box::pin(find(context, reference, &every)).await.map_err(|no| error_of(no, reference))?;
         (found, Outcome::relayed())
     };
     // By tag, a client whose `Accept` excludes this type may get another manifest from the registry (P-82).
@@ -73,7 +73,7 @@ async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result
         (reference, narrow_accept(&context.head.headers, manifest.media_type))
         && !context.is_offline()
         && context.waiting.begin().is_ok()
-        && let Ok(other) = find(context, reference, &narrow).await
+        && let Ok(other) = Box::pin(find(context, reference, &narrow)).await
     {
         return Ok((other, Outcome::new(Action::Relayed, Reason::NarrowAccept)));
     }

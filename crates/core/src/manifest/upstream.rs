@@ -9,7 +9,7 @@ use crate::body::{Body, BodyError};
 use crate::coding;
 use crate::digest::Digest;
 use crate::error::{Absence, Error, Failure, UpstreamText};
-use crate::headers::{self, DOCKER_CONTENT_DIGEST};
+use crate::headers::{self, DOCKER_CONTENT_DIGEST, DigestHeaders};
 use crate::media;
 use crate::name::Reference;
 use crate::platform::{RequestPurpose, within};
@@ -112,9 +112,11 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
         Reference::Digest(digest) => Some(digest.clone()),
         Reference::Tag(_) => named(headers),
     };
+    let digest = digest?;
     Some(Manifest {
         media_type,
-        digest: digest?,
+        named: DigestHeaders::of(&digest).into(),
+        digest,
         length,
         bytes: None,
         is_shared_out: false,
@@ -171,8 +173,8 @@ fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<
         return Err(Failure::DigestMismatch);
     }
     let media_type = media_type.ok_or(Failure::NoManifest)?;
-    let (length, budget) = (bytes.len() as u64, budget_in(headers));
-    Ok(Manifest { media_type, digest, length, bytes: Some(bytes), is_shared_out: true, budget })
+    let (named, length, budget) = (DigestHeaders::of(&digest).into(), bytes.len() as u64, budget_in(headers));
+    Ok(Manifest { media_type, digest, named, length, bytes: Some(bytes), is_shared_out: true, budget })
 }
 
 /// The digest that the registry names, if this proxy can compute it. Any other digest could not be verified, and the

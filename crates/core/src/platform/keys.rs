@@ -111,13 +111,13 @@ impl Key {
 
     /// Of a tag.
     pub fn tag(upstream: &str, repository: &RepositoryName, tag: &str) -> Self {
-        Self(format!("{TAGS}{upstream}/{}/_/{tag}", repository.as_str()).into())
+        Self::of([TAGS, upstream, "/", repository.as_str(), "/_/", tag])
     }
 
     /// Of a link.
     pub fn link(upstream: &str, repository: &RepositoryName, digest: &Digest) -> Self {
         let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
-        Self(format!("{LINKS}{upstream}/{}/_/{algorithm}/{encoded}", repository.as_str()).into())
+        Self::of([LINKS, upstream, "/", repository.as_str(), "/_/", algorithm, "/", encoded])
     }
 
     /// Of which upstreams gave a digest.
@@ -147,7 +147,12 @@ impl Key {
 
     fn content(prefix: &str, digest: &Digest) -> Self {
         let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
-        Self(format!("{prefix}{algorithm}/{}/{encoded}", shard(encoded)).into())
+        Self::of([prefix, algorithm, "/", shard(encoded), "/", encoded])
+    }
+
+    /// Each request builds some keys, so this takes one allocation, of the right length.
+    fn of<const PARTS: usize>(parts: [&str; PARTS]) -> Self {
+        Self(parts.concat().into())
     }
 
     /// Reads back what one of the others wrote; `None`: it is not ours.

@@ -10,7 +10,9 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::shown::shown;
+use super::id::RequestId;
 use super::response::HandlerResponse;
+use super::short_text::ShortText;
 use crate::body::{Body, Observe};
 use crate::config::LoggedClient;
 use crate::error::Error;
@@ -19,7 +21,7 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Clock, Moment};
 use crate::quota::{Linked, QuotaPass};
 use crate::route::{Endpoint, Target};
-use crate::telemetry;
+use crate::telemetry::{Answered, RequestCounters};
 use crate::upstream::Upstream;
 
 /// Most bytes of a method in a log line; all methods that mean something here are shorter.
@@ -32,12 +34,11 @@ const AGENT_BYTES: usize = 256;
 const ERROR_BYTES: usize = 1024;
 
 /// What a request is about, as far as is known. Never its raw path, which may contain a secret.
-#[derive(Default)]
 pub(crate) struct LogSubject {
     pub(crate) endpoint: &'static str,
-    pub(crate) upstream: Arc<str>,
-    repository: String,
-    reference: String,
+    /// Of the upstream; of none until it is known.
+    pub(crate) counters: Arc<RequestCounters>,
+    target: Option<Arc<Target>>,
     /// The client's user name; with `auth = "upstream"` one that the registry accepted.
     pub(crate) user: Option<Box<str>>,
     error: Option<String>,
@@ -47,22 +48,39 @@ pub(crate) struct LogSubject {
 
 impl LogSubject {
     /// Takes the upstream and the target.
-    pub(crate) fn name(&mut self, upstream: &Upstream, target: &Target) {
-        self.upstream = Arc::clone(upstream.label());
-        target.name.as_str().clone_into(&mut self.repository);
-        (self.endpoint, self.reference) = match &target.endpoint {
-            Endpoint::Manifest(reference) => ("manifest", reference.as_str().to_owned()),
-            Endpoint::Blob(digest) => ("blob", digest.as_str().to_owned()),
-            Endpoint::Referrers(digest) => ("referrers", digest.as_str().to_owned()),
-            Endpoint::Tags => ("tags", String::new()),
-            Endpoint::Uploads | Endpoint::Upload => ("upload", String::new()),
+    pub(crate) fn name(&mut self, upstream: &Upstream, target: &Arc<Target>) {
+        self.counters = Arc::clone(upstream.counters());
+        self.target = Some(Arc::clone(target));
+        self.endpoint = match &target.endpoint {
+            Endpoint::Manifest(_) => "manifest",
+            Endpoint::Blob(_) => "blob",
+            Endpoint::Referrers(_) => "referrers",
+            Endpoint::Tags => "tags",
+            Endpoint::Uploads | Endpoint::Upload => "upload",
         };
+    }
+
+    fn new(counters: &Arc<RequestCounters>) -> Self {
+        let counters = Arc::clone(counters);
+        Self { endpoint: "", counters, target: None, user: None, error: None, pass: None }
+    }
+
+    fn repository(&self) -> &str {
+        self.target.as_ref().map_or("", |target| target.name.as_str())
+    }
+
+    fn reference(&self) -> &str {
+        match self.target.as_ref().map(|target| &target.endpoint) {
+            Some(Endpoint::Manifest(reference)) => reference.as_str(),
+            Some(Endpoint::Blob(digest) | Endpoint::Referrers(digest)) => digest.as_str(),
+            Some(Endpoint::Tags | Endpoint::Uploads | Endpoint::Upload) | None => "",
+        }
     }
 }
 
 /// What the log takes from a request.
 pub(crate) struct RequestSummary<'a> {
-    pub(crate) id: HeaderValue,
+    pub(crate) id: RequestId,
     pub(crate) method: &'a Method,
     /// `User-Agent`
     pub(crate) agent: Option<&'a HeaderValue>,
@@ -73,7 +91,7 @@ pub(crate) struct RequestSummary<'a> {
 /// The log entry of a request, written and counted when it is dropped.
 pub(crate) struct LogEntry {
     started: Moment,
-    id: HeaderValue,
+    id: RequestId,
     client: Option<LoggedClient>,
     agent: Option<HeaderValue>,
     method: Method,
@@ -92,8 +110,12 @@ fn client_left() -> StatusCode {
 }
 
 impl LogEntry {
-    /// Begins the entry of a new request.
-    pub(crate) fn begin(asked: RequestSummary<'_>, clock: &Arc<dyn Clock>) -> Self {
+    /// Begins the entry of a new request. `counters`: where it counts until its upstream is known.
+    pub(crate) fn begin(
+        asked: RequestSummary<'_>,
+        clock: &Arc<dyn Clock>,
+        counters: &Arc<RequestCounters>,
+    ) -> Self {
         Self {
             started: clock.now(),
             id: asked.id,
@@ -102,7 +124,7 @@ impl LogEntry {
             method: asked.method.clone(),
             status: client_left(),
             outcome: Outcome::new(Action::Abandoned, Reason::ClientLeft),
-            subject: LogSubject::default(),
+            subject: LogSubject::new(counters),
             sent_bytes: 0,
             expected_bytes: None,
             is_broken: false,
@@ -116,7 +138,7 @@ impl LogEntry {
             Ok(answer) => (answer.response, answer.outcome),
             Err(error) => {
                 self.subject.error = std::error::Error::source(&error).map(ToString::to_string);
-                (error.to_response(&self.subject.upstream), error.outcome())
+                (error.to_response(self.subject.counters.upstream()), error.outcome())
             }
         };
         (self.status, self.outcome) = (response.status(), outcome);
@@ -130,11 +152,11 @@ impl LogEntry {
         }
         let mut response = if self.method == Method::HEAD { without_body(response) } else { response };
         let headers = response.headers_mut();
-        if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || !self.subject.repository.is_empty() {
+        if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || self.subject.target.is_some() {
             headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         }
-        headers.extend(HeaderValue::try_from(outcome.to_string()).ok().map(|value| (X_REGISTRY_PROXY, value)));
-        headers.insert(X_REQUEST_ID, self.id.clone());
+        headers.insert(X_REGISTRY_PROXY, outcome.to_header());
+        headers.insert(X_REQUEST_ID, self.id.to_header());
         response.map(|body| match body {
             Body::Empty => body,
             Body::Full(_) | Body::Stream(_) | Body::Native(_) => body.observed(self),
@@ -158,8 +180,7 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 impl Drop for LogEntry {
     fn drop(&mut self) {
         let after: Duration = self.clock.now().since(self.started);
-        telemetry::answered(&telemetry::Answered {
-            upstream: &self.subject.upstream,
+        self.subject.counters.answered(&Answered {
             endpoint: self.subject.endpoint,
             method: &self.method,
             status: self.status,
@@ -175,34 +196,37 @@ impl Drop for LogEntry {
             (false, false) => "client left",
             (false, true) => "complete",
         };
+        let client = self.client.map(|client| ShortText::of(format_args!("{client}")));
         let method = shown(self.method.as_str().as_bytes(), METHOD_BYTES);
         let user = self.subject.user.as_deref().map(|user| shown(user.as_bytes(), USER_BYTES));
         let agent = self.agent.as_ref().map(|agent| shown(agent.as_bytes(), AGENT_BYTES));
         let error = self.subject.error.as_deref().map(|error| shown(error.as_bytes(), ERROR_BYTES));
-        tracing::info!(
-            target: "registry_proxy::request",
-            {
-                request.id = self.id.to_str().unwrap_or_default(),
-                client = self.client.map(tracing::field::display),
-                user = user.as_deref(),
-                agent = agent.as_deref(),
-                method = &*method,
-                endpoint = self.subject.endpoint,
-                upstream = &*self.subject.upstream,
-                repository = self.subject.repository,
-                reference = self.subject.reference,
-                status = self.status.as_u16(),
-                outcome = self.outcome.action.as_str(),
-                why = self.outcome.reason.as_str(),
-                end = end,
-                size_bytes = self.sent_bytes,
-                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                error = error.as_deref()
-            },
-            "{} {}",
-            method,
-            self.status.as_u16(),
-        );
+        self.id.with_text(|id| {
+            tracing::info!(
+                target: "registry_proxy::request",
+                {
+                    request.id = id,
+                    client = client.as_ref().map(ShortText::as_str),
+                    user = user.as_deref(),
+                    agent = agent.as_deref(),
+                    method = &*method,
+                    endpoint = self.subject.endpoint,
+                    upstream = &**self.subject.counters.upstream(),
+                    repository = self.subject.repository(),
+                    reference = self.subject.reference(),
+                    status = self.status.as_u16(),
+                    outcome = self.outcome.action.as_str(),
+                    why = self.outcome.reason.as_str(),
+                    end = end,
+                    size_bytes = self.sent_bytes,
+                    duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                    error = error.as_deref()
+                },
+                "{} {}",
+                method,
+                self.status.as_u16(),
+            );
+        });
     }
 }
 

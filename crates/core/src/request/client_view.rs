@@ -1,5 +1,6 @@
 //! How a client sees us (scheme and host for realm and Location), and who it is behind a reverse proxy.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderValue, Uri};
@@ -14,7 +15,7 @@ use crate::platform::Cx;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientView {
     /// `https` or `http`.
-    pub(crate) scheme: String,
+    pub(crate) scheme: &'static str,
     /// Host, with a port where it is not the usual one.
     pub(crate) host: String,
     /// The client's address, behind trusted proxies too.
@@ -32,7 +33,7 @@ impl ClientView {
 
 /// Which headers of which peers are believed.
 pub(crate) struct ClientViewRules {
-    public_url: Option<(String, String)>,
+    public_url: Option<(&'static str, String)>,
     trusted: Vec<IpNet>,
     /// The platform itself is the reverse proxy, and speaks HTTPS.
     is_fronted: bool,
@@ -49,7 +50,7 @@ impl ClientViewRules {
             url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
         };
         Self {
-            public_url: config.public_url.as_ref().map(|url| (url.scheme().to_owned(), authority(url))),
+            public_url: config.public_url.as_ref().map(|url| (scheme(url.scheme() == "https"), authority(url))),
             trusted: config.trusted_proxies.clone(),
             is_fronted: config.platform.is_https(),
             adds_client: config.platform.is_https() && !config.platform.names_client(),
@@ -73,16 +74,17 @@ impl ClientViewRules {
             Some(value.rsplit(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
         };
         let named = forwarded("x-forwarded-host")
-            .or_else(|| uri.authority().map(ToString::to_string))
-            .or_else(|| headers.get(http::header::HOST)?.to_str().ok().map(str::to_owned))
+            .map(Cow::Owned)
+            .or_else(|| uri.authority().map(|authority| Cow::Borrowed(authority.as_str())))
+            .or_else(|| headers.get(http::header::HOST)?.to_str().ok().map(Cow::Borrowed))
             .filter(|host| is_authority(host))
             .map(|host| host.to_ascii_lowercase());
         let told = forwarded("x-forwarded-proto").map(|scheme| scheme.to_ascii_lowercase());
         let scheme = match (&self.public_url, told.as_deref(), cx.is_tls) {
-            (Some((scheme, _)), _, _) => scheme.clone(),
-            (None, Some("https"), _) | (None, None, true) => "https".to_owned(),
-            (None, Some("http"), _) => "http".to_owned(),
-            (None, _, is_tls) => if is_tls || self.is_fronted { "https" } else { "http" }.to_owned(),
+            (Some((scheme, _)), _, _) => scheme,
+            (None, Some("https"), _) => scheme(true),
+            (None, Some("http"), _) => scheme(false),
+            (None, _, is_tls) => scheme(is_tls || self.is_fronted),
         };
         // A virtual host keeps its own name: a realm is on the host the client talks to (P-32).
         let is_virtual = |host: &String| {
@@ -103,6 +105,10 @@ impl ClientViewRules {
         let request_id = behind_proxy.then(|| id::told(headers).cloned()).flatten();
         ClientView { scheme, host, client, request_id }
     }
+}
+
+fn scheme(is_https: bool) -> &'static str {
+    if is_https { "https" } else { "http" }
 }
 
 /// The rightmost address that is not our own proxy's: anybody can write those before it. An address that cannot be read

@@ -158,7 +158,13 @@ impl RequestContext<'_> {
 
     /// Whether the upstream did not find this a moment ago.
     pub(crate) fn is_absent(&self, cache: &Cache, reference: &str) -> bool {
-        cache.metadata.is_absent(&self.claim(), &self.absent(reference), self.asks(), self.upstream.push_enabled())
+        cache.metadata.may_know_absences()
+            && cache.metadata.is_absent(
+                &self.claim(),
+                &self.absent(reference),
+                self.asks(),
+                self.upstream.push_enabled(),
+            )
     }
 
     /// The client's method. A GET is not answered with what an upstream said to a HEAD.

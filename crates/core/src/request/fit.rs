@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame};
 
 use crate::body::{Body, BodyError, Frames, Polled};
@@ -72,9 +72,13 @@ pub(crate) async fn fit(
         response = response.map(|body| Body::stream(body, None));
     }
     let headers = response.headers_mut();
-    for spare in [X_REGISTRY_PROXY, X_REQUEST_ID, ETAG] {
-        if header_bytes(headers) + PLATFORM_HEADERS > capabilities.max_response_headers {
-            headers.remove(spare);
+    let is_too_long =
+        |headers: &HeaderMap| header_bytes(headers) + PLATFORM_HEADERS > capabilities.max_response_headers;
+    if is_too_long(headers) {
+        for spare in [X_REGISTRY_PROXY, X_REQUEST_ID, ETAG] {
+            if is_too_long(headers) {
+                headers.remove(spare);
+            }
         }
     }
     match (cache, under_way) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
+use super::short_text::ShortText;
 use crate::headers::X_REQUEST_ID;
 use crate::platform::Entropy;
 
@@ -23,11 +23,47 @@ impl RequestIds {
         Self { process: u64::from_le_bytes(random) }
     }
 
-    /// The name that a trusted proxy gave, or one of ours: `5f0c1e2d3b4a5968-1f`.
-    pub(crate) fn of(&self, told: Option<&HeaderValue>, count: u64) -> HeaderValue {
-        let own = || HeaderValue::from_maybe_shared(Bytes::from(format!("{:016x}-{count:x}", self.process)));
-        told.cloned().or_else(|| own().ok()).unwrap_or_else(|| HeaderValue::from_static("-"))
+    /// The name that a trusted proxy gave, or one of ours.
+    pub(crate) fn of(&self, told: Option<HeaderValue>, count: u64) -> RequestId {
+        told.map_or(RequestId::Own { process: self.process, count }, RequestId::Told)
     }
+}
+
+/// The name of a request.
+pub(crate) enum RequestId {
+    /// What a trusted proxy calls it.
+    Told(HeaderValue),
+    /// Our own: `5f0c1e2d3b4a5968-1f`.
+    Own {
+        /// The random number of this process.
+        process: u64,
+        /// How many requests came before it.
+        count: u64,
+    },
+}
+
+impl RequestId {
+    /// For the answer.
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        match self {
+            Self::Told(name) => name.clone(),
+            Self::Own { process, count } => {
+                HeaderValue::from_bytes(own(*process, *count).as_bytes()).unwrap_or(HeaderValue::from_static("-"))
+            }
+        }
+    }
+
+    /// Passes its text on.
+    pub(crate) fn with_text<T>(&self, takes: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Told(name) => takes(name.to_str().unwrap_or_default()),
+            Self::Own { process, count } => takes(own(*process, *count).as_str()),
+        }
+    }
+}
+
+fn own(process: u64, count: u64) -> ShortText {
+    ShortText::of(format_args!("{process:016x}-{count:x}"))
 }
 
 /// A proxy's name of a request, if there is exactly one and its characters mean nothing in a log or a shell.

@@ -33,7 +33,7 @@ fn show(routes: &Routes, host: &str, target: &str) -> String {
             routes.upstreams[target.upstream].name,
             target.name,
             target.client_path,
-            match target.endpoint {
+            match &target.endpoint {
                 Endpoint::Manifest(reference) => format!("manifest {}", reference.as_str()),
                 Endpoint::Blob(_) => "blob".to_owned(),
                 Endpoint::Uploads => "uploads".to_owned(),
@@ -126,7 +126,7 @@ fn a_percent_coded_digest_is_understood() {
 fn only_ns_that_chose_the_upstream_is_echoed() {
     let ours = ours();
     let namespace = |path, query| match ours.route(RequestTarget { host: "h", path, query: Some(query) }) {
-        Ok(Route::Repository(target)) => target.namespace,
+        Ok(Route::Repository(target)) => target.namespace.clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!(namespace("/v2/o/i/tags/list", "ns=ghcr.io").as_deref(), Some("ghcr.io"));

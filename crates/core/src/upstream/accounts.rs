@@ -53,7 +53,7 @@ impl Upstream {
     /// The source of an answer to this identity, in this generation of the cache.
     pub(crate) fn provenance(&self, identity: &Identity, name: &RepositoryName, since: u64) -> Provenance {
         Provenance {
-            upstream: Arc::clone(&self.label),
+            upstream: Arc::clone(self.label()),
             repository: name.clone(),
             anonymous: self.is_asked_anonymously(identity, name),
             since,

@@ -56,6 +56,7 @@ use crate::error::{Failure, UpstreamText};
 use crate::name::RepositoryName;
 use crate::platform::{Platform, RequestPurpose, Unconnected};
 use crate::seal::Sealer;
+use crate::telemetry::RequestCounters;
 use crate::waiting::WaitingLimit;
 
 /// The `User-Agent` of our requests.
@@ -69,7 +70,8 @@ const NO_ADDRESS: Failure = Failure::Unreachable(Unconnected::Unknown);
 /// A registry, as configured.
 pub struct Upstream {
     index: usize,
-    label: Arc<str>,
+    /// With its name.
+    counters: Arc<RequestCounters>,
     config: crate::config::UpstreamConfig,
     addresses: Vec<Address>,
     /// Our own accounts there.
@@ -200,7 +202,7 @@ impl Upstream {
         });
         Some(Self {
             index,
-            label: upstream.name.as_str().into(),
+            counters: RequestCounters::new(&upstream.name),
             addresses: addresses.collect(),
             accounts: AccountPool::new(&upstream, sealer),
             tokens: Arc::clone(tokens),
@@ -226,7 +228,12 @@ impl Upstream {
 
     /// Its name, shared: for log lines and metrics, of which there are many.
     pub fn label(&self) -> &Arc<str> {
-        &self.label
+        self.counters.upstream()
+    }
+
+    /// The counters of its requests.
+    pub(crate) fn counters(&self) -> &Arc<RequestCounters> {
+        &self.counters
     }
 
     /// Whether its rules permit this repository.

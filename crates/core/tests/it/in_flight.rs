@@ -256,7 +256,7 @@ async fn manifests_from_the_store_wait_for_room_like_any_others() {
 #[tokio::test(start_paused = true)]
 async fn what_clients_use_is_counted_once_memory_has_let_it_go() {
     let lab = Fixture::caching(&format!(
-        "[cache]\nmemory='1MiB'\ntag_ttl='1h'\nlisting_ttl='1h'\n{}",
+        "[cache]\nmemory='2MiB'\ntag_ttl='1h'\nlisting_ttl='1h'\n{}",
         upstream("push=true")
     ));
     let list = list_of(10 * KIB);

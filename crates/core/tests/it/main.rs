@@ -37,6 +37,7 @@ mod redirects;
 mod refused;
 mod routing;
 mod schema;
+mod small_blobs;
 mod stale;
 mod stores;
 mod tokens;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache as Memory;
 
+use super::small::SmallBlobs;
 use crate::body::{Body, Observe};
 use crate::cache::Key;
 use crate::cache::backend::CacheBackend;
@@ -86,16 +87,24 @@ pub(super) struct Trust {
     distrusted: Memory<Digest, (Validator, Moment)>,
     /// How long blobs are, from their registries and from manifests.
     lengths: Arc<Lengths>,
+    /// Blobs in memory: dropped when the stored one is lost or damaged.
+    small: Arc<SmallBlobs>,
 }
 
 impl Trust {
     /// For about `entries` blobs.
-    pub(super) fn new(backend: &Arc<CacheBackend>, lengths: &Arc<Lengths>, entries: usize) -> Self {
+    pub(super) fn new(
+        backend: &Arc<CacheBackend>,
+        lengths: &Arc<Lengths>,
+        small: &Arc<SmallBlobs>,
+        entries: usize,
+    ) -> Self {
         Self {
             backend: Arc::clone(backend),
             verified: Memory::new(entries),
             distrusted: Memory::new(MAX_DISTRUSTED),
             lengths: Arc::clone(lengths),
+            small: Arc::clone(small),
         }
     }
 
@@ -112,6 +121,7 @@ impl Trust {
     /// Drops what is known of a blob that the store does not have any more.
     pub(super) fn lost(&self, digest: &Digest) {
         self.verified.remove(digest);
+        self.small.remove(digest);
     }
 
     /// What is known of a stored blob in this state. `is_whole`: all of it is wanted.
@@ -163,6 +173,7 @@ impl Trust {
         tracing::error!(%key, "a stored blob no longer matches its digest; it is removed");
         telemetry::corrupt("blob");
         self.verified.remove(digest);
+        self.small.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.
         self.distrusted.insert(digest.clone(), (validator, Moment(Duration::MAX)));
         let backend = Arc::clone(&self.backend);

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::body::{InFlight, SharedBytes, TierHandle};
+use crate::cache::reported_use::ReportedUse;
 use crate::digest::Digest;
+use crate::headers::DigestHeaders;
 use crate::media;
 
 /// Most digests that are read from a manifest: more than the layers of any image.
@@ -23,6 +25,10 @@ pub(crate) struct StoredManifest {
     pub(crate) digest: Digest,
     /// Exactly as the upstream sent them.
     pub(crate) bytes: Bytes,
+    /// The headers of its digest.
+    pub(crate) named: Arc<DigestHeaders>,
+    /// When the store was last told that it is used.
+    pub(in crate::cache) reported_use: ReportedUse,
     /// Counts the bytes for clients that still use them once memory dropped the manifest. Declared after the bytes, to
     /// be dropped after them.
     tier: Option<TierHandle>,
@@ -31,7 +37,12 @@ pub(crate) struct StoredManifest {
 impl StoredManifest {
     /// From verified bytes; `None`: they are no manifest.
     pub(crate) fn new(digest: Digest, bytes: Bytes) -> Option<Self> {
-        Some(Self { media_type: media::of_manifest(&bytes)?, digest, bytes, tier: None })
+        Some(Self::of(media::of_manifest(&bytes)?, digest, bytes, None))
+    }
+
+    fn of(media_type: &'static str, digest: Digest, bytes: Bytes, tier: Option<TierHandle>) -> Self {
+        let named = Arc::new(DigestHeaders::of(&digest));
+        Self { media_type, digest, bytes, named, reported_use: ReportedUse::default(), tier }
     }
 
     /// The same, held by a tier of memory.
@@ -86,8 +97,7 @@ impl WeakManifest {
     /// The manifest, if any does.
     pub(crate) fn upgrade(&self, digest: &Digest) -> Option<StoredManifest> {
         let (handle, bytes) = TierHandle::upgrade(&self.bytes)?;
-        let (media_type, digest) = (self.media_type, digest.clone());
-        Some(StoredManifest { media_type, digest, bytes, tier: Some(handle) })
+        Some(StoredManifest::of(self.media_type, digest.clone(), bytes, Some(handle)))
     }
 }
 

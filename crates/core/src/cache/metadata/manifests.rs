@@ -66,17 +66,14 @@ impl Manifests {
         if !digest.is_computable() {
             return None;
         }
-        let key = Key::manifest(digest);
-        if let Some(manifest) = self.memory.get(digest) {
-            self.backend.store.used(&key);
-            return Some(manifest);
-        }
         // Memory may have no room for a manifest that a client still uses.
-        if let Some(manifest) = self.still_used(digest) {
-            self.backend.store.used(&key);
+        if let Some(manifest) = self.memory.get(digest).or_else(|| self.still_used(digest)) {
+            if manifest.reported_use.is_due(self.backend.clock.unix_seconds()) {
+                self.backend.store.used(&Key::manifest(digest));
+            }
             return Some(manifest);
         }
-        self.reads.join(digest, || self.read(digest)).await
+        Box::pin(self.reads.join(digest, || self.read(digest))).await
     }
 
     /// Reads a manifest from the store once `in_flight` has room for it: clients may be given it.

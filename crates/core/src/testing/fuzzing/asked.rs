@@ -56,7 +56,11 @@ pub(super) fn route(bytes: &[u8]) {
         if query.is_none() {
             // A token for the client's own name is one for this repository.
             let scope = routes.identify_scope(&target.entry, &target.client_name);
-            assert_eq!(scope, Some((target.upstream, target.name)), "the scope leads to the same repository");
+            assert_eq!(
+                scope,
+                Some((target.upstream, target.name.clone())),
+                "the scope leads to the same repository"
+            );
         }
     }
 }
