@@ -43,6 +43,8 @@ pub(crate) fn server(config: &Config) -> Result<Option<Arc<ServerConfig>>, Confi
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key_der))
         .map_err(|error| wrong("tls", cert, error))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The tickets carry the sessions. Without them rustls keeps 256 sessions in memory, under a lock, for all clients.
+    server.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| wrong("tls", cert, error))?;
     Ok(Some(Arc::new(server)))
 }
 

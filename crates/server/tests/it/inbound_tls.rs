@@ -36,6 +36,25 @@ async fn secure_with(
     (product, identity.der().to_vec())
 }
 
+#[tokio::test]
+async fn a_client_resumes_its_session_however_many_others_have_come_since() {
+    let authority = Authority::new();
+    let upstream = Upstream::of_blob(content(100)).await;
+    let (product, _) = secure(&authority, &upstream).await;
+    let config = client_config(&authority, &["http/1.1"]);
+    let kind = async |config: &std::sync::Arc<rustls::ClientConfig>| {
+        let mut client = Client::connect_tls(product.address, config.clone()).await;
+        // The tickets come before the answer.
+        assert_eq!(client.get("/healthz").await.0.status, 200);
+        client.wire.handshake_kind()
+    };
+    assert_eq!(kind(&config).await, Some(rustls::HandshakeKind::Full));
+    for _ in 0..300 {
+        kind(&client_config(&authority, &["http/1.1"])).await;
+    }
+    assert_eq!(kind(&config).await, Some(rustls::HandshakeKind::Resumed));
+}
+
 fn ask(path: &str) -> HttpRequest<Empty<Bytes>> {
     HttpRequest::get(format!("https://127.0.0.1{path}")).body(Empty::new()).unwrap()
 }
