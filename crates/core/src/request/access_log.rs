@@ -201,32 +201,30 @@ impl Drop for LogEntry {
         let user = self.subject.user.as_deref().map(|user| shown(user.as_bytes(), USER_BYTES));
         let agent = self.agent.as_ref().map(|agent| shown(agent.as_bytes(), AGENT_BYTES));
         let error = self.subject.error.as_deref().map(|error| shown(error.as_bytes(), ERROR_BYTES));
-        self.id.with_text(|id| {
-            tracing::info!(
-                target: "registry_proxy::request",
-                {
-                    request.id = id,
-                    client = client.as_ref().map(ShortText::as_str),
-                    user = user.as_deref(),
-                    agent = agent.as_deref(),
-                    method = &*method,
-                    endpoint = self.subject.endpoint,
-                    upstream = &**self.subject.counters.upstream(),
-                    repository = self.subject.repository(),
-                    reference = self.subject.reference(),
-                    status = self.status.as_u16(),
-                    outcome = self.outcome.action.as_str(),
-                    why = self.outcome.reason.as_str(),
-                    end = end,
-                    size_bytes = self.sent_bytes,
-                    duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                    error = error.as_deref()
-                },
-                "{} {}",
-                method,
-                self.status.as_u16(),
-            );
-        });
+        tracing::info!(
+            target: "registry_proxy::request",
+            {
+                request.id = self.id.as_str(),
+                client = client.as_ref().map(ShortText::as_str),
+                user = user.as_deref(),
+                agent = agent.as_deref(),
+                method = &*method,
+                endpoint = self.subject.endpoint,
+                upstream = &**self.subject.counters.upstream(),
+                repository = self.subject.repository(),
+                reference = self.subject.reference(),
+                status = self.status.as_u16(),
+                outcome = self.outcome.action.as_str(),
+                why = self.outcome.reason.as_str(),
+                end = end,
+                size_bytes = self.sent_bytes,
+                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                error = error.as_deref()
+            },
+            "{} {}",
+            method,
+            self.status.as_u16(),
+        );
     }
 }
 

@@ -23,9 +23,10 @@ impl RequestIds {
         Self { process: u64::from_le_bytes(random) }
     }
 
-    /// The name that a trusted proxy gave, or one of ours.
+    /// The name that a trusted proxy gave, or one of ours: `5f0c1e2d3b4a5968-1f`.
     pub(crate) fn of(&self, told: Option<HeaderValue>, count: u64) -> RequestId {
-        told.map_or(RequestId::Own { process: self.process, count }, RequestId::Told)
+        let own = || RequestId::Own(ShortText::of(format_args!("{:016x}-{count:x}", self.process)));
+        told.map_or_else(own, RequestId::Told)
     }
 }
 
@@ -33,13 +34,8 @@ impl RequestIds {
 pub(crate) enum RequestId {
     /// What a trusted proxy calls it.
     Told(HeaderValue),
-    /// Our own: `5f0c1e2d3b4a5968-1f`.
-    Own {
-        /// The random number of this process.
-        process: u64,
-        /// How many requests came before it.
-        count: u64,
-    },
+    /// Our own.
+    Own(ShortText),
 }
 
 impl RequestId {
@@ -47,23 +43,17 @@ impl RequestId {
     pub(crate) fn to_header(&self) -> HeaderValue {
         match self {
             Self::Told(name) => name.clone(),
-            Self::Own { process, count } => {
-                HeaderValue::from_bytes(own(*process, *count).as_bytes()).unwrap_or(HeaderValue::from_static("-"))
-            }
+            Self::Own(name) => HeaderValue::from_bytes(name.as_bytes()).unwrap_or(HeaderValue::from_static("-")),
         }
     }
 
-    /// Passes its text on.
-    pub(crate) fn with_text<T>(&self, takes: impl FnOnce(&str) -> T) -> T {
+    /// For the log.
+    pub(crate) fn as_str(&self) -> &str {
         match self {
-            Self::Told(name) => takes(name.to_str().unwrap_or_default()),
-            Self::Own { process, count } => takes(own(*process, *count).as_str()),
+            Self::Told(name) => name.to_str().unwrap_or_default(),
+            Self::Own(name) => name.as_str(),
         }
     }
-}
-
-fn own(process: u64, count: u64) -> ShortText {
-    ShortText::of(format_args!("{process:016x}-{count:x}"))
 }
 
 /// A proxy's name of a request, if there is exactly one and its characters mean nothing in a log or a shell.
