@@ -17,7 +17,7 @@ pub enum CrcAlgorithm {
     Crc32IsoHdlc,
     /// CRC32C, of iSCSI.
     Crc32Iscsi,
-    /// CRC64 of NVMe.
+    /// CRC64, of `NVMe`.
     Crc64Nvme,
 }
 
