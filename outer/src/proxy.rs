@@ -229,6 +229,12 @@ impl Proxy {
         format!("http://{}{path}", self.address)
     }
 
+    /// Another command of the same binary, with the same configuration.
+    pub fn command(&self, words: &[&str]) -> Outcome<Finished> {
+        let program = Program::at("registry-proxy", &binary()?)?;
+        program.argument("--config").argument(config_path(self.folder.path())).arguments(words).run(END_DEADLINE)
+    }
+
     /// Replaces the config file; the running process has to be told.
     pub fn rewrite_config(&self, text: &str) -> Outcome {
         write_config(self.folder.path(), text)

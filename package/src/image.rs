@@ -95,6 +95,14 @@ fn image(binary: &Binary, licence: &[u8], blobs: &mut Blobs) -> Result<Made, Err
             "Entrypoint": [format!("/{}", layer::PROGRAM)],
             "WorkingDir": "/",
             "StopSignal": "SIGTERM",
+            // Of Docker's own; others ignore it. Durations are nanoseconds.
+            "Healthcheck": {
+                "Test": ["CMD", format!("/{}", layer::PROGRAM), "health"],
+                "Interval": 30_000_000_000_u64,
+                "Timeout": 5_000_000_000_u64,
+                "StartPeriod": 5_000_000_000_u64,
+                "Retries": 3,
+            },
             "Labels": labels(),
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{diff}")] },

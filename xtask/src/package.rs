@@ -88,6 +88,10 @@ pub(crate) fn build_as_packaged(name: &str, target: Target) -> Result<PathBuf, S
     let renamed = renamed_places()?.into_iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}"));
     let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
+    // Sources that were downloaded know no commit; then `--version` names none.
+    if let Ok(commit) = Shown::new("git", &["rev-parse", "--short=12", "HEAD"]).output() {
+        command = command.variable("REGISTRY_PROXY_COMMIT", commit.trim());
+    }
     command.run()?;
     Ok(target_folder().join(target.triple()).join(PROFILE).join(name))
 }

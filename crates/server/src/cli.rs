@@ -2,9 +2,12 @@
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::client_config::ClientArguments;
+use crate::doctor::DoctorArguments;
+
 /// A proxy for container registries.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(version = crate::version::text(), about, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`.
     #[arg(long, short, value_name = "FILE", env = "REGISTRY_PROXY_CONFIG", global = true)]
@@ -36,6 +39,12 @@ pub(crate) enum Command {
     },
     /// Inspect, purge or verify the cache.
     Cache(CacheArguments),
+    /// Point a client at the proxy: print, write or undo its configuration.
+    Client(ClientArguments),
+    /// Look for what keeps pulls from working, and say what to do about it.
+    Doctor(DoctorArguments),
+    /// Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK.
+    Health,
     /// Print the table of outcomes and their reasons, as Markdown.
     #[command(hide = true)]
     Outcomes,
@@ -89,6 +98,10 @@ const EXAMPLES: &str = "\
 Without any configuration it serves Docker Hub and a catalogue of public registries on 127.0.0.1:3000:
   docker pull 127.0.0.1:3000/alpine
   docker pull 127.0.0.1:3000/ghcr.io/owner/image
+
+Point a client at it, and take that back:
+  registry-proxy client --help
+  sudo registry-proxy client docker --write
 
 One registry, as with the original Node.js project:
   REGISTRY_BACKEND=https://registry-1.docker.io PORT=3000 registry-proxy

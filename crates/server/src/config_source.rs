@@ -4,6 +4,7 @@
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{ConfigError, Sources};
 
+use crate::config_excerpt::{did_you_mean, excerpt};
 use crate::files::read;
 use crate::passwords::Htpasswd;
 
@@ -34,11 +35,12 @@ impl ConfigSource {
             None => None,
         };
         let sources = Sources { text: text.as_deref(), variables: self.variables.clone(), read: &read };
-        // Variables are upper case, keys are not.
-        let is_of_a_variable = |error: &ConfigError| error.place.starts_with(|c: char| c.is_ascii_uppercase());
-        let mut config = Config::load(&sources).map_err(|error| match &self.file {
-            Some(path) if !is_of_a_variable(&error) => at(&format!("{path}: {}", error.place), error.what),
-            _ => error,
+        let mut config = Config::load(&sources).map_err(|mut error| {
+            error.what.extend(did_you_mean(&error.what));
+            match &self.file {
+                Some(path) if !is_of_a_variable(&error) => at(&format!("{path}: {}", error.place), error.what),
+                _ => error,
+            }
         })?;
         if let Some(listen) = &self.listen {
             config.listen.clone_from(listen);
@@ -61,4 +63,16 @@ impl ConfigSource {
         crate::logging::filter(&config.log)?;
         Ok(config)
     }
+
+    /// The line of the file that is wrong, with a caret, for people at a terminal.
+    pub(crate) fn excerpt(&self, error: &ConfigError) -> Option<String> {
+        let path = self.file.as_ref().filter(|_| !is_of_a_variable(error))?;
+        let place = error.place.strip_prefix(&format!("{path}: ")).unwrap_or(&error.place);
+        excerpt(path, &read(path).ok()?, place, &error.what)
+    }
+}
+
+/// Variables are upper case, keys are not.
+fn is_of_a_variable(error: &ConfigError) -> bool {
+    error.place.starts_with(|c: char| c.is_ascii_uppercase())
 }

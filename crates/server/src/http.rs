@@ -1,6 +1,7 @@
 //! Listens for clients, and handles signals.
 
 use std::error::Error;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::Service;
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
-use crate::{admin_socket, connection, file_descriptors, reload_triggers};
+use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers};
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -40,6 +41,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     let scheme = if config.tls.cert_file.is_some() { "https" } else { "http" };
     let names: Vec<String> = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
     let listener = bind("listen", &listen).await?;
+    let first_steps = first_steps::text(&config, listener.local_addr()?);
     // Files that change from here on count as changed.
     let known = WatchedFiles::look(&config);
     let service = Arc::new(Service::new(source, config)?);
@@ -50,6 +52,9 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
     }
     let _admin = admin_socket::open(&service).await;
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
+    if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(first_steps.as_bytes());
+    }
 
     // Each connection holds a receiver until it ends.
     let drains = watch::Sender::new(false);

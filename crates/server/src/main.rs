@@ -7,15 +7,20 @@ mod assemble;
 mod cache_cli;
 mod check;
 mod cli;
+mod client_config;
+mod config_excerpt;
 mod config_source;
 mod connection;
 mod connection_limits;
 mod credentials;
+mod doctor;
 mod egress;
 mod error_text;
 mod explain;
 mod file_descriptors;
 mod files;
+mod first_steps;
+mod health;
 mod http;
 mod human;
 mod incoming;
@@ -34,6 +39,7 @@ mod terminal;
 mod text_response;
 mod tls;
 mod transport;
+mod version;
 mod watched_files;
 mod workers;
 
@@ -60,11 +66,17 @@ fn main() -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => {
-            complain(&error);
-            return ExitCode::from(WRONG_USAGE);
+            let shown = source.excerpt(&error).map(|shown| format!("\n{shown}")).unwrap_or_default();
+            complain(&format_args!("{error}{shown}"));
+            // HEALTHCHECK knows 0 and 1 only.
+            let is_health = matches!(cli.command, Some(Command::Health));
+            return if is_health { ExitCode::FAILURE } else { ExitCode::from(WRONG_USAGE) };
         }
     };
     match cli.command {
+        Some(Command::Client(arguments)) => client_config::run(&arguments, &config),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments, &config),
+        Some(Command::Health) => health::run(&config),
         Some(Command::Check) => check::run(&config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),

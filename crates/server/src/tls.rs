@@ -14,7 +14,7 @@ fn wrong(place: &str, path: &str, what: impl std::fmt::Display) -> ConfigError {
     ConfigError { place: place.to_owned(), what: format!("{path}: {what}") }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
 }
@@ -107,7 +107,7 @@ fn system_roots() -> &'static Arc<RootCertStore> {
     })
 }
 
-fn certificates(place: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+pub(crate) fn certificates(place: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(crate::files::expand(path))
         .map_err(|error| wrong(place, path, error))?
         .collect();

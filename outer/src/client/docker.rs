@@ -21,8 +21,18 @@ pub struct Docker {
 
 impl Docker {
     pub fn start(mirrors: &[String]) -> Outcome<Self> {
+        Self::start_with(mirrors, "{}")
+    }
+
+    /// With this `daemon.json`.
+    pub fn configured(daemon_json: &str) -> Outcome<Self> {
+        Self::start_with(&[], daemon_json)
+    }
+
+    fn start_with(mirrors: &[String], daemon_json: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let containerd = Containerd::start()?;
+        std::fs::write(folder.path().join("daemon.json"), daemon_json)?;
         let service = start(folder.path(), &containerd, mirrors)?;
         Ok(Self { _service: service, _containerd: containerd, folder })
     }
@@ -72,7 +82,6 @@ fn start(folder: &Path, containerd: &Containerd, mirrors: &[String]) -> Outcome<
         .arguments(["--ip-forward=false", "--ip-masq=false", "--bridge=none"])
         .arguments(["--insecure-registry", "127.0.0.0/8"])
         .variable("HOME", folder);
-    std::fs::write(inside("daemon.json"), "{}")?;
     for mirror in mirrors {
         program = program.argument("--registry-mirror").argument(mirror);
     }

@@ -8,6 +8,7 @@ mod stage;
 
 mod fixtures;
 
+mod configured;
 mod containerd;
 mod docker;
 mod near_cache;

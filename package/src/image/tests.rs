@@ -103,6 +103,8 @@ fn an_image_holds_the_binary_and_what_it_needs_and_nothing_else() {
         }
         assert_eq!(config["config"]["User"], "65532:65532");
         assert_eq!(config["config"]["Entrypoint"][0], "/usr/local/bin/registry-proxy");
+        let check = &config["config"]["Healthcheck"]["Test"];
+        assert_eq!(*check, serde_json::json!(["CMD", "/usr/local/bin/registry-proxy", "health"]));
     }
 }
 

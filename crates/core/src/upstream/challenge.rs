@@ -7,7 +7,7 @@ use url::Url;
 
 /// How an upstream wants requests to be authorized. Its scope is dropped: it may be wrong (P-62).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum UpstreamChallenge {
+pub enum UpstreamChallenge {
     /// Tokens from a token server.
     Bearer {
         /// The token server.
@@ -21,7 +21,7 @@ pub(crate) enum UpstreamChallenge {
 
 impl UpstreamChallenge {
     /// The challenge to answer: Bearer where there is one, else Basic. `base` resolves a relative realm.
-    pub(crate) fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
+    pub fn choose(headers: &HeaderMap, base: &Url) -> Option<Self> {
         let mut basic = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
             // A description may contain bytes that are not ASCII (RFC 9110 section 5.5): the realm counts all the same.

@@ -36,7 +36,7 @@ use url::Url;
 
 pub use self::ask::{Redirected, WriteOutcome};
 use self::budget::Budgets;
-pub(crate) use self::challenge::UpstreamChallenge;
+pub use self::challenge::UpstreamChallenge;
 pub use self::check_login::LoginCheck;
 pub use self::exchange::Payload;
 use self::heads::Heads;

@@ -14,13 +14,37 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The one line with which a wrong configuration is refused.
+/// The one line with which a wrong configuration is refused. Below it may stand where in the file it is wrong.
 fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(output));
     let text = stderr(output);
-    assert_eq!(text.lines().count(), 1, "{text}");
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default().to_owned();
+    assert!(lines.all(|line| line.starts_with(' ')), "{text}");
     assert_eq!(stdout(output), "");
-    text
+    line
+}
+
+#[tokio::test]
+async fn a_wrong_line_of_the_file_is_shown_with_a_caret_and_the_key_that_was_meant() {
+    let setup = Setup::new();
+    let config = setup.file("proxy.toml", "[clients]\nauht = 'open'\n");
+    let output = setup.run(&["--config", &config, "check"]).await;
+    let text = stderr(&output);
+    assert!(text.lines().next().unwrap().ends_with("did you mean `auth`?"), "{text}");
+    assert!(text.ends_with(&format!("  --> {config}:2:1\n   |\n 2 | auht = 'open'\n   | ^^^^\n")), "{text}");
+    // Nothing of a line that may hold a secret.
+    let config = setup.file("proxy.toml", "[[upstream]]\nname = 'x'\npassword = 8675309867530986\n");
+    let output = setup.run(&["--config", &config, "check"]).await;
+    let text = stderr(&output);
+    assert!(text.contains(&format!("--> {config}:3:")) && !text.contains("8675309867530986"), "{text}");
+}
+
+#[tokio::test]
+async fn a_command_that_is_mistyped_is_named() {
+    let output = Setup::new().run(&["chekc"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("'check'"), "{}", stderr(&output));
 }
 
 #[tokio::test]
@@ -161,7 +185,10 @@ async fn help_shows_how_to_begin() {
         assert!(text.contains(part), "{part} in {text}");
     }
     let output = Setup::new().run(&["--version"]).await;
-    assert!(stdout(&output).starts_with("registry-proxy "));
+    let version = stdout(&output);
+    let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    assert!(version.starts_with(concat!("registry-proxy ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
+    assert!(version.contains(&target), "{version}");
     assert_eq!(Setup::new().run(&["--nonsense"]).await.status.code(), Some(2));
 }
 

@@ -22,6 +22,8 @@ mod damage;
 #[cfg(test)]
 mod disks;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod earlier;
 #[cfg(test)]
 mod egress;
@@ -31,6 +33,8 @@ mod explain;
 mod fixture;
 #[cfg(test)]
 mod heads;
+#[cfg(test)]
+mod health;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! `registry-proxy doctor`: looks at everything that a pull needs, and says of each fault what to do next.
+
+mod certificate;
+mod client_pull;
+mod connect;
+mod diagnosis;
+mod finding;
+mod image;
+mod machine;
+mod reachable;
+mod upstream;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::future::join_all;
+use registry_proxy_core::Config;
+
+use self::client_pull::PullingClient;
+use self::finding::{Finding, Severity, for_people};
+use crate::terminal::{WRONG_USAGE, complain, print};
+use crate::transport::HyperTransport;
+
+/// For all of it: no step waits longer than `timeouts.first_byte`, and there are few in a row.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Arguments of `registry-proxy doctor`.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DoctorArguments {
+    /// Also fetch the manifest and the config of this image, past the cache: login, token server and storage.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+
+    /// Also pull an image with this client of the machine, and say whether it came through the running server.
+    #[arg(long, value_enum, value_name = "CLIENT")]
+    pub(crate) client: Option<PullingClient>,
+
+    /// Only this upstream; may be repeated.
+    #[arg(long = "upstream", value_name = "NAME")]
+    pub(crate) upstreams: Vec<String>,
+
+    /// Print JSON: a list of findings with severity, subject, what and next.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "\
+Exit status: 0 if nothing is broken, 1 if something is, 2 if the configuration or the command line is wrong.
+
+  registry-proxy doctor
+  registry-proxy doctor --client docker                          did the pull come through the proxy?
+  registry-proxy doctor --upstream docker.io --image alpine:3.20
+  registry-proxy doctor --json | jq -r '.[] | select(.severity == \"error\") | .what'";
+
+/// Looks at everything and prints what was found.
+pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
+    if let Some(unknown) =
+        arguments.upstreams.iter().find(|name| config.upstream.iter().all(|one| one.name != **name))
+    {
+        let known: Vec<&str> = config.upstream.iter().map(|upstream| upstream.name.as_str()).collect();
+        complain(&format_args!("--upstream {unknown}: expected one of {}", known.join(" ")));
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let looked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        let looked = runtime.block_on(async { tokio::time::timeout(DEADLINE, look(arguments, config)).await });
+        // Do not wait for name lookups that still run.
+        runtime.shutdown_background();
+        looked.unwrap_or_else(|_| Err(format!("not done within {} s", DEADLINE.as_secs())))
+    });
+    let findings = match looked {
+        Ok(findings) => findings,
+        Err(what) => {
+            complain(&what);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
+    } else {
+        for_people(&findings)
+    };
+    let printed = print(&text);
+    if findings.iter().any(|finding| finding.severity == Severity::Error) { ExitCode::FAILURE } else { printed }
+}
+
+async fn look(arguments: &DoctorArguments, config: &Config) -> Result<Vec<Finding>, String> {
+    // The configuration was read before, with every file that it names.
+    let mut findings: Vec<Finding> = config
+        .warnings()
+        .into_iter()
+        .map(|warning| {
+            Finding::warning("configuration", warning.to_string(), "docs/reference/configuration.md has the key")
+        })
+        .collect();
+    if findings.is_empty() {
+        findings.push(Finding::ok("configuration", "read, and nothing in it is dangerous"));
+    }
+    findings.extend(machine::findings(config));
+    if let Some(what) = crate::store::check(config).await {
+        let next = "check the bucket's name, region and permissions: docs/how-to/object-stores.md";
+        findings.push(Finding::error("cache.store", what, next));
+    }
+    findings.extend(reachable::findings(config).await);
+    let transport = HyperTransport::new(config).map_err(|error| error.to_string())?;
+    let is_meant = |name: &String| arguments.upstreams.is_empty() || arguments.upstreams.contains(name);
+    let indices: Vec<usize> = (0..config.upstream.len())
+        .filter(|index| config.upstream.get(*index).is_some_and(|one| is_meant(&one.name)))
+        .collect();
+    let asked = join_all(indices.into_iter().map(|index| upstream::findings(&transport, config, index))).await;
+    let mut clocks: Vec<(Duration, bool, String)> = Vec::new();
+    for (found, clock) in asked {
+        if let (Some((difference, ahead)), Some(first)) = (clock, found.first()) {
+            clocks.push((difference, ahead, first.subject.trim_start_matches("upstream ").to_owned()));
+        }
+        findings.extend(found);
+    }
+    // One registry's clock may be wrong; of several the one in the middle is not.
+    clocks.sort();
+    let middle = clocks.len().saturating_sub(1) / 2;
+    findings
+        .extend(clocks.get(middle).map(|(difference, ahead, who)| diagnosis::of_clock(*difference, *ahead, who)));
+    if let Some(client) = arguments.client {
+        findings.push(client_pull::finding(config, client, arguments.image.as_deref()).await);
+    } else if let Some(image) = &arguments.image {
+        findings.push(image::finding(config, image).await);
+    }
+    Ok(findings)
+}
