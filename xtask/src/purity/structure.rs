@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_way_down_through_too_many_modules_is_named() {
         let chain = |length: usize| {
-            let root: String = (0..length).map(|n| format!("mod m{n};")).collect();
+            let root = (0..length).map(|n| format!("mod m{n};")).collect::<Vec<_>>().concat();
             let module = |n: usize| match n {
                 0 => "pub struct T0;".to_owned(),
                 n => format!("pub struct T{n}(crate::m{}::T{});", n - 1, n - 1),
