@@ -26,10 +26,10 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         .start()?;
     let address = proxy.address().to_string();
     let named = format!("http://{NAMED}:{}", proxy.address().port());
-    let seen = browser::read(&proxy.url(""), &named, IMAGE)?;
+    let found = browser::read(&proxy.url(""), &named, IMAGE)?;
 
-    equal("languages and themes", &seen.views.len(), &4)?;
-    for view in &seen.views {
+    equal("languages and themes", &found.views.len(), &4)?;
+    for view in &found.views {
         let what = format!("{} {} {} px", view.locale, view.theme, view.width);
         equal(&what, &view.language.as_str(), &if view.locale == "zh-CN" { "zh-CN" } else { "en" })?;
         let background = if view.theme == "dark" { "rgb(20, 24, 29)" } else { "rgb(255, 255, 255)" };
@@ -43,39 +43,39 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
     }
 
     let command = format!("docker pull {address}/{IMAGE}");
-    equal("copied with the keyboard", &seen.keyboard.copied, &command)?;
-    equal("what a screen reader is told", &seen.keyboard.said.as_str(), &"Copied")?;
-    equal("the next client", &seen.keyboard.panels, &vec!["containerd".to_owned()])?;
-    for stop in &seen.keyboard.stops {
-        ensure(stop.what == "BODY" || stop.outline != "none", format_args!("no focus is seen at {}", stop.what))?;
+    equal("copied with the keyboard", &found.keyboard.copied, &command)?;
+    equal("what a screen reader is told", &found.keyboard.said.as_str(), &"Copied")?;
+    equal("the next client", &found.keyboard.panels, &vec!["containerd".to_owned()])?;
+    for stop in &found.keyboard.stops {
+        ensure(stop.what == "BODY" || stop.outline != "none", format_args!("no focus is found at {}", stop.what))?;
     }
 
     let podman = format!("podman pull --tls-verify=false {NAMED}:{}/{IMAGE}", proxy.address().port());
-    equal("a context", &seen.plain.is_secure, &false)?;
-    equal("copied without a clipboard", &seen.plain.copied, &podman)?;
-    equal("what was shown", &seen.plain.shown, &podman)?;
+    equal("a context", &found.plain.is_secure, &false)?;
+    equal("copied without a clipboard", &found.plain.copied, &podman)?;
+    equal("what was shown", &found.plain.shown, &podman)?;
 
-    equal("buttons that need scripts", &seen.still.buttons, &0)?;
-    equal("a command without scripts", &seen.still.commands.first(), &Some(&command))?;
-    equal("a tab without scripts", &seen.still.panels, &vec!["Podman · skopeo · Buildah".to_owned()])?;
-    equal("the switch without scripts", &seen.still.language.as_str(), &"zh-CN")?;
-    equal("what was typed, in the other language", &seen.still.kept.as_str(), &IMAGE)?;
+    equal("buttons that need scripts", &found.still.buttons, &0)?;
+    equal("a command without scripts", &found.still.commands.first(), &Some(&command))?;
+    equal("a tab without scripts", &found.still.panels, &vec!["Podman · skopeo · Buildah".to_owned()])?;
+    equal("the switch without scripts", &found.still.language.as_str(), &"zh-CN")?;
+    equal("what was typed, in the other language", &found.still.kept.as_str(), &IMAGE)?;
 
-    equal("hostile names", &seen.hostile.len(), &4)?;
-    for hostile in &seen.hostile {
+    equal("hostile names", &found.hostile.len(), &4)?;
+    for hostile in &found.hostile {
         // The page's own script is one.
         equal("elements that run or load", &hostile.elements, &1)?;
         equal("a word that it is no name", &hostile.fault, &1)?;
         equal("the box", &hostile.value.as_str(), &"")?;
     }
-    let mut origins = seen.requests.clone();
+    let mut origins = found.requests.clone();
     origins.sort();
     let mut ours = vec![proxy.url(""), named];
     ours.sort();
     equal("who was asked", &origins, &ours)?;
-    equal("what the browser complained of", &seen.complaints, &Vec::new())?;
+    equal("what the browser complained of", &found.complaints, &Vec::new())?;
 
-    pastes(&seen.still.commands, &seed)
+    pastes(&found.still.commands, &seed)
 }
 
 fn is_for_everybody(what: &str, look: &Look) -> Outcome {
