@@ -1,15 +1,18 @@
 //! The store, as the cache asks it: within deadlines, and behind a circuit breaker that leaves a failing store alone for a
 //! while. A store that fails costs a log line and a metric, and never an answer.
 
+mod counted;
 mod pending;
 mod pressure;
 mod watched_store;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(crate) use self::counted::CountedBytes;
 pub(crate) use self::pending::PendingGuard;
 use self::pending::PendingWrites;
 pub(crate) use self::pressure::EvictionPressure;
@@ -35,6 +38,8 @@ pub(crate) struct CacheBackend {
     pub(super) shares_io: bool,
     pub(crate) pressure: Arc<EvictionPressure>,
     pending_writes: Arc<PendingWrites>,
+    /// Bytes that fills have read and the store does not have yet.
+    arriving: Arc<AtomicUsize>,
 }
 
 impl CacheBackend {
@@ -47,7 +52,13 @@ impl CacheBackend {
             shares_io: platform.capabilities.shares_io,
             pressure: Arc::new(EvictionPressure::new(max_bytes)),
             pending_writes: Arc::default(),
+            arriving: Arc::default(),
         }
+    }
+
+    /// A count of bytes that a connection reads ahead of the store.
+    pub(crate) fn arriving(&self) -> CountedBytes {
+        CountedBytes::new(&self.arriving)
     }
 
     /// What the store can do.

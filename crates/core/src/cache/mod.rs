@@ -14,7 +14,7 @@ mod reported_use;
 
 use std::sync::Arc;
 
-pub(crate) use self::backend::{CacheBackend, DEADLINE, EvictionPressure};
+pub(crate) use self::backend::{CacheBackend, CountedBytes, DEADLINE, EvictionPressure};
 use self::blobs::MaxBytes;
 pub(crate) use self::blobs::{Blobs, Lease, Leased, Leases};
 pub use self::memory::MemoryStore;

@@ -10,7 +10,7 @@ use super::Claim;
 use super::hashing::Hashing;
 use super::spool::Spool;
 use crate::body::{Body, BodyError};
-use crate::cache::Cache;
+use crate::cache::{Cache, CountedBytes};
 use crate::platform::StoreError;
 use crate::sync::Event;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +18,8 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// Bytes that a connection reads ahead of the write in progress; it stops with the piece that reaches this. They are written
 /// at once: over TLS pieces are of 16 KiB, and a write of each would take longer than what it writes.
 const READ_AHEAD_BYTES: usize = 256 << 10;
+/// Most bytes that all fills together read ahead or are writing; beyond that each connection reads one piece ahead.
+const ALL_AHEAD_BYTES: usize = 16 << 20;
 
 /// Why a fill ended early.
 pub(super) enum FillStop {
@@ -89,13 +91,19 @@ impl<'a> FillWork<'a> {
 
     /// Writes what one connection fetches, until another takes over; returns the position that it reached.
     pub(super) async fn bring(&self, claim: &Claim, body: Body) -> Result<u64, FillStop> {
-        let mut incoming = Incoming { body, failure: self.failure.listen(), ahead: Vec::new(), over: None };
+        let mut incoming = Incoming {
+            body,
+            failure: self.failure.listen(),
+            ahead: Vec::new(),
+            counted: self.cache.backend.arriving(),
+            over: None,
+        };
         let mut position = claim.first;
         while position < claim.reach(position) {
             if incoming.ahead.is_empty() && incoming.over.is_none() {
                 incoming.read(self).await;
             }
-            let Some(batch) = incoming.take() else { break };
+            let Some((batch, _counted)) = incoming.take() else { break };
             self.write(claim, position, &batch, &mut incoming).await.map_err(|error| {
                 self.cache.backend.failed("fill", &error);
                 FillStop::Store
@@ -144,6 +152,8 @@ struct Incoming {
     /// Listens since before the first check whether another connection failed.
     failure: EventListener,
     ahead: Vec<Bytes>,
+    /// The bytes of `ahead`, among those of all fills.
+    counted: CountedBytes,
     /// How it ended.
     over: Option<Result<(), BodyError>>,
 }
@@ -151,7 +161,8 @@ struct Incoming {
 impl Incoming {
     /// Whether no more is to be read before a write has ended.
     fn is_far_ahead(&self) -> bool {
-        self.over.is_some() || self.ahead.iter().map(Bytes::len).sum::<usize>() >= READ_AHEAD_BYTES
+        let own = self.counted.bytes();
+        self.over.is_some() || own >= READ_AHEAD_BYTES || own > 0 && self.counted.of_all() >= ALL_AHEAD_BYTES
     }
 
     /// Reads the next piece, unless another connection fails. Dropped half-way, it loses nothing.
@@ -163,6 +174,7 @@ impl Incoming {
         match select(pin!(self.body.chunk()), &mut self.failure).await {
             Either::Left((Some(Ok(piece)), _)) => {
                 work.got.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                self.counted.add(piece.len());
                 self.ahead.push(piece);
             }
             Either::Left((Some(Err(error)), _)) => self.over = Some(Err(error)),
@@ -170,13 +182,14 @@ impl Incoming {
         }
     }
 
-    /// What was read, in one; `None`: nothing was.
-    fn take(&mut self) -> Option<Bytes> {
+    /// What was read, in one, and its count, held until it is written; `None`: nothing was.
+    fn take(&mut self) -> Option<(Bytes, CountedBytes)> {
+        let counted = self.counted.take();
         if self.ahead.len() < 2 {
-            return self.ahead.pop();
+            return self.ahead.pop().map(|piece| (piece, counted));
         }
         let mut all = BytesMut::with_capacity(self.ahead.iter().map(Bytes::len).sum());
         self.ahead.drain(..).for_each(|piece| all.extend_from_slice(&piece));
-        Some(all.freeze())
+        Some((all.freeze(), counted))
     }
 }
