@@ -5,8 +5,8 @@
 use std::cell::Cell;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -15,9 +15,11 @@ thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of workers.
+/// The number of workers. It stays what it was at the start, however many processors a reload finds.
 pub(crate) fn count() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    static COUNT: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
+    *COUNT
 }
 
 /// The index of the worker that runs this code; 0 outside of workers.

@@ -127,7 +127,10 @@ impl Host {
             // All others are older.
             connections.idle.clear();
         }
-        let (sender, used) = connections.http2.as_mut().filter(|(sender, _)| !sender.is_closed())?;
+        let (sender, used) = connections
+            .http2
+            .as_mut()
+            .filter(|(sender, used)| used.elapsed() < POOL_IDLE && !sender.is_closed())?;
         *used = Instant::now();
         Some(Opened::Http2(sender.clone()))
     }
