@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -188,6 +189,16 @@ COMPONENT = """exports.default = class {
 """
 
 
+def remove(folder):
+    """Removes a folder that is a home of Serverless Devs, which may leave a process behind that still writes there."""
+    for pause in [0.1, 0.3, 1, 3]:
+        try:
+            return shutil.rmtree(folder)
+        except OSError:
+            time.sleep(pause)
+    shutil.rmtree(folder)
+
+
 @unittest.skipUnless("SERVERLESS_DEVS" in os.environ, "`cargo xtask deploy --install` brings Serverless Devs")
 class AliyunTool(unittest.TestCase):
     """Serverless Devs reads the folder and runs its action. What uploads lies elsewhere, so a component of our own
@@ -195,7 +206,7 @@ class AliyunTool(unittest.TestCase):
 
     def setUp(self):
         self.clone = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.clone)
+        self.addCleanup(remove, self.clone)
         self.folder = self.clone / "deploy" / "aliyun"
         ignored = shutil.ignore_patterns("code")
         shutil.copytree(DEPLOY / "aliyun", self.folder, ignore=ignored)
