@@ -3,9 +3,12 @@
 //! Beside a file that was written lie two others: `….before-registry-proxy`, the file as it was, and
 //! `….by-registry-proxy`, which says what was written, so that later changes of others are never lost.
 
-use std::fs::{self, File, Permissions};
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use registry_proxy_core::digest::Digest;
@@ -95,9 +98,12 @@ impl RootDirectory {
         if present.as_deref() == Some(text) {
             return Ok(Written::Unchanged);
         }
-        let record = read_record(&file)?;
-        if let (Some(record), Some(present)) = (&record, &present)
-            && record.digest != hash(present)
+        let earlier = read_record(&file)?;
+        let before = read_beside(&file, BEFORE)?;
+        if let (Some(record), Some(text)) = (&earlier, &present)
+            && record.digest != hash(text)
+            // A write that broke off left the file as it was.
+            && !(record.existed && present == before)
         {
             return Err(format!(
                 "{path}: was changed after registry-proxy wrote it. Nothing is written. Make the change by hand, or \
@@ -105,10 +111,18 @@ impl RootDirectory {
                 beside(&file, RECORD).display()
             ));
         }
-        let is_first = record.is_none();
-        let record = match record {
+        if let (None, Some(before), Some(present)) = (&earlier, &before, &present)
+            && before != present
+        {
+            return Err(format!(
+                "{path}: {} is the file as it was before an earlier change of registry-proxy. Nothing is written. Compare \
+                 the two by hand, then move that file elsewhere",
+                beside(&file, BEFORE).display()
+            ));
+        }
+        let record = match &earlier {
             // What was there before us stays what it is.
-            Some(record) => WriteRecord { digest: hash(text), ..record },
+            Some(record) => WriteRecord { digest: hash(text), existed: record.existed, made: record.made.clone() },
             None => WriteRecord {
                 digest: hash(text),
                 existed: present.is_some(),
@@ -116,21 +130,35 @@ impl RootDirectory {
             },
         };
         let existing = fs::metadata(&file).ok();
-        if let (true, Some(before)) = (is_first, &present) {
+        // A file that was not there before has the mode that its new text needs.
+        let mode = existing.as_ref().filter(|_| record.existed).map_or(mode, |existing| existing.mode() & 0o7777);
+        if let (None, Some(before)) = (&earlier, &present) {
             replace(&beside(&file, BEFORE), before, existing.as_ref(), mode).map_err(failed)?;
         }
-        let text_of_record = serde_json::to_string(&record).map_err(|error| failed(error.into()))? + "\n";
-        replace(&beside(&file, RECORD), &text_of_record, None, 0o644).map_err(failed)?;
-        replace(&file, text, existing.as_ref(), mode).map_err(failed)?;
+        write_record(&file, &record).map_err(failed)?;
+        if let Err(error) = replace(&file, text, existing.as_ref(), mode) {
+            // The file is as it was, and so is what is said of it.
+            match &earlier {
+                Some(earlier) => write_record(&file, earlier).map_err(failed)?,
+                None => {
+                    for ending in [RECORD, BEFORE] {
+                        remove(&beside(&file, ending)).map_err(failed)?;
+                    }
+                }
+            }
+            return Err(failed(error));
+        }
         Ok(if record.existed { Written::Changed(beside(&file, BEFORE)) } else { Written::Created })
     }
 
     /// What can be put back at this path; `None`: nothing was written there.
     pub(crate) fn undoable(&self, path: &str) -> Result<Option<Undoable>, String> {
         let file = self.locate(path)?;
-        let Some(record) = read_record(&file)? else { return Ok(None) };
+        let Some(mut record) = read_record(&file)? else { return Ok(None) };
+        // The record lies where others may write, too.
+        record.made.retain(|directory| directory.starts_with(&self.0) && file.starts_with(directory));
         let present = read_text(&file, path)?;
-        let before = read_text(&beside(&file, BEFORE), path)?.filter(|_| record.existed);
+        let before = read_beside(&file, BEFORE)?.filter(|_| record.existed);
         let is_ours = present.as_ref().is_some_and(|present| hash(present) == record.digest);
         if record.existed && before.is_none() {
             return Err(format!(
@@ -179,7 +207,7 @@ impl ExistingFiles for RootDirectory {
         match (read_record(&file)?, &present) {
             (Some(record), Some(text)) if record.digest == hash(text) => {
                 if record.existed {
-                    read_text(&beside(&file, BEFORE), path)
+                    read_beside(&file, BEFORE)
                 } else {
                     Ok(None)
                 }
@@ -236,10 +264,24 @@ fn read_text(file: &Path, shown: &str) -> Result<Option<String>, String> {
 }
 
 fn read_record(file: &Path) -> Result<Option<WriteRecord>, String> {
-    let path = beside(file, RECORD);
+    let Some(text) = read_beside(file, RECORD)? else { return Ok(None) };
+    let wrong = |error| format!("{}: {error}", beside(file, RECORD).display());
+    serde_json::from_str(&text).map(Some).map_err(wrong)
+}
+
+fn write_record(file: &Path, record: &WriteRecord) -> io::Result<()> {
+    let text = serde_json::to_string(record)? + "\n";
+    replace(&beside(file, RECORD), &text, None, 0o644)
+}
+
+/// A file that registry-proxy laid beside another: a plain file, never a link to one elsewhere.
+fn read_beside(file: &Path, ending: &str) -> Result<Option<String>, String> {
+    let path = beside(file, ending);
     let shown = path.display().to_string();
-    let Some(text) = read_text(&path, &shown)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| format!("{shown}: {error}"))
+    match fs::symlink_metadata(&path) {
+        Ok(metadata) if !metadata.is_file() => Err(format!("{shown}: is no plain file")),
+        Ok(_) | Err(_) => read_text(&path, &shown),
+    }
 }
 
 /// Makes the directories for a file; those made, outermost first.
@@ -252,11 +294,12 @@ fn make_parents(file: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(made)
 }
 
-/// Writes a file beside the old one and renames it over it.
+/// Writes a file beside the old one, with the owner of `like`, and renames it over it. Until its mode is set nobody else can
+/// read it.
 fn replace(file: &Path, text: &str, like: Option<&fs::Metadata>, mode: u32) -> io::Result<()> {
     let temporary = beside(file, TEMPORARY);
     remove(&temporary)?;
-    let mut new = File::create_new(&temporary)?;
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let filled = (|| {
         new.write_all(text.as_bytes())?;
         if let Some(like) = like {
@@ -265,7 +308,7 @@ fn replace(file: &Path, text: &str, like: Option<&fs::Metadata>, mode: u32) -> i
                 std::os::unix::fs::fchown(&new, Some(like.uid()), Some(like.gid()))?;
             }
         }
-        new.set_permissions(Permissions::from_mode(like.map_or(mode, |like| like.mode() & 0o7777)))?;
+        new.set_permissions(Permissions::from_mode(mode))?;
         new.sync_all()?;
         fs::rename(&temporary, file)
     })();

@@ -2,7 +2,7 @@
 //! token, redirect and storage host are those of a real pull.
 
 use http::{HeaderMap, Request};
-use registry_proxy_core::config::{Auth, QuotaConfig, StoreAddress};
+use registry_proxy_core::config::{Auth, QuotaConfig, Redirects, StoreAddress};
 use registry_proxy_core::explain::explain;
 use registry_proxy_core::{Body, Config, Cx, Proxy};
 use serde_json::Value;
@@ -35,6 +35,8 @@ async fn pull(config: &Config, image: &str) -> Result<String, Stopped> {
     config.clients.path_secret = None;
     config.cache.store = StoreAddress::None;
     config.quota = QuotaConfig::default();
+    // The storage is to be reached from here, wherever clients are sent.
+    config.upstream.iter_mut().for_each(|upstream| upstream.redirects = Redirects::Follow);
     let wrong = |error: registry_proxy_core::config::ConfigError| {
         (error.to_string(), "run registry-proxy check".to_owned())
     };

@@ -1,7 +1,8 @@
 //! This machine: files, memory, the store.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -112,11 +113,10 @@ fn directory(config: &Config) -> Vec<Finding> {
 
 fn write_and_sync(directory: &Path) -> std::io::Result<Duration> {
     let begun = Instant::now();
-    let path = directory.join(PROBE);
-    let done = File::create(&path).and_then(|mut file| {
-        file.write_all(&[0; 4096])?;
-        file.sync_all()
-    });
+    // Follows no link: root may run this in a directory that belongs to the service's user.
+    let path = directory.join(format!("{PROBE}-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let done = file.write_all(&[0; 4096]).and_then(|()| file.sync_all());
     let _ = fs::remove_file(&path);
     done.map(|()| begun.elapsed())
 }

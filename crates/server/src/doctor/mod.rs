@@ -24,6 +24,8 @@ use crate::transport::HyperTransport;
 
 /// For all of it: no step waits longer than `timeouts.first_byte`, and there are few in a row.
 const DEADLINE: Duration = Duration::from_mins(2);
+/// For the disk, which may hang (a network file system whose server is gone).
+const DISK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Arguments of `registry-proxy doctor`.
 #[derive(Args)]
@@ -64,19 +66,22 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
         return ExitCode::from(WRONG_USAGE);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut findings = Vec::new();
     let looked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-        let looked = runtime.block_on(async { tokio::time::timeout(DEADLINE, look(arguments, config)).await });
-        // Do not wait for name lookups that still run.
+        let looking = look(arguments, config, &mut findings);
+        let looked = runtime.block_on(async { tokio::time::timeout(DEADLINE, looking).await });
+        // Do not wait for name lookups, or a disk, that still run.
         runtime.shutdown_background();
-        looked.unwrap_or_else(|_| Err(format!("not done within {} s", DEADLINE.as_secs())))
+        looked.unwrap_or_else(|_| {
+            let what = format!("not everything was looked at within {} s", DEADLINE.as_secs());
+            findings.push(Finding::error("doctor", what, "look at one upstream at a time: --upstream NAME"));
+            Ok(())
+        })
     });
-    let findings = match looked {
-        Ok(findings) => findings,
-        Err(what) => {
-            complain(&what);
-            return ExitCode::from(WRONG_USAGE);
-        }
-    };
+    if let Err(what) = looked {
+        complain(&what);
+        return ExitCode::from(WRONG_USAGE);
+    }
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
     } else {
@@ -86,19 +91,16 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
     if findings.iter().any(|finding| finding.severity == Severity::Error) { ExitCode::FAILURE } else { printed }
 }
 
-async fn look(arguments: &DoctorArguments, config: &Config) -> Result<Vec<Finding>, String> {
+/// Adds what it finds, so that nothing is lost if it does not come to its end.
+async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<Finding>) -> Result<(), String> {
     // The configuration was read before, with every file that it names.
-    let mut findings: Vec<Finding> = config
-        .warnings()
-        .into_iter()
-        .map(|warning| {
-            Finding::warning("configuration", warning.to_string(), "docs/reference/configuration.md has the key")
-        })
-        .collect();
+    findings.extend(config.warnings().into_iter().map(|warning| {
+        Finding::warning("configuration", warning.to_string(), "docs/reference/configuration.md has the key")
+    }));
     if findings.is_empty() {
         findings.push(Finding::ok("configuration", "read, and nothing in it is dangerous"));
     }
-    findings.extend(machine::findings(config));
+    findings.extend(of_this_machine(config.clone()).await);
     if let Some(what) = crate::store::check(config).await {
         let next = "check the bucket's name, region and permissions: docs/how-to/object-stores.md";
         findings.push(Finding::error("cache.store", what, next));
@@ -127,5 +129,15 @@ async fn look(arguments: &DoctorArguments, config: &Config) -> Result<Vec<Findin
     } else if let Some(image) = &arguments.image {
         findings.push(image::finding(config, image).await);
     }
-    Ok(findings)
+    Ok(())
+}
+
+/// What can be said of this machine, with its disk asked on a thread of its own.
+async fn of_this_machine(config: Config) -> Vec<Finding> {
+    let looking = tokio::task::spawn_blocking(move || machine::findings(&config));
+    if let Ok(Ok(findings)) = tokio::time::timeout(DISK_DEADLINE, looking).await {
+        return findings;
+    }
+    let what = format!("the disk of the cache does not answer within {} s", DISK_DEADLINE.as_secs());
+    vec![Finding::error("cache.store", what, "look at its mount, or name another directory in cache.store")]
 }
