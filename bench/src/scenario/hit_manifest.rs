@@ -1,27 +1,15 @@
 //! Cached manifests per second, against nginx with a cache.
 
-use super::requests::{self, Loaded, REPOSITORIES, TAGS};
+use super::requests::{self, REPOSITORIES, TAGS};
 use crate::Result;
 use crate::lab::Lab;
 use crate::report::Report;
-use crate::service::nginx::AccessLog;
-use crate::service::upstream::Upstream;
 
 /// Our requests per second over those of nginx.
 const TARGET: f64 = 1.1;
 
 pub(super) fn run(lab: &Lab, report: &mut Report) -> Result<()> {
-    let mut content = lab.content(1)?;
-    let paths = content.manifests(REPOSITORIES, TAGS)?;
-    let upstream = Upstream::start(content)?;
-    let ours = lab.subject_caching(upstream.address, AccessLog::File)?;
-    let nginx = lab.nginx_caching(upstream.address, AccessLog::File)?;
-    for system in [&ours, &nginx] {
-        requests::warm(system, &paths)?;
-    }
-    let systems = [&ours, &nginx].map(Loaded::from);
-    let samples = requests::measure(lab, &paths, &upstream, &systems)?;
-    requests::were_hits(&samples)?;
-    requests::report(report, "hit-manifest, 2 KB, 1000 tags of 100 repositories", TARGET, &samples);
-    Ok(())
+    requests::cached(lab, report, "hit-manifest, 2 KB, 1000 tags of 100 repositories", TARGET, |content| {
+        content.manifests(REPOSITORIES, TAGS)
+    })
 }

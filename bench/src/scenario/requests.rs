@@ -6,7 +6,8 @@ use crate::http::Connection;
 use crate::lab::Lab;
 use crate::report::{Report, Row, Target};
 use crate::service::Service;
-use crate::service::upstream::Upstream;
+use crate::service::nginx::AccessLog;
+use crate::service::upstream::{Content, Upstream};
 use crate::stats::Spread;
 use crate::wrk::Load;
 
@@ -57,6 +58,28 @@ pub(super) fn were_relayed(samples: &[Vec<Sample>]) -> Result<()> {
             Err(format!("of {sent} requests only {relayed} went to the upstream: this is no relay").into())
         }
     }
+}
+
+/// Requests per second for cached content, against nginx with a cache; `fill` makes the content and gives its paths.
+pub(super) fn cached(
+    lab: &Lab,
+    report: &mut Report,
+    what: &str,
+    target: f64,
+    fill: impl FnOnce(&mut Content) -> Result<Vec<String>>,
+) -> Result<()> {
+    let mut content = lab.content(1)?;
+    let paths = fill(&mut content)?;
+    let upstream = Upstream::start(content)?;
+    let ours = lab.subject_caching(upstream.address, AccessLog::File)?;
+    let nginx = lab.nginx_caching(upstream.address, AccessLog::File)?;
+    for system in [&ours, &nginx] {
+        warm(system, &paths)?;
+    }
+    let samples = measure(lab, &paths, &upstream, &[&ours, &nginx].map(Loaded::from))?;
+    were_hits(&samples)?;
+    self::report(report, what, target, &samples);
+    Ok(())
 }
 
 /// Asks for each path once, and once more: whatever keeps them has them afterwards.
