@@ -43,7 +43,7 @@ struct LoginAttempt<'a> {
 #[derive(Clone, Copy)]
 enum Probe<'a> {
     /// `/v2/`
-    Door,
+    Root,
     /// The tags of a repository, which answer 2xx or 404 to anybody who may read it.
     Repository(&'a RepositoryName),
 }
@@ -103,11 +103,11 @@ impl Upstream {
     async fn learn_how(&self, question: &LoginAttempt<'_>) -> Result<(), LoginCheck> {
         let LoginAttempt { address, repository, .. } = question;
         let mut refused = false;
-        for asked in [Some(Probe::Door), repository.map(Probe::Repository)].into_iter().flatten() {
+        for asked in [Some(Probe::Root), repository.map(Probe::Repository)].into_iter().flatten() {
             if address.challenge().is_some() {
                 return Ok(());
             }
-            refused = is_refusal(self.knock(question, asked, None).await?);
+            refused = is_refusal(self.probe(question, asked, None).await?);
         }
         if refused && address.challenge().is_none() {
             // It wants a login, and not one that we know how to check.
@@ -121,18 +121,18 @@ impl Upstream {
     async fn check_basic(&self, question: &LoginAttempt<'_>) -> Result<LoginCheck, LoginCheck> {
         let basic = Some(&question.login.basic);
         let refused = || LoginCheck::Refused(UpstreamText::default());
-        let is_turned_away = is_refusal(self.knock(question, Probe::Door, basic).await?);
-        if !is_turned_away && self.is_door_closed(question).await? {
+        let is_turned_away = is_refusal(self.probe(question, Probe::Root, basic).await?);
+        if !is_turned_away && self.asks_for_a_login(question).await? {
             return Ok(LoginCheck::Accepted);
         }
         let Some(name) = question.repository else {
             return Ok(if is_turned_away { refused() } else { LoginCheck::Unchecked });
         };
-        if is_refusal(self.knock(question, Probe::Repository(name), basic).await?) {
+        if is_refusal(self.probe(question, Probe::Repository(name), basic).await?) {
             return Ok(refused());
         }
         // A repository that everybody may read says nothing of a login, and `/v2/` may have turned this one away.
-        let is_closed = is_refusal(self.knock(question, Probe::Repository(name), None).await?);
+        let is_closed = is_refusal(self.probe(question, Probe::Repository(name), None).await?);
         Ok(match (is_closed, is_turned_away) {
             (true, _) => LoginCheck::Accepted,
             (false, true) => refused(),
@@ -141,16 +141,16 @@ impl Upstream {
     }
 
     /// Whether `/v2/` turns away whoever brings no login; asked until it has done so once.
-    async fn is_door_closed(&self, question: &LoginAttempt<'_>) -> Result<bool, LoginCheck> {
-        if !question.address.is_door_closed.load(Ordering::Relaxed) {
-            self.knock(question, Probe::Door, None).await?;
+    async fn asks_for_a_login(&self, question: &LoginAttempt<'_>) -> Result<bool, LoginCheck> {
+        if !question.address.refuses_anonymous.load(Ordering::Relaxed) {
+            self.probe(question, Probe::Root, None).await?;
         }
-        Ok(question.address.is_door_closed.load(Ordering::Relaxed))
+        Ok(question.address.refuses_anonymous.load(Ordering::Relaxed))
     }
 
     /// Asks an address that is not resting, and learns its challenge if it says one to nobody in particular: a status that
     /// says something of a login, or why nothing is known.
-    async fn knock(
+    async fn probe(
         &self,
         question: &LoginAttempt<'_>,
         asked: Probe<'_>,
@@ -161,7 +161,7 @@ impl Upstream {
             return Err(LoginCheck::Failed(self.resting(&address.health), DEFAULT_RETRY_AFTER));
         };
         let uri = match asked {
-            Probe::Door => address.uri(&["/v2/"]),
+            Probe::Root => address.uri(&["/v2/"]),
             Probe::Repository(name) => address.uri(&["/v2/", name.as_str(), "/tags/list?n=1"]),
         };
         let uri = uri.map_err(|failure| LoginCheck::Failed(failure, DEFAULT_RETRY_AFTER))?;
@@ -174,8 +174,8 @@ impl Upstream {
             if let Some(challenge) = UpstreamChallenge::choose(headers, &address.url) {
                 address.learn(Some(challenge));
             }
-            if matches!(asked, Probe::Door) {
-                address.is_door_closed.store(true, Ordering::Relaxed);
+            if matches!(asked, Probe::Root) {
+                address.refuses_anonymous.store(true, Ordering::Relaxed);
             }
         }
         match status {

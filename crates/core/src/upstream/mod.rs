@@ -121,7 +121,7 @@ struct Address {
     host: String,
     challenge: Mutex<Option<UpstreamChallenge>>,
     /// Whether its `/v2/` has refused a request without a login.
-    is_door_closed: AtomicBool,
+    refuses_anonymous: AtomicBool,
     health: Health,
 }
 
@@ -197,7 +197,7 @@ impl Upstream {
             path: url.path().trim_end_matches('/').to_owned(),
             host: url.authority().to_owned(),
             challenge: Mutex::new(None),
-            is_door_closed: AtomicBool::new(false),
+            refuses_anonymous: AtomicBool::new(false),
             health: Health::default(),
         });
         Some(Self {

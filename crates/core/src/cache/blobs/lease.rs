@@ -127,15 +127,15 @@ impl LeaseBackoff {
 /// lease is being written, the lease is given up as soon as it is written.
 #[derive(Default)]
 struct Handover {
-    hand: Mutex<Hand>,
+    state: Mutex<HandoverState>,
     changed: Event,
 }
 
 #[derive(Default)]
-enum Hand {
+enum HandoverState {
     /// It is wanted, and not here yet.
     #[default]
-    Open,
+    Wanted,
     Given(Leased),
     /// Nobody wants it any more.
     Gone,
@@ -148,21 +148,21 @@ struct Giver(Arc<Handover>);
 struct Taker(Arc<Handover>);
 
 impl Handover {
-    fn hand(&self) -> MutexGuard<'_, Hand> {
-        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, HandoverState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give(&self, leased: Leased) {
-        let mut hand = self.hand();
+        let mut state = self.state();
         // What is not taken is dropped outside of the lock.
-        let _refused = match &*hand {
-            Hand::Open => {
-                *hand = Hand::Given(leased);
+        let _refused = match &*state {
+            HandoverState::Wanted => {
+                *state = HandoverState::Given(leased);
                 None
             }
-            Hand::Given(_) | Hand::Gone => Some(leased),
+            HandoverState::Given(_) | HandoverState::Gone => Some(leased),
         };
-        drop(hand);
+        drop(state);
         self.changed.notify(usize::MAX);
     }
 }
@@ -178,10 +178,11 @@ impl Taker {
         loop {
             let listener = self.0.changed.listen();
             let taken = {
-                let mut hand = self.0.hand();
-                matches!(&*hand, Hand::Given(_)).then(|| std::mem::replace(&mut *hand, Hand::Gone))
+                let mut state = self.0.state();
+                matches!(&*state, HandoverState::Given(_))
+                    .then(|| std::mem::replace(&mut *state, HandoverState::Gone))
             };
-            if let Some(Hand::Given(leased)) = taken {
+            if let Some(HandoverState::Given(leased)) = taken {
                 return leased;
             }
             listener.await;
@@ -191,7 +192,7 @@ impl Taker {
 
 impl Drop for Taker {
     fn drop(&mut self) {
-        let untaken = std::mem::replace(&mut *self.0.hand(), Hand::Gone);
+        let untaken = std::mem::replace(&mut *self.0.state(), HandoverState::Gone);
         drop(untaken);
     }
 }
