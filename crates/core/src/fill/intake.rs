@@ -146,6 +146,11 @@ impl<'a> FillWork<'a> {
     }
 }
 
+/// Whether a connection has read enough ahead, with `own` bytes of `all` that fills have. One piece always may be.
+fn is_enough(own: usize, all: usize) -> bool {
+    own >= READ_AHEAD_BYTES || own > 0 && all >= ALL_AHEAD_BYTES
+}
+
 /// A body, and what was read of it ahead of the write in progress.
 struct Incoming {
     body: Body,
@@ -161,8 +166,7 @@ struct Incoming {
 impl Incoming {
     /// Whether no more is to be read before a write has ended.
     fn is_far_ahead(&self) -> bool {
-        let own = self.counted.bytes();
-        self.over.is_some() || own >= READ_AHEAD_BYTES || own > 0 && self.counted.of_all() >= ALL_AHEAD_BYTES
+        self.over.is_some() || is_enough(self.counted.bytes(), self.counted.of_all())
     }
 
     /// Reads the next piece, unless another connection fails. Dropped half-way, it loses nothing.
@@ -191,5 +195,25 @@ impl Incoming {
         let mut all = BytesMut::with_capacity(self.ahead.iter().map(Bytes::len).sum());
         self.ahead.drain(..).for_each(|piece| all.extend_from_slice(&piece));
         Some((all.freeze(), counted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_reads_far_ahead_alone_and_one_piece_among_many() {
+        let mebibyte = 1 << 20;
+        for (own, all, expected) in [
+            (0, 0, false),
+            (64 << 10, 64 << 10, false),
+            (256 << 10, 256 << 10, true),
+            (64 << 10, 15 * mebibyte, false),
+            (64 << 10, 16 * mebibyte, true),
+            (0, 500 * mebibyte, false),
+        ] {
+            assert_eq!(is_enough(own, all), expected, "{own} of {all}");
+        }
     }
 }
