@@ -113,8 +113,9 @@ fn directory(config: &Config) -> Vec<Finding> {
 
 fn write_and_sync(directory: &Path) -> std::io::Result<Duration> {
     let begun = Instant::now();
-    // Follows no link: root may run this in a directory that belongs to the service's user.
-    let path = directory.join(format!("{PROBE}-{}", std::process::id()));
+    let path = directory.join(PROBE);
+    // Of a run that was killed. A link is removed, and not followed: root may run this in the directory of another user.
+    let _ = fs::remove_file(&path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     let done = file.write_all(&[0; 4096]).and_then(|()| file.sync_all());
     let _ = fs::remove_file(&path);

@@ -1,5 +1,6 @@
 //! `registry-proxy doctor`: broken set-ups, each named in one line with its cure.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use rustix::process::Signal;
@@ -197,8 +198,11 @@ async fn a_token_server_or_storage_that_is_not_reached_is_named_by_its_host() {
     })
     .await;
     let arguments = ["--image", "acme/app:v1"];
-    let report = Report::of(&Setup::new(), &one_upstream("", upstream.address, ""), &arguments).await;
-    report.is_one_error("image acme/app:v1", "its config: 504", "allow the host");
+    // Wherever clients are sent, it is from here that the storage is looked for.
+    for redirects in ["", "redirects = 'pass'", "redirects = 'rewrite'"] {
+        let report = Report::of(&Setup::new(), &one_upstream("", upstream.address, redirects), &arguments).await;
+        report.is_one_error("image acme/app:v1", "its config: 504", "allow the host");
+    }
     let arguments = ["--image", "acme/app:v2"];
     let report = Report::of(&Setup::new(), &one_upstream("", upstream.address, ""), &arguments).await;
     assert_eq!(report.status, Some(1), "{}", report.text);
@@ -220,7 +224,27 @@ async fn a_store_that_keeps_nothing_is_named_with_its_directory() {
     let report = Report::of(&setup, &toml(&place, "min_free = '1KiB'"), &[]).await;
     assert_eq!(report.status, Some(0), "{}", report.text);
     assert!(report.text.contains("written and synced in "), "{}", report.text);
-    assert!(!setup.path().join("cache/.registry-proxy-doctor").exists());
+    assert!(fs::symlink_metadata(setup.path().join("cache/.registry-proxy-doctor")).is_err());
+}
+
+#[tokio::test]
+async fn a_link_in_the_cache_leads_doctor_to_no_other_file() {
+    let upstream = good().await;
+    let setup = Setup::new();
+    let theirs = setup.file("theirs", "theirs");
+    let cache = setup.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    let probe = cache.join(".registry-proxy-doctor");
+    std::os::unix::fs::symlink(&theirs, &probe).unwrap();
+    let toml = one_upstream(
+        &format!("[cache]\nstore = 'file://{}'\nmin_free = '1KiB'", cache.display()),
+        upstream.address,
+        "",
+    );
+    let report = Report::of(&setup, &toml, &[]).await;
+    assert!(report.text.contains("written and synced in "), "{}", report.text);
+    assert_eq!(fs::read_to_string(theirs).unwrap(), "theirs");
+    assert!(fs::symlink_metadata(probe).is_err());
 }
 
 #[tokio::test]
