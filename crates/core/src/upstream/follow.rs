@@ -6,6 +6,7 @@ use url::Url;
 
 use super::location::Location;
 use super::realm;
+use crate::config::UpstreamConfig;
 use crate::error::Failure;
 use crate::name::RepositoryName;
 use crate::platform::Reach;
@@ -97,6 +98,19 @@ pub(super) fn reach(policy: &Policy<'_>, url: &Url, same_origin: bool) -> Reach 
         (false, true) => Reach::Trusted,
         (false, false) => Reach::Public,
     }
+}
+
+/// Which addresses the token server of an upstream may be at; `None`: the upstream has no address.
+pub fn reach_of_realm(upstream: &UpstreamConfig, realm: &Url) -> Option<Reach> {
+    // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
+    let own = upstream.urls.iter().find(|url| url.origin() == realm.origin());
+    let registry = own.or(upstream.urls.first())?;
+    let policy = Policy { registry, trusted_hosts: &upstream.redirect_hosts, storage: None };
+    let is_named = upstream.realms.iter().any(|url| url.origin() == realm.origin());
+    Some(match reach(&policy, realm, own.is_some()) {
+        Reach::Public if is_named => Reach::Trusted,
+        other => other,
+    })
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use self::budget::Budgets;
 pub use self::challenge::UpstreamChallenge;
 pub use self::check_login::LoginCheck;
 pub use self::exchange::Payload;
+pub use self::follow::reach_of_realm;
 use self::heads::Heads;
 pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
 use self::limits::RateLimits;

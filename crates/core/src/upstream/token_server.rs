@@ -207,14 +207,7 @@ impl Upstream {
 
     /// Which addresses a token server may be at.
     fn reach_of_realm(&self, realm: &Url) -> Result<Reach, Failure> {
-        // Only the configured addresses are ours: a stranger's realm on the stranger's own host is still a stranger's.
-        let own = self.addresses.iter().find(|address| address.url.origin() == realm.origin());
-        let address = own.or(self.addresses.first()).ok_or(NO_ADDRESS)?;
-        let is_named = self.config.realms.iter().any(|url| url.origin() == realm.origin());
-        Ok(match follow::reach(&self.policy(address), realm, own.is_some()) {
-            Reach::Public if is_named => Reach::Trusted,
-            other => other,
-        })
+        follow::reach_of_realm(&self.config, realm).ok_or(NO_ADDRESS)
     }
 
     /// One request to a token server; its health is kept.

@@ -6,7 +6,7 @@ use http::header::{DATE, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
 use http::{HeaderMap, Request};
 use registry_proxy_core::config::UpstreamConfig;
 use registry_proxy_core::platform::{Outgoing, Reach, RequestPurpose, Transport as _};
-use registry_proxy_core::upstream::{USER_AGENT, UpstreamChallenge};
+use registry_proxy_core::upstream::{USER_AGENT, UpstreamChallenge, reach_of_realm};
 use registry_proxy_core::{Body, Config};
 use url::Url;
 
@@ -77,7 +77,7 @@ impl Asked<'_> {
         taken.push(format!("/v2/ {} ms ({})", head.taken.as_millis(), head.status));
         findings.extend(diagnosis::of_ping(self.subject, head.status, challenge.is_some()));
         if let (401, Some(UpstreamChallenge::Bearer { realm, service })) = (head.status, challenge) {
-            match self.token_server(realm, service, url).await {
+            match self.token_server(realm, service).await {
                 Ok(step) => taken.push(step),
                 Err(finding) => findings.push(finding),
             }
@@ -94,14 +94,12 @@ impl Asked<'_> {
     }
 
     /// Asks for a token without a login: any answer shows that it is reached.
-    async fn token_server(&self, realm: Url, service: Option<String>, base: &Url) -> Result<String, Finding> {
+    async fn token_server(&self, realm: Url, service: Option<String>) -> Result<String, Finding> {
         let mut url = realm;
         url.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));
         let host = shown(&url);
         let what = format!("its token server {host}");
-        // A registry within the network may have its tokens from there.
-        let is_within = url.host() == base.host() || is_within(base);
-        let reach = if is_within { Reach::Trusted } else { Reach::Public };
+        let reach = reach_of_realm(self.upstream, &url).unwrap_or(Reach::Public);
         let head = self.get(&url, reach).await.map_err(|obstacle| {
             let finding = obstacle.finding(self.subject, &what, true);
             let next = finding.next.unwrap_or_default();
@@ -135,16 +133,6 @@ impl Asked<'_> {
 fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
-}
-
-/// Whether an address lies within the operator's own network.
-fn is_within(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(ip)) => registry_proxy_core::upstream::is_private(ip.into()),
-        Some(url::Host::Ipv6(ip)) => registry_proxy_core::upstream::is_private(ip.into()),
-        Some(url::Host::Domain(name)) => !name.contains('.'),
-        None => false,
-    }
 }
 
 fn clock(headers: &HeaderMap) -> Option<(Duration, bool)> {
