@@ -1,20 +1,17 @@
 //! What to do with a server that has just started, for whoever started it at a terminal.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use registry_proxy_core::Config;
 
+use crate::listen_address;
+
 /// Lines for a terminal; a service's log has no use for them.
 pub(crate) fn text(config: &Config, listens: SocketAddr) -> String {
-    let ip = match listens.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
     let host = match &config.public_url {
         Some(url) => url.authority().to_owned(),
-        None => SocketAddr::new(ip, listens.port()).to_string(),
+        None => listen_address::shown(&listens.to_string()),
     };
     let secret = if config.clients.path_secret.is_some() { "PATH-SECRET/" } else { "" };
     let image = match config.upstream.iter().find(|upstream| upstream.default) {

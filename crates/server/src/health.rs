@@ -1,7 +1,7 @@
 //! `registry-proxy health`: asks the server at the configured address for `/healthz`, as HEALTHCHECK of an image does.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::listen_address;
 use crate::terminal::complain;
 
 /// For everything: connecting, TLS and the answer. Shorter than the timeout of the image's HEALTHCHECK.
@@ -43,8 +44,17 @@ pub(crate) async fn ask_in_time(config: &Config) -> Result<(), String> {
     get(config, "/healthz").await.map(drop)
 }
 
+/// What the server answers to `/metrics`, on the address that serves it.
+pub(crate) async fn metrics(config: &Config) -> Result<String, String> {
+    let Some(listen) = &config.metrics.listen else { return get(config, "/metrics").await };
+    // That address speaks plain HTTP, without a PROXY header.
+    let mut plain = config.clone();
+    (plain.listen, plain.proxy_protocol, plain.tls.cert_file) = (listen.clone(), false, None);
+    get(&plain, "/metrics").await
+}
+
 /// What the server at the configured address answers to a path of its own.
-pub(crate) async fn get(config: &Config, path: &str) -> Result<String, String> {
+async fn get(config: &Config, path: &str) -> Result<String, String> {
     let asked = tokio::time::timeout(DEADLINE, ask(config, path)).await;
     asked.unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
 }
@@ -55,7 +65,7 @@ async fn ask(config: &Config, path: &str) -> Result<String, String> {
     }
     let addresses: Vec<SocketAddr> =
         tokio::net::lookup_host(&config.listen).await.map_err(|error| error.to_string())?.collect();
-    let addresses: Vec<SocketAddr> = addresses.into_iter().flat_map(reachable).collect();
+    let addresses: Vec<SocketAddr> = addresses.into_iter().flat_map(listen_address::reachable).collect();
     let connected = TcpStream::connect(&addresses[..]).await;
     let mut stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
     let own = stream.local_addr().map_err(|error| error.to_string())?.ip();
@@ -81,18 +91,6 @@ async fn ask(config: &Config, path: &str) -> Result<String, String> {
     ))
 }
 
-/// An address to connect to, for one to listen on: `0.0.0.0` and `[::]` mean all addresses of the machine.
-fn reachable(listens: SocketAddr) -> Vec<SocketAddr> {
-    let with = |ip: IpAddr| SocketAddr::new(ip, listens.port());
-    match listens.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![with(Ipv4Addr::LOCALHOST.into())],
-        IpAddr::V6(ip) if ip.is_unspecified() => {
-            vec![with(Ipv6Addr::LOCALHOST.into()), with(Ipv4Addr::LOCALHOST.into())]
-        }
-        IpAddr::V4(_) | IpAddr::V6(_) => vec![listens],
-    }
-}
-
 /// The answer, head and all.
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> io::Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -105,21 +103,4 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -
         read => drop(read?),
     }
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_that_means_all_is_asked_on_this_machine() {
-        for (listens, asked) in [
-            ("0.0.0.0:3000", vec!["127.0.0.1:3000"]),
-            ("[::]:3000", vec!["[::1]:3000", "127.0.0.1:3000"]),
-            ("10.1.2.3:80", vec!["10.1.2.3:80"]),
-        ] {
-            let asked: Vec<SocketAddr> = asked.into_iter().map(|address| address.parse().unwrap()).collect();
-            assert_eq!(reachable(listens.parse().unwrap()), asked, "{listens}");
-        }
-    }
 }

@@ -25,6 +25,7 @@ mod http;
 mod human;
 mod incoming;
 mod lambda;
+mod listen_address;
 mod logging;
 mod metrics;
 mod passwords;

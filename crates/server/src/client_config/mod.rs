@@ -19,14 +19,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use registry_proxy_core::Config;
 use registry_proxy_core::secret::Secret;
+use registry_proxy_core::{Config, catalogue};
 
 use self::address::ProxyAddress;
 use self::arguments::ClientAction;
 pub(crate) use self::arguments::ClientArguments;
 use self::disk::{RootDirectory, Written};
 use self::plan::{ClientKind, ClientPlan, HubRoute, Wanted};
+use crate::listen_address;
 use crate::terminal::{WRONG_USAGE, complain, print};
 
 /// Runs the command. Exit status 1 if nothing could be written, 2 if it is not clear what is wanted.
@@ -121,7 +122,7 @@ fn own_address(config: &Config) -> Result<String, String> {
     if let Some(url) = &config.public_url {
         return Ok(url.to_string());
     }
-    let listen = config.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:");
+    let listen = listen_address::shown(&config.listen);
     if listen.ends_with(":0") {
         return Err("with port 0 nobody knows the port: say by --url how clients reach the proxy".to_owned());
     }
@@ -151,8 +152,7 @@ fn registries(arguments: &ClientArguments, config: &Config) -> Result<Vec<String
 }
 
 fn hub(config: &Config) -> HubRoute {
-    let is_hub =
-        |host: Option<&str>| matches!(host, Some("registry-1.docker.io" | "docker.io" | "index.docker.io"));
+    let is_hub = |host: Option<&str>| host.is_some_and(catalogue::is_docker_hub);
     let Some(upstream) = config.upstream.iter().find(|upstream| {
         let is_only = upstream.backend.is_some() && upstream.urls.iter().any(|url| is_hub(url.host_str()));
         upstream.name == "docker.io" || is_only

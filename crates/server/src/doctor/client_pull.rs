@@ -73,7 +73,7 @@ pub(crate) async fn finding(config: &Config, client: PullingClient, image: Optio
             return Finding::error(
                 format!("client {name}"),
                 format!("cannot be judged, since the server's count is not readable: {what}"),
-                "start the server with this configuration; where metrics.listen is set, this cannot be seen",
+                "start the server with this configuration",
             );
         }
     };
@@ -105,7 +105,7 @@ async fn pull(name: &str, arguments: &[&str], image: &str) -> Result<(), String>
 
 /// How many requests for manifests the server has answered.
 async fn manifests(config: &Config) -> Result<u64, String> {
-    let answer = health::get(config, "/metrics").await?;
+    let answer = health::metrics(config).await?;
     Ok(count(&answer))
 }
 
