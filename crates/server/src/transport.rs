@@ -205,7 +205,7 @@ fn unopened(error: Arc<NotOpened>) -> TransportError {
 }
 
 /// An error and its chain of causes. `io::Error::source` skips the error that it wraps, so that one is included as well.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let current = next?;

@@ -33,7 +33,7 @@ pub(crate) fn egress(upstream: &UpstreamConfig, url: &Url) -> Option<String> {
     })
 }
 
-/// Connects directly, as the transport does, each step within the limit.
+/// Connects directly, each step within the limit. The transport tries IPv6 and IPv4 at once; this does one after the other.
 pub(crate) async fn connect(upstream: &UpstreamConfig, url: &Url, limit: Duration) -> (Steps, Option<Obstacle>) {
     let mut steps = Steps::default();
     let stopped = walk(upstream, url, limit, &mut steps).await.err();

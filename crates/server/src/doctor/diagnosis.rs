@@ -8,6 +8,7 @@ use registry_proxy_core::platform::{TransportError, Unconnected};
 use rustls::CertificateError;
 
 use super::finding::Finding;
+use crate::transport::causes;
 
 /// Differences that tokens and certificates survive.
 const SLIGHT: Duration = Duration::from_mins(1);
@@ -46,9 +47,8 @@ impl Obstacle {
                 Unconnected::NotResolved => Self::NotResolved,
                 Unconnected::Refused => Self::Refused,
                 Unconnected::TimedOut => Self::TimedOut,
-                Unconnected::Certificate => Self::Certificate,
                 Unconnected::Proxy => Self::Egress,
-                Unconnected::Unknown => Self::of_tls(&**source),
+                Unconnected::Certificate | Unconnected::Unknown => Self::of_tls(&**source),
             },
             TransportError::AddressRefused { .. } => Self::Private,
             TransportError::Busy => Self::TimedOut,
@@ -67,9 +67,7 @@ impl Obstacle {
 
     /// Of a TLS handshake.
     pub(crate) fn of_tls(error: &(dyn Error + 'static)) -> Self {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let rustls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
-        match rustls {
+        match causes(error).find_map(|cause| cause.downcast_ref()) {
             Some(rustls::Error::InvalidCertificate(what)) => Self::of_certificate(what),
             Some(rustls::Error::InvalidMessage(_)) => Self::NotTls,
             Some(_) => Self::Unknown,

@@ -4,18 +4,16 @@
 use http::{HeaderMap, Request};
 use registry_proxy_core::config::{Auth, QuotaConfig, Redirects, StoreAddress};
 use registry_proxy_core::explain::explain;
+use registry_proxy_core::headers::X_REGISTRY_PROXY;
+use registry_proxy_core::media::ACCEPT_EVERY_MANIFEST;
 use registry_proxy_core::{Body, Config, Cx, Proxy};
 use serde_json::Value;
 
 use super::finding::Finding;
 use crate::assemble;
 
-const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
-                      application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 /// Of a manifest or a config.
 const MOST_BYTES: u64 = 8 << 20;
-/// Our own header: what the proxy did, and why.
-const OUTCOME: &str = "x-registry-proxy";
 
 /// Whether this image can be pulled.
 pub(crate) async fn finding(config: &Config, image: &str) -> Finding {
@@ -84,8 +82,9 @@ impl Pull<'_> {
     async fn get(&mut self, path: &str, what: &str) -> Result<(HeaderMap, bytes::Bytes), Stopped> {
         self.requests += 1;
         let cx = Cx { peer: None, introduced: None, is_tls: false, id: self.requests };
-        let request =
-            Request::get(path).header(http::header::HOST, "localhost").header(http::header::ACCEPT, ACCEPT);
+        let request = Request::get(path)
+            .header(http::header::HOST, "localhost")
+            .header(http::header::ACCEPT, ACCEPT_EVERY_MANIFEST);
         let wrong = |error: http::Error| (error.to_string(), "check the image's name".to_owned());
         let response = self.proxy.handle(&cx, request.body(Body::Empty).map_err(wrong)?).await;
         let (parts, body) = response.into_parts();
@@ -94,7 +93,7 @@ impl Pull<'_> {
         if parts.status.is_success() {
             return Ok((parts.headers, bytes));
         }
-        let why = parts.headers.get(OUTCOME).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let why = parts.headers.get(X_REGISTRY_PROXY).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let errors: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let message = errors["errors"][0]["message"].as_str().unwrap_or_default();
         Err((

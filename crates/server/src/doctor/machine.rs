@@ -124,10 +124,9 @@ fn write_and_sync(directory: &Path) -> std::io::Result<Duration> {
 
 fn room(directory: &Path, least: u64) -> Finding {
     let subject = "cache.store";
-    match rustix::fs::statvfs(directory) {
+    match store::available(directory) {
         Err(error) => Finding::warning(subject, format!("its free space is unknown: {error}"), "df -h shows it"),
-        Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(free) => {
             if free > least {
                 return Finding::ok(subject, format!("{} free, of which {} stay free", size(free), size(least)));
             }

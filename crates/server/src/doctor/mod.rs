@@ -126,7 +126,8 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
         .extend(clocks.get(middle).map(|(difference, ahead, who)| diagnosis::of_clock(*difference, *ahead, who)));
     if let Some(client) = arguments.client {
         findings.push(client_pull::finding(config, client, arguments.image.as_deref()).await);
-    } else if let Some(image) = &arguments.image {
+    }
+    if let Some(image) = &arguments.image {
         findings.push(image::finding(config, image).await);
     }
     Ok(())

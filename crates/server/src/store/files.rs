@@ -37,6 +37,7 @@ use self::leases::Leases;
 use self::path_encoding::PathEncoding;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
+pub(crate) use self::root::available;
 use self::root::{Root, TEMP, absent_as_none};
 use self::temp_file::{TempFile, reserve};
 use crate::store::disk::{self, WorkKind};

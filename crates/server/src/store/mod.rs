@@ -16,7 +16,7 @@ use registry_proxy_core::platform::Store;
 use self::files::FileStore;
 #[cfg(test)]
 pub(crate) use self::files::Residency;
-pub(crate) use self::files::{FileSlice, READ_BYTES};
+pub(crate) use self::files::{FileSlice, READ_BYTES, available};
 pub(crate) use self::health::{StoreHealth, check, is_checked};
 pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;

@@ -31,13 +31,9 @@ impl Root {
         self.path.join(&*self.path_encoding.path_of(key))
     }
 
-    /// Bytes that may still be written: none if the disk has no inodes left. Some file systems do not report inodes.
+    /// Bytes that may still be written.
     pub(super) fn free(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.path)?;
-        if disk.f_files > 0 && disk.f_favail == 0 {
-            return Ok(0);
-        }
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
+        Ok(available(&self.path)?.saturating_sub(self.min_free))
     }
 
     /// Fails if there is no room for this many bytes, or for any.
@@ -96,6 +92,15 @@ fn rename_to_absent(from: &Path, to: &Path) -> io::Result<()> {
         }
         done => Ok(done?),
     }
+}
+
+/// Free bytes of a disk: none if it has no inodes left. Some file systems do not report inodes.
+pub(crate) fn available(path: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(path)?;
+    if disk.f_files > 0 && disk.f_favail == 0 {
+        return Ok(0);
+    }
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {
