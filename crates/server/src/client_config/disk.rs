@@ -316,8 +316,10 @@ fn replace(file: &Path, text: &str, like: Option<&fs::Metadata>, mode: u32) -> i
         let _ = remove(&temporary);
     }
     filled?;
-    match file.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
+    // The new file is in its place. Not every file system can sync a directory; without that, a crash may bring back the old
+    // file, which is whole.
+    if let Some(directory) = file.parent() {
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
     }
+    Ok(())
 }
