@@ -83,6 +83,8 @@ impl Running {
             // Its volumes are files of this size, and it makes some at once.
             "-master.volumeSizeLimitMB=64".to_owned(),
             "-volume.max=30".to_owned(),
+            // By itself it takes nothing more once 1 % of the disk is left, which on a large disk is more than the tests need.
+            "-volume.minFreeSpace=200MiB".to_owned(),
         ];
         self.spawn(folder, &SEAWEEDFS, &arguments)?;
         Ok(addresses[6])
