@@ -11,6 +11,7 @@ mod files;
 
 pub use self::address::{MirroredRegistry, ProxyAddress};
 pub use self::files::{
-    buildkitd, containerd_for_all, containerd_for_one, docker_daemon, docker_insecure, github_actions,
+    CONTAINERD_HOSTS, CRI_VERSION_2, CRI_VERSION_3, ContainerdHost, DockerMirror, buildkitd, containerd_main,
+    docker_daemon, docker_insecure, github_actions_buildx, github_actions_docker, rancher_login,
     rancher_registries, registries_conf, talos,
 };

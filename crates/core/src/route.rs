@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use self::endpoint::Endpoint;
 use self::endpoint::split_endpoint;
+pub use self::naming::{Mirrors, MirrorsError};
 use crate::catalogue;
 use crate::config::Config;
 use crate::error::Error;

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::name::RepositoryName;
+
 /// By which address a client reaches us. It may hold the path secret, so it cannot be printed.
 #[derive(Clone, Copy)]
 pub struct ProxyAddress<'a> {
@@ -22,6 +24,16 @@ pub struct MirroredRegistry<'a> {
     pub segment: Option<&'a str>,
     /// Names without a registry mean this one.
     pub is_default: bool,
+    /// A host of ours that means this registry alone.
+    pub host: Option<&'a str>,
+}
+
+impl MirroredRegistry<'_> {
+    /// Whether its segment can stand in the name of an image, from which most clients build their requests. One with a port
+    /// cannot.
+    pub fn is_in_names(&self) -> bool {
+        self.segment.is_none_or(|segment| RepositoryName::parse(segment).is_ok())
+    }
 }
 
 impl ProxyAddress<'_> {
@@ -54,21 +66,40 @@ impl ProxyAddress<'_> {
         format!("{}{}", self.host_in_names(), joined(&[self.path_secret, segment]))
     }
 
-    /// Whether the client is on the same machine, as far as the address says.
-    pub fn is_loopback(&self) -> bool {
-        let name = match self.host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => self.host,
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        name == "localhost"
-            || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
-            || bare.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback())
+    /// Another host of ours, at the same port.
+    pub(super) fn host_beside(&self, host: &str) -> String {
+        match self.parts() {
+            (_, Some(port)) => format!("{host}:{port}"),
+            (_, None) => host.to_owned(),
+        }
     }
 
-    /// Whether Docker must be told to speak plain HTTP: it does so by itself only on the same machine.
+    /// Whether only this machine itself reaches it, as far as the address says.
+    pub fn is_loopback(&self) -> bool {
+        let (name, _) = self.parts();
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback() || address.is_unspecified())
+            || bare.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback() || address.is_unspecified())
+    }
+
+    /// Whether Docker must be told to speak plain HTTP: by itself it does so with 127.0.0.0/8, to which it also resolves
+    /// localhost. Versions that trust `::1` unasked are newer than those in use.
     pub fn is_insecure_to_docker(&self) -> bool {
-        !self.is_https && !self.is_loopback()
+        let (name, _) = self.parts();
+        let is_trusted = name == "localhost" || name.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback());
+        !self.is_https && !is_trusted
+    }
+
+    /// Name and port.
+    fn parts(&self) -> (&str, Option<&str>) {
+        match self.host.rsplit_once(':') {
+            Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (name, Some(port))
+            }
+            _ => (self.host, None),
+        }
     }
 }
 
@@ -111,8 +142,9 @@ mod tests {
             ("localhost:3000", false),
             ("127.0.0.1:3000", false),
             ("127.9.9.9", false),
-            ("[::1]:3000", false),
-            ("[::1]", false),
+            ("[::1]:3000", true),
+            ("[::1]", true),
+            ("0.0.0.0:3000", true),
             ("192.168.1.10:3000", true),
             ("proxy", true),
             ("localhost.example:3000", true),
@@ -121,6 +153,24 @@ mod tests {
             let address = |is_https| ProxyAddress { is_https, host, path_secret: None };
             assert_eq!(address(false).is_insecure_to_docker(), expected, "{host}");
             assert!(!address(true).is_insecure_to_docker(), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_only_this_machine_reaches_is_known_in_every_spelling() {
+        for (host, expected) in [
+            ("localhost:3000", true),
+            ("proxy.localhost", true),
+            ("127.0.0.1:3000", true),
+            ("0.0.0.0:3000", true),
+            ("[::1]:3000", true),
+            ("[::]:3000", true),
+            ("192.168.1.10:3000", false),
+            ("localhost.example", false),
+            ("[2001:db8::1]", false),
+        ] {
+            let address = ProxyAddress { is_https: false, host, path_secret: None };
+            assert_eq!(address.is_loopback(), expected, "{host}");
         }
     }
 }

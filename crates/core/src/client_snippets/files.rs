@@ -1,44 +1,96 @@
-//! The configuration files of clients, whole.
+//! The configuration files of clients, whole, and the values that are added to files which are there already.
 
 use std::fmt::Write as _;
 
 use super::{MirroredRegistry, ProxyAddress};
 
-/// `/etc/docker/daemon.json` with us as the mirror of Docker Hub, and leave to speak plain HTTP where that is needed. `hub` is
-/// Docker Hub among our registries. A mirror's path needs Docker 25.
-pub fn docker_daemon(address: &ProxyAddress<'_>, hub: &MirroredRegistry<'_>) -> String {
-    let path = hub.segment.filter(|_| !hub.is_default).map(|segment| format!("/{segment}")).unwrap_or_default();
-    let mirror = format!("  \"registry-mirrors\": [\"{}{path}\"]", address.root());
-    let insecure =
-        if address.is_insecure_to_docker() { format!(",\n{}", insecure(address)) } else { String::new() };
-    format!("{{\n{mirror}{insecure}\n}}\n")
+/// Where CRI is told of the directory with the hosts: the table of version 2, which containerd 1.x reads and 2.x converts, and
+/// of version 3. <https://github.com/containerd/containerd/blob/main/docs/cri/registry.md>
+pub const CRI_VERSION_2: [&str; 3] = ["plugins", "io.containerd.grpc.v1.cri", "registry"];
+/// See [`CRI_VERSION_2`].
+pub const CRI_VERSION_3: [&str; 3] = ["plugins", "io.containerd.cri.v1.images", "registry"];
+/// The directory with containerd's hosts.
+pub const CONTAINERD_HOSTS: &str = "/etc/containerd/certs.d";
+
+/// What a table of containerd's hosts says of us where the address is a root, and where it ends with the path of a registry.
+const HOST_BY_NS: &str = "  capabilities = [\"pull\", \"resolve\"]\n";
+const HOST_BY_PATH: &str = "  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n";
+
+/// Docker Hub through us, as dockerd has it in `registry-mirrors`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DockerMirror {
+    /// The mirror.
+    pub url: String,
+    /// Its host, for `insecure-registries`, where dockerd must be told to speak plain HTTP.
+    pub insecure: Option<String>,
+    /// Only Docker 25 and later takes it.
+    pub has_path: bool,
+}
+
+impl DockerMirror {
+    /// `hub` is Docker Hub among our registries.
+    pub fn new(address: &ProxyAddress<'_>, hub: &MirroredRegistry<'_>) -> Self {
+        let own_host = hub.host.filter(|_| !hub.is_default).map(|host| address.host_beside(host));
+        let address = ProxyAddress { host: own_host.as_deref().unwrap_or(address.host), ..*address };
+        let segment = hub.segment.filter(|_| !hub.is_default && own_host.is_none());
+        let path = segment.map(|segment| format!("/{segment}")).unwrap_or_default();
+        Self {
+            url: format!("{}{path}", address.root()),
+            insecure: address.is_insecure_to_docker().then(|| address.host_in_names()),
+            has_path: segment.is_some() || address.path_secret.is_some(),
+        }
+    }
+}
+
+/// A table of containerd's hosts: its name within `host`, and its lines.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ContainerdHost {
+    /// Our address.
+    pub url: String,
+    /// What is said of it.
+    pub lines: &'static str,
+}
+
+impl ContainerdHost {
+    /// For `_default/hosts.toml`: all registries by one file, which containerd names by `ns`.
+    pub fn for_all(address: &ProxyAddress<'_>) -> Self {
+        Self { url: address.root(), lines: HOST_BY_NS }
+    }
+
+    /// For the `hosts.toml` of this registry. It names no `server`: by itself containerd asks the registry last.
+    pub fn for_one(address: &ProxyAddress<'_>, mirrored: &MirroredRegistry<'_>) -> Self {
+        Self { url: address.api(mirrored.segment), lines: HOST_BY_PATH }
+    }
+
+    /// The file that has this host alone.
+    pub fn file(&self) -> String {
+        format!("[host.\"{}\"]\n{}", self.url, self.lines)
+    }
+}
+
+/// `/etc/docker/daemon.json` with us as the mirror of Docker Hub, and leave to speak plain HTTP where that is needed.
+pub fn docker_daemon(mirror: &DockerMirror) -> String {
+    let insecure = mirror.insecure.as_ref().map(|host| format!(",\n{}", insecure(host))).unwrap_or_default();
+    format!("{{\n  \"registry-mirrors\": [\"{}\"]{insecure}\n}}\n", mirror.url)
 }
 
 /// The same with leave to speak plain HTTP alone.
 pub fn docker_insecure(address: &ProxyAddress<'_>) -> String {
-    format!("{{\n{}\n}}\n", insecure(address))
+    format!("{{\n{}\n}}\n", insecure(&address.host_in_names()))
 }
 
-fn insecure(address: &ProxyAddress<'_>) -> String {
-    format!("  \"insecure-registries\": [\"{}\"]", address.host_in_names())
+fn insecure(host: &str) -> String {
+    format!("  \"insecure-registries\": [\"{host}\"]")
 }
 
-/// `/etc/containerd/certs.d/_default/hosts.toml`: all registries by one file, which containerd names by `ns`.
-pub fn containerd_for_all(address: &ProxyAddress<'_>) -> String {
-    format!("[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n", address.root())
-}
-
-/// `/etc/containerd/certs.d/<registry>/hosts.toml`
-pub fn containerd_for_one(address: &ProxyAddress<'_>, mirrored: &MirroredRegistry<'_>) -> String {
-    // This is where containerd looks for Docker Hub.
-    let server = if mirrored.registry == "docker.io" { "registry-1.docker.io" } else { mirrored.registry };
-    format!(
-        "server = \"https://{server}\"\n\n[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n",
-        address.api(mirrored.segment)
-    )
+/// The lines of containerd's main file that name [`CONTAINERD_HOSTS`].
+pub fn containerd_main(table: [&str; 3]) -> String {
+    let [plugins, plugin, registry] = table;
+    format!("[{plugins}.\"{plugin}\".{registry}]\n  config_path = \"{CONTAINERD_HOSTS}\"\n")
 }
 
 /// `/etc/containers/registries.conf.d/50-registry-proxy.conf`, for Podman, Buildah, skopeo and CRI-O.
+/// Format: <https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md>.
 pub fn registries_conf(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
     let insecure = if address.is_https { "" } else { "insecure = true\n" };
     let sections = mirrored.iter().map(|mirrored| {
@@ -50,51 +102,75 @@ pub fn registries_conf(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<
     sections.collect::<Vec<_>>().join("\n")
 }
 
-/// `buildkitd.toml`
+/// `buildkitd.toml`. Format: <https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md>.
 pub fn buildkitd(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
-    let mut text = String::new();
-    for mirrored in mirrored {
+    let mirrors = mirrored.iter().map(|mirrored| {
         let location = address.in_names(mirrored.segment);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "[registry.\"{}\"]\n  mirrors = [\"{location}\"]", mirrored.registry);
-    }
-    if !address.is_https {
-        let _ = writeln!(text, "[registry.\"{}\"]\n  http = true", address.host_in_names());
-    }
-    text
+        format!("[registry.\"{}\"]\n  mirrors = [\"{location}\"]\n", mirrored.registry)
+    });
+    let plain =
+        (!address.is_https).then(|| format!("[registry.\"{}\"]\n  http = true\n", address.host_in_names()));
+    mirrors.chain(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// A step of a GitHub Actions workflow: the same file for the builder of docker/setup-buildx-action.
-pub fn github_actions(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
-    let mut text = "- uses: docker/setup-buildx-action@v3\n  with:\n    buildkitd-config-inline: |\n".to_owned();
+/// A step of a GitHub Actions workflow: Docker Hub through us for the runner's dockerd.
+pub fn github_actions_docker(mirror: &DockerMirror) -> String {
+    let insecure = mirror
+        .insecure
+        .as_ref()
+        .map(|host| format!(" | .\"insecure-registries\" = [\"{host}\"] + (.\"insecure-registries\" // [])"));
+    format!(
+        "\
+- name: Pull from Docker Hub through registry-proxy
+  run: |
+    test -s /etc/docker/daemon.json || echo '{{}}' | sudo tee /etc/docker/daemon.json
+    jq '.\"registry-mirrors\" = [\"{}\"] + (.\"registry-mirrors\" // []){}' /etc/docker/daemon.json > daemon.json
+    sudo mv daemon.json /etc/docker/daemon.json
+    sudo systemctl restart docker
+",
+        mirror.url,
+        insecure.unwrap_or_default()
+    )
+}
+
+/// A step of a GitHub Actions workflow: `buildkitd.toml` for the builder of docker/setup-buildx-action.
+/// Inputs: <https://github.com/docker/setup-buildx-action#inputs>.
+pub fn github_actions_buildx(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
+    let mut text = "\
+- name: Build with base images from registry-proxy
+  uses: docker/setup-buildx-action@v3
+  with:
+    buildkitd-config-inline: |
+"
+    .to_owned();
     for line in buildkitd(address, mirrored).lines() {
-        let _ = writeln!(text, "      {line}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}{line}", if line.is_empty() { "" } else { "      " });
     }
     text
 }
 
-/// `/etc/rancher/k3s/registries.yaml`, and RKE2's. With `has_login`, also the place of the login.
-pub fn rancher_registries(
-    address: &ProxyAddress<'_>,
-    mirrored: &[MirroredRegistry<'_>],
-    has_login: bool,
-) -> String {
+/// `/etc/rancher/k3s/registries.yaml`, and RKE2's.
+/// Format: <https://docs.k3s.io/installation/private-registry>, <https://docs.rke2.io/install/private_registry>.
+pub fn rancher_registries(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
     let mut text = "mirrors:\n".to_owned();
     for mirrored in mirrored {
         let endpoint = address.api(mirrored.segment);
-        let _ = writeln!(text, "  {}:\n    endpoint:\n      - \"{endpoint}\"", mirrored.registry);
-    }
-    if has_login {
-        let host = address.host_in_names();
-        let _ = writeln!(
-            text,
-            "configs:\n  \"{host}\":\n    auth:\n      username: YOUR-NAME\n      password: YOUR-PASSWORD"
-        );
+        let _ = writeln!(text, "  \"{}\":\n    endpoint:\n      - \"{endpoint}\"", mirrored.registry);
     }
     text
 }
 
+/// What belongs behind [`rancher_registries`] where clients log in. The host is that of the endpoint's address.
+pub fn rancher_login(address: &ProxyAddress<'_>) -> String {
+    format!(
+        "configs:\n  \"{}\":\n    auth:\n      username: YOUR-NAME\n      password: YOUR-PASSWORD\n",
+        address.host
+    )
+}
+
 /// Documents of Talos' machine configuration, from Talos 1.12 on.
+/// Format: <https://docs.siderolabs.com/talos/v1.12/reference/configuration/cri/registrymirrorconfig>.
 pub fn talos(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> String {
     let documents = mirrored.iter().map(|mirrored| {
         format!(
@@ -107,103 +183,4 @@ pub fn talos(address: &ProxyAddress<'_>, mirrored: &[MirroredRegistry<'_>]) -> S
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HUB: MirroredRegistry<'_> =
-        MirroredRegistry { registry: "docker.io", segment: Some("docker.io"), is_default: true };
-    const GITHUB: MirroredRegistry<'_> =
-        MirroredRegistry { registry: "ghcr.io", segment: Some("ghcr.io"), is_default: false };
-    const PUBLIC: ProxyAddress<'_> = ProxyAddress { is_https: true, host: "p.example", path_secret: None };
-    const GUARDED: ProxyAddress<'_> = ProxyAddress { path_secret: Some("s3cret"), ..PUBLIC };
-    const NEAR: ProxyAddress<'_> = ProxyAddress { is_https: false, host: "192.0.2.7:3000", path_secret: None };
-
-    #[test]
-    fn docker_has_one_mirror_and_plain_http_only_where_it_is_needed() {
-        assert_eq!(docker_daemon(&PUBLIC, &HUB), "{\n  \"registry-mirrors\": [\"https://p.example\"]\n}\n");
-        let second = MirroredRegistry { is_default: false, ..HUB };
-        assert_eq!(
-            docker_daemon(&GUARDED, &second),
-            "{\n  \"registry-mirrors\": [\"https://p.example/s3cret/docker.io\"]\n}\n"
-        );
-        assert_eq!(
-            docker_daemon(&NEAR, &HUB),
-            "{\n  \"registry-mirrors\": [\"http://192.0.2.7:3000\"],\n  \"insecure-registries\": [\"192.0.2.7:3000\"]\n}\n"
-        );
-        assert_eq!(docker_insecure(&NEAR), "{\n  \"insecure-registries\": [\"192.0.2.7:3000\"]\n}\n");
-        for address in [PUBLIC, GUARDED, NEAR] {
-            let text = docker_daemon(&address, &HUB);
-            assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
-        }
-    }
-
-    #[test]
-    fn containerd_names_all_registries_by_one_address_or_each_by_its_own() {
-        assert_eq!(
-            containerd_for_all(&GUARDED),
-            "[host.\"https://p.example/s3cret\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-        );
-        assert_eq!(
-            containerd_for_one(&NEAR, &GITHUB),
-            "server = \"https://ghcr.io\"\n\n[host.\"http://192.0.2.7:3000/v2/ghcr.io\"]\n  \
-             capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
-        );
-        assert!(containerd_for_one(&PUBLIC, &HUB).starts_with("server = \"https://registry-1.docker.io\"\n"));
-    }
-
-    #[test]
-    fn podman_and_buildkit_are_told_of_plain_http() {
-        assert_eq!(
-            registries_conf(&NEAR, &[HUB, GITHUB]),
-            "[[registry]]\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"192.0.2.7:3000/docker.io\"\n\
-             insecure = true\n\n\
-             [[registry]]\nlocation = \"ghcr.io\"\n[[registry.mirror]]\nlocation = \"192.0.2.7:3000/ghcr.io\"\n\
-             insecure = true\n"
-        );
-        assert_eq!(
-            buildkitd(&NEAR, &[GITHUB]),
-            "[registry.\"ghcr.io\"]\n  mirrors = [\"192.0.2.7:3000/ghcr.io\"]\n\
-             [registry.\"192.0.2.7:3000\"]\n  http = true\n"
-        );
-        assert_eq!(
-            github_actions(&GUARDED, &[GITHUB]),
-            "- uses: docker/setup-buildx-action@v3\n  with:\n    buildkitd-config-inline: |\n      \
-             [registry.\"ghcr.io\"]\n        mirrors = [\"p.example/s3cret/ghcr.io\"]\n"
-        );
-    }
-
-    #[test]
-    fn nodes_of_kubernetes_have_an_endpoint_for_each_registry() {
-        assert_eq!(
-            rancher_registries(&GUARDED, &[GITHUB], true),
-            "mirrors:\n  ghcr.io:\n    endpoint:\n      - \"https://p.example/v2/s3cret/ghcr.io\"\n\
-             configs:\n  \"p.example\":\n    auth:\n      username: YOUR-NAME\n      password: YOUR-PASSWORD\n"
-        );
-        let alone = MirroredRegistry { registry: "ghcr.io", segment: None, is_default: true };
-        assert_eq!(
-            rancher_registries(&PUBLIC, &[alone], false),
-            "mirrors:\n  ghcr.io:\n    endpoint:\n      - \"https://p.example/v2\"\n"
-        );
-        assert_eq!(
-            talos(&PUBLIC, &[HUB, GITHUB]),
-            "apiVersion: v1alpha1\nkind: RegistryMirrorConfig\nname: docker.io\nendpoints:\n  \
-             - url: https://p.example/v2/docker.io\n    overridePath: true\n---\n\
-             apiVersion: v1alpha1\nkind: RegistryMirrorConfig\nname: ghcr.io\nendpoints:\n  \
-             - url: https://p.example/v2/ghcr.io\n    overridePath: true\n"
-        );
-    }
-
-    #[test]
-    fn what_is_written_as_toml_is_toml() {
-        for address in [PUBLIC, GUARDED, NEAR] {
-            for text in [
-                containerd_for_all(&address),
-                containerd_for_one(&address, &HUB),
-                registries_conf(&address, &[HUB, GITHUB]),
-                buildkitd(&address, &[HUB, GITHUB]),
-            ] {
-                assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
-            }
-        }
-    }
-}
+mod tests;

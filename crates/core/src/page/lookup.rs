@@ -69,19 +69,20 @@ impl<'a> Offer<'a> {
     pub(super) fn mirrored(&self) -> Vec<MirroredRegistry<'a>> {
         match self {
             Self::Registries(served) => {
-                let known = served.iter().filter(|served| is_in_names(served.segment));
-                let mirrored = |served: &ServedRegistry<'a>| {
-                    let (segment, is_default) = (Some(served.segment), served.is_default);
-                    served.registry.map(|registry| MirroredRegistry { registry, segment, is_default })
-                };
-                known.filter_map(mirrored).collect()
+                let known = served.iter().filter_map(ServedRegistry::mirrored);
+                known.filter(MirroredRegistry::is_in_names).collect()
             }
             Self::Unsaid => {
-                let example = |registry| MirroredRegistry { registry, segment: Some(registry), is_default: false };
+                let example = |registry| MirroredRegistry {
+                    registry,
+                    segment: Some(registry),
+                    is_default: false,
+                    host: None,
+                };
                 EXAMPLES.into_iter().map(example).collect()
             }
             Self::Single(registry) => {
-                let alone = |registry| MirroredRegistry { registry, segment: None, is_default: true };
+                let alone = |registry| MirroredRegistry { registry, segment: None, is_default: true, host: None };
                 registry.map(alone).into_iter().collect()
             }
         }

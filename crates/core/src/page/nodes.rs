@@ -46,7 +46,10 @@ pub(super) fn rancher(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'
         english: "Write this file on every node (RKE2: /etc/rancher/rke2/registries.yaml), then restart the service: sudo systemctl restart k3s. Image names stay as they are.",
         chinese: "在每个节点上写入该文件（RKE2：/etc/rancher/rke2/registries.yaml），然后重启服务：sudo systemctl restart k3s。镜像名不变。",
     };
-    let lines = client_snippets::rancher_registries(&context.address, mirrored, context.needs_login());
+    let mut lines = client_snippets::rancher_registries(&context.address, mirrored);
+    if context.needs_login() {
+        lines.push_str(&client_snippets::rancher_login(&context.address));
+    }
     vec![file_step("/etc/rancher/k3s/registries.yaml", words, lines)]
 }
 
@@ -76,8 +79,8 @@ pub(super) fn talos(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>
         return kubernetes(context);
     }
     let file = Words {
-        english: "Write this file (Talos 1.12 or later):",
-        chinese: "写入该文件（Talos 1.12 及以上版本）：",
+        english: "Write this file (Talos 1.12 or later; for earlier versions see docs/how-to/talos.md):",
+        chinese: "写入该文件（Talos 1.12 及以上版本；更早的版本见 docs/how-to/talos.md）：",
     };
     let apply = Words { english: "Apply it to the nodes:", chinese: "应用到节点：" };
     vec![

@@ -4,7 +4,7 @@ use super::lookup::Offer;
 use super::negotiation::Words;
 use super::nodes;
 use super::step::{PULL, SetupContext, SetupStep, command_step, file_step};
-use crate::client_snippets::{self, MirroredRegistry};
+use crate::client_snippets::{self, CRI_VERSION_3, ContainerdHost, DockerMirror, MirroredRegistry};
 
 /// A client, or clients that are set up alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +86,20 @@ impl SetupClient {
 
 fn docker(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> Vec<SetupStep> {
     const DAEMON: &str = "/etc/docker/daemon.json";
+    const SHORT_NAMES: Words = Words {
+        english: "Or keep the short names: with this, “docker pull alpine” comes through the proxy too. It works for Docker Hub only. Add it to the file, then run: sudo systemctl reload docker",
+        chinese: "也可以不改镜像名：配置后 docker pull alpine 也会走本代理，仅对 Docker Hub 有效。加入该文件后执行 sudo systemctl reload docker",
+    };
+    const FROM_25: Words = Words {
+        english: "Or keep the short names: with this, “docker pull alpine” comes through the proxy too. It works for Docker Hub only, from Docker 25 on. Add it to the file, then run: sudo systemctl reload docker",
+        chinese: "也可以不改镜像名：配置后 docker pull alpine 也会走本代理，仅对 Docker Hub 有效，需要 Docker 25 及以上版本。加入该文件后执行 sudo systemctl reload docker",
+    };
     let address = &context.address;
     let mut steps = Vec::new();
     if address.is_insecure_to_docker() {
         let words = Words {
-            english: "This proxy speaks plain HTTP, which Docker refuses until you allow it. Add this to the file, then run: sudo systemctl restart docker (Docker Desktop: Settings, Docker Engine).",
-            chinese: "本代理使用明文 HTTP，Docker 默认拒绝。请把下面的内容加入该文件，然后执行 sudo systemctl restart docker（Docker Desktop：Settings → Docker Engine）。",
+            english: "This proxy speaks plain HTTP, which Docker refuses until you allow it. Add this to the file, then run: sudo systemctl reload docker (Docker Desktop: Settings, Docker Engine).",
+            chinese: "本代理使用明文 HTTP，Docker 默认拒绝。请把下面的内容加入该文件，然后执行 sudo systemctl reload docker（Docker Desktop：Settings → Docker Engine）。",
         };
         steps.push(file_step(DAEMON, words, client_snippets::docker_insecure(address)));
     }
@@ -100,25 +108,14 @@ fn docker(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> Vec<
     // Docker does not log in to a mirror, or sends it the password for Docker Hub.
     let hub = mirrored.iter().find(|mirrored| mirrored.registry == "docker.io" && !context.needs_login());
     if let Some(hub) = hub {
-        let words = if address.path_secret.is_none() && hub.is_default {
-            Words {
-                english: "Or keep the short names: with this, “docker pull alpine” comes through the proxy too. It works for Docker Hub only. Add it to the file, then run: sudo systemctl restart docker",
-                chinese: "也可以不改镜像名：配置后 docker pull alpine 也会走本代理，仅对 Docker Hub 有效。加入该文件后执行 sudo systemctl restart docker",
-            }
-        } else {
-            Words {
-                english: "Or keep the short names: with this, “docker pull alpine” comes through the proxy too. It works for Docker Hub only, from Docker 25 on. Add it to the file, then run: sudo systemctl restart docker",
-                chinese: "也可以不改镜像名：配置后 docker pull alpine 也会走本代理，仅对 Docker Hub 有效，需要 Docker 25 及以上版本。加入该文件后执行 sudo systemctl restart docker",
-            }
-        };
-        steps.push(file_step(DAEMON, words, client_snippets::docker_daemon(address, hub)));
+        let mirror = DockerMirror::new(address, hub);
+        let words = if mirror.has_path { FROM_25 } else { SHORT_NAMES };
+        steps.push(file_step(DAEMON, words, client_snippets::docker_daemon(&mirror)));
     }
     steps
 }
 
 fn containerd(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> Vec<SetupStep> {
-    const CRI: &str =
-        "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n";
     let address = &context.address;
     let mut steps: Vec<_> = context.login("nerdctl login").into_iter().collect();
     match (context.offer, mirrored) {
@@ -127,7 +124,7 @@ fn containerd(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> 
                 english: "One file sends the pulls of all registries through the proxy. Image names stay as they are, and containerd asks the registry itself where the proxy cannot help.",
                 chinese: "一个文件即可让所有镜像仓库的拉取都走本代理。镜像名不变；代理无法提供时，containerd 会直接访问原仓库。",
             };
-            let lines = client_snippets::containerd_for_all(address);
+            let lines = ContainerdHost::for_all(address).file();
             steps.push(file_step("/etc/containerd/certs.d/_default/hosts.toml", words, lines));
         }
         (Offer::Single(_), [alone]) if !context.needs_login() => {
@@ -135,7 +132,7 @@ fn containerd(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> 
                 english: "Put this into hosts.toml in the folder that is called like the registry. Image names stay as they are.",
                 chinese: "写入以该镜像仓库命名的目录下的 hosts.toml。镜像名不变。",
             };
-            let lines = client_snippets::containerd_for_one(address, alone);
+            let lines = ContainerdHost::for_one(address, alone).file();
             steps.push(file_step("/etc/containerd/certs.d/…/hosts.toml", words, lines));
         }
         (Offer::Registries(_) | Offer::Unsaid | Offer::Single(_), _) => {}
@@ -145,7 +142,11 @@ fn containerd(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>]) -> 
             english: "For Kubernetes (CRI), containerd must be told once where that folder is; then run: sudo systemctl restart containerd. This is for containerd 2; in version 1 the section is called [plugins.\"io.containerd.grpc.v1.cri\".registry].",
             chinese: "用于 Kubernetes（CRI）时，需要指定一次该目录，然后执行 sudo systemctl restart containerd。以下适用于 containerd 2；1.x 中该段名为 [plugins.\"io.containerd.grpc.v1.cri\".registry]。",
         };
-        steps.push(file_step("/etc/containerd/config.toml", words, CRI.to_owned()));
+        steps.push(file_step(
+            "/etc/containerd/config.toml",
+            words,
+            client_snippets::containerd_main(CRI_VERSION_3),
+        ));
     }
     let ctr = format!("ctr images pull {}", context.plain("--plain-http "));
     let nerdctl =
@@ -196,11 +197,21 @@ fn github_actions(context: &SetupContext<'_>, mirrored: &[MirroredRegistry<'_>])
         steps.push(command_step(words, lines));
     }
     if !mirrored.is_empty() {
+        // A job logs in for itself, and dockerd does not log in to a mirror.
+        let hub = mirrored.iter().find(|mirrored| mirrored.registry == "docker.io" && !context.needs_login());
+        if let Some(hub) = hub {
+            let words = Words {
+                english: "In the workflow, let the runner's Docker pull from Docker Hub through the proxy. The runner must reach this address.",
+                chinese: "在工作流中让 runner 的 Docker 经由本代理拉取 Docker Hub 镜像。runner 必须能访问本地址。",
+            };
+            let lines = client_snippets::github_actions_docker(&DockerMirror::new(&context.address, hub));
+            steps.push(command_step(words, lines));
+        }
         let words = Words {
             english: "In the workflow, build with a builder that pulls through the proxy. The runner must reach this address.",
             chinese: "在工作流中使用经由本代理拉取的构建器。runner 必须能访问本地址。",
         };
-        steps.push(command_step(words, client_snippets::github_actions(&context.address, mirrored)));
+        steps.push(command_step(words, client_snippets::github_actions_buildx(&context.address, mirrored)));
     }
     let words = Words { english: "A step that pulls an image:", chinese: "拉取镜像的步骤：" };
     steps.push(command_step(words, context.for_examples("- run: docker pull ")));

@@ -3,6 +3,7 @@
 
 use super::{EntryPoint, Names, Routes, looks_like_host};
 use crate::catalogue;
+use crate::client_snippets::MirroredRegistry;
 
 /// How images are called at an address.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,57 @@ pub(crate) struct ServedRegistry<'a> {
     pub(crate) registry: Option<&'a str>,
     /// Names without a registry mean this one.
     pub(crate) is_default: bool,
+    /// A host of ours that means this registry alone.
+    pub(crate) host: Option<&'a str>,
+}
+
+impl<'a> ServedRegistry<'a> {
+    /// The same for the files of clients, unless images do not call it by a name that we know.
+    pub(crate) fn mirrored(&self) -> Option<MirroredRegistry<'a>> {
+        let Self { segment, registry, is_default, host } = *self;
+        registry.map(|registry| MirroredRegistry { registry, segment: Some(segment), is_default, host })
+    }
+}
+
+/// Which registries a client is to ask us for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mirrors<'a> {
+    /// Every one that we serve.
+    Every {
+        /// Those that clients can be told of.
+        registries: Vec<MirroredRegistry<'a>>,
+        /// The upstreams that are left out: images do not call their registry by a name that we know, or that name has a port,
+        /// which no client accepts inside of a name.
+        left_out: Vec<&'a str>,
+    },
+    /// These.
+    These(Vec<MirroredRegistry<'a>>),
+}
+
+/// Why a client cannot be told which registry to ask us for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MirrorsError {
+    /// The address means one registry, and we do not know what images call it.
+    #[error("this address serves one registry, and what images call it is not known")]
+    Unnamed,
+    /// The address means one registry, and it is another one.
+    #[error("this address serves {served} and no other registry")]
+    OtherRegistry {
+        /// Which one it means.
+        served: String,
+    },
+    /// It is the name of an upstream, and no registry's.
+    #[error("{0} is the name of an upstream, which images do not have in their names")]
+    NotInNames(String),
+}
+
+impl<'a> Mirrors<'a> {
+    /// Those that a client can be told of.
+    pub fn registries(&self) -> &[MirroredRegistry<'a>] {
+        match self {
+            Self::Every { registries, .. } | Self::These(registries) => registries,
+        }
+    }
 }
 
 impl Routes {
@@ -39,9 +91,73 @@ impl Routes {
             segment: &names.name,
             registry: names.registry(),
             is_default: self.default == Some(index),
+            host: names.hosts.first().map(String::as_str),
         });
         Naming::ByRegistry(served.collect())
     }
+
+    /// Which registries a client is to ask us for that reaches us at `host`: those `asked` for by the names that images have,
+    /// or all that we serve there. A name that the configuration does not know may be served by another proxy's.
+    pub fn mirrors<'a>(&'a self, host: &str, asked: &'a [String]) -> Result<Mirrors<'a>, MirrorsError> {
+        let entry = EntryPoint { prefix: String::new(), upstream: self.by_host(host) };
+        match (self.naming(&entry), asked) {
+            (Naming::Single(None), []) => Err(MirrorsError::Unnamed),
+            (Naming::Single(Some(registry)), []) => Ok(Mirrors::These(vec![alone(registry)])),
+            (Naming::Single(known), asked) => {
+                let of_asked = |name: &'a String| match known {
+                    Some(served) if catalogue_name(name) != served => {
+                        Err(MirrorsError::OtherRegistry { served: served.to_owned() })
+                    }
+                    Some(served) => Ok(alone(served)),
+                    None => Ok(alone(catalogue_name(name))),
+                };
+                Ok(Mirrors::These(asked.iter().map(of_asked).collect::<Result<_, _>>()?))
+            }
+            (Naming::ByRegistry(served), []) => {
+                let mirrored =
+                    |served: &ServedRegistry<'a>| served.mirrored().filter(MirroredRegistry::is_in_names);
+                let registries = served.iter().filter_map(mirrored).collect();
+                let left_out = served.iter().filter(|served| mirrored(served).is_none());
+                Ok(Mirrors::Every { registries, left_out: left_out.map(|served| served.segment).collect() })
+            }
+            (Naming::ByRegistry(served), asked) => {
+                let of_asked = |name: &'a String| self.mirrored(&served, catalogue_name(name));
+                Ok(Mirrors::These(asked.iter().map(of_asked).collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
+    /// One of those that we serve, by the name that images have or by its upstream's.
+    fn mirrored<'a>(
+        &self,
+        served: &[ServedRegistry<'a>],
+        name: &'a str,
+    ) -> Result<MirroredRegistry<'a>, MirrorsError> {
+        let by_name = served.iter().find(|served| served.registry == Some(name) || served.segment == name);
+        let by_address = || {
+            let upstream = self.upstreams.iter().find(|names| names.aliases.iter().any(|alias| alias == name))?;
+            served.iter().find(|served| served.segment == upstream.name)
+        };
+        match by_name {
+            Some(served) => served.mirrored().ok_or_else(|| MirrorsError::NotInNames(name.to_owned())),
+            None => Ok(match by_address() {
+                Some(&ServedRegistry { segment, is_default, host, .. }) => {
+                    MirroredRegistry { registry: name, segment: Some(segment), is_default, host }
+                }
+                None => MirroredRegistry { registry: name, segment: Some(name), is_default: false, host: None },
+            }),
+        }
+    }
+}
+
+/// A registry that the host alone means.
+fn alone(registry: &str) -> MirroredRegistry<'_> {
+    MirroredRegistry { registry, segment: None, is_default: true, host: None }
+}
+
+/// The usual name of a registry.
+fn catalogue_name(name: &str) -> &str {
+    catalogue::find(name).map_or(name, |known| known.name)
 }
 
 impl Names {
@@ -78,13 +194,13 @@ mod tests {
              [[upstream]]\nname='mine'\nurls=['https://r.corp.example']\nhosts=['m.p.example']",
             &[],
         );
-        let served = |segment, registry, is_default| ServedRegistry { segment, registry, is_default };
+        let served = |segment, registry, is_default, host| ServedRegistry { segment, registry, is_default, host };
         assert_eq!(
             at(&ours, "p.example"),
             Naming::ByRegistry(vec![
-                served("hub", Some("docker.io"), true),
-                served("ghcr.io", Some("ghcr.io"), false),
-                served("mine", None, false),
+                served("hub", Some("docker.io"), true, None),
+                served("ghcr.io", Some("ghcr.io"), false, Some("g.p.example")),
+                served("mine", None, false, Some("m.p.example")),
             ])
         );
         assert_eq!(at(&ours, "g.p.example:8443"), Naming::Single(Some("ghcr.io")));
@@ -102,5 +218,61 @@ mod tests {
             let routes = routes("", &[("REGISTRY_BACKEND", backend)]);
             assert_eq!(at(&routes, "p.example"), Naming::Single(expected), "{backend}");
         }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_client_asks_for_registries_by_the_names_that_images_have() {
+        let ours = routes(
+            "[[upstream]]\nname='hub'\nurls=['https://registry-1.docker.io']\n\
+             [[upstream]]\nname='ghcr.io'\nhosts=['g.p.example']\n\
+             [[upstream]]\nname='mine'\nurls=['https://r.corp.example:5000']\ndefault=true",
+            &[],
+        );
+        let mirrored = |registry, segment, is_default, host| MirroredRegistry {
+            registry,
+            segment: Some(segment),
+            is_default,
+            host,
+        };
+        let hub = mirrored("docker.io", "hub", false, None);
+        let github = mirrored("ghcr.io", "ghcr.io", false, Some("g.p.example"));
+        assert_eq!(
+            ours.mirrors("p.example", &[]),
+            Ok(Mirrors::Every { registries: vec![hub, github], left_out: vec!["mine"] })
+        );
+        for (asked, expected) in [
+            ("docker.io", hub),
+            ("index.docker.io", hub),
+            ("hub", hub),
+            ("ghcr.io", github),
+            ("r.corp.example:5000", mirrored("r.corp.example:5000", "mine", true, None)),
+            ("quay.io", mirrored("quay.io", "quay.io", false, None)),
+        ] {
+            let asked = names(&[asked]);
+            assert_eq!(ours.mirrors("p.example:8443", &asked), Ok(Mirrors::These(vec![expected])), "{asked:?}");
+        }
+        assert_eq!(ours.mirrors("p.example", &names(&["mine"])), Err(MirrorsError::NotInNames("mine".to_owned())));
+    }
+
+    #[test]
+    fn a_host_that_means_one_registry_has_no_other() {
+        let ours =
+            routes("[[upstream]]\nname='ghcr.io'\nhosts=['g.p.example']\n[[upstream]]\nname='docker.io'", &[]);
+        let github = MirroredRegistry { registry: "ghcr.io", segment: None, is_default: true, host: None };
+        for asked in [&[][..], &["ghcr.io"]] {
+            let asked = names(asked);
+            assert_eq!(ours.mirrors("g.p.example", &asked), Ok(Mirrors::These(vec![github])));
+        }
+        let other = MirrorsError::OtherRegistry { served: "ghcr.io".to_owned() };
+        assert_eq!(ours.mirrors("g.p.example", &names(&["docker.io"])), Err(other));
+        let behind = routes("", &[("REGISTRY_BACKEND", "https://far.example")]);
+        assert_eq!(behind.mirrors("p.example", &[]), Err(MirrorsError::Unnamed));
+        let asked = names(&["far.example"]);
+        let far = MirroredRegistry { registry: "far.example", ..github };
+        assert_eq!(behind.mirrors("p.example", &asked), Ok(Mirrors::These(vec![far])));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::plan::ClientKind;
 
@@ -30,7 +30,7 @@ pub(crate) struct ClientArguments {
     pub(crate) action: ClientAction,
 
     /// The directory that is the client's /, as a container sees its host.
-    #[arg(long, value_name = "DIR", default_value = "/")]
+    #[arg(long, value_name = "DIR", default_value = "/", value_hint = ValueHint::DirPath)]
     pub(crate) root: PathBuf,
 }
 

@@ -1,5 +1,6 @@
-//! buildkitd: `buildkitd.toml`. Format: <https://github.com/moby/buildkit/blob/master/docs/buildkitd.toml.md>.
+//! buildkitd: `buildkitd.toml`, as the core has it, added to what is there.
 
+use registry_proxy_core::client_snippets;
 use toml::Value;
 
 use super::disk::ExistingFiles;
@@ -19,7 +20,7 @@ pub(super) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<C
     if wanted.address.is_loopback() {
         plan.notes.push(format!(
             "in a builder's container {} is the container itself: add --driver-opt network=host, or use --url",
-            wanted.address.authority()
+            wanted.address.host
         ));
     }
     plan.files.push(PlannedFile { path, text });
@@ -33,15 +34,20 @@ pub(super) fn place(home: Option<&str>) -> String {
     }
 }
 
-/// The file with the mirrors, and with plain http for the proxy where it has no https.
-pub(super) fn text(wanted: &Wanted<'_>, before: String) -> Result<String, String> {
-    let mut text = before;
-    for registry in wanted.registries {
-        let mirror = wanted.address.location(registry);
-        text = toml_text::put_first(&text, &["registry", registry], "mirrors", &mirror)?;
+/// A new file is the core's, into another one the same is added.
+fn text(wanted: &Wanted<'_>, before: String) -> Result<String, String> {
+    let registries = wanted.mirrors.registries();
+    if before.trim().is_empty() {
+        return Ok(client_snippets::buildkitd(&wanted.address, registries));
     }
-    if !wanted.address.is_https() {
-        text = toml_text::set(&text, &["registry", wanted.address.authority()], "http", &Value::Boolean(true))?;
+    let mut text = before;
+    for mirrored in registries {
+        let mirror = wanted.address.in_names(mirrored.segment);
+        text = toml_text::put_first(&text, &["registry", mirrored.registry], "mirrors", &mirror)?;
+    }
+    if !wanted.address.is_https {
+        let host = wanted.address.host_in_names();
+        text = toml_text::set(&text, &["registry", &host], "http", &Value::Boolean(true))?;
     }
     Ok(text)
 }

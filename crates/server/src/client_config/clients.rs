@@ -1,5 +1,7 @@
 //! Each client by its own module: what its files become, and where they are.
 
+use registry_proxy_core::route::Mirrors;
+
 use super::disk::ExistingFiles;
 use super::plan::{ClientKind, ClientPlan, Wanted};
 use super::{buildkit, containerd, docker, printed, registries_conf};
@@ -25,13 +27,17 @@ pub(crate) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<C
         return Err(format!(
             "for {name}, {} is the client itself and not this machine: say by --url how it reaches the proxy, as in \
              --url {example}",
-            wanted.address.authority()
+            wanted.address.host
         ));
     }
-    for registry in wanted.registries {
-        if !is_registry(registry) {
-            return Err(format!("--registry {registry:?}: expected a host name such as ghcr.io"));
-        }
+    if wanted.client.writes_names()
+        && let Some(other) = wanted.mirrors.registries().iter().find(|mirrored| !mirrored.is_in_names())
+    {
+        return Err(format!(
+            "--registry {}: {name} writes mirrors as names of images, in which no port can stand. Give the upstream a name \
+             without one",
+            other.registry
+        ));
     }
     let mut plan = match wanted.client {
         ClientKind::Docker | ClientKind::DockerDesktop => docker::plan(wanted, present)?,
@@ -45,15 +51,18 @@ pub(crate) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<C
         ClientKind::Kind => printed::plan_kind(wanted),
         ClientKind::GithubActions => printed::plan_github_actions(wanted),
     };
-    if wanted.address.has_secret() {
+    if let Mirrors::Every { left_out, .. } = wanted.mirrors
+        && !left_out.is_empty()
+        && wanted.client.takes_registries()
+    {
+        plan.notes.push(format!(
+            "left out, since images do not have these names: {}. --registry HOST names a registry as images do",
+            left_out.join(", ")
+        ));
+    }
+    if wanted.address.path_secret.is_some() {
         plan.notes
             .push("the address contains the path secret: whoever reads these lines can use the proxy".to_owned());
     }
     Ok(plan)
-}
-
-/// A host name, with a port if need be. So it needs no quoting in any of the formats.
-fn is_registry(name: &str) -> bool {
-    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':');
-    name.len() <= 255 && name.bytes().all(is_part) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
 }

@@ -1,6 +1,10 @@
 //! containerd: `hosts.toml` for each registry, and `config_path`, which tells CRI where they are.
 //! Formats: <https://github.com/containerd/containerd/blob/main/docs/hosts.md> and …/docs/cri/registry.md.
 
+use registry_proxy_core::client_snippets::{
+    CONTAINERD_HOSTS, CRI_VERSION_2, CRI_VERSION_3, ContainerdHost, MirroredRegistry,
+};
+use registry_proxy_core::route::Mirrors;
 use toml::{Table, Value};
 
 use super::disk::ExistingFiles;
@@ -8,10 +12,8 @@ use super::plan::{ClientPlan, PlannedFile, Wanted, restart};
 use super::toml_text;
 
 const MAIN: &str = "/etc/containerd/config.toml";
-const HOSTS: &str = "/etc/containerd/certs.d";
-/// Of version 2, which containerd 1.x reads and 2.x converts, and of version 3.
-const CRI_1: [&str; 3] = ["plugins", "io.containerd.grpc.v1.cri", "registry"];
-const CRI_2: [&str; 3] = ["plugins", "io.containerd.cri.v1.images", "registry"];
+/// The folder that counts for a registry without one of its own.
+const EVERY: &str = "_default";
 
 /// What the main configuration says of the directory with the hosts.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,14 +36,18 @@ pub(super) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<C
         }
         None => main_file(present, &mut plan)?,
     };
-    for registry in wanted.registries {
-        let path = format!("{directory}/{registry}/hosts.toml");
-        let url = wanted.address.api(registry);
-        let lines = "  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n";
+    for (folder, host) in hosts(wanted, &present.list(&directory)) {
+        let path = format!("{directory}/{folder}/hosts.toml");
         let before = present.read(&path)?.unwrap_or_default();
-        let text = toml_text::add_before_siblings(&before, &["host", &url], lines)
+        let text = toml_text::add_before_siblings(&before, &["host", &host.url], host.lines)
             .map_err(|what| format!("{path}: {what}"))?;
         plan.files.push(PlannedFile { path, text });
+    }
+    if let Mirrors::Every { .. } = wanted.mirrors {
+        plan.notes.push(
+            "containerd asks the proxy for the images of every registry first; --registry names those it shall"
+                .to_owned(),
+        );
     }
     if plan.then.is_empty() {
         plan.then.push(restart(wanted.client, wanted.home.is_some()).to_owned());
@@ -52,13 +58,29 @@ pub(super) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<C
     Ok(plan)
 }
 
+/// Which folder gets which host. For every registry one file is enough, but a registry that has a folder of its own already
+/// is looked up there and nowhere else.
+fn hosts(wanted: &Wanted<'_>, folders: &[String]) -> Vec<(String, ContainerdHost)> {
+    let of_one = |mirrored: &MirroredRegistry<'_>| {
+        (mirrored.registry.to_owned(), ContainerdHost::for_one(&wanted.address, mirrored))
+    };
+    match wanted.mirrors {
+        Mirrors::These(registries) => registries.iter().map(of_one).collect(),
+        Mirrors::Every { registries, .. } => {
+            let own = registries.iter().filter(|mirrored| folders.iter().any(|name| name == mirrored.registry));
+            let every = (EVERY.to_owned(), ContainerdHost::for_all(&wanted.address));
+            std::iter::once(every).chain(own.map(of_one)).collect()
+        }
+    }
+}
+
 /// The main file, and the hosts of every registry that somebody has configured.
 pub(super) fn places(home: Option<&str>, present: &dyn ExistingFiles) -> Vec<String> {
     let named = || match look(&toml_text::parse(&present.read(MAIN).ok()??).ok()?).ok()? {
         MainFile::Names(directory) => Some(directory),
         MainFile::Sets(_) | MainFile::CriIsOff => None,
     };
-    let directory = home.map(of_user).or_else(named).unwrap_or_else(|| HOSTS.to_owned());
+    let directory = home.map(of_user).or_else(named).unwrap_or_else(|| CONTAINERD_HOSTS.to_owned());
     let hosts = present.list(&directory).into_iter().map(|registry| format!("{directory}/{registry}/hosts.toml"));
     let main = home.is_none().then(|| MAIN.to_owned());
     main.into_iter().chain(hosts).collect()
@@ -80,16 +102,18 @@ fn main_file(present: &dyn ExistingFiles, plan: &mut ClientPlan) -> Result<Strin
     let place = match look(&toml_text::parse(text).map_err(wrong)?).map_err(wrong)? {
         MainFile::Names(directory) => return Ok(directory),
         MainFile::CriIsOff => {
-            plan.notes.push(format!("{MAIN} has CRI off; nerdctl reads {HOSTS} by itself, ctr needs --hosts-dir"));
-            return Ok(HOSTS.to_owned());
+            plan.notes.push(format!(
+                "{MAIN} has CRI off; nerdctl reads {CONTAINERD_HOSTS} by itself, ctr needs --hosts-dir"
+            ));
+            return Ok(CONTAINERD_HOSTS.to_owned());
         }
         MainFile::Sets(place) => place,
     };
-    let text = toml_text::set(text, &place, "config_path", &Value::from(HOSTS)).map_err(wrong)?;
+    let text = toml_text::set(text, &place, "config_path", &Value::from(CONTAINERD_HOSTS)).map_err(wrong)?;
     plan.files.push(PlannedFile { path: MAIN.to_owned(), text });
     plan.then
         .push("sudo systemctl restart containerd     (once, for config_path; containers keep running)".to_owned());
-    Ok(HOSTS.to_owned())
+    Ok(CONTAINERD_HOSTS.to_owned())
 }
 
 fn look(main: &Table) -> Result<MainFile, String> {
@@ -98,8 +122,8 @@ fn look(main: &Table) -> Result<MainFile, String> {
         return Ok(MainFile::CriIsOff);
     }
     let place = match main.get("version").and_then(Value::as_integer) {
-        Some(2) => CRI_1,
-        Some(3) => CRI_2,
+        Some(2) => CRI_VERSION_2,
+        Some(3) => CRI_VERSION_3,
         Some(_) | None => {
             return Err(
                 "has no version = 2 or 3, and containerd 2 does not read it any more; run containerd config \
@@ -114,7 +138,7 @@ fn look(main: &Table) -> Result<MainFile, String> {
     };
     if is_used("mirrors") {
         return Err(format!(
-            "has mirrors under {}, which containerd refuses together with config_path: move them to {HOSTS} and remove \
+            "has mirrors under {}, which containerd refuses together with config_path: move them to {CONTAINERD_HOSTS} and remove \
              them there",
             toml_text::header(&place)
         ));

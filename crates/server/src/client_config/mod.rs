@@ -19,14 +19,17 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use registry_proxy_core::Config;
+use registry_proxy_core::client_snippets::ProxyAddress;
+use registry_proxy_core::config::Auth;
+use registry_proxy_core::route::{Mirrors, MirrorsError, Routes};
 use registry_proxy_core::secret::Secret;
-use registry_proxy_core::{Config, catalogue};
 
-use self::address::ProxyAddress;
+use self::address::WrittenAddress;
 use self::arguments::ClientAction;
 pub(crate) use self::arguments::ClientArguments;
 use self::disk::{RootDirectory, Written};
-use self::plan::{ClientKind, ClientPlan, HubRoute, Wanted};
+use self::plan::{ClientKind, ClientPlan, Wanted};
 use crate::listen_address;
 use crate::terminal::{WRONG_USAGE, complain, print};
 
@@ -55,49 +58,24 @@ fn carry_out(arguments: &ClientArguments, config: &Config) -> Result<String, Fai
     if arguments.action.undo {
         return undo(&root, arguments.client, home.as_deref()).map_err(Failure::Files);
     }
-    let choice = Choice::new(arguments, config, home).map_err(Failure::Usage)?;
-    let plan = clients::plan(&choice.borrow(), &root).map_err(Failure::Files)?;
+    let client = arguments.client;
+    let secret = config.clients.path_secret.as_ref().map(Secret::expose);
+    let url = arguments.url.clone().map_or_else(|| own_address(config), Ok).map_err(Failure::Usage)?;
+    let written = WrittenAddress::parse(&url).map_err(Failure::Usage)?.with_secret(secret);
+    let address = written.as_clients_see_it();
+    let routes = Routes::new(config);
+    let asked = asked(&arguments.registries).map_err(Failure::Usage)?;
+    let mirrors = mirrors(client, &routes, &address, &asked).map_err(Failure::Usage)?;
+    let needs_login = match config.clients.auth {
+        Auth::Open => false,
+        Auth::Users | Auth::Upstream => true,
+    };
+    let wanted = Wanted { client, address, mirrors: &mirrors, needs_login, home: home.as_deref() };
+    let plan = clients::plan(&wanted, &root).map_err(Failure::Files)?;
     if arguments.action.write {
-        write(&root, &plan, &choice).map_err(Failure::Files)
+        write(&root, &plan, &wanted).map_err(Failure::Files)
     } else {
         Ok(show(&plan, &arguments.action))
-    }
-}
-
-/// What the arguments and the configuration choose.
-struct Choice {
-    client: ClientKind,
-    address: ProxyAddress,
-    registries: Vec<String>,
-    hub: HubRoute,
-    home: Option<String>,
-}
-
-impl Choice {
-    fn new(arguments: &ClientArguments, config: &Config, home: Option<String>) -> Result<Self, String> {
-        let client = arguments.client;
-        let secret = config.clients.path_secret.as_ref().map(Secret::expose);
-        let address = match &arguments.url {
-            Some(url) => ProxyAddress::parse(url)?,
-            None => ProxyAddress::parse(&own_address(config)?)?,
-        };
-        Ok(Self {
-            client,
-            address: address.with_secret(secret),
-            registries: registries(arguments, config)?,
-            hub: hub(config),
-            home,
-        })
-    }
-
-    fn borrow(&self) -> Wanted<'_> {
-        Wanted {
-            client: self.client,
-            address: &self.address,
-            registries: &self.registries,
-            hub: &self.hub,
-            home: self.home.as_deref(),
-        }
     }
 }
 
@@ -132,38 +110,38 @@ fn own_address(config: &Config) -> Result<String, String> {
     Ok(format!("http://{listen}"))
 }
 
-/// Those asked for, or else those of the configuration.
-fn registries(arguments: &ClientArguments, config: &Config) -> Result<Vec<String>, String> {
-    let for_docker = matches!(arguments.client, ClientKind::Docker | ClientKind::DockerDesktop);
-    if config.upstream.iter().any(|upstream| upstream.backend.is_some()) && !for_docker {
-        return Err(format!(
-            "REGISTRY_BACKEND is set: such a proxy serves one registry and reads no registry's name in a path, which {} \
-             needs. Use [[upstream]] in its place",
-            arguments.client.name()
-        ));
-    }
-    let mut names = arguments.registries.clone();
-    if names.is_empty() && !for_docker {
-        names = config.upstream.iter().map(|upstream| upstream.name.clone()).collect();
+/// The registries that were asked for, each once.
+fn asked(names: &[String]) -> Result<Vec<String>, String> {
+    let mut names = names.to_vec();
+    if let Some(wrong) = names.iter().find(|name| !is_registry(name)) {
+        return Err(format!("--registry {wrong:?}: expected a host name such as ghcr.io"));
     }
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     Ok(names)
 }
 
-fn hub(config: &Config) -> HubRoute {
-    let is_hub = |host: Option<&str>| host.is_some_and(catalogue::is_docker_hub);
-    let Some(upstream) = config.upstream.iter().find(|upstream| {
-        let is_only = upstream.backend.is_some() && upstream.urls.iter().any(|url| is_hub(url.host_str()));
-        upstream.name == "docker.io" || is_only
-    }) else {
-        return HubRoute::Absent;
-    };
-    match upstream.hosts.first() {
-        _ if upstream.default || upstream.backend.is_some() => HubRoute::Default,
-        Some(host) => HubRoute::Host(host.clone()),
-        None => HubRoute::Path,
-    }
+/// A host name, with a port if need be. So it needs no quoting in any of the formats.
+fn is_registry(name: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':');
+    name.len() <= 255 && name.bytes().all(is_part) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// Those asked for, or else all that the proxy serves at this address.
+fn mirrors<'a>(
+    client: ClientKind,
+    routes: &'a Routes,
+    address: &ProxyAddress<'_>,
+    asked: &'a [String],
+) -> Result<Mirrors<'a>, String> {
+    routes.mirrors(address.host, asked).map_err(|error| match error {
+        MirrorsError::Unnamed => {
+            let name = client.name();
+            format!("{error}: say by --registry what images call it, as in client {name} --registry ghcr.io")
+        }
+        MirrorsError::OtherRegistry { .. } => format!("--registry: {error}"),
+        MirrorsError::NotInNames(_) => format!("--registry: {error}: say the registry's host"),
+    })
 }
 
 /// The configuration alone goes to standard output where it is one piece, so that it can be piped.
@@ -197,7 +175,7 @@ fn tell(plan: &ClientPlan) {
     }
 }
 
-fn write(root: &RootDirectory, plan: &ClientPlan, wanted: &Choice) -> Result<String, String> {
+fn write(root: &RootDirectory, plan: &ClientPlan, wanted: &Wanted<'_>) -> Result<String, String> {
     if plan.printed.is_some() {
         return Err(format!(
             "{} has no file on this machine that could be written. Leave --write away, and do this with what is printed: {}",
@@ -207,7 +185,7 @@ fn write(root: &RootDirectory, plan: &ClientPlan, wanted: &Choice) -> Result<Str
     }
     // Users without root read the files of podman.
     let is_for_all = matches!(wanted.client, ClientKind::Podman | ClientKind::Crio);
-    let mode = if wanted.address.has_secret() && !is_for_all { 0o600 } else { 0o644 };
+    let mode = if wanted.address.path_secret.is_some() && !is_for_all { 0o600 } else { 0o644 };
     let mut text = String::new();
     for file in &plan.files {
         let written = root.write(&file.path, &file.text, mode).map_err(|what| {

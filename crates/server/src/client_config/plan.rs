@@ -1,6 +1,7 @@
 //! What a client's configuration becomes: decided here, written by others.
 
-use super::address::ProxyAddress;
+use registry_proxy_core::client_snippets::ProxyAddress;
+use registry_proxy_core::route::Mirrors;
 
 /// A client that can be pointed at the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,25 +35,12 @@ pub(crate) enum ClientKind {
 /// What is wanted.
 pub(crate) struct Wanted<'a> {
     pub(crate) client: ClientKind,
-    pub(crate) address: &'a ProxyAddress,
-    pub(crate) registries: &'a [String],
-    /// How a name that says no registry, which is one of Docker Hub, is reached.
-    pub(crate) hub: &'a HubRoute,
+    pub(crate) address: ProxyAddress<'a>,
+    pub(crate) mirrors: &'a Mirrors<'a>,
+    /// The proxy wants a login.
+    pub(crate) needs_login: bool,
     /// The home directory of the user whose client it is; `None`: the system's.
     pub(crate) home: Option<&'a str>,
-}
-
-/// How the proxy serves Docker Hub to a client that cannot name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum HubRoute {
-    /// It is the default upstream.
-    Default,
-    /// It has a host of its own.
-    Host(String),
-    /// By `/docker.io` only.
-    Path,
-    /// Not at all.
-    Absent,
 }
 
 /// What to write, to print and to do.
@@ -105,6 +93,36 @@ impl ClientKind {
             | Self::Talos
             | Self::Kind
             | Self::GithubActions => false,
+        }
+    }
+
+    /// Whether it is told of each registry by a name of its own.
+    pub(crate) fn takes_registries(self) -> bool {
+        match self {
+            Self::Docker | Self::DockerDesktop | Self::Kind => false,
+            Self::Containerd
+            | Self::Podman
+            | Self::PodmanMachine
+            | Self::Crio
+            | Self::Buildkit
+            | Self::K3s
+            | Self::Rke2
+            | Self::Talos
+            | Self::GithubActions => true,
+        }
+    }
+
+    /// Whether its files have mirrors as the names of images are written.
+    pub(crate) fn writes_names(self) -> bool {
+        match self {
+            Self::Podman | Self::PodmanMachine | Self::Crio | Self::Buildkit | Self::GithubActions => true,
+            Self::Docker
+            | Self::DockerDesktop
+            | Self::Containerd
+            | Self::K3s
+            | Self::Rke2
+            | Self::Talos
+            | Self::Kind => false,
         }
     }
 

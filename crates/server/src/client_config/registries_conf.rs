@@ -1,8 +1,6 @@
 //! podman, skopeo, buildah and CRI-O: a file of our own in `registries.conf.d`.
-//! Format: <https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md>.
 
-use std::fmt::Write as _;
-
+use registry_proxy_core::client_snippets;
 use toml::Value;
 
 use super::disk::ExistingFiles;
@@ -14,7 +12,7 @@ const OURS: &str = "50-registry-proxy.conf";
 pub(super) fn plan(wanted: &Wanted<'_>, present: &dyn ExistingFiles) -> Result<ClientPlan, String> {
     let folder = folder(wanted.home);
     let path = place(wanted.home);
-    let text = text(wanted);
+    let text = client_snippets::registries_conf(&wanted.address, wanted.mirrors.registries());
     let mut plan = ClientPlan::default();
     if wanted.client == ClientKind::PodmanMachine {
         plan.printed = Some(text);
@@ -44,20 +42,6 @@ pub(super) fn place(home: Option<&str>) -> String {
     format!("{}/registries.conf.d/{OURS}", folder(home))
 }
 
-fn text(wanted: &Wanted<'_>) -> String {
-    let mut text = "# Written by registry-proxy client; registry-proxy client … --undo removes it.\n".to_owned();
-    let insecure = if wanted.address.is_https() { "" } else { "insecure = true\n" };
-    for registry in wanted.registries {
-        let (registry, mirror) = (string(registry), string(&wanted.address.location(registry)));
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "\n[[registry]]\nprefix = {registry}\nlocation = {registry}\n[[registry.mirror]]\nlocation = {mirror}\n{insecure}"
-        );
-    }
-    text
-}
-
 /// Of the directory only files with this ending are read.
 fn is_read(name: &str) -> bool {
     name.strip_suffix(".conf").is_some()
@@ -80,11 +64,12 @@ fn refuse_conflicts(wanted: &Wanted<'_>, present: &dyn ExistingFiles, folder: &s
         for name in
             tables.iter().filter_map(|table| table.get("prefix").or_else(|| table.get("location"))?.as_str())
         {
-            if wanted.registries.iter().any(|registry| registry == name) {
+            let of_name = wanted.mirrors.registries().iter().find(|mirrored| mirrored.registry == name);
+            if let Some(mirrored) = of_name {
                 return Err(format!(
                     "{path}: has a [[registry]] for {name} already. Add there: [[registry.mirror]] location = {}; and leave \
                      {name} away here, by --registry for each of the others",
-                    string(&wanted.address.location(name))
+                    string(&wanted.address.in_names(mirrored.segment))
                 ));
             }
         }

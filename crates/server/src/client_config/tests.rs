@@ -5,30 +5,30 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::address::ProxyAddress;
+use registry_proxy_core::client_snippets::MirroredRegistry;
+use registry_proxy_core::route::Mirrors;
+
+use super::address::WrittenAddress;
 use super::clients::{places, plan};
 use super::disk::{RootDirectory, Written};
-use super::plan::{ClientKind, ClientPlan, HubRoute, Wanted};
+use super::plan::{ClientKind, ClientPlan, Wanted};
 
-const REGISTRIES: [&str; 2] = ["docker.io", "ghcr.io"];
+const HUB: MirroredRegistry<'_> =
+    MirroredRegistry { registry: "docker.io", segment: Some("docker.io"), is_default: true, host: None };
+const GITHUB: MirroredRegistry<'_> =
+    MirroredRegistry { registry: "ghcr.io", segment: Some("ghcr.io"), is_default: false, host: None };
 
-fn planned(
-    client: ClientKind,
-    url: &str,
-    registries: &[&str],
-    hub: &HubRoute,
-    root: &Path,
-) -> Result<ClientPlan, String> {
-    let address = ProxyAddress::parse(url).unwrap();
-    let registries: Vec<String> = registries.iter().map(|name| (*name).to_owned()).collect();
+fn planned(client: ClientKind, url: &str, mirrors: &Mirrors<'_>, root: &Path) -> Result<ClientPlan, String> {
+    let address = WrittenAddress::parse(url).unwrap();
     let home = (client == ClientKind::DockerDesktop).then_some("/home/alice");
-    let wanted = Wanted { client, address: &address, registries: &registries, hub, home };
+    let wanted = Wanted { client, address: address.as_clients_see_it(), mirrors, needs_login: false, home };
     plan(&wanted, &RootDirectory::open(root).unwrap())
 }
 
+/// As with `--registry` for two of them; dockerd knows one.
 fn ordinary(client: ClientKind, url: &str, root: &Path) -> Result<ClientPlan, String> {
     let is_docker = matches!(client, ClientKind::Docker | ClientKind::DockerDesktop);
-    planned(client, url, if is_docker { &[] } else { &REGISTRIES }, &HubRoute::Default, root)
+    planned(client, url, &Mirrors::These(if is_docker { vec![HUB] } else { vec![HUB, GITHUB] }), root)
 }
 
 fn put(root: &Path, path: &str, text: &str) {
@@ -121,7 +121,7 @@ fn plain_http_and_the_path_secret_are_written_where_each_client_wants_them() {
             ],
         ),
         (ClientKind::K3s, &["- \"http://192.168.1.10:3000/v2/s3cret-of-the-path/ghcr.io\""]),
-        (ClientKind::Talos, &["- \"http://192.168.1.10:3000/v2/s3cret-of-the-path/ghcr.io\""]),
+        (ClientKind::Talos, &["- url: http://192.168.1.10:3000/v2/s3cret-of-the-path/ghcr.io\n"]),
     ] {
         let root = tempfile::tempdir().unwrap();
         let plan = ordinary(client, url, root.path()).unwrap();
@@ -202,7 +202,7 @@ fn comments_and_order_stay_and_the_proxy_is_asked_first() {
         "server = \"https://ghcr.io\"\n\n# the old one\n[host.\"https://old.test\"]\n",
     );
     let plan =
-        planned(ClientKind::Containerd, "http://127.0.0.1:3000", &["ghcr.io"], &HubRoute::Default, root).unwrap();
+        planned(ClientKind::Containerd, "http://127.0.0.1:3000", &Mirrors::These(vec![GITHUB]), root).unwrap();
     assert_eq!(plan.files.len(), 1, "the main file names a directory already");
     assert_eq!(plan.files[0].path, "/srv/hosts/ghcr.io/hosts.toml");
     assert_eq!(
@@ -301,20 +301,47 @@ fn a_written_file_keeps_its_mode_and_what_others_changed_since_is_never_lost() {
 #[test]
 fn docker_reaches_docker_hub_as_the_proxy_serves_it() {
     let root = tempfile::tempdir().unwrap();
-    let mirror = |hub: &HubRoute| {
-        planned(ClientKind::Docker, "https://proxy.example.com", &[], hub, root.path()).map(|plan| text(&plan))
+    let mirror = |registries| {
+        let mirrors = Mirrors::Every { registries, left_out: Vec::new() };
+        planned(ClientKind::Docker, "https://proxy.example.com", &mirrors, root.path()).map(|plan| text(&plan))
     };
+    let second = MirroredRegistry { is_default: false, ..HUB };
     for (hub, url) in [
-        (HubRoute::Default, "https://proxy.example.com"),
-        (HubRoute::Host("hub.proxy.example.com".to_owned()), "https://hub.proxy.example.com"),
-        (HubRoute::Path, "https://proxy.example.com/docker.io"),
+        (HUB, "https://proxy.example.com"),
+        (MirroredRegistry { host: Some("hub.proxy.example.com"), ..second }, "https://hub.proxy.example.com"),
+        (second, "https://proxy.example.com/docker.io"),
     ] {
-        assert!(mirror(&hub).unwrap().contains(&format!("[\"{url}\"]")), "{hub:?}");
+        assert!(mirror(vec![GITHUB, hub]).unwrap().contains(&format!("[\"{url}\"]")), "{hub:?}");
     }
-    assert!(mirror(&HubRoute::Absent).unwrap_err().contains("no upstream docker.io"));
+    assert!(mirror(vec![GITHUB]).unwrap_err().contains("no upstream docker.io"));
     let other =
-        planned(ClientKind::Docker, "https://proxy.example.com", &["ghcr.io"], &HubRoute::Default, root.path());
+        planned(ClientKind::Docker, "https://proxy.example.com", &Mirrors::These(vec![GITHUB]), root.path());
     assert!(other.unwrap_err().contains("docker pull proxy.example.com/ghcr.io/owner/image"));
+}
+
+#[test]
+fn containerd_has_one_file_for_every_registry_and_those_of_registries_that_have_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let every = Mirrors::Every { registries: vec![HUB, GITHUB], left_out: Vec::new() };
+    let planned = |root| planned(ClientKind::Containerd, "https://proxy.example.com", &every, root).unwrap();
+    let paths = |plan: &ClientPlan| plan.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let plan = planned(root);
+    assert_eq!(paths(&plan), ["/etc/containerd/config.toml", "/etc/containerd/certs.d/_default/hosts.toml"]);
+    assert_eq!(
+        plan.files[1].text,
+        "[host.\"https://proxy.example.com\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+    );
+    let old = "[host.\"https://old.test\"]\n";
+    put(root, "/etc/containerd/certs.d/ghcr.io/hosts.toml", old);
+    put(root, "/etc/containerd/certs.d/reg.corp.example/hosts.toml", old);
+    let before = tree(root);
+    let plan = planned(root);
+    assert_eq!(paths(&plan)[2..], ["/etc/containerd/certs.d/ghcr.io/hosts.toml"]);
+    assert!(plan.files[2].text.starts_with("[host.\"https://proxy.example.com/v2/ghcr.io\"]\n"));
+    write_all(root, &plan);
+    assert_eq!(undo_all(root, ClientKind::Containerd), 3);
+    assert_eq!(tree(root), before);
 }
 
 #[test]
@@ -331,7 +358,20 @@ fn a_client_on_another_machine_gets_no_address_of_this_one_and_no_name_gets_quot
         assert!(error.contains("--url http"), "{error}");
     }
     for name in ["ghcr.io\"]\nx = 1", "../../x", "", "GHCR.io", "a/b"] {
-        let error = planned(ClientKind::Containerd, "https://p.test", &[name], &HubRoute::Default, root.path());
-        assert!(error.unwrap_err().contains("expected a host name"), "{name}");
+        let error = super::asked(&[name.to_owned()]).unwrap_err();
+        assert!(error.contains("expected a host name"), "{name}");
     }
+}
+
+#[test]
+fn a_name_with_a_port_is_refused_where_mirrors_are_written_as_names() {
+    let root = tempfile::tempdir().unwrap();
+    let ported = MirroredRegistry { registry: "reg.test:5000", segment: Some("reg.test:5000"), ..GITHUB };
+    let plan_for = |client| {
+        planned(client, "https://p.test", &Mirrors::These(vec![ported]), root.path()).map(|plan| text(&plan))
+    };
+    for client in [ClientKind::Podman, ClientKind::Crio, ClientKind::Buildkit, ClientKind::GithubActions] {
+        assert!(plan_for(client).unwrap_err().contains("no port can stand"), "{}", client.name());
+    }
+    assert!(plan_for(ClientKind::K3s).unwrap().contains("https://p.test/v2/reg.test:5000"));
 }

@@ -9,6 +9,7 @@ mod cache;
 mod cache_cli;
 #[cfg(test)]
 mod client_gone;
+mod client_lines;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
