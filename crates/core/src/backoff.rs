@@ -4,18 +4,19 @@ use std::time::Duration;
 
 /// The pauses of one loop.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
     longest: Duration,
 }
 
 impl Backoff {
-    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
+    /// Begins with `first`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { next: first, longest }
     }
 
     /// How long to pause now.
-    pub(crate) fn pause(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
         pause

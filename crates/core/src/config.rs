@@ -11,6 +11,7 @@ mod clients;
 mod delivery;
 mod egress;
 mod error;
+mod events;
 #[cfg(feature = "schema")]
 mod formats;
 mod limits;
@@ -42,6 +43,7 @@ pub use self::clients::{Auth, ClientsConfig};
 pub use self::delivery::{DeliveryConfig, Links, Miss};
 pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
 pub use self::error::ConfigError;
+pub use self::events::{EventsConfig, ReceiverUrl, key_bytes};
 pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
@@ -126,6 +128,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long the proxy waits for what.
     pub timeouts: Timeouts,
+    /// Who is told when something happens.
+    pub events: Vec<EventsConfig>,
     /// The registries that the proxy serves; it serves no others.
     pub upstream: Vec<UpstreamConfig>,
     /// Sections and variables with an old name, for warnings.
@@ -156,6 +160,7 @@ impl Default for Config {
             page: PageConfig::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            events: Vec::new(),
             upstream: Vec::new(),
             old_names: Vec::new(),
         }

@@ -11,12 +11,14 @@
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
+//! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
 pub mod admin;
+pub mod backoff;
 pub mod body;
 pub mod cache;
 pub mod catalogue;
@@ -30,6 +32,7 @@ pub mod explain;
 pub mod headers;
 pub mod media;
 pub mod name;
+pub mod notification;
 pub mod outcome;
 pub mod platform;
 pub mod range;
@@ -41,7 +44,6 @@ pub mod upstream;
 
 mod accept;
 mod access;
-mod backoff;
 mod blob;
 mod delivery;
 mod event;

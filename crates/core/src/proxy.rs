@@ -27,6 +27,7 @@ use crate::request::access_log::{LogEntry, LogSubject, RequestSummary};
 use crate::request::client_view::{ClientView, ClientViewRules};
 use crate::request::fit::{ActiveRequest, fit};
 use crate::request::id::RequestIds;
+use crate::request::refusals::{self, RefusedRequest};
 use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
@@ -170,6 +171,9 @@ impl Proxy {
         let mut log = LogEntry::begin(asked, &self.env.platform.clock, &self.no_upstream);
         let result = self.answer(&head, body, &client_view, &mut log.subject).await;
         let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
+        if let Err(error) = &result {
+            self.say(error, &log);
+        }
         let mut response = log.finish(result, head.uri.path());
         headers::limit_caches(response.headers_mut(), !self.access.is_open());
         fit(
@@ -180,6 +184,20 @@ impl Proxy {
             response,
         )
         .await
+    }
+
+    /// Tells the operator of a refusal, if it is one to hear of.
+    fn say(&self, error: &Error, log: &LogEntry) {
+        let Some(kind) = refusals::kind_of(error) else { return };
+        let request = RefusedRequest {
+            upstream: log.subject.counters.upstream(),
+            target: log.subject.target(),
+            client: log.client,
+        };
+        if let Some(notification) = request.notification(error) {
+            let Platform { notifications, clock, .. } = &self.env.platform;
+            notifications.happened(kind, clock.now().0, || notification);
+        }
     }
 
     async fn answer(

@@ -7,6 +7,7 @@
 //! - [`response`]: what a handler returns
 //! - [`fit`]: adapts a response to what the platform lets through
 //! - [`access_log`]: one log line and one count for each request
+//! - [`refusals`] `o`: which refusals an operator wants to hear of
 //! - [`invoke`]: invocations that are begun for this request's blobs
 //! - [`id`] `o`: names of requests, in the log and in the answer
 
@@ -17,6 +18,7 @@ pub(crate) mod env;
 pub(crate) mod fit;
 pub(crate) mod id;
 pub(crate) mod invoke;
+pub(crate) mod refusals;
 pub(crate) mod response;
 mod short_text;
 

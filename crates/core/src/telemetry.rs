@@ -50,6 +50,9 @@ pub const QUOTA_REFUSED: &str = "registry_proxy_quota_refused_total";
 /// The same by its old name and with the old keys.
 pub const GUARD_REFUSED: &str = "registry_proxy_guard_refused_total";
 
+/// Events that an operator is told, by kind and result.
+pub const EVENTS: &str = "registry_proxy_events_total";
+
 /// Metrics that rise and fall.
 pub const GAUGES: [(&str, &str); 4] = [
     (
@@ -65,7 +68,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 14] = [
+pub const DESCRIPTIONS: [(&str, &str); 15] = [
     (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended before their full length, by upstream"),
@@ -79,6 +82,10 @@ pub const DESCRIPTIONS: [(&str, &str); 14] = [
     (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
     (EVICTED_BYTES, "Bytes evicted from the cache"),
     (QUOTA_REFUSED, "Requests refused by a limit of [quota], by the key of that limit"),
+    (
+        EVENTS,
+        "Events for the receivers of [[events]], by event and result: sent, dropped, or repeated (not sent again)",
+    ),
     (GUARD_REFUSED, "Old name of registry_proxy_quota_refused_total, with the old keys; will be removed"),
 ];
 
@@ -110,6 +117,11 @@ pub(crate) fn quota_refused(limit: &'static str) {
     metrics::counter!(QUOTA_REFUSED, "limit" => limit).increment(1);
     let old = limit.replacen("quota", "guard", 1);
     metrics::counter!(GUARD_REFUSED, "limit" => old).increment(1);
+}
+
+/// An event was sent to a receiver, or was not.
+pub fn event(kind: &'static str, result: &'static str) {
+    metrics::counter!(EVENTS, "event" => kind, "result" => result).increment(1);
 }
 
 /// A fill is over.

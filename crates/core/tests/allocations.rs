@@ -12,6 +12,7 @@ use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::Profile;
 use registry_proxy_core::testing::{CountingEntropy, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
@@ -74,6 +75,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         store: Some(Arc::new(MemoryStore::new(1 << 30, clock.clone()))),
         clock,
         invoker: None,
+        notifications: Notifications::default(),
         tasks: Arc::new(TokioTasks),
         capabilities: Profile::default().capabilities(),
     };

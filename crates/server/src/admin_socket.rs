@@ -20,6 +20,7 @@ use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use crate::audit::{self, Actor, AuditEntry};
 use crate::error_text::with_source;
 use crate::service::Service;
 use crate::{files, store};
@@ -119,19 +120,22 @@ async fn serve(listener: UnixListener, service: Arc<Service>) {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
-            tracing::warn!("admin_socket: refused a connection from another user");
+        let peer = stream.peer_cred().ok();
+        let Some(peer) = peer.filter(|peer| peer.uid() == own || peer.uid() == 0) else {
+            let uid = peer.map(|peer| peer.uid());
+            tracing::warn!(target: audit::TARGET, uid, "admin_socket: refused a connection from another user");
             continue;
-        }
+        };
+        let actor = Actor::Socket { uid: peer.uid(), pid: peer.pid() };
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             // The client may have gone.
-            let _ = answer(stream, &service).await;
+            let _ = answer(stream, actor, &service).await;
         });
     }
 }
 
-async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     let mut text = String::new();
     let mut reading = BufReader::new(reading).take(MAX_COMMAND);
@@ -144,24 +148,24 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
         (Err(what), _) => return put(&mut writing, &SocketLine::Failed(what)).await,
         (Ok(_), None) => return put(&mut writing, &SocketLine::Failed("nothing is cached".to_owned())).await,
     };
-    match &command {
-        Command::Stat | Command::List(_) => {}
-        Command::Purge { .. } | Command::Verify => {
-            tracing::info!(command = text.trim(), "running a cache command");
-        }
-    }
+    // Dropped with the work, if the client leaves before its end.
+    let entry = action_of(&command).map(|action| AuditEntry::begin(actor, action, text.trim()));
     let (sender, mut told) = mpsc::unbounded_channel();
     let backlog = Backlog::default();
     let working = async {
-        let sender = sender;
+        let (sender, entry) = (sender, entry);
         let last = {
             let tell = |event| {
                 backlog.count.fetch_add(1, Ordering::Relaxed);
                 drop(sender.send(SocketLine::Told(event)));
             };
-            match backlog.paced(admin.run(&command, &tell)).await {
+            let result = backlog.paced(admin.run(&command, &tell)).await.map_err(|error| with_source(&error));
+            if let Some(entry) = entry {
+                entry.end(result.clone());
+            }
+            match result {
                 Ok(()) => SocketLine::Done,
-                Err(error) => SocketLine::Failed(with_source(&error)),
+                Err(what) => SocketLine::Failed(what),
             }
         };
         let _ = sender.send(last);
@@ -182,6 +186,15 @@ async fn answer(mut stream: UnixStream, service: &Service) -> io::Result<()> {
             tracing::info!(command = text.trim(), "the client of a cache command has gone; the command stops");
             Err(error)
         }
+    }
+}
+
+/// The name of a command in the audit log; `None`: it changes nothing.
+fn action_of(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Stat | Command::List(_) | Command::Purge { dry_run: true, .. } => None,
+        Command::Purge { dry_run: false, .. } => Some("purge"),
+        Command::Verify => Some("verify"),
     }
 }
 

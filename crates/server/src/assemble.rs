@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use registry_proxy_core::config::{Auth, ConfigError};
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
@@ -13,7 +14,11 @@ use crate::self_invoke::SelfInvoker;
 use crate::transport::HyperTransport;
 
 /// Builds the proxy. Only files that the configuration names can make it fail.
-pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Proxy, ConfigError> {
+pub(crate) fn proxy(
+    config: &Config,
+    store: Option<Arc<dyn Store>>,
+    notifications: Notifications,
+) -> Result<Proxy, ConfigError> {
     let passwords = match (config.clients.auth, &config.clients.users_file) {
         (Auth::Users, Some(path)) => {
             let wrong = |what: String| ConfigError {
@@ -38,6 +43,7 @@ pub(crate) fn proxy(config: &Config, store: Option<Arc<dyn Store>>) -> Result<Pr
         credentials,
         store,
         invoker,
+        notifications,
         tasks: Arc::new(TokioTasks),
         capabilities: config.platform.capabilities(),
     };

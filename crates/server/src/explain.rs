@@ -8,6 +8,7 @@ use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
 use registry_proxy_core::explain::{
     ClientPolicy, Explanation, PartReport, PartState, TagState, UpstreamReport, explain,
 };
+use registry_proxy_core::notification::Notifications;
 
 use crate::human::{size, span};
 use crate::terminal::{complain, print};
@@ -19,8 +20,8 @@ pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
     let explained = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         runtime.block_on(async {
             let opened = store::open(&config.cache).map_err(|error| error.to_string())?;
-            let proxy =
-                assemble::proxy(config, opened.map(|opened| opened.store)).map_err(|error| error.to_string())?;
+            let proxy = assemble::proxy(config, opened.map(|opened| opened.store), Notifications::default())
+                .map_err(|error| error.to_string())?;
             Ok(explain(&proxy, config, image).await)
         })
     });

@@ -23,6 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Minimum time for content just served to reach the store before the process ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long the events of the last moments may take before the process ends.
+const EVENTS_LIMIT: Duration = Duration::from_secs(2);
+
 /// Serves until a signal stops it.
 pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Box<dyn Error>> {
     let listen = config.listen.clone();
@@ -95,6 +98,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
     };
+    service.reloadable.flush_events(EVENTS_LIMIT).await;
     if !is_kept {
         tracing::warn!("content still on its way into the cache was not stored");
     }

@@ -22,6 +22,8 @@ use crate::service::Service;
 /// How long background work of an answer may take before the next event is requested. The client has its answer by then;
 /// the platform freezes the process from that request until the next event.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+/// The same for events (`[[events]]`): a receiver that is down must not cost this in every invocation.
+const EVENTS_LIMIT: Duration = Duration::from_secs(1);
 /// Pause after a failure to get an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Separates durations from times since 1970: no invocation is longer, and no such time is shorter.
@@ -53,6 +55,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
                 failures = 0;
                 take(&api, &service, invocation).await;
                 service.reloadable.current().proxy.flush(FLUSH_LIMIT).await;
+                service.reloadable.flush_events(EVENTS_LIMIT).await;
                 crate::logging::flush();
             }
             Err(error) if failures < MOST_FAILURES => {

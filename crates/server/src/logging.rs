@@ -21,6 +21,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::audit;
+
 /// How long a line may stay in the buffer.
 const LINGER: Duration = Duration::from_millis(50);
 /// Bytes that may be in the buffer.
@@ -53,7 +55,8 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
 
 /// Parses `log.level`: `info`, or `info,hyper=debug` with another level for one module.
 pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
-    let mut filter = Targets::new();
+    // Whoever wants few lines wants these: a part of the level that names them stands above this.
+    let mut filter = Targets::new().with_target(audit::TARGET, LevelFilter::INFO);
     for part in log.level.split(',') {
         // The library's parser would take `inof` for a module and log nothing else.
         let (target, level) = part.rsplit_once('=').map_or((None, part), |(target, level)| (Some(target), level));
@@ -73,6 +76,13 @@ pub(crate) fn filter(log: &Log) -> Result<Targets, ConfigError> {
         };
     }
     Ok(filter)
+}
+
+/// The time as a log line has it: `2026-11-30T13:22:33.123456Z` (RFC 3339).
+pub(crate) fn now() -> String {
+    let mut text = String::new();
+    line_time::write(&mut text);
+    text
 }
 
 /// Writes the buffered lines. Also called when the process ends.

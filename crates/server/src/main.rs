@@ -4,6 +4,7 @@
 
 mod admin_socket;
 mod assemble;
+mod audit;
 mod cache_cli;
 mod check;
 mod cli;
@@ -16,6 +17,7 @@ mod credentials;
 mod doctor;
 mod egress;
 mod error_text;
+mod events;
 mod explain;
 mod file_descriptors;
 mod files;

@@ -3,17 +3,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::config::{ConfigError, StoreAddress};
+use registry_proxy_core::notification::{Notifications, Notify};
 use registry_proxy_core::platform::{Entropy as _, Store};
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
 
+use crate::audit::{self, Actor};
 use crate::config_source::ConfigSource;
+use crate::events::{Events, Receivers};
 use crate::runtime::SystemEntropy;
 use crate::watched_files::WatchedFiles;
 use crate::{assemble, store, tls};
@@ -28,14 +32,13 @@ pub(crate) struct Current {
 /// The current state, and everything needed to build the next one.
 pub(crate) struct Reloadable {
     source: ConfigSource,
-    /// Signing key for when none is configured. It survives reloads, so that a reload logs nobody out.
-    process_key: Secret,
+    parts: Lasting,
     /// Settings that only a restart changes.
     fixed: RestartOnly,
-    store: Option<Arc<dyn Store>>,
     /// The directory of the cache, if it is in one.
     directory: Option<PathBuf>,
     store_health: Arc<store::StoreHealth>,
+    events: Arc<Events>,
     current: ArcSwap<Current>,
 }
 
@@ -55,10 +58,19 @@ impl Reloadable {
         {
             tokio::spawn(Arc::clone(&store_health).watch(store));
         }
-        let current = build(config, &process_key, store.clone(), None)?;
+        let events = Arc::<Events>::default();
+        events.tell(Receivers::start(&config)?);
+        let notifications = Notifications::to(Arc::clone(&events) as Arc<dyn Notify>);
+        let parts = Lasting { process_key, store, notifications };
+        let current = parts.build(config, None)?;
         start_janitor(&current, None);
         let current = ArcSwap::from_pointee(current);
-        Ok(Self { source, process_key, fixed, store, directory: directory.flatten(), store_health, current })
+        Ok(Self { source, parts, fixed, directory: directory.flatten(), store_health, events, current })
+    }
+
+    /// Waits until all events are sent, or for `limit`.
+    pub(crate) async fn flush_events(&self, limit: Duration) {
+        self.events.flush(limit).await;
     }
 
     /// The directory of the cache, if it is in one.
@@ -93,10 +105,12 @@ impl Reloadable {
     }
 
     fn prepare(&self, why: ReloadCause, config: Result<Config, ConfigError>, before: &Current) -> Prepared {
-        let next =
-            config.and_then(|config| build(config, &self.process_key, self.store.clone(), Some(&before.proxy)));
+        let next = config.and_then(|config| {
+            let receivers = Receivers::start(&config)?;
+            Ok((self.parts.build(config, Some(&before.proxy))?, receivers))
+        });
         match next {
-            Ok(next) => Prepared::Next(why, Box::new(next)),
+            Ok((next, receivers)) => Prepared::Next(why, Box::new(next), receivers),
             Err(error) => Prepared::Unusable(why, error),
         }
     }
@@ -105,29 +119,34 @@ impl Reloadable {
     pub(crate) fn apply(&self, prepared: Prepared) {
         match prepared {
             Prepared::Nothing => {}
-            Prepared::Next(ReloadCause::FilesChanged, next) => {
-                self.replace(*next);
+            Prepared::Next(ReloadCause::FilesChanged, next, receivers) => {
+                self.replace(*next, receivers);
+                audit::record(Actor::ChangedFiles, "reload", &Ok(()));
                 tracing::info!("certificate and key files have changed and were read again");
             }
-            Prepared::Next(ReloadCause::Signal, next) => {
+            Prepared::Next(ReloadCause::Signal, next, receivers) => {
                 for ((key, began), (_, wanted)) in self.fixed.iter().zip(fixed(&next.config)) {
                     if *began != wanted {
                         tracing::warn!(key, "this setting takes a restart; until then the old value applies");
                     }
                 }
-                self.replace(*next);
+                self.replace(*next, receivers);
+                audit::record(Actor::Signal, "reload", &Ok(()));
                 tracing::info!("configuration, password and certificate files read again");
             }
             Prepared::Unusable(ReloadCause::FilesChanged, error) => {
+                audit::record(Actor::ChangedFiles, "reload", &Err(error.to_string()));
                 tracing::warn!(%error, "a certificate or key file has changed, but cannot be used yet; the old one stays in force");
             }
             Prepared::Unusable(ReloadCause::Signal, error) => {
+                audit::record(Actor::Signal, "reload", &Err(error.to_string()));
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }
     }
 
-    fn replace(&self, next: Current) {
+    fn replace(&self, next: Current, receivers: Receivers) {
+        self.events.tell(receivers);
         start_janitor(&next, Some(&self.current().proxy));
         self.current.store(Arc::new(next));
     }
@@ -147,7 +166,7 @@ pub(crate) enum Prepared {
     /// Nothing has changed.
     Nothing,
     /// Ready to apply.
-    Next(ReloadCause, Box<Current>),
+    Next(ReloadCause, Box<Current>, Receivers),
     /// It failed; the current state stays.
     Unusable(ReloadCause, ConfigError),
 }
@@ -177,21 +196,26 @@ fn random_key() -> Secret {
     Secret::new(BASE64_STANDARD.encode(bytes))
 }
 
-fn build(
-    mut config: Config,
-    process_key: &Secret,
+/// What every configuration of this process is built with.
+struct Lasting {
+    /// Signing key for when none is configured. It survives reloads, so that a reload logs nobody out.
+    process_key: Secret,
     store: Option<Arc<dyn Store>>,
-    before: Option<&Proxy>,
-) -> Result<Current, ConfigError> {
-    for warning in config.warnings() {
-        tracing::warn!(key = warning.place, "{}", warning.what);
+    notifications: Notifications,
+}
+
+impl Lasting {
+    fn build(&self, mut config: Config, before: Option<&Proxy>) -> Result<Current, ConfigError> {
+        for warning in config.warnings() {
+            tracing::warn!(key = warning.place, "{}", warning.what);
+        }
+        config.signing_key.get_or_insert_with(|| self.process_key.clone());
+        let mut proxy = assemble::proxy(&config, self.store.clone(), self.notifications.clone())?;
+        if let Some(before) = before {
+            proxy = proxy.after(before);
+        }
+        Ok(Current { proxy, tls: tls::server(&config)?, config })
     }
-    config.signing_key.get_or_insert_with(|| process_key.clone());
-    let mut proxy = assemble::proxy(&config, store)?;
-    if let Some(before) = before {
-        proxy = proxy.after(before);
-    }
-    Ok(Current { proxy, tls: tls::server(&config)?, config })
 }
 
 /// Starts a janitor for the cache, unless the previous proxy has the same cache. The janitor stops when the cache is dropped.

@@ -8,6 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use crate::audit::{self, Actor};
 use crate::service::Service;
 use crate::watched_files::WatchedFiles;
 
@@ -48,10 +49,12 @@ async fn reload(service: &Arc<Service>) {
     match timeout(READ_TIMEOUT, &mut reloading).await {
         Ok(Ok(prepared)) => service.reloadable.apply(prepared),
         Ok(Err(error)) => {
+            audit::record(Actor::Signal, "reload", &Err(error.to_string()));
             tracing::error!(%error, "the configuration could not be read; the old one stays in force");
         }
         Err(_) => {
             reloading.abort();
+            audit::record(Actor::Signal, "reload", &Err("files were not read in time".to_owned()));
             tracing::error!("configuration files were not read within ten seconds; the old ones stay in force");
         }
     }

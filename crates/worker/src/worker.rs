@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use js_sys::futures::future_to_promise;
 use js_sys::{Promise, Reflect};
 use registry_proxy_core::config::{ConfigError, StoreAddress};
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{Profile, Store};
 use registry_proxy_core::{Body, Cx, Platform, Proxy};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -108,6 +109,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         credentials: None,
         store: bucket,
         invoker: None,
+        notifications: Notifications::default(),
         tasks: Arc::new(WaitUntil),
         capabilities: Profile::CloudflareWorkers.capabilities(),
     };

@@ -47,7 +47,10 @@ impl CacheAdmin {
             tell(Event::Progress(done, total));
             match found {
                 DigestCheck::Wrong => {
-                    telemetry::corrupt(item.content.as_str());
+                    match &self.live {
+                        Some(live) => live.cache.backend.corrupt(item.content.as_str(), &digest),
+                        None => telemetry::corrupt(item.content.as_str()),
+                    }
                     self.remove(&key).await?;
                     tell(Event::Wrong(key.to_string()));
                     verified.wrong += 1;

@@ -18,6 +18,8 @@ use self::pending::PendingWrites;
 pub(crate) use self::pressure::EvictionPressure;
 use self::watched_store::WatchedStore;
 use super::Key;
+use crate::digest::Digest;
+use crate::notification::{EventKind, Notification, Notifications};
 use crate::platform::{
     Clock, Found, Part, Platform, Precondition, Stat, Store, StoreCapabilities, StoreError, Tasks, within,
 };
@@ -34,6 +36,7 @@ pub(crate) struct CacheBackend {
     pub(crate) store: WatchedStore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Arc<dyn Tasks>,
+    notifications: Notifications,
     /// Whether requests may do each other's work.
     pub(super) shares_io: bool,
     pub(crate) pressure: Arc<EvictionPressure>,
@@ -49,6 +52,7 @@ impl CacheBackend {
             store: WatchedStore::new(store),
             clock: Arc::clone(&platform.clock),
             tasks: Arc::clone(&platform.tasks),
+            notifications: platform.notifications.clone(),
             shares_io: platform.capabilities.shares_io,
             pressure: Arc::new(EvictionPressure::new(max_bytes)),
             pending_writes: Arc::default(),
@@ -78,6 +82,18 @@ impl CacheBackend {
             error = std::error::Error::source(error).map(tracing::field::display),
             "{error}; continuing without it"
         );
+    }
+
+    /// Counts and says that content does not have its digest: `blob` or `manifest` in the store, `upload` on its way there.
+    pub(crate) fn corrupt(&self, content: &'static str, digest: &Digest) {
+        telemetry::corrupt(content);
+        self.mismatched(content, digest);
+    }
+
+    /// Says the same of a `download`, which has a metric of its own.
+    pub(crate) fn mismatched(&self, content: &'static str, digest: &Digest) {
+        let what = || Notification::Corrupt { content, digest: digest.as_str().into() };
+        self.notifications.happened(EventKind::Corrupt, self.clock.now().0, what);
     }
 
     /// Asks the store, within a deadline. `None`: it failed, or the breaker is open.

@@ -191,7 +191,7 @@ impl Blobs {
                 Ok(CopyOutcome::Whole) => blobs.committed(&provenance, &digest, length).await,
                 Ok(CopyOutcome::OtherDigest) => {
                     tracing::error!(%digest, "a blob did not match its digest; it is not cached, and the end was withheld from its client");
-                    telemetry::corrupt("blob");
+                    blobs.backend.corrupt("blob", &digest);
                 }
                 Ok(CopyOutcome::Short) => tracing::info!(%digest, "a blob ended early, and is not cached"),
                 // Two at once may have written it, which concerns this blob only: the store is still asked.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::warnings::Warning;
-use super::{Auth, CacheConfig, Config, ConfigError, Limits, Timeouts, UpstreamConfig};
+use super::{Auth, CacheConfig, Config, ConfigError, Limits, Timeouts, UpstreamConfig, events};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -66,6 +66,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     timeouts(&config.timeouts)?;
     config.quota.validate()?;
     cache(&config.cache)?;
+    events::validate(&config.events)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     let mut defaults = 0;

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::cache::{OBJECT_STORES, Revalidate, StoreAddress};
 use super::egress::Egress;
+use super::events::ReceiverUrl;
 use super::units::{Bytes, SIZES, SPANS, Span};
 use crate::secret::Secret;
 
@@ -36,6 +37,7 @@ formats! {
         "type": "string",
         "pattern": format!("^(auto|none|memory:?|file:///.*|({})://[^/?#@]+([/?#].*)?)$", OBJECT_STORES.join("|"))
     }
+    ReceiverUrl: { "type": "string", "pattern": "^https?://" }
     Egress: { "type": "string", "pattern": "^(none|(https?|socks5h?)://[^/?#]+/?)$" }
 }
 

@@ -101,6 +101,9 @@ impl Config {
         };
         fetch("signing_key_file".into(), &self.signing_key_file, &mut self.signing_key)?;
         fetch("clients.path_secret_file".into(), &self.clients.path_secret_file, &mut self.clients.path_secret)?;
+        for (i, receiver) in self.events.iter_mut().enumerate() {
+            fetch(format!("events[{i}].key_file"), &receiver.key_file, &mut receiver.key)?;
+        }
         for (i, upstream) in self.upstream.iter_mut().enumerate() {
             fetch(format!("upstream[{i}].password_file"), &upstream.password_file, &mut upstream.password)?;
             for (j, credential) in upstream.credentials.iter_mut().enumerate() {

@@ -15,8 +15,8 @@ use super::renamed::{NEW, OLD};
 const DEFAULT: &str = "\n\nDefault: ";
 /// Where the schema keeps the order of a table's keys while the page is made.
 const ORDER: &str = "x-order";
-/// The only list whose entries are described key by key.
-const DESCRIBED_LIST: &str = "upstream";
+/// The lists whose entries are described key by key.
+const DESCRIBED_LISTS: [&str; 2] = ["events", "upstream"];
 
 /// A key of the configuration.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ fn walk(prefix: &str, table: &Value, keys: &mut Vec<DocumentedKey>) {
         let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
         if value.get("properties").is_some() {
             walk(&path, value, keys);
-        } else if let (DESCRIBED_LIST, Some(entry)) = (path.as_str(), value.get("items")) {
+        } else if let (true, Some(entry)) = (DESCRIBED_LISTS.contains(&path.as_str()), value.get("items")) {
             walk(&format!("{path}[]"), entry, keys);
         } else {
             let is_required = list("required").iter().any(|required| required == name);

@@ -120,6 +120,7 @@ impl Drive {
                     "the blob from the upstream does not match its digest; it is discarded"
                 );
                 telemetry::filled(&upstream, "digest mismatch");
+                self.cache.backend.mismatched("download", spool.digest());
                 // Before readers learn of it: a new request finds the next spool.
                 let draft =
                     if has_parts { self.cache.blobs.draft(spool.digest(), size_bytes).await } else { None };

@@ -145,7 +145,7 @@ impl BlobIngest {
             }
             Ok(()) => {
                 tracing::error!(digest = %self.digest, "the bytes from an upstream do not match the digest");
-                telemetry::corrupt("upload");
+                self.cache.backend.corrupt("upload", &self.digest);
                 self.cache.blobs.abort_upload(&self.digest, run.upload).await;
                 return work(Slice::Failed, kept);
             }

@@ -17,8 +17,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Failure};
 use crate::evidence::MayServe;
 use crate::name::Reference;
+use crate::notification::{EventKind, Notification};
 use crate::outcome::{Action, Outcome, Reason};
-use crate::platform::within;
+use crate::platform::{Platform, within};
 use crate::request::RequestContext;
 use crate::shared_requests::{HeadAnswer, Manifest};
 use crate::upstream::{Identity, Negative};
@@ -123,7 +124,10 @@ async fn by_tag(
         None => first(context, cache, &tag, reference, accept).await.map_err(LookupError::from),
     };
     let LookupError { negative, refused_by, .. } = match asked {
-        Ok(found) => return Ok(found),
+        Ok(found) => {
+            say_if_moved(context, known.pointer.as_ref(), reference, &found.0.digest);
+            return Ok(found);
+        }
         Err(trouble) => trouble,
     };
     let mut not_stale = None;
@@ -144,6 +148,19 @@ async fn by_tag(
         disown(context, cache, &tag, pointer, &negative).await;
     }
     Err(LookupError { negative, refused_by, not_stale })
+}
+
+/// Tells the operator that a tag points elsewhere than when it was last confirmed.
+fn say_if_moved(context: &RequestContext<'_>, known: Option<&Pointer>, tag: &Reference, found: &Digest) {
+    let Some(known) = known.filter(|known| known.digest != *found) else { return };
+    let Platform { notifications, clock, .. } = &context.env.platform;
+    notifications.happened(EventKind::TagMoved, clock.now().0, || Notification::TagMoved {
+        upstream: context.upstream.name().into(),
+        repository: context.target.name.as_str().into(),
+        tag: tag.as_str().into(),
+        from: known.digest.as_str().into(),
+        to: found.as_str().into(),
+    });
 }
 
 /// A tag of which nothing is cached.

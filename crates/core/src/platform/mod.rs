@@ -25,6 +25,7 @@ pub use self::store::{
 };
 use crate::body::Body;
 use crate::name::RepositoryName;
+use crate::notification::Notifications;
 use crate::secret::{Basic, Secret};
 
 /// One request out, one response back. Redirects are returned, not followed; nothing is decoded.
@@ -233,6 +234,8 @@ pub struct Platform {
     pub store: Option<Arc<dyn Store>>,
     /// Invocations of its own, where the platform has such.
     pub invoker: Option<Arc<dyn Invoke>>,
+    /// Who is told when something happens.
+    pub notifications: Notifications,
     /// Work that outlives the response.
     pub tasks: Arc<dyn Tasks>,
     /// What it can do.

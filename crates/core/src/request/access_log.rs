@@ -65,6 +65,11 @@ impl LogSubject {
         Self { endpoint: "", counters, target: None, user: None, error: None, pass: None }
     }
 
+    /// The repository, and what is wanted there.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        self.target.as_deref()
+    }
+
     fn repository(&self) -> &str {
         self.target.as_ref().map_or("", |target| target.name.as_str())
     }
@@ -92,7 +97,8 @@ pub(crate) struct RequestSummary<'a> {
 pub(crate) struct LogEntry {
     started: Moment,
     id: RequestId,
-    client: Option<LoggedClient>,
+    /// As the log may show it.
+    pub(crate) client: Option<LoggedClient>,
     agent: Option<HeaderValue>,
     method: Method,
     status: StatusCode,

@@ -17,6 +17,7 @@ mod limits;
 mod location;
 mod login;
 mod memory;
+mod outage;
 mod ping;
 mod realm;
 mod reply;
@@ -47,6 +48,7 @@ pub use self::location::Location;
 use self::login::AccountPool;
 pub use self::login::{Login, LoginSource};
 use self::memory::{Health, RedirectHosts};
+use self::outage::Outage;
 pub use self::realm::is_private;
 pub use self::reply::{Negative, Reply};
 pub(crate) use self::reports::FailureKind;
@@ -98,6 +100,8 @@ struct Learned {
     redirect_hosts: RedirectHosts,
     /// Failures that are not in the log yet.
     reports: Reports,
+    /// Whether any address answers.
+    outage: Outage,
 }
 
 /// A range that is being fetched beside others.

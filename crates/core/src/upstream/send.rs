@@ -18,7 +18,8 @@ use super::{Address, NO_URI, Upstream};
 use crate::body::{Body, Observe};
 use crate::coding;
 use crate::error::{Failure, Trouble, UpstreamText};
-use crate::platform::{Moment, Outgoing, Reach, RequestPurpose, TransportError, within};
+use crate::notification::{EventKind, Notification};
+use crate::platform::{Moment, Outgoing, Platform, Reach, RequestPurpose, TransportError, within};
 use crate::range::ContentRange;
 use crate::secret::SafeUrl;
 
@@ -39,8 +40,34 @@ impl Upstream {
         purpose: RequestPurpose,
     ) -> Result<Response<Body>, Failure> {
         let destination = Destination { health: &address.health, reach: Reach::Configured };
+        let sent = self.platform.clock.now();
         let response = self.send_to(destination, method, uri, headers, body, purpose).await;
+        self.follow_outage(sent, response.is_ok());
         response.map_err(|error| self.explain(&address.url, &error))
+    }
+
+    /// Says when none of its addresses answers any more, and when one does again.
+    fn follow_outage(&self, sent: Moment, is_answered: bool) {
+        let Platform { clock, notifications, .. } = &self.platform;
+        let (now, upstream) = (clock.now(), self.name());
+        if is_answered {
+            if let Some(down) = self.learned.outage.answered(now) {
+                let notification =
+                    || Notification::UpstreamUp { upstream: upstream.into(), down_seconds: down.as_secs() };
+                notifications.happened(EventKind::UpstreamUp, now.0, notification);
+            }
+            return;
+        }
+        let resting = self.addresses.iter().find(|address| address.health.is_resting(now));
+        let all_rest = self.addresses.iter().all(|address| address.health.is_resting(now));
+        if let Some(address) = resting
+            && all_rest
+            && self.learned.outage.all_fail(sent, now)
+        {
+            let why = address.health.trouble().to_string().into();
+            let notification = || Notification::UpstreamDown { upstream: upstream.into(), why };
+            notifications.happened(EventKind::UpstreamDown, now.0, notification);
+        }
     }
 
     /// Sends a request, and records the health of its destination.

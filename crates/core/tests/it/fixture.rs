@@ -14,6 +14,7 @@ use http::header::RANGE;
 use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{Capabilities, Clock, Moment, Profile, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
@@ -98,6 +99,7 @@ impl Fixture {
             credentials: None,
             store: setup.store.clone(),
             invoker: None,
+            notifications: Notifications::default(),
             tasks: Arc::new(TokioTasks),
             capabilities: Capabilities { shares_io: !setup.isolated, ..setup.profile.capabilities() },
         };

@@ -25,6 +25,7 @@ mod limited;
 mod lists;
 mod login_upstream;
 mod manifest;
+mod notifications;
 mod original;
 mod overload;
 mod page;

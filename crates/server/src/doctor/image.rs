@@ -6,6 +6,7 @@ use registry_proxy_core::config::{Auth, QuotaConfig, Redirects, StoreAddress};
 use registry_proxy_core::explain::explain;
 use registry_proxy_core::headers::X_REGISTRY_PROXY;
 use registry_proxy_core::media::ACCEPT_EVERY_MANIFEST;
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::{Body, Config, Cx, Proxy};
 use serde_json::Value;
 
@@ -38,7 +39,7 @@ async fn pull(config: &Config, image: &str) -> Result<String, Stopped> {
     let wrong = |error: registry_proxy_core::config::ConfigError| {
         (error.to_string(), "run registry-proxy check".to_owned())
     };
-    let proxy = assemble::proxy(&config, None).map_err(wrong)?;
+    let proxy = assemble::proxy(&config, None, Notifications::default()).map_err(wrong)?;
     let explanation = explain(&proxy, &config, image).await;
     let Some(route) = explanation.route else {
         let advice = explanation.pull.advice.unwrap_or_default();

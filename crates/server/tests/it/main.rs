@@ -29,6 +29,8 @@ mod earlier;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod fixture;

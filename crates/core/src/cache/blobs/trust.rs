@@ -143,7 +143,7 @@ impl Trust {
                 stored_bytes = stat.length,
                 "a stored blob has the wrong length; it is fetched again"
             );
-            telemetry::corrupt("blob");
+            self.backend.corrupt("blob", digest);
             // So that this is said once.
             self.distrusted
                 .insert(digest.clone(), (stat.validator.clone(), self.backend.clock.now().after(UNREAD)));
@@ -171,7 +171,7 @@ impl Trust {
     pub(super) fn distrust(self: &Arc<Self>, digest: &Digest, validator: Validator) {
         let key = Key::blob(digest);
         tracing::error!(%key, "a stored blob no longer matches its digest; it is removed");
-        telemetry::corrupt("blob");
+        self.backend.corrupt("blob", digest);
         self.verified.remove(digest);
         self.small.remove(digest);
         // It takes a moment to remove it, and nobody is to be served from it meanwhile.

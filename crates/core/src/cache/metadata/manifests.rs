@@ -14,7 +14,6 @@ use crate::cache::backend::CacheBackend;
 use crate::digest::Digest;
 use crate::single_flight::SingleFlight;
 use crate::sync::Mutex;
-use crate::telemetry;
 
 /// About the bytes of a small table's entry, with its key.
 pub(in crate::cache) const ENTRY_BYTES: u64 = 300;
@@ -97,7 +96,7 @@ impl Manifests {
         };
         let Some(manifest) = StoredManifest::from_record(digest, &record) else {
             tracing::error!(%key, "a stored manifest no longer matches its digest; it is removed");
-            telemetry::corrupt("manifest");
+            self.backend.corrupt("manifest", digest);
             self.backend.remove(&key).await;
             return None;
         };

@@ -1,7 +1,7 @@
 //! The reference against the structures, and the pages that are made from it.
 
 use super::*;
-use crate::config::{Bytes, Credential, Sources, UpstreamConfig};
+use crate::config::{Bytes, Credential, EventsConfig, Sources, UpstreamConfig};
 
 fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
     match value {
@@ -10,9 +10,9 @@ fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
                 paths(&if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, value, into);
             }
         }
-        toml::Value::Array(entries) if prefix == "upstream" => {
+        toml::Value::Array(entries) if DESCRIBED_LISTS.contains(&prefix) => {
             for entry in entries {
-                paths("upstream[]", entry, into);
+                paths(&format!("{prefix}[]"), entry, into);
             }
         }
         _ => into.push(prefix.to_owned()),
@@ -77,6 +77,12 @@ fn every_key_is_described_and_every_description_has_its_key() {
         bytes_per_day: Some(Bytes(1)),
     };
     (config.quota.client, config.quota.total) = (quota, quota);
+    config.events = vec![EventsConfig {
+        url: toml::Value::from("https://h.example/x").try_into().ok(),
+        key_file: text.clone(),
+        key: Some(crate::secret::Secret::new("x")),
+        ..EventsConfig::default()
+    }];
     config.upstream = vec![UpstreamConfig {
         username: text.clone(),
         password: Some(crate::secret::Secret::new("x")),
@@ -109,7 +115,15 @@ fn every_key_is_described_and_every_description_has_its_key() {
 #[test]
 fn the_annotated_file_can_be_read_and_has_every_key() {
     let text = include_str!("../../../../../docs/reference/every-key.toml");
-    let read = |_: &str| Ok("what-every-secret-file-holds".to_owned());
+    let read = |path: &str| {
+        let is_key_of_events = path.ends_with("events.key");
+        let text = if is_key_of_events {
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        } else {
+            "what-every-secret-file-holds"
+        };
+        Ok(text.to_owned())
+    };
     let loaded = Config::load(&Sources { text: Some(text), variables: vec![], read: &read });
     assert!(loaded.is_ok(), "{loaded:?}");
 

@@ -13,6 +13,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 use super::{CONTENT, DIGEST, ShuttleTasks, TOTAL, all, explore};
 use crate::cache::MemoryStore;
 use crate::config::Sources;
+use crate::notification::Notifications;
 use crate::platform::{Clock, Moment, Profile, Sleep};
 use crate::testing::{Answer, CountingEntropy, Fault, HookedStore, Network, Pauses, Registry, stored_nowhere};
 use crate::{Body, Config, Cx, Platform, Proxy};
@@ -80,6 +81,7 @@ impl Lab {
             passwords: None,
             credentials: None,
             invoker: None,
+            notifications: Notifications::default(),
             store: Some(Arc::new(store)),
             tasks: Arc::new(ShuttleTasks),
             capabilities: Profile::Server.capabilities(),

@@ -17,6 +17,7 @@ use super::play::{ALICE, CDN, ELSEWHERE, ORIGIN, Player, REALM, ROBOT, RequestLo
 use super::steps::{REPOSITORIES, Said, Step, Things};
 use super::table::{RouteCase, Row};
 use crate::config::{Config, Sources};
+use crate::notification::Notifications;
 use crate::platform::{Platform, Profile, Store};
 use crate::testing::{CountingEntropy, Network, Users, stored_nowhere};
 use crate::{Body, Cx, Proxy};
@@ -73,6 +74,7 @@ impl Lab {
             credentials: None,
             store,
             invoker: None,
+            notifications: Notifications::default(),
             tasks: Arc::clone(&ground.tasks),
             capabilities: Profile::default().capabilities(),
         };

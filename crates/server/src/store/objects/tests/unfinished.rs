@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use registry_proxy_core::Config;
+use registry_proxy_core::notification::Notifications;
 
 use super::*;
 use crate::assemble;
@@ -74,7 +75,9 @@ async fn a_sweep_aborts_what_nobody_goes_on_with() {
     let hours_ago = SystemTime::now() - Duration::from_hours(2);
     std::fs::File::options().write(true).open(record).unwrap().set_modified(hours_ago).unwrap();
 
-    let proxy = assemble::proxy(&Config::default(), Some(Arc::clone(&store) as Arc<dyn Store>)).unwrap();
+    let proxy =
+        assemble::proxy(&Config::default(), Some(Arc::clone(&store) as Arc<dyn Store>), Notifications::default())
+            .unwrap();
     assert!(proxy.janitor().unwrap().once(true).await);
     assert_eq!(unfinished(&server), [format!("p/{}", Key::blob(&going_on))]);
     assert!(store.read(&Key::ingest(&left)).await.unwrap().is_none());

@@ -2,6 +2,7 @@
 
 use opendal::{Buffer, HttpBody, HttpTransport};
 use registry_proxy_core::config::Sources;
+use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::{Config, Cx, Proxy};
 
 use super::*;
@@ -87,7 +88,7 @@ fn proxy(registry: SocketAddr, store: &Arc<ObjectStore>) -> Proxy {
         format!("[[upstream]]\nname = 'reg.test'\nurls = ['http://{registry}']\ninsecure = true\ndefault = true");
     let sources = Sources { text: Some(&text), variables: vec![], read: &|_| Ok(String::new()) };
     let store = Arc::clone(store) as Arc<dyn Store>;
-    assemble::proxy(&Config::load(&sources).unwrap(), Some(store)).unwrap()
+    assemble::proxy(&Config::load(&sources).unwrap(), Some(store), Notifications::default()).unwrap()
 }
 
 /// What a client gets, and from where, as the answer says; `None`: it was cut off.
