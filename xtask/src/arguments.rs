@@ -55,15 +55,18 @@ pub(crate) enum Task {
     /// Check that crates/core decides and touches nothing: its dependencies and its source have no
     /// runtime, no socket and no clock, and it compiles for wasm32-unknown-unknown. Check each crate
     /// below crates/ for import cycles between files, for types that share a name, and for files of
-    /// over 400 lines.
+    /// over 400 lines. `pages`: check that each page in Chinese follows its English one as it is now,
+    /// and that links between pages lead somewhere.
     #[command(verbatim_doc_comment)]
-    #[command(override_usage = "cargo xtask purity [--install | structure]")]
+    #[command(override_usage = "cargo xtask purity [--install | structure | pages]")]
     Purity(Purity),
 
     /// Write the pages that are generated from the code: docs/reference/configuration.md,
-    /// registry-proxy.schema.json, outcomes.md and registries.md.
+    /// registry-proxy.schema.json, outcomes.md and registries.md. Or mark pages in Chinese as
+    /// following their English pages as they are now, once you have brought them up to date.
     #[command(verbatim_doc_comment)]
-    Docs,
+    #[command(override_usage = "cargo xtask docs [--twin <FILE>...]")]
+    Docs(Docs),
 
     /// Make what a platform takes: a static binary, in a zip, in a folder, or in an image for both
     /// processors. The same source gives the same bytes. Prints the path, the size and the sha256 of
@@ -150,6 +153,15 @@ pub(crate) struct Purity {
 pub(crate) enum Part {
     /// Import cycles, types that share a name, and long files.
     Structure,
+    /// Pages in Chinese and links.
+    Pages,
+}
+
+#[derive(Args)]
+pub(crate) struct Docs {
+    /// Write into this page, such as docs/zh/how-to/docker.md, which text of its English page it follows.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) twin: Vec<PathBuf>,
 }
 
 #[derive(Args)]

@@ -1,7 +1,9 @@
-//! `cargo xtask docs`: the pages that are made from the code.
+//! `cargo xtask docs`: the pages that are made from the code, and which text the pages in Chinese follow.
 
 use std::fs;
 
+use crate::arguments::Docs;
+use crate::pages;
 use crate::run::cargo;
 
 /// What prints a page, as arguments of `cargo run`, and where it belongs.
@@ -21,7 +23,10 @@ const PAGES: [(&[&str], &str); 4] = [
     ),
 ];
 
-pub(crate) fn run() -> Result<(), String> {
+pub(crate) fn run(arguments: &Docs) -> Result<(), String> {
+    if !arguments.twin.is_empty() {
+        return arguments.twin.iter().try_for_each(|twin| pages::mark(twin));
+    }
     for (printer, path) in PAGES {
         let page = cargo(&[&["run", "--quiet"], printer].concat()).output()?;
         fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;

@@ -9,6 +9,7 @@ mod docs;
 mod fuzz;
 mod machine;
 mod package;
+mod pages;
 mod purity;
 mod run;
 mod test;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Some(Task::Bench(arguments)) => bench::run(&arguments),
         Some(Task::Fuzz(arguments)) => fuzz::run(&arguments),
         Some(Task::Purity(arguments)) => purity::run(&arguments),
-        Some(Task::Docs) => docs::run(),
+        Some(Task::Docs(arguments)) => docs::run(&arguments),
         Some(Task::Package(arguments)) => package::run(&arguments),
         Some(Task::Worker(arguments)) => worker::run(&arguments),
         Some(Task::Deploy(arguments)) => deploy::run(&arguments),

@@ -1,4 +1,4 @@
-//! `cargo xtask purity`: checks that the core decides everything and touches nothing.
+//! `cargo xtask purity`: checks that the core decides everything and touches nothing, and that the pages hold together.
 
 mod dependencies;
 mod structure;
@@ -6,11 +6,13 @@ mod words;
 
 use crate::arguments::{Part, Purity};
 use crate::machine::{self, WASM};
+use crate::pages;
 use crate::run::cargo;
 
 pub(crate) fn run(arguments: &Purity) -> Result<(), String> {
     match arguments.part {
         Some(Part::Structure) => return judge(&structure::faults()?),
+        Some(Part::Pages) => return judge(&pages::faults()?),
         None => machine::prepare_wasm(arguments.install)?,
     }
     judge(&[dependencies::faults()?, words::faults()?, structure::faults()?].concat())?;
@@ -22,9 +24,5 @@ pub(crate) fn run(arguments: &Purity) -> Result<(), String> {
 }
 
 fn judge(faults: &[String]) -> Result<(), String> {
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("the code breaks these rules:\n  {}", faults.join("\n  ")))
-    }
+    if faults.is_empty() { Ok(()) } else { Err(format!("these rules are broken:\n  {}", faults.join("\n  "))) }
 }
