@@ -99,6 +99,23 @@ SERVICE_MONITOR = {
     "selector": {"matchLabels": {"*": str}},
     "endpoints": [{"port": str, "path": str, "interval": str}],
 }
+# monitoring.coreos.com/v1 PrometheusRule, likewise.
+PROMETHEUS_RULE = {
+    "groups": [
+        {
+            "name": str,
+            "rules": [
+                {
+                    "alert": str,
+                    "expr": str,
+                    "for": str,
+                    "labels": {"severity": ("critical", "warning")},
+                    "annotations": {"summary": str, "runbook_url": str},
+                }
+            ],
+        }
+    ],
+}
 
 
 def faults(value, allowed, place=""):

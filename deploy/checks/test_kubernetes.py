@@ -18,9 +18,18 @@ PLAIN = DEPLOY / "kubernetes/plain"
 # The oldest that the chart promises, and the newest there is a schema for.
 VERSIONS = ("1.25", "1.37")
 
+# What the Prometheus operator defines.
+OPERATOR = {"ServiceMonitor": fields.SERVICE_MONITOR, "PrometheusRule": fields.PROMETHEUS_RULE}
+
 WAYS = {
     "as it is": {},
     "daemon set": {"kind": "DaemonSet", "hostPort": 3000, "tolerations": [{"operator": "Exists"}]},
+    "nodes that are set up": {
+        "kind": "DaemonSet",
+        "hostPort": 3000,
+        "nodeConfig": {"enabled": True, "registries": ["docker.io"]},
+        "secrets": [{"name": "hub", "secretName": "hub-token"}],
+    },
     "claim": {"cache": {"kind": "persistentVolumeClaim", "persistentVolumeClaim": {"storageClassName": "fast"}}},
     "claim that is there": {"cache": {"kind": "persistentVolumeClaim", "persistentVolumeClaim": {"existingClaim": "c"}}},
     "bucket": {
@@ -37,7 +46,11 @@ WAYS = {
         "service": {"type": "LoadBalancer", "port": 8080, "annotations": {"a": "b"}},
         "ingress": {"enabled": True, "host": "proxy.example.com", "className": "nginx", "tlsSecretName": "tls"},
         "serviceAccount": {"annotations": {"a": "b"}},
-        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "grafanaDashboard": {"enabled": True, "annotations": {"grafana_folder": "Registries"}},
+        },
         "networkPolicy": {
             "enabled": True,
             "from": [{"namespaceSelector": {}}],
@@ -67,8 +80,8 @@ def faults(parts):
     found = []
     for part in parts:
         name = f"{part['kind']}/{part['metadata']['name']}"
-        if part["kind"] == "ServiceMonitor":
-            found += fields.faults(part["spec"], fields.SERVICE_MONITOR, name)
+        if part["kind"] in OPERATOR:
+            found += fields.faults(part["spec"], OPERATOR[part["kind"]], name)
             continue
         for version in VERSIONS:
             try:
@@ -115,7 +128,8 @@ def wiring(name, workload, parts):
                 found.append(f"Service/{part['metadata']['name']}: selects no pod")
             wrong = {port["targetPort"] for port in part["spec"]["ports"]} - ports
             found += [f"Service/{part['metadata']['name']}: no port {port}" for port in wrong]
-    mounts = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    containers = pod["containers"] + pod.get("initContainers", [])
+    mounts = {mount["name"] for container in containers for mount in container["volumeMounts"]}
     if mounts != {volume["name"] for volume in pod["volumes"]}:
         found.append(f"{name}: volumes and mounts differ")
     for volume in pod["volumes"]:
@@ -161,6 +175,30 @@ class Chart(unittest.TestCase):
         jsonschema.validate(values, schema)
         self.assertEqual(values.keys(), schema["properties"].keys() - {"global"})
 
+    def test_alerts_and_dashboard_are_those_of_deploy(self):
+        parts = {part["kind"] + part["metadata"]["name"]: part for part in render(WAYS["everything"])}
+        rules = yaml.safe_load((DEPLOY / "prometheus/rules.yaml").read_text())
+        self.assertEqual(parts["PrometheusRuledemo-registry-proxy"]["spec"], rules)
+        shown = parts["ConfigMapdemo-registry-proxy-dashboard"]
+        self.assertEqual(shown["metadata"]["labels"]["grafana_dashboard"], "1")
+        dashboard = (DEPLOY / "grafana/dashboard.json").read_text()
+        self.assertEqual(json.loads(shown["data"]["registry-proxy.json"]), json.loads(dashboard))
+
+    def test_only_what_sets_nodes_up_is_root_and_without_it_there_is_none(self):
+        pod = {}
+        for way in ("daemon set", "nodes that are set up"):
+            workload = next(part for part in render(WAYS[way]) if part["kind"] == "DaemonSet")
+            pod[way] = workload["spec"]["template"]["spec"]
+        self.assertNotIn("initContainers", pod["daemon set"])
+        [node] = pod["nodes that are set up"]["initContainers"]
+        self.assertEqual(node["args"][2:], ["client", "containerd", "--write", "--root", "/host", "--url",
+                                            "http://127.0.0.1:3000", "--registry", "docker.io"])
+        self.assertEqual(node["securityContext"]["capabilities"], {"drop": ["ALL"]})
+        self.assertIs(node["securityContext"]["allowPrivilegeEscalation"], False)
+        self.assertNotIn("runAsUser", pod["nodes that are set up"]["containers"][0]["securityContext"])
+        volumes = {volume["name"]: volume for volume in pod["nodes that are set up"]["volumes"]}
+        self.assertEqual(volumes["node-config"]["hostPath"]["path"], "/etc/containerd")
+
     def test_versions_agree(self):
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
         workspace = (DEPLOY.parent / "Cargo.toml").read_text()
@@ -179,6 +217,9 @@ class Chart(unittest.TestCase):
             {"env": [{"name": "no spaces here"}]},
             {"kind": "DaemonSet", "cache": {"kind": "persistentVolumeClaim"}},
             {"replicas": 2, "cache": {"kind": "persistentVolumeClaim"}},
+            {"hostPort": 3000, "nodeConfig": {"enabled": True}},
+            {"kind": "DaemonSet", "nodeConfig": {"enabled": True}},
+            {"kind": "DaemonSet", "hostPort": 3000, "nodeConfig": {"enabled": True, "registries": ["a b"]}},
         ]:
             with self.subTest(values), self.assertRaises(helm.HelmError):
                 render(values)

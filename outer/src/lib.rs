@@ -4,7 +4,7 @@
 //! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
 //! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
 //! between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
-//! [`front`] and [`way_out`] are other people's proxies on either side, and [`browser`] reads the product's page. Nothing here knows how the product works inside, and
+//! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod browser;
@@ -19,6 +19,7 @@ pub mod http;
 pub mod image;
 pub mod objects;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod users;

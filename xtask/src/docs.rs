@@ -1,4 +1,5 @@
-//! `cargo xtask docs`: the pages that are made from the code, and which text the pages in Chinese follow.
+//! `cargo xtask docs`: the pages and the files of deploy/ that are made from the code, and which text the pages in Chinese
+//! follow.
 
 use std::fs;
 
@@ -7,30 +8,49 @@ use crate::pages;
 use crate::run::cargo;
 
 /// What prints a page, as arguments of `cargo run`, and where it belongs.
-const PAGES: [(&[&str], &str); 4] = [
+const PAGES: [(&[&str], &[&str]); 6] = [
     (
         &["-p", "registry-proxy-core", "--features", "schema", "--example", "configuration", "--", "page"],
-        "docs/reference/configuration.md",
+        &["docs/reference/configuration.md"],
     ),
     (
         &["-p", "registry-proxy-core", "--features", "schema", "--example", "configuration", "--", "schema"],
-        "docs/reference/registry-proxy.schema.json",
+        &["docs/reference/registry-proxy.schema.json"],
     ),
-    (&["-p", "registry-proxy", "--", "outcomes"], "docs/reference/outcomes.md"),
+    (&["-p", "registry-proxy", "--", "outcomes"], &["docs/reference/outcomes.md"]),
     (
         &["-p", "registry-proxy-core", "--features", "testing", "--example", "registries"],
-        "docs/reference/registries.md",
+        &["docs/reference/registries.md"],
+    ),
+    // Helm reads files of the chart's own folder only.
+    (
+        &["-p", "registry-proxy-core", "--features", "schema", "--example", "monitoring", "--", "dashboard"],
+        &["deploy/grafana/dashboard.json", "deploy/kubernetes/chart/files/dashboard.json"],
+    ),
+    (
+        &["-p", "registry-proxy-core", "--features", "schema", "--example", "monitoring", "--", "rules"],
+        &["deploy/prometheus/rules.yaml", "deploy/kubernetes/chart/files/rules.yaml"],
     ),
 ];
+
+/// Completions and man pages.
+const SHELL_FILES: &str = "crates/server/shell";
 
 pub(crate) fn run(arguments: &Docs) -> Result<(), String> {
     if !arguments.twin.is_empty() {
         return arguments.twin.iter().try_for_each(|twin| pages::mark(twin));
     }
-    for (printer, path) in PAGES {
+    for (printer, paths) in PAGES {
         let page = cargo(&[&["run", "--quiet"], printer].concat()).output()?;
-        fs::write(path, page).map_err(|error| format!("cannot write {path}: {error}"))?;
-        eprintln!("wrote {path}");
+        for path in paths {
+            fs::write(path, &page).map_err(|error| format!("cannot write {path}: {error}"))?;
+            eprintln!("wrote {path}");
+        }
     }
+    // A test, so that what generates them is no part of the binary.
+    let writer = "completions::tests::write_the_files";
+    cargo(&["test", "--quiet", "-p", "registry-proxy", "--bin", "registry-proxy", "--", "--ignored", writer])
+        .run()?;
+    eprintln!("wrote {SHELL_FILES}");
     Ok(())
 }

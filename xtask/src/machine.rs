@@ -29,7 +29,7 @@ struct Tool {
 const INNER_TOOLS: [Tool; 1] = [Tool { name: "cc", package: "build-essential" }];
 
 /// The same list as `REQUIRED_TOOLS` of the outer tests, which fail one by one where this fails once.
-const OUTER_TOOLS: [Tool; 22] = [
+const OUTER_TOOLS: [Tool; 25] = [
     Tool { name: "chromium", package: "chromium" },
     Tool { name: "chroot", package: "coreutils" },
     Tool { name: "containerd", package: "containerd" },
@@ -38,10 +38,13 @@ const OUTER_TOOLS: [Tool; 22] = [
     Tool { name: "dockerd", package: "docker.io" },
     Tool { name: "docker-registry", package: "docker-registry" },
     Tool { name: "haproxy", package: "haproxy" },
+    Tool { name: "mandoc", package: "mandoc" },
     Tool { name: "mount", package: "mount" },
     Tool { name: "nginx", package: "nginx-light" },
     Tool { name: "npm", package: "npm" },
     Tool { name: "podman", package: "podman" },
+    Tool { name: "prometheus", package: "prometheus" },
+    Tool { name: "promtool", package: "prometheus" },
     Tool { name: "python3", package: "python3" },
     Tool { name: "readelf", package: "binutils" },
     Tool { name: "runc", package: "runc" },

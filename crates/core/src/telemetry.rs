@@ -1,5 +1,8 @@
 //! Names of metrics, in one place. Labels are closed sets: no name of a repository or a client is ever one.
 
+#[cfg(feature = "schema")]
+pub mod monitoring;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -52,6 +55,10 @@ pub const GUARD_REFUSED: &str = "registry_proxy_guard_refused_total";
 
 /// Events that an operator is told, by kind and result.
 pub const EVENTS: &str = "registry_proxy_events_total";
+/// Open connections from clients, which the server counts.
+pub const CONNECTIONS: &str = "registry_proxy_connections";
+/// Always 1; its labels describe the server's build.
+pub const BUILD: &str = "registry_proxy_build_info";
 
 /// Metrics that rise and fall.
 pub const GAUGES: [(&str, &str); 4] = [

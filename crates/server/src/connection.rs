@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_proxy_core::Cx;
+use registry_proxy_core::telemetry::CONNECTIONS;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -31,7 +32,6 @@ use self::proxy_protocol::{FirstBytes, ProxyHeader};
 use self::sendfile::{SendfileQueue, Socket};
 use self::write_timeout::WriteTimeout;
 use crate::connection_limits::{ConnectionSlot, SlotStatus};
-use crate::metrics::CONNECTIONS;
 use crate::service::Service;
 
 /// Time limit of a TLS handshake.

@@ -5,15 +5,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use registry_proxy_core::telemetry;
+use registry_proxy_core::telemetry::{self, BUILD, CONNECTIONS};
 
 /// Buckets of the histogram of upstream response times, in seconds.
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 25.0];
-
-/// Open connections from clients.
-pub(crate) const CONNECTIONS: &str = "registry_proxy_connections";
-/// Always 1; its labels describe the build.
-const BUILD: &str = "registry_proxy_build_info";
 
 /// Starts recording metrics.
 pub(crate) fn start() -> Result<PrometheusHandle, BuildError> {

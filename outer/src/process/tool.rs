@@ -21,9 +21,12 @@ impl Tool {
     pub const DOCKERD: Self = Self::new("dockerd", "docker.io");
     pub const DOCKER_REGISTRY: Self = Self::new("docker-registry", "docker-registry");
     pub const HAPROXY: Self = Self::new("haproxy", "haproxy");
+    pub const MANDOC: Self = Self::new("mandoc", "mandoc");
     pub const MOUNT: Self = Self::new("mount", "mount");
     pub const NGINX: Self = Self::new("nginx", "nginx-light");
     pub const PODMAN: Self = Self::new("podman", "podman");
+    pub const PROMETHEUS: Self = Self::new("prometheus", "prometheus");
+    pub const PROMTOOL: Self = Self::new("promtool", "prometheus");
     pub const PYTHON: Self = Self::new("python3", "python3");
     pub const READELF: Self = Self::new("readelf", "binutils");
     pub const RUNC: Self = Self::new("runc", "runc");
@@ -53,7 +56,7 @@ impl Tool {
 }
 
 /// All of them, for the test which says what a machine lacks.
-pub const REQUIRED_TOOLS: [Tool; 21] = [
+pub const REQUIRED_TOOLS: [Tool; 24] = [
     Tool::CHROMIUM,
     Tool::CHROOT,
     Tool::CONTAINERD,
@@ -62,9 +65,12 @@ pub const REQUIRED_TOOLS: [Tool; 21] = [
     Tool::DOCKERD,
     Tool::DOCKER_REGISTRY,
     Tool::HAPROXY,
+    Tool::MANDOC,
     Tool::MOUNT,
     Tool::NGINX,
     Tool::PODMAN,
+    Tool::PROMETHEUS,
+    Tool::PROMTOOL,
     Tool::PYTHON,
     Tool::READELF,
     Tool::RUNC,

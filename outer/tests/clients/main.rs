@@ -22,6 +22,7 @@ mod conformance;
 mod crowd;
 mod deletions;
 mod lifecycle;
+mod monitoring;
 mod original_variables;
 mod pushes;
 mod ranges;
