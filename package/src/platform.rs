@@ -11,6 +11,10 @@ use crate::{image, zip};
 
 const LICENCE: &[u8] = include_bytes!("../../LICENSE");
 const SCHEMA: &[u8] = include_bytes!("../../docs/reference/registry-proxy.schema.json");
+/// Completions and man pages, which `cargo xtask docs` has written.
+const SHELL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/server/shell");
+/// All completions in one piece, which the binary has.
+const PACKED: &str = "scripts.gz";
 const NAME: &str = "registry-proxy";
 
 pub(crate) fn package(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
@@ -33,11 +37,18 @@ fn linux(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
     let binary = making.binary;
     let name = format!("{NAME}-{}", binary.machine.name());
     let mut tar = tar::Builder::new(Vec::new());
-    for entry in [
+    let own = [
         Entry::text(&format!("{name}/LICENSE"), LICENCE),
         Entry::program(&format!("{name}/{NAME}"), &binary.bytes),
         Entry::text(&format!("{name}/registry-proxy.schema.json"), SCHEMA),
-    ] {
+    ];
+    let shell = files::folder(SHELL.as_ref())?.into_iter().filter(|entry| entry.name != PACKED);
+    let shell = shell.map(|entry| {
+        let is_page = std::path::Path::new(&entry.name).extension().is_some_and(|ending| ending == "1");
+        let folder = if is_page { "man/man1" } else { "completions" };
+        Entry { name: format!("{name}/{folder}/{}", entry.name), ..entry }
+    });
+    for entry in own.into_iter().chain(shell) {
         files::add(&mut tar, &entry, tar::EntryType::Regular, 0)?;
     }
     let tar = tar.into_inner().map_err(|error| Error::io(&name, error))?;

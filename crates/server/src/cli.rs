@@ -1,8 +1,10 @@
 //! The command line.
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 
+use crate::check::CheckArguments;
 use crate::client_config::ClientArguments;
+use crate::completions::CompletionShell;
 use crate::doctor::DoctorArguments;
 
 /// A proxy for container registries.
@@ -10,7 +12,14 @@ use crate::doctor::DoctorArguments;
 #[command(version = crate::version::text(), about, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`.
-    #[arg(long, short, value_name = "FILE", env = "REGISTRY_PROXY_CONFIG", global = true)]
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "REGISTRY_PROXY_CONFIG",
+        global = true,
+        value_hint = ValueHint::FilePath
+    )]
     pub(crate) config: Option<String>,
 
     /// Address and port to listen on; overrides PORT and the file. Port 0 takes any free port.
@@ -28,7 +37,7 @@ pub(crate) enum Command {
     /// Serve (the default).
     Serve,
     /// Print the effective configuration, secrets masked, and warn of dangerous settings.
-    Check,
+    Check(CheckArguments),
     /// Explain what a pull of an image would do and why, without asking any registry.
     Explain {
         /// As in a pull: `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without the proxy's host name.
@@ -45,6 +54,13 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK.
     Health,
+    /// Print what a shell completes this command line with.
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: CompletionShell,
+    },
     /// Print the table of outcomes and their reasons, as Markdown.
     #[command(hide = true)]
     Outcomes,
@@ -114,6 +130,13 @@ Inspect the cache, and delete from it:
   registry-proxy cache --help
 
 SIGHUP reloads configuration, password and certificate files; SIGTERM lets transfers finish, then stops.";
+
+const COMPLETION_EXAMPLES: &str = "\
+  registry-proxy completions bash > /usr/share/bash-completion/completions/registry-proxy
+  registry-proxy completions zsh > /usr/local/share/zsh/site-functions/_registry-proxy
+  registry-proxy completions fish > ~/.config/fish/completions/registry-proxy.fish
+  registry-proxy completions powershell >> $PROFILE
+  registry-proxy completions elvish >> ~/.config/elvish/rc.elv";
 
 const CACHE_EXAMPLES: &str = "\
 If a server uses this cache, the command is sent to its admin_socket, so that the server's memory stays in step.

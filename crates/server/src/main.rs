@@ -9,6 +9,7 @@ mod cache_cli;
 mod check;
 mod cli;
 mod client_config;
+mod completions;
 mod config_excerpt;
 mod config_source;
 mod connection;
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
     if let Some(Command::Outcomes) = cli.command {
         return print(&registry_proxy_core::outcome::markdown());
     }
+    if let Some(Command::Completions { shell }) = cli.command {
+        return completions::run(shell);
+    }
     let source = ConfigSource::new(cli.config, cli.listen);
     let config = match source.load() {
         Ok(config) => config,
@@ -80,10 +84,10 @@ fn main() -> ExitCode {
         Some(Command::Client(arguments)) => client_config::run(&arguments, &config),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &config),
         Some(Command::Health) => health::run(&config),
-        Some(Command::Check) => check::run(&config),
+        Some(Command::Check(arguments)) => check::run(&arguments, &config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
-        Some(Command::Serve | Command::Outcomes) | None => serve(source, config),
+        Some(Command::Serve | Command::Outcomes | Command::Completions { .. }) | None => serve(source, config),
     }
 }
 

@@ -5,6 +5,7 @@
 mod fronts;
 mod image;
 mod nginx_only;
+mod shell;
 mod zips;
 
 use std::env;

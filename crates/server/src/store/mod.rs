@@ -12,6 +12,7 @@ use std::sync::Arc;
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{CacheConfig, ConfigError, StoreAddress};
 use registry_proxy_core::platform::Store;
+use rustix::fs::Access;
 
 use self::files::FileStore;
 #[cfg(test)]
@@ -83,6 +84,34 @@ pub(crate) fn directory<'path>(cache: &'path CacheConfig, found: Option<&'path P
         StoreAddress::Auto => found,
         StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
     }
+}
+
+/// The directory that `auto` means for this user now, without creating it.
+pub(crate) fn automatic_place() -> Option<PathBuf> {
+    let may_write = |path: &Path| rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    own_places().into_iter().find(|place| {
+        let there = place.ancestors().find(|path| path.exists());
+        there.is_some_and(|path| path.is_dir() && may_write(path))
+    })
+}
+
+/// The directory that [`open`] would make as root's, if we are root: the server, which may run as another user, could not
+/// write there.
+pub(crate) fn missing_for_root(cache: &CacheConfig) -> Option<PathBuf> {
+    let place = match &cache.store {
+        StoreAddress::File(path) => Some(PathBuf::from(&**path)),
+        StoreAddress::Auto => {
+            let places = own_places();
+            let is_there = places.iter().any(|place| place.is_dir());
+            places.into_iter().next().filter(|_| !is_there)
+        }
+        StoreAddress::None | StoreAddress::Memory | StoreAddress::Objects(_) => None,
+    };
+    let can_be_made = |place: &PathBuf| {
+        let above = place.ancestors().skip(1).find(|path| path.exists());
+        !place.exists() && above.is_some_and(Path::is_dir)
+    };
+    place.filter(|place| rustix::process::geteuid().is_root() && can_be_made(place))
 }
 
 /// Warns of a cache directory that other users may write to. For the log at startup, and for `check`; creates nothing.

@@ -70,6 +70,34 @@ async fn check_prints_what_is_in_force_masks_secrets_and_warns() {
 }
 
 #[tokio::test]
+async fn check_as_json_says_what_differs_and_what_became_of_auto() {
+    let setup = Setup::new();
+    let text = format!("{UPSTREAM}username='robot'\npassword='plain-password-41'\n[timeouts]\nconnect='4s'\n");
+    let config = setup.file("proxy.toml", &text);
+    let cache = setup.path().join("cache").display().to_string();
+    let setup = setup.variable("CACHE_DIRECTORY", &cache);
+    let read = |output: Output| -> serde_json::Value {
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+        assert!(!stdout(&output).contains("plain-password-41"));
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let found = read(setup.run(&["--config", &config, "check", "--json"]).await);
+    let upstream = &found["configuration"]["upstream"][0];
+    assert_eq!((&upstream["name"], &upstream["username"]), (&"x.test".into(), &"robot".into()));
+    assert!(upstream["insecure"].is_null() && found["configuration"]["limits"].is_null(), "{found:#}");
+    assert_eq!(found["configuration"]["timeouts"], serde_json::json!({ "connect": "4s" }));
+    assert_eq!(found["auto"]["cache.store"], format!("file://{cache}"));
+    assert!(!std::path::Path::new(&cache).exists(), "check creates nothing");
+    let warnings = found["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|text| text.as_str().unwrap().contains("upstream[0].username")), "{warnings:?}");
+    let all = read(setup.run(&["--config", &config, "check", "--json", "--all"]).await);
+    assert_eq!(all["configuration"]["timeouts"]["first_byte"], "10s");
+    // It would mean nothing there.
+    let output = setup.run(&["--config", &config, "check", "--all"]).await;
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("--json"), "{}", stderr(&output));
+}
+
+#[tokio::test]
 async fn check_without_anything_is_quiet_and_names_the_catalogue() {
     let output = Setup::new().run(&["check"]).await;
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));

@@ -12,6 +12,7 @@ mod client_gone;
 mod client_lines;
 #[cfg(test)]
 mod command_line;
+mod completions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]

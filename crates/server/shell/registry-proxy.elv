@@ -1,0 +1,172 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[registry-proxy] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'registry-proxy'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'registry-proxy'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand serve 'Serve (the default)'
+            cand check 'Print the effective configuration, secrets masked, and warn of dangerous settings'
+            cand explain 'Explain what a pull of an image would do and why, without asking any registry'
+            cand client 'Point a client at the proxy: print, write or undo its configuration'
+            cand doctor 'Look for what keeps pulls from working, and say what to do about it'
+            cand health 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
+            cand completions 'Print what a shell completes this command line with'
+            cand outcomes 'Print the table of outcomes and their reasons, as Markdown'
+            cand cache 'Inspect, purge or verify the cache'
+        }
+        &'registry-proxy;serve'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;check'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print JSON: what differs from the defaults, what `auto` became, and the warnings'
+            cand --all 'With --json: every key, defaults included'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;explain'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print JSON'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;client'= {
+            cand --url 'How the client reaches the proxy; without it `public_url`, or the address to listen on'
+            cand --registry 'A registry to pull from through the proxy; may be repeated. Without it every upstream'
+            cand --root 'The directory that is the client''s /, as a container sees its host'
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --rootless 'The configuration of the user (HOME), for docker, containerd, podman and buildkit without root'
+            cand --print 'Print what would be written (the default)'
+            cand --write 'Add it to the client''s files, and keep them as they were beside them'
+            cand --undo 'Put back the files as they were'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'registry-proxy;doctor'= {
+            cand --image 'Also fetch the manifest and the config of this image, past the cache: login, token server and storage'
+            cand --client 'Also pull an image with this client of the machine, and say whether it came through the running server'
+            cand --upstream 'Only this upstream; may be repeated'
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print JSON: a list of findings with severity, subject, what and next'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'registry-proxy;health'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;completions'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'registry-proxy;outcomes'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand stat 'Count blobs, manifests, tags and bytes; show the oldest entry and the downloads in progress'
+            cand list 'List images by name, with digest, age and how many of their layers are cached'
+            cand purge 'Delete images, so that the next pull fetches them again. Does not prompt'
+            cand verify 'Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match or could not be read; the unreadable is kept'
+        }
+        &'registry-proxy;cache;stat'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;list'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;purge'= {
+            cand --digest 'One manifest or layer: `sha256:…`'
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --all 'Everything'
+            cand -n 'Only show what would be deleted'
+            cand --dry-run 'Only show what would be deleted'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;verify'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+    ]
+    $completions[$command]
+}

@@ -1,0 +1,107 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_registry_proxy_global_optspecs
+    string join \n c/config= l/listen= h/help V/version
+end
+
+function __fish_registry_proxy_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_registry_proxy_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_registry_proxy_using_subcommand
+    set -l cmd (__fish_registry_proxy_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -s V -l version -d 'Print version'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "serve" -d 'Serve (the default)'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "check" -d 'Print the effective configuration, secrets masked, and warn of dangerous settings'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "explain" -d 'Explain what a pull of an image would do and why, without asking any registry'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "client" -d 'Point a client at the proxy: print, write or undo its configuration'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "doctor" -d 'Look for what keeps pulls from working, and say what to do about it'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "health" -d 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "completions" -d 'Print what a shell completes this command line with'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "outcomes" -d 'Print the table of outcomes and their reasons, as Markdown'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "cache" -d 'Inspect, purge or verify the cache'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand serve" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand serve" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand check" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand check" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand check" -l json -d 'Print JSON: what differs from the defaults, what `auto` became, and the warnings'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand check" -l all -d 'With --json: every key, defaults included'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand check" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -l json -d 'Print JSON'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l url -d 'How the client reaches the proxy; without it `public_url`, or the address to listen on' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l registry -d 'A registry to pull from through the proxy; may be repeated. Without it every upstream' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l root -d 'The directory that is the client\'s /, as a container sees its host' -r -f -a "(__fish_complete_directories)"
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l rootless -d 'The configuration of the user (HOME), for docker, containerd, podman and buildkit without root'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l print -d 'Print what would be written (the default)'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l write -d 'Add it to the client\'s files, and keep them as they were beside them'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l undo -d 'Put back the files as they were'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -l image -d 'Also fetch the manifest and the config of this image, past the cache: login, token server and storage' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -l client -d 'Also pull an image with this client of the machine, and say whether it came through the running server' -r -f -a "docker\t'docker pull'
+podman\t'podman pull'
+crictl\t'crictl pull, of containerd or CRI-O'
+nerdctl\t'nerdctl pull'"
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -l upstream -d 'Only this upstream; may be repeated' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -l json -d 'Print JSON: a list of findings with severity, subject, what and next'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand outcomes" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand outcomes" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand outcomes" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -f -a "stat" -d 'Count blobs, manifests, tags and bytes; show the oldest entry and the downloads in progress'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -f -a "list" -d 'List images by name, with digest, age and how many of their layers are cached'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -f -a "purge" -d 'Delete images, so that the next pull fetches them again. Does not prompt'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and not __fish_seen_subcommand_from stat list purge verify" -f -a "verify" -d 'Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match or could not be read; the unreadable is kept'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from stat" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from stat" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from stat" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from stat" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from list" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from list" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -l digest -d 'One manifest or layer: `sha256:…`' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -l all -d 'Everything'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -s n -l dry-run -d 'Only show what would be deleted'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from verify" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from verify" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from verify" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand cache; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
