@@ -16,14 +16,18 @@ use crate::listen_address;
 use crate::terminal::complain;
 
 /// For everything: connecting, TLS and the answer. Shorter than the timeout of the image's HEALTHCHECK.
-const DEADLINE: Duration = Duration::from_secs(4);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Version 2 of the PROXY protocol, command LOCAL: a connection of the proxy in front itself.
 const LOCAL_CONNECTION: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
+/// As which the server is asked from its own machine.
+const HOST: &str = "localhost";
 const GOOD: &str = "HTTP/1.1 200 ";
 /// The longest answer that is read: of `/metrics` with labels of many upstreams.
 const MOST_BYTES: u64 = 4 << 20;
+/// More than any server sends before a body.
+const MOST_BYTES_OF_HEAD: u64 = 64 << 10;
 
 /// Exit status 0 if the server answers, 1 if not.
 pub(crate) fn run(config: &Config) -> ExitCode {
@@ -53,8 +57,24 @@ pub(crate) async fn metrics(config: &Config) -> Result<String, String> {
     get(&plain, "/metrics").await
 }
 
+/// What it answers to `/v2/`, whatever that is: 401 where clients log in.
+pub(crate) async fn ping(config: &Config) -> Result<String, String> {
+    answer(config, "/v2/").await
+}
+
 /// What the server at the configured address answers to a path of its own.
 async fn get(config: &Config, path: &str) -> Result<String, String> {
+    let answer = answer(config, path).await?;
+    if answer.starts_with(GOOD) {
+        return Ok(answer);
+    }
+    Err(format!(
+        "it answered {:?}: does another server have this address?",
+        answer.lines().next().unwrap_or_default()
+    ))
+}
+
+async fn answer(config: &Config, path: &str) -> Result<String, String> {
     let asked = tokio::time::timeout(DEADLINE, ask(config, path)).await;
     asked.unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
 }
@@ -81,21 +101,30 @@ async fn ask(config: &Config, path: &str) -> Result<String, String> {
     } else {
         exchange(stream, path).await
     };
-    let answer = answered.map_err(|error| format!("the connection failed: {error}"))?;
-    if answer.starts_with(GOOD) {
-        return Ok(answer);
-    }
-    Err(format!(
-        "it answered {:?}: does another server have this address?",
-        answer.lines().next().unwrap_or_default()
-    ))
+    answered.map_err(|error| format!("the connection failed: {error}"))
+}
+
+/// The head of what another server answers, whether it closes the connection or not.
+pub(crate) async fn head(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    host: &str,
+) -> io::Result<String> {
+    ask_for(&mut stream, path, host).await?;
+    let (mut stream, mut head) = (stream.take(MOST_BYTES_OF_HEAD), Vec::new());
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && stream.read_buf(&mut head).await? > 0 {}
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+async fn ask_for(stream: &mut (impl AsyncWrite + Unpin), path: &str, host: &str) -> io::Result<()> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await
 }
 
 /// The answer, head and all.
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> io::Result<String> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    stream.flush().await?;
+    ask_for(&mut stream, path, HOST).await?;
     let mut answer = Vec::new();
     match stream.take(MOST_BYTES).read_to_end(&mut answer).await {
         // A server that closes TLS without saying so has answered all the same.

@@ -1,7 +1,7 @@
 //! What a command writes to the terminal, and the status it exits with.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// Exit status after a wrong configuration or command line: the same as clap's.
@@ -19,4 +19,47 @@ pub(crate) fn print(text: &str) -> ExitCode {
 /// Writes one line to standard error.
 pub(crate) fn complain(what: &(impl Display + ?Sized)) {
     let _ = writeln!(std::io::stderr(), "registry-proxy: {what}");
+}
+
+/// Whether standard output takes colours.
+pub(crate) fn has_colours() -> bool {
+    is_coloured(&|name| std::env::var(name).ok(), std::io::stdout().is_terminal())
+}
+
+/// The rules of anstream, which cargo and uv have: <https://docs.rs/anstream/latest/anstream/enum.ColorChoice.html>.
+fn is_coloured(variable: &dyn Fn(&str) -> Option<String>, is_terminal: bool) -> bool {
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    let is_on = |name: &str| variable(name).map(|value| value != "0");
+    match (is_on("CLICOLOR_FORCE"), is_on("CLICOLOR")) {
+        _ if is_set("NO_COLOR") => false,
+        (Some(true), _) => true,
+        (_, Some(false)) => false,
+        _ => is_terminal && variable("TERM").is_some_and(|terminal| !terminal.is_empty() && terminal != "dumb"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_unless_a_variable_says_otherwise() {
+        for (variables, is_terminal, expected) in [
+            (&[("TERM", "xterm")][..], true, true),
+            (&[("TERM", "xterm")], false, false),
+            (&[("TERM", "dumb")], true, false),
+            (&[], true, false),
+            (&[("TERM", "xterm"), ("NO_COLOR", "1")], true, false),
+            (&[("TERM", "xterm"), ("NO_COLOR", "")], true, true),
+            (&[("CLICOLOR_FORCE", "1")], false, true),
+            (&[("CLICOLOR_FORCE", "0")], false, false),
+            (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false, false),
+            (&[("TERM", "xterm"), ("CLICOLOR", "0")], true, false),
+            (&[("CLICOLOR", "0"), ("CLICOLOR_FORCE", "1")], false, true),
+        ] {
+            let variable =
+                |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            assert_eq!(is_coloured(&variable, is_terminal), expected, "{variables:?} {is_terminal}");
+        }
+    }
 }

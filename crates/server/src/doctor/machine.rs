@@ -75,6 +75,13 @@ fn memory_limit() -> Option<u64> {
 /// The directory of the cache: opened, written to, and its room.
 fn directory(config: &Config) -> Vec<Finding> {
     let subject = "cache.store";
+    if let Some(place) = store::missing_for_root(&config.cache) {
+        return vec![Finding::warning(
+            subject,
+            format!("{} is not there yet, and root would make it for itself alone", place.display()),
+            "start the server, which makes it, or run doctor as the server's user: sudo -u USER registry-proxy doctor",
+        )];
+    }
     let opened = match store::open(&config.cache) {
         Err(error) => {
             return vec![Finding::error(

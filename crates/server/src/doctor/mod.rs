@@ -1,5 +1,7 @@
 //! `registry-proxy doctor`: looks at everything that a pull needs, and says of each fault what to do next.
 
+mod bucket_clock;
+mod budget;
 mod certificate;
 mod client_pull;
 mod connect;
@@ -19,7 +21,7 @@ use registry_proxy_core::Config;
 
 use self::client_pull::PullingClient;
 use self::finding::{Finding, Severity, for_people};
-use crate::terminal::{WRONG_USAGE, complain, print};
+use crate::terminal::{WRONG_USAGE, complain, has_colours, print};
 use crate::transport::HyperTransport;
 
 /// For all of it: no step waits longer than `timeouts.first_byte`, and there are few in a row.
@@ -85,7 +87,7 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
     } else {
-        for_people(&findings)
+        for_people(&findings, has_colours())
     };
     let printed = print(&text);
     if findings.iter().any(|finding| finding.severity == Severity::Error) { ExitCode::FAILURE } else { printed }
@@ -102,9 +104,9 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     }
     findings.extend(of_this_machine(config.clone()).await);
     if let Some(what) = crate::store::check(config).await {
-        let next = "check the bucket's name, region and permissions: docs/how-to/object-stores.md";
-        findings.push(Finding::error("cache.store", what, next));
+        findings.push(diagnosis::of_bucket(&what));
     }
+    findings.extend(bucket_clock::finding(config).await);
     findings.extend(reachable::findings(config).await);
     let transport = HyperTransport::new(config).map_err(|error| error.to_string())?;
     let is_meant = |name: &String| arguments.upstreams.is_empty() || arguments.upstreams.contains(name);
@@ -122,8 +124,12 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     // One registry's clock may be wrong; of several the one in the middle is not.
     clocks.sort();
     let middle = clocks.len().saturating_sub(1) / 2;
-    findings
-        .extend(clocks.get(middle).map(|(difference, ahead, who)| diagnosis::of_clock(*difference, *ahead, who)));
+    findings.extend(
+        clocks.get(middle).map(|(difference, ahead, who)| diagnosis::of_clock("clock", *difference, *ahead, who)),
+    );
+    let metrics = crate::health::metrics(config).await.unwrap_or_default();
+    let budgets = budget::budgets(&metrics).into_iter().filter(|budget| is_meant(&budget.upstream));
+    findings.extend(budgets.map(|one| diagnosis::of_budget(&one.upstream, &one.credential, one.remaining)));
     if let Some(client) = arguments.client {
         findings.push(client_pull::finding(config, client, arguments.image.as_deref()).await);
     }

@@ -3,9 +3,12 @@
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{Egress, UpstreamConfig};
 
+use tokio::time::timeout;
+use url::Url;
+
 use super::certificate;
-use super::connect::connect;
-use super::diagnosis::of_end;
+use super::connect::{Connected, connect};
+use super::diagnosis::{Identity, of_end, of_identity};
 use super::finding::Finding;
 use crate::{health, tls};
 
@@ -36,12 +39,26 @@ async fn public_url(config: &Config) -> Option<Finding> {
     let subject = "public_url";
     // As a client would: no egress proxy, the system's authorities.
     let client = UpstreamConfig { proxy: Some(Egress::Direct), ..UpstreamConfig::default() };
-    let (steps, stopped) = connect(&client, url, config.timeouts.connect.0).await;
+    let limit = config.timeouts.connect.0;
+    let (steps, connected) = connect(&client, url, limit).await;
     let shown = url.as_str().trim_end_matches('/');
-    if let Some(obstacle) = stopped {
-        return Some(obstacle.finding(subject, shown, false));
-    }
+    let stream = match connected {
+        Ok(stream) => stream,
+        Err(obstacle) => return Some(obstacle.finding(subject, shown, false)),
+    };
     let end =
         steps.certificate_days.and_then(|days| of_end(subject, &format!("the certificate of {shown}"), days));
-    Some(end.unwrap_or_else(|| Finding::ok(subject, format!("{shown}: {}", steps.taken.join(", ")))))
+    if end.is_some() {
+        return end;
+    }
+    let there = ping(stream, url).await;
+    let here = health::ping(config).await.ok();
+    let good = format!("{shown}: {}", steps.taken.join(", "));
+    Some(of_identity(subject, &good, Identity::of(&there, here.as_deref())))
+}
+
+/// What `/v2/` answers there, with nothing where nothing comes.
+async fn ping(stream: Connected, url: &Url) -> String {
+    let asked = health::head(stream, "/v2/", url.authority());
+    timeout(health::DEADLINE, asked).await.ok().and_then(Result::ok).unwrap_or_default()
 }

@@ -58,8 +58,8 @@ impl Asked<'_> {
             // Names are resolved and TLS is spoken behind it.
             Some(_) => Steps::default(),
             None => match connect::connect(self.upstream, url, limit).await {
-                (steps, None) => steps,
-                (_, Some(obstacle)) => return (vec![obstacle.finding(self.subject, &shown, true)], None),
+                (steps, Ok(_)) => steps,
+                (_, Err(obstacle)) => return (vec![obstacle.finding(self.subject, &shown, true)], None),
             },
         };
         let mut ping = url.clone();
@@ -136,7 +136,12 @@ fn shown(url: &Url) -> String {
 }
 
 fn clock(headers: &HeaderMap) -> Option<(Duration, bool)> {
-    let theirs = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    clock_of(headers.get(DATE)?.to_str().ok()?)
+}
+
+/// How far a `Date` is from our clock, and whether we are ahead.
+pub(crate) fn clock_of(date: &str) -> Option<(Duration, bool)> {
+    let theirs = httpdate::parse_http_date(date).ok()?;
     let ours = SystemTime::now();
     Some(match ours.duration_since(theirs) {
         Ok(ahead) => (ahead, true),

@@ -38,7 +38,7 @@ use self::path_encoding::PathEncoding;
 use self::read::Reader;
 pub(crate) use self::read::{FileSlice, READ_BYTES, Residency};
 pub(crate) use self::root::available;
-use self::root::{Root, TEMP, absent_as_none};
+use self::root::{Owner, Root, TEMP, absent_as_none};
 use self::temp_file::{TempFile, reserve};
 use crate::store::disk::{self, WorkKind};
 
@@ -62,6 +62,7 @@ impl FileStore {
             min_free,
             path_encoding: PathEncoding::Plain,
             residency: Residency::Unknown,
+            owner: Owner::of_others(path)?,
         };
         root.make_dirs(Path::new(TEMP))?;
         root.path_encoding = PathEncoding::probe(&root.path.join(TEMP))?;

@@ -19,8 +19,8 @@ use self::files::FileStore;
 pub(crate) use self::files::Residency;
 pub(crate) use self::files::{FileSlice, READ_BYTES, available};
 pub(crate) use self::health::{StoreHealth, check, is_checked};
-pub(crate) use self::objects::Credentials;
 use self::objects::ObjectStore;
+pub(crate) use self::objects::{Credentials, asked_at};
 use crate::error_text::with_source;
 use crate::runtime::SystemClock;
 

@@ -48,6 +48,12 @@ use self::upload::ObjectUpload;
 use super::files::FileStore;
 use crate::runtime::SystemClock;
 
+/// Where the cloud of a bucket is asked.
+pub(crate) fn asked_at(url: &Url) -> Option<Url> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    BucketAddress::parse(url, variable).ok()?.asked_at()
+}
+
 /// A store in a bucket.
 pub(crate) struct ObjectStore {
     bucket: Arc<Bucket>,

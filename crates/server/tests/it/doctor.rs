@@ -1,5 +1,7 @@
 //! `registry-proxy doctor`: broken set-ups, each named in one line with its cure.
 
+mod surroundings;
+
 use std::fs;
 use std::net::SocketAddr;
 
@@ -219,6 +221,7 @@ async fn a_store_that_keeps_nothing_is_named_with_its_directory() {
     let report = Report::of(&setup, &toml(&format!("{file}/cache"), ""), &[]).await;
     report.is_one_error("cache.store", "a-file/cache cannot be written", "make it writable");
     let place = setup.path().join("cache").display().to_string();
+    fs::create_dir(&place).unwrap();
     let report = Report::of(&setup, &toml(&place, "min_free = '9000TiB'"), &[]).await;
     report.is_one_error("cache.store", "no room", "cache.min_free");
     let report = Report::of(&setup, &toml(&place, "min_free = '1KiB'"), &[]).await;

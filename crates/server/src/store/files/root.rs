@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use registry_proxy_core::cache::Key;
@@ -24,6 +24,31 @@ pub(super) struct Root {
     pub(super) min_free: u64,
     pub(super) path_encoding: PathEncoding,
     pub(super) residency: Residency,
+    /// To whom belongs what is made here: the directory's owner, where root works in the directory of another user.
+    pub(super) owner: Option<Owner>,
+}
+
+/// User and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    user: u32,
+    group: u32,
+}
+
+impl Owner {
+    /// Of the directory, if we are root and it is not root's.
+    pub(super) fn of_others(directory: &Path) -> io::Result<Option<Self>> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let found = std::fs::metadata(directory)?;
+        Ok((found.uid() != 0).then(|| Self { user: found.uid(), group: found.gid() }))
+    }
+
+    /// Gives what was just made at this path.
+    pub(super) fn take(self, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::lchown(path, Some(self.user), Some(self.group))
+    }
 }
 
 impl Root {
@@ -48,7 +73,10 @@ impl Root {
             let parent = path.clone();
             path.push(part);
             match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => sync_dir(&parent)?,
+                Ok(()) => {
+                    self.owner.map_or(Ok(()), |owner| owner.take(&path))?;
+                    sync_dir(&parent)?;
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

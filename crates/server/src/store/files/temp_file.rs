@@ -39,7 +39,9 @@ impl TempFile {
                 // A sweep removed it before it was locked.
                 continue;
             }
-            return Ok(Self { file: Arc::new(file), path, is_placed: AtomicBool::new(false) });
+            let made = Self { file: Arc::new(file), path, is_placed: AtomicBool::new(false) };
+            root.owner.map_or(Ok(()), |owner| owner.take(&made.path))?;
+            return Ok(made);
         }
     }
 

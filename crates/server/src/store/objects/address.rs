@@ -112,6 +112,20 @@ impl BucketAddress {
         Ok(Self { region, endpoint, ..self })
     }
 
+    /// The address that is asked: the given endpoint, or else the cloud's own.
+    pub(super) fn asked_at(&self) -> Option<Url> {
+        let own = match self.cloud {
+            Cloud::S3 => {
+                let country = if self.region.starts_with("cn-") { ".cn" } else { "" };
+                format!("https://s3.{}.amazonaws.com{country}", self.region)
+            }
+            Cloud::Gcs => "https://storage.googleapis.com".to_owned(),
+            // These are never without one.
+            Cloud::Oss | Cloud::Cos | Cloud::Obs | Cloud::Azblob => String::new(),
+        };
+        Url::parse(if self.endpoint.is_empty() { &own } else { &self.endpoint }).ok()
+    }
+
     /// The same bucket at the endpoint for clients, if the signature covers the endpoint.
     pub(super) fn public(&self) -> Option<Self> {
         let public = self.public_endpoint.as_ref().filter(|_| self.cloud == Cloud::S3)?;
