@@ -19,6 +19,7 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use registry_proxy_musl_memory as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// As the measured program's: that of musl is slow.

@@ -50,6 +50,8 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+#[cfg(target_os = "linux")]
+use registry_proxy_musl_memory as _;
 
 use crate::cli::{Cli, Command};
 use crate::config_source::ConfigSource;
