@@ -33,9 +33,15 @@ pub(crate) fn accept_with(client: &HeaderMap) -> HeaderValue {
 /// The client's other types, with their parameters. Clients with other types do not share the answers of a registry.
 pub(crate) fn own_types(client: &HeaderMap) -> Vec<&str> {
     let mut own: Vec<&str> = Vec::new();
-    for entry in entries(client).filter(|entry| entry.len() <= MAX_TYPE_BYTES && is_of_documents(essence(entry))) {
-        let is_named = |named: &&str| essence(named).eq_ignore_ascii_case(essence(entry));
-        if own.len() < MAX_TYPES && !media::is_asked_of_everybody(essence(entry)) && !own.iter().any(is_named) {
+    for entry in entries(client) {
+        let essence_of_it = essence(entry);
+        // Of most clients this is true of all types but a wildcard.
+        if media::is_asked_of_everybody(essence_of_it) {
+            continue;
+        }
+        let is_known = |named: &&str| essence(named).eq_ignore_ascii_case(essence_of_it);
+        let is_legal = entry.len() <= MAX_TYPE_BYTES && is_of_documents(essence_of_it);
+        if is_legal && own.len() < MAX_TYPES && !own.iter().any(is_known) {
             own.push(entry);
         }
     }
@@ -47,8 +53,12 @@ pub(crate) fn narrow_accept(client: &HeaderMap, found: &str) -> Option<HeaderVal
     let lines = || client.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let covers =
         |named: &str| ["*/*", "application/*", found].iter().any(|known| named.eq_ignore_ascii_case(known));
-    let excludes = lines().next().is_some() && !entries(client).any(|entry| covers(essence(entry)));
-    excludes.then(|| HeaderValue::try_from(lines().collect::<Vec<_>>().join(", ")).ok()).flatten()
+    // Of most clients the first type covers it: the rest is not looked at.
+    if entries(client).any(|entry| covers(essence(entry))) {
+        return None;
+    }
+    let own: Vec<&str> = lines().collect();
+    if own.is_empty() { None } else { HeaderValue::try_from(own.join(", ")).ok() }
 }
 
 /// Whether any `Accept` line names exactly this (P-83).

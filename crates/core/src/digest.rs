@@ -77,8 +77,8 @@ impl Digest {
     pub fn matches(&self, bytes: &[u8]) -> Option<bool> {
         let encoded = self.encoded();
         match self.algorithm() {
-            "sha256" => Some(hex(&Sha256::digest(bytes)) == encoded),
-            "sha512" => Some(hex(&Sha512::digest(bytes)) == encoded),
+            "sha256" => Some(is_hex_of(encoded, &Sha256::digest(bytes))),
+            "sha512" => Some(is_hex_of(encoded, &Sha512::digest(bytes))),
             _ => None,
         }
     }
@@ -117,11 +117,10 @@ impl Hasher {
 
     /// Whether all bytes together have this digest.
     pub fn is(self, digest: &Digest) -> bool {
-        let computed = match self {
-            Self::Sha256(hasher) => hex(&hasher.finalize()),
-            Self::Sha512(hasher) => hex(&hasher.finalize()),
-        };
-        computed == digest.encoded()
+        match self {
+            Self::Sha256(hasher) => is_hex_of(digest.encoded(), &hasher.finalize()),
+            Self::Sha512(hasher) => is_hex_of(digest.encoded(), &hasher.finalize()),
+        }
     }
 }
 
@@ -138,9 +137,25 @@ impl fmt::Debug for Digest {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for digit in bytes.iter().copied().flat_map(hex_digits) {
+        text.push(char::from(digit));
+    }
+    text
+}
+
+/// Whether this text is the lower-case hex of these bytes.
+fn is_hex_of(text: &str, bytes: &[u8]) -> bool {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    rest.is_empty()
+        && pairs.len() == bytes.len()
+        && pairs.iter().zip(bytes).all(|(pair, byte)| *pair == hex_digits(*byte))
+}
+
+/// A byte as two lower-case digits.
+fn hex_digits(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 /// `[a-z0-9]+([+._-][a-z0-9]+)*`
@@ -175,6 +190,23 @@ mod tests {
         assert_eq!(Digest::sha256(b"").as_str(), EMPTY);
         assert_eq!(Digest::parse(EMPTY).unwrap().is_of_nothing(), Some(true));
         assert_eq!(Digest::sha256(b"x").is_of_nothing(), Some(false));
+    }
+
+    #[test]
+    fn a_digest_is_compared_in_all_of_its_length() {
+        for (text, expected) in [
+            ("00a9f0ff", true),
+            ("00A9f0ff", false),
+            ("00a9f0f", false),
+            ("00a9f0ff0", false),
+            ("00a9f0ff00", false),
+            ("10a9f0ff", false),
+            ("00a9f0fe", false),
+            ("", false),
+        ] {
+            assert_eq!(is_hex_of(text, &[0x00, 0xa9, 0xf0, 0xff]), expected, "{text}");
+        }
+        assert_eq!(hex(&[0x00, 0xa9, 0xf0, 0xff]), "00a9f0ff");
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod fill;
 mod ingest;
 mod listing;
 mod manifest;
+mod manifest_types;
 mod page;
 mod pattern;
 mod proxy;

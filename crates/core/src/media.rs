@@ -10,6 +10,14 @@ pub const ACCEPT_EVERY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
+/// The same types, one by one.
+const ASKED_OF_EVERYBODY: [&str; 4] = [
+    OCI_INDEX,
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    OCI_MANIFEST,
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
 /// An index of images, and the type of a referrers answer, compared letter by letter by clients (P-140).
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// An OCI image manifest.
@@ -41,7 +49,7 @@ pub fn manifest_type(text: &str) -> Option<&'static str> {
 
 /// Whether every upstream is asked for this type anyway.
 pub(crate) fn is_asked_of_everybody(media_type: &str) -> bool {
-    ACCEPT_EVERY_MANIFEST.split(", ").any(|asked| asked.eq_ignore_ascii_case(media_type))
+    ASKED_OF_EVERYBODY.iter().any(|asked| asked.eq_ignore_ascii_case(media_type))
 }
 
 /// A type that says nothing of what a manifest is (P-80).
@@ -138,6 +146,13 @@ mod tests {
         ] {
             assert_eq!(of_manifest(body.as_bytes()), None, "{body}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_everybody_is_one_list() {
+        assert_eq!(ASKED_OF_EVERYBODY.join(", "), ACCEPT_EVERY_MANIFEST);
+        assert!(is_asked_of_everybody("Application/vnd.OCI.image.index.v1+json"));
+        assert!(!is_asked_of_everybody("application/json"));
     }
 
     #[test]

@@ -19,11 +19,12 @@ use crate::config::{Config, LogClient};
 use crate::error::{Error, Failure};
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
+use crate::manifest_types::ManifestTypes;
 use crate::outcome::{Action, Reason};
 use crate::page::FrontPage;
 use crate::platform::{Capabilities, Cx, Platform, within};
 use crate::quota::Quotas;
-use crate::request::access_log::{LogEntry, LogSubject, RequestSummary};
+use crate::request::access_log::{AccessLog, LogEntry, LogSubject, RequestSummary};
 use crate::request::client_view::{ClientView, ClientViewRules};
 use crate::request::fit::{ActiveRequest, fit};
 use crate::request::id::RequestIds;
@@ -32,7 +33,6 @@ use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
-use crate::telemetry::RequestCounters;
 use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
 use crate::{blob, listing, manifest, push, storage};
@@ -47,8 +47,7 @@ pub struct Proxy {
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     request_ids: RequestIds,
     log_client: LogClient,
-    /// Counts requests that name no upstream.
-    no_upstream: Arc<RequestCounters>,
+    access_log: Arc<AccessLog>,
     /// Requests whose work is not finished.
     active: Arc<AtomicUsize>,
 }
@@ -83,6 +82,7 @@ impl Proxy {
             cache,
             fills: Arc::default(),
             shared_requests: SharedRequests::new(platform.capabilities.shares_io),
+            manifest_types: ManifestTypes::new(),
             invocations: Invocations::default(),
             in_flight,
         };
@@ -95,7 +95,7 @@ impl Proxy {
             upstreams,
             request_ids: RequestIds::new(&platform.entropy),
             log_client: config.log.client,
-            no_upstream: RequestCounters::new(""),
+            access_log: AccessLog::new(&platform.clock),
             active: Arc::default(),
         }
     }
@@ -168,7 +168,7 @@ impl Proxy {
             agent: head.headers.get(USER_AGENT),
             client: client_view.client.and_then(|address| self.log_client.shown(address)),
         };
-        let mut log = LogEntry::begin(asked, &self.env.platform.clock, &self.no_upstream);
+        let mut log = LogEntry::begin(asked, &self.access_log);
         let result = self.answer(&head, body, &client_view, &mut log.subject).await;
         let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
         if let Err(error) = &result {
@@ -190,7 +190,7 @@ impl Proxy {
     fn say(&self, error: &Error, log: &LogEntry) {
         let Some(kind) = refusals::kind_of(error) else { return };
         let request = RefusedRequest {
-            upstream: log.subject.counters.upstream(),
+            upstream: log.counters().upstream(),
             target: log.subject.target(),
             client: log.client,
         };
@@ -258,7 +258,7 @@ impl Proxy {
                 self.env.quotas.is_closed()?;
                 subject.pass = self.env.quotas.admit(client_view.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
-                subject.counters = Arc::clone(upstream.counters());
+                subject.counters = Some(Arc::clone(upstream.counters()));
                 let waiting = WaitingPermit::new(upstream.waiting_limit());
                 waiting.begin()?;
                 self.in_time(Box::pin(storage::get(

@@ -4,11 +4,11 @@
 pub mod monitoring;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use metrics::{Counter, SharedString};
+use metrics::{Counter, Histogram, SharedString};
 
 use crate::outcome::Outcome;
 
@@ -95,12 +95,6 @@ pub const DESCRIPTIONS: [(&str, &str); 15] = [
     ),
     (GUARD_REFUSED, "Old name of registry_proxy_quota_refused_total, with the old keys; will be removed"),
 ];
-
-/// An upstream's answer began, or never came.
-pub(crate) fn upstream_answered(upstream: &Arc<str>, after: Duration, status: Option<StatusCode>) {
-    let status = status.map_or("none", class_of);
-    metrics::histogram!(UPSTREAM_SECONDS, "upstream" => Arc::clone(upstream), "status" => status).record(after);
-}
 
 /// A token was asked of an upstream's token server.
 pub(crate) fn token_fetched(upstream: &Arc<str>, result: &'static str) {
@@ -199,11 +193,22 @@ pub(crate) struct Answered<'a> {
     pub(crate) is_broken: bool,
 }
 
+/// What [`class_of`] may say, and `none`.
+const STATUS_CLASSES: usize = 9;
+
+/// Sets of labels that are found without a lock: most requests have one of very few.
+const COMMON_LABELS: usize = 8;
+
 /// The counters of one upstream's requests. Each is looked up by its labels once: that takes longer than all the rest of a
 /// count.
 pub(crate) struct RequestCounters {
     upstream: Arc<str>,
+    /// Those that came first. Cores that only read them do not take them from each other, as they would a lock.
+    common: [OnceLock<(RequestLabels, CountersOfLabels)>; COMMON_LABELS],
+    /// All others.
     by_labels: RwLock<HashMap<RequestLabels, CountersOfLabels>>,
+    /// How long it took to answer, by what `class_of` says of the status.
+    seconds: [OnceLock<(&'static str, Histogram)>; STATUS_CLASSES],
 }
 
 /// Labels of a request, each of a closed set, so that there are not many.
@@ -220,15 +225,38 @@ struct CountersOfLabels {
     sent_bytes: Counter,
 }
 
+impl CountersOfLabels {
+    fn count(&self, sent_bytes: u64) {
+        self.requests.increment(1);
+        self.sent_bytes.increment(sent_bytes);
+    }
+}
+
 impl RequestCounters {
     /// Of the upstream with this name; empty: of none.
     pub(crate) fn new(upstream: &str) -> Arc<Self> {
-        Arc::new(Self { upstream: upstream.into(), by_labels: RwLock::default() })
+        let common = [const { OnceLock::new() }; COMMON_LABELS];
+        let seconds = [const { OnceLock::new() }; STATUS_CLASSES];
+        Arc::new(Self { upstream: upstream.into(), common, by_labels: RwLock::default(), seconds })
     }
 
     /// The upstream's name.
     pub(crate) fn upstream(&self) -> &Arc<str> {
         &self.upstream
+    }
+
+    /// The upstream's answer began, or never came.
+    pub(crate) fn upstream_answered(&self, after: Duration, status: Option<StatusCode>) {
+        let class = status.map_or("none", class_of);
+        let of_class = || {
+            let upstream = Arc::clone(&self.upstream);
+            (class, metrics::histogram!(UPSTREAM_SECONDS, "upstream" => upstream, "status" => class))
+        };
+        let known =
+            self.seconds.iter().map(|place| place.get_or_init(of_class)).find(|(known, _)| *known == class);
+        if let Some((_, histogram)) = known {
+            histogram.record(after);
+        }
     }
 
     /// A request is over.
@@ -239,14 +267,17 @@ impl RequestCounters {
             status: class_of(answered.status),
             outcome: answered.outcome,
         };
-        let count = |counters: &CountersOfLabels| {
-            counters.requests.increment(1);
-            counters.sent_bytes.increment(answered.sent_bytes);
-        };
-        let known = self.by_labels.read().unwrap_or_else(PoisonError::into_inner).get(&labels).map(count);
-        if known.is_none() {
-            let mut all = self.by_labels.write().unwrap_or_else(PoisonError::into_inner);
-            count(all.entry(labels).or_insert_with(|| self.register(labels)));
+        let count = |counters: &CountersOfLabels| counters.count(answered.sent_bytes);
+        let new = || (labels, self.register(labels));
+        let common = self.common.iter().map(|place| place.get_or_init(new)).find(|(known, _)| *known == labels);
+        if let Some((_, counters)) = common {
+            count(counters);
+        } else {
+            let known = self.by_labels.read().unwrap_or_else(PoisonError::into_inner).get(&labels).map(count);
+            if known.is_none() {
+                let mut all = self.by_labels.write().unwrap_or_else(PoisonError::into_inner);
+                count(all.entry(labels).or_insert_with(|| self.register(labels)));
+            }
         }
         if answered.is_broken {
             metrics::counter!(BROKEN, "upstream" => Arc::clone(&self.upstream)).increment(1);

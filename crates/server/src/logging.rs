@@ -29,7 +29,8 @@ const LINGER: Duration = Duration::from_millis(50);
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-static WRITING: Mutex<()> = Mutex::new(());
+/// What is being written; empty between two writes. The two buffers change places, so that neither grows anew.
+static WRITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Starts logging.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
@@ -88,12 +89,14 @@ pub(crate) fn now() -> String {
 /// Writes the buffered lines. Also called when the process ends.
 pub(crate) fn flush() {
     // One writer at a time keeps the lines in order; adding a line does not wait for it.
-    let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let lines = std::mem::take(&mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut lines = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::swap(&mut *lines, &mut *WAITING.lock().unwrap_or_else(PoisonError::into_inner));
     if !lines.is_empty() {
         // There is nowhere to report a failure of the log.
         let _ = io::stderr().write_all(&lines);
     }
+    lines.clear();
+    lines.shrink_to(MAX_WAITING_BYTES + MAX_LINE_BYTES);
 }
 
 /// `time LEVEL message key=value …`. Empty values are left out; values are quoted only if they need it.
@@ -152,12 +155,53 @@ impl Fields {
     }
 }
 
+/// How a byte of a value may be written.
+const BARE: u8 = 0;
+/// Within quotes.
+const QUOTED: u8 = 1;
+/// Within quotes and escaped.
+const ESCAPED: u8 = 2;
+
+/// How each byte may be written. Each request's line has some 300 bytes, so they are looked up.
+const WRITTEN: [u8; 256] = {
+    let mut table = [ESCAPED; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        table[byte as usize] = match byte {
+            b' ' | b'=' => QUOTED,
+            b'"' | b'\\' => ESCAPED,
+            _ => BARE,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// How a value may be written: as the byte of it that needs most.
+fn written(value: &str) -> u8 {
+    value.bytes().fold(BARE, |so_far, byte| so_far | WRITTEN[usize::from(byte)])
+}
+
+/// Adds a value: bare where that can be read back, else as Rust writes a string.
+fn push_value(line: &mut String, value: &str) {
+    match written(value) {
+        BARE => line.push_str(value),
+        QUOTED => {
+            line.push('"');
+            line.push_str(value);
+            line.push('"');
+        }
+        // Writing to a String cannot fail.
+        _ => drop(write!(line, "{value:?}")),
+    }
+}
+
 /// Escapes control characters and line breaks in unquoted text.
 struct OneLine<'a>(&'a mut String);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.contains(char::is_control) {
+        if written(text) < ESCAPED || !text.contains(char::is_control) {
             return self.0.write_str(text);
         }
         text.chars().try_for_each(|character| match character {
@@ -178,7 +222,6 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        let is_plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\');
         if value.is_empty() {
             return;
         }
@@ -186,16 +229,11 @@ impl Visit for Fields {
             let _ = OneLine(&mut self.0).write_str(value);
             return;
         }
-        // To the end in any case: without an early exit many bytes are compared at once.
-        if value.bytes().fold(true, |so_far, byte| so_far & is_plain(byte)) {
-            self.name(field).push_str(value);
-        } else {
-            let _ = write!(self.name(field), "{value:?}");
-        }
+        push_value(self.name(field), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        let _ = write!(self.name(field), "{value}");
+        self.name(field).push_str(itoa::Buffer::new().format(value));
     }
 }
 
@@ -241,6 +279,25 @@ mod tests {
 
     fn filter_of(level: &str) -> Result<Targets, String> {
         filter(&Log { level: level.to_owned(), ..Log::default() }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_value_is_quoted_where_a_reader_could_not_tell_its_end() {
+        for (value, line) in [
+            ("hit", "hit"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("tag is fresh", "\"tag is fresh\""),
+            ("a=b", "\"a=b\""),
+            ("say \"no\"", "\"say \\\"no\\\"\""),
+            ("C:\\x", "\"C:\\\\x\""),
+            ("a\nb", "\"a\\nb\""),
+            ("\u{7f}", "\"\\u{7f}\""),
+            ("größer", "\"größer\""),
+        ] {
+            let mut written = String::new();
+            push_value(&mut written, value);
+            assert_eq!(written, line);
+        }
     }
 
     #[test]

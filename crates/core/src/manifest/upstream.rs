@@ -10,6 +10,7 @@ use crate::coding;
 use crate::digest::Digest;
 use crate::error::{Absence, Error, Failure, UpstreamText};
 use crate::headers::{self, DOCKER_CONTENT_DIGEST, DigestHeaders};
+use crate::manifest_types::ManifestTypes;
 use crate::media;
 use crate::name::Reference;
 use crate::platform::{RequestPurpose, within};
@@ -147,7 +148,8 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
         match within(&*context.env.platform.clock, context.env.settings.timeouts.idle.0, whole).await {
             Ok(Ok(document)) => {
                 let document = document.map(|document| arriving.hold(document));
-                let verified = document.and_then(|document| verified(&head.headers, document, reference));
+                let types = &context.env.manifest_types;
+                let verified = document.and_then(|document| verified(types, &head.headers, document, reference));
                 return verified.map_err(Negative::Failed);
             }
             Ok(Err(BodyError::TooLarge { .. })) => return Err(Negative::Failed(Failure::TooLarge)),
@@ -160,21 +162,44 @@ async fn read(context: &RequestContext<'_>, ask: &Ask, reference: &Reference) ->
 
 /// Verifies the bytes against the digest that was asked for, or that the registry named (P-85); of a signed manifest,
 /// the payload that was signed. A manifest that has only its payload's digest is never cached.
-fn verified(headers: &HeaderMap, bytes: Bytes, reference: &Reference) -> Result<Manifest, Failure> {
-    let media_type = media::of_manifest(&bytes);
-    let payload = media_type.filter(|of| media::is_signed(of)).and_then(|_| signed::payload(&bytes));
-    let digest = match (reference, named(headers)) {
-        (Reference::Digest(asked), _) => asked.clone(),
-        (Reference::Tag(_), Some(named)) => named,
-        (Reference::Tag(_), None) => Digest::sha256(payload.as_deref().unwrap_or(&bytes)),
+fn verified(
+    types: &ManifestTypes,
+    headers: &HeaderMap,
+    bytes: Bytes,
+    reference: &Reference,
+) -> Result<Manifest, Failure> {
+    let expected = match reference {
+        Reference::Digest(asked) => Some(asked.clone()),
+        Reference::Tag(_) => named(headers),
     };
-    let is_payloads = payload.is_some_and(|payload| digest.matches(&payload) == Some(true));
-    if digest.matches(&bytes) == Some(false) && !is_payloads {
-        return Err(Failure::DigestMismatch);
-    }
+    let (digest, media_type) = match expected {
+        Some(digest) if digest.matches(&bytes) == Some(true) => {
+            let media_type = types.of(&digest, &bytes);
+            (digest, media_type)
+        }
+        Some(digest) => {
+            let media_type = media::of_manifest(&bytes);
+            let is_payloads =
+                payload(media_type, &bytes).is_some_and(|payload| digest.matches(&payload) == Some(true));
+            if digest.is_computable() && !is_payloads {
+                return Err(Failure::DigestMismatch);
+            }
+            (digest, media_type)
+        }
+        None => {
+            let of_bytes = Digest::sha256(&bytes);
+            let media_type = types.of(&of_bytes, &bytes);
+            (payload(media_type, &bytes).map_or(of_bytes, |payload| Digest::sha256(&payload)), media_type)
+        }
+    };
     let media_type = media_type.ok_or(Failure::NoManifest)?;
     let (named, length, budget) = (DigestHeaders::of(&digest).into(), bytes.len() as u64, budget_in(headers));
     Ok(Manifest { media_type, digest, named, length, bytes: Some(bytes), is_shared_out: true, budget })
+}
+
+/// What was signed of a signed manifest.
+fn payload(media_type: Option<&str>, bytes: &[u8]) -> Option<Vec<u8>> {
+    media_type.filter(|of| media::is_signed(of)).and_then(|_| signed::payload(bytes))
 }
 
 /// The digest that the registry names, if this proxy can compute it. Any other digest could not be verified, and the

@@ -36,8 +36,8 @@ const ERROR_BYTES: usize = 1024;
 /// What a request is about, as far as is known. Never its raw path, which may contain a secret.
 pub(crate) struct LogSubject {
     pub(crate) endpoint: &'static str,
-    /// Of the upstream; of none until it is known.
-    pub(crate) counters: Arc<RequestCounters>,
+    /// Of the upstream, once it is known.
+    pub(crate) counters: Option<Arc<RequestCounters>>,
     target: Option<Arc<Target>>,
     /// The client's user name; with `auth = "upstream"` one that the registry accepted.
     pub(crate) user: Option<Box<str>>,
@@ -49,7 +49,7 @@ pub(crate) struct LogSubject {
 impl LogSubject {
     /// Takes the upstream and the target.
     pub(crate) fn name(&mut self, upstream: &Upstream, target: &Arc<Target>) {
-        self.counters = Arc::clone(upstream.counters());
+        self.counters = Some(Arc::clone(upstream.counters()));
         self.target = Some(Arc::clone(target));
         self.endpoint = match &target.endpoint {
             Endpoint::Manifest(_) => "manifest",
@@ -60,9 +60,8 @@ impl LogSubject {
         };
     }
 
-    fn new(counters: &Arc<RequestCounters>) -> Self {
-        let counters = Arc::clone(counters);
-        Self { endpoint: "", counters, target: None, user: None, error: None, pass: None }
+    fn new() -> Self {
+        Self { endpoint: "", counters: None, target: None, user: None, error: None, pass: None }
     }
 
     /// The repository, and what is wanted there.
@@ -93,6 +92,19 @@ pub(crate) struct RequestSummary<'a> {
     pub(crate) client: Option<LoggedClient>,
 }
 
+/// What all entries share.
+pub(crate) struct AccessLog {
+    clock: Arc<dyn Clock>,
+    /// Counts requests that name no upstream.
+    no_upstream: Arc<RequestCounters>,
+}
+
+impl AccessLog {
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock: Arc::clone(clock), no_upstream: RequestCounters::new("") })
+    }
+}
+
 /// The log entry of a request, written and counted when it is dropped.
 pub(crate) struct LogEntry {
     started: Moment,
@@ -107,7 +119,7 @@ pub(crate) struct LogEntry {
     sent_bytes: u64,
     expected_bytes: Option<u64>,
     is_broken: bool,
-    clock: Arc<dyn Clock>,
+    log: Arc<AccessLog>,
 }
 
 /// nginx's status for a client that did not wait for its answer. It is only logged, never sent.
@@ -116,26 +128,27 @@ fn client_left() -> StatusCode {
 }
 
 impl LogEntry {
-    /// Begins the entry of a new request. `counters`: where it counts until its upstream is known.
-    pub(crate) fn begin(
-        asked: RequestSummary<'_>,
-        clock: &Arc<dyn Clock>,
-        counters: &Arc<RequestCounters>,
-    ) -> Self {
+    /// Begins the entry of a new request.
+    pub(crate) fn begin(asked: RequestSummary<'_>, log: &Arc<AccessLog>) -> Self {
         Self {
-            started: clock.now(),
+            started: log.clock.now(),
             id: asked.id,
             client: asked.client,
             agent: asked.agent.cloned(),
             method: asked.method.clone(),
             status: client_left(),
             outcome: Outcome::new(Action::Abandoned, Reason::ClientLeft),
-            subject: LogSubject::new(counters),
+            subject: LogSubject::new(),
             sent_bytes: 0,
             expected_bytes: None,
             is_broken: false,
-            clock: Arc::clone(clock),
+            log: Arc::clone(log),
         }
+    }
+
+    /// Where the request counts.
+    pub(crate) fn counters(&self) -> &RequestCounters {
+        self.subject.counters.as_ref().unwrap_or(&self.log.no_upstream)
     }
 
     /// Adds the headers that every response carries, and counts its bytes as they leave.
@@ -144,7 +157,7 @@ impl LogEntry {
             Ok(answer) => (answer.response, answer.outcome),
             Err(error) => {
                 self.subject.error = std::error::Error::source(&error).map(ToString::to_string);
-                (error.to_response(self.subject.counters.upstream()), error.outcome())
+                (error.to_response(self.counters().upstream()), error.outcome())
             }
         };
         (self.status, self.outcome) = (response.status(), outcome);
@@ -158,7 +171,7 @@ impl LogEntry {
         }
         let mut response = if self.method == Method::HEAD { without_body(response) } else { response };
         let headers = response.headers_mut();
-        if path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") || self.subject.target.is_some() {
+        if self.subject.target.is_some() || path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") {
             headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         }
         headers.insert(X_REGISTRY_PROXY, outcome.to_header());
@@ -185,8 +198,8 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 
 impl Drop for LogEntry {
     fn drop(&mut self) {
-        let after: Duration = self.clock.now().since(self.started);
-        self.subject.counters.answered(&Answered {
+        let after: Duration = self.log.clock.now().since(self.started);
+        self.counters().answered(&Answered {
             endpoint: self.subject.endpoint,
             method: &self.method,
             status: self.status,
@@ -202,34 +215,31 @@ impl Drop for LogEntry {
             (false, false) => "client left",
             (false, true) => "complete",
         };
-        let client = self.client.map(|client| ShortText::of(format_args!("{client}")));
+        let client = self.client.map(ShortText::of_client);
         let method = shown(self.method.as_str().as_bytes(), METHOD_BYTES);
         let user = self.subject.user.as_deref().map(|user| shown(user.as_bytes(), USER_BYTES));
         let agent = self.agent.as_ref().map(|agent| shown(agent.as_bytes(), AGENT_BYTES));
         let error = self.subject.error.as_deref().map(|error| shown(error.as_bytes(), ERROR_BYTES));
+        let message = ShortText::joined(&[&*method, " ", self.status.as_str()]);
         tracing::info!(
             target: "registry_proxy::request",
-            {
-                request.id = self.id.as_str(),
-                client = client.as_ref().map(ShortText::as_str),
-                user = user.as_deref(),
-                agent = agent.as_deref(),
-                method = &*method,
-                endpoint = self.subject.endpoint,
-                upstream = &**self.subject.counters.upstream(),
-                repository = self.subject.repository(),
-                reference = self.subject.reference(),
-                status = self.status.as_u16(),
-                outcome = self.outcome.action.as_str(),
-                why = self.outcome.reason.as_str(),
-                end = end,
-                size_bytes = self.sent_bytes,
-                duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                error = error.as_deref()
-            },
-            "{} {}",
-            method,
-            self.status.as_u16(),
+            message = message.as_str(),
+            request.id = self.id.as_str(),
+            client = client.as_ref().map(ShortText::as_str),
+            user = user.as_deref(),
+            agent = agent.as_deref(),
+            method = &*method,
+            endpoint = self.subject.endpoint,
+            upstream = &**self.counters().upstream(),
+            repository = self.subject.repository(),
+            reference = self.subject.reference(),
+            status = self.status.as_u16(),
+            outcome = self.outcome.action.as_str(),
+            why = self.outcome.reason.as_str(),
+            end = end,
+            size_bytes = self.sent_bytes,
+            duration_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            error = error.as_deref()
         );
     }
 }

@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::config::{DeliveryConfig, Limits, Timeouts};
 use crate::fill::Fills;
 use crate::ingest::Invocations;
+use crate::manifest_types::ManifestTypes;
 use crate::platform::Platform;
 use crate::quota::Quotas;
 use crate::seal::Sealer;
@@ -33,6 +34,8 @@ pub(crate) struct Env {
     pub(crate) fills: Arc<Fills>,
     /// Requests for manifests in progress, which several clients may share.
     pub(crate) shared_requests: SharedRequests,
+    /// Types of manifests that passed lately.
+    pub(crate) manifest_types: ManifestTypes,
     /// Invocations that were begun lately.
     pub(crate) invocations: Invocations,
     /// Memory that answers take until clients have taken them.

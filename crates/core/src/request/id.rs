@@ -13,21 +13,41 @@ const MOST_BYTES: usize = 128;
 
 /// Makes names that no other process makes: a random number of this process, and a counter.
 pub(crate) struct RequestIds {
-    process: u64,
+    /// `5f0c1e2d3b4a5968-`
+    process: ShortText,
 }
 
 impl RequestIds {
     pub(crate) fn new(entropy: &Arc<dyn Entropy>) -> Self {
         let mut random = [0; 8];
         entropy.fill(&mut random);
-        Self { process: u64::from_le_bytes(random) }
+        Self { process: ShortText::of(format_args!("{:016x}-", u64::from_le_bytes(random))) }
     }
 
     /// The name that a trusted proxy gave, or one of ours: `5f0c1e2d3b4a5968-1f`.
     pub(crate) fn of(&self, told: Option<HeaderValue>, count: u64) -> RequestId {
-        let own = || RequestId::Own(ShortText::of(format_args!("{:016x}-{count:x}", self.process)));
+        let own = || RequestId::Own(ShortText::joined(&[self.process.as_str(), hex(count, &mut [0; 16])]));
         told.map_or_else(own, RequestId::Told)
     }
+}
+
+/// A number in hex, as `{:x}` writes it in many more steps.
+fn hex(number: u64, digits: &mut [u8; 16]) -> &str {
+    let mut left = number;
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        // Less than 16.
+        *digit = match (left & 15) as u8 {
+            value @ 0..10 => b'0' + value,
+            value => b'a' + value - 10,
+        };
+        (left, used) = (left >> 4, used + 1);
+        if left == 0 {
+            break;
+        }
+    }
+    let first = digits.len() - used;
+    digits.get(first..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
 }
 
 /// The name of a request.
@@ -74,6 +94,22 @@ mod tests {
             headers.append(X_REQUEST_ID, HeaderValue::from_bytes(value).unwrap());
         }
         told(&headers).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn our_own_name_is_the_process_and_a_count_in_hex() {
+        let ids = RequestIds { process: ShortText::joined(&["5f0c1e2d3b4a5968-"]) };
+        for (count, name) in [
+            (0, "5f0c1e2d3b4a5968-0"),
+            (9, "5f0c1e2d3b4a5968-9"),
+            (10, "5f0c1e2d3b4a5968-a"),
+            (0x1f, "5f0c1e2d3b4a5968-1f"),
+            (0x0123_4567_89ab_cdef, "5f0c1e2d3b4a5968-123456789abcdef"),
+            (u64::MAX, "5f0c1e2d3b4a5968-ffffffffffffffff"),
+        ] {
+            let id = ids.of(None, count);
+            assert_eq!((id.as_str(), id.to_header()), (name, HeaderValue::from_static(name)));
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::HeaderName;
 use quick_cache::sync::Cache;
 
+use crate::headers;
 use crate::platform::Moment;
 
 /// The last pulls of a budget are kept for manifests that are not cached: this many, or one part in so many if that is more.
@@ -35,9 +37,10 @@ pub(super) struct Budget {
 impl Budget {
     /// Reads `ratelimit-limit: 100;w=21600` and `ratelimit-remaining`; what cannot be read says nothing.
     pub(super) fn parse(headers: &HeaderMap) -> Option<Self> {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(quantity);
-        let (remaining, window) = text("ratelimit-remaining")??;
-        let limit = text("ratelimit-limit").flatten();
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(quantity);
+        let [limit, remaining, _source] = headers::RATE_LIMITS;
+        let (remaining, window) = text(remaining)??;
+        let limit = text(limit).flatten();
         let window = window.or(limit.and_then(|(_, window)| window)).unwrap_or(DEFAULT_WINDOW);
         Some(Self { limit: limit.map(|(limit, _)| limit), remaining, window: window.min(MAX_WINDOW) })
     }

@@ -98,7 +98,10 @@ impl Health {
 
     /// It answered.
     pub(super) fn answered(&self, now: Moment) {
-        self.answered.fetch_max(millis(now), Ordering::AcqRel);
+        // Of all answers within a millisecond only the first writes: cores would take the place from each other.
+        if self.answered.load(Ordering::Acquire) < millis(now) {
+            self.answered.fetch_max(millis(now), Ordering::AcqRel);
+        }
         if self.rests_until.load(Ordering::Acquire) != 0 {
             self.refused.store(0, Ordering::Release);
             self.rests.store(0, Ordering::Release);

@@ -108,7 +108,7 @@ impl Upstream {
         }
         if !matches!(response, Err(SendError::ClientBody)) {
             let status = response.as_ref().ok().map(Response::status);
-            crate::telemetry::upstream_answered(self.label(), now.since(started), status);
+            self.counters().upstream_answered(now.since(started), status);
         }
         let response = response?;
         match purpose {
