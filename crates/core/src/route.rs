@@ -20,6 +20,8 @@ use crate::secret::Secret;
 /// How requests find their upstream.
 pub struct Routes {
     upstreams: Vec<Names>,
+    /// Whether any upstream has a host of its own.
+    has_hosts: bool,
     default: Option<usize>,
     /// With `REGISTRY_BACKEND` names are never read as hosts, and `ns` means nothing.
     is_backend: bool,
@@ -139,6 +141,7 @@ impl Routes {
         };
         Self {
             upstreams: config.upstream.iter().map(names).collect(),
+            has_hosts: config.upstream.iter().any(|upstream| !upstream.hosts.is_empty()),
             default: config.upstream.iter().position(|upstream| upstream.default),
             is_backend: config.upstream.iter().any(|upstream| upstream.backend.is_some()),
             path_secret: config.clients.path_secret.clone(),
@@ -322,6 +325,9 @@ impl Routes {
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {
+        if !self.has_hosts {
+            return None;
+        }
         let host = host.to_ascii_lowercase();
         let bare = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
         self.upstreams

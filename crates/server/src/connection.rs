@@ -11,6 +11,7 @@ mod protocol;
 mod proxy_protocol;
 mod request_head;
 mod sendfile;
+mod when_woken;
 mod write_timeout;
 
 use std::sync::Arc;

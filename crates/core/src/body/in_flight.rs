@@ -162,6 +162,9 @@ impl Held {
     }
 
     fn give_back(&mut self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.bytes -= bytes;
         self.account.held_bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.account.freed.notify(usize::MAX);

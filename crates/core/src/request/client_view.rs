@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Uri};
 use ipnet::IpNet;
 use url::Url;
@@ -10,6 +11,10 @@ use url::Url;
 use super::id;
 use crate::config::Config;
 use crate::platform::Cx;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Our address as the client sees it, and the client that we see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,18 +73,21 @@ impl ClientViewRules {
     pub(crate) fn view(&self, cx: &Cx, uri: &Uri, headers: &HeaderMap) -> ClientView {
         let is_trusted = |address: IpAddr| self.trusted.iter().any(|net| net.contains(&address));
         let behind_proxy = cx.introduced.is_none() && cx.peer.is_some_and(is_trusted);
-        let forwarded = |name: &str| {
+        let forwarded = |name: HeaderName| {
+            if !behind_proxy {
+                return None;
+            }
             // Our own peer wrote the last value; anybody can write those before it.
-            let value = headers.get_all(name).iter().next_back().filter(|_| behind_proxy)?.to_str().ok()?;
+            let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
             Some(value.rsplit(',').next()?.trim().to_owned()).filter(|text| !text.is_empty())
         };
-        let named = forwarded("x-forwarded-host")
+        let named = forwarded(X_FORWARDED_HOST)
             .map(Cow::Owned)
             .or_else(|| uri.authority().map(|authority| Cow::Borrowed(authority.as_str())))
             .or_else(|| headers.get(http::header::HOST)?.to_str().ok().map(Cow::Borrowed))
             .filter(|host| is_authority(host))
             .map(|host| host.to_ascii_lowercase());
-        let told = forwarded("x-forwarded-proto").map(|scheme| scheme.to_ascii_lowercase());
+        let told = forwarded(X_FORWARDED_PROTO).map(|scheme| scheme.to_ascii_lowercase());
         let scheme = match (&self.public_url, told.as_deref(), cx.is_tls) {
             (Some((scheme, _)), _, _) => scheme,
             (None, Some("https"), _) => scheme(true),
@@ -114,7 +122,7 @@ fn scheme(is_https: bool) -> &'static str {
 /// The rightmost address that is not our own proxy's: anybody can write those before it. An address that cannot be read
 /// ends the search.
 fn forwarded_for(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let mut chain = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(address);
     chain.find(|address| address.is_none_or(|address| !is_trusted(address))).flatten()
 }

@@ -33,11 +33,9 @@ pub(super) struct ProxyHandler {
 
 impl RequestHandler for ProxyHandler {
     fn answer(&self, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
-        let (head, body) = request.into_parts();
-        if let Some(error) = request_head::check(&head, self.settings.head_bytes) {
+        if let Some(error) = request_head::check(&request, self.settings.head_bytes) {
             return std::future::ready(error.to_response()).boxed();
         }
-        let request = Request::from_parts(head, body);
         if self.slot_status.is_ordinary() || Service::has_own(request.uri().path()) {
             return self.service.answer(request, self.cx.clone()).boxed();
         }

@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use super::context::{ConnectionContext, ConnectionSettings};
 use super::handler::{CloseConnection, RequestHandler};
 use super::idle_timeouts::{Activity, ActivityGuard, IdleTimeouts};
-use super::outgoing_chunk::OutgoingChunk;
+use super::outgoing_chunk::{HeldMemory, OutgoingChunk};
 use super::sendfile::{SendfileQueue, is_placeholder};
+use super::when_woken::WhenWoken;
 use crate::incoming;
 
 /// Bytes buffered for a client, beyond one chunk of a body.
@@ -73,22 +74,31 @@ async fn drive<C: Future>(
     loop {
         let (most, idle) = (if is_closing { CLOSING } else { Duration::MAX }, &idle);
         let limit = move || idle().min(most);
-        tokio::select! {
+        let reason = WhenWoken::new(async {
+            tokio::select! {
+                biased;
+                _ = drain.wait_for(|drains| *drains), if !is_draining => ToClose::Draining,
+                () = activity.idle(limit) => ToClose::Idle,
+            }
+        });
+        let reason = tokio::select! {
             biased;
             end = connection.as_mut() => return Some(end),
-            _ = drain.wait_for(|drains| *drains), if !is_draining => {
-                is_draining = true;
-                close(connection.as_mut());
-            }
-            () = activity.idle(limit) => {
-                if is_closing {
-                    return None;
-                }
-                is_closing = true;
-                close(connection.as_mut());
-            }
+            reason = reason => reason,
+        };
+        match reason {
+            ToClose::Draining => is_draining = true,
+            ToClose::Idle if is_closing => return None,
+            ToClose::Idle => is_closing = true,
         }
+        close(connection.as_mut());
     }
+}
+
+/// Why a connection is to close, although its client may send more.
+enum ToClose {
+    Draining,
+    Idle,
 }
 
 fn builder(settings: ConnectionSettings) -> http1::Builder {
@@ -158,7 +168,7 @@ impl http_body::Body for ResponseBody {
                     Accounting::File if is_placeholder(&bytes) => None,
                     Accounting::Itself | Accounting::File => Some(this.timeouts.count(bytes.len() as u64)),
                 };
-                OutgoingChunk::new(bytes, held.map(Arc::new), None)
+                OutgoingChunk::new(bytes, held.map(HeldMemory::Own), None)
             })
         })
     }

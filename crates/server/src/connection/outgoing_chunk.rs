@@ -7,17 +7,26 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::idle_timeouts::Counted;
 
+/// Memory that is counted until chunks are written.
+#[expect(dead_code, reason = "it is held until it is dropped, and nobody looks at it")]
+pub(super) enum HeldMemory {
+    /// That of one chunk.
+    Own(Counted),
+    /// That of several, which are parts of it.
+    Shared(Arc<Counted>),
+}
+
 /// Bytes, and permits that are released when they are written.
 pub(super) struct OutgoingChunk {
     bytes: Bytes,
     /// Memory that all connections share.
-    _held: Option<Arc<Counted>>,
+    _held: Option<HeldMemory>,
     /// Queue space of the connection.
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl OutgoingChunk {
-    pub(super) fn new(bytes: Bytes, held: Option<Arc<Counted>>, place: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(bytes: Bytes, held: Option<HeldMemory>, place: Option<OwnedSemaphorePermit>) -> Self {
         Self { bytes, _held: held, _place: place }
     }
 

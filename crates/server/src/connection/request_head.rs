@@ -1,9 +1,8 @@
 //! Checks request heads: rules of RFC 9112 that hyper does not enforce, and limits on what ends up in the log.
 
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use registry_proxy_core::Body;
 
 use crate::text_response::text;
@@ -27,19 +26,20 @@ pub(super) enum HeadError {
 }
 
 /// What is wrong with the head, if anything is.
-pub(super) fn check(head: &Parts, head_bytes: usize) -> Option<HeadError> {
-    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if fields + target + head.method.as_str().len() > head_bytes {
+pub(super) fn check<B>(request: &Request<B>, head_bytes: usize) -> Option<HeadError> {
+    let (method, headers) = (request.method().as_str(), request.headers());
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if fields + target + method.len() > head_bytes {
         return Some(HeadError::TooLarge);
     }
-    if head.method.as_str().len() > METHOD_BYTES {
+    if method.len() > METHOD_BYTES {
         return Some(HeadError::Method);
     }
-    if !is_host_right(head) {
+    if !is_host_right(request) {
         return Some(HeadError::Host);
     }
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => None,
         (Some(_), Some(_)) => Some(HeadError::TransferEncodings),
@@ -55,17 +55,17 @@ fn counts_chunked(list: &HeaderValue) -> usize {
     codings.filter(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")).count()
 }
 
-fn is_host_right(head: &Parts) -> bool {
-    let mut hosts = head.headers.get_all(HOST).iter();
+fn is_host_right<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
     let Some(host) = hosts.next() else {
         // HTTP/1.0 does not require one, and HTTP/2 has `:authority`.
-        return head.version != Version::HTTP_11;
+        return request.version() != Version::HTTP_11;
     };
     if hosts.next().is_some() || (!host.is_empty() && !is_authority(host)) {
         return false;
     }
-    match head.uri.authority() {
-        Some(authority) if head.version == Version::HTTP_2 => {
+    match request.uri().authority() {
+        Some(authority) if request.version() == Version::HTTP_2 => {
             host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())
         }
         _ => true,
@@ -97,8 +97,6 @@ impl HeadError {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     fn fault(version: Version, target: &str, fields: &[(&str, &str)]) -> Option<HeadError> {
@@ -106,7 +104,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0, 8192)
+        check(&request.body(()).unwrap(), 8192)
     }
 
     #[test]
@@ -163,7 +161,7 @@ mod tests {
     fn a_method_has_a_bound_and_so_has_the_head() {
         let of = |method: &str| {
             let request = Request::builder().method(method).uri("/").header("host", "p").body(()).unwrap();
-            check(&request.into_parts().0, 8192)
+            check(&request, 8192)
         };
         assert_eq!(of("UPDATEREDIRECTREF"), None);
         assert_eq!(of(&"M".repeat(33)), Some(HeadError::Method));

@@ -29,6 +29,10 @@ impl InFlight {
 impl Arriving {
     /// Waits until it may have so many bytes in all. The caller has a deadline.
     pub(crate) async fn reach(&mut self, bytes: u64) {
+        // Usually there is room, and then it costs more to listen than to look.
+        if self.try_reach(bytes) == MayGrow::Yes {
+            return;
+        }
         let account = Arc::clone(&self.account);
         let mut waiting = None;
         loop {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::super::handler::{CloseConnection, RequestHandler};
 use super::super::idle_timeouts::{Counted, Holds, IdleTimeouts, StreamWait};
-use super::super::outgoing_chunk::OutgoingChunk;
+use super::super::outgoing_chunk::{HeldMemory, OutgoingChunk};
 use crate::incoming;
 use crate::store::{self, FileSlice};
 
@@ -167,7 +167,7 @@ impl Sending<'_> {
                 let held = self.shared.timeouts.count(length);
                 watched.came(length);
                 next += length;
-                self.send(OutgoingChunk::new(bytes, Some(Arc::new(held)), Some(place)), next >= slice.end)?;
+                self.send(OutgoingChunk::new(bytes, Some(HeldMemory::Own(held)), Some(place)), next >= slice.end)?;
                 continue;
             }
             // While waiting for the disk, leave the connection's capacity to its other streams.
@@ -247,7 +247,7 @@ impl Sending<'_> {
                 self.waiting.begin(Holds::Bytes);
             }
             let is_end = is_last && bytes.is_empty();
-            self.send(OutgoingChunk::new(part, Some(Arc::clone(&held)), Some(place)), is_end)?;
+            self.send(OutgoingChunk::new(part, Some(HeldMemory::Shared(Arc::clone(&held))), Some(place)), is_end)?;
         }
         self.waiting.end();
         Ok(())
