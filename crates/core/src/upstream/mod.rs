@@ -19,6 +19,7 @@ mod login;
 mod memory;
 mod outage;
 mod ping;
+mod public_suffix;
 mod realm;
 mod reply;
 mod reports;

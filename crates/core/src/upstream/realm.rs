@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+use super::public_suffix;
 use crate::catalogue;
 
 /// Whether a password for the registry at `registry` may be sent to the token server at `realm`: on its own host
@@ -32,9 +33,7 @@ pub(super) fn is_trusted(registry: &Url, realm: &Url, configured: &[Url]) -> boo
 /// (`localhost`, `registry`) has none.
 fn registrable_domain(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    psl::domain(host.as_bytes())
-        .filter(|domain| domain.suffix().is_known())
-        .and_then(|domain| String::from_utf8(domain.as_bytes().to_vec()).ok())
+    public_suffix::registrable_domain(&host).map(str::to_owned)
 }
 
 /// The wire server of Azure: it hands out credentials to every machine there, at a public address.
@@ -118,7 +117,7 @@ pub(super) fn is_private_registry(registry: &Url) -> bool {
 /// Whether a name ends in a suffix below which people register names.
 fn has_public_suffix(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
+    public_suffix::suffix(&host).is_some()
 }
 
 /// The address, where a URL names one instead of a host.
