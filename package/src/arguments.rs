@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Linux(Parts),
     /// A zip for AWS Lambda.
     Aws(Parts),
-    /// A folder for Aliyun FC.
+    /// A zip and a folder for Aliyun FC.
     Aliyun(Parts),
     /// A zip and a folder for Tencent SCF.
     Tencent(Parts),

@@ -67,11 +67,13 @@ fn aws(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
     Ok(vec![making.file(&format!("{NAME}.zip"), 0o644, &bytes)?])
 }
 
-/// `s deploy` uploads a folder.
+/// `s deploy` uploads a folder; the console takes a zip.
 fn aliyun(arguments: &Arguments) -> Result<Vec<Artefact>, Error> {
     let making = Making::new(arguments);
     making.deploy_files()?;
-    Ok(vec![making.file(&format!("code/{NAME}"), 0o755, &making.binary.bytes)?])
+    let bytes = zip::archive(&[Entry::text("LICENSE", LICENCE), Entry::program(NAME, &making.binary.bytes)])?;
+    let program = making.file(&format!("code/{NAME}"), 0o755, &making.binary.bytes)?;
+    Ok(vec![making.file(&format!("{NAME}.zip"), 0o644, &bytes)?, program])
 }
 
 /// SCF starts `scf_bootstrap`, which must be executable and have Unix line ends. Terraform takes the zip, Serverless

@@ -17,7 +17,7 @@ Where to begin: `cargo xtask test --inner-only` takes seconds and needs only Rus
 #[command(after_help = WHERE_TO_BEGIN, disable_help_flag = true)]
 // Errors show this line: it names every task, and the line of a task names every option.
 #[command(
-    override_usage = "cargo xtask <test | bench | fuzz | purity | docs | package | worker | deploy | help> [OPTIONS]"
+    override_usage = "cargo xtask <test | bench | fuzz | purity | docs | package | release | worker | deploy | help> [OPTIONS]"
 )]
 pub(crate) struct Cli {
     /// If it is missing, the help is printed.
@@ -74,6 +74,15 @@ pub(crate) enum Task {
     #[command(verbatim_doc_comment)]
     #[command(override_usage = "cargo xtask package [--arch <ARCH>] [--out <FOLDER>] [--install] <PLATFORM>")]
     Package(Package),
+
+    /// Make every file of a release in one folder, as the release workflow does, and publish nothing:
+    /// archives, deb and rpm, zips for functions, the image and the chart as OCI archives, the SBOM, the
+    /// sources with all crates, and SHA256SUMS. Prints the size and the sha256 of each.
+    #[command(verbatim_doc_comment)]
+    #[command(
+        override_usage = "cargo xtask release --dry-run [--tag <TAG>] [--binaries <FOLDER>] [--out <FOLDER>] [--install]"
+    )]
+    Release(Release),
 
     /// Compile the Cloudflare Worker, with its JavaScript, for `wrangler deploy`. Needs only Rust.
     #[command(verbatim_doc_comment)]
@@ -179,6 +188,31 @@ pub(crate) struct Package {
     pub(crate) out: PathBuf,
 
     /// Name what the machine lacks to compile for that processor, then install it.
+    #[arg(long)]
+    pub(crate) install: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Release {
+    /// Publish nothing. There is no other way to run this: what publishes is .github/workflows/release.yml.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Fail unless this is the tag of the version in Cargo.toml and nothing is left out.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+
+    /// Build nothing and take registry-proxy-x86_64 and registry-proxy-arm64 from here. What needs one that is not
+    /// there is left out.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) binaries: Option<PathBuf>,
+
+    /// The folder for the files. Its content is removed first.
+    #[arg(long, value_name = "FOLDER", default_value = "dist/release")]
+    pub(crate) out: PathBuf,
+
+    /// Name what the machine lacks, then install it: Debian packages, Rust targets, and programs from
+    /// Python's and Rust's registries in folders of their own below ~/.cache.
     #[arg(long)]
     pub(crate) install: bool,
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::arguments::Deploy;
-use crate::machine;
+use crate::machine::{self, pypi};
 use crate::run::{Shown, workspace};
 
 const CHECKS: &str = "deploy/checks";
@@ -20,6 +20,17 @@ pub(crate) fn run(arguments: &Deploy) -> Result<(), String> {
 /// Runs all checks.
 pub(crate) fn check(install: bool) -> Result<(), String> {
     machine::prepare_python(install)?;
+    let unittest = ["-m", "unittest", "discover", "-s", CHECKS, "-t", "deploy"];
+    let command = python(install, &unittest)?
+        .variable("SERVERLESS_DEVS", &machine::npm::serverless_devs().display().to_string());
+    let named = |command: Shown, program: &pypi::PyPi| {
+        command.variable(program.variable, &program.path().display().to_string())
+    };
+    pypi::DEPLOY.iter().fold(command, named).run()
+}
+
+/// The Python that has the packages of the checks, Helm's library among them.
+pub(crate) fn python(install: bool, arguments: &[&str]) -> Result<Shown, String> {
     let tools = Tools::new()?;
     if !tools.are_there() {
         if !install {
@@ -31,11 +42,8 @@ pub(crate) fn check(install: bool) -> Result<(), String> {
         }
         tools.install()?;
     }
-    Shown::new(&tools.program("python"), &["-m", "unittest", "discover", "-s", CHECKS, "-t", "deploy"])
-        // Otherwise Python leaves compiled files in deploy/.
-        .variable("PYTHONDONTWRITEBYTECODE", "1")
-        .variable("SERVERLESS_DEVS", &machine::npm::serverless_devs().display().to_string())
-        .run()
+    // Otherwise Python leaves compiled files in deploy/.
+    Ok(Shown::new(&tools.program("python"), arguments).variable("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 /// A Python environment outside of target/, so that `cargo clean` does not remove it.

@@ -1,6 +1,7 @@
 //! What a machine must have, and how it gets it.
 
 pub(crate) mod buckets;
+pub(crate) mod crates;
 pub(crate) mod npm;
 mod packages;
 pub(crate) mod pypi;
@@ -105,6 +106,21 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
     needs.meet(install, "`cargo xtask package PLATFORM --install` installs it.")
 }
 
+/// For a release, but for what compiles its binaries.
+pub(crate) fn prepare_release(install: bool) -> Result<(), String> {
+    prepare_python(install)?;
+    if install && !crates::CYCLONEDX.is_there() {
+        crates::CYCLONEDX.install()?;
+    }
+    if crates::CYCLONEDX.is_there() {
+        return Ok(());
+    }
+    Err(format!(
+        "this machine lacks\n  from crates.io, {}\n`cargo xtask release --dry-run --install` installs it.",
+        crates::CYCLONEDX
+    ))
+}
+
 /// Installs what the benchmark can make use of; it says by itself what it cannot do without.
 pub(crate) fn install_for_bench() -> Result<(), String> {
     let tools = INNER_TOOLS.into_iter().chain(BENCH_TOOLS).collect();
@@ -119,6 +135,8 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         Tool { name: "systemd-analyze", package: "systemd" },
         Tool { name: "node", package: "nodejs" },
         Tool { name: "npm", package: "npm" },
+        Tool { name: "dash", package: "dash" },
+        Tool { name: "rpm", package: "rpm" },
     ];
     let count = tools.len();
     let asks = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
@@ -126,7 +144,7 @@ pub(crate) fn prepare_python(install: bool) -> Result<(), String> {
         // Debian has taken these out of Python. The name is that of no program, so it counts as missing.
         tools.push(Tool { name: "python3 -m venv", package: "python3-venv" });
     }
-    let needs = Needs { tools, targets: Vec::new(), npm: &[npm::SERVERLESS_DEVS], pypi: &[] };
+    let needs = Needs { tools, targets: Vec::new(), npm: &[npm::SERVERLESS_DEVS], pypi: pypi::DEPLOY };
     if install && needs.tools.len() > count {
         needs.install()?;
         return prepare_python(false);

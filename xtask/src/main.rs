@@ -11,6 +11,7 @@ mod machine;
 mod package;
 mod pages;
 mod purity;
+mod release;
 mod run;
 mod test;
 mod worker;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Some(Task::Purity(arguments)) => purity::run(&arguments),
         Some(Task::Docs(arguments)) => docs::run(&arguments),
         Some(Task::Package(arguments)) => package::run(&arguments),
+        Some(Task::Release(arguments)) => release::run(&arguments),
         Some(Task::Worker(arguments)) => worker::run(&arguments),
         Some(Task::Deploy(arguments)) => deploy::run(&arguments),
         None => Cli::command().print_help().map_err(|error| error.to_string()),

@@ -64,7 +64,8 @@ fn targets(platforms: &[Platform], arguments: &Package) -> Result<Vec<Target>, S
     }
 }
 
-fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
+/// Packages for this platform, in a folder of its name in `out`.
+pub(crate) fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(), String> {
     let mut command = cargo(&["run", "--quiet", "-p", "registry-proxy-package", "--", platform]);
     command = command.arguments(["--out".to_owned(), out.display().to_string()]);
     for binary in binaries {

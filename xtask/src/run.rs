@@ -1,13 +1,14 @@
 //! Commands, shown before they run, so that everything here can also be typed by hand.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A command under construction.
 pub(crate) struct Shown {
     words: Vec<String>,
     variables: Vec<(String, String)>,
+    folder: PathBuf,
 }
 
 /// The cargo that runs us.
@@ -19,7 +20,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Shown {
 impl Shown {
     pub(crate) fn new(program: &str, arguments: &[&str]) -> Self {
         let words = [&[program], arguments].concat();
-        Self { words: words.into_iter().map(str::to_owned).collect(), variables: Vec::new() }
+        Self { words: words.into_iter().map(str::to_owned).collect(), variables: Vec::new(), folder: workspace() }
     }
 
     pub(crate) fn arguments(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
@@ -29,6 +30,12 @@ impl Shown {
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it there and not in the workspace's folder.
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.folder);
         self
     }
 
@@ -52,7 +59,7 @@ impl Shown {
         eprintln!("\n$ {self}");
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).envs(self.variables.iter().cloned());
-        command.current_dir(workspace());
+        command.current_dir(&self.folder);
         command
     }
 

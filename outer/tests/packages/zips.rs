@@ -41,6 +41,15 @@ fn lambda_finds_its_bootstrap() -> Outcome {
 }
 
 #[test]
+fn the_console_of_aliyun_gets_a_zip_with_the_program() -> Outcome {
+    let (folder, listed) = extract("aliyun/registry-proxy.zip")?;
+    let expected = "LICENSE 100644 1980 1 1 0 0 0\nregistry-proxy 100755 1980 1 1 0 0 0\n";
+    equal("entries", &listed.as_str(), &expected)?;
+    let said = Program::at("registry-proxy", &folder.path().join("registry-proxy"))?.argument("--version");
+    ensure(said.run(DEADLINE)?.success()?.starts_with("registry-proxy "), "no version")
+}
+
+#[test]
 fn scf_starts_its_script_and_is_answered_on_its_port() -> Outcome {
     let (folder, listed) = extract("tencent/registry-proxy.zip")?;
     for name in ["registry-proxy", "scf_bootstrap"] {

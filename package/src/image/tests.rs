@@ -109,6 +109,18 @@ fn an_image_holds_the_binary_and_what_it_needs_and_nothing_else() {
 }
 
 #[test]
+fn an_image_says_where_its_sources_are() {
+    // ghcr.io shows an image beside the repository that this label names.
+    let layout = entries(&archive(&both(), b"licence").unwrap());
+    let expected = "https://github.com/registry-proxy/registry-proxy";
+    for (config, _) in images(&layout) {
+        assert_eq!(config["config"]["Labels"]["org.opencontainers.image.source"], expected);
+    }
+    let index = parse(&layout, &place(&parse(&layout, "index.json")["manifests"][0]));
+    assert_eq!(index["annotations"]["org.opencontainers.image.source"], expected);
+}
+
+#[test]
 fn the_certificates_are_many_and_well_formed() {
     let layout = entries(&archive(&both(), b"").unwrap());
     let (_, files) = images(&layout).remove(0);

