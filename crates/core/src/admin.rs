@@ -3,6 +3,7 @@
 mod clear;
 mod command;
 mod evict;
+mod holds;
 mod inventory;
 mod janitor;
 mod list;

@@ -5,6 +5,7 @@
 //! What a key means is said once, where its field is: `docs/reference/configuration.md` and the JSON Schema for editors
 //! are made from the comments here (feature `schema`). A default that is no value follows behind `Default:`.
 
+mod block;
 mod cache;
 mod check;
 mod clients;
@@ -27,6 +28,7 @@ mod quota;
 #[cfg(feature = "schema")]
 pub mod reference;
 mod renamed;
+mod tag_rule;
 mod tls;
 mod units;
 mod upstream;
@@ -37,7 +39,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::cache::{CacheConfig, Fill, OBJECT_STORES, Revalidate, StoreAddress, TagRule};
+pub use self::block::BlockRule;
+pub use self::cache::{CacheConfig, Fill, OBJECT_STORES, StoreAddress};
 pub use self::check::Warning;
 pub use self::clients::{Auth, ClientsConfig};
 pub use self::delivery::{DeliveryConfig, Links, Miss};
@@ -49,6 +52,7 @@ pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::page::PageConfig;
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
+pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
 pub use self::upstream::{Backend, Credential, Redirects, Repositories, UpstreamConfig};
@@ -116,6 +120,9 @@ pub struct Config {
     pub delivery: DeliveryConfig,
     /// Where content is cached, how much of it, and for how long it is fresh.
     pub cache: CacheConfig,
+    /// What the proxy never serves, with what clients are told: `{ digest = "sha256:…", reason = "…" }` for a manifest or
+    /// blob, `{ match = "docker.io/evil/**", reason = "…" }` for repositories and tags.
+    pub block: Vec<BlockRule>,
     /// HTTPS without a server in front.
     pub tls: Tls,
     /// The log.
@@ -154,6 +161,7 @@ impl Default for Config {
             quota: QuotaConfig::default(),
             cache: CacheConfig::default(),
             delivery: DeliveryConfig::default(),
+            block: Vec::new(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

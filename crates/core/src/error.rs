@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub use self::causes::{Absence, LoginChallenge, NotStale, Obstacle};
+pub use self::causes::{Absence, Age, Blocked, LoginChallenge, NotStale, Obstacle, Withheld};
 pub use self::exhausted::Exhausted;
 pub use self::failure::{Failure, Trouble};
 pub(crate) use self::upstream_text::ReportedError;
@@ -56,6 +56,12 @@ pub enum Error {
     /// `repositories = { … }` does not let it through.
     #[error("this repository is not served by this proxy")]
     RepositoryDenied,
+    /// `[[block]]`.
+    #[error(transparent)]
+    Blocked(Blocked),
+    /// A rule of `cache.tags` holds it.
+    #[error(transparent)]
+    Withheld(Withheld),
     /// The client must log in, or log in again.
     #[error("{}", if .0.error.is_some() { "the token is not valid for this request" } else { "authentication required" })]
     Unauthorized(Box<LoginChallenge>),
@@ -234,6 +240,11 @@ impl Error {
             Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoSuchEndpoint)),
             Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoCatalogue)),
             Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::RepositoryDenied)),
+            Self::Withheld(withheld @ Withheld::Gone { .. }) => {
+                (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(withheld.reason()))
+            }
+            Self::Blocked(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::Blocked)),
+            Self::Withheld(withheld) => (StatusCode::FORBIDDEN, "DENIED", refused(withheld.reason())),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::LoginNeeded)),
             Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::WrongLogin)),
             Self::TooManyLogins { .. } => {

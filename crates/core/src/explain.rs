@@ -1,6 +1,7 @@
 //! What the proxy would do for an image, and why: decided by the functions that the handlers use, without asking any
 //! upstream and without serving anything.
 
+mod hold;
 mod image;
 mod parts;
 mod report;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request};
 
 pub use self::report::{
-    AccountReport, ClientPolicy, Explanation, PartReport, PartState, Pull, RouteReport, TagState, UpstreamReport,
+    AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, Pull, RouteReport, TagState,
+    UpstreamReport,
 };
 use crate::cache::{Cache, ChildDescriptor};
 use crate::catalogue;
@@ -78,6 +80,9 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     if !upstream.permits(&target.name) {
         return refuse(explanation, &Error::RepositoryDenied, None);
     }
+    if let Some(blocked) = proxy.env.blocks.request(upstream.name(), &target.name, &target.endpoint) {
+        return refuse(explanation, &Error::Blocked(blocked), None);
+    }
     let mut head = Request::new(()).into_parts().0;
     (head.method, head.headers) = (Method::GET, HeaderMap::new());
     let client_view = ClientView { scheme: "https", host: wish.host.clone(), client: None, request_id: None };
@@ -88,9 +93,18 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
             ("relay", "nothing is cached: there is no store".to_owned());
         return explanation;
     };
+    if let Reference::Digest(digest) = reference
+        && let Some(withheld) = manifest::withheld_digest(&context, cache, digest).await
+    {
+        return refuse(explanation, &Error::Withheld(withheld), None);
+    }
     let known = manifest::known(&context, cache, reference).await;
+    let held_back = known.pointer.as_ref().and_then(|pointer| pointer.held);
     (explanation.pull.does, explanation.pull.why) = match known.plan {
-        Plan::Hit(why) => ("hit", why.as_str().to_owned()),
+        Plan::Hit(why) => match held_back {
+            Some(held_back) => ("held", manifest::why_held(held_back).as_str().to_owned()),
+            None => ("hit", why.as_str().to_owned()),
+        },
         Plan::Ask => ("revalidate", why_asked(&context, cache, reference).to_owned()),
         Plan::Fetch(why) => ("fill", why.as_str().to_owned()),
         Plan::Missing(absence) => ("refuse", absence.reason().as_str().to_owned()),
@@ -104,6 +118,9 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
         (Reference::Tag(_), None) => None,
     };
     if let Some(digest) = digest {
+        if let Some(blocked) = proxy.env.blocks.digest(digest) {
+            return refuse(explanation, &Error::Blocked(blocked), None);
+        }
         let piece = ChildDescriptor { digest: digest.clone(), size: None, platform: None };
         explanation.manifest = Some(parts::tree(&context, cache, piece).await);
     }
@@ -203,5 +220,9 @@ async fn tag_state(context: &RequestContext<'_>, cache: &Arc<Cache>, tag: &str, 
             .map(|pointer| pointer.confirmed.saturating_add(stale).saturating_sub(now)),
         would_be_stale: matches!(would_be_stale, Some(Ok(()))),
         not_stale: would_be_stale.and_then(Result::err).map(|why| why.to_string()),
+        hold: match known.hold {
+            Some(rule) => Some(hold::report(context, cache, tag, known, rule).await),
+            None => None,
+        },
     }
 }

@@ -45,6 +45,7 @@ pub mod upstream;
 mod accept;
 mod access;
 mod blob;
+mod blocks;
 mod delivery;
 mod event;
 mod evidence;

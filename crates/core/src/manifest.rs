@@ -4,14 +4,20 @@
 //! - [`upstream`]: asking the registry, and verifying what it sends
 //! - [`plan`]: what the cache has, and what to do about it; [`stale`]: whether a stale tag may be served
 //! - [`fetch`]: fetching a manifest into the cache once, however many clients ask
-//! - [`cached`]: the handler's work with a cache; [`revalidate`]: the part of it for a tag that is due
+//! - [`by_digest`]: a manifest by its digest that the upstream confirms or sends
+//! - [`cached`]: the handler's work with a cache; [`revalidate`]: the part of it for a tag that is due; [`held`]: for
+//!   a tag whose rule holds new digests
+//! - [`moved`]: tells the operator of tags that moved
 //! - [`handler`]: the answer to the client
 //! - [`signed`] `o`: the digest of a manifest of schema 1
 
+mod by_digest;
 mod cached;
 mod fetch;
 mod handler;
+mod held;
 mod lookup_error;
+mod moved;
 mod plan;
 mod revalidate;
 mod signed;
@@ -19,5 +25,6 @@ mod stale;
 mod upstream;
 
 pub(crate) use self::handler::get;
+pub(crate) use self::held::{why_held, withheld_digest};
 pub(crate) use self::plan::{CacheLookup, Plan, known};
 pub(crate) use self::stale::may_be_stale;

@@ -133,12 +133,17 @@ impl Reference {
     /// (`sha256-<hex>.sig`), or for the referrers fallback tag: absence is an everyday answer there (P-22, P-142).
     pub fn is_attachment(&self) -> bool {
         let Self::Tag(tag) = self else { return false };
-        let stem = tag.as_str().strip_prefix("sha256-").unwrap_or_default();
-        let (hex, suffix) = stem.split_at_checked(64).unwrap_or_default();
-        !hex.is_empty()
-            && hex.bytes().all(|b| b.is_ascii_hexdigit())
-            && matches!(suffix, "" | ".sig" | ".att" | ".sbom")
+        is_attachment(tag.as_str())
     }
+}
+
+/// The same of a tag.
+pub(crate) fn is_attachment(tag: &str) -> bool {
+    let stem = tag.strip_prefix("sha256-").unwrap_or_default();
+    let (hex, suffix) = stem.split_at_checked(64).unwrap_or_default();
+    !hex.is_empty()
+        && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        && matches!(suffix, "" | ".sig" | ".att" | ".sbom")
 }
 
 #[cfg(test)]

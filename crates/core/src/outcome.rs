@@ -24,6 +24,8 @@ pub enum Action {
     Revalidated,
     /// From the cache, although it is due, since the upstream cannot be asked.
     Stale,
+    /// A tag that goes on pointing to the manifest it had, or where an operator pinned it.
+    Held,
     /// Passed on from the upstream.
     Relayed,
     /// The client was redirected.
@@ -38,13 +40,14 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Answered,
         Self::Hit,
         Self::Joined,
         Self::Filled,
         Self::Revalidated,
         Self::Stale,
+        Self::Held,
         Self::Relayed,
         Self::Redirected,
         Self::Refused,
@@ -61,6 +64,9 @@ impl Action {
             Self::Filled => "fetched from the upstream and cached",
             Self::Revalidated => "from the cache, after the upstream has confirmed it",
             Self::Stale => "from the cache, although the upstream could not confirm it; with a `Warning` header",
+            Self::Held => {
+                "the tag points elsewhere than at its upstream, by `hold` of `[[cache.tags]]` or pinned; the header says since when: `held; reason=\"moved 2h ago, held for 3d\"`"
+            }
             Self::Relayed => "passed on from the upstream",
             Self::Redirected => "the client was redirected",
             Self::Refused => "refused by the proxy, or by the upstream",
@@ -80,6 +86,7 @@ impl Action {
             Self::Filled => "filled",
             Self::Revalidated => "revalidated",
             Self::Stale => "stale",
+            Self::Held => "held",
             Self::Relayed => "relayed",
             Self::Redirected => "redirected",
             Self::Refused => "refused",

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::access::{Access, AccessRequest, Admitted, Scope, TokenContext};
 use crate::admin::{CacheAdmin, Janitor};
+use crate::blocks::Blocks;
 use crate::body::{Body, InFlight};
 use crate::cache::Cache;
 use crate::config::{Config, LogClient};
@@ -80,6 +81,7 @@ impl Proxy {
             sealer,
             quotas: Arc::new(Quotas::new(&config.quota, config.signing_key.as_ref(), cache.as_ref(), platform)),
             cache,
+            blocks: Blocks::new(&config.block),
             fills: Arc::default(),
             shared_requests: SharedRequests::new(platform.capabilities.shares_io),
             manifest_types: ManifestTypes::new(),
@@ -314,6 +316,10 @@ impl Proxy {
         subject.user.clone_from(&admitted.user);
         if !upstream.permits(&target.name) {
             return Err(Error::RepositoryDenied);
+        }
+        if is_read && let Some(blocked) = self.env.blocks.request(upstream.name(), &target.name, &target.endpoint)
+        {
+            return Err(Error::Blocked(blocked));
         }
         subject.pass = self.env.quotas.admit(client_view.client).await?;
         let context = self.context_for(upstream, &admitted, target, head, client_view);

@@ -1,6 +1,7 @@
 //! Pushes and deletions, passed through (P-128 … P-139). The upstream holds the upload session. Its address goes to the
 //! client sealed into one parameter, so that any replica can handle any request of the session.
 
+mod let_through;
 mod outdated;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
+use self::let_through::let_through;
 use self::outdated::Outdated;
 use crate::body::Body;
 use crate::digest::Digest;
@@ -143,8 +145,16 @@ async fn put_manifest(
         ask.query = Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(&tags).finish());
     }
     let also = tags.iter().filter_map(|(_, tag)| Reference::parse(tag).ok());
-    let outdated = Outdated::by_write(context, std::iter::once(reference.clone()).chain(also));
+    let pushed: Vec<Reference> = std::iter::once(reference.clone()).chain(also).collect();
+    let digest = match reference {
+        Reference::Digest(digest) => digest.clone(),
+        Reference::Tag(_) => Digest::sha256(&bytes),
+    };
+    let outdated = Outdated::by_write(context, pushed.iter().cloned());
     let written = context.upstream.write(&ask, Payload::Bytes(bytes), None).await;
+    if written.reply.is_ok() {
+        let_through(context, &pushed, &digest).await;
+    }
     outdated.settle(context, &written.reply).await;
     respond(context, written)
 }

@@ -24,4 +24,4 @@ mod short_text;
 
 pub(crate) use self::context::RequestContext;
 pub(crate) use self::env::{Env, Settings};
-pub(crate) use self::response::HandlerResponse;
+pub(crate) use self::response::{HandlerResponse, HeldHeader};

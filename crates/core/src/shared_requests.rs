@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::body::SMALL_BYTES;
-use crate::cache::StoredManifest;
+use crate::cache::{HeldBack, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
 use crate::headers::DigestHeaders;
@@ -28,6 +28,8 @@ pub(crate) struct Manifest {
     pub(crate) is_shared_out: bool,
     /// The registry's rate-limit headers.
     pub(crate) budget: HeaderMap,
+    /// Why it is not what the registry has under the tag.
+    pub(crate) held: Option<HeldBack>,
 }
 
 impl Manifest {
@@ -42,6 +44,7 @@ impl Manifest {
             // Small manifests that the memory tier holds anyway count for no client.
             is_shared_out: cached.is_counted() || cached.bytes.len() as u64 > SMALL_BYTES,
             budget: HeaderMap::new(),
+            held: None,
         }
     }
 }

@@ -34,6 +34,9 @@ pub const STORE_FAILURES: &str = "registry_proxy_store_failures_total";
 /// Stored content that did not have its digest any more, by kind.
 pub const CORRUPT: &str = "registry_proxy_corrupt_total";
 
+/// Held tags whose upstream moved them, by upstream.
+pub const TAG_MOVES: &str = "registry_proxy_tag_moves_total";
+
 /// Pulls left of the budget that an upstream grants an account of ours.
 pub const BUDGET: &str = "registry_proxy_budget_remaining";
 
@@ -75,7 +78,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 15] = [
+pub const DESCRIPTIONS: [(&str, &str); 16] = [
     (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended before their full length, by upstream"),
@@ -86,6 +89,7 @@ pub const DESCRIPTIONS: [(&str, &str); 15] = [
     (INGESTS, "Slices of blobs uploaded to the store in parts, by upstream and result"),
     (STORE_FAILURES, "Failed operations of the store, by operation and reason"),
     (CORRUPT, "Stored content that no longer matched its digest, by kind"),
+    (TAG_MOVES, "Tags with a hold that their upstream moved to another manifest, by upstream"),
     (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
     (EVICTED_BYTES, "Bytes evicted from the cache"),
     (QUOTA_REFUSED, "Requests refused by a limit of [quota], by the key of that limit"),
@@ -133,6 +137,11 @@ pub(crate) fn filled(upstream: &Arc<str>, result: &'static str) {
 /// A slice of an upload in parts is over.
 pub(crate) fn ingested(upstream: &Arc<str>, result: &'static str) {
     metrics::counter!(INGESTS, "upstream" => Arc::clone(upstream), "result" => result).increment(1);
+}
+
+/// An upstream moved a tag that is held.
+pub(crate) fn tag_moved(upstream: &Arc<str>) {
+    metrics::counter!(TAG_MOVES, "upstream" => Arc::clone(upstream)).increment(1);
 }
 
 /// The store failed.

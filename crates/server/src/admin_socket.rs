@@ -195,6 +195,9 @@ fn action_of(command: &Command) -> Option<&'static str> {
         Command::Stat | Command::List(_) | Command::Purge { dry_run: true, .. } => None,
         Command::Purge { dry_run: false, .. } => Some("purge"),
         Command::Verify => Some("verify"),
+        Command::Release(_) => Some("release"),
+        Command::Pin { .. } => Some("pin"),
+        Command::Unpin(_) => Some("unpin"),
     }
 }
 

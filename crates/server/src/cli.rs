@@ -105,6 +105,21 @@ pub(crate) enum CacheAction {
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
+    /// Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later.
+    Release {
+        /// A tag, all tags of a repository, or a pattern: `docker.io/library/alpine:3.20`, `ghcr.io/**`
+        image: String,
+    },
+    /// Pin a held tag to a digest: clients get that, whatever the registry says, until `unpin`.
+    Pin {
+        /// `docker.io/library/alpine:3.20@sha256:…`
+        image: String,
+    },
+    /// Take a pin back.
+    Unpin {
+        /// `docker.io/library/alpine:3.20`
+        image: String,
+    },
     /// Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match
     /// or could not be read; the unreadable is kept.
     Verify,

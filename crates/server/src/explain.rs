@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
 use registry_proxy_core::explain::{
-    ClientPolicy, Explanation, PartReport, PartState, TagState, UpstreamReport, explain,
+    ClientPolicy, Explanation, HoldReport, PartReport, PartState, TagState, UpstreamReport, explain,
 };
 use registry_proxy_core::notification::Notifications;
 
@@ -64,6 +64,9 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
     if let Some(tag) = &explanation.tag {
         line("tag rule", &format!("{} ({})", tag.revalidate, tag.rule));
         for (name, value) in pointer(tag) {
+            line(name, &value);
+        }
+        for (name, value) in tag.hold.iter().flat_map(held) {
             line(name, &value);
         }
     }
@@ -134,6 +137,30 @@ fn pointer(tag: &TagState) -> Vec<(&'static str, String)> {
         }
     };
     vec![("points to", digest.clone()), ("confirmed", format!("{} ago; {fresh}", span(ago))), ("stale", stale)]
+}
+
+/// What its rule holds: both digests, and the time.
+fn held(hold: &HoldReport) -> Vec<(&'static str, String)> {
+    let words = match hold.state {
+        "current" => "nothing held: clients get what the registry has".to_owned(),
+        "unknown" => "this tag was never seen".to_owned(),
+        "unreadable" => "unknown: the store cannot be read".to_owned(),
+        "pinned" => "pinned; registry-proxy cache unpin takes that back".to_owned(),
+        state => {
+            let what = if state == "new" { "new, and refused" } else { "moved" };
+            let ago = hold.moved_seconds_ago.map(span).unwrap_or_default();
+            let more = match hold.held_seconds_more {
+                Some(0) => "due at the next request that asks the registry".to_owned(),
+                Some(seconds) => format!("held for {} more, unless it moves again", span(seconds)),
+                None => String::new(),
+            };
+            format!("{what} {ago} ago; {more}")
+        }
+    };
+    let mut lines = vec![("hold", format!("{} ({words})", span(hold.hold_seconds)))];
+    lines.extend(hold.served.clone().map(|served| ("clients get", served)));
+    lines.extend(hold.upstream.clone().map(|upstream| ("registry has", upstream)));
+    lines
 }
 
 fn tree(text: &mut String, part: &PartReport, kind: &str, depth: usize) {

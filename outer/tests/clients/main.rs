@@ -21,6 +21,7 @@ mod cache;
 mod conformance;
 mod crowd;
 mod deletions;
+mod held;
 mod lifecycle;
 mod monitoring;
 mod original_variables;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::CacheAdmin;
+use crate::cache::Key;
 use crate::digest::Digest;
 use crate::platform::StoreError;
 
@@ -21,6 +22,17 @@ pub enum Command {
         /// Only says what would go.
         dry_run: bool,
     },
+    /// Lets through what held tags that fit have moved to.
+    Release(String),
+    /// Pins a tag, named in full, to a digest.
+    Pin {
+        /// The tag: `docker.io/library/alpine:3.20`
+        image: String,
+        /// Where it points from now on.
+        digest: String,
+    },
+    /// Ends that.
+    Unpin(String),
     /// Holds everything against its digest, and throws away what is wrong.
     Verify,
 }
@@ -37,7 +49,7 @@ pub enum Purge {
     All,
 }
 
-/// An event of a command, in order; one of the last four ends it.
+/// An event of a command, in order; one of the last five ends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
@@ -45,6 +57,15 @@ pub enum Event {
     Progress(u64, u64),
     /// An image that is here; or one that is thrown away.
     Image(Image),
+    /// A held tag that was released, pinned or unpinned.
+    Tag {
+        /// `docker.io/library/alpine:3.20`
+        name: String,
+        /// Where it led clients before.
+        from: Option<String>,
+        /// Where it leads them now.
+        to: Option<String>,
+    },
     /// A key whose content was wrong, and was thrown away.
     Wrong(String),
     /// A key whose content could not be read to its end. It stays.
@@ -55,6 +76,8 @@ pub enum Event {
     Listed(u64),
     /// The end of [`Command::Purge`].
     Purged(Purged),
+    /// The end of [`Command::Release`], [`Command::Pin`] and [`Command::Unpin`]: how many tags were changed.
+    Led(u64),
     /// The end of [`Command::Verify`].
     Verified(Verified),
 }
@@ -142,7 +165,22 @@ impl Command {
             Self::Purge { what: Purge::Pattern(pattern), .. } if pattern.is_empty() => {
                 Err("expected a pattern such as docker.io/library/alpine:*".to_owned())
             }
-            Self::Stat | Self::List(_) | Self::Purge { .. } | Self::Verify => Ok(()),
+            Self::Release(pattern) if pattern.is_empty() => {
+                Err("expected an image or a pattern such as docker.io/library/alpine:3.20".to_owned())
+            }
+            Self::Pin { digest, .. } if Digest::parse(digest).is_err() => {
+                Err(format!("{digest:?} is not a digest; expected sha256: and 64 hex digits"))
+            }
+            Self::Pin { image, .. } | Self::Unpin(image) if Key::hold_named(image).is_none() => Err(format!(
+                "{image:?} is no tag; expected registry/repository:tag, such as docker.io/library/alpine:3.20"
+            )),
+            Self::Stat
+            | Self::List(_)
+            | Self::Purge { .. }
+            | Self::Release(_)
+            | Self::Pin { .. }
+            | Self::Unpin(_)
+            | Self::Verify => Ok(()),
         }
     }
 }
@@ -154,6 +192,9 @@ impl CacheAdmin {
             Command::Stat => Event::Stat(self.stat().await?),
             Command::List(pattern) => Event::Listed(self.images(pattern.as_deref(), tell).await?),
             Command::Purge { what, dry_run } => Event::Purged(self.purge(what, *dry_run, tell).await?),
+            Command::Release(pattern) => Event::Led(self.release(pattern, tell).await?),
+            Command::Pin { image, digest } => Event::Led(self.pin(image, Digest::parse(digest).ok(), tell).await?),
+            Command::Unpin(image) => Event::Led(self.pin(image, None, tell).await?),
             Command::Verify => Event::Verified(self.verify(tell).await?),
         };
         tell(end);

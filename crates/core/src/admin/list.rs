@@ -141,12 +141,15 @@ fn whole(inventory: &Inventory, target: Id) -> ImageTotals {
 }
 
 /// What a person calls a tag: `docker.io/library/alpine:3.20`.
-fn name_of(key: &Key) -> Option<String> {
+pub(super) fn name_of(key: &Key) -> Option<String> {
     match key.kind()? {
-        Kind::Tag { upstream, repository, tag } => Some(format!("{upstream}/{repository}:{tag}")),
+        Kind::Tag { upstream, repository, tag } | Kind::Hold { upstream, repository, tag } => {
+            Some(format!("{upstream}/{repository}:{tag}"))
+        }
         Kind::Blob(_)
         | Kind::Manifest(_)
         | Kind::Link { .. }
+        | Kind::HeldDigest { .. }
         | Kind::Lease { .. }
         | Kind::Ingest(_)
         | Kind::Origins(_)

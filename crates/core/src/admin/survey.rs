@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use super::CacheAdmin;
 use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
 use crate::cache::Children;
-use crate::cache::{Key, Kind, Pointer, StoredManifest};
+use crate::cache::{HoldRecord, Key, Kind, Pointer, Standing, StoredManifest};
 use crate::digest::Digest;
 use crate::platform::{CONTENT, RECORDS};
 use crate::platform::{Entry, StoreError};
@@ -32,6 +32,8 @@ pub(crate) struct Survey {
     pub(crate) ingests: Vec<(Key, u64)>,
     /// What was used, and on which day.
     pub(crate) usage: Vec<(u64, Key)>,
+    /// Records of held tags.
+    pub(crate) holds: Vec<Key>,
     /// Bytes of records that lead to nothing that is here.
     pub(crate) loose_bytes: u64,
     /// Those of them that are of use only with a digest, each with when it was written.
@@ -124,6 +126,8 @@ impl Survey {
             }
             Some(Kind::Lease { digest, .. }) => self.leases.push(SurveyedLease { digest, key: entry.key, used }),
             Some(Kind::Ingest(_)) => self.ingests.push((entry.key, used)),
+            Some(Kind::Hold { .. }) => self.holds.push(entry.key),
+            Some(Kind::HeldDigest { .. }) => {}
             Some(Kind::Usage { day, .. }) => self.usage.push((day, entry.key)),
             // They are listed by prefixes of their own.
             Some(Kind::Blob(_) | Kind::Manifest(_)) | None => return,
@@ -210,6 +214,7 @@ impl CacheAdmin {
         progress: OnProgress<'_>,
     ) -> Result<(), StoreError> {
         self.read_tags(survey).await?;
+        self.read_holds(survey).await?;
         for tag in &survey.tags {
             if let Some(target) = tag.target {
                 survey.inventory.leads(target, tag.size);
@@ -296,6 +301,30 @@ impl CacheAdmin {
                 survey.inventory.used(target, tag.used.max(confirmed));
             }
             tag.pointer = Some((digest, confirmed));
+        }
+        Ok(())
+    }
+
+    /// What held and pinned tags lead clients to stays: the upstream may not have it any more.
+    async fn read_holds(&self, survey: &mut Survey) -> Result<(), StoreError> {
+        let keys = survey.holds.clone();
+        let reads = keys.into_iter().map(|key| async move {
+            let read = self.read(&key).await;
+            (key, read)
+        });
+        let mut reads = stream::iter(reads).buffer_unordered(READ_AT_ONCE);
+        let mut failed = Failed::default();
+        while let Some((key, read)) = reads.next().await {
+            let record = failed.pass_over(&key, read)?.flatten();
+            let Some(record) = record.and_then(|record| HoldRecord::from_record(&record)) else { continue };
+            let needed = match record.standing() {
+                Standing::Held { served, .. } => served,
+                Standing::Pinned(pinned) => pinned,
+                Standing::Current(_) | Standing::New(_) | Standing::Unknown => continue,
+            };
+            if let Some(id) = survey.inventory.find(Content::Manifest, &Packed::new(needed)) {
+                survey.inventory.used(id, IN_USE);
+            }
         }
         Ok(())
     }

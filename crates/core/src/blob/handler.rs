@@ -3,6 +3,7 @@
 use http::Method;
 use http::header::{IF_RANGE, RANGE};
 
+use super::blocked::blocked_part;
 use super::length::known_length;
 use super::redirect::{redirect, sealed_target};
 use super::relay::{cache_for, passed_on, relay};
@@ -20,6 +21,11 @@ use crate::upstream::{Location, Redirected};
 
 /// Answers for a blob.
 pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
+    if !context.env.blocks.is_empty()
+        && let Some(blocked) = Box::pin(blocked_part(context, digest)).await
+    {
+        return Err(Error::Blocked(blocked));
+    }
     let is_known = headers::is_known_to_client(&context.head.headers, digest);
     // Neither the target of a redirect nor a blob that cannot be verified is cached.
     let target = sealed_target(context, digest)?;

@@ -72,6 +72,7 @@ pub(super) fn is_verified(outcome: Outcome, is_part: bool) -> bool {
         Action::Hit | Action::Revalidated | Action::Stale => true,
         Action::Filled | Action::Joined => !is_part,
         Action::Relayed
+        | Action::Held
         | Action::Redirected
         | Action::Answered
         | Action::Refused

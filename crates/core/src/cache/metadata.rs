@@ -1,5 +1,7 @@
 //! Manifests, where tags point, and how it is known which repository has what: in memory at once, in the store soon.
 
+mod hold;
+mod holds;
 mod lengths;
 mod lists;
 mod manifest_format;
@@ -13,6 +15,8 @@ mod write_behind;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::hold::{HoldChange, HoldRecord, Standing, TagSeen};
+pub(crate) use self::holds::{HoldLookup, Holds};
 pub(super) use self::lengths::Lengths;
 pub(crate) use self::lists::{Listed, Lists};
 pub(crate) use self::manifest_format::Children;
@@ -21,7 +25,7 @@ pub(super) use self::manifests::ENTRY_BYTES;
 use self::manifests::Manifests;
 use self::record_memory::RecordMemory;
 pub(crate) use self::record_memory::TagGeneration;
-pub(crate) use self::tag::{Freshness, Pointer};
+pub(crate) use self::tag::{Freshness, HeldBack, Pointer};
 use self::unremoved::Unremoved;
 pub(crate) use self::usage::usage_failed;
 use self::write_behind::{PendingWrite, TagUpdate, WriteBehind};
@@ -44,6 +48,8 @@ pub(crate) struct Metadata {
     /// Tags and links that were forgotten and may still be in the store.
     unremoved: Arc<Unremoved>,
     write_behind: Arc<WriteBehind>,
+    /// Records of held tags.
+    pub(crate) holds: Arc<Holds>,
     absences: Absences,
     /// How long a 404 is repeated.
     negative_ttl: Duration,
@@ -66,6 +72,7 @@ impl Metadata {
             write_behind: Arc::new(WriteBehind::new(backend, &memory, &unremoved)),
             memory,
             unremoved,
+            holds: Arc::new(Holds::new(backend, entries)),
             absences: Absences::new(MAX_ABSENT),
             negative_ttl,
         }
@@ -299,6 +306,11 @@ impl Metadata {
         self.memory.link(&key)
     }
 
+    /// Digests that a repository has, as far as memory knows.
+    pub(crate) fn remembered_links(&self, upstream: &str, repository: &RepositoryName) -> Vec<Digest> {
+        self.memory.links_below(&Key::links_of(upstream, repository))
+    }
+
     /// Tags in memory that match.
     pub(crate) fn remembered_tags(&self, is_meant: impl Fn(&Key, &Pointer) -> bool) -> Vec<Key> {
         self.memory.tags(is_meant)
@@ -307,6 +319,7 @@ impl Metadata {
     /// Drops everything from memory.
     pub(crate) fn forget_records(&self) {
         self.memory.clear();
+        self.holds.clear();
         self.manifests.clear();
     }
 
@@ -315,6 +328,7 @@ impl Metadata {
         match key.kind() {
             Some(Kind::Manifest(digest)) => self.manifests.remove(&digest),
             Some(Kind::Tag { .. } | Kind::Link { .. }) => self.memory.remove(key),
+            Some(Kind::Hold { .. } | Kind::HeldDigest { .. }) => self.holds.remove(key),
             Some(Kind::Origins(digest)) => self.memory.remove_origins(&digest),
             Some(Kind::Blob(_) | Kind::Lease { .. } | Kind::Ingest(_) | Kind::Usage { .. }) | None => {}
         }

@@ -19,15 +19,17 @@ use self::blobs::MaxBytes;
 pub(crate) use self::blobs::{Blobs, Lease, Leased, Leases};
 pub use self::memory::MemoryStore;
 pub(crate) use self::metadata::{
-    ChildDescriptor, Children, Described, Freshness, Listed, Lists, Metadata, Pointer, StoredManifest,
-    TagGeneration, usage_failed,
+    ChildDescriptor, Children, Described, Freshness, HeldBack, HoldChange, HoldLookup, HoldRecord, Listed, Lists,
+    Metadata, Pointer, Standing, StoredManifest, TagGeneration, TagSeen, usage_failed,
 };
 use self::metadata::{ENTRY_BYTES, Lengths};
 use crate::body::InFlight;
 use crate::config;
 use crate::evidence::Grants;
 use crate::platform::Platform;
-pub use crate::platform::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
+pub use crate::platform::{
+    BLOBS, EVERYTHING, HELD, HOLDS, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE,
+};
 
 /// What a proxy stores and remembers.
 pub(crate) struct Cache {
@@ -101,6 +103,8 @@ impl Cache {
                 | Kind::Tag { .. }
                 | Kind::Link { .. }
                 | Kind::Origins(_)
+                | Kind::Hold { .. }
+                | Kind::HeldDigest { .. }
                 | Kind::Lease { .. }
                 | Kind::Ingest(_)
                 | Kind::Usage { .. },

@@ -8,7 +8,9 @@ use url::Url;
 
 #[cfg(feature = "schema")]
 use super::order;
+use super::tag_rule::{HoldRule, Revalidate, TagRule};
 use super::units::{Bytes, Span};
+use crate::name::is_attachment;
 
 /// `[cache]`; one field for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +46,9 @@ pub struct CacheConfig {
     /// How long a tag is served before the proxy asks the upstream whether it still points to the same manifest.
     pub tag_ttl: Span,
     /// Rules for some tags, the first match wins: `{ match = "docker.io/library/*:latest", revalidate = "5m" }`;
-    /// `always` revalidates on each request, `never` treats the tag as immutable.
+    /// `always` revalidates on each request, `never` treats the tag as immutable. `hold = "3d"` keeps a tag that moved at
+    /// its old manifest until the new one has stood for so long; beside it `hold_new` (`serve`, or `refuse` for tags never
+    /// seen), `hold_max` (30d: tags that move all the time go on after so long), `hold_digests` (true: also by digest).
     pub tags: Vec<TagRule>,
     /// How long after its last confirmation a tag is served while its upstream is down or answers 429; 0s: not at all.
     pub stale_if_error: Span,
@@ -96,8 +100,28 @@ impl CacheConfig {
 
     /// What holds for a tag: the first rule that matches, or `tag_ttl`.
     pub fn rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Revalidate {
-        self.named_rule_for(upstream, repository, tag)
-            .map_or(Revalidate::After(self.tag_ttl), |rule| rule.revalidate)
+        self.revalidate_by(self.named_rule_for(upstream, repository, tag))
+    }
+
+    /// When a tag with this rule is asked about.
+    pub fn revalidate_by(&self, rule: Option<&TagRule>) -> Revalidate {
+        rule.and_then(|rule| rule.revalidate).unwrap_or(Revalidate::After(self.tag_ttl))
+    }
+
+    /// How new digests of a tag are held, by the first rule that matches it.
+    pub fn hold_for(&self, upstream: &str, repository: &str, tag: &str) -> Option<HoldRule> {
+        Self::hold_by(self.named_rule_for(upstream, repository, tag), tag)
+    }
+
+    /// How new digests of a tag with this rule are held. What belongs to another manifest by its name, such as a signature, is
+    /// as old as that.
+    pub fn hold_by(rule: Option<&TagRule>, tag: &str) -> Option<HoldRule> {
+        rule?.hold_rule().filter(|_| !is_attachment(tag))
+    }
+
+    /// Whether any rule holds digests, too.
+    pub fn holds_digests(&self) -> bool {
+        self.tags.iter().any(|rule| rule.hold_rule().is_some_and(|hold| hold.digests))
     }
 
     /// The first rule that matches a tag.
@@ -129,59 +153,6 @@ pub struct Fill {
 impl Default for Fill {
     fn default() -> Self {
         Self { parts: 8, part_size: Bytes(4 << 20), parts_per_upstream: 32, wait: Span::seconds(15) }
-    }
-}
-
-/// `[[cache.tags]]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
-pub struct TagRule {
-    /// Pattern such as `docker.io/library/*:latest`: upstream, repository and tag; `*` within a segment, `**` across segments.
-    #[serde(rename = "match")]
-    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[!-~]+$")))]
-    pub pattern: String,
-    /// When the upstream is asked whether the tag still points there: a time such as `5m`, `always` or `never`.
-    pub revalidate: Revalidate,
-}
-
-/// When an upstream is asked whether a tag still points where it did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revalidate {
-    /// When it was asked longer ago than this.
-    After(Span),
-    /// Each time.
-    Always,
-    /// Never: the tag is as good as a digest.
-    Never,
-}
-
-impl fmt::Display for Revalidate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::After(span) => span.fmt(f),
-            Self::Always => f.write_str("always"),
-            Self::Never => f.write_str("never"),
-        }
-    }
-}
-
-impl Serialize for Revalidate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Revalidate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "always" => Ok(Self::Always),
-            "never" => Ok(Self::Never),
-            other => Span::parse(other).map(Self::After).ok_or_else(|| {
-                de::Error::custom(format!("{other:?}: expected \"always\", \"never\" or a time such as \"5m\""))
-            }),
-        }
     }
 }
 
@@ -274,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_a_tag_wins() {
-        let rule = |pattern: &str, revalidate| TagRule { pattern: pattern.to_owned(), revalidate };
+        let rule = |pattern: &str, revalidate| TagRule::new(pattern, revalidate);
         let cache = CacheConfig {
             tags: vec![
                 rule("docker.io/library/*:latest", Revalidate::Always),

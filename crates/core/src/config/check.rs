@@ -9,7 +9,8 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::warnings::Warning;
-use super::{Auth, CacheConfig, Config, ConfigError, Limits, Timeouts, UpstreamConfig, events};
+use super::{Auth, CacheConfig, Config, ConfigError, Limits, StoreAddress, Timeouts, UpstreamConfig};
+use super::{block, events, tag_rule};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -67,6 +68,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     config.quota.validate()?;
     cache(&config.cache)?;
     events::validate(&config.events)?;
+    block::check(&config.block)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     let mut defaults = 0;
@@ -156,12 +158,7 @@ fn cache(cache: &CacheConfig) -> Result<(), ConfigError> {
             return refuse(format!("cache.{name}"), format!("expected {expected}"));
         }
     }
-    match cache.tags.iter().position(|rule| rule.pattern.is_empty()) {
-        Some(i) => {
-            refuse(format!("cache.tags[{i}].match"), "expected a pattern such as docker.io/library/*:latest")
-        }
-        None => Ok(()),
-    }
+    tag_rule::check(&cache.tags, cache.store != StoreAddress::None)
 }
 
 fn check_upstream(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Result<(), ConfigError> {

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::cache::{OBJECT_STORES, Revalidate, StoreAddress};
+use super::cache::{OBJECT_STORES, StoreAddress};
 use super::egress::Egress;
 use super::events::ReceiverUrl;
+use super::tag_rule::Revalidate;
 use super::units::{Bytes, SIZES, SPANS, Span};
 use crate::secret::Secret;
 

@@ -1,5 +1,7 @@
 //! Causes that errors carry: why something is absent, not served, not deliverable, or needs a login.
 
+use std::fmt;
+
 use http::HeaderValue;
 
 use crate::digest::Digest;
@@ -46,6 +48,83 @@ impl NotStale {
         match self {
             Self::TooOld => Reason::StaleTooOld,
             Self::Incomplete(_) => Reason::StaleIncomplete,
+        }
+    }
+}
+
+/// What `[[block]]` says of something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is blocked by this proxy: {reason}")]
+pub struct Blocked {
+    /// The digest, tag or repository.
+    pub what: Box<str>,
+    /// Why, in the operator's words.
+    pub reason: Box<str>,
+}
+
+/// Why something of a held tag is not served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// The tag is new.
+    #[error(
+        "{image} is new: it was first seen {age} ago, and is served once it has stood for {hold} (hold_new = \"refuse\"); \
+         to let it through now: registry-proxy cache release {image}"
+    )]
+    New {
+        /// The tag's name.
+        image: Box<str>,
+        /// Since it was first seen.
+        age: Age,
+        /// For how long it must stand.
+        hold: Age,
+    },
+    /// Only this tag, which is held, names the digest.
+    #[error(
+        "only {image} names this digest, which it moved to; it is held for {hold} (hold_digests = true); to let it \
+         through now: registry-proxy cache release {image}"
+    )]
+    Digest {
+        /// The tag's name.
+        image: Box<str>,
+        /// For how long the digest must stand.
+        hold: Age,
+    },
+    /// What clients should get is not to be had any more.
+    #[error(
+        "{image} is held at {digest}, which neither the cache nor the registry has any more; to let clients have what the \
+         registry has now: registry-proxy cache release {image}, or, if it is pinned, registry-proxy cache unpin {image}"
+    )]
+    Gone {
+        /// The tag's name.
+        image: Box<str>,
+        /// What clients should get.
+        digest: Digest,
+    },
+}
+
+impl Withheld {
+    pub(super) const fn reason(&self) -> Reason {
+        match self {
+            Self::New { .. } => Reason::NewTagHeld,
+            Self::Digest { .. } => Reason::DigestHeld,
+            Self::Gone { .. } => Reason::HeldGone,
+        }
+    }
+}
+
+/// A span of time for people: in the largest unit of which there is at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age {
+    /// Seconds.
+    pub seconds: u64,
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+        match units.into_iter().find(|(length, _)| self.seconds >= *length) {
+            Some((length, unit)) => write!(f, "{}{unit}", self.seconds / length),
+            None => write!(f, "{}s", self.seconds),
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Explanation {
 /// What a pull would do now.
 #[derive(Debug, Serialize)]
 pub struct Pull {
-    /// `hit`, `revalidate`, `fill`, `relay` or `refuse`.
+    /// `hit`, `held`, `revalidate`, `fill`, `relay` or `refuse`.
     pub does: &'static str,
     /// Why.
     pub why: String,
@@ -113,6 +113,30 @@ pub struct TagState {
     /// Why it would not be, although its manifest is cached: what is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_stale: Option<String>,
+    /// What its rule holds, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldReport>,
+}
+
+/// What is known of a held tag.
+#[derive(Debug, Serialize)]
+pub struct HoldReport {
+    /// `current`, `held`, `pinned`, `new` (not served yet), `unknown` (never seen) or `unreadable`.
+    pub state: &'static str,
+    /// How long a digest must have stood, in seconds.
+    pub hold_seconds: u64,
+    /// What clients get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<String>,
+    /// Where the upstream pointed when it was last asked, if that is something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Seconds since the upstream moved the tag away from what clients get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_seconds_ago: Option<u64>,
+    /// Seconds until clients get what the upstream has, if it stays there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_seconds_more: Option<u64>,
 }
 
 /// A manifest, a configuration or a layer.

@@ -5,27 +5,24 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::by_digest::by_digest;
 use super::fetch::fetch_once;
+use super::held::{self, HeldError, HeldTag};
 use super::lookup_error::{LookupError, RefusedBy};
+use super::moved::say_if_moved;
 use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::{Due, FoundManifest};
 use super::stale::may_be_stale;
 use super::upstream::{contradict_head, error_of, look};
 use crate::accept::accept_with;
-use crate::cache::{Cache, Key, Pointer, StoredManifest, TagGeneration};
-use crate::digest::Digest;
+use crate::cache::{Cache, Key, Pointer, TagGeneration};
 use crate::error::{Error, Failure};
-use crate::evidence::MayServe;
 use crate::name::Reference;
-use crate::notification::{EventKind, Notification};
 use crate::outcome::{Action, Outcome, Reason};
-use crate::platform::{Platform, within};
+use crate::platform::within;
 use crate::request::RequestContext;
 use crate::shared_requests::{HeadAnswer, Manifest};
 use crate::upstream::{Identity, Negative};
-
-/// The manifest was cached, and the upstream confirmed that this client may have it.
-const CONFIRMED: Outcome = Outcome::new(Action::Revalidated, Reason::AccessConfirmed);
 
 /// A manifest from the cache or from the upstream.
 pub(super) async fn find_cached(
@@ -33,6 +30,12 @@ pub(super) async fn find_cached(
     cache: &Arc<Cache>,
     reference: &Reference,
 ) -> Result<FoundManifest, Error> {
+    if let Reference::Digest(digest) = reference
+        && cache.config().holds_digests()
+        && let Some(withheld) = held::withheld_digest(context, cache, digest).await
+    {
+        return Err(Error::Withheld(withheld));
+    }
     let known = known(context, cache, reference).await;
     match known.plan {
         Plan::Hit(_) | Plan::Missing(_) => {}
@@ -41,7 +44,10 @@ pub(super) async fn find_cached(
     // What asks an upstream is boxed: a hit does not need a future of that size.
     let accept = || accept_with(&context.head.headers);
     let found = match (known.plan, &known.manifest, reference) {
-        (Plan::Hit(why), Some(cached), _) => Ok((Manifest::from_cached(cached), Outcome::new(Action::Hit, why))),
+        (Plan::Hit(why), Some(cached), _) => {
+            let held = known.pointer.as_ref().and_then(|pointer| pointer.held);
+            Ok(held::marked((Manifest::from_cached(cached), Outcome::new(Action::Hit, why)), held))
+        }
         // The absence is not recorded again, or a client that keeps asking would keep it for ever.
         (Plan::Missing(absence), ..) => return Err(Error::ManifestUnknown(absence)),
         (_, cached, Reference::Digest(digest)) => {
@@ -51,7 +57,21 @@ pub(super) async fn find_cached(
         }
         (_, _, Reference::Tag(tag)) => {
             let accept = accept();
-            Box::pin(by_tag(context, cache, tag.as_str(), &known, reference, &accept)).await
+            match known.hold {
+                None => Box::pin(by_tag(context, cache, tag.as_str(), &known, reference, &accept)).await,
+                Some(rule) => {
+                    let held = HeldTag::new(context, cache, tag, rule, &known, &accept);
+                    match Box::pin(held.find()).await {
+                        Ok(found) => Ok(found),
+                        Err(HeldError::Lookup(trouble)) => {
+                            let key = Key::tag(context.upstream.name(), &context.target.name, tag.as_str());
+                            let tag = cache.metadata.tag(key);
+                            Box::pin(otherwise(context, cache, &tag, &known, trouble)).await
+                        }
+                        Err(HeldError::Withheld(withheld)) => return Err(Error::Withheld(withheld)),
+                    }
+                }
+            }
         }
     };
     found.map_err(|LookupError { negative, refused_by, not_stale }| {
@@ -65,42 +85,6 @@ pub(super) async fn find_cached(
             None => error,
         }
     })
-}
-
-async fn by_digest(
-    context: &RequestContext<'_>,
-    cache: &Arc<Cache>,
-    digest: &Digest,
-    cached: Option<&Arc<StoredManifest>>,
-    reference: &Reference,
-    accept: &HeaderValue,
-) -> Result<FoundManifest, Negative> {
-    // A cached manifest that this client may perhaps not have: the upstream decides.
-    let may_serve = context.may_serve(cache, digest).await;
-    let confirms = cached.filter(|_| may_serve == MayServe::AfterClaim);
-    let looked = if confirms.is_some() || context.is_head() {
-        look(context, reference, accept).await?
-    } else {
-        HeadAnswer::Unproven(None)
-    };
-    if let HeadAnswer::Described(found) = looked {
-        context.claimed(cache, digest).await;
-        return Ok(match confirms {
-            Some(cached) => {
-                cache.metadata.link_manifest(&context.provenance(), cached, None);
-                (Manifest::from_cached(cached), CONFIRMED)
-            }
-            None => (found, Outcome::new(Action::Relayed, Reason::AbsentHead)),
-        });
-    }
-    let found = fetch_once(context, cache, reference, accept, None).await?;
-    contradict_head(context, &looked);
-    let outcome = match (cached, may_serve) {
-        (None, _) => Outcome::new(Action::Filled, Reason::DigestAbsent),
-        (Some(_), MayServe::AfterBody) => Outcome::new(Action::Filled, Reason::NotGivenYet),
-        (Some(_), MayServe::Yes | MayServe::AfterClaim) => CONFIRMED,
-    };
-    Ok((found, outcome))
 }
 
 async fn by_tag(
@@ -123,13 +107,25 @@ async fn by_tag(
         }
         None => first(context, cache, &tag, reference, accept).await.map_err(LookupError::from),
     };
-    let LookupError { negative, refused_by, .. } = match asked {
+    match asked {
         Ok(found) => {
-            say_if_moved(context, known.pointer.as_ref(), reference, &found.0.digest);
-            return Ok(found);
+            say_if_moved(context, known.pointer.as_ref(), reference.as_str(), &found.0.digest);
+            Ok(found)
         }
-        Err(trouble) => trouble,
-    };
+        Err(trouble) => otherwise(context, cache, &tag, known, trouble).await,
+    }
+}
+
+/// What is served where the upstream does not give the tag: a stale one, or nothing.
+async fn otherwise(
+    context: &RequestContext<'_>,
+    cache: &Arc<Cache>,
+    tag: &TagGeneration,
+    known: &CacheLookup,
+    trouble: LookupError,
+) -> Result<FoundManifest, LookupError> {
+    let LookupError { negative, refused_by, .. } = trouble;
+    let cached = known.pointer.as_ref().zip(known.manifest.as_ref());
     let mut not_stale = None;
     if let Some((pointer, cached)) = cached
         && negative.allows_stale()
@@ -145,22 +141,9 @@ async fn by_tag(
         }
     }
     if let Some(pointer) = &known.pointer {
-        disown(context, cache, &tag, pointer, &negative).await;
+        disown(context, cache, tag, pointer, &negative).await;
     }
     Err(LookupError { negative, refused_by, not_stale })
-}
-
-/// Tells the operator that a tag points elsewhere than when it was last confirmed.
-fn say_if_moved(context: &RequestContext<'_>, known: Option<&Pointer>, tag: &Reference, found: &Digest) {
-    let Some(known) = known.filter(|known| known.digest != *found) else { return };
-    let Platform { notifications, clock, .. } = &context.env.platform;
-    notifications.happened(EventKind::TagMoved, clock.now().0, || Notification::TagMoved {
-        upstream: context.upstream.name().into(),
-        repository: context.target.name.as_str().into(),
-        tag: tag.as_str().into(),
-        from: known.digest.as_str().into(),
-        to: found.as_str().into(),
-    });
 }
 
 /// A tag of which nothing is cached.
@@ -176,7 +159,7 @@ async fn first(
     if let HeadAnswer::Described(found) = looked {
         context.claimed(cache, &found.digest).await;
         let confirmed = context.env.platform.clock.unix_seconds();
-        point_at(context, cache, tag, Pointer { digest: found.digest.clone(), confirmed }).await;
+        point_at(context, cache, tag, Pointer::confirmed(found.digest.clone(), confirmed)).await;
         return Ok((found, Outcome::new(Action::Relayed, Reason::AbsentHead)));
     }
     let found = fetch_once(context, cache, reference, accept, Some(tag)).await?;

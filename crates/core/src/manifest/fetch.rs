@@ -25,11 +25,13 @@ pub(super) async fn fetch_once(
         let found = fetch(context, reference, accept).await?;
         if let Some(bytes) = &found.bytes
             && found.digest.matches(bytes) == Some(true)
+            // What is blocked is not served, so nothing that it names belongs to the repository by it.
+            && (context.env.blocks.is_empty() || context.env.blocks.content(&found.digest, Some(bytes)).is_none())
             // A copy: the cache has a memory bound of its own, and the original counts for the client that asked.
             && let Some(stored) = StoredManifest::new(found.digest.clone(), Bytes::copy_from_slice(bytes))
         {
             let confirmed = context.env.platform.clock.unix_seconds();
-            let pointer = tag.map(|tag| (tag.clone(), Pointer { digest: found.digest.clone(), confirmed }));
+            let pointer = tag.map(|tag| (tag.clone(), Pointer::confirmed(found.digest.clone(), confirmed)));
             let stored = Arc::new(stored.in_tier(&context.env.in_flight));
             cache.metadata.keep_manifest(&context.provenance(), &stored, pointer);
         }
@@ -37,7 +39,14 @@ pub(super) async fn fetch_once(
     };
     // Two tags of one digest are two requests: each is recorded with its manifest.
     let wanted = match tag {
-        None => format!("{} {}", reference.as_str(), context.since).into(),
+        None => {
+            // By tag, a registry may choose by what the client accepts.
+            let types = match reference {
+                Reference::Tag(_) => own_types(&context.head.headers).join(","),
+                Reference::Digest(_) => String::new(),
+            };
+            format!("{} {} {types}", reference.as_str(), context.since).into()
+        }
         Some(tag) => request_of_tag(context, tag),
     };
     let found = context.env.shared_requests.fetches.join(&(context.claim(), wanted), work).await?;

@@ -7,11 +7,13 @@ use super::cached;
 use super::upstream::{error_of, find};
 use crate::accept::{accept_with, narrow_accept};
 use crate::body::Body;
-use crate::error::Error;
+use crate::cache::HeldBack;
+use crate::config::HoldRule;
+use crate::error::{Age, Error};
 use crate::headers::{self, describe_content};
 use crate::name::Reference;
 use crate::outcome::{Action, Outcome, Reason};
-use crate::request::{HandlerResponse, RequestContext};
+use crate::request::{HandlerResponse, HeldHeader, RequestContext};
 use crate::shared_requests::Manifest;
 use crate::upstream::Identity;
 
@@ -23,6 +25,11 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
     let mut share = None;
     let (manifest, bytes, outcome) = loop {
         let (mut manifest, outcome) = find_any(context, reference).await?;
+        if !context.env.blocks.is_empty()
+            && let Some(blocked) = context.env.blocks.content(&manifest.digest, manifest.bytes.as_deref())
+        {
+            return Err(Error::Blocked(blocked));
+        }
         let bytes = match (manifest.bytes.take().filter(|_| !context.is_head()), manifest.is_shared_out) {
             (Some(bytes), true) => bytes,
             (bytes, _) => break (manifest, bytes, outcome),
@@ -49,6 +56,10 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
     if outcome.action == Action::Stale {
         response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
     }
+    if let (Some(held), Action::Held) = (manifest.held, outcome.action) {
+        let header = held_header(held, context, reference);
+        response.extensions_mut().insert(header);
+    }
     // Rate-limit headers go to the client that they are about: one with a login of its own, or any client where there is
     // one upstream. On a shared mirror they would be about somebody else (P-121).
     if context.env.settings.is_single || matches!(context.identity, Identity::Client(Some(_))) {
@@ -56,6 +67,31 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
     }
     let response = if is_known { headers::not_modified(response) } else { response };
     Ok(HandlerResponse { response, outcome })
+}
+
+/// What a client reads of a tag that is held or pinned.
+fn held_header(held: HeldBack, context: &RequestContext<'_>, reference: &Reference) -> HeldHeader {
+    let text = match held {
+        HeldBack::Pinned => "held; reason=\"pinned\"".to_owned(),
+        HeldBack::Moved(moved) => {
+            let now = context.env.platform.clock.unix_seconds();
+            let ago = Age { seconds: now.saturating_sub(moved) };
+            let rule = hold_of(context, reference).map(|rule| format!(", held for {}", rule.span));
+            format!("held; reason=\"moved {ago} ago{}\"", rule.unwrap_or_default())
+        }
+    };
+    HeldHeader(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("held")))
+}
+
+/// The rule by which new digests of a tag are held.
+fn hold_of(context: &RequestContext<'_>, reference: &Reference) -> Option<HoldRule> {
+    let Reference::Tag(tag) = reference else { return None };
+    let (upstream, repository) = (context.upstream.name(), context.target.name.as_str());
+    context.cache()?.config().hold_for(upstream, repository, tag.as_str())
+}
+
+fn is_held(context: &RequestContext<'_>, reference: &Reference) -> bool {
+    hold_of(context, reference).is_some()
 }
 
 /// Finds the manifest in the cache or at the upstream, of a type that the client accepts.
@@ -72,6 +108,8 @@ async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result
     if let (Reference::Tag(_), Some(narrow)) =
         (reference, narrow_accept(&context.head.headers, manifest.media_type))
         && !context.is_offline()
+        // What the registry would answer now may be what is held.
+        && !is_held(context, reference)
         && context.waiting.begin().is_ok()
         && let Ok(other) = Box::pin(find(context, reference, &narrow)).await
     {

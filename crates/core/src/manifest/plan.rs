@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::config::{CacheConfig, HoldRule};
 use crate::error::Absence;
 use crate::name::Reference;
 use crate::outcome::Reason;
@@ -29,12 +30,19 @@ pub(crate) struct CacheLookup {
     pub(crate) manifest: Option<Arc<StoredManifest>>,
     /// What to do.
     pub(crate) plan: Plan,
+    /// How new digests of the tag are held.
+    pub(crate) hold: Option<HoldRule>,
 }
 
 /// Looks in the cache.
 pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference: &Reference) -> CacheLookup {
     if context.is_absent(cache, reference.as_str()) && !context.wants_it_new() {
-        return CacheLookup { pointer: None, manifest: None, plan: Plan::Missing(Absence::Remembered) };
+        return CacheLookup {
+            pointer: None,
+            manifest: None,
+            plan: Plan::Missing(Absence::Remembered),
+            hold: None,
+        };
     }
     match reference {
         Reference::Digest(digest) => {
@@ -45,10 +53,11 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Reason::DigestAbsent),
             };
-            CacheLookup { pointer: None, manifest, plan }
+            CacheLookup { pointer: None, manifest, plan, hold: None }
         }
         Reference::Tag(tag) => {
             let (upstream, repository) = (context.upstream.name(), &context.target.name);
+            let rule = cache.config().named_rule_for(upstream, repository.as_str(), tag.as_str());
             let pointer = cache.metadata.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
             let manifest = match &pointer {
                 Some(pointer) => cache.metadata.manifest(&pointer.digest).await,
@@ -57,7 +66,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
             let plan = match pointer.as_ref().filter(|_| manifest.is_some()) {
                 // A tag whose manifest was deleted from the repository is not served: the upstream is asked.
                 Some(pointer) if context.may_have(cache, &pointer.digest).await => {
-                    let rule = cache.config().rule_for(upstream, repository.as_str(), tag.as_str());
+                    let rule = cache.config().revalidate_by(rule);
                     let now = context.env.platform.clock.unix_seconds();
                     match pointer.must_ask(rule, context.wants_it_new(), now) {
                         _ if context.is_offline() => Plan::Hit(Reason::Offline),
@@ -69,7 +78,7 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Reason::TagAbsent),
             };
-            CacheLookup { pointer, manifest, plan }
+            CacheLookup { pointer, manifest, plan, hold: CacheConfig::hold_by(rule, tag.as_str()) }
         }
     }
 }

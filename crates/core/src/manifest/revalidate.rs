@@ -61,7 +61,7 @@ impl Due<'_, '_> {
             (Reason::TagKnown, cache.metadata.manifest(&digest).await)
         };
         if may_have && let Some(other) = &other {
-            let pointer = Pointer { digest, confirmed };
+            let pointer = Pointer::confirmed(digest, confirmed);
             cache.metadata.link_manifest(&context.provenance(), other, Some((tag.clone(), pointer)));
             return Ok((Manifest::from_cached(other), Outcome::new(Action::Revalidated, why)));
         }

@@ -122,6 +122,7 @@ fn described(response: &Response<Body>, reference: &Reference) -> Option<Manifes
         bytes: None,
         is_shared_out: false,
         budget: budget_in(headers),
+        held: None,
     })
 }
 
@@ -194,7 +195,7 @@ fn verified(
     };
     let media_type = media_type.ok_or(Failure::NoManifest)?;
     let (named, length, budget) = (DigestHeaders::of(&digest).into(), bytes.len() as u64, budget_in(headers));
-    Ok(Manifest { media_type, digest, named, length, bytes: Some(bytes), is_shared_out: true, budget })
+    Ok(Manifest { media_type, digest, named, length, bytes: Some(bytes), is_shared_out: true, budget, held: None })
 }
 
 /// What was signed of a signed manifest.

@@ -1,7 +1,7 @@
 //! Every reason there is, what it goes with and what it means: `docs/reference/outcomes.md` is made from this list.
 
 use super::Action::{
-    self, Abandoned, Answered, Failed, Filled, Hit, Joined, Redirected, Refused, Relayed, Revalidated, Stale,
+    self, Abandoned, Answered, Failed, Filled, Held, Hit, Joined, Redirected, Refused, Relayed, Revalidated, Stale,
 };
 
 macro_rules! reasons {
@@ -66,6 +66,9 @@ reasons! {
     BudgetSpared = "budget nearly spent", [Stale], "The tag may have changed, but the last pulls of the account's budget are reserved for content that is not cached.";
     CannotBeAsked = "upstream cannot be asked", [Stale], "The upstream gave no usable response.";
 
+    TagMoved = "tag moved", [Held], "The tag moved at its upstream, and is held: `hold` of `cache.tags`.";
+    TagPinned = "tag is pinned", [Held], "An operator pinned the tag to this manifest: `registry-proxy cache pin`.";
+
     NoStore = "no store", [Relayed], "Nothing is cached: there is no store.";
     NeverKept = "never kept", [Relayed], "Pushes, deletions and paths outside `/v2/` are passed on and never cached.";
     LeftToClient = "redirects are not followed", [Relayed], "`redirects` is `pass` or `rewrite`: blobs are not cached.";
@@ -92,6 +95,10 @@ reasons! {
     NoSuchEndpoint = "no such endpoint", [Refused], "The path does not exist.";
     NoCatalogue = "no catalogue", [Refused], "`_catalog` is not supported.";
     RepositoryDenied = "repository not allowed", [Refused], "`repositories` does not allow this repository.";
+    Blocked = "blocked", [Refused], "The operator blocks this digest, tag or repository, or the blob belongs to a blocked manifest only: `[[block]]`.";
+    NewTagHeld = "new tag is held", [Refused], "The tag was never seen before, and has not stood for `hold` yet: `hold_new = \"refuse\"`.";
+    DigestHeld = "digest is held", [Refused], "Only a held tag names this digest: `hold_digests`.";
+    HeldGone = "held manifest is gone", [Refused], "The tag is held or pinned at a manifest that neither the cache nor the upstream has any more.";
     LoginNeeded = "login needed", [Refused], "The client must log in, or its token does not cover this request.";
     WrongLogin = "wrong login", [Refused], "Wrong user name or password.";
     TooManyLogins = "too many logins", [Refused], "This address sent too many wrong passwords (`limits.wrong_logins`), or too many logins are being checked (`limits.logins`).";

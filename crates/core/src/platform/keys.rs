@@ -9,6 +9,8 @@
 //! v1/leases/sha256/<hex>/<epoch>                    who fetches it, and until when
 //! v1/ingests/sha256/<hex>/at                        how far its upload in parts has come
 //! v1/ingests/sha256/<hex>/tail                      what is behind the last part sent
+//! v1/holds/<upstream>/<repository>/_/<tag>          where a held tag pointed, and what it moved to
+//! v1/held/<upstream>/<repository>/_/sha256/<hex>    which tag this digest is held for
 //! v1/usage/<day>/<instance>                         what an instance has served that day, and in its latest hour
 //! ```
 //!
@@ -42,6 +44,24 @@ pub enum Kind {
     },
     /// A digest that a repository has shown.
     Link {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// The repository, as the upstream calls it.
+        repository: Box<str>,
+        /// The digest.
+        digest: Digest,
+    },
+    /// Where a held tag pointed, and what it moved to.
+    Hold {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// The repository, as the upstream calls it.
+        repository: Box<str>,
+        /// The tag.
+        tag: Box<str>,
+    },
+    /// Which tag of this repository this digest is held for.
+    HeldDigest {
         /// The upstream's name.
         upstream: Box<str>,
         /// The repository, as the upstream calls it.
@@ -85,13 +105,17 @@ pub const ORIGINS: &str = "v1/origins/";
 pub const LEASES: &str = "v1/leases/";
 /// Prefix of what is known of uploads in parts.
 pub const INGESTS: &str = "v1/ingests/";
+/// Prefix of what is known of held tags.
+pub const HOLDS: &str = "v1/holds/";
+/// Prefix of which tags digests are held for.
+pub const HELD: &str = "v1/held/";
 /// Prefix of every key of what was used.
 pub const USAGE: &str = "v1/usage/";
 
 /// Prefixes of what is stored for its own sake.
 pub(crate) const CONTENT: [&str; 2] = [BLOBS, MANIFESTS];
 /// Prefixes of small records about it.
-pub(crate) const RECORDS: [&str; 6] = [TAGS, LINKS, ORIGINS, LEASES, INGESTS, USAGE];
+pub(crate) const RECORDS: [&str; 8] = [TAGS, LINKS, ORIGINS, HOLDS, HELD, LEASES, INGESTS, USAGE];
 /// Prefixes of those records that are of use only with a digest that their key names.
 pub(crate) const OF_A_DIGEST: [&str; 2] = [LINKS, ORIGINS];
 
@@ -118,6 +142,45 @@ impl Key {
     pub fn link(upstream: &str, repository: &RepositoryName, digest: &Digest) -> Self {
         let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
         Self::of([LINKS, upstream, "/", repository.as_str(), "/_/", algorithm, "/", encoded])
+    }
+
+    /// Of what is known of a held tag.
+    pub fn hold(upstream: &str, repository: &RepositoryName, tag: &str) -> Self {
+        Self::of([HOLDS, upstream, "/", repository.as_str(), "/_/", tag])
+    }
+
+    /// Of what is known of a held tag that is named in full: `docker.io/library/alpine:3.20`.
+    pub fn hold_named(image: &str) -> Option<Self> {
+        let (repository, tag) = image.rsplit_once(':')?;
+        let (upstream, repository) = repository.split_once('/')?;
+        Self::parse(&format!("{HOLDS}{upstream}/{repository}/_/{tag}"))
+    }
+
+    /// Of which tag a digest is held for.
+    pub fn held_digest(upstream: &str, repository: &RepositoryName, digest: &Digest) -> Self {
+        let (algorithm, encoded) = (digest.algorithm(), digest.encoded());
+        Self::of([HELD, upstream, "/", repository.as_str(), "/_/", algorithm, "/", encoded])
+    }
+
+    /// Prefix of the keys of all links of a repository.
+    pub fn links_of(upstream: &str, repository: &RepositoryName) -> String {
+        [LINKS, upstream, "/", repository.as_str(), "/_/"].concat()
+    }
+
+    /// The digest of a link.
+    pub fn linked_digest(&self) -> Option<Digest> {
+        match self.kind()? {
+            Kind::Link { digest, .. } => Some(digest),
+            Kind::Blob(_)
+            | Kind::Manifest(_)
+            | Kind::Tag { .. }
+            | Kind::Hold { .. }
+            | Kind::HeldDigest { .. }
+            | Kind::Origins(_)
+            | Kind::Lease { .. }
+            | Kind::Ingest(_)
+            | Kind::Usage { .. } => None,
+        }
     }
 
     /// Of which upstreams gave a digest.
@@ -191,6 +254,13 @@ impl Key {
             let (upstream, repository, rest) = place(rest)?;
             let digest = digest(&rest)?;
             Some(Kind::Link { upstream, repository, digest })
+        } else if let Some(rest) = text.strip_prefix(HOLDS) {
+            let (upstream, repository, tag) = place(rest)?;
+            Tag::parse(&tag).is_some().then(|| Kind::Hold { upstream, repository, tag: tag.into() })
+        } else if let Some(rest) = text.strip_prefix(HELD) {
+            let (upstream, repository, rest) = place(rest)?;
+            let digest = digest(&rest)?;
+            Some(Kind::HeldDigest { upstream, repository, digest })
         } else if let Some(rest) = text.strip_prefix(ORIGINS) {
             content(rest).map(Kind::Origins)
         } else if let Some(rest) = text.strip_prefix(LEASES) {
@@ -232,107 +302,4 @@ fn is_part(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn digest() -> Digest {
-        Digest::sha256(b"")
-    }
-
-    /// The layout is a promise to every store that has been filled: it does not change under them.
-    #[test]
-    fn the_layout_is_what_it_was() {
-        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let name = RepositoryName::parse("library/alpine").unwrap();
-        for (key, expected) in [
-            (Key::blob(&digest()), format!("v1/blobs/sha256/e3/{hex}")),
-            (Key::manifest(&digest()), format!("v1/manifests/sha256/e3/{hex}")),
-            (Key::tag("docker.io", &name, "3.20"), "v1/tags/docker.io/library/alpine/_/3.20".to_owned()),
-            (
-                Key::link("docker.io", &name, &digest()),
-                format!("v1/links/docker.io/library/alpine/_/sha256/{hex}"),
-            ),
-            (Key::lease(&digest(), 7), format!("v1/leases/sha256/{hex}/7")),
-            (Key::ingest(&digest()), format!("v1/ingests/sha256/{hex}/at")),
-            (Key::ingest_tail(&digest()), format!("v1/ingests/sha256/{hex}/tail")),
-            (Key::usage(19_675, "00ab"), "v1/usage/19675/00ab".to_owned()),
-        ] {
-            assert_eq!(key.as_str(), expected);
-            assert_eq!(Key::parse(&expected), Some(key));
-            let prefixes = CONTENT.iter().chain(&RECORDS).filter(|prefix| expected.starts_with(**prefix));
-            assert_eq!(prefixes.count(), 1, "{expected}: whoever looks through a store finds it");
-        }
-    }
-
-    #[test]
-    fn what_is_not_ours_is_no_key() {
-        let hex = digest().encoded().to_owned();
-        for text in [
-            String::new(),
-            "v2/blobs/sha256/e3/x".to_owned(),
-            format!("v1/blobs/sha256/ff/{hex}"),
-            format!("v1/blobs/sha256/{hex}"),
-            format!("v1/blobs/sha256/e3/{hex}/x"),
-            "v1/tags/docker.io/_/x".to_owned(),
-            "v1/tags/../library/alpine/_/x".to_owned(),
-            "v1/tags/docker.io/library/../x/_/y".to_owned(),
-            "v1/tags/docker.io/library/alpine/_/..".to_owned(),
-            format!("v1/leases/sha256/{hex}/x"),
-            format!("v1/ingests/sha256/{hex}"),
-            format!("v1/ingests/sha256/{hex}/on"),
-            format!("v1/links/docker.io/a/_/sha256/{hex}/x"),
-            "v1/usage/019675/00ab".to_owned(),
-            "v1/usage/19675/..".to_owned(),
-            "v1/usage/19675/a/b".to_owned(),
-            "v1/usage/yesterday/a".to_owned(),
-            // One key, one spelling.
-            format!("v1/links/docker.io/a/_/sha256%3A{hex}"),
-            format!("v1/leases/sha256/{hex}/+7"),
-            format!("v1/leases/sha256/{hex}/07"),
-            "v1/tags/docker.io/library/alpine/_/a b".to_owned(),
-        ] {
-            assert_eq!(Key::parse(&text), None, "{text}");
-        }
-    }
-
-    /// Whatever can be kept, as text that its constructor takes.
-    fn any_key() -> impl Strategy<Value = Key> {
-        let upstream = "[a-z][a-z0-9.:-]{0,20}";
-        let repository = "[a-z0-9]{1,5}((\\.|_|__|--|/)[a-z0-9]{1,5}){0,4}";
-        let repository = repository.prop_map(|text| RepositoryName::parse(&text).unwrap());
-        let digest = ("sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|[a-z]{1,4}\\+b:[A-Za-z0-9=_-]{1,9}")
-            .prop_map(|text| Digest::parse(&text).unwrap());
-        (0..5_u8, upstream, repository, "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}", digest, any::<u32>()).prop_map(
-            |(kind, upstream, repository, tag, digest, epoch)| match kind {
-                0 => Key::blob(&digest),
-                1 => Key::manifest(&digest),
-                2 => Key::tag(&upstream, &repository, &tag),
-                3 => Key::link(&upstream, &repository, &digest),
-                _ => Key::lease(&digest, epoch),
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn every_key_reads_back_and_none_lies_outside_or_below_another(one in any_key(), other in any_key()) {
-            prop_assert_eq!(Key::parse(one.as_str()), Some(one.clone()));
-            prop_assert!(one.as_str().starts_with(EVERYTHING));
-            prop_assert!(one.as_str().split('/').all(|part| !matches!(part, "" | "." | "..")));
-            // As a file and a folder of one name would.
-            let below = format!("{}/", one.as_str());
-            prop_assert!(!other.as_str().starts_with(&below));
-            // Different things have different keys.
-            prop_assert_eq!(one == other, one.kind() == other.kind());
-        }
-
-        #[test]
-        fn any_text_is_read_without_panic_and_a_key_has_one_spelling(text in "(v1/(blobs|tags|links|leases)/)?[ -~]{0,60}") {
-            if let Some(key) = Key::parse(&text) {
-                prop_assert_eq!(key.as_str(), text);
-            }
-        }
-    }
-}
+mod tests;

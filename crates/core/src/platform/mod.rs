@@ -17,7 +17,9 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 
 pub use self::capabilities::{Capabilities, IngestMode, Profile, UnknownProfile};
-pub use self::keys::{BLOBS, EVERYTHING, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE};
+pub use self::keys::{
+    BLOBS, EVERYTHING, HELD, HOLDS, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE,
+};
 pub(crate) use self::keys::{CONTENT, OF_A_DIGEST, RECORDS};
 pub use self::store::{
     CopyOutcome, Draft, Entry, Found, Part, Passing, Precondition, Stat, Store, StoreCapabilities, StoreError,

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use self::shown::shown;
 use super::id::RequestId;
-use super::response::HandlerResponse;
+use super::response::{HandlerResponse, HeldHeader};
 use super::short_text::ShortText;
 use crate::body::{Body, Observe};
 use crate::config::LoggedClient;
@@ -170,11 +170,12 @@ impl LogEntry {
             pass.sent(*bytes);
         }
         let mut response = if self.method == Method::HEAD { without_body(response) } else { response };
+        let held = response.extensions().get().map(|HeldHeader(value)| value.clone());
         let headers = response.headers_mut();
         if self.subject.target.is_some() || path == "/v2" || path.contains("/v2/") || path.ends_with("/v2") {
             headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         }
-        headers.insert(X_REGISTRY_PROXY, outcome.to_header());
+        headers.insert(X_REGISTRY_PROXY, held.unwrap_or_else(|| outcome.to_header()));
         headers.insert(X_REQUEST_ID, self.id.to_header());
         response.map(|body| match body {
             Body::Empty => body,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::blocks::Blocks;
 use crate::body::InFlight;
 use crate::cache::Cache;
 use crate::config::{DeliveryConfig, Limits, Timeouts};
@@ -30,6 +31,8 @@ pub(crate) struct Env {
     pub(crate) quotas: Arc<Quotas>,
     /// The cache. `None`: nothing is kept.
     pub(crate) cache: Option<Arc<Cache>>,
+    /// What is never served.
+    pub(crate) blocks: Blocks,
     /// Downloads in progress, by digest.
     pub(crate) fills: Arc<Fills>,
     /// Requests for manifests in progress, which several clients may share.

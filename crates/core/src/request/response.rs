@@ -1,6 +1,6 @@
 //! What a handler returns.
 
-use http::Response;
+use http::{HeaderValue, Response};
 
 use crate::body::Body;
 use crate::outcome::{Action, Outcome, Reason};
@@ -12,6 +12,10 @@ pub(crate) struct HandlerResponse {
     /// Header, log and metrics say this.
     pub(crate) outcome: Outcome,
 }
+
+/// In a response's extensions: the value of `X-Registry-Proxy` of a held tag, which names the time.
+#[derive(Debug, Clone)]
+pub(crate) struct HeldHeader(pub(crate) HeaderValue);
 
 impl HandlerResponse {
     /// A response with its outcome.

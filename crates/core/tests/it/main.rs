@@ -4,6 +4,7 @@
 mod accept;
 mod auth;
 mod blob;
+mod block;
 mod budget;
 mod cache;
 mod clock;
@@ -16,6 +17,7 @@ mod fixture;
 mod forgotten;
 mod graphs;
 mod guesses;
+mod hold;
 mod hostile;
 mod in_flight;
 mod invariants;

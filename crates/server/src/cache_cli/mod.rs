@@ -30,6 +30,12 @@ fn command_of(action: CacheAction) -> Command {
             Command::Purge { what: Purge::Pattern(pattern), dry_run }
         }
         CacheAction::Purge { dry_run, .. } => Command::Purge { what: Purge::All, dry_run },
+        CacheAction::Release { image } => Command::Release(image),
+        CacheAction::Pin { image } => {
+            let (image, digest) = image.split_once('@').unwrap_or((&image, ""));
+            Command::Pin { image: image.to_owned(), digest: digest.to_owned() }
+        }
+        CacheAction::Unpin { image } => Command::Unpin(image),
         CacheAction::Verify => Command::Verify,
     }
 }
@@ -39,6 +45,15 @@ pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
     let command = command_of(arguments.action);
     if let Err(what) = command.check() {
         complain(&what);
+        return ExitCode::from(WRONG_USAGE);
+    }
+    if let Command::Pin { image, .. } = &command
+        && !is_held(config, image)
+    {
+        complain(&format!(
+            "no rule of [[cache.tags]] holds {image}, so a pin would have no effect; add one:\n\
+             [[cache.tags]]\nmatch = \"{image}\"\nhold = \"3d\""
+        ));
         return ExitCode::from(WRONG_USAGE);
     }
     let show = Show::new(arguments.json);
@@ -52,6 +67,12 @@ pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a rule holds this tag: only then its records are read.
+fn is_held(config: &Config, image: &str) -> bool {
+    let names = image.rsplit_once(':').and_then(|(name, tag)| Some((name.split_once('/')?, tag)));
+    names.is_some_and(|((upstream, repository), tag)| config.cache.hold_for(upstream, repository, tag).is_some())
 }
 
 async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<(), String> {

@@ -60,6 +60,14 @@ impl Show {
             Event::Image(image) => state.images.push(image),
             Event::Wrong(key) => state.print(&format!("does not match its digest, removed: {key}\n")),
             Event::Unread(key) => state.print(&format!("could not be read to its end, not removed: {key}\n")),
+            Event::Tag { name, from, to } => {
+                let [from, to] = [from, to].map(|digest| digest.unwrap_or_else(|| "nothing".to_owned()));
+                state.print(&format!("{name}: from {from} to {to}\n"));
+            }
+            Event::Led(0) => state.print(
+                "no tag was changed: none that matches is held; an image's name is registry/repository:tag\n",
+            ),
+            Event::Led(count) => state.print(&format!("{count} tags changed\n")),
             Event::Stat(stat) => {
                 let text = of_stat(&stat, &state.place);
                 state.print(&text);

@@ -115,6 +115,12 @@ impl RecordMemory {
         self.pointers.iter().filter(|(key, pointer)| is_meant(key, pointer)).map(|(key, _)| key).collect()
     }
 
+    /// Digests that a repository has.
+    pub(super) fn links_below(&self, prefix: &str) -> Vec<Digest> {
+        let links = self.links.iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+        links.filter_map(|(key, _)| key.linked_digest()).collect()
+    }
+
     /// How it is known that a repository has a digest.
     pub(super) fn link(&self, key: &Key) -> Option<Link> {
         self.links.get(key)

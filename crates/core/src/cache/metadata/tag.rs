@@ -12,6 +12,18 @@ pub(crate) struct Pointer {
     pub(crate) digest: Digest,
     /// Seconds since 1970.
     pub(crate) confirmed: u64,
+    /// Why it does not point where its upstream points.
+    pub(crate) held: Option<HeldBack>,
+}
+
+/// Why a tag points elsewhere than at its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HeldBack {
+    /// It moved, and the rule of `cache.tags` holds it since then, in seconds since 1970.
+    Moved(u64),
+    /// An operator pinned it.
+    Pinned,
 }
 
 /// How long a confirmed tag is served to clients that send `no-cache`.
@@ -27,6 +39,11 @@ pub(crate) enum Freshness {
 }
 
 impl Pointer {
+    /// Where its upstream points.
+    pub(crate) fn confirmed(digest: Digest, confirmed: u64) -> Self {
+        Self { digest, confirmed, held: None }
+    }
+
     /// Whether it is served without asking. A client's `Cache-Control: no-cache` makes a tag due early, once a minute
     /// at most, and never one with the rule `revalidate = "never"`.
     pub(crate) fn must_ask(&self, rule: Revalidate, no_cache: bool, now: u64) -> Freshness {
@@ -56,19 +73,20 @@ impl Pointer {
 
     /// The same, as if never confirmed: due, and too old to be served stale, until its upstream confirms it.
     pub(crate) fn unconfirmed(&self) -> Self {
-        Self { digest: self.digest.clone(), confirmed: 0 }
+        Self { confirmed: 0, ..self.clone() }
     }
 
     /// As a record.
     pub(crate) fn to_record(&self) -> Vec<u8> {
-        let record = TagRecord { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed };
+        let record =
+            TagRecord { digest: self.digest.as_str().to_owned(), confirmed: self.confirmed, held: self.held };
         serde_json::to_vec(&record).unwrap_or_default()
     }
 
     /// From a record; `None`: it cannot be read, and counts as absent.
     pub(crate) fn from_record(bytes: &[u8]) -> Option<Self> {
         let record: TagRecord = serde_json::from_slice(bytes).ok()?;
-        Some(Self { digest: Digest::parse(&record.digest).ok()?, confirmed: record.confirmed })
+        Some(Self { digest: Digest::parse(&record.digest).ok()?, confirmed: record.confirmed, held: record.held })
     }
 }
 
@@ -76,6 +94,8 @@ impl Pointer {
 struct TagRecord {
     digest: String,
     confirmed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<HeldBack>,
 }
 
 #[cfg(test)]
@@ -86,7 +106,7 @@ mod tests {
     use crate::config::Span;
 
     fn pointer(confirmed: u64) -> Pointer {
-        Pointer { digest: Digest::sha256(b""), confirmed }
+        Pointer::confirmed(Digest::sha256(b""), confirmed)
     }
 
     #[test]
@@ -131,8 +151,12 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_rubbish_is_absent() {
-        let pointer = pointer(7);
-        assert_eq!(Pointer::from_record(&pointer.to_record()), Some(pointer));
+        for held in [None, Some(HeldBack::Moved(5)), Some(HeldBack::Pinned)] {
+            let pointer = Pointer { held, ..pointer(7) };
+            assert_eq!(Pointer::from_record(&pointer.to_record()), Some(pointer));
+        }
+        let old = format!("{{\"digest\":\"{}\",\"confirmed\":7}}", Digest::sha256(b""));
+        assert_eq!(Pointer::from_record(old.as_bytes()), Some(pointer(7)), "as earlier versions wrote it");
         for bytes in [&b""[..], b"{", b"{\"digest\":\"x\",\"confirmed\":1}", b"\0\0\0\0"] {
             assert_eq!(Pointer::from_record(bytes), None);
         }

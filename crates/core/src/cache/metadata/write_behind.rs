@@ -342,7 +342,7 @@ mod tests {
             let word = TagUpdate { tag: TagGeneration { key: key.clone(), generation }, pointer };
             PendingWrite { tag_update: Some(word), ..PendingWrite::default() }
         };
-        let points = |generation| word(generation, Some(Pointer { digest: digest.clone(), confirmed: 0 }));
+        let points = |generation| word(generation, Some(Pointer::confirmed(digest.clone(), 0)));
         let tag_queue = TagQueue::default();
         assert!(tag_queue.take(&key, points(1)).is_some(), "the first is written at once");
         for write in [word(2, None), points(1)] {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, UpstreamConfig, renamed};
+use super::super::{Auth, Config, StoreAddress, UpstreamConfig, renamed};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -38,6 +38,12 @@ impl Config {
         introductions(self, warn);
         for (place, what) in self.quota.warnings() {
             warn(place.into(), what.into());
+        }
+        if self.cache.store == StoreAddress::Memory {
+            for (i, _) in self.cache.tags.iter().enumerate().filter(|(_, rule)| rule.hold_rule().is_some()) {
+                let what = "cache.store is memory: after a restart every tag counts as never seen";
+                warn(format!("cache.tags[{i}].hold"), what.into());
+            }
         }
         secrets(self, warn);
         metrics(self, warn);

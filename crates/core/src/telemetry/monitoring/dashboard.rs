@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::telemetry::{
     BROKEN, BUDGET, BUILD, CACHE_BYTES, CACHE_ENTRIES, CACHE_LOOKED, CONNECTIONS, CORRUPT, EVENTS, EVICTED,
-    EVICTED_BYTES, FILLS, INGESTS, QUOTA_REFUSED, REQUESTS, RESUMED, SENT_BYTES, STORE_FAILURES, TOKENS,
-    UPSTREAM_SECONDS,
+    EVICTED_BYTES, FILLS, INGESTS, QUOTA_REFUSED, REQUESTS, RESUMED, SENT_BYTES, STORE_FAILURES, TAG_MOVES,
+    TOKENS, UPSTREAM_SECONDS,
 };
 
 /// The grid of a dashboard is so wide: six numbers, or three plots.
@@ -213,6 +213,12 @@ fn of_the_cache() -> Vec<DashboardPanel> {
             "reqps",
             "By the key of the limit.",
             vec![(rate(QUOTA_REFUSED, "limit", ""), "{{limit}}")],
+        ),
+        plot(
+            "Held tags that moved",
+            "short",
+            "By upstream, in the last hour. Clients get what they got before: hold in [[cache.tags]].",
+            vec![(format!("sum by (upstream) (increase({}[1h]))", chosen(TAG_MOVES)), "{{upstream}}")],
         ),
         plot(
             "Versions",

@@ -68,6 +68,8 @@ fn check(key: &Key) -> Option<Kind> {
         Kind::Lease { digest, epoch } => Key::lease(digest, *epoch),
         Kind::Ingest(digest) if text.ends_with("/tail") => Key::ingest_tail(digest),
         Kind::Ingest(digest) => Key::ingest(digest),
+        Kind::Hold { upstream, repository, tag } => Key::hold(upstream, &name(repository), tag),
+        Kind::HeldDigest { upstream, repository, digest } => Key::held_digest(upstream, &name(repository), digest),
         Kind::Usage { day, instance } => Key::usage(*day, instance),
     };
     assert_eq!(&spelled, key, "one spelling");

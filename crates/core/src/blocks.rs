@@ -1,0 +1,160 @@
+//! What this proxy never serves (`[[block]]`): pure. A manifest or blob by its digest, a repository or a tag by its name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::config::BlockRule;
+use crate::digest::Digest;
+use crate::error::Blocked;
+use crate::name::{Reference, RepositoryName};
+use crate::pattern;
+use crate::platform::Moment;
+use crate::route::Endpoint;
+use crate::sync::Mutex;
+
+/// How long it is remembered what blocked manifests name: one that could not be read may be readable then.
+const PARTS_LIFE: Duration = Duration::from_mins(10);
+
+/// Blobs, each with a blocked manifest that names it.
+pub(crate) type BlockedParts = Arc<HashMap<Digest, Digest>>;
+
+/// What this proxy never serves.
+pub(crate) struct Blocks {
+    digests: HashMap<Digest, Box<str>>,
+    patterns: Vec<(Box<str>, Box<str>)>,
+    /// What blocked manifests name, as far as the cache knew, and when it was asked.
+    parts: Mutex<Option<(Moment, BlockedParts)>>,
+}
+
+impl Blocks {
+    /// By these rules, which have been checked.
+    pub(crate) fn new(rules: &[BlockRule]) -> Self {
+        let digest =
+            |rule: &BlockRule| Some((Digest::parse(rule.digest.as_ref()?).ok()?, Box::from(rule.reason.as_str())));
+        let pattern = |rule: &BlockRule| Some((rule.pattern.as_deref()?.into(), Box::from(rule.reason.as_str())));
+        Self {
+            digests: rules.iter().filter_map(digest).collect(),
+            patterns: rules.iter().filter_map(pattern).collect(),
+            parts: Mutex::default(),
+        }
+    }
+
+    /// Whether nothing is blocked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.digests.is_empty() && self.patterns.is_empty()
+    }
+
+    /// Blocked digests.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.digests.keys()
+    }
+
+    /// What blocked manifests name; `None`: the cache has not been asked lately.
+    pub(crate) fn parts(&self, now: Moment) -> Option<BlockedParts> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, parts) = parts.as_ref()?;
+        (now.since(*asked) < PARTS_LIFE).then(|| Arc::clone(parts))
+    }
+
+    /// The cache says what blocked manifests name. What was known before stays known: it may have been evicted since.
+    pub(crate) fn learn_parts(&self, now: Moment, learned: HashMap<Digest, Digest>) -> BlockedParts {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = parts.take().map(|(_, known)| HashMap::clone(&known)).unwrap_or_default();
+        all.extend(learned);
+        let all = Arc::new(all);
+        *parts = Some((now, Arc::clone(&all)));
+        all
+    }
+
+    /// Why a request to read is refused, as far as its address says.
+    pub(crate) fn request(
+        &self,
+        upstream: &str,
+        repository: &RepositoryName,
+        endpoint: &Endpoint,
+    ) -> Option<Blocked> {
+        if self.is_empty() {
+            return None;
+        }
+        let (tag, digest) = match endpoint {
+            Endpoint::Manifest(Reference::Tag(tag)) => (Some(tag.as_str()), None),
+            Endpoint::Manifest(Reference::Digest(digest)) | Endpoint::Blob(digest) => (None, Some(digest)),
+            // A list names what there is, and serves none of it: only those of a whole repository are refused.
+            Endpoint::Referrers(_) | Endpoint::Tags | Endpoint::Uploads | Endpoint::Upload => (None, None),
+        };
+        digest.and_then(|digest| self.digest(digest)).or_else(|| self.name(upstream, repository, tag))
+    }
+
+    /// Why a digest is not served.
+    pub(crate) fn digest(&self, digest: &Digest) -> Option<Blocked> {
+        let reason = self.digests.get(digest)?;
+        Some(Blocked { what: digest.as_str().into(), reason: reason.clone() })
+    }
+
+    /// Why these bytes, which go by a digest, are not served. They may be blocked by a digest of another algorithm.
+    pub(crate) fn content(&self, digest: &Digest, bytes: Option<&[u8]>) -> Option<Blocked> {
+        self.digest(digest).or_else(|| {
+            let other = |blocked: &&Digest| blocked.algorithm() != digest.algorithm();
+            let matches = |blocked: &&Digest| bytes.is_some_and(|bytes| blocked.matches(bytes) == Some(true));
+            self.digests.keys().filter(other).find(matches).and_then(|blocked| self.digest(blocked))
+        })
+    }
+
+    /// A pattern with a tag means that tag; one without means the repository and all that is in it.
+    fn name(&self, upstream: &str, repository: &RepositoryName, tag: Option<&str>) -> Option<Blocked> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let name = format!("{upstream}/{repository}");
+        let tagged = tag.map(|tag| format!("{name}:{tag}"));
+        let is_meant = |pattern: &str| {
+            pattern::matches(pattern, &name)
+                || tagged.as_ref().is_some_and(|tagged| pattern::matches(pattern, tagged))
+        };
+        let (_, reason) = self.patterns.iter().find(|(pattern, _)| is_meant(pattern))?;
+        Some(Blocked { what: tagged.unwrap_or(name).into(), reason: reason.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(digest: Option<&str>, pattern: Option<&str>) -> BlockRule {
+        BlockRule { digest: digest.map(Into::into), pattern: pattern.map(Into::into), reason: "because".into() }
+    }
+
+    #[test]
+    fn a_pattern_means_a_tag_or_a_whole_repository() {
+        let blocks = |pattern| Blocks::new(&[rule(None, Some(pattern))]);
+        for (pattern, repository, tag, expected) in [
+            ("docker.io/evil/**", "evil/app", Some("v1"), true),
+            ("docker.io/evil/**", "evil/app", None, true),
+            ("docker.io/evil/app", "evil/app", Some("v1"), true),
+            ("docker.io/evil/app", "evil/app2", Some("v1"), false),
+            ("docker.io/evil/app:v1", "evil/app", Some("v1"), true),
+            ("docker.io/evil/app:v1", "evil/app", Some("v2"), false),
+            ("docker.io/evil/app:v1", "evil/app", None, false),
+            ("**:latest", "any/thing", Some("latest"), true),
+            ("ghcr.io/**", "evil/app", Some("v1"), false),
+        ] {
+            let repository = RepositoryName::parse(repository).unwrap();
+            let blocked = blocks(pattern).name("docker.io", &repository, tag);
+            assert_eq!(blocked.is_some(), expected, "{pattern} {repository} {tag:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_blocked_by_whichever_algorithm_names_it() {
+        let bytes = b"{}";
+        let blocks = Blocks::new(&[rule(Some(Digest::sha256(bytes).as_str()), None)]);
+        // printf '{}' | sha512sum
+        let sha512 = "sha512:27c74670adb75075fad058d5ceaf7b20c4e7786c83bae8a32f626f9782af34c9a33c2046ef60fd2a7878d378e29fec851806bbd9a67878f3a9f1cda4830763fd";
+        let sha512 = Digest::parse(sha512).unwrap();
+        assert!(sha512.matches(bytes) == Some(true) && blocks.digest(&sha512).is_none());
+        assert!(blocks.content(&sha512, Some(bytes)).is_some());
+        assert!(blocks.content(&sha512, Some(b"[]")).is_none());
+        assert!(blocks.content(&Digest::sha256(b"[]"), Some(b"[]")).is_none());
+    }
+}

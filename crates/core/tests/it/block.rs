@@ -1,0 +1,229 @@
+//! What the operator blocks never leaves, however it is asked for.
+
+use std::sync::Arc;
+
+use http::Method;
+use registry_proxy_core::cache::MemoryStore;
+
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Setup, noise, upstream};
+
+/// What is known when a client asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was ever pulled.
+    Cold,
+    /// All of it was pulled before the block was configured.
+    Cached,
+    /// The same, and no registry may be asked.
+    Offline,
+}
+
+const STATES: [State; 3] = [State::Cold, State::Cached, State::Offline];
+
+/// A repository `a/b`: `v1` is to be blocked, `v2` shares its base layer, `all` is an index of both. `e/f:v1` is the blocked
+/// image alone.
+struct Images {
+    blocked: String,
+    allowed: String,
+    base: String,
+    own: String,
+}
+
+fn put(lab: &Fixture) -> Images {
+    let mut all = Vec::new();
+    for repository in ["a/b", "e/f"] {
+        let base = lab.registry.put_blob(repository, noise(5000));
+        let own = lab.registry.put_blob(repository, noise(7000));
+        let manifest = format!(r#"{{"layers":[{{"digest":"{base}"}},{{"digest":"{own}"}}]}}"#);
+        let blocked = lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest);
+        all.push((base, own, blocked));
+    }
+    let (base, own, blocked) = all.remove(0);
+    let manifest = format!(r#"{{"layers":[{{"digest":"{base}"}}]}}"#);
+    let allowed = lab.registry.put_manifest("a/b", "v2", OCI_MANIFEST, manifest);
+    let index = format!(r#"{{"manifests":[{{"digest":"{blocked}"}},{{"digest":"{allowed}"}}]}}"#);
+    lab.registry.put_manifest("a/b", "all", OCI_INDEX, index);
+    Images { blocked, allowed, base, own }
+}
+
+/// A proxy that blocks what `rule` makes of the images.
+async fn scene(state: State, rule: impl Fn(&Images) -> String) -> (Fixture, Images) {
+    let store = Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start())));
+    let mut lab = Fixture::set_up(&Setup { store: Some(store), ..Setup::default() });
+    let images = put(&lab);
+    if state != State::Cold {
+        for path in [
+            "a/b/manifests/v1",
+            "a/b/manifests/v2",
+            "a/b/manifests/all",
+            &format!("a/b/manifests/{}", images.blocked),
+            &format!("a/b/manifests/{}", images.allowed),
+            &format!("a/b/blobs/{}", images.base),
+            &format!("a/b/blobs/{}", images.own),
+            "e/f/manifests/v1",
+            &format!("e/f/blobs/{}", images.base),
+            &format!("e/f/blobs/{}", images.own),
+        ] {
+            assert_eq!(lab.get(&format!("/v2/{path}")).await.status, 200, "{path}");
+        }
+        lab.wait(1).await;
+    }
+    let offline = if state == State::Offline { "[cache]\noffline=true\n" } else { "" };
+    lab.restart(&format!("{offline}{}\n{}", rule(&images), upstream("")));
+    (lab, images)
+}
+
+fn by_digest(images: &Images) -> String {
+    format!("[[block]]\ndigest='{}'\nreason='it mines coins'", images.blocked)
+}
+
+fn by_blob(images: &Images) -> String {
+    format!("[[block]]\ndigest='{}'\nreason='it mines coins'", images.own)
+}
+
+/// Asks for each of these in each state, with a proxy of its own; how many answers were as expected.
+async fn check(rule: fn(&Images) -> String, rows: &[(Method, &str, [u16; 3])]) -> usize {
+    let mut count = 0;
+    for (method, path, expected) in rows {
+        for (state, expected) in STATES.into_iter().zip(expected) {
+            let (lab, images) = scene(state, rule).await;
+            let path = path
+                .replace("BLOCKED", &images.blocked)
+                .replace("ALLOWED", &images.allowed)
+                .replace("BASE", &images.base)
+                .replace("OWN", &images.own);
+            let (path, range) = path.split_once(' ').unwrap_or((&path, ""));
+            let mut call = lab.call(method.clone(), &format!("/v2/{path}"));
+            if !range.is_empty() {
+                call = call.header("range", range);
+            }
+            let seen = call.await;
+            assert_eq!(seen.status, *expected, "{method} {path} {range} {state:?}: {seen:?}");
+            if *expected == 403 {
+                assert_eq!(seen.header("x-registry-proxy"), "refused; why=\"blocked\"", "{method} {path}");
+                assert!(*method == Method::HEAD || seen.is(403, "DENIED"), "{seen:?}");
+            }
+            count += 1;
+        }
+    }
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_manifest_never_leaves_and_its_blobs_only_for_others() {
+    let (get, head) = (Method::GET, Method::HEAD);
+    let count = check(
+        by_digest,
+        &[
+            // By tag, by digest, as a child of an index, and where a registry gives manifests as blobs.
+            (get.clone(), "a/b/manifests/v1", [403, 403, 403]),
+            (head.clone(), "a/b/manifests/v1", [403, 403, 403]),
+            (get.clone(), "a/b/manifests/BLOCKED", [403, 403, 403]),
+            (head.clone(), "a/b/manifests/BLOCKED", [403, 403, 403]),
+            (get.clone(), "a/b/blobs/BLOCKED", [403, 403, 403]),
+            (head.clone(), "a/b/blobs/BLOCKED", [403, 403, 403]),
+            (get.clone(), "e/f/manifests/v1", [403, 403, 403]),
+            (get.clone(), "e/f/manifests/BLOCKED", [403, 403, 403]),
+            // The index itself names others, too.
+            (get.clone(), "a/b/manifests/all", [200, 200, 200]),
+            (get.clone(), "a/b/manifests/v2", [200, 200, 200]),
+            (head.clone(), "a/b/manifests/v2", [200, 200, 200]),
+            (get.clone(), "a/b/manifests/ALLOWED", [200, 200, 200]),
+            // The base layer belongs to another image of the repository.
+            (get.clone(), "a/b/blobs/BASE", [200, 200, 200]),
+            (head.clone(), "a/b/blobs/BASE", [200, 200, 200]),
+            (get.clone(), "a/b/blobs/BASE bytes=10-19", [206, 206, 206]),
+            // Its own layer does not. Nothing says what a manifest names that was never here.
+            (get.clone(), "a/b/blobs/OWN", [200, 403, 403]),
+            (head.clone(), "a/b/blobs/OWN", [200, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=10-19", [206, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=0-", [206, 403, 403]),
+            // Where no other image has the base layer, that stays as well.
+            (get.clone(), "e/f/blobs/BASE", [200, 403, 403]),
+            (head, "e/f/blobs/BASE", [200, 403, 403]),
+            (get, "e/f/blobs/OWN", [200, 403, 403]),
+        ],
+    )
+    .await;
+    assert_eq!(count, 66);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_may_name_a_blob() {
+    let count = check(
+        by_blob,
+        &[
+            (Method::GET, "a/b/blobs/OWN", [403, 403, 403]),
+            (Method::HEAD, "a/b/blobs/OWN", [403, 403, 403]),
+            (Method::GET, "a/b/blobs/OWN bytes=10-19", [403, 403, 403]),
+            (Method::GET, "e/f/blobs/OWN", [403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [200, 200, 200]),
+        ],
+    )
+    .await;
+    assert_eq!(count, 18);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_may_name_a_repository_or_a_tag() {
+    let repository = |_: &Images| "[[block]]\nmatch='reg.example/a/*'\nreason='abandoned'".to_owned();
+    let count = check(
+        repository,
+        &[
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v2", [403, 403, 403]),
+            (Method::GET, "a/b/manifests/ALLOWED", [403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE bytes=10-19", [403, 403, 403]),
+            (Method::GET, "a/b/tags/list", [403, 403, 403]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200]),
+            (Method::GET, "e/f/blobs/BASE", [200, 200, 200]),
+        ],
+    )
+    .await;
+    assert_eq!(count, 24);
+    let tag = |_: &Images| "[[block]]\nmatch='reg.example/a/b:v1'\nreason='abandoned'".to_owned();
+    let count = check(
+        tag,
+        &[
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v1", [403, 403, 403]),
+            (Method::GET, "a/b/manifests/v2", [200, 200, 200]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200]),
+        ],
+    )
+    .await;
+    assert_eq!(count, 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_reads_the_reason() {
+    let (lab, images) = scene(State::Cold, by_digest).await;
+    let seen = lab.get("/v2/a/b/manifests/v1").await;
+    let expected = format!("{} is blocked by this proxy: it mines coins", images.blocked);
+    assert_eq!(seen.json()["errors"][0]["message"], expected);
+    let seen = lab.get("/v2/a/b/tags/list").await;
+    assert_eq!(seen.status, 200, "lists name it, and serve none of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_while_it_is_blocked_is_not_kept() {
+    let (mut lab, images) = scene(State::Cold, by_digest).await;
+    assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 403);
+    lab.wait(1).await;
+    lab.restart(&format!("[cache]\noffline=true\n{}", upstream("")));
+    assert_eq!(lab.get(&format!("/v2/a/b/manifests/{}", images.blocked)).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_right_after_its_manifest_gets_the_shared_layer() {
+    let (lab, images) = scene(State::Cached, by_digest).await;
+    let manifest = format!(r#"{{"layers":[{{"digest":"{}"}}],"annotations":{{"a":"b"}}}}"#, images.base);
+    lab.registry.put_manifest("e/f", "v3", OCI_MANIFEST, manifest);
+    let blob = format!("/v2/e/f/blobs/{}", images.base);
+    assert_eq!(lab.get(&blob).await.status, 403);
+    assert_eq!(lab.get("/v2/e/f/manifests/v3").await.status, 200);
+    assert_eq!(lab.get(&blob).await.status, 200, "before anything is written to the store");
+}

@@ -1,0 +1,117 @@
+//! What an operator does with held tags: `registry-proxy cache release`, `pin`, `unpin`.
+
+use std::sync::{Arc, Mutex};
+
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
+use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::testing::{Answer, Fault};
+
+use super::{DAY, V1, held, moved, pulled};
+use crate::clock::TokioClock;
+use crate::fixture::{Fixture, Setup, image};
+
+async fn run(admin: &CacheAdmin, command: Command) -> Vec<Event> {
+    command.check().expect("a command");
+    let told = Mutex::new(Vec::new());
+    admin.run(&command, &|event| told.lock().expect("nobody panicked").push(event)).await.expect("a store");
+    told.into_inner().expect("nobody panicked")
+}
+
+pub(super) async fn purge_all(lab: &Fixture) {
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    run(&admin, Command::Purge { what: Purge::All, dry_run: false }).await;
+}
+
+fn tag(name: &str, from: &str, to: &str) -> Event {
+    Event::Tag { name: name.to_owned(), from: Some(from.to_owned()), to: Some(to.to_owned()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_lets_clients_have_it_now() {
+    for pattern in ["reg.example/a/b:v1", "reg.example/a/b", "reg.example/**", "**:v1"] {
+        let (lab, old, new) = moved(&held("")).await;
+        let admin = lab.proxy.cache_admin().expect("a cache");
+        assert_eq!(
+            run(&admin, Command::Release(pattern.to_owned())).await,
+            [Event::Led(0)],
+            "nothing is held yet"
+        );
+        assert_eq!(pulled(&lab).await.0, old);
+        let told = run(&admin, Command::Release(pattern.to_owned())).await;
+        assert_eq!(told, [tag("reg.example/a/b:v1", &old, &new), Event::Led(1)]);
+        assert_eq!(lab.get(&super::manifest(&new)).await.status, 200, "{pattern}");
+        assert_eq!(pulled(&lab).await.0, new, "{pattern}");
+        lab.wait(100).await;
+        assert_eq!(pulled(&lab).await.0, new, "{pattern}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_on_the_store_reaches_the_server_when_it_next_asks() {
+    let store = Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start())));
+    let text = held("");
+    let lab = Fixture::set_up(&Setup { text: &text, store: Some(store.clone()), ..Setup::default() });
+    let (old, _) = image(&lab, "a/b", "old");
+    pulled(&lab).await;
+    lab.wait(100).await;
+    let (new, _) = image(&lab, "a/b", "new");
+    assert_eq!(pulled(&lab).await.0, old);
+    lab.wait(1).await;
+    let admin = CacheAdmin::of_store(store, Arc::new(TokioClock::start()));
+    run(&admin, Command::Release("**".to_owned())).await;
+    lab.wait(61).await;
+    assert_eq!(pulled(&lab).await.0, new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pinned_tag_points_there_until_it_is_unpinned() {
+    let (mut lab, old, new) = moved(&held("")).await;
+    let name = "reg.example/a/b:v1";
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    let told = run(&admin, Command::Pin { image: name.to_owned(), digest: new.clone() }).await;
+    assert_eq!(told, [tag(name, &old, &new), Event::Led(1)]);
+    assert_eq!(pulled(&lab).await, (new.clone(), "held; reason=\"pinned\"".to_owned()));
+    image(&lab, "a/b", "newer");
+    for _ in 0..3 {
+        lab.wait(40 * DAY).await;
+        assert_eq!(lab.get(V1).header("cache-control", "no-cache").await.header("docker-content-digest"), new);
+        lab.restart(&held(""));
+    }
+    purge_all(&lab).await;
+    assert_eq!(pulled(&lab).await.0, new);
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    run(&admin, Command::Unpin(name.to_owned())).await;
+    assert_eq!(run(&admin, Command::Unpin(name.to_owned())).await, [Event::Led(0)]);
+    assert_eq!(pulled(&lab).await.0, old, "as it was held before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_any_more_is_refused_with_the_way_out() {
+    let (lab, old, _) = moved(&held("")).await;
+    assert_eq!(pulled(&lab).await.0, old);
+    purge_all(&lab).await;
+    lab.net.fault("*", "/manifests/sha256:", 99, Fault::Say(Answer::new(404)));
+    let seen = lab.get(V1).await;
+    assert!(seen.is(404, "MANIFEST_UNKNOWN"), "{seen:?}");
+    assert_eq!(seen.header("x-registry-proxy"), "refused; why=\"held manifest is gone\"");
+    let message = seen.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.starts_with(&format!("reg.example/a/b:v1 is held at {old}, which neither")), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_name_no_tag_are_refused() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let pin = |image: &str, digest: &str| Command::Pin { image: image.to_owned(), digest: digest.to_owned() };
+    for command in [
+        pin("reg.example/a/b:v1", "latest"),
+        pin("reg.example/a/b", &digest),
+        pin("v1", &digest),
+        pin("reg.example/../b:v1", &digest),
+        pin("reg.example/a/b:v1/x", &digest),
+        Command::Unpin("reg.example/a/b".to_owned()),
+        Command::Release(String::new()),
+    ] {
+        assert!(command.check().is_err(), "{command:?}");
+    }
+    assert_eq!(pin("reg.example/a/b:v1", &digest).check(), Ok(()));
+}
