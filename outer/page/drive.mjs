@@ -4,7 +4,8 @@
 //
 // Settings: tools (the folder with node_modules), chromium (the program), base (http://host:port of the proxy), named (the
 // same by a name that is not this machine's, which browsers give no clipboard), image (one that the proxy serves),
-// screenshots (a folder, or null). Prints one line of JSON.
+// admin (base, username and password of a proxy whose administration page they open, and an image that it has), screenshots
+// (a folder, or null). Prints one line of JSON.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -155,5 +156,53 @@ for (const text of [
   });
 }
 
+/// The administration page: every part of it in each language and theme, then a purge with the keyboard alone and without
+/// scripts, and hostile names.
+const admin = { parts: [], stops: [], hostile: 0 };
+{
+  const { base, username, password, image } = settings.admin;
+  const httpCredentials = { username, password };
+  for (const [locale, theme, width] of [
+    ["en-US", "light", 1280], ["en-US", "dark", 320], ["zh-CN", "dark", 1280], ["zh-CN", "light", 320],
+  ]) {
+    for (const path of ["", "images", `explain?image=${image}`, `tags?image=${image}`, "images?purge=*"]) {
+      const options = { locale, colorScheme: theme, viewport: { width, height: 800 }, httpCredentials };
+      const page = await open(options, `/-/${path}`, base);
+      for (const summary of await page.locator("summary").all()) await summary.click();
+      const language = await page.locator("html").getAttribute("lang");
+      admin.parts.push({ what: `${path} ${locale} ${theme} ${width}`, language, ...(await look(page)) });
+      if (settings.screenshots && path === "") {
+        for (const summary of await page.locator("summary").all()) await summary.click();
+        await page.evaluate(() => scrollTo(0, 0));
+        await page.screenshot({ path: join(settings.screenshots, `admin-${locale}-${theme}-${width}.png`) });
+      }
+    }
+  }
+  const page = await open({ httpCredentials, javaScriptEnabled: false }, "/-/?lang=en", base);
+  const tab_to = async (locator) => {
+    for (let presses = 0; presses < 60; presses += 1) {
+      await page.keyboard.press("Tab");
+      const outline = await page.locator(":focus").evaluate((it) => getComputedStyle(it).outlineStyle);
+      admin.stops.push(outline);
+      if (await locator.evaluate((it) => it === document.activeElement)) return;
+    }
+    throw new Error("the Tab key does not lead there");
+  };
+  await tab_to(page.getByRole("link", { name: "Images", exact: true }));
+  await Promise.all([page.waitForURL(/images/), page.keyboard.press("Enter")]);
+  await tab_to(page.locator("#purge"));
+  await page.keyboard.type(image);
+  await Promise.all([page.waitForURL(/purge=/), page.keyboard.press("Enter")]);
+  await tab_to(page.getByRole("button", { name: "Purge it now" }));
+  await Promise.all([page.waitForURL(/-\/purge/), page.keyboard.press("Enter")]);
+  admin.purged = await page.locator("main").innerText();
+  const text = "<img src=x onerror=alert(1)><script>alert(1)</script>";
+  for (const path of ["explain?image=", "tags?image=", "images?purge="]) {
+    const hostile = await open({ httpCredentials }, `/-/${path}${encodeURIComponent(text)}`, base);
+    admin.hostile += await hostile.locator("img, script, iframe, [onerror]").count();
+    if (!(await hostile.locator("input[type=text]").first().inputValue()).includes("onerror")) admin.hostile += 1;
+  }
+}
+
 await browser.close();
-console.log(JSON.stringify({ views, keyboard, plain, still, hostile, requests: [...requests], complaints }));
+console.log(JSON.stringify({ views, keyboard, plain, still, hostile, admin, requests: [...requests], complaints }));

@@ -31,6 +31,7 @@ pub struct Seen {
     pub plain: Plain,
     pub still: Still,
     pub hostile: Vec<Hostile>,
+    pub admin: AdminSeen,
     /// The origins that any page asked for anything.
     pub requests: Vec<String>,
     /// What the browser's console said: violations of the page's policy, too.
@@ -106,8 +107,38 @@ pub struct Hostile {
     pub value: String,
 }
 
-/// Reads the page at `base`, whose port is also reached at the host `named`, with this image in its box.
-pub fn read(base: &str, named: &str, image: &str) -> Outcome<Seen> {
+/// What a reader of the administration page has seen.
+#[derive(Debug, Deserialize)]
+pub struct AdminSeen {
+    pub parts: Vec<AdminPart>,
+    /// The outlines of what the keyboard came to.
+    pub stops: Vec<String>,
+    /// What the page said when the image was purged.
+    pub purged: String,
+    /// Elements that hostile names made, and boxes that do not repeat what was typed.
+    pub hostile: u32,
+}
+
+/// A part of the administration page in a language, a theme and a width.
+#[derive(Debug, Deserialize)]
+pub struct AdminPart {
+    pub what: String,
+    pub language: String,
+    #[serde(flatten)]
+    pub look: Look,
+}
+
+/// A proxy with an administration page, a login that may purge there, and an image that it has.
+pub struct AdminSite<'a> {
+    pub base: &'a str,
+    pub username: &'a str,
+    pub password: &'a str,
+    pub image: &'a str,
+}
+
+/// Reads the page at `base`, whose port is also reached at the host `named`, with this image in its box; then the
+/// administration page of another proxy.
+pub fn read(base: &str, named: &str, image: &str, admin: &AdminSite<'_>) -> Outcome<Seen> {
     let folder = tempfile::tempdir()?;
     let settings = folder.path().join("settings.json");
     let text = json!({
@@ -116,6 +147,12 @@ pub fn read(base: &str, named: &str, image: &str) -> Outcome<Seen> {
         "base": base,
         "named": named,
         "image": image,
+        "admin": {
+            "base": admin.base,
+            "username": admin.username,
+            "password": admin.password,
+            "image": admin.image,
+        },
         "screenshots": env::var_os(SCREENSHOTS).map(PathBuf::from),
     });
     fs::write(&settings, text.to_string())?;

@@ -11,11 +11,13 @@
 //! - [`endpoint`]: the token endpoint
 //! - [`logins`]: whether a login is right
 //! - [`guesses`] `o`: how often one may be wrong
+//! - [`page_login`]: who reads the administration page
 
 mod claims;
 mod endpoint;
 mod guesses;
 mod logins;
+mod page_login;
 mod presented;
 mod scope;
 
@@ -26,6 +28,7 @@ use http::{HeaderMap, HeaderValue};
 use self::claims::{Basis, Subject, TokenClaims};
 pub(crate) use self::endpoint::TokenContext;
 use self::logins::{Logins, Verdict};
+pub(crate) use self::page_login::{NoReader, PageLogin, PageReader};
 use self::presented::Presented;
 pub(crate) use self::scope::Scope;
 use self::scope::Use;

@@ -50,7 +50,7 @@ pub use self::events::{EventsConfig, ReceiverUrl, key_bytes};
 pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
-pub use self::page::PageConfig;
+pub use self::page::{PageAuth, PageConfig};
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
@@ -129,7 +129,7 @@ pub struct Config {
     pub log: Log,
     /// Metrics.
     pub metrics: Metrics,
-    /// Pages for people.
+    /// The pages for people.
     pub page: PageConfig,
     /// Limits on connections, memory and sizes.
     pub limits: Limits,

@@ -4,35 +4,49 @@
 mod hold;
 mod image;
 mod parts;
-mod report;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request};
-
-pub use self::report::{
-    AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, Pull, RouteReport, TagState,
-    UpstreamReport,
-};
 use crate::cache::{Cache, ChildDescriptor};
 use crate::catalogue;
 use crate::config::{Auth, Config};
 use crate::error::Error;
+pub use crate::explanation::{
+    AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, Pull, RouteReport, TagState,
+    UpstreamReport,
+};
 use crate::manifest::{self, CacheLookup, Plan};
 use crate::name::Reference;
-use crate::proxy::Proxy;
-use crate::request::RequestContext;
-use crate::request::client_view::ClientView;
-use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Target};
+use crate::request::{Env, OwnRequest, RequestContext};
+use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Routes, Target};
 use crate::secret::SafeUrl;
-use crate::upstream::{LoginSource, Upstream};
+use crate::upstream::{Identity, LoginSource, Upstream};
 
 /// The advice for an image without the path secret.
 const SECRET_MISSING: &str =
     "a client must put the path secret (clients.path_secret_file) between host and image: host/<secret>/image";
 
+/// A proxy, as far as explanations follow from it, and in whose name a request would come.
+pub(crate) struct ExplainContext<'a> {
+    pub(crate) env: &'a Env,
+    pub(crate) routes: &'a Routes,
+    pub(crate) upstreams: &'a [Arc<Upstream>],
+    pub(crate) config: &'a Config,
+    pub(crate) identity: Identity,
+}
+
+/// The repository and the reference that an image's name means, as people write it.
+pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Option<Arc<Target>> {
+    let wish = image::read(image, config);
+    match routes.route(RequestTarget { host: &wish.host, path: &wish.path, query: None }) {
+        Ok(Route::Repository(target)) => Some(target),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Explains what a request for this image would get. Nothing is sent anywhere.
-pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation {
+pub(crate) async fn explain(proxy: &ExplainContext<'_>, image: &str) -> Explanation {
+    let config = proxy.config;
     let wish = image::read(image, config);
     let mut explanation = Explanation {
         image: image::masked(image, config),
@@ -83,11 +97,8 @@ pub async fn explain(proxy: &Proxy, config: &Config, image: &str) -> Explanation
     if let Some(blocked) = proxy.env.blocks.request(upstream.name(), &target.name, &target.endpoint) {
         return refuse(explanation, &Error::Blocked(blocked), None);
     }
-    let mut head = Request::new(()).into_parts().0;
-    (head.method, head.headers) = (Method::GET, HeaderMap::new());
-    let client_view = ClientView { scheme: "https", host: wish.host.clone(), client: None, request_id: None };
-    let nobody = proxy.access.nobody();
-    let context = proxy.context_for(upstream, &nobody, &target, &head, &client_view);
+    let request = OwnRequest::new(Arc::clone(&target), proxy.identity.clone(), None);
+    let context = request.context(proxy.env, upstream);
     let Some(cache) = context.cache() else {
         (explanation.pull.does, explanation.pull.why) =
             ("relay", "nothing is cached: there is no store".to_owned());

@@ -11,9 +11,10 @@
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
+//! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots
 //! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
-//! - [`explain`]: what would be done for an image, and why, without doing it
+//! - [`explain`]: what would be done for an image, and why, without doing it; `explanation`: how that is told
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
@@ -30,6 +31,7 @@ pub mod digest;
 pub mod error;
 pub mod explain;
 pub mod headers;
+pub mod human;
 pub mod media;
 pub mod name;
 pub mod notification;
@@ -44,11 +46,12 @@ pub mod upstream;
 
 mod accept;
 mod access;
+mod admin_page;
 mod blob;
 mod blocks;
 mod delivery;
-mod event;
 mod evidence;
+mod explanation;
 mod fill;
 mod ingest;
 mod listing;
@@ -65,6 +68,7 @@ mod shared_requests;
 mod single_flight;
 mod storage;
 mod sync;
+mod traffic;
 mod waiting;
 
 #[cfg(feature = "testing")]
@@ -72,6 +76,5 @@ pub mod testing;
 
 pub use crate::body::Body;
 pub use crate::config::Config;
-pub use crate::event::EventError;
 pub use crate::platform::{Cx, Platform};
-pub use crate::proxy::Proxy;
+pub use crate::proxy::{EventError, Proxy};

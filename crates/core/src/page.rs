@@ -8,7 +8,7 @@
 
 mod image;
 mod lookup;
-mod negotiation;
+pub(crate) mod negotiation;
 mod nodes;
 mod setup;
 mod step;
@@ -38,7 +38,8 @@ use crate::request::HandlerResponse;
 use crate::request::client_view::ClientView;
 use crate::route::{EntryPoint, Routes, parameter};
 
-const STYLE: &str = include_str!("../templates/page.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("../templates/page.css");
 const SCRIPT: &str = include_str!("../templates/page.js");
 
 /// What the page needs of the configuration.
@@ -72,7 +73,7 @@ impl FrontPage {
     pub(crate) fn new(config: &Config) -> Self {
         let clients = &config.clients;
         let (is_public, has_secret) = (config.page.public, clients.path_secret.is_some());
-        Self { auth: clients.auth, is_public, has_secret, policy: policy() }
+        Self { auth: clients.auth, is_public, has_secret, policy: policy_for(&[STYLE], &[SCRIPT]) }
     }
 
     /// Whether a client that enters here gets the page. Without the path secret nobody does: the page could only show lines that
@@ -127,26 +128,35 @@ impl FrontPage {
     }
 
     fn describe(&self, headers: &mut HeaderMap, language: Language) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-        headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        describe_html(headers, language, &self.policy);
         // The address may hold the path secret.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        // It shows the client's own address, and a proxy that adds a script to it would break it.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language"));
     }
 }
 
-/// Nothing is loaded from anywhere; style and script are those of the page, by their hashes.
-fn policy() -> HeaderValue {
-    let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
+/// The headers that every page has.
+pub(crate) fn describe_html(headers: &mut HeaderMap, language: Language, policy: &HeaderValue) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // It shows what is the reader's own, and a proxy that adds a script to it would break it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+}
+
+/// Nothing is loaded from anywhere; styles and scripts are those of the page, by their hashes.
+pub(crate) fn policy_for(styles: &[&str], scripts: &[&str]) -> HeaderValue {
+    let sources = |texts: &[&str]| {
+        let hashes =
+            texts.iter().map(|text| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text))));
+        if texts.is_empty() { " 'none'".to_owned() } else { hashes.collect::<String>() }
+    };
     let text = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'",
-        hash(STYLE),
-        hash(SCRIPT)
+        "default-src 'none'; style-src{}; script-src{}; img-src data:; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+        sources(styles),
+        sources(scripts)
     );
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }

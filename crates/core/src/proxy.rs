@@ -1,6 +1,9 @@
 //! The proxy takes a request and returns a response. It owns what all requests share ([`Env`]), finds the upstream and the
 //! client's rights, and calls the handler of the endpoint.
 
+mod event;
+mod people;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -11,8 +14,9 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
+pub use self::event::EventError;
 use crate::access::{Access, AccessRequest, Admitted, Scope, TokenContext};
-use crate::admin::{CacheAdmin, Janitor};
+use crate::admin_page::{AdminPage, Entrance};
 use crate::blocks::Blocks;
 use crate::body::{Body, InFlight};
 use crate::cache::Cache;
@@ -44,6 +48,7 @@ pub struct Proxy {
     pub(crate) routes: Routes,
     view_rules: ClientViewRules,
     page: FrontPage,
+    admin_page: AdminPage,
     pub(crate) access: Access,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
     request_ids: RequestIds,
@@ -93,6 +98,7 @@ impl Proxy {
             routes,
             view_rules: ClientViewRules::new(config),
             page: FrontPage::new(config),
+            admin_page: AdminPage::new(config),
             access,
             upstreams,
             request_ids: RequestIds::new(&platform.entropy),
@@ -118,22 +124,8 @@ impl Proxy {
         }
         env.quotas = Arc::new(env.quotas.after(&before.quotas, env.cache.as_ref()));
         self.access = self.access.after(&previous.access);
+        self.admin_page.after(&previous.admin_page);
         self
-    }
-
-    /// Whether both proxies have the same cache, so that one janitor is enough for them.
-    pub fn shares_cache_with(&self, other: &Self) -> bool {
-        matches!((&self.env.cache, &other.env.cache), (Some(own), Some(others)) if Arc::ptr_eq(own, others))
-    }
-
-    /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.
-    pub fn janitor(&self) -> Option<Janitor> {
-        self.env.cache.as_ref().map(|cache| Janitor::new(cache, &self.env.fills))
-    }
-
-    /// The cache's administration. `None`: nothing is cached.
-    pub fn cache_admin(&self) -> Option<CacheAdmin> {
-        self.env.cache.as_ref().map(|cache| CacheAdmin::of_cache(Arc::clone(cache), Arc::clone(&self.env.fills)))
     }
 
     /// Memory that answers take until clients have taken them. The server counts the pieces that it sends there, too.
@@ -161,6 +153,15 @@ impl Proxy {
 
     /// Answers a request. It cannot fail: each error becomes a response.
     pub async fn handle(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
+        self.handle_at(Entrance::Main, cx, request).await
+    }
+
+    /// Answers a request that came by `page.listen`: there is the administration page, and nothing else.
+    pub async fn handle_page(&self, cx: &Cx, request: Request<Body>) -> Response<Body> {
+        self.handle_at(Entrance::Page, cx, request).await
+    }
+
+    async fn handle_at(&self, entrance: Entrance, cx: &Cx, request: Request<Body>) -> Response<Body> {
         let active = ActiveRequest::begin(&self.env.platform.capabilities, &self.active);
         let (head, body) = request.into_parts();
         let client_view = self.view_rules.view(cx, &head.uri, &head.headers);
@@ -171,7 +172,17 @@ impl Proxy {
             client: client_view.client.and_then(|address| self.log_client.shown(address)),
         };
         let mut log = LogEntry::begin(asked, &self.access_log);
-        let result = self.answer(&head, body, &client_view, &mut log.subject).await;
+        log.subject.traffic = self.admin_page.traffic().cloned();
+        let result = match (self.admin_target(entrance, &head, &client_view), entrance) {
+            (None, Entrance::Main) => self.answer(&head, body, &client_view, &mut log.subject).await,
+            (target, _) => {
+                let asked = Box::pin(self.administer(entrance, target, &head, body, &client_view));
+                log.subject.endpoint = "admin page";
+                let (result, user) = asked.await;
+                log.subject.user = user;
+                result
+            }
+        };
         let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
         if let Err(error) = &result {
             self.say(error, &log);

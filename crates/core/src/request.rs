@@ -4,6 +4,7 @@
 //! - [`env`]: what all requests share
 //! - [`context`]: one admitted request
 //! - [`client_view`] `o`: scheme and host for realm and Location; who the client is behind a reverse proxy
+//! - [`own`]: a request that a page makes for its reader
 //! - [`response`]: what a handler returns
 //! - [`fit`]: adapts a response to what the platform lets through
 //! - [`access_log`]: one log line and one count for each request
@@ -18,10 +19,12 @@ pub(crate) mod env;
 pub(crate) mod fit;
 pub(crate) mod id;
 pub(crate) mod invoke;
+mod own;
 pub(crate) mod refusals;
 pub(crate) mod response;
 mod short_text;
 
 pub(crate) use self::context::RequestContext;
 pub(crate) use self::env::{Env, Settings};
+pub(crate) use self::own::OwnRequest;
 pub(crate) use self::response::{HandlerResponse, HeldHeader};

@@ -3,11 +3,13 @@
 //! Three ways of naming a registry work at once (P-01 … P-13): a virtual host, a prefix of the path, and the `ns`
 //! parameter that containerd adds. Paths are read from the right, because repositories may be called `manifests`.
 
+mod admin;
 mod endpoint;
 pub(crate) mod naming;
 
 use std::sync::Arc;
 
+pub use self::admin::AdminTarget;
 pub use self::endpoint::Endpoint;
 use self::endpoint::split_endpoint;
 pub use self::naming::{Mirrors, MirrorsError};

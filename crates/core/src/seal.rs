@@ -28,6 +28,8 @@ pub enum SealPurpose {
     Redirect,
     /// The link to an upstream's next page of a list.
     Page,
+    /// What a form of the administration page does, for one login.
+    Form,
 }
 
 impl SealPurpose {
@@ -37,6 +39,7 @@ impl SealPurpose {
             Self::Upload => b"upload",
             Self::Redirect => b"redirect",
             Self::Page => b"page",
+            Self::Form => b"form",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use registry_proxy_core::config::{Auth, ConfigError};
+use registry_proxy_core::config::{Auth, ConfigError, PageAuth};
 use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
@@ -19,8 +19,9 @@ pub(crate) fn proxy(
     store: Option<Arc<dyn Store>>,
     notifications: Notifications,
 ) -> Result<Proxy, ConfigError> {
-    let passwords = match (config.clients.auth, &config.clients.users_file) {
-        (Auth::Users, Some(path)) => {
+    let has_users = config.clients.auth == Auth::Users || config.page.auth == PageAuth::Users;
+    let passwords = match &config.clients.users_file {
+        Some(path) if has_users => {
             let wrong = |what: String| ConfigError {
                 place: "clients.users_file".to_owned(),
                 what: format!("{path}: {what}"),
@@ -28,7 +29,7 @@ pub(crate) fn proxy(
             let text = crate::files::read(path).map_err(|error| wrong(error.to_string()))?;
             Some(Arc::new(Users::new(Htpasswd::parse(&text).map_err(wrong)?)) as Arc<dyn Passwords>)
         }
-        _ => None,
+        Some(_) | None => None,
     };
     let credentials = DockerCredentials::load(config)?.map(|store| Arc::new(store) as Arc<dyn CredentialStore>);
     let invoker = match config.platform {

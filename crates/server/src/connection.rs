@@ -33,7 +33,7 @@ use self::proxy_protocol::{FirstBytes, ProxyHeader};
 use self::sendfile::{SendfileQueue, Socket};
 use self::write_timeout::WriteTimeout;
 use crate::connection_limits::{ConnectionSlot, SlotStatus};
-use crate::service::Service;
+use crate::service::{Listener, Service};
 
 /// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ impl Drop for OpenConnection {
 pub(crate) async fn serve(
     mut stream: TcpStream,
     slot: ConnectionSlot,
+    listener: Listener,
     service: Arc<Service>,
     mut drain: watch::Receiver<bool>,
 ) {
@@ -104,8 +105,14 @@ pub(crate) async fn serve(
     let queue = tls.is_none().then(|| socket.queue());
     let stream = WriteTimeout::new(LingeringClose::new(socket), Arc::clone(&context.timeouts));
     let cx = Cx { peer, introduced, is_tls: tls.is_some(), id: 0 };
-    let handler =
-        Arc::new(ProxyHandler { service, cx, settings: context.settings, slot_status: slot.status(), slot });
+    let handler = Arc::new(ProxyHandler {
+        service,
+        listener,
+        cx,
+        settings: context.settings,
+        slot_status: slot.status(),
+        slot,
+    });
     match tls {
         None => speak(stream, queue, handler, context, drain).await,
         Some(tls) => {

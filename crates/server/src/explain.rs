@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use registry_proxy_core::Config;
 use registry_proxy_core::config::{Auth, Redirects, StoreAddress};
 use registry_proxy_core::explain::{
-    ClientPolicy, Explanation, HoldReport, PartReport, PartState, TagState, UpstreamReport, explain,
+    ClientPolicy, Explanation, HoldReport, PartReport, PartState, TagState, UpstreamReport,
 };
 use registry_proxy_core::notification::Notifications;
 
@@ -22,7 +22,7 @@ pub(crate) fn run(config: &Config, image: &str, json: bool) -> ExitCode {
             let opened = store::open(&config.cache).map_err(|error| error.to_string())?;
             let proxy = assemble::proxy(config, opened.map(|opened| opened.store), Notifications::default())
                 .map_err(|error| error.to_string())?;
-            Ok(explain(&proxy, config, image).await)
+            Ok(proxy.explain(config, image).await)
         })
     });
     let explanation = match explained {

@@ -12,13 +12,16 @@ use tokio::sync::watch;
 
 use crate::config_source::ConfigSource;
 use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
-use crate::service::Service;
+use crate::service::{Listener, Service};
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
 use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers};
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections at once to `page.listen`.
+const PAGE_CONNECTIONS: usize = 64;
 
 /// Minimum time for content just served to reach the store before the process ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
@@ -30,6 +33,7 @@ const EVENTS_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Box<dyn Error>> {
     let listen = config.listen.clone();
     let metrics_listen = config.metrics.listen.clone();
+    let page_listen = config.page.listen.clone();
     let drain = config.timeouts.drain.0;
     let connections = file_descriptors::connections(config.limits.connections, file_descriptors::raise());
     if connections < config.limits.connections {
@@ -53,6 +57,14 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         tracing::info!("metrics on http://{}/metrics", listener.local_addr()?);
         tokio::spawn(serve_metrics(listener, Arc::clone(&service)));
     }
+    let page = match &page_listen {
+        None => None,
+        Some(address) => {
+            let listener = bind("page.listen", address).await?;
+            tracing::info!("administration page on {scheme}://{}/-/", listener.local_addr()?);
+            Some((listener, ConnectionSlots::new(PAGE_CONNECTIONS)))
+        }
+    };
     let _admin = admin_socket::open(&service).await;
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
     if io::stderr().is_terminal() {
@@ -69,11 +81,12 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
             // Wait for a slot before accepting: further connections wait in the kernel's queue.
             accepted = accept(&listener, &slots) => {
                 if let Some((stream, slot)) = accepted.and_then(|(stream, slot)| admit(&service, stream, slot)) {
-                    let (service, drain) = (Arc::clone(&service), drains.subscribe());
-                    let given = workers.dispatch(stream, |stream| connection::serve(stream, slot, service, drain));
-                    if let Err(error) = given {
-                        tracing::error!(%error, "cannot serve a connection");
-                    }
+                    dispatch(&workers, stream, slot, Listener::Main, &service, &drains);
+                }
+            }
+            accepted = accept_page(page.as_ref()) => {
+                if let Some((stream, slot)) = accepted {
+                    dispatch(&workers, stream, slot, Listener::Page, &service, &drains);
                 }
             }
             _ = terminate.recv() => break,
@@ -123,6 +136,29 @@ async fn accept(listener: &TcpListener, slots: &Arc<ConnectionSlots>) -> Option<
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
+    }
+}
+
+/// A connection to the page's own address; waits for ever if there is none.
+async fn accept_page(page: Option<&(TcpListener, Arc<ConnectionSlots>)>) -> Option<(TcpStream, ConnectionSlot)> {
+    match page {
+        Some((listener, slots)) => accept(listener, slots).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn dispatch(
+    workers: &Workers,
+    stream: TcpStream,
+    slot: ConnectionSlot,
+    listener: Listener,
+    service: &Arc<Service>,
+    drains: &watch::Sender<bool>,
+) {
+    let (service, drain) = (Arc::clone(service), drains.subscribe());
+    let given = workers.dispatch(stream, move |stream| connection::serve(stream, slot, listener, service, drain));
+    if let Err(error) = given {
+        tracing::error!(%error, "cannot serve a connection");
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::event::Event;
 use self::runtime_api::{Invocation, RuntimeApi};
 use crate::config_source::ConfigSource;
-use crate::service::Service;
+use crate::service::{Listener, Service};
 
 /// How long background work of an answer may take before the next event is requested. The client has its answer by then;
 /// the platform freezes the process from that request until the next event.
@@ -77,7 +77,7 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
         Ok(Event::Http { request, peer }) => {
             // Function URLs speak HTTPS only.
             let cx = Cx { peer, introduced: None, is_tls: true, id: 0 };
-            api.respond(&invocation, service.answer(*request, cx).await).await
+            api.respond(&invocation, service.answer(Listener::Main, *request, cx).await).await
         }
         Ok(Event::Other) => match event(service, &invocation).await {
             Ok(answer) => api.answer(&invocation, &answer).await,

@@ -25,7 +25,6 @@ mod files;
 mod first_steps;
 mod health;
 mod http;
-mod human;
 mod incoming;
 mod lambda;
 mod listen_address;
@@ -50,6 +49,7 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use registry_proxy_core::human;
 #[cfg(target_os = "linux")]
 use registry_proxy_musl_memory as _;
 

@@ -172,13 +172,14 @@ pub(crate) enum Prepared {
 }
 
 /// Keys and their values as text.
-type RestartOnly = [(&'static str, String); 9];
+type RestartOnly = [(&'static str, String); 10];
 
 /// Settings that are used once, at the start: changing them takes a restart.
 fn fixed(config: &Config) -> RestartOnly {
     [
         ("listen", config.listen.clone()),
         ("metrics.listen", config.metrics.listen.clone().unwrap_or_default()),
+        ("page.listen", config.page.listen.clone().unwrap_or_default()),
         ("log.format", format!("{:?}", config.log.format)),
         ("log.level", config.log.level.clone()),
         ("admin_socket", config.admin_socket.clone().unwrap_or_default()),

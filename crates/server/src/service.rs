@@ -20,6 +20,15 @@ use crate::text_response::text;
 const NOT_FOR_YOU: &str = "metrics are served to this machine only, and not through a proxy: set metrics.listen to a \
                            separate address, or metrics.public = true to serve everybody\n";
 
+/// By which address a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// `listen`
+    Main,
+    /// `page.listen`
+    Page,
+}
+
 /// Answers the requests of every connection.
 pub(crate) struct Service {
     pub(crate) reloadable: Reloadable,
@@ -52,9 +61,10 @@ impl Service {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers a request.
+    /// Answers a request that came by this listener.
     pub(crate) fn answer(
         &self,
+        listener: Listener,
         request: Request<Body>,
         mut cx: Cx,
     ) -> impl Future<Output = Response<Body>> + Send + use<'_> {
@@ -62,6 +72,10 @@ impl Service {
         async move {
             // Release the guard before waiting, so that a reload does not wait for requests.
             let current = arc_swap::Guard::into_inner(self.reloadable.current());
+            match listener {
+                Listener::Page => return current.proxy.handle_page(&cx, request).await,
+                Listener::Main => {}
+            }
             if let Some(response) = self.own(&request, &cx, &current.config) {
                 return response;
             }

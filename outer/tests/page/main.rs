@@ -1,18 +1,21 @@
-//! The page at `/` in a real browser, and what is copied from it in the clients' hands.
+//! The pages in a real browser, and what is copied from the one at `/` in the clients' hands.
 
 use std::path::Path;
 
-use registry_proxy_outer::browser::{self, Look};
+use registry_proxy_outer::browser::{self, AdminSite, Look};
 use registry_proxy_outer::client::{Docker, Podman};
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::process::{Program, Tool};
 use registry_proxy_outer::proxy::Setup;
 use registry_proxy_outer::registry::{Registry, Seed};
-use registry_proxy_outer::{Context, Outcome};
+use registry_proxy_outer::{Context, Outcome, http};
 
 const IMAGE: &str = "reg.test/library/sample:v1";
 /// Another name of this machine, over plain HTTP: browsers have no clipboard for such pages.
 const NAMED: &str = "proxy.test";
+/// Who may purge.
+const ADMIN: &str = "ann";
+const PASSWORD: &str = "a-password-of-the-tests";
 const DEADLINE: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[test]
@@ -26,7 +29,18 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         .start()?;
     let address = proxy.address().to_string();
     let named = format!("http://{NAMED}:{}", proxy.address().port());
-    let found = browser::read(&proxy.url(""), &named, IMAGE)?;
+    let administered = Setup::new()
+        .users(&[(ADMIN, PASSWORD)])
+        .config(format!("[page]\nadmins = [\"{ADMIN}\"]"))
+        .upstream("reg.test", registry.address(), &["default = true"])
+        .start()?;
+    let client = http::Client::new()?;
+    for _ in 0..3 {
+        let path = administered.url("/v2/reg.test/library/sample/manifests/v1");
+        client.get(path).basic(ADMIN, PASSWORD).ask()?.expect_status(200)?;
+    }
+    let site = AdminSite { base: &administered.url(""), username: ADMIN, password: PASSWORD, image: IMAGE };
+    let found = browser::read(&proxy.url(""), &named, IMAGE, &site)?;
 
     equal("languages and themes", &found.views.len(), &4)?;
     for view in &found.views {
@@ -68,9 +82,23 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         equal("a word that it is no name", &hostile.fault, &1)?;
         equal("the box", &hostile.value.as_str(), &"")?;
     }
+    equal("parts, languages and themes of the administration page", &found.admin.parts.len(), &20)?;
+    for part in &found.admin.parts {
+        let language = if part.what.contains("zh-CN") { "zh-CN" } else { "en" };
+        equal(&part.what, &part.language.as_str(), &language)?;
+        ensure(part.look.passes > 15, format_args!("{}: axe-core has looked at {}", part.what, part.look.passes))?;
+        is_for_everybody(&part.what, &part.look)?;
+    }
+    ensure(!found.admin.stops.iter().any(|outline| outline == "none"), "no focus is found")?;
+    let purged = &found.admin.purged;
+    ensure(purged.contains(&format!("{IMAGE}: purged. 1 tags")), purged)?;
+    equal("what hostile names did", &found.admin.hostile, &0)?;
+    let log = administered.service.log();
+    ensure(log.contains("administrative action ended") && log.contains(ADMIN), "the log says who purged")?;
+
     let mut origins = found.requests.clone();
     origins.sort();
-    let mut ours = vec![proxy.url(""), named];
+    let mut ours = vec![proxy.url(""), named, administered.url("")];
     ours.sort();
     equal("who was asked", &origins, &ours)?;
     equal("what the browser complained of", &found.complaints, &Vec::new())?;

@@ -93,6 +93,9 @@ pub struct Image {
     pub confirmed_seconds_ago: u64,
     /// What is here of it, shared layers included.
     pub bytes: u64,
+    /// How long ago it was last used, as far as the store knows.
+    #[serde(default)]
+    pub used_seconds_ago: u64,
     /// Layers and configurations that its manifests name, as far as those are here.
     pub layers: u64,
     /// How many of them are here.

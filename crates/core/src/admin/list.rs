@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::CacheAdmin;
 use super::command::{CacheStats, Event, Image, Tell};
 use super::evict::from_parents_to_parts;
-use super::inventory::{Content, Id, Inventory};
+use super::inventory::{Content, IN_USE, Id, Inventory};
 use super::survey::{Survey, SurveyedTag};
 use crate::cache::{Key, Kind};
 use crate::pattern;
@@ -80,6 +80,7 @@ impl CacheAdmin {
             digest: digest.to_digest()?.to_string(),
             confirmed_seconds_ago: self.clock.unix_seconds().saturating_sub(*confirmed),
             bytes: whole.bytes,
+            used_seconds_ago: self.clock.unix_seconds().saturating_sub(last_used(&survey.inventory, tag)),
             layers: whole.layers,
             layers_here: whole.layers_here,
             is_complete: tag.target.is_some_and(|target| complete.get(target as usize) == Some(&true)),
@@ -118,6 +119,13 @@ fn complete(inventory: &Inventory) -> Vec<bool> {
         }
     }
     complete
+}
+
+/// When a tag or its manifest was last used.
+fn last_used(inventory: &Inventory, tag: &SurveyedTag) -> u64 {
+    let manifest = tag.target.and_then(|target| inventory.item(target)).map(|item| item.used);
+    // What is being fetched is in use.
+    manifest.filter(|used| *used != IN_USE).map_or(tag.used, |used| used.max(tag.used))
 }
 
 /// What is here of an image, each manifest and layer once.

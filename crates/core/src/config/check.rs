@@ -9,12 +9,12 @@ use std::time::Duration;
 use url::Url;
 
 pub use self::warnings::Warning;
-use super::{Auth, CacheConfig, Config, ConfigError, Limits, StoreAddress, Timeouts, UpstreamConfig};
+use super::{Auth, CacheConfig, Config, ConfigError, Limits, PageAuth, StoreAddress, Timeouts, UpstreamConfig};
 use super::{block, events, tag_rule};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
-const RESERVED: [&str; 5] = ["v2", "token", "healthz", "readyz", "metrics"];
+const RESERVED: [&str; 6] = ["v2", "token", "healthz", "readyz", "metrics", "-"];
 
 /// A number beyond what any machine has, since counters are finite.
 const MOST_CONNECTIONS: usize = 1_000_000;
@@ -31,6 +31,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(address) = &config.metrics.listen {
         listen("metrics.listen", address)?;
     }
+    page(config)?;
     if let Some(path) = &config.admin_socket
         && !(path == "none" || path.starts_with('/') || path.starts_with("~/"))
     {
@@ -45,7 +46,8 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.tls.cert_file.is_some() != config.tls.key_file.is_some() {
         return refuse("tls", "set both cert_file and key_file, or neither");
     }
-    if config.clients.auth == Auth::Users && config.clients.users_file.is_none() {
+    let has_users = config.clients.auth == Auth::Users || config.page.auth == PageAuth::Users;
+    if has_users && config.clients.users_file.is_none() {
         return refuse(
             "clients.users_file",
             "needed for auth = \"users\": lines of name:bcrypt-hash (htpasswd -B)",
@@ -93,6 +95,21 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         if defaults > 1 {
             return refuse(at("default"), "another upstream is already the default");
         }
+    }
+    Ok(())
+}
+
+fn page(config: &Config) -> Result<(), ConfigError> {
+    let page = &config.page;
+    if let Some(address) = &page.listen {
+        listen("page.listen", address)?;
+    }
+    let has_logins = page.login(config.clients.auth) != Auth::Open;
+    if !page.admins.is_empty() && !has_logins {
+        return refuse(
+            "page.admins",
+            "nobody logs in to the page: set page.auth = \"users\" and clients.users_file",
+        );
     }
     Ok(())
 }
@@ -290,6 +307,10 @@ mod tests {
             ("public_url='https://p.example/sub'".to_owned(), "public_url"),
             ("[tls]\ncert_file='c'".to_owned(), "tls"),
             ("[clients]\nauth='users'".to_owned(), "clients.users_file"),
+            ("[page]\nauth='users'".to_owned(), "clients.users_file"),
+            ("[page]\nlisten='here'".to_owned(), "page.listen"),
+            ("[page]\nadmins=['alice']".to_owned(), "page.admins"),
+            ("[[upstream]]\nname='-'\nurls=['https://x.test']".to_owned(), "upstream[0].name"),
             ("[clients]\npath_secret_file='Upper'".to_owned(), "clients.path_secret_file"),
             // As a deploy tool fills it in that finds no such variable: nobody meant to be open.
             ("[clients]\npath_secret=''".to_owned(), "clients.path_secret_file"),

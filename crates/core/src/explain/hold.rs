@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::report::HoldReport;
 use crate::cache::{Cache, HoldLookup, HoldRecord, Key, Standing};
 use crate::config::HoldRule;
+use crate::explanation::HoldReport;
 use crate::manifest::CacheLookup;
 use crate::request::RequestContext;
 

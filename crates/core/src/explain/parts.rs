@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::report::{PartReport, PartState};
 use crate::blob;
 use crate::cache::{Cache, ChildDescriptor, Described};
 use crate::digest::Digest;
+use crate::explanation::{PartReport, PartState};
 use crate::request::RequestContext;
 
 /// Most levels of indexes within indexes.

@@ -51,6 +51,14 @@ pub(crate) struct Fills {
     table: Mutex<FillTable>,
 }
 
+/// A download that is running.
+pub(crate) struct RunningFill {
+    pub(crate) digest: Digest,
+    pub(crate) upstream: Arc<str>,
+    pub(crate) arrived_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
 /// The role of a request that needs a blob.
 pub(crate) enum FillEntry {
     /// Nobody is fetching it: this request leads.
@@ -207,6 +215,26 @@ impl Fills {
             Slot::Open { spool, .. } => spool.total(),
         };
         self.table().all().map(|(digest, _, slot)| (digest.clone(), bytes(slot))).collect()
+    }
+
+    /// Up to `most` downloads that are running from these upstreams, in the order of their digests, and how many more there are.
+    pub(crate) fn running(&self, is_meant: impl Fn(&str) -> bool, most: usize) -> (Vec<RunningFill>, usize) {
+        let running = |(_, _, slot): (&Digest, &Arc<str>, &Slot)| match slot {
+            Slot::Open { spool, .. } if spool.phase() == Phase::Running && is_meant(spool.origin()) => {
+                Some(RunningFill {
+                    digest: spool.digest().clone(),
+                    upstream: Arc::clone(spool.origin()),
+                    arrived_bytes: spool.present(),
+                    total_bytes: spool.total(),
+                })
+            }
+            Slot::Open { .. } | Slot::Opening(_) => None,
+        };
+        let mut all: Vec<RunningFill> = self.table().all().filter_map(running).collect();
+        all.sort_by(|one, other| one.digest.as_str().cmp(other.digest.as_str()));
+        let rest = all.len().saturating_sub(most);
+        all.truncate(most);
+        (all, rest)
     }
 
     fn table(&self) -> MutexGuard<'_, FillTable> {

@@ -37,6 +37,7 @@ macro_rules! reasons {
 reasons! {
     Ping = "ping", [Answered], "`/v2/`, answered without asking an upstream.";
     Token = "token", [Answered], "A token issued by the proxy.";
+    AdminPage = "administration page", [Answered], "`/-/`: a page for those who log in.";
     FrontPage = "front page", [Answered], "`/`: the page for a browser, or a line of text.";
 
     Digest = "digest", [Hit], "Cached content, requested by digest: it cannot have changed.";

@@ -8,26 +8,26 @@ const MAX_RANGES: usize = 64;
 
 /// A language of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(crate) enum Language {
     English,
     Chinese,
 }
 
 /// The same words in each language.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Words {
-    pub(super) english: &'static str,
-    pub(super) chinese: &'static str,
+pub(crate) struct Words {
+    pub(crate) english: &'static str,
+    pub(crate) chinese: &'static str,
 }
 
 impl Language {
     /// The language of this code, as our own links have it in `lang`.
-    pub(super) fn of_code(code: &str) -> Option<Self> {
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
         [Self::English, Self::Chinese].into_iter().find(|language| language.code() == code)
     }
 
     /// The language that the client prefers; English where it says nothing of either.
-    pub(super) fn preferred(headers: &HeaderMap) -> Self {
+    pub(crate) fn preferred(headers: &HeaderMap) -> Self {
         let asked = ranges(headers, &ACCEPT_LANGUAGE);
         let english = weight(&asked, |range| match range.to_ascii_lowercase().split('-').next() {
             Some("en") => 2,
@@ -41,7 +41,7 @@ impl Language {
         if chinese > english { Self::Chinese } else { Self::English }
     }
 
-    pub(super) fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::English => "en",
             Self::Chinese => "zh",
@@ -49,18 +49,18 @@ impl Language {
     }
 
     /// As HTML and HTTP write it (RFC 5646).
-    pub(super) fn tag(self) -> &'static str {
+    pub(crate) fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
             Self::Chinese => "zh-CN",
         }
     }
 
-    pub(super) fn pick(self, words: &Words) -> &'static str {
+    pub(crate) fn pick(self, words: &Words) -> &'static str {
         self.say(words.english, words.chinese)
     }
 
-    pub(super) fn say(self, english: &'static str, chinese: &'static str) -> &'static str {
+    pub(crate) fn say(self, english: &'static str, chinese: &'static str) -> &'static str {
         match self {
             Self::English => english,
             Self::Chinese => chinese,
@@ -70,7 +70,7 @@ impl Language {
 
 /// Whether a page is preferred to plain text. A client that takes either as well as the other, as most programs do with `*/*`, is
 /// no browser.
-pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
+pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
     let asked = ranges(headers, &ACCEPT);
     let of = |subtype: &str| {
         weight(&asked, |range| match range.to_ascii_lowercase().split_once('/') {

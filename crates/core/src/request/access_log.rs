@@ -22,6 +22,7 @@ use crate::platform::{Clock, Moment};
 use crate::quota::{Linked, QuotaPass};
 use crate::route::{Endpoint, Target};
 use crate::telemetry::{Answered, RequestCounters};
+use crate::traffic::Traffic;
 use crate::upstream::Upstream;
 
 /// Most bytes of a method in a log line; all methods that mean something here are shorter.
@@ -44,6 +45,8 @@ pub(crate) struct LogSubject {
     error: Option<String>,
     /// Counts the answer's bytes against the quotas.
     pub(crate) pass: Option<QuotaPass>,
+    /// Counts it for the plots, where there are any.
+    pub(crate) traffic: Option<Arc<Traffic>>,
 }
 
 impl LogSubject {
@@ -61,7 +64,7 @@ impl LogSubject {
     }
 
     fn new() -> Self {
-        Self { endpoint: "", counters: None, target: None, user: None, error: None, pass: None }
+        Self { endpoint: "", counters: None, target: None, user: None, error: None, pass: None, traffic: None }
     }
 
     /// The repository, and what is wanted there.
@@ -208,6 +211,9 @@ impl Drop for LogEntry {
             sent_bytes: self.sent_bytes,
             is_broken: self.is_broken,
         });
+        if let Some(traffic) = &self.subject.traffic {
+            traffic.count(self.outcome, self.sent_bytes, self.started.after(after));
+        }
         let is_whole = self.outcome.action != Action::Abandoned
             && (self.method == Method::HEAD
                 || self.expected_bytes.is_none_or(|expected| expected == self.sent_bytes));

@@ -103,6 +103,12 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Whether a page may tell this client that the cache has something of this repository: where a pull would say so, too.
+    pub(crate) fn may_be_told(&self) -> bool {
+        let is_let_in = self.cache().is_some_and(|cache| self.is_let_in(cache));
+        self.upstream.permits(&self.target.name) && is_let_in
+    }
+
     /// Whether this client may see this repository, as far as we know. Where the upstream decides that, it must have let
     /// this client in lately.
     pub(crate) fn is_let_in(&self, cache: &Cache) -> bool {

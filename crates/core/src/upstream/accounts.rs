@@ -124,8 +124,9 @@ impl Upstream {
             return;
         }
         let Some(budget) = Budget::parse(headers) else { return };
-        self.learned.budgets.told(payer(address, login), budget, self.platform.clock.now());
-        let credential = match login.map(|login| login.origin) {
+        let account = login.map(|login| login.origin);
+        self.learned.budgets.told(payer(address, login), account, budget, self.platform.clock.now());
+        let credential = match account {
             // A client's name must not become a label of a metric.
             Some(LoginSource::Client) => return,
             None => "anonymous".into(),

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use quick_cache::sync::Cache;
 
+use super::login::LoginSource;
 use crate::headers;
 use crate::platform::Moment;
 
@@ -59,8 +60,22 @@ fn quantity(text: &str) -> Option<(u64, Option<Duration>)> {
     Some((number, window))
 }
 
-/// All budgets of one upstream.
-pub(super) struct Budgets(Cache<Payer, (Budget, Moment)>);
+/// What is left to an account of ours, as the registry last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AccountBudget {
+    /// `None`: without a login.
+    pub(crate) account: Option<LoginSource>,
+    pub(crate) remaining: u64,
+    pub(crate) limit: Option<u64>,
+    /// For how long that counts.
+    pub(crate) left: Duration,
+}
+
+/// All budgets of one upstream, each until when it counts, and whose it is: `None` without a login.
+pub(super) struct Budgets(Cache<Payer, (Budget, Moment, Option<LoginSource>)>);
+
+/// Budgets of our accounts that are listed: more than anybody has.
+const MAX_LISTED: usize = 64;
 
 impl Default for Budgets {
     fn default() -> Self {
@@ -70,12 +85,24 @@ impl Default for Budgets {
 
 impl Budgets {
     /// The registry has said what is left.
-    pub(super) fn told(&self, who: Payer, budget: Budget, now: Moment) {
-        self.0.insert(who, (budget, now.after(budget.window)));
+    pub(super) fn told(&self, who: Payer, account: Option<LoginSource>, budget: Budget, now: Moment) {
+        self.0.insert(who, (budget, now.after(budget.window), account));
+    }
+
+    /// Those of our own accounts, and of requests without a login.
+    pub(super) fn of_ours(&self, now: Moment) -> Vec<AccountBudget> {
+        let listed = self.0.iter().filter_map(|(_, (budget, until, account))| {
+            let Budget { limit, remaining, .. } = budget;
+            let is_ours = account != Some(LoginSource::Client) && now < until;
+            is_ours.then(|| AccountBudget { account, remaining, limit, left: until.since(now) })
+        });
+        let mut listed: Vec<AccountBudget> = listed.take(MAX_LISTED).collect();
+        listed.sort_by_key(|budget| (budget.remaining, budget.left));
+        listed
     }
 
     fn find(&self, who: &Payer, now: Moment) -> Option<Budget> {
-        self.0.get(who).filter(|(_, until)| now < *until).map(|(budget, _)| budget)
+        self.0.get(who).filter(|(_, until, _)| now < *until).map(|(budget, ..)| budget)
     }
 
     /// How many pulls are left; `None`: nobody has said lately.
@@ -145,10 +172,28 @@ mod tests {
     fn what_was_said_counts_for_its_window_and_its_account() {
         let (budgets, at) = (Budgets::default(), |seconds| Moment(Duration::from_secs(seconds)));
         let who = Payer { address: 0, credential: [1; 16] };
-        budgets.told(who, parse("100;w=60", "1;w=60").unwrap(), at(0));
+        budgets.told(who, None, parse("100;w=60", "1;w=60").unwrap(), at(0));
         assert_eq!((budgets.remaining(&who, at(59)), budgets.is_scarce(&who, at(59))), (Some(1), true));
         assert_eq!((budgets.remaining(&who, at(60)), budgets.is_scarce(&who, at(60))), (None, false));
         assert_eq!(budgets.remaining(&Payer { credential: [2; 16], ..who }, at(0)), None);
+    }
+
+    #[test]
+    fn budgets_of_clients_are_nobody_elses_business() {
+        let (budgets, at) = (Budgets::default(), |seconds| Moment(Duration::from_secs(seconds)));
+        for (mark, account, remaining) in [
+            (1, None, "7;w=60"),
+            (2, Some(LoginSource::Client), "3;w=60"),
+            (3, Some(LoginSource::Entry(0)), "5;w=30"),
+        ] {
+            let who = Payer { address: 0, credential: [mark; 16] };
+            budgets.told(who, account, parse("100;w=60", remaining).unwrap(), at(0));
+        }
+        let ours =
+            |now| budgets.of_ours(at(now)).iter().map(|one| (one.account, one.remaining)).collect::<Vec<_>>();
+        assert_eq!(ours(0), [(Some(LoginSource::Entry(0)), 5), (None, 7)]);
+        assert_eq!(ours(30), [(None, 7)]);
+        assert_eq!(ours(60), []);
     }
 
     #[test]

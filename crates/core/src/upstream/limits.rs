@@ -106,6 +106,12 @@ impl RateLimits {
         (until > now).then(|| until.since(now))
     }
 
+    /// How long until all limits are over; `None`: there is none.
+    pub(super) fn over_in(&self, now: Moment) -> Option<Duration> {
+        let left = self.latest.load(Ordering::Acquire).saturating_sub(millis(now));
+        (left > 0).then(|| Duration::from_millis(left))
+    }
+
     /// A 429 came.
     pub(super) fn limited(
         &self,

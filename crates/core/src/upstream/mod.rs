@@ -10,9 +10,11 @@ mod authorize;
 mod budget;
 mod challenge;
 mod check_login;
+mod condition;
 mod exchange;
 mod follow;
 mod heads;
+mod latency;
 mod limits;
 mod location;
 mod login;
@@ -37,13 +39,16 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::Url;
 
 pub use self::ask::{Redirected, WriteOutcome};
+pub(crate) use self::budget::AccountBudget;
 use self::budget::Budgets;
 pub use self::challenge::UpstreamChallenge;
 pub use self::check_login::LoginCheck;
+pub(crate) use self::condition::UpstreamCondition;
 pub use self::exchange::Payload;
 pub use self::follow::reach_of_realm;
 use self::heads::Heads;
 pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
+use self::latency::Latency;
 use self::limits::RateLimits;
 pub use self::location::Location;
 use self::login::AccountPool;
@@ -97,6 +102,8 @@ struct Learned {
     rate_limits: RateLimits,
     budgets: Budgets,
     heads: Heads,
+    /// How quickly it answers.
+    latency: Latency,
     /// The health of the hosts that its redirects lead to.
     redirect_hosts: RedirectHosts,
     /// Failures that are not in the log yet.

@@ -108,6 +108,9 @@ impl Upstream {
         }
         if !matches!(response, Err(SendError::ClientBody)) {
             let status = response.as_ref().ok().map(Response::status);
+            if status.is_some() {
+                self.learned.latency.note(now.since(started));
+            }
             self.counters().upstream_answered(now.since(started), status);
         }
         let response = response?;

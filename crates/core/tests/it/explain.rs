@@ -1,7 +1,7 @@
 //! What is said of an image is what a request for it then meets, and nothing is sent to find out.
 
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::explain::{Explanation, PartReport, PartState, explain};
+use registry_proxy_core::explain::{Explanation, PartReport, PartState};
 use registry_proxy_core::testing::{Fault, stored_nowhere};
 
 use crate::fixture::{Fixture, HOST_NAME, OCI_INDEX, OCI_MANIFEST, manifest_of, noise, upstream};
@@ -22,7 +22,7 @@ async fn told(lab: &Fixture, text: &str, image: &str) -> Explanation {
     let text = settings(text);
     let config = Config::load(&Sources { text: Some(&text), variables: vec![], read: &stored_nowhere });
     let before = lab.net.lines();
-    let explanation = explain(&lab.proxy, &config.expect("a configuration"), image).await;
+    let explanation = lab.proxy.explain(&config.expect("a configuration"), image).await;
     assert_eq!(lab.net.lines(), before, "somebody was asked");
     explanation
 }

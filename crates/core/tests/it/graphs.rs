@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use registry_proxy_core::admin::{Command, Event, Purge};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::explain::{PartReport, explain};
+use registry_proxy_core::explain::PartReport;
 use registry_proxy_core::testing::{Answer, Fault, Step, stored_nowhere};
 
 use crate::clock::TokioClock;
@@ -100,7 +100,7 @@ async fn a_hostile_graph_is_explained_and_not_served_stale_and_nobody_waits_for_
         let text = crate::fixture::upstream("") + "[cache]\nmemory=1\ntag_ttl='60s'";
         let config =
             Config::load(&Sources { text: Some(&text), variables: vec![], read: &stored_nowhere }).unwrap();
-        let explanation = explain(&lab.proxy, &config, "a/b:v1").await;
+        let explanation = lab.proxy.explain(&config, "a/b:v1").await;
         let shown = size(explanation.manifest.as_ref().expect("a manifest"));
         assert!(shown <= 1000, "{shape:?}: {shown} parts");
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::explain::{Explanation, HoldReport, explain};
+use registry_proxy_core::explain::{Explanation, HoldReport};
 use registry_proxy_core::platform::Store;
 use registry_proxy_core::testing::{Answer, Fault, stored_nowhere};
 
@@ -308,7 +308,7 @@ async fn told(lab: &Fixture, text: &str) -> HoldReport {
 async fn explained(lab: &Fixture, text: &str, name: &str) -> Explanation {
     let text = format!("{text}\n{}", upstream(""));
     let config = Config::load(&Sources { text: Some(&text), variables: vec![], read: &stored_nowhere });
-    explain(&lab.proxy, &config.expect("a configuration"), name).await
+    lab.proxy.explain(&config.expect("a configuration"), name).await
 }
 
 #[tokio::test(start_paused = true)]

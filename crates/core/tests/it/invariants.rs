@@ -43,7 +43,14 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
     assert!((1..=128).contains(&id.len()) && headers.get_all("x-request-id").iter().count() == 1, "no id: {why}");
 
     caches(seen, &why);
-    challenges(path, host, seen, &why);
+    let is_page = path.contains("/-/");
+    if is_page && status.as_u16() == 401 {
+        // For the browser of a person, who has no token.
+        let challenge = seen.header("www-authenticate");
+        assert_eq!(challenge, "Basic realm=\"registry-proxy\", charset=\"UTF-8\"", "{why}");
+    } else {
+        challenges(path, host, seen, &why);
+    }
     lengths(method, seen, &why);
     if *method == Method::HEAD {
         assert!(body.is_empty() && end.is_ok(), "a HEAD with a body: {why}");
@@ -51,7 +58,9 @@ pub(crate) fn hold(method: &Method, path: &str, host: &str, seen: &Seen) {
     } else if status.is_client_error() || status.is_server_error() {
         // A chunk out of order says where to go on, and nothing else (P-137).
         let is_out_of_order = *status == StatusCode::RANGE_NOT_SATISFIABLE && headers.contains_key(LOCATION);
-        if !is_out_of_order {
+        if is_page && seen.header("content-type").starts_with("text/") {
+            assert!(!matches!(status.as_u16(), 500 | 502 | 503), "P-118: {why}");
+        } else if !is_out_of_order {
             errors(seen, &why);
         }
     }

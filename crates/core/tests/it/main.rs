@@ -2,6 +2,7 @@
 //! answer of every test is held against the invariants.
 
 mod accept;
+mod admin_page;
 mod auth;
 mod blob;
 mod block;

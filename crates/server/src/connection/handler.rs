@@ -10,7 +10,7 @@ use registry_proxy_core::{Body, Cx};
 use super::context::ConnectionSettings;
 use super::request_head;
 use crate::connection_limits::{ConnectionSlot, NoFreeSlot, SlotStatus};
-use crate::service::Service;
+use crate::service::{Listener, Service};
 use crate::text_response::text;
 
 /// Extension of a response: close the connection after it, by `Connection: close` or GOAWAY.
@@ -25,6 +25,7 @@ pub(super) trait RequestHandler: Send + Sync {
 /// Serves the proxy and the server's own paths.
 pub(super) struct ProxyHandler {
     pub(super) service: Arc<Service>,
+    pub(super) listener: Listener,
     pub(super) cx: Cx,
     pub(super) settings: ConnectionSettings,
     pub(super) slot_status: Arc<SlotStatus>,
@@ -37,7 +38,7 @@ impl RequestHandler for ProxyHandler {
             return std::future::ready(error.to_response()).boxed();
         }
         if self.slot_status.is_ordinary() || Service::has_own(request.uri().path()) {
-            return self.service.answer(request, self.cx.clone()).boxed();
+            return self.service.answer(self.listener, request, self.cx.clone()).boxed();
         }
         async move {
             if let Err(NoFreeSlot) = self.slot.become_ordinary(self.settings.slot_wait).await {
@@ -48,7 +49,7 @@ impl RequestHandler for ProxyHandler {
                 response.extensions_mut().insert(CloseConnection);
                 return response;
             }
-            self.service.answer(request, self.cx.clone()).await
+            self.service.answer(self.listener, request, self.cx.clone()).await
         }
         .boxed()
     }

@@ -3,7 +3,6 @@
 
 use http::{HeaderMap, Request};
 use registry_proxy_core::config::{Auth, QuotaConfig, Redirects, StoreAddress};
-use registry_proxy_core::explain::explain;
 use registry_proxy_core::headers::X_REGISTRY_PROXY;
 use registry_proxy_core::media::ACCEPT_EVERY_MANIFEST;
 use registry_proxy_core::notification::Notifications;
@@ -40,7 +39,7 @@ async fn pull(config: &Config, image: &str) -> Result<String, Stopped> {
         (error.to_string(), "run registry-proxy check".to_owned())
     };
     let proxy = assemble::proxy(&config, None, Notifications::default()).map_err(wrong)?;
-    let explanation = explain(&proxy, &config, image).await;
+    let explanation = proxy.explain(&config, image).await;
     let Some(route) = explanation.route else {
         let advice = explanation.pull.advice.unwrap_or_default();
         return Err((explanation.pull.why, advice));

@@ -116,3 +116,21 @@ async fn metrics_are_refused_to_who_comes_through_a_proxy_until_they_are_public(
     let mut client = Client::connect(product.address).await;
     assert_eq!(client.get_with("/metrics", "X-Forwarded-For: 192.0.2.1\r\n").await.0.status, 200);
 }
+
+#[tokio::test]
+async fn the_administration_page_on_an_address_of_its_own_is_nowhere_else() {
+    let keys = "[page]\nlisten = '127.0.0.1:0'";
+    let product = Product::start(&one_upstream(keys, crate::fixture::closed_port(), "")).await;
+    let line = product.wait_for_line("administration page on http://").await;
+    let (_, rest) = line.split_once("http://").unwrap();
+    let address = rest.split_once("/-/").unwrap().0.parse().unwrap();
+    let (head, body) = Client::connect(address).await.get("/-/").await;
+    assert_eq!((head.status, head.get("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(String::from_utf8(body).unwrap().contains("<svg"));
+    for path in ["/v2/", "/metrics", "/healthz"] {
+        assert_eq!(Client::connect(address).await.get(path).await.0.status, 404, "{path}");
+    }
+    let (head, body) = Client::connect(product.address).await.get("/-/").await;
+    assert_eq!(head.status, 404);
+    assert!(String::from_utf8(body).unwrap().contains("page.listen"));
+}

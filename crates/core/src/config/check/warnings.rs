@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, StoreAddress, UpstreamConfig, renamed};
+use super::super::{Auth, Config, PageAuth, StoreAddress, UpstreamConfig, renamed};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -47,6 +47,7 @@ impl Config {
         }
         secrets(self, warn);
         metrics(self, warn);
+        page(self, warn);
         logins(self, warn);
         for (i, upstream) in self.upstream.iter().enumerate() {
             accounts(self, upstream, &mut |key, what| warn(format!("upstream[{i}].{key}"), what));
@@ -65,7 +66,8 @@ fn access(config: &Config, warn: &mut dyn FnMut(String, String)) {
         );
         warn("clients.auth".into(), what.into());
     }
-    if config.clients.users_file.is_some() && config.clients.auth != Auth::Users {
+    let has_users = config.clients.auth == Auth::Users || config.page.auth == PageAuth::Users;
+    if config.clients.users_file.is_some() && !has_users {
         let what = "not used: its passwords are checked only with auth = \"users\"";
         warn("clients.users_file".into(), what.into());
     }
@@ -113,6 +115,23 @@ fn metrics(config: &Config, warn: &mut dyn FnMut(String, String)) {
         Some(_) | None => return,
     };
     warn("metrics.public".into(), what.into());
+}
+
+/// Warns about who may read the administration page.
+fn page(config: &Config, warn: &mut dyn FnMut(String, String)) {
+    let Some(address) = &config.page.listen else { return };
+    let is_reached = !is_loopback(address);
+    match config.page.login(config.clients.auth) {
+        Auth::Open if is_reached => {
+            let what = "anybody who reaches this address can read which images are cached: restrict the network, or set page.auth = \"users\"";
+            warn("page.listen".into(), what.into());
+        }
+        Auth::Users | Auth::Upstream if is_reached && config.tls.cert_file.is_none() => {
+            let what = "passwords are sent to it unencrypted: set tls.cert_file, or listen on 127.0.0.1 behind an HTTPS server";
+            warn("page.listen".into(), what.into());
+        }
+        Auth::Open | Auth::Users | Auth::Upstream => {}
+    }
 }
 
 /// Warns of weak secrets.

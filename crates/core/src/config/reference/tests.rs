@@ -68,6 +68,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
     config.clients.path_secret = Some(crate::secret::Secret::new("x"));
     (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
     (config.metrics.listen, config.metrics.public) = (text.clone(), Some(true));
+    config.page.listen.clone_from(&text);
     config.cache.max_unused = Some(crate::config::Span::seconds(1));
     (config.cache.max_size, config.cache.min_free) = (Some(Bytes(1)), Some(Bytes(1)));
     let quota = crate::config::Quota {

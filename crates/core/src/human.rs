@@ -1,7 +1,7 @@
-//! Sizes and durations for people.
+//! Sizes and durations for people. Pure.
 
 /// `8.3 MiB`
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     let mut unit = "B";
     let mut tenths = u128::from(bytes) * 10;
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
@@ -15,7 +15,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// `2d 3h`: the two largest units.
-pub(crate) fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     let units =
         [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let shown: Vec<String> = units

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
+use super::Proxy;
 use crate::digest::Digest;
 use crate::ingest::{BlobIngest, Job, Slice, can_be_sliced};
 use crate::name::RepositoryName;
 use crate::platform::RequestPurpose;
-use crate::proxy::Proxy;
 use crate::relay::Source;
 use crate::upstream::{Actions, Ask, Identity};
 

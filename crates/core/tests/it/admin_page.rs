@@ -1,0 +1,368 @@
+//! The administration page at `/-/`: who reads it, what a reader is told, and who may purge.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use registry_proxy_core::testing::{Fault, Registry};
+use sha2::{Digest as _, Sha256};
+
+use crate::fixture::{Call, Fixture, Lines, OCI_MANIFEST, Seen, manifest_of, upstream};
+
+const USERS: &str = "[clients]\nauth='users'\nusers_file='u'\n[page]\nadmins=['alice']";
+const ACCOUNTS: &str = "[clients]\nauth='upstream'\n[page]\nadmins=['reg.example/alice']";
+
+/// A browser of this user, whose password is the usual one.
+fn browse(lab: &Fixture, user: &str, path: &str) -> Call {
+    let password = if user == "alice" { "wonder" } else { "builder" };
+    lab.get(path).basic(user, password)
+}
+
+/// The text of a page, with its entities resolved.
+fn text(seen: &Seen) -> String {
+    let html = String::from_utf8(seen.body.to_vec()).expect("UTF-8");
+    [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")]
+        .into_iter()
+        .fold(html, |html, (entity, letter)| html.replace(entity, letter))
+}
+
+/// Content in memory, images `a/b:v1` and `a/c:v1` at the registry.
+fn lab(settings: &str) -> Fixture {
+    let lab = Fixture::caching(&format!("{settings}\n{}", upstream("")));
+    for (repository, size) in [("a/b", 10), ("a/c", 5000)] {
+        lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest_of(size));
+    }
+    lab
+}
+
+/// As a client of this user.
+async fn pull(lab: &Fixture, user: &str, image: &str) -> Seen {
+    browse(lab, user, &format!("/v2/{image}/manifests/v1")).await
+}
+
+async fn settle(lab: &Fixture) {
+    assert!(lab.proxy.flush(std::time::Duration::from_secs(5)).await, "all is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_logs_in_there_is_no_page_and_a_word_why() {
+    for (settings, word) in [
+        ("", "page.listen"),
+        ("[page]\nlisten='127.0.0.1:1'", "page.listen"),
+        ("platform='cloudflare-workers'", "there is no administration page on this platform"),
+    ] {
+        let seen = lab(settings).get("/-/").header("accept", "text/html").await;
+        assert_eq!(seen.status, 404, "{settings}");
+        assert!(text(&seen).contains(word), "{settings}: {}", text(&seen));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_opens_for_a_right_login_only() {
+    for settings in [USERS, "[clients]\nusers_file='u'\n[page]\nauth='users'"] {
+        let lab = lab(settings);
+        for path in ["/-/", "/-/images", "/-/explain?image=a/b", "/-/tags", "/reg.example/-/"] {
+            let seen = lab.get(path).await;
+            assert_eq!(seen.status, 401, "{path}");
+            assert_eq!(seen.header("www-authenticate"), "Basic realm=\"registry-proxy\", charset=\"UTF-8\"");
+            assert_eq!(lab.get(path).basic("alice", "builder").await.status, 401, "{path}");
+            assert_eq!(browse(&lab, "alice", path).await.status, 200, "{path}");
+            assert_eq!(browse(&lab, "bob", path).await.status, 200, "{path}");
+        }
+        assert_eq!(browse(&lab, "alice", "/-/other").await.status, 404);
+        assert_eq!(lab.post("/-/").basic("alice", "wonder").await.status, 405);
+        assert_eq!(browse(&lab, "alice", "/-/purge").await.status, 405);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_path_secret_the_page_is_behind_it_too() {
+    let lab = lab("[clients]\nauth='users'\nusers_file='u'\npath_secret_file='secret'");
+    assert_eq!(browse(&lab, "alice", "/-/").await.status, 404);
+    let seen = browse(&lab, "alice", "/what-is-in-secret/-/").await;
+    assert_eq!(seen.status, 200);
+    assert!(text(&seen).contains("href=\"/what-is-in-secret/-/images?lang=en\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_policy_lets_nothing_in_and_names_its_styles() {
+    let lab = lab(USERS);
+    let seen = browse(&lab, "alice", "/-/").await;
+    let html = String::from_utf8(seen.body.to_vec()).unwrap();
+    let styles = html.split("<style>").skip(1).map(|rest| rest.split("</style>").next().unwrap());
+    let hashes = styles.map(|style| format!(" 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(style))));
+    let hashes = hashes.collect::<Vec<_>>().concat();
+    assert_eq!(
+        seen.header("content-security-policy"),
+        format!(
+            "default-src 'none'; style-src{hashes}; script-src 'none'; img-src data:; form-action 'self'; \
+             base-uri 'none'; frame-ancestors 'none'"
+        )
+    );
+    assert!(!html.contains("<script") && !html.contains("style=") && !html.contains("http"), "{html}");
+    assert_eq!(seen.header("referrer-policy"), "same-origin");
+    assert_eq!(seen.header("cache-control"), "no-store, no-transform");
+    assert_eq!(seen.header("vary"), "Authorization, Accept-Language");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_page_is_small_on_the_wire() {
+    let lab = lab(USERS);
+    for minute in 0..60 {
+        pull(&lab, "alice", "a/b").await;
+        lab.wait(if minute < 59 { 60 } else { 0 }).await;
+    }
+    for path in ["/-/", "/-/images", "/-/explain?image=a/b:v1", "/-/tags?image=a/b"] {
+        let seen = browse(&lab, "alice", path).await;
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(&seen.body).unwrap();
+        let bytes = packer.finish().unwrap().len();
+        assert!(bytes < 60 << 10, "{path}: {bytes} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_speaks_the_readers_language_and_keeps_what_was_asked() {
+    let lab = lab(USERS);
+    for (path, accepted, language, word) in [
+        ("/-/", "en", "en", "The cache"),
+        ("/-/", "zh-CN,zh;q=0.9", "zh-CN", "命中率"),
+        ("/-/?lang=zh", "en", "zh-CN", "命中率"),
+        ("/-/images?lang=en", "zh", "en", "Longest unused"),
+        ("/-/explain?lang=zh", "en", "zh-CN", "拉取该镜像会发生什么"),
+        ("/-/tags?lang=zh", "en", "zh-CN", "查询哪个镜像的标签"),
+    ] {
+        let seen = browse(&lab, "alice", path).header("accept-language", accepted).await;
+        assert_eq!(seen.header("content-language"), language, "{path}");
+        assert!(text(&seen).contains(word), "{path}: {}", text(&seen));
+    }
+    let seen = browse(&lab, "alice", "/-/explain?image=a/b%3Av1").await;
+    assert!(text(&seen).contains("href=\"/-/explain?lang=zh&image=a%2Fb%3Av1\""), "{}", text(&seen));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plots_count_what_clients_got() {
+    let lab = lab(USERS);
+    for _ in 0..4 {
+        assert_eq!(pull(&lab, "alice", "a/b").await.status, 200);
+    }
+    for period in ["hour", "day", "week"] {
+        let html = text(&browse(&lab, "bob", &format!("/-/?period={period}")).await);
+        assert!(html.contains(": 75 %"), "three of four: {html}");
+        assert_eq!(html.matches("<svg").count(), 3, "{period}");
+        assert_eq!(html.matches("<details>").count(), 3, "a table beside each");
+    }
+    let before = text(&browse(&lab, "bob", "/-/?period=week").await);
+    lab.wait(3600).await;
+    assert!(text(&browse(&lab, "bob", "/-/").await).contains("Last hour: –"), "an hour later");
+    assert!(
+        before.contains("Last week: 75 %")
+            && text(&browse(&lab, "bob", "/-/?period=day").await).contains(": 75 %")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_keeps_what_was_counted() {
+    let text_of = |settings: &str| format!("{settings}\n{}", upstream(""));
+    let mut lab = lab(USERS);
+    pull(&lab, "alice", "a/b").await;
+    pull(&lab, "alice", "a/b").await;
+    lab.reload(&text_of(USERS));
+    assert!(text(&browse(&lab, "bob", "/-/").await).contains("Last hour: 50 %"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_down_is_shown_as_that() {
+    let lab = lab(USERS);
+    assert!(text(&browse(&lab, "bob", "/-/").await).contains("<td>well</td>"));
+    lab.net.fault("GET", "/v2/", 9, Fault::Refuse);
+    assert_ne!(pull(&lab, "alice", "a/b").await.status, 200);
+    let html = text(&browse(&lab, "bob", "/-/").await);
+    assert!(html.contains("the connection was refused; not asked for"), "{html}");
+    assert!(!html.contains("origin.up"), "no address of an upstream");
+}
+
+/// Who sees which image, by hand: the registry lets alice and nobody else read `a/secret`, and everybody `a/public`.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_an_image_that_a_pull_would_not_tell_of() {
+    let lab = Fixture::caching(&format!("{ACCOUNTS}\n{}", upstream(""))).with_tokens();
+    lab.registry.add_user("alice", "wonder");
+    lab.registry.add_user("bob", "builder");
+    lab.registry.make_private("a/secret", &["alice"]);
+    for repository in ["a/secret", "a/public"] {
+        lab.registry.put_manifest(repository, "v1", OCI_MANIFEST, manifest_of(10));
+    }
+    let tells = async |user: &str, image: &str| {
+        let images = text(&browse(&lab, user, "/-/images").await).contains(&format!("reg.example/{image}:v1"));
+        let explained = text(&browse(&lab, user, &format!("/-/explain?image={image}:v1")).await);
+        assert_eq!(explained.contains("A pull would"), images, "explain says as much: {user} {image} {explained}");
+        images
+    };
+    // Who has pulled what within the last minute, and what alice and bob are told of `a/secret` and `a/public`.
+    for (pulls, expected) in [
+        (&[][..], [false, false, false, false]),
+        (&[("alice", "a/secret")], [true, false, false, false]),
+        (&[("bob", "a/secret")], [false, false, false, false]),
+        (&[("alice", "a/public")], [false, true, false, false]),
+        (&[("bob", "a/public")], [false, false, false, true]),
+        (&[("alice", "a/secret"), ("alice", "a/public"), ("bob", "a/public")], [true, true, false, true]),
+    ] {
+        lab.wait(120).await;
+        for (user, image) in pulls {
+            pull(&lab, user, image).await;
+        }
+        settle(&lab).await;
+        let mut told = Vec::new();
+        for (user, image) in
+            [("alice", "a/secret"), ("alice", "a/public"), ("bob", "a/secret"), ("bob", "a/public")]
+        {
+            told.push(tells(user, image).await);
+        }
+        assert_eq!(told, expected, "{pulls:?}");
+    }
+    let tags = async |user: &str| text(&browse(&lab, user, "/-/tags?image=a/secret").await);
+    assert!(tags("alice").await.contains(">v1</a>"), "{}", tags("alice").await);
+    assert!(!tags("bob").await.contains(">v1</a>"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_rules_deny_is_not_shown() {
+    let mut lab = lab(USERS);
+    pull(&lab, "alice", "a/b").await;
+    pull(&lab, "alice", "a/c").await;
+    settle(&lab).await;
+    let html = text(&browse(&lab, "bob", "/-/images").await);
+    assert!(html.contains("reg.example/a/b:v1") && html.contains("reg.example/a/c:v1"), "{html}");
+    lab.reload(&format!("{USERS}\n{}", upstream("repositories={deny=['a/c']}")));
+    let html = text(&browse(&lab, "bob", "/-/images").await);
+    assert!(html.contains("reg.example/a/b:v1") && !html.contains("a/c"), "{html}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_accounts_of_registries_a_password_file_opens_nothing() {
+    let lab = Fixture::caching(&format!("{ACCOUNTS}\n{}", upstream(""))).with_tokens();
+    lab.registry.add_user("alice", "another");
+    assert_eq!(lab.get("/-/").basic("alice", "another").await.status, 200);
+    assert_eq!(lab.get("/-/").basic("alice", "wonder").await.status, 401);
+    // Where the registry asks nobody for a login, any would do, so none counts.
+    let open = Fixture::caching(&format!("{ACCOUNTS}\n{}", upstream("")));
+    assert_eq!(open.get("/-/").basic("alice", "wonder").await.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_and_accounts_are_for_admins() {
+    let lab = lab(USERS);
+    let seen = async |user: &str| text(&browse(&lab, user, "/-/explain?image=a/b:v1").await);
+    assert!(seen("alice").await.contains("https://origin.up.example.com"));
+    let bobs = seen("bob").await;
+    assert!(bobs.contains("A pull would") && !bobs.contains("origin.up"), "{bobs}");
+}
+
+/// The token of the form that purges.
+fn token(seen: &Seen) -> Option<String> {
+    let html = text(seen);
+    html.split_once("name=\"token\" value=\"").map(|(_, rest)| rest.split('"').next().expect("a value").to_owned())
+}
+
+fn order(lab: &Fixture, user: &str, token: &str) -> Call {
+    let password = if user == "alice" { "wonder" } else { "builder" };
+    lab.post("/-/purge").basic(user, password).body(format!("token={token}&lang=en"))
+}
+
+const OURS: &str = "https://proxy.example";
+
+#[tokio::test(start_paused = true)]
+async fn an_admin_sees_what_goes_and_purges_it_and_the_log_says_so() {
+    let lab = lab(USERS);
+    pull(&lab, "alice", "a/b").await;
+    pull(&lab, "alice", "a/c").await;
+    settle(&lab).await;
+    let preview = browse(&lab, "alice", "/-/images?purge=reg.example/a/b:*").await;
+    let html = text(&preview);
+    assert!(html.contains("1 tags, 1 manifests, 0 blobs") && html.contains("reg.example/a/b:v1"), "{html}");
+    assert!(!html.contains("a/c"), "{html}");
+    assert!(text(&browse(&lab, "bob", "/-/images").await).contains("a/b:v1"), "a preview changes nothing");
+    let log = Lines::of_audit();
+    let done = order(&lab, "alice", &token(&preview).unwrap()).header("origin", OURS).await;
+    assert_eq!(done.status, 200);
+    assert!(text(&done).contains("purged. 1 tags, 1 manifests, 0 blobs"), "{}", text(&done));
+    let lines = log.take();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in &lines {
+        assert_eq!(line["actor"], "\"alice\", by the administration page");
+        assert_eq!((line["action"].as_str(), line["detail"].as_str()), ("purge", "\"reg.example/a/b:*\""));
+    }
+    let html = text(&browse(&lab, "bob", "/-/images").await);
+    assert!(!html.contains("a/b:v1") && html.contains("a/c:v1"), "{html}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_is_refused_to_all_others_and_from_elsewhere() {
+    let lab = lab(USERS);
+    pull(&lab, "alice", "a/b").await;
+    settle(&lab).await;
+    let bobs = browse(&lab, "bob", "/-/images?purge=*").await;
+    assert_eq!((bobs.status.as_u16(), token(&bobs)), (403, None));
+    assert!(!text(&browse(&lab, "bob", "/-/images").await).contains("Show what would go"));
+    let good = token(&browse(&lab, "alice", "/-/images?purge=reg.example/a/*").await).unwrap();
+    for (user, token, origin, expected) in [
+        ("bob", good.as_str(), OURS, 403),
+        ("alice", &good, "https://evil.example", 403),
+        ("alice", &good, "null", 403),
+        ("alice", &good, "", 403),
+        ("alice", "forged", OURS, 409),
+        ("alice", "", OURS, 409),
+    ] {
+        let seen = order(&lab, user, token).header("origin", origin).await;
+        assert_eq!(seen.status, expected, "{user} {origin}");
+    }
+    assert_eq!(lab.post("/-/purge").header("origin", OURS).body(format!("token={good}")).await.status, 401);
+    lab.wait(3600).await;
+    assert_eq!(order(&lab, "alice", &good).header("origin", OURS).await.status, 409, "an hour later");
+    assert!(text(&browse(&lab, "alice", "/-/images").await).contains("reg.example/a/b:v1"), "it is all there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hostile_names_appear_as_text() {
+    let lab = lab(USERS);
+    let hostile = "%3Cscript%3Ealert(1)%3C/script%3E%22%3E%3Cimg%20src=x%20onerror=alert(1)%3E";
+    for path in ["explain?image=", "tags?image=", "tags?image=a/b&find=", "images?purge=", "?period=", "?lang="] {
+        let seen = browse(&lab, "alice", &format!("/-/{path}{hostile}")).await;
+        let html = String::from_utf8(seen.body.to_vec()).unwrap();
+        assert!(!html.contains("<script") && !html.contains("<img"), "{path}: {html}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pages_own_address_has_the_page_and_nothing_else() {
+    let lab = lab("[page]\nlisten='127.0.0.1:1'");
+    let ask = async |path: &str| {
+        let mut request = http::Request::new(registry_proxy_core::Body::Empty);
+        *request.uri_mut() = path.parse().unwrap();
+        let cx = registry_proxy_core::Cx { peer: None, introduced: None, is_tls: false, id: 1 };
+        lab.proxy.handle_page(&cx, request).await
+    };
+    for (path, expected) in [
+        ("/", 302),
+        ("/-/", 200),
+        ("/-/images", 200),
+        ("/-/images?purge=*", 403),
+        ("/v2/", 404),
+        ("/v2/a/b/manifests/v1", 404),
+        ("/token", 404),
+    ] {
+        assert_eq!(ask(path).await.status(), expected, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_backend_the_path_is_the_storages() {
+    let settings = "[clients]\nusers_file='u'\n[page]\nauth='users'";
+    let variables = [("REGISTRY_BACKEND", "https://b.test"), ("DEFAULT_BACKEND_HOST", "https://b.test")];
+    let lab =
+        Fixture::set_up(&crate::fixture::Setup { text: settings, variables: &variables, ..Default::default() });
+    lab.net.serve("https://b.test", Registry::default());
+    assert_ne!(lab.get("/-/").await.status, 401, "no login is asked for");
+}
