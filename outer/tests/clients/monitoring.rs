@@ -15,8 +15,9 @@ use crate::stage::{proxy_to, seed};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Panels that have nothing to show while all is well, or where a registry asks for no token and reports no budget.
-const QUIET: [&str; 10] = [
+/// Panels that have nothing to show while all is well, or where no tag is held and a registry asks for no
+/// token and reports no budget.
+const QUIET: [&str; 11] = [
     "Bodies that broke",
     "Bytes evicted",
     "Corrupt content",
@@ -24,6 +25,7 @@ const QUIET: [&str; 10] = [
     "Events",
     "Evictions",
     "Failures of the store",
+    "Held tags that moved",
     "Refused by a limit of [quota]",
     "Registries: pulls left",
     "Tokens",
