@@ -1,5 +1,6 @@
-//! The audit log: who did what to this server, and how it ended. Every administrative action is written here and nowhere
-//! else, whichever way it came. Its lines have the target `registry_proxy::audit` and are written whatever `log.level` says.
+//! The audit log: who did what to this server, and how it ended. Every administrative action is written here, whichever way it
+//! came, but for a purge on the page: the core writes that one (`admin_page/order`), under the same target. The lines have
+//! the target `registry_proxy::audit` and are written whatever `log.level` says.
 //!
 //! Reading is no such action.
 
