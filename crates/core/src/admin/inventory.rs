@@ -1,5 +1,5 @@
 //! The content of a store, and which manifest references what: pure, and in little memory. A digest takes 32 bytes here,
-//! and an item 64: 200,000 of them take 13 MB.
+//! and an item 64: 200,000 of them take 13 MB, and a million 64 MB.
 
 use std::collections::HashMap;
 
@@ -77,6 +77,43 @@ pub(crate) struct ChildCounts {
     pub(crate) blobs: u32,
 }
 
+/// Items of one piece of a list.
+const PIECE: usize = 4096;
+
+/// Items while they are listed, whose number nobody knows before: in pieces, as a vector that grows holds its content twice
+/// each time.
+#[derive(Debug, Default)]
+pub(crate) struct ListedItems {
+    full: Vec<Vec<Item>>,
+    last: Vec<Item>,
+}
+
+impl ListedItems {
+    pub(crate) fn push(&mut self, item: Item) {
+        if self.last.len() == PIECE {
+            self.full.push(std::mem::take(&mut self.last));
+        }
+        self.last.push(item);
+    }
+
+    /// All of them, in one vector of this length. Each piece is given back when it has been moved.
+    fn into_items(self) -> Vec<Item> {
+        let mut items = Vec::with_capacity(self.full.len() * PIECE + self.last.len());
+        for piece in self.full.into_iter().chain([self.last]) {
+            items.extend(piece);
+        }
+        items
+    }
+}
+
+impl FromIterator<Item> for ListedItems {
+    fn from_iter<T: IntoIterator<Item = Item>>(items: T) -> Self {
+        let mut list = Self::default();
+        items.into_iter().for_each(|item| list.push(item));
+        list
+    }
+}
+
 /// When something was last used that is being used.
 pub(crate) const IN_USE: u64 = u64::MAX;
 
@@ -95,7 +132,8 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    pub(crate) fn new(mut items: Vec<Item>) -> Self {
+    pub(crate) fn new(items: ListedItems) -> Self {
+        let mut items = items.into_items();
         items.sort_unstable();
         items.dedup_by(|a, b| (a.content, &a.digest) == (b.content, &b.digest));
         // More than these cannot be told apart by an `Id`, and no machine lists them.
@@ -209,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn listed_items_are_all_there_however_many_pieces_they_fill() {
+        for count in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+            let item = |number: usize| Item {
+                content: Content::Blob,
+                digest: Packed::new(&Digest::sha256(&number.to_le_bytes())),
+                size: 1,
+                used: 0,
+                record_bytes: 0,
+            };
+            let inventory = Inventory::new((0..count).map(item).collect());
+            assert_eq!((inventory.items().len(), inventory.bytes()), (count, count as u64));
+            assert!(inventory.items().is_sorted());
+        }
+    }
+
+    #[test]
     fn an_item_is_found_by_what_it_is_and_its_digest() {
         let item = |content, byte: u8| Item {
             content,
@@ -218,7 +272,7 @@ mod tests {
             record_bytes: 0,
         };
         let items = vec![item(Content::Blob, 3), item(Content::Manifest, 1), item(Content::Blob, 1)];
-        let mut inventory = Inventory::new(items);
+        let mut inventory = Inventory::new(items.into_iter().collect());
         let find = |inventory: &Inventory, content, byte: u8| {
             inventory.find(content, &Packed::new(&Digest::sha256(&[byte])))
         };

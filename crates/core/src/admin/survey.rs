@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::CacheAdmin;
-use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, Packed};
+use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, ListedItems, Packed};
 use crate::cache::Children;
 use crate::cache::{HoldRecord, Key, Kind, Pointer, Standing, StoredManifest};
 use crate::digest::Digest;
@@ -178,7 +178,7 @@ impl CacheAdmin {
     /// What is listed, without reading any of it.
     pub(crate) async fn survey(&self) -> Result<Survey, StoreError> {
         let now = self.clock.unix_seconds();
-        let mut items = Vec::new();
+        let mut items = ListedItems::default();
         for prefix in CONTENT {
             let mut list = self.store.list(prefix);
             while let Some(entry) = self.in_time(async { Ok(list.next().await) }).await? {
