@@ -36,7 +36,7 @@ pub(crate) struct CacheBackend {
     pub(crate) store: WatchedStore,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tasks: Arc<dyn Tasks>,
-    notifications: Notifications,
+    pub(crate) notifications: Notifications,
     /// Whether requests may do each other's work.
     pub(super) shares_io: bool,
     pub(crate) pressure: Arc<EvictionPressure>,
@@ -193,6 +193,13 @@ impl CacheBackend {
     /// A pending write, until the guard is dropped: [`flush`](Self::flush) waits for it. No client does.
     pub(crate) fn begin_write(&self) -> PendingGuard {
         self.pending_writes.begin()
+    }
+
+    /// Waits until the store keeps up with what is fetched. `None`: it does not within its deadline, and what is fetched is not
+    /// stored.
+    pub(crate) async fn room_for_write(&self) -> Option<PendingGuard> {
+        let room = within(&*self.clock, DEADLINE, self.pending_writes.room()).await;
+        room.inspect_err(|_| telemetry::store_failed("write", StoreError::TimedOut.why())).ok()
     }
 
     /// Waits until no write is pending, or for `limit`; whether none is. What takes longer is fetched again.

@@ -29,6 +29,7 @@ pub(super) async fn fetch_once(
             && (context.env.blocks.is_empty() || context.env.blocks.content(&found.digest, Some(bytes)).is_none())
             // A copy: the cache has a memory bound of its own, and the original counts for the client that asked.
             && let Some(stored) = StoredManifest::new(found.digest.clone(), Bytes::copy_from_slice(bytes))
+            && let Some(_room) = cache.backend.room_for_write().await
         {
             let confirmed = context.env.platform.clock.unix_seconds();
             let pointer = tag.map(|tag| (tag.clone(), Pointer::confirmed(found.digest.clone(), confirmed)));

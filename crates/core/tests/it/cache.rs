@@ -2,6 +2,7 @@
 
 mod lists;
 mod private;
+mod slow_store;
 
 use registry_proxy_core::testing::{Answer, Fault};
 
