@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &CheckArguments, config: &Config) -> ExitCode {
 
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+    warnings.extend(store::automatic_error(&config.cache).map(|error| error.to_string()));
     warnings.extend(store::warnings(&config.cache).map(|what| format!("cache.store: {what}")));
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
         warnings.extend(runtime.block_on(store::check(config)).map(|what| format!("cache.store: {what}")));

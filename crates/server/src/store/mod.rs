@@ -55,15 +55,7 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
                 .map_err(|error| wrong(format!("{path} cannot be written: {error}")))?;
             Ok(Some(OpenedStore::files(store, directory)))
         }
-        StoreAddress::Auto => {
-            let found = first_writable(&own_places(), cache.min_free().0);
-            if let Some((place, _)) = &found {
-                tracing::info!(directory = %place.display(), "content is cached in this directory");
-            } else {
-                tracing::warn!("nothing is cached: no cache directory is writable; set cache.store");
-            }
-            Ok(found.map(|(place, store)| OpenedStore::files(store, place)))
-        }
+        StoreAddress::Auto => open_automatic(cache, &own_places()),
         StoreAddress::Objects(url) => {
             let told = cache.scratch.as_deref().map(PathBuf::from);
             let drafts: Vec<PathBuf> =
@@ -75,6 +67,27 @@ pub(crate) fn open(cache: &CacheConfig) -> Result<Option<OpenedStore>, ConfigErr
             Ok(Some(OpenedStore::elsewhere(store)))
         }
     }
+}
+
+/// The store of `auto`: in the first of these directories that can be written. Without one nothing is cached, which a rule
+/// that holds tags does not allow.
+fn open_automatic(cache: &CacheConfig, places: &[PathBuf]) -> Result<Option<OpenedStore>, ConfigError> {
+    let Some((place, store)) = first_writable(places, cache.min_free().0) else {
+        if let Some(refused) = hold_without_store(cache) {
+            return Err(refused);
+        }
+        tracing::warn!("nothing is cached: no cache directory is writable; set cache.store");
+        return Ok(None);
+    };
+    tracing::info!(directory = %place.display(), "content is cached in this directory");
+    Ok(Some(OpenedStore::files(store, place)))
+}
+
+/// The error of a rule that holds tags, where no directory was found to remember them in.
+fn hold_without_store(cache: &CacheConfig) -> Option<ConfigError> {
+    let rule = cache.tags.iter().position(|rule| rule.hold_rule().is_some())?;
+    let what = "a hold needs a cache, which remembers where tags pointed; cache.store is auto, and no cache directory is writable: set cache.store, or make a directory writable and name it in CACHE_DIRECTORY";
+    Some(ConfigError { place: format!("cache.tags[{rule}].hold"), what: what.to_owned() })
 }
 
 /// The directory of the cache, if it is in one: the configured one, even if we cannot open it, or the one that was found.
@@ -112,6 +125,12 @@ pub(crate) fn missing_for_root(cache: &CacheConfig) -> Option<PathBuf> {
         !place.exists() && above.is_some_and(Path::is_dir)
     };
     place.filter(|place| rustix::process::geteuid().is_root() && can_be_made(place))
+}
+
+/// What keeps the server from starting with `auto` on this machine, if anything. Creates nothing.
+pub(crate) fn automatic_error(cache: &CacheConfig) -> Option<ConfigError> {
+    let has_place = cache.store != StoreAddress::Auto || automatic_place().is_some();
+    if has_place { None } else { hold_without_store(cache) }
 }
 
 /// Warns of a cache directory that other users may write to. For the log at startup, and for `check`; creates nothing.
@@ -185,6 +204,7 @@ fn first_writable(places: &[PathBuf], min_free: u64) -> Option<(PathBuf, FileSto
 
 #[cfg(test)]
 mod tests {
+    use registry_proxy_core::Config;
     use registry_proxy_core::config::Sources;
 
     use super::*;
@@ -226,6 +246,30 @@ mod tests {
         assert!(first_writable(std::slice::from_ref(&below_a_file), 0).is_none());
         assert!(first_writable(&[below_a_file, good.clone()], 0).is_some());
         assert!(good.is_dir());
+    }
+
+    #[test]
+    fn a_hold_is_refused_where_no_directory_can_remember_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let below_a_file = [dir.path().join("file/cache")];
+        let good = [dir.path().join("good")];
+        let cache = |rules: &str| {
+            let text = format!("[cache]\nstore = \"auto\"\n{rules}");
+            let read = |_: &str| -> std::io::Result<String> { Err(std::io::ErrorKind::NotFound.into()) };
+            Config::load(&Sources { text: Some(&text), variables: Vec::new(), read: &read }).unwrap().cache
+        };
+        let fresh = "[[cache.tags]]\nmatch = \"**\"\nrevalidate = \"1h\"\n";
+        let held = format!("{fresh}[[cache.tags]]\nmatch = \"docker.io/**\"\nhold = \"3d\"\n");
+
+        assert!(
+            open_automatic(&cache(fresh), &below_a_file).unwrap().is_none(),
+            "nothing is cached, nothing is held"
+        );
+        let refused = open_automatic(&cache(&held), &below_a_file).err().unwrap();
+        assert_eq!(refused.place, "cache.tags[1].hold");
+        assert!(refused.what.contains("no cache directory is writable"), "{}", refused.what);
+        assert!(open_automatic(&cache(&held), &good).unwrap().is_some());
     }
 
     #[test]
