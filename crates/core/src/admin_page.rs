@@ -4,11 +4,13 @@
 //! - `presence` `o`: whether the page is there, and where
 //! - `blocks`: what a page is made of; `plot` `o`: bars as SVG
 //! - `overview` `o`: what arrives, the plots, the registries
+//! - `holds`: held, pinned and blocked tags
 //! - `images`: the largest and least used images, and the preview of a purge; `survey`: asking the cache for them
 //! - `order`: which form may change something; carrying it out
 //! - `question`: what a pull would do, and the tags of an image
 
 mod blocks;
+mod holds;
 mod images;
 mod order;
 mod overview;
@@ -91,18 +93,20 @@ struct AdminView<'a> {
 enum AdminPart {
     Overview,
     Images,
+    Holds,
     Explain,
     Tags,
 }
 
 impl AdminPart {
-    const ALL: [Self; 4] = [Self::Overview, Self::Images, Self::Explain, Self::Tags];
+    const ALL: [Self; 5] = [Self::Overview, Self::Images, Self::Holds, Self::Explain, Self::Tags];
 
     /// As it stands behind `/-/`.
     fn path(self) -> &'static str {
         match self {
             Self::Overview => "",
             Self::Images => "images",
+            Self::Holds => "holds",
             Self::Explain => "explain",
             Self::Tags => "tags",
         }
@@ -110,7 +114,7 @@ impl AdminPart {
 }
 
 /// The path that takes orders.
-const ORDERS: &str = "purge";
+const ORDERS: &str = "orders";
 
 impl AdminPage {
     /// Takes what it needs.
@@ -175,8 +179,8 @@ impl AdminView<'_> {
         if path == ORDERS {
             return match self.request.head.method {
                 Method::POST => {
-                    let (blocks, status, language) = self.carry_out(body).await?;
-                    self.document(AdminPart::Images, &blocks, status, language)
+                    let done = self.carry_out(body).await?;
+                    self.document(done.part, &done.blocks, done.status, done.language)
                 }
                 _ => Err(Error::MethodNotAllowed),
             };
@@ -188,6 +192,7 @@ impl AdminView<'_> {
         let (blocks, status) = match part {
             AdminPart::Overview => (self.overview(), StatusCode::OK),
             AdminPart::Images => self.images().await,
+            AdminPart::Holds => self.holds().await,
             AdminPart::Explain => (self.explained().await, StatusCode::OK),
             AdminPart::Tags => (self.tags().await, StatusCode::OK),
         };
@@ -204,6 +209,7 @@ impl AdminView<'_> {
         let title = |part| match part {
             AdminPart::Overview => language.say("Overview", "概览"),
             AdminPart::Images => language.say("Images", "镜像"),
+            AdminPart::Holds => language.say("Held tags", "保留的标签"),
             AdminPart::Explain => language.say("Explain", "解释"),
             AdminPart::Tags => language.say("Tags", "标签"),
         };

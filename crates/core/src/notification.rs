@@ -32,6 +32,36 @@ pub enum Notification {
         /// The digest that it points to now.
         to: Box<str>,
     },
+    /// [`EventKind::Held`]
+    Held {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// As the upstream calls it.
+        repository: Box<str>,
+        /// Of the repository.
+        tag: Box<str>,
+        /// The digest that clients go on getting; absent where they get none, since the tag is new.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        served: Option<Box<str>>,
+        /// The digest that the upstream has now.
+        to: Box<str>,
+        /// For how long, if the tag stays there.
+        held_seconds: u64,
+    },
+    /// [`EventKind::Released`]
+    Released {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// As the upstream calls it.
+        repository: Box<str>,
+        /// Of the repository.
+        tag: Box<str>,
+        /// The digest that clients got before; absent where they got none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<Box<str>>,
+        /// The digest that they get now.
+        to: Box<str>,
+    },
     /// [`EventKind::Refused`]
     Refused {
         /// As in the log: `repository not allowed`, `too many logins`.
@@ -84,6 +114,8 @@ impl Notification {
     pub const fn kind(&self) -> EventKind {
         match self {
             Self::TagMoved { .. } => EventKind::TagMoved,
+            Self::Held { .. } => EventKind::Held,
+            Self::Released { .. } => EventKind::Released,
             Self::Refused { .. } => EventKind::Refused,
             Self::UpstreamDown { .. } => EventKind::UpstreamDown,
             Self::UpstreamUp { .. } => EventKind::UpstreamUp,
@@ -95,7 +127,9 @@ impl Notification {
     /// What it has happened to: the `subject` of a CloudEvent, by which receivers filter.
     pub fn subject(&self) -> String {
         match self {
-            Self::TagMoved { upstream, repository, tag, .. } => format!("{upstream}/{repository}:{tag}"),
+            Self::TagMoved { upstream, repository, tag, .. }
+            | Self::Held { upstream, repository, tag, .. }
+            | Self::Released { upstream, repository, tag, .. } => format!("{upstream}/{repository}:{tag}"),
             Self::Refused { upstream: Some(upstream), repository: Some(repository), .. } => {
                 format!("{upstream}/{repository}")
             }
@@ -110,6 +144,7 @@ impl Notification {
     fn identity(&self) -> String {
         match self {
             Self::TagMoved { from, to, .. } => format!("{} {from} {to}", self.subject()),
+            Self::Held { to, .. } | Self::Released { to, .. } => format!("{} {to}", self.subject()),
             // Whoever asks for a forbidden image again and again, from wherever, is one thing.
             Self::Refused { why, .. } => format!("{} {why}", self.subject()),
             Self::Quota { limit, client, .. } => format!("{limit} {}", client.as_deref().unwrap_or_default()),

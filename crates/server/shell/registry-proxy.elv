@@ -125,6 +125,7 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand stat 'Count blobs, manifests, tags and bytes; show the oldest entry and the downloads in progress'
             cand list 'List images by name, with digest, age and how many of their layers are cached'
             cand purge 'Delete images, so that the next pull fetches them again. Does not prompt'
+            cand held 'List the tags that clients get otherwise than their registries have them: held, new or pinned'
             cand release 'Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later'
             cand pin 'Pin a held tag to a digest: clients get that, whatever the registry says, until `unpin`'
             cand unpin 'Take a pin back'
@@ -157,6 +158,15 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand --all 'Everything'
             cand -n 'Only show what would be deleted'
             cand --dry-run 'Only show what would be deleted'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;held'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
             cand --json 'Print one JSON value per line'
             cand -h 'Print help'
             cand --help 'Print help'

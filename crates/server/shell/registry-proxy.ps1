@@ -137,6 +137,7 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('stat', 'stat', [CompletionResultType]::ParameterValue, 'Count blobs, manifests, tags and bytes; show the oldest entry and the downloads in progress')
             [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List images by name, with digest, age and how many of their layers are cached')
             [CompletionResult]::new('purge', 'purge', [CompletionResultType]::ParameterValue, 'Delete images, so that the next pull fetches them again. Does not prompt')
+            [CompletionResult]::new('held', 'held', [CompletionResultType]::ParameterValue, 'List the tags that clients get otherwise than their registries have them: held, new or pinned')
             [CompletionResult]::new('release', 'release', [CompletionResultType]::ParameterValue, 'Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later')
             [CompletionResult]::new('pin', 'pin', [CompletionResultType]::ParameterValue, 'Pin a held tag to a digest: clients get that, whatever the registry says, until `unpin`')
             [CompletionResult]::new('unpin', 'unpin', [CompletionResultType]::ParameterValue, 'Take a pin back')
@@ -172,6 +173,16 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Everything')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Only show what would be deleted')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Only show what would be deleted')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON value per line')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;cache;held' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON value per line')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')

@@ -192,7 +192,7 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
 /// The name of a command in the audit log; `None`: it changes nothing.
 fn action_of(command: &Command) -> Option<&'static str> {
     match command {
-        Command::Stat | Command::List(_) | Command::Purge { dry_run: true, .. } => None,
+        Command::Stat | Command::List(_) | Command::Held(_) | Command::Purge { dry_run: true, .. } => None,
         Command::Purge { dry_run: false, .. } => Some("purge"),
         Command::Verify => Some("verify"),
         Command::Release(_) => Some("release"),

@@ -105,6 +105,11 @@ pub(crate) enum CacheAction {
         #[arg(long, short = 'n')]
         dry_run: bool,
     },
+    /// List the tags that clients get otherwise than their registries have them: held, new or pinned.
+    Held {
+        /// Only tags that match: `docker.io/library/*`, `ghcr.io/**:latest`
+        pattern: Option<String>,
+    },
     /// Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later.
     Release {
         /// A tag, all tags of a repository, or a pattern: `docker.io/library/alpine:3.20`, `ghcr.io/**`

@@ -22,6 +22,9 @@ pub enum Command {
         /// Only says what would go.
         dry_run: bool,
     },
+    /// Which tags clients get otherwise than their registries have them: held, new or pinned; with a pattern, which of those
+    /// it fits.
+    Held(Option<String>),
     /// Lets through what held tags that fit have moved to.
     Release(String),
     /// Pins a tag, named in full, to a digest.
@@ -49,7 +52,7 @@ pub enum Purge {
     All,
 }
 
-/// An event of a command, in order; one of the last five ends it.
+/// An event of a command, in order; one of the last six ends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
@@ -57,6 +60,8 @@ pub enum Event {
     Progress(u64, u64),
     /// An image that is here; or one that is thrown away.
     Image(Image),
+    /// A tag that clients get otherwise than its registry has it.
+    Held(HeldTag),
     /// A held tag that was released, pinned or unpinned.
     Tag {
         /// `docker.io/library/alpine:3.20`
@@ -74,6 +79,8 @@ pub enum Event {
     Stat(CacheStats),
     /// The end of [`Command::List`]: how many.
     Listed(u64),
+    /// The end of [`Command::Held`]: how many.
+    Counted(u64),
     /// The end of [`Command::Purge`].
     Purged(Purged),
     /// The end of [`Command::Release`], [`Command::Pin`] and [`Command::Unpin`]: how many tags were changed.
@@ -102,6 +109,35 @@ pub struct Image {
     pub layers_here: u64,
     /// Whether it can be pulled without the upstream, for one platform at least.
     pub is_complete: bool,
+}
+
+/// A tag that clients get otherwise than its registry has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTag {
+    /// `docker.io/library/alpine:3.20`
+    pub name: String,
+    /// Why.
+    pub state: HeldState,
+    /// The digest that clients get; `None`: they get none.
+    pub served: Option<String>,
+    /// Where the registry pointed when it was last asked, if that is something else.
+    pub upstream: Option<String>,
+    /// Since when, in seconds: its first move away from what clients get.
+    pub moved_seconds_ago: Option<u64>,
+    /// How long ago the registry was first seen to point where it points now.
+    pub newest_seconds_ago: Option<u64>,
+}
+
+/// Why clients get a tag otherwise than its registry has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldState {
+    /// The tag moved, and what it moved to has not stood for long enough.
+    Held,
+    /// The tag is new, and has not stood for long enough.
+    New,
+    /// An operator pinned it.
+    Pinned,
 }
 
 /// How much there is.
@@ -179,6 +215,7 @@ impl Command {
             )),
             Self::Stat
             | Self::List(_)
+            | Self::Held(_)
             | Self::Purge { .. }
             | Self::Release(_)
             | Self::Pin { .. }
@@ -195,6 +232,7 @@ impl CacheAdmin {
             Command::Stat => Event::Stat(self.stat().await?),
             Command::List(pattern) => Event::Listed(self.images(pattern.as_deref(), tell).await?),
             Command::Purge { what, dry_run } => Event::Purged(self.purge(what, *dry_run, tell).await?),
+            Command::Held(pattern) => Event::Counted(self.held(pattern.as_deref(), tell).await?),
             Command::Release(pattern) => Event::Led(self.release(pattern, tell).await?),
             Command::Pin { image, digest } => Event::Led(self.pin(image, Digest::parse(digest).ok(), tell).await?),
             Command::Unpin(image) => Event::Led(self.pin(image, None, tell).await?),

@@ -38,6 +38,7 @@ pub(super) enum PageCell {
     Text(String),
     Link(PageLink),
     Bar(ProgressBar),
+    Order(PageOrder),
 }
 
 impl PageCell {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::blocks::{PageBlock, PageCell, PageField, PageLink, PageOrder, PageQuestion, PageTable};
-use super::order::what_of;
+use super::order::{Ordered, what_of};
 use super::survey::NoSurvey;
 use super::{AdminPart, AdminView, ORDERS};
 use crate::admin::{CacheAdmin, Image, Purged};
@@ -100,7 +100,7 @@ impl AdminView<'_> {
         } else {
             blocks.push(PageBlock::Order(PageOrder {
                 action: format!("{}/-/{ORDERS}", self.request.target.entry.prefix),
-                token: self.seal_order(asked),
+                token: self.seal_order(Ordered::Purge(asked.to_owned())),
                 button: self.say("Purge it now", "立即清除"),
             }));
         }

@@ -7,9 +7,9 @@ use http::header::ORIGIN;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::AdminView;
 use super::blocks::PageBlock;
-use super::survey::{NoSurvey, PurgeReport};
+use super::survey::NoSurvey;
+use super::{AdminPart, AdminView};
 use crate::admin::{Command, Purge};
 use crate::body::{Body, BodyError};
 use crate::digest::Digest;
@@ -25,12 +25,40 @@ const AUDIT: &str = "registry_proxy::audit";
 /// How long a preview may be obeyed, in seconds.
 const ORDER_LIFE: u64 = 3600;
 
+/// What a form does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Ordered {
+    /// Purges what fits, or a digest.
+    Purge(String),
+    /// Lets clients have what a held tag moved to.
+    Release(String),
+}
+
+impl Ordered {
+    /// Its name in the audit log.
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Purge(_) => "purge",
+            Self::Release(_) => "release",
+        }
+    }
+
+    /// The part of the page that it was sent from.
+    fn part(&self) -> AdminPart {
+        match self {
+            Self::Purge(_) => AdminPart::Images,
+            Self::Release(_) => AdminPart::Holds,
+        }
+    }
+}
+
 /// What a form does, as it is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct PurgeOrder {
+struct FormOrder {
     /// The fingerprint of the login that it was given to.
     login: String,
-    purge: String,
+    what: Ordered,
     /// Until when it counts, in seconds since 1970.
     expires: u64,
 }
@@ -38,8 +66,8 @@ struct PurgeOrder {
 /// Whether a form is obeyed.
 #[derive(Debug, PartialEq, Eq)]
 enum OrderVerdict {
-    /// This is purged.
-    Obey(String),
+    /// This is done.
+    Obey(Ordered),
     /// Another page sent it, or nobody can say which.
     ElsewhereSent,
     /// This login may not.
@@ -49,14 +77,30 @@ enum OrderVerdict {
 }
 
 impl OrderVerdict {
-    fn of(is_ours: bool, is_admin: bool, order: Option<PurgeOrder>, login: &str, now: u64) -> Self {
+    fn of(is_ours: bool, is_admin: bool, order: Option<FormOrder>, login: &str, now: u64) -> Self {
         match (is_ours, is_admin, order) {
             (false, ..) => Self::ElsewhereSent,
             (true, false, _) => Self::NotAdmin,
-            (true, true, Some(order)) if order.login == login && now < order.expires => Self::Obey(order.purge),
+            (true, true, Some(order)) if order.login == login && now < order.expires => Self::Obey(order.what),
             (true, true, Some(_) | None) => Self::Outdated,
         }
     }
+}
+
+/// What became of a form.
+pub(super) struct DoneOrder {
+    /// The part of the page that shows it.
+    pub(super) part: AdminPart,
+    pub(super) blocks: Vec<PageBlock>,
+    pub(super) status: StatusCode,
+    pub(super) language: Language,
+}
+
+/// What is done, as the audit log tells it.
+struct AuditedWork {
+    actor: String,
+    action: &'static str,
+    detail: String,
 }
 
 /// Whether a browser sent this from a page of ours. `Sec-Fetch-Site` says so where the browser trusts the connection; elsewhere
@@ -80,19 +124,15 @@ pub(super) fn what_of(text: &str) -> Result<Purge, String> {
 }
 
 impl AdminView<'_> {
-    /// A token for the form that purges this, for this login only.
-    pub(super) fn seal_order(&self, purge: &str) -> String {
+    /// A token for the form that does this, for this login only.
+    pub(super) fn seal_order(&self, what: Ordered) -> String {
         let now = self.request.env.platform.clock.unix_seconds();
-        let order = PurgeOrder {
-            login: self.reader.mark.clone(),
-            purge: purge.to_owned(),
-            expires: now.saturating_add(ORDER_LIFE),
-        };
+        let order = FormOrder { login: self.reader.mark.clone(), what, expires: now.saturating_add(ORDER_LIFE) };
         self.request.env.sealer.seal(SealPurpose::Form, &order)
     }
 
     /// Does what a form says, and tells what was done.
-    pub(super) async fn carry_out(&self, body: Body) -> Result<(Vec<PageBlock>, StatusCode, Language), Error> {
+    pub(super) async fn carry_out(&self, body: Body) -> Result<DoneOrder, Error> {
         let env = self.request.env;
         let read = body.collect(env.settings.limits.form_body.0);
         let form = match within(&*env.platform.clock, env.settings.timeouts.client_stall.0, read).await {
@@ -104,91 +144,130 @@ impl AdminView<'_> {
         let chosen = parameter(Some(form), "lang").and_then(|code| Language::of_code(&code));
         let language = chosen.unwrap_or(self.language);
         let token = parameter(Some(form), "token").unwrap_or_default();
-        let order = env.sealer.open::<PurgeOrder>(SealPurpose::Form, &token);
+        let order = env.sealer.open::<FormOrder>(SealPurpose::Form, &token);
         let is_ours = is_same_origin(&self.request.head.headers, &self.request.client_view.host);
         let now = env.platform.clock.unix_seconds();
         let user = self.reader.name.as_deref().unwrap_or_default();
-        let (status, english, chinese) = match OrderVerdict::of(
-            is_ours,
-            self.is_admin(),
-            order,
-            &self.reader.mark,
-            now,
-        ) {
-            OrderVerdict::Obey(purge) => {
-                let (blocks, status) = self.purge(user, &purge, language).await;
-                return Ok((blocks, status, language));
+        let actor = format!("{user:?}, by the administration page");
+        let (action, part) =
+            order.as_ref().map_or(("form", AdminPart::Overview), |order| (order.what.action(), order.what.part()));
+        let verdict = OrderVerdict::of(is_ours, self.is_admin(), order, &self.reader.mark, now);
+        let (status, english, chinese) = match verdict {
+            OrderVerdict::Obey(what) => {
+                let (blocks, status) = match &what {
+                    Ordered::Purge(asked) => self.purge(actor, asked, language).await,
+                    Ordered::Release(image) => self.release(actor, image, language).await,
+                };
+                return Ok(DoneOrder { part, blocks, status, language });
             }
             OrderVerdict::ElsewhereSent => (
                 StatusCode::FORBIDDEN,
                 "This was not sent from this page. Open the page itself, and try again there. Behind another server: public_url or trusted_proxies must name the address in your browser.",
                 "该请求并非来自本页面。请打开本页面后重试。若前面有其他服务器：public_url 或 trusted_proxies 必须与浏览器中的地址一致。",
             ),
-            OrderVerdict::NotAdmin => {
-                (StatusCode::FORBIDDEN, "Only page.admins may purge.", "只有 page.admins 中的用户可以清除。")
-            }
+            OrderVerdict::NotAdmin => (
+                StatusCode::FORBIDDEN,
+                "Only page.admins may do this.",
+                "只有 page.admins 中的用户可以执行此操作。",
+            ),
             OrderVerdict::Outdated => (
                 StatusCode::CONFLICT,
-                "This preview is too old, or belongs to another login. Ask for it once more.",
-                "该预览已过期，或属于其他登录。请重新预览。",
+                "This form is too old, or belongs to another login. Open its page once more.",
+                "该表单已过期，或属于其他登录。请重新打开页面。",
             ),
         };
-        let actor = format!("{user:?}, by the administration page");
-        tracing::info!(target: AUDIT, actor, action = "purge", result = "refused", error = english, "administrative action ended");
-        Ok((vec![PageBlock::Alert(language.say(english, chinese).to_owned())], status, language))
+        tracing::info!(target: AUDIT, actor, action, result = "refused", error = english, "administrative action ended");
+        let blocks = vec![PageBlock::Alert(language.say(english, chinese).to_owned())];
+        Ok(DoneOrder { part, blocks, status, language })
     }
 
-    /// Purges, also if the browser goes away meanwhile.
-    async fn purge(&self, user: &str, asked: &str, language: Language) -> (Vec<PageBlock>, StatusCode) {
+    /// Purges, and says how much that was.
+    async fn purge(&self, actor: String, asked: &str, language: Language) -> (Vec<PageBlock>, StatusCode) {
         let (Some(admin), Ok(what)) = (self.cache_admin(), what_of(asked)) else {
             return self.unanswered(NoSurvey::Failed(String::new()));
         };
+        let surveys = Arc::clone(&self.page.surveys);
+        let audited = AuditedWork { actor, action: "purge", detail: asked.to_owned() };
+        let work = async move {
+            let report = surveys.purge(&admin, what, false).await?;
+            let size_bytes = report.totals.bytes;
+            Ok((report.totals, Some(size_bytes)))
+        };
+        match self.to_the_end(audited, work).await {
+            Some(Ok(totals)) => {
+                let words = language.say("purged.", "已清除。");
+                let text = format!("{asked}: {words} {}", self.totals(&totals));
+                (vec![PageBlock::Text(text)], StatusCode::OK)
+            }
+            Some(Err(why)) => self.unanswered(why),
+            None => going_on(language),
+        }
+    }
+
+    /// Lets clients have what a held tag moved to.
+    async fn release(&self, actor: String, image: &str, language: Language) -> (Vec<PageBlock>, StatusCode) {
+        let Some(admin) = self.cache_admin() else {
+            return self.unanswered(NoSurvey::Failed(String::new()));
+        };
+        let surveys = Arc::clone(&self.page.surveys);
+        let audited = AuditedWork { actor, action: "release", detail: image.to_owned() };
+        let name = image.to_owned();
+        let work = async move { Ok((surveys.release(&admin, &name).await?, None)) };
+        let words = match self.to_the_end(audited, work).await {
+            Some(Ok(0)) => language.say("nothing is held any more.", "已没有被保留的内容。"),
+            Some(Ok(_)) => language
+                .say("released. Clients get what its registry has now.", "已放行。客户端将得到上游现在的内容。"),
+            Some(Err(why)) => return self.unanswered(why),
+            None => return going_on(language),
+        };
+        (vec![PageBlock::Text(format!("{image}: {words}"))], StatusCode::OK)
+    }
+
+    /// Does something to its end, also if the browser goes away meanwhile, and logs who did it. `None`: it takes longer than a
+    /// reader waits.
+    async fn to_the_end<T: Clone + Send + Sync + 'static>(
+        &self,
+        audited: AuditedWork,
+        work: impl Future<Output = Result<(T, Option<u64>), NoSurvey>> + Send + 'static,
+    ) -> Option<Result<T, NoSurvey>> {
         let env = self.request.env;
-        let outcome = Arc::new((OnceLock::<Result<PurgeReport, NoSurvey>>::new(), Event::new()));
-        let (surveys, told) = (Arc::clone(&self.page.surveys), Arc::clone(&outcome));
-        let purge = asked.to_owned();
-        let actor = format!("{user:?}, by the administration page");
-        tracing::info!(target: AUDIT, actor, action = "purge", detail = ?purge, "administrative action begins");
+        let outcome = Arc::new((OnceLock::<Result<T, NoSurvey>>::new(), Event::new()));
+        let told = Arc::clone(&outcome);
+        let AuditedWork { actor, action, detail } = audited;
+        tracing::info!(target: AUDIT, actor, action, ?detail, "administrative action begins");
         env.platform.tasks.spawn(Box::pin(async move {
-            let done = surveys.purge(&admin, what, false).await;
+            let done = work.await;
             let (result, error) = match &done {
                 Ok(_) => ("done", None),
                 Err(NoSurvey::Busy) => ("failed", Some("the cache is busy")),
                 Err(NoSurvey::Failed(error)) => ("failed", Some(error.as_str())),
             };
-            let size_bytes = done.as_ref().ok().map(|report| report.totals.bytes);
+            let size_bytes = done.as_ref().ok().and_then(|(_, size_bytes)| *size_bytes);
             tracing::info!(
-                target: AUDIT, actor, action = "purge", detail = ?purge, result, error, size_bytes, "administrative action ended"
+                target: AUDIT, actor, action, ?detail, result, error, size_bytes, "administrative action ended"
             );
-            let _ = told.0.set(done);
+            let _ = told.0.set(done.map(|(done, _)| done));
             told.1.notify(usize::MAX);
         }));
         let ended = async {
             loop {
                 let listener = outcome.1.listen();
-                if outcome.0.get().is_some() {
-                    return;
+                if let Some(done) = outcome.0.get() {
+                    return done.clone();
                 }
                 listener.await;
             }
         };
-        let is_late = within(&*env.platform.clock, env.settings.timeouts.head.0, ended).await.is_err();
-        let text = match outcome.0.get() {
-            Some(Ok(report)) => {
-                format!("{asked}: {} {}", language.say("purged.", "已清除。"), self.totals(&report.totals))
-            }
-            Some(Err(NoSurvey::Busy)) => return self.unanswered(NoSurvey::Busy),
-            Some(Err(NoSurvey::Failed(why))) => return self.unanswered(NoSurvey::Failed(why.clone())),
-            None if is_late => language
-                .say(
-                    "It is being purged, and takes a while. The log says when it is done.",
-                    "正在清除，需要一些时间。完成后会记录在日志中。",
-                )
-                .to_owned(),
-            None => String::new(),
-        };
-        (vec![PageBlock::Text(text)], StatusCode::OK)
+        within(&*env.platform.clock, env.settings.timeouts.head.0, ended).await.ok()
     }
+}
+
+fn going_on(language: Language) -> (Vec<PageBlock>, StatusCode) {
+    let text = language.say(
+        "It is being done, and takes a while. The log says when it has ended.",
+        "正在执行，需要一些时间。完成后会记录在日志中。",
+    );
+    (vec![PageBlock::Text(text.to_owned())], StatusCode::OK)
 }
 
 #[cfg(test)]
@@ -226,9 +305,9 @@ mod tests {
 
     #[test]
     fn a_form_is_obeyed_for_the_admin_who_saw_its_preview_and_for_an_hour() {
-        let order =
-            |login: &str| Some(PurgeOrder { login: login.to_owned(), purge: "x/*".to_owned(), expires: 100 });
-        let obey = || OrderVerdict::Obey("x/*".to_owned());
+        let what = || Ordered::Purge("x/*".to_owned());
+        let order = |login: &str| Some(FormOrder { login: login.to_owned(), what: what(), expires: 100 });
+        let obey = || OrderVerdict::Obey(what());
         for (is_ours, is_admin, order, now, expected) in [
             (true, true, order("me"), 99, obey()),
             (true, true, order("me"), 100, OrderVerdict::Outdated),

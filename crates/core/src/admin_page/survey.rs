@@ -1,11 +1,11 @@
 //! Asks the cache which images it has, or what a purge would take. A store is listed from one end to the other for that, so
 //! one such work runs at a time, its answers are bounded, and the list of images serves for a minute.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::admin::{CacheAdmin, Command, Event, Image, Purge, Purged};
+use crate::admin::{CacheAdmin, Command, Event, HeldTag, Image, Purge, Purged};
 use crate::platform::Moment;
 
 /// Images that are kept of each order. Readers see fewer, and perhaps not these.
@@ -56,6 +56,7 @@ pub(super) struct Surveys {
 }
 
 /// Why there is no answer.
+#[derive(Debug, Clone)]
 pub(super) enum NoSurvey {
     /// Another one is running.
     Busy,
@@ -105,6 +106,8 @@ impl Surveys {
                 Event::Image(image) if report.images.len() < MAX_KEPT => report.images.push(image),
                 Event::Purged(totals) => report.totals = totals,
                 Event::Image(_)
+                | Event::Held(_)
+                | Event::Counted(_)
                 | Event::Tag { .. }
                 | Event::Led(_)
                 | Event::Progress(..)
@@ -120,6 +123,39 @@ impl Surveys {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(report.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first of the tags that clients get otherwise than their registries have them, in the order of names, of those that
+    /// `is_shown` wants.
+    pub(super) async fn held(
+        &self,
+        admin: &CacheAdmin,
+        is_shown: &(dyn Fn(&HeldTag) -> bool + Send + Sync),
+    ) -> Result<Vec<HeldTag>, NoSurvey> {
+        let found = Mutex::new(Vec::new());
+        let tell = |event| {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Event::Held(tag) = event
+                && found.len() < MAX_KEPT
+                && is_shown(&tag)
+            {
+                found.push(tag);
+            }
+        };
+        self.run(admin, &Command::Held(None), &tell).await?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets through what held tags have moved to; how many tags that were.
+    pub(super) async fn release(&self, admin: &CacheAdmin, image: &str) -> Result<u64, NoSurvey> {
+        let count = AtomicU64::new(0);
+        let tell = |event| {
+            if let Event::Led(led) = event {
+                count.store(led, Ordering::Relaxed);
+            }
+        };
+        self.run(admin, &Command::Release(image.to_owned()), &tell).await?;
+        Ok(count.into_inner())
     }
 
     fn known(&self, now: Moment) -> Option<Arc<SurveyedImages>> {

@@ -40,7 +40,7 @@ pub struct EventsConfig {
     /// The key itself, for platforms without secret files. A file is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
-    /// Which events are sent: `tag moved`, `refused`, `upstream down`, `upstream up`, `corrupt`, `quota`.
+    /// Which events are sent: `tag moved`, `held`, `released`, `refused`, `upstream down`, `upstream up`, `corrupt`, `quota`.
     ///
     /// Default: all.
     pub on: Vec<EventKind>,

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::by_digest::by_digest;
 use super::fetch::{fetch_once, request_of_tag};
 use super::lookup_error::{LookupError, RefusedBy};
-use super::moved::say_moved;
+use super::moved::{say_held, say_moved, say_released};
 use super::plan::CacheLookup;
 use super::revalidate::FoundManifest;
 use super::upstream::{contradict_head, look};
@@ -270,6 +270,8 @@ impl<'a, 'v> HeldTag<'a, 'v> {
                 if let Some(from) = from {
                     say_moved(context, self.tag.as_str(), from, to);
                 }
+                let hold_seconds = rule.span.0.as_secs();
+                say_held(context, self.tag.as_str(), record.served.as_ref(), to, hold_seconds);
                 let from = from.as_ref().map(tracing::field::display);
                 tracing::info!(tag = %image, from, to = %to, held_until = until, "tag moved");
                 // A digest that this repository has shown before is not known by this tag alone.
@@ -281,6 +283,7 @@ impl<'a, 'v> HeldTag<'a, 'v> {
                 }
             }
             HoldChange::Taken { from, to } => {
+                say_released(context, self.tag.as_str(), from.as_ref(), to);
                 let from = from.as_ref().map(tracing::field::display);
                 tracing::info!(tag = %image, from, to = %to, "held tag goes on");
                 self.let_digest_go(to).await;

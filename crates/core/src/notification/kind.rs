@@ -44,6 +44,10 @@ const MOMENT: Duration = Duration::from_mins(1);
 kinds! {
     TagMoved = "tag moved", again after MOMENT, most u32::MAX,
         "An upstream says that a cached tag points to another manifest.";
+    Held = "held", again after MOMENT, most u32::MAX,
+        "A held tag moved at its upstream, and clients go on getting what they had.";
+    Released = "released", again after MOMENT, most u32::MAX,
+        "Clients get what a held tag moved to: its time is over, or an operator let it through.";
     Refused = "refused", again after HOUR, most 100,
         "A request for a repository that `repositories` does not allow, or too many wrong passwords of one address.";
     UpstreamDown = "upstream down", again after Duration::ZERO, most u32::MAX,

@@ -73,7 +73,7 @@ async fn the_page_opens_for_a_right_login_only() {
         }
         assert_eq!(browse(&lab, "alice", "/-/other").await.status, 404);
         assert_eq!(lab.post("/-/").basic("alice", "wonder").await.status, 405);
-        assert_eq!(browse(&lab, "alice", "/-/purge").await.status, 405);
+        assert_eq!(browse(&lab, "alice", "/-/orders").await.status, 405);
     }
 }
 
@@ -268,7 +268,7 @@ fn token(seen: &Seen) -> Option<String> {
 
 fn order(lab: &Fixture, user: &str, token: &str) -> Call {
     let password = if user == "alice" { "wonder" } else { "builder" };
-    lab.post("/-/purge").basic(user, password).body(format!("token={token}&lang=en"))
+    lab.post("/-/orders").basic(user, password).body(format!("token={token}&lang=en"))
 }
 
 const OURS: &str = "https://proxy.example";
@@ -318,10 +318,55 @@ async fn a_purge_is_refused_to_all_others_and_from_elsewhere() {
         let seen = order(&lab, user, token).header("origin", origin).await;
         assert_eq!(seen.status, expected, "{user} {origin}");
     }
-    assert_eq!(lab.post("/-/purge").header("origin", OURS).body(format!("token={good}")).await.status, 401);
+    assert_eq!(lab.post("/-/orders").header("origin", OURS).body(format!("token={good}")).await.status, 401);
     lab.wait(3600).await;
     assert_eq!(order(&lab, "alice", &good).header("origin", OURS).await.status, 409, "an hour later");
     assert!(text(&browse(&lab, "alice", "/-/images").await).contains("reg.example/a/b:v1"), "it is all there");
+}
+
+/// With `a/b:v1` held after a move: the digests of before and now.
+async fn held_lab(lab: &Fixture) -> (String, String) {
+    let old = pull(lab, "alice", "a/b").await.header("docker-content-digest").to_owned();
+    lab.wait(100).await;
+    let new = lab.registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest_of(77));
+    assert_eq!(pull(lab, "bob", "a/b").await.header("docker-content-digest"), old);
+    settle(lab).await;
+    (old, new)
+}
+
+const HOLD: &str = "[cache]\ntags=[{match='reg.example/**',hold='3d'}]\n[[block]]\nmatch='evil.example/**'\nreason='not <b>here</b>'";
+
+#[tokio::test(start_paused = true)]
+async fn held_tags_are_listed_and_an_admin_releases_them() {
+    let mut lab = lab(&format!("{USERS}\n{HOLD}"));
+    assert!(text(&browse(&lab, "alice", "/-/holds").await).contains("as its registry has it"));
+    let (old, new) = held_lab(&lab).await;
+    lab.wait(3600).await;
+    let bobs = browse(&lab, "bob", "/-/holds").await;
+    let html = text(&bobs);
+    for part in ["reg.example/a/b:v1", "held", &old, &new, "1h", "2d"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(token(&bobs).is_none() && !html.contains("evil.example"), "{html}");
+    lab.reload(&format!("{USERS}\n{HOLD}\n{}", upstream("repositories={deny=['a/b']}")));
+    assert!(!text(&browse(&lab, "bob", "/-/holds").await).contains("a/b:v1"), "what rules deny is not shown");
+    lab.reload(&format!("{USERS}\n{HOLD}\n{}", upstream("")));
+    let alices = browse(&lab, "alice", "/-/holds").await;
+    let html = String::from_utf8(alices.body.to_vec()).unwrap();
+    assert!(html.contains("evil.example/**") && html.contains("not &#60;b&#62;here"), "{html}");
+    let release = token(&alices).unwrap();
+    assert_eq!(order(&lab, "bob", &release).header("origin", OURS).await.status, 403);
+    assert_eq!(order(&lab, "alice", &release).header("origin", "https://evil.example").await.status, 403);
+    assert_eq!(pull(&lab, "bob", "a/b").await.header("docker-content-digest"), old);
+    let log = Lines::of_audit();
+    let done = order(&lab, "alice", &release).header("origin", OURS).await;
+    assert_eq!(done.status, 200);
+    assert!(text(&done).contains("reg.example/a/b:v1: released."), "{}", text(&done));
+    let actions = log.take().into_iter().map(|line| line["action"].as_str().to_owned());
+    assert_eq!(actions.collect::<Vec<_>>(), ["release", "release"]);
+    assert_eq!(pull(&lab, "bob", "a/b").await.header("docker-content-digest"), new);
+    let again = order(&lab, "alice", &release).header("origin", OURS).await;
+    assert!(text(&again).contains("nothing is held any more"), "{}", text(&again));
 }
 
 #[tokio::test(start_paused = true)]

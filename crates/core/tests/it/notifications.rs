@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
+use registry_proxy_core::admin::Command;
 use registry_proxy_core::notification::{EventKind, Notification, Notifications, Notify};
 use registry_proxy_core::testing::{Answer, Fault};
 
@@ -66,6 +67,45 @@ async fn a_tag_that_moves_is_told_once_however_many_ask() {
     lab.wait(60).await;
     lab.head(V1).await;
     assert_eq!(operator.take(), [moved(&second, &first)], "and back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_tag_is_told_when_it_is_held_and_when_clients_get_it() {
+    let hold = "[cache]\ntags=[{match='reg.example/**',hold='3d'}]\n";
+    let (lab, operator) = with_operator(hold, &[EventKind::Held, EventKind::Released]);
+    let (first, _) = image(&lab, "a/b", "1");
+    lab.get(V1).await;
+    assert_eq!(operator.take(), [], "a tag that is seen for the first time is served");
+    let (second, _) = image(&lab, "a/b", "2");
+    lab.wait(100).await;
+    join_all((0..5).map(|_| async { lab.get(V1).await })).await;
+    let told_held = |to: &str| Notification::Held {
+        upstream: "reg.example".into(),
+        repository: "a/b".into(),
+        tag: "v1".into(),
+        served: Some(first.as_str().into()),
+        to: to.into(),
+        held_seconds: 3 * 24 * 3600,
+    };
+    let released = |from: &str, to: &str| Notification::Released {
+        upstream: "reg.example".into(),
+        repository: "a/b".into(),
+        tag: "v1".into(),
+        from: Some(from.into()),
+        to: to.into(),
+    };
+    assert_eq!(operator.take(), [told_held(&second)]);
+    lab.wait(3 * 24 * 3600).await;
+    lab.get(V1).await;
+    assert_eq!(operator.take(), [released(&first, &second)], "its time is over");
+    image(&lab, "a/b", "3");
+    lab.wait(100).await;
+    lab.get(V1).await;
+    operator.take();
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    admin.run(&Command::Release("**".to_owned()), &|_| {}).await.expect("a store");
+    let told = operator.take();
+    assert!(matches!(told.as_slice(), [Notification::Released { .. }]), "an operator lets it through: {told:?}");
 }
 
 #[tokio::test(start_paused = true)]

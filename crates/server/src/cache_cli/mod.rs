@@ -30,6 +30,7 @@ fn command_of(action: CacheAction) -> Command {
             Command::Purge { what: Purge::Pattern(pattern), dry_run }
         }
         CacheAction::Purge { dry_run, .. } => Command::Purge { what: Purge::All, dry_run },
+        CacheAction::Held { pattern } => Command::Held(pattern),
         CacheAction::Release { image } => Command::Release(image),
         CacheAction::Pin { image } => {
             let (image, digest) = image.split_once('@').unwrap_or((&image, ""));
@@ -79,7 +80,11 @@ async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<()
     if config.cache.store == StoreAddress::None {
         return Err("nothing is cached: cache.store is none".to_owned());
     }
-    let tell = |event: Event| show.tell(event);
+    let tell = |event: Event| match &event {
+        // Without a rule for it a record has no effect.
+        Event::Held(tag) if !is_held(config, &tag.name) => {}
+        _ => show.tell(event),
+    };
     // A server may have access to a store that we cannot open. So the store is opened only if no server answers, or if
     // opening it is the only way to find the directory with the socket.
     let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_proxy_core::admin::{CacheStats, Event, Image, Purged, Verified};
+use registry_proxy_core::admin::{CacheStats, Event, HeldState, HeldTag, Image, Purged, Verified};
 
 use crate::human::{size, span};
 use crate::terminal::print;
@@ -25,6 +25,7 @@ pub(super) struct Show {
 struct ShowState {
     place: String,
     images: Vec<Image>,
+    held: Vec<HeldTag>,
     drawn: Option<Instant>,
     /// Something did not match its digest, could not be read or could not be printed.
     has_failed: bool,
@@ -58,6 +59,14 @@ impl Show {
         match event {
             Event::Progress(..) => {}
             Event::Image(image) => state.images.push(image),
+            Event::Held(tag) => state.held.push(tag),
+            Event::Counted(_) if state.held.is_empty() => {
+                state.print("clients get every tag that matches as its registry has it\n");
+            }
+            Event::Counted(_) => {
+                let text = held_table(&state.held);
+                state.print(&text);
+            }
             Event::Wrong(key) => state.print(&format!("does not match its digest, removed: {key}\n")),
             Event::Unread(key) => state.print(&format!("could not be read to its end, not removed: {key}\n")),
             Event::Tag { name, from, to } => {
@@ -164,11 +173,36 @@ fn of_verified(verified: &Verified) -> String {
     text + "\n"
 }
 
+/// A digest, as far as people compare it.
+fn short(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
+}
+
+/// One line per tag: name, why it is listed, what clients get, what the registry has, and since when.
+fn held_table(tags: &[HeldTag]) -> String {
+    let width = tags.iter().map(|tag| tag.name.len()).max().unwrap_or(0);
+    tags.iter().fold(String::new(), |mut text, tag| {
+        let state = match tag.state {
+            HeldState::Held => "held",
+            HeldState::New => "new",
+            HeldState::Pinned => "pinned",
+        };
+        let served = tag.served.as_deref().map_or("clients get nothing".to_owned(), short);
+        let _ = write!(text, "{:width$}  {state:6}  {served:19}", tag.name);
+        if let Some(upstream) = &tag.upstream {
+            let ago = tag.newest_seconds_ago.map(span).unwrap_or_default();
+            let _ = write!(text, "  the registry has {} for {ago}", short(upstream));
+        }
+        text.push('\n');
+        text
+    })
+}
+
 /// One line per image: name, digest, age, size, cached layers.
 fn table(images: &[Image]) -> String {
     let width = images.iter().map(|image| image.name.len()).max().unwrap_or(0);
     images.iter().fold(String::new(), |mut text, image| {
-        let digest: String = image.digest.chars().take("sha256:".len() + 12).collect();
+        let digest = short(&image.digest);
         let here = match (image.is_complete, image.layers) {
             (true, _) => "complete".to_owned(),
             (false, 0) => "no layers".to_owned(),

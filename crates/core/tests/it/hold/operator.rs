@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, HeldState, HeldTag, Purge};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::testing::{Answer, Fault};
 
@@ -44,6 +44,48 @@ async fn a_release_lets_clients_have_it_now() {
         lab.wait(100).await;
         assert_eq!(pulled(&lab).await.0, new, "{pattern}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_tags_are_listed_with_both_digests_and_since_when() {
+    let (lab, old, new) = moved(&held("")).await;
+    image(&lab, "a/c", "stays");
+    assert_eq!(lab.get("/v2/a/c/manifests/v1").await.status, 200);
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    let held = |pattern: Option<&str>| Command::Held(pattern.map(str::to_owned));
+    assert_eq!(run(&admin, held(None)).await, [Event::Counted(0)], "the move was not seen yet");
+    assert_eq!(pulled(&lab).await.0, old);
+    lab.wait(7).await;
+    let waiting = HeldTag {
+        name: "reg.example/a/b:v1".to_owned(),
+        state: HeldState::Held,
+        served: Some(old.clone()),
+        upstream: Some(new.clone()),
+        moved_seconds_ago: Some(7),
+        newest_seconds_ago: Some(7),
+    };
+    assert_eq!(run(&admin, held(None)).await, [Event::Held(waiting.clone()), Event::Counted(1)]);
+    assert_eq!(run(&admin, held(Some("reg.example/a/b"))).await.len(), 2);
+    assert_eq!(run(&admin, held(Some("reg.example/a/c"))).await, [Event::Counted(0)]);
+    let pin = Command::Pin { image: waiting.name.clone(), digest: new.clone() };
+    run(&admin, pin).await;
+    let pinned = HeldTag { state: HeldState::Pinned, served: Some(new.clone()), ..waiting };
+    assert_eq!(run(&admin, held(None)).await, [Event::Held(pinned.clone()), Event::Counted(1)]);
+    run(&admin, Command::Unpin(pinned.name)).await;
+    run(&admin, Command::Release("**".to_owned())).await;
+    assert_eq!(run(&admin, held(None)).await, [Event::Counted(0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_tag_that_is_refused_is_listed_as_new() {
+    let lab = Fixture::caching(&held(",hold_new='refuse'"));
+    let (new, _) = image(&lab, "a/b", "new");
+    assert_eq!(lab.get(super::V1).await.status, 403);
+    assert!(lab.proxy.flush(std::time::Duration::from_secs(5)).await, "all is written");
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    let told = run(&admin, Command::Held(None)).await;
+    let [Event::Held(tag), Event::Counted(1)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((tag.state, tag.served.as_deref(), tag.upstream.as_ref()), (HeldState::New, None, Some(&new)));
 }
 
 #[tokio::test(start_paused = true)]
