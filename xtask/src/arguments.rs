@@ -72,7 +72,9 @@ pub(crate) enum Task {
     /// processors. The same source gives the same bytes. Prints the path, the size and the sha256 of
     /// each file, and what the binary needs of the system.
     #[command(verbatim_doc_comment)]
-    #[command(override_usage = "cargo xtask package [--arch <ARCH>] [--out <FOLDER>] [--install] <PLATFORM>")]
+    #[command(
+        override_usage = "cargo xtask package [--arch <ARCH>] [--out <FOLDER>] [--without-optional-features] [--install] <PLATFORM>"
+    )]
     Package(Package),
 
     /// Make every file of a release in one folder, as the release workflow does, and publish nothing:
@@ -186,6 +188,10 @@ pub(crate) struct Package {
     /// The files are written to <FOLDER>/<PLATFORM>.
     #[arg(long, value_name = "FOLDER", default_value = "dist")]
     pub(crate) out: PathBuf,
+
+    /// Leave out what a release has besides the default features: `packaged` in crates/server/Cargo.toml.
+    #[arg(long)]
+    pub(crate) without_optional_features: bool,
 
     /// Name what the machine lacks to compile for that processor, then install it.
     #[arg(long)]

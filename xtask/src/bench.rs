@@ -1,17 +1,21 @@
 //! `cargo xtask bench`: runs the benchmarks on the binary that is released.
 
-use std::env;
+use std::{env, fs};
 
 use registry_proxy_bench_options::Scenario;
 
 use crate::arguments::Bench;
 use crate::machine::target::Target;
 use crate::machine::{self, npm, pypi};
-use crate::run::cargo;
-use crate::{package, test, worker};
+use crate::package::{self, Features};
+use crate::run::{cargo, target_folder};
+use crate::{test, worker};
 
 /// Tells the benchmark where Fastify is installed; its `service::node` reads it.
 const FASTIFY_VARIABLE: &str = "BENCH_FASTIFY";
+
+/// Tells the benchmark where the binary without optional features is; its `scenario::size` reads it.
+const SMALLEST_VARIABLE: &str = "BENCH_WITHOUT_OPTIONAL_FEATURES";
 
 /// Tells the benchmark where the bare relay is; its `service::bare` reads it.
 const BARE_RELAY_VARIABLE: &str = "BENCH_BARE_RELAY";
@@ -25,7 +29,14 @@ pub(crate) fn run(arguments: &Bench) -> Result<(), String> {
     // If no binary is named, the one that users get is built and measured.
     if env::var_os(test::BINARY_VARIABLE).is_none() && options.binary.is_none() {
         machine::prepare_targets(&[Target::OWN], arguments.install)?;
-        let binary = package::build(Target::OWN)?;
+        if options.scenarios.contains(&Scenario::Size) {
+            // First, because the other build writes the same file.
+            let built = package::build(Target::OWN, Features::Default)?;
+            let kept = target_folder().join("registry-proxy-without-optional-features");
+            fs::copy(&built, &kept).map_err(|error| format!("{}: {error}", built.display()))?;
+            command = command.variable(SMALLEST_VARIABLE, &kept.display().to_string());
+        }
+        let binary = package::build(Target::OWN, Features::Packaged)?;
         command = command.variable(test::BINARY_VARIABLE, &binary.display().to_string());
     }
     if options.scenarios.contains(&Scenario::Manifest)

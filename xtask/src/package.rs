@@ -14,11 +14,25 @@ use crate::run::{Shown, cargo, target_folder, workspace};
 /// The profile of Cargo.toml that packages are built with; `release` is for a clone, and compiles sooner.
 const PROFILE: &str = "dist";
 
+/// The feature of crates/server/Cargo.toml that lists what a released binary has besides the default features.
+pub(crate) const OPTIONAL_FEATURES: &str = "packaged";
+
+/// Which features the binary has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Features {
+    /// Those of a release.
+    Packaged,
+    /// The default ones alone.
+    Default,
+}
+
 pub(crate) fn run(arguments: &Package) -> Result<(), String> {
     // First, because the build takes minutes.
     let targets = targets(&platforms()?, arguments)?;
     machine::prepare_targets(&targets, arguments.install)?;
-    let binaries: Vec<PathBuf> = targets.into_iter().map(build).collect::<Result<_, _>>()?;
+    let features = if arguments.without_optional_features { Features::Default } else { Features::Packaged };
+    let binaries: Vec<PathBuf> =
+        targets.into_iter().map(|target| build(target, features)).collect::<Result<_, _>>()?;
     let binaries: Vec<&Path> = binaries.iter().map(PathBuf::as_path).collect();
     pack(&arguments.platform, &binaries, &workspace().join(&arguments.out))
 }
@@ -74,14 +88,22 @@ pub(crate) fn pack(platform: &str, binaries: &[&Path], out: &Path) -> Result<(),
     command.run()
 }
 
-/// Builds the binary for a target and returns its path. The binary contains no path of this machine.
-pub(crate) fn build(target: Target) -> Result<PathBuf, String> {
-    build_as_packaged("registry-proxy", target)
+/// Builds the binary for a target and returns its path. The binary contains no path of this machine. The next build for
+/// this target has the same path.
+pub(crate) fn build(target: Target, features: Features) -> Result<PathBuf, String> {
+    build_with("registry-proxy", features, target)
 }
 
 /// Builds the binary of a crate of the same name in the same way.
 pub(crate) fn build_as_packaged(name: &str, target: Target) -> Result<PathBuf, String> {
+    build_with(name, Features::Default, target)
+}
+
+fn build_with(name: &str, features: Features, target: Target) -> Result<PathBuf, String> {
     let mut command = cargo(&["build", "--profile", PROFILE, "--locked", "-p", name, "--target", target.triple()]);
+    if features == Features::Packaged {
+        command = command.arguments(["--features".to_owned(), OPTIONAL_FEATURES.to_owned()]);
+    }
     for (name, value) in target.compiler() {
         command = command.variable(&name, &value);
     }

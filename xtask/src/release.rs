@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::arguments::Release;
 use crate::machine;
 use crate::machine::target::Target;
-use crate::package;
+use crate::package::{self, Features};
 use crate::run::{Shown, cargo, workspace};
 
 /// Both processors, in the order of the list.
@@ -67,7 +67,8 @@ fn fits(tag: &str, version: &str) -> Result<(), String> {
 fn binaries(arguments: &Release) -> Result<Vec<(Target, PathBuf)>, String> {
     let Some(folder) = &arguments.binaries else {
         machine::prepare_targets(&TARGETS, arguments.install)?;
-        return TARGETS.into_iter().map(|target| Ok((target, package::build(target)?))).collect();
+        let build = |target| Ok((target, package::build(target, Features::Packaged)?));
+        return TARGETS.into_iter().map(build).collect();
     };
     let found = TARGETS
         .map(|target| (target, workspace().join(folder).join(format!("registry-proxy-{}", name_of(target)))));

@@ -34,13 +34,15 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
         cargo(&["test", "--workspace", "--exclude", "registry-proxy-outer"])
             .variable(buckets::VARIABLE, named)
             .run()?;
+        // What the released binary has besides: the tests of it alone, because the others have run.
+        cargo(&["test", "-p", "registry-proxy", "--features", package::OPTIONAL_FEATURES, "traces"]).run()?;
         // A build of its own: its locks work under shuttle only.
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
     }
     if arguments.outer() {
         deploy::check(arguments.install)?;
         // The tests use what users use: the binary that is released, and its packages.
-        let binary = package::build(Target::OWN)?;
+        let binary = package::build(Target::OWN, package::Features::Packaged)?;
         let packages = target_folder().join("packages");
         package::pack_all(&[&binary], &packages)?;
         aliyun_pre_deploy()?;

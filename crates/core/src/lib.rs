@@ -15,6 +15,7 @@
 //! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it; `explanation`: how that is told
+//! - [`spans`]: what a request does, for a platform that exports traces
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
 
@@ -41,6 +42,7 @@ pub mod range;
 pub mod route;
 pub mod seal;
 pub mod secret;
+pub mod spans;
 pub mod telemetry;
 pub mod upstream;
 

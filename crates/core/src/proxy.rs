@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use tracing::Instrument as _;
 
 pub use self::event::EventError;
 use crate::access::{Access, AccessRequest, Admitted, Scope, TokenContext};
@@ -33,14 +34,13 @@ use crate::request::access_log::{AccessLog, LogEntry, LogSubject, RequestSummary
 use crate::request::client_view::{ClientView, ClientViewRules};
 use crate::request::fit::{ActiveRequest, fit};
 use crate::request::id::RequestIds;
-use crate::request::refusals::{self, RefusedRequest};
 use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
 use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
-use crate::{blob, listing, manifest, push, storage};
+use crate::{blob, listing, manifest, push, spans, storage};
 
 /// A proxy for container registries.
 pub struct Proxy {
@@ -171,21 +171,27 @@ impl Proxy {
             agent: head.headers.get(USER_AGENT),
             client: client_view.client.and_then(|address| self.log_client.shown(address)),
         };
-        let mut log = LogEntry::begin(asked, &self.access_log);
+        let span = spans::request(&head.method);
+        let mut log = LogEntry::begin(asked, &self.access_log, span.clone());
         log.subject.traffic = self.admin_page.traffic().cloned();
         let result = match (self.admin_target(entrance, &head, &client_view), entrance) {
-            (None, Entrance::Main) => self.answer(&head, body, &client_view, &mut log.subject).await,
+            (None, Entrance::Main) if span.is_disabled() => {
+                self.answer(&head, body, &client_view, &mut log.subject).await
+            }
+            (None, Entrance::Main) => {
+                Box::pin(self.answer(&head, body, &client_view, &mut log.subject)).instrument(span).await
+            }
             (target, _) => {
                 let asked = Box::pin(self.administer(entrance, target, &head, body, &client_view));
-                log.subject.endpoint = "admin page";
-                let (result, user) = asked.await;
+                log.subject.is_for("admin page", &head.method);
+                let (result, user) = asked.instrument(span).await;
                 log.subject.user = user;
                 result
             }
         };
         let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
         if let Err(error) = &result {
-            self.say(error, &log);
+            self.tell_of(error, &log);
         }
         let mut response = log.finish(result, head.uri.path());
         headers::limit_caches(response.headers_mut(), !self.access.is_open());
@@ -197,20 +203,6 @@ impl Proxy {
             response,
         )
         .await
-    }
-
-    /// Tells the operator of a refusal, if it is one to hear of.
-    fn say(&self, error: &Error, log: &LogEntry) {
-        let Some(kind) = refusals::kind_of(error) else { return };
-        let request = RefusedRequest {
-            upstream: log.counters().upstream(),
-            target: log.subject.target(),
-            client: log.client,
-        };
-        if let Some(notification) = request.notification(error) {
-            let Platform { notifications, clock, .. } = &self.env.platform;
-            notifications.happened(kind, clock.now().0, || notification);
-        }
     }
 
     async fn answer(
@@ -228,7 +220,7 @@ impl Proxy {
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
         match route {
             Route::Ping(entry) if is_read => {
-                subject.endpoint = "ping";
+                subject.is_for("ping", &head.method);
                 subject.user =
                     self.in_time(Box::pin(self.access.ping(&head.headers, &entry, client_view))).await?;
                 let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
@@ -238,7 +230,7 @@ impl Proxy {
                 Ok(HandlerResponse::new(response, Action::Answered, Reason::Ping))
             }
             Route::Token(entry) => {
-                subject.endpoint = "token";
+                subject.is_for("token", &head.method);
                 let mut request = Request::new(body);
                 *request.method_mut() = head.method.clone();
                 *request.uri_mut() = head.uri.clone();
@@ -258,7 +250,7 @@ impl Proxy {
             Route::Front(entry) | Route::StorageRoot(entry)
                 if is_read && self.page.is_for(&entry, &head.headers) =>
             {
-                subject.endpoint = "page";
+                subject.is_for("page", &head.method);
                 self.env.quotas.is_closed()?;
                 subject.pass = self.env.quotas.admit(client_view.client).await?;
                 Ok(self.page.answer(&self.routes, &entry, client_view, head).unwrap_or_else(listing::front))
@@ -267,7 +259,7 @@ impl Proxy {
             // Where clients must log in, the storage is reached by a sealed address instead.
             Route::Storage | Route::StorageRoot(_) if !self.access.is_open() => Err(Error::NoSuchEndpoint),
             Route::Storage | Route::StorageRoot(_) if is_read => {
-                subject.endpoint = "storage";
+                subject.is_for("storage", &head.method);
                 self.env.quotas.is_closed()?;
                 subject.pass = self.env.quotas.admit(client_view.client).await?;
                 let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
@@ -299,7 +291,7 @@ impl Proxy {
         subject: &mut LogSubject,
     ) -> Result<HandlerResponse, Error> {
         let upstream = self.upstreams.get(target.upstream).ok_or(Error::UnknownUpstream)?;
-        subject.name(upstream, target);
+        subject.name(upstream, target, &head.method);
         self.env.quotas.is_closed()?;
         let is_read = matches!(head.method, Method::GET | Method::HEAD)
             && !matches!(target.endpoint, Endpoint::Uploads | Endpoint::Upload);

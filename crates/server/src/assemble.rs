@@ -11,6 +11,7 @@ use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
+use crate::traces;
 use crate::transport::HyperTransport;
 
 /// Builds the proxy. Only files that the configuration names can make it fail.
@@ -37,15 +38,15 @@ pub(crate) fn proxy(
         _ => None,
     };
     let platform = Platform {
-        transport: Arc::new(HyperTransport::new(config)?),
+        transport: traces::transport(Arc::new(HyperTransport::new(config)?), config),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         passwords,
         credentials,
-        store,
+        store: store.map(traces::store),
         invoker,
         notifications,
-        tasks: Arc::new(TokioTasks),
+        tasks: traces::tasks(Arc::new(TokioTasks)),
         capabilities: config.platform.capabilities(),
     };
     Ok(Proxy::new(config, &platform))

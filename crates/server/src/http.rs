@@ -15,7 +15,7 @@ use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::{Listener, Service};
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
-use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers};
+use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers, traces};
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -112,6 +112,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         _ = interrupt.recv() => false,
     };
     service.reloadable.flush_events(EVENTS_LIMIT).await;
+    traces::close().await;
     if !is_kept {
         tracing::warn!("content still on its way into the cache was not stored");
     }

@@ -18,11 +18,12 @@ use self::event::Event;
 use self::runtime_api::{Invocation, RuntimeApi};
 use crate::config_source::ConfigSource;
 use crate::service::{Listener, Service};
+use crate::traces;
 
 /// How long background work of an answer may take before the next event is requested. The client has its answer by then;
 /// the platform freezes the process from that request until the next event.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-/// The same for events (`[[events]]`): a receiver that is down must not cost this in every invocation.
+/// The same for events (`[[events]]`) and traces: a receiver that is down must not cost this in every invocation.
 const EVENTS_LIMIT: Duration = Duration::from_secs(1);
 /// Pause after a failure to get an event.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +57,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config, address: &str) -
                 take(&api, &service, invocation).await;
                 service.reloadable.current().proxy.flush(FLUSH_LIMIT).await;
                 service.reloadable.flush_events(EVENTS_LIMIT).await;
+                traces::flush(EVENTS_LIMIT).await;
                 crate::logging::flush();
             }
             Err(error) if failures < MOST_FAILURES => {

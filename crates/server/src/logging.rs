@@ -12,16 +12,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use registry_proxy_core::config::{ConfigError, Log, LogFormat};
+use registry_proxy_core::spans;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::audit;
+use crate::{audit, traces};
 
 /// How long a line may stay in the buffer.
 const LINGER: Duration = Duration::from_millis(50);
@@ -34,15 +36,19 @@ static WRITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Starts logging.
 pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
-    let subscriber = tracing_subscriber::registry().with(filter(log)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(BufferedWriter);
-    match log.format {
-        LogFormat::Text => {
-            subscriber.with(lines.with_ansi(io::stderr().is_terminal()).event_format(Plain)).init();
+    let spans = if traces::is_on() { LevelFilter::TRACE } else { LevelFilter::OFF };
+    let subscriber = tracing_subscriber::registry().with(filter(log)?.with_target(spans::TARGET, spans));
+    match (log.format, traces::is_on()) {
+        (LogFormat::Text, false) => subscriber.with(text_lines()).init(),
+        (LogFormat::Json, false) => subscriber.with(json_lines()).init(),
+        // A filter of its own keeps spans from the lines: each would be formatted for nothing.
+        (LogFormat::Text, true) => {
+            let lines = text_lines().with_filter(filter_fn(is_event));
+            subscriber.with(traces::layer()).with(lines).init();
         }
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
-            subscriber.with(lines).init();
+        (LogFormat::Json, true) => {
+            let lines = json_lines().with_filter(filter_fn(is_event));
+            subscriber.with(traces::layer()).with(lines).init();
         }
     }
     let flusher = std::thread::Builder::new().name("log".to_owned()).spawn(|| {
@@ -52,6 +58,27 @@ pub(crate) fn start(log: &Log) -> Result<(), ConfigError> {
         }
     });
     flusher.map(drop).map_err(|error| ConfigError { place: "log".to_owned(), what: error.to_string() })
+}
+
+/// For a filter, which takes metadata of any lifetime; the method of the same name does not.
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
+}
+
+fn text_lines<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(BufferedWriter);
+    lines.with_ansi(io::stderr().is_terminal()).event_format(Plain)
+}
+
+fn json_lines<S>() -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(BufferedWriter);
+    lines.json().flatten_event(true).with_current_span(false).with_span_list(false)
 }
 
 /// Parses `log.level`: `info`, or `info,hyper=debug` with another level for one module.

@@ -15,6 +15,7 @@ use crate::metrics::{self, Readers};
 use crate::reload::Reloadable;
 use crate::store::Credentials;
 use crate::text_response::text;
+use crate::traces;
 
 /// Response to clients that may not read `/metrics`.
 const NOT_FOR_YOU: &str = "metrics are served to this machine only, and not through a proxy: set metrics.listen to a \
@@ -81,6 +82,10 @@ impl Service {
             }
             if self.is_lent_a_login {
                 Credentials::take(request.headers());
+            }
+            if traces::is_on() {
+                let parent = traces::parent(&cx, &current.config, request.headers());
+                return traces::within(parent, Box::pin(current.proxy.handle(&cx, request))).await;
             }
             current.proxy.handle(&cx, request).await
         }

@@ -11,6 +11,7 @@ use crate::secret::Secret;
 /// `[[upstream]]`: a registry, or several addresses of it; one field for each key.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 #[cfg_attr(
     feature = "schema",
     derive(schemars::JsonSchema),
@@ -75,6 +76,9 @@ pub struct UpstreamConfig {
     /// Connections to it at once, including those to the targets of its redirects; 0: no limit. With a limit,
     /// connections are not reused for the next request.
     pub max_connections: usize,
+    /// `true`: while traces are exported, requests to its `urls` name the trace they belong to (`traceparent`). Token
+    /// servers elsewhere and targets of redirects are never told.
+    pub send_traceparent: bool,
     /// A Docker `config.json` that contains the account for this upstream, credential helpers included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_config: Option<String>,

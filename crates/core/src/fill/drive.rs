@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tracing::{Instrument as _, Span};
 
 use super::hashing::Hashing;
 use super::intake::{FillStop, FillWork};
@@ -21,7 +22,7 @@ use crate::cache::{Cache, Lease};
 use crate::evidence::Provenance;
 use crate::platform::{Clock, Draft, StoreError, within};
 use crate::relay::{Relay, Source};
-use crate::telemetry;
+use crate::{spans, telemetry};
 
 /// How often gaps that other connections left are fetched again.
 const SWEEPS: usize = 8;
@@ -74,7 +75,17 @@ impl Drop for FillRun {
 impl Drive {
     /// Fetches what is missing; `main` has begun to bring some of it. A blob that came in parts and is wrong is fetched
     /// again, by one connection: some upstreams give right wholes and wrong parts.
-    pub(crate) async fn run(mut self, run: FillRun, main: Option<Main>) {
+    pub(crate) async fn run(self, run: FillRun, main: Option<Main>) {
+        let span = self.span("fill");
+        self.run_to_its_end(run, main).instrument(span).await;
+    }
+
+    /// The span of work on the spool, of this name.
+    pub(super) fn span(&self, name: &'static str) -> Span {
+        spans::fill(name, self.source.upstream.name(), self.spool.digest().as_str(), self.spool.total())
+    }
+
+    pub(super) async fn run_to_its_end(mut self, run: FillRun, main: Option<Main>) {
         let mut next = Some((run, main));
         while let Some((_run, main)) = next.take() {
             let ended = self.fetch(main).await;
@@ -120,6 +131,7 @@ impl Drive {
                     "the blob from the upstream does not match its digest; it is discarded"
                 );
                 telemetry::filled(&upstream, "digest mismatch");
+                spans::ended("digest mismatch", true);
                 self.cache.backend.mismatched("download", spool.digest());
                 // Before readers learn of it: a new request finds the next spool.
                 let draft =
@@ -156,6 +168,7 @@ impl Drive {
         };
         self.lease = None;
         telemetry::filled(&upstream, result);
+        spans::ended(result, result != "filled");
         None
     }
 

@@ -1,6 +1,8 @@
 //! The task that fetches the ranges that clients ask for into the spool. It belongs to no request either: other clients
 //! read the same bytes from the spool, and a later fill of the whole blob does not fetch them again.
 
+use tracing::Instrument as _;
+
 use super::Claim;
 use super::drive::{Drive, FillRun};
 use super::intake::{FillStop, FillWork};
@@ -11,7 +13,12 @@ use crate::relay::Relay;
 impl Drive {
     /// Fetches a range's claims one after the other; `begun`: the body of the first, if it has begun. If all of the
     /// blob is here then, it is verified and kept.
-    pub(crate) async fn run_ranges(self, claims: Vec<Claim>, mut begun: Option<Body>) {
+    pub(crate) async fn run_ranges(self, claims: Vec<Claim>, begun: Option<Body>) {
+        let span = self.span("fill ranges");
+        self.bring_ranges(claims, begun).instrument(span).await;
+    }
+
+    async fn bring_ranges(self, claims: Vec<Claim>, mut begun: Option<Body>) {
         for claim in claims {
             let body = begun.take().unwrap_or_else(|| {
                 claim.begin(self.clock.now());
@@ -25,7 +32,7 @@ impl Drive {
         if self.spool.is_complete()
             && let Some(run) = FillRun::begin(&self.spool)
         {
-            self.run(run, None).await;
+            self.run_to_its_end(run, None).await;
         }
     }
 

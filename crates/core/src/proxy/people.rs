@@ -1,4 +1,5 @@
-//! What those who run the proxy ask of it: the administration page, what a pull would do, and the cache's administration.
+//! What those who run the proxy ask of it: the administration page, what a pull would do, the cache's administration; and what
+//! they are told of refusals.
 
 use std::sync::Arc;
 
@@ -12,8 +13,11 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::error::Error;
 use crate::explain::{ExplainContext, Explanation, explain, target_of};
+use crate::platform::Platform;
 use crate::request::HandlerResponse;
+use crate::request::access_log::LogEntry;
 use crate::request::client_view::ClientView;
+use crate::request::refusals::{self, RefusedRequest};
 use crate::route::{AdminTarget, RequestTarget, Target};
 use crate::upstream::Identity;
 
@@ -36,6 +40,20 @@ impl Proxy {
     /// Explains what a request for this image would get. Nothing is sent anywhere. `config` is the proxy's own.
     pub async fn explain(&self, config: &Config, image: &str) -> Explanation {
         self.explain_to(self.access.nobody().identity, config, image).await
+    }
+
+    /// Tells the operator of a refusal, if it is one to hear of.
+    pub(super) fn tell_of(&self, error: &Error, log: &LogEntry) {
+        let Some(kind) = refusals::kind_of(error) else { return };
+        let request = RefusedRequest {
+            upstream: log.counters().upstream(),
+            target: log.subject.target(),
+            client: log.client,
+        };
+        if let Some(notification) = request.notification(error) {
+            let Platform { notifications, clock, .. } = &self.env.platform;
+            notifications.happened(kind, clock.now().0, || notification);
+        }
     }
 
     /// What of the administration page a request is for.

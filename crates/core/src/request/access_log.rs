@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, Response, StatusCode};
+use tracing::Span;
 
 use self::shown::shown;
 use super::id::RequestId;
@@ -21,6 +22,7 @@ use crate::outcome::{Action, Outcome, Reason};
 use crate::platform::{Clock, Moment};
 use crate::quota::{Linked, QuotaPass};
 use crate::route::{Endpoint, Target};
+use crate::spans::{self, AnsweredRequest};
 use crate::telemetry::{Answered, RequestCounters};
 use crate::traffic::Traffic;
 use crate::upstream::Upstream;
@@ -36,7 +38,7 @@ const ERROR_BYTES: usize = 1024;
 
 /// What a request is about, as far as is known. Never its raw path, which may contain a secret.
 pub(crate) struct LogSubject {
-    pub(crate) endpoint: &'static str,
+    endpoint: &'static str,
     /// Of the upstream, once it is known.
     pub(crate) counters: Option<Arc<RequestCounters>>,
     target: Option<Arc<Target>>,
@@ -47,24 +49,42 @@ pub(crate) struct LogSubject {
     pub(crate) pass: Option<QuotaPass>,
     /// Counts it for the plots, where there are any.
     pub(crate) traffic: Option<Arc<Traffic>>,
+    /// Of the request; it ends with its log entry.
+    span: Span,
 }
 
 impl LogSubject {
     /// Takes the upstream and the target.
-    pub(crate) fn name(&mut self, upstream: &Upstream, target: &Arc<Target>) {
+    pub(crate) fn name(&mut self, upstream: &Upstream, target: &Arc<Target>, method: &Method) {
         self.counters = Some(Arc::clone(upstream.counters()));
         self.target = Some(Arc::clone(target));
-        self.endpoint = match &target.endpoint {
+        let endpoint = match &target.endpoint {
             Endpoint::Manifest(_) => "manifest",
             Endpoint::Blob(_) => "blob",
             Endpoint::Referrers(_) => "referrers",
             Endpoint::Tags => "tags",
             Endpoint::Uploads | Endpoint::Upload => "upload",
         };
+        self.is_for(endpoint, method);
     }
 
-    fn new() -> Self {
-        Self { endpoint: "", counters: None, target: None, user: None, error: None, pass: None, traffic: None }
+    /// Takes what the request is for.
+    pub(crate) fn is_for(&mut self, endpoint: &'static str, method: &Method) {
+        self.endpoint = endpoint;
+        spans::name(&self.span, method, endpoint);
+    }
+
+    fn new(span: Span) -> Self {
+        Self {
+            endpoint: "",
+            counters: None,
+            target: None,
+            user: None,
+            error: None,
+            pass: None,
+            traffic: None,
+            span,
+        }
     }
 
     /// The repository, and what is wanted there.
@@ -131,8 +151,8 @@ fn client_left() -> StatusCode {
 }
 
 impl LogEntry {
-    /// Begins the entry of a new request.
-    pub(crate) fn begin(asked: RequestSummary<'_>, log: &Arc<AccessLog>) -> Self {
+    /// Begins the entry of a new request, which has this span.
+    pub(crate) fn begin(asked: RequestSummary<'_>, log: &Arc<AccessLog>, span: Span) -> Self {
         Self {
             started: log.clock.now(),
             id: asked.id,
@@ -141,7 +161,7 @@ impl LogEntry {
             method: asked.method.clone(),
             status: client_left(),
             outcome: Outcome::new(Action::Abandoned, Reason::ClientLeft),
-            subject: LogSubject::new(),
+            subject: LogSubject::new(span),
             sent_bytes: 0,
             expected_bytes: None,
             is_broken: false,
@@ -227,6 +247,21 @@ impl Drop for LogEntry {
         let user = self.subject.user.as_deref().map(|user| shown(user.as_bytes(), USER_BYTES));
         let agent = self.agent.as_ref().map(|agent| shown(agent.as_bytes(), AGENT_BYTES));
         let error = self.subject.error.as_deref().map(|error| shown(error.as_bytes(), ERROR_BYTES));
+        if !self.subject.span.is_disabled() {
+            let answered = AnsweredRequest {
+                id: self.id.as_str(),
+                client: client.as_ref().map(ShortText::as_str),
+                endpoint: self.subject.endpoint,
+                upstream: self.counters().upstream(),
+                repository: self.subject.repository(),
+                reference: self.subject.reference(),
+                status: self.status,
+                outcome: self.outcome,
+                end,
+                sent_bytes: self.sent_bytes,
+            };
+            answered.record(&self.subject.span);
+        }
         let message = ShortText::joined(&[&*method, " ", self.status.as_str()]);
         tracing::info!(
             target: "registry_proxy::request",

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::response::Parts as Pong;
 use http::{HeaderValue, Method, Request, StatusCode};
+use tracing::Instrument as _;
 use url::Url;
 
 use super::authorize::{Chain, basic_header, failure_of};
@@ -16,6 +17,7 @@ use crate::body::{Body, BodyError};
 use crate::error::{Failure, Trouble};
 use crate::platform::{Outgoing, Reach, RequestPurpose, TransportError, within};
 use crate::secret::{Basic, SafeUrl};
+use crate::spans;
 
 /// Largest answer of a token server that is read: it may contain the token twice (P-64).
 const TOKEN_ANSWER_BYTES: u64 = 3 * MAX_TOKEN_BYTES as u64;
@@ -121,6 +123,17 @@ impl Upstream {
         login: Option<&Login>,
         scope: &str,
     ) -> Result<Token, NoToken> {
+        let span = spans::token(self.name());
+        self.ask_for_token(realm, service, login, scope).instrument(span).await
+    }
+
+    async fn ask_for_token(
+        &self,
+        realm: &Url,
+        service: Option<&str>,
+        login: Option<&Login>,
+        scope: &str,
+    ) -> Result<Token, NoToken> {
         let question = TokenFetch::new(realm, service, login.map(|login| &login.basic), scope);
         let started = self.platform.clock.now();
         let mut answer = self.ask_along(question.clone()).await;
@@ -154,6 +167,7 @@ impl Upstream {
             Err(NoToken::Failed(_)) => "failed",
         };
         crate::telemetry::token_fetched(self.label(), result);
+        spans::ended(result, outcome.is_err());
         outcome
     }
 

@@ -70,4 +70,7 @@ mod silence;
 #[cfg(test)]
 mod slow_readers;
 #[cfg(test)]
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(test)]
 mod upstream_tls;
