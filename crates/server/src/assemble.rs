@@ -11,6 +11,7 @@ use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
+use crate::signature_keys;
 use crate::transport::HyperTransport;
 
 /// Builds the proxy. Only files that the configuration names can make it fail.
@@ -41,6 +42,7 @@ pub(crate) fn proxy(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         passwords,
+        signature_keys: signature_keys::load(config)?,
         credentials,
         store,
         invoker,
