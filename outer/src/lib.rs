@@ -4,7 +4,7 @@
 //! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
 //! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
 //! between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
-//! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page. Nothing here knows how the product works inside, and
+//! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page; [`signing_key`] signs images. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod browser;
@@ -22,6 +22,7 @@ pub mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod registry;
+pub mod signing_key;
 pub mod users;
 pub mod way_out;
 pub mod worker;

@@ -8,6 +8,7 @@
 //! - [`fetched`], [`ranged`]: fetching it once for all clients, whole or range by range
 //! - [`cached`], [`unshared`]: the handler's work with a cache, and where requests cannot share work
 //! - [`blocked`]: whether only blocked manifests name it
+//! - [`own_read`]: small blobs that the proxy reads for itself
 //! - [`offload`]: blobs that the platform cannot carry
 //! - [`handler`]: the answer to the client
 
@@ -18,6 +19,7 @@ mod handler;
 mod hit;
 mod length;
 mod offload;
+mod own_read;
 mod ranged;
 mod redirect;
 mod relay;
@@ -28,4 +30,5 @@ mod upstream;
 mod window;
 
 pub(crate) use self::handler::get;
+pub(crate) use self::own_read::{read_cached, read_small};
 pub(crate) use self::relay::cache_for;

@@ -24,6 +24,7 @@ mod original;
 mod overlay;
 mod page;
 mod platform;
+mod policy;
 mod quota;
 #[cfg(feature = "schema")]
 pub mod reference;
@@ -51,6 +52,7 @@ pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::page::{PageAuth, PageConfig};
+pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner};
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
@@ -123,6 +125,11 @@ pub struct Config {
     /// What the proxy never serves, with what clients are told: `{ digest = "sha256:…", reason = "…" }` for a manifest or
     /// blob, `{ match = "docker.io/evil/**", reason = "…" }` for repositories and tags.
     pub block: Vec<BlockRule>,
+    /// Whose signature images need: `{ match = "ghcr.io/acme/**", require = { key_file = "cosign.pub" }, mode = "enforce" }`. The
+    /// first rule that matches a repository decides. `mode` is `warn` (the default: what has no such signature is served and
+    /// logged) or `enforce` (it is refused). The key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits.
+    /// Needs a build with the feature `policy`, as the packages are.
+    pub policy: Vec<PolicyRule>,
     /// HTTPS without a server in front.
     pub tls: Tls,
     /// The log.
@@ -162,6 +169,7 @@ impl Default for Config {
             cache: CacheConfig::default(),
             delivery: DeliveryConfig::default(),
             block: Vec::new(),
+            policy: Vec::new(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub use self::causes::{Absence, Age, Blocked, LoginChallenge, NotStale, Obstacle, Withheld};
+pub use self::causes::{Absence, Age, Blocked, LoginChallenge, NotStale, Obstacle, Unverified, Withheld};
 pub use self::exhausted::Exhausted;
 pub use self::failure::{Failure, Trouble};
 pub(crate) use self::upstream_text::ReportedError;
@@ -59,6 +59,9 @@ pub enum Error {
     /// `[[block]]`.
     #[error(transparent)]
     Blocked(Blocked),
+    /// `[[policy]]`.
+    #[error(transparent)]
+    Unverified(Box<Unverified>),
     /// A rule of `cache.tags` holds it.
     #[error(transparent)]
     Withheld(Withheld),
@@ -243,6 +246,7 @@ impl Error {
             Self::Withheld(withheld @ Withheld::Gone { .. }) => {
                 (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(withheld.reason()))
             }
+            Self::Unverified(unverified) => (StatusCode::FORBIDDEN, "DENIED", refused(unverified.reason)),
             Self::Blocked(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::Blocked)),
             Self::Withheld(withheld) => (StatusCode::FORBIDDEN, "DENIED", refused(withheld.reason())),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::LoginNeeded)),

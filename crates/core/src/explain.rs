@@ -4,6 +4,7 @@
 mod hold;
 mod image;
 mod parts;
+mod policy;
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::catalogue;
 use crate::config::{Auth, Config};
 use crate::error::Error;
 pub use crate::explanation::{
-    AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, Pull, RouteReport, TagState,
-    UpstreamReport,
+    AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, PolicyReport, Pull, RouteReport,
+    TagState, UpstreamReport,
 };
 use crate::manifest::{self, CacheLookup, Plan};
 use crate::name::Reference;
@@ -61,6 +62,7 @@ pub(crate) async fn explain(proxy: &ExplainContext<'_>, image: &str) -> Explanat
             push: false,
         },
         tag: None,
+        policy: None,
         manifest: None,
     };
     let requested = RequestTarget { host: &wish.host, path: &wish.path, query: None };
@@ -128,9 +130,15 @@ pub(crate) async fn explain(proxy: &ExplainContext<'_>, image: &str) -> Explanat
         (Reference::Tag(_), Some(pointer)) => Some(&pointer.digest),
         (Reference::Tag(_), None) => None,
     };
+    let signed = policy::report(&context, digest).await;
+    let (report, unverified) = signed.unzip();
+    explanation.policy = report;
     if let Some(digest) = digest {
         if let Some(blocked) = proxy.env.blocks.digest(digest) {
             return refuse(explanation, &Error::Blocked(blocked), None);
+        }
+        if let Some(error) = unverified.flatten() {
+            return refuse(explanation, &error, None);
         }
         let piece = ChildDescriptor { digest: digest.clone(), size: None, platform: None };
         explanation.manifest = Some(parts::tree(&context, cache, piece).await);

@@ -22,6 +22,9 @@ pub struct Explanation {
     /// Where its tag points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<TagState>,
+    /// The signature that its policy wants, if there is one for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyReport>,
     /// Its manifest and all that belongs to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<PartReport>,
@@ -116,6 +119,19 @@ pub struct TagState {
     /// What its rule holds, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldReport>,
+}
+
+/// The signature that the policy for an image wants, and what is known of it.
+#[derive(Debug, Serialize)]
+pub struct PolicyReport {
+    /// The repositories that the policy is for.
+    pub pattern: String,
+    /// `warn` or `enforce`.
+    pub mode: &'static str,
+    /// Who must have signed.
+    pub wanted: String,
+    /// What was found.
+    pub found: String,
 }
 
 /// What is known of a held tag.

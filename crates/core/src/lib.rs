@@ -6,6 +6,7 @@
 //!
 //! - [`route`]: which upstream, which repository, what of it
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
+//! - `policy`: whose signature the images of a repository need, and what a signature says
 //! - `quota`: how much clients may have in an hour and a day
 //! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge and verify
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
@@ -61,6 +62,7 @@ mod manifest;
 mod manifest_types;
 mod page;
 mod pattern;
+mod policy;
 mod proxy;
 mod push;
 mod quota;

@@ -8,23 +8,32 @@
 //! - [`cached`]: the handler's work with a cache; [`revalidate`]: the part of it for a tag that is due; [`held`]: for
 //!   a tag whose rule holds new digests
 //! - [`moved`]: tells the operator of tags that moved
+//! - [`find`]: all of these together
+//! - [`signatures`]: the signatures of a manifest; [`judge`]: whether it has the one that its policy wants; [`admission`]: whether
+//!   it, or a blob, may leave then
 //! - [`handler`]: the answer to the client
 //! - [`signed`] `o`: the digest of a manifest of schema 1
 
+mod admission;
 mod by_digest;
 mod cached;
 mod fetch;
+mod find;
 mod handler;
 mod held;
+mod judge;
 mod lookup_error;
 mod moved;
 mod plan;
 mod revalidate;
+mod signatures;
 mod signed;
 mod stale;
 mod upstream;
 
+pub(crate) use self::admission::{admit_blob, unverified};
 pub(crate) use self::handler::get;
 pub(crate) use self::held::{why_held, withheld_digest};
+pub(crate) use self::judge::known_verdict;
 pub(crate) use self::plan::{CacheLookup, Plan, known};
 pub(crate) use self::stale::may_be_stale;

@@ -22,17 +22,18 @@ use crate::blocks::Blocks;
 use crate::body::{Body, InFlight};
 use crate::cache::Cache;
 use crate::config::{Config, LogClient};
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest_types::ManifestTypes;
 use crate::outcome::{Action, Reason};
 use crate::page::FrontPage;
-use crate::platform::{Capabilities, Cx, Platform, within};
+use crate::platform::{Cx, Platform, within};
+use crate::policy::PolicyRules;
 use crate::quota::Quotas;
 use crate::request::access_log::{AccessLog, LogEntry, LogSubject, RequestSummary};
 use crate::request::client_view::{ClientView, ClientViewRules};
-use crate::request::fit::{ActiveRequest, fit};
+use crate::request::fit::{ActiveRequest, fit, seen_whole};
 use crate::request::id::RequestIds;
 use crate::request::{Env, HandlerResponse, RequestContext, Settings};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
@@ -75,6 +76,7 @@ impl Proxy {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             delivery: config.delivery.clone(),
+            policy: PolicyRules::new(&config.policy, &platform.signature_keys),
             is_open: access.is_open(),
             is_single: upstreams.len() == 1,
             storage_passes: access.is_open() && !routes.has_secret(),
@@ -114,6 +116,7 @@ impl Proxy {
     pub fn after(mut self, previous: &Self) -> Self {
         let (env, before) = (&mut self.env, &previous.env);
         env.fills = Arc::clone(&before.fills);
+        env.shared_requests.verdicts = Arc::clone(&before.shared_requests.verdicts);
         if env.settings.limits.in_flight == before.settings.limits.in_flight {
             env.in_flight = Arc::clone(&before.in_flight);
         }
@@ -189,7 +192,7 @@ impl Proxy {
                 result
             }
         };
-        let result = result.and_then(|answer| can_be_seen_whole(&self.env.platform.capabilities, answer));
+        let result = result.and_then(|answer| seen_whole(&self.env.platform.capabilities, answer));
         if let Err(error) = &result {
             self.tell_of(error, &log);
         }
@@ -330,7 +333,10 @@ impl Proxy {
             // Each future is boxed by itself: that of a blob is large, and hyper moves futures that are not boxed.
             let answer: BoxFuture<'_, Result<HandlerResponse, Error>> = match &target.endpoint {
                 Endpoint::Manifest(reference) => Box::pin(manifest::get(&context, reference)),
-                Endpoint::Blob(digest) => Box::pin(blob::get(&context, digest)),
+                Endpoint::Blob(digest) => {
+                    manifest::admit_blob(&context, digest).await?;
+                    Box::pin(blob::get(&context, digest))
+                }
                 Endpoint::Tags => Box::pin(listing::tags(&context)),
                 Endpoint::Referrers(digest) => Box::pin(listing::referrers(&context, digest)),
                 Endpoint::Uploads | Endpoint::Upload => return Err(Error::MethodNotAllowed),
@@ -380,12 +386,4 @@ impl Proxy {
     fn upstream_headers(&self, head: &Parts) -> HeaderMap {
         headers::of_upstream_request(&head.headers, &self.env.via)
     }
-}
-
-/// Refuses an answer whose client could not tell whether all of it has come.
-fn can_be_seen_whole(capabilities: &Capabilities, answer: HandlerResponse) -> Result<HandlerResponse, Error> {
-    if !capabilities.breaks_chunked && answer.response.body().length().is_none() {
-        return Err(Error::Upstream(Failure::Nonsense("a body of unknown length")));
-    }
-    Ok(answer)
 }

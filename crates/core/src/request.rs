@@ -4,7 +4,7 @@
 //! - [`env`]: what all requests share
 //! - [`context`]: one admitted request
 //! - [`client_view`] `o`: scheme and host for realm and Location; who the client is behind a reverse proxy
-//! - [`own`]: a request that a page makes for its reader
+//! - [`own`]: a request of our own in a client's name
 //! - [`response`]: what a handler returns
 //! - [`fit`]: adapts a response to what the platform lets through
 //! - [`access_log`]: one log line and one count for each request

@@ -1,5 +1,5 @@
-//! Requests for manifests in progress, which several clients share, and their results: a manifest that can be served, and
-//! what a HEAD says of one.
+//! Requests for manifests in progress, which several clients share, and their results: a manifest that can be served, what a
+//! HEAD says of one, and whether one is signed.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::cache::{HeldBack, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
 use crate::headers::DigestHeaders;
+use crate::policy::Verdicts;
 use crate::single_flight::SingleFlight;
 use crate::upstream::{HeadId, Negative};
 
@@ -71,11 +72,17 @@ type RequestKey = (ClientScope, Box<str>);
 pub(crate) struct SharedRequests {
     pub(crate) heads: SingleFlight<RequestKey, Result<HeadAnswer, Negative>>,
     pub(crate) fetches: SingleFlight<RequestKey, Result<Manifest, Negative>>,
+    /// Whether images have the signatures that their policies want.
+    pub(crate) verdicts: Arc<Verdicts>,
 }
 
 impl SharedRequests {
     /// Shared only where requests may wait for each other (`Capabilities::shares_io`).
     pub(crate) fn new(shares_io: bool) -> Self {
-        Self { heads: SingleFlight::new(shares_io), fetches: SingleFlight::new(shares_io) }
+        Self {
+            heads: SingleFlight::new(shares_io),
+            fetches: SingleFlight::new(shares_io),
+            verdicts: Arc::new(Verdicts::new(shares_io)),
+        }
     }
 }

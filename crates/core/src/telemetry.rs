@@ -37,6 +37,9 @@ pub const CORRUPT: &str = "registry_proxy_corrupt_total";
 /// Held tags whose upstream moved them, by upstream.
 pub const TAG_MOVES: &str = "registry_proxy_tag_moves_total";
 
+/// Verdicts on the signatures that `[[policy]]` wants, by upstream and verdict.
+pub const POLICY_VERDICTS: &str = "registry_proxy_policy_verdicts_total";
+
 /// Pulls left of the budget that an upstream grants an account of ours.
 pub const BUDGET: &str = "registry_proxy_budget_remaining";
 
@@ -78,7 +81,7 @@ pub const GAUGES: [(&str, &str); 4] = [
 ];
 
 /// Every other metric with its unit and meaning, for an exporter to describe.
-pub const DESCRIPTIONS: [(&str, &str); 16] = [
+pub const DESCRIPTIONS: [(&str, &str); 17] = [
     (REQUESTS, "Requests, by upstream, endpoint, method, status and outcome"),
     (SENT_BYTES, "Bytes of bodies sent to clients, by upstream and endpoint"),
     (BROKEN, "Bodies that ended before their full length, by upstream"),
@@ -90,6 +93,10 @@ pub const DESCRIPTIONS: [(&str, &str); 16] = [
     (STORE_FAILURES, "Failed operations of the store, by operation and reason"),
     (CORRUPT, "Stored content that no longer matched its digest, by kind"),
     (TAG_MOVES, "Tags with a hold that their upstream moved to another manifest, by upstream"),
+    (
+        POLICY_VERDICTS,
+        "Verdicts on the signatures that [[policy]] wants, by upstream and verdict: signed, part of a signed index, no image, unsigned, rejected, or unknown",
+    ),
     (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
     (EVICTED_BYTES, "Bytes evicted from the cache"),
     (QUOTA_REFUSED, "Requests refused by a limit of [quota], by the key of that limit"),
@@ -115,6 +122,11 @@ pub(crate) fn budget_told(upstream: &Arc<str>, credential: metrics::SharedString
 /// A body broke and goes on.
 pub(crate) fn resumed(upstream: &Arc<str>) {
     metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
+}
+
+/// It was found out whether an image has the signature that its policy wants.
+pub(crate) fn policy_verdict(upstream: &Arc<str>, verdict: &'static str) {
+    metrics::counter!(POLICY_VERDICTS, "upstream" => Arc::clone(upstream), "verdict" => verdict).increment(1);
 }
 
 /// A quota refused a request.

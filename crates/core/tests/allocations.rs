@@ -72,6 +72,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         transport: net,
         entropy: Arc::new(CountingEntropy::new(1)),
         passwords: None,
+        signature_keys: Vec::new(),
         credentials: None,
         store: Some(Arc::new(MemoryStore::new(1 << 30, clock.clone()))),
         clock,

@@ -12,6 +12,7 @@ use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
 use crate::traces;
+use crate::signature_keys;
 use crate::transport::HyperTransport;
 
 /// Builds the proxy. Only files that the configuration names can make it fail.
@@ -42,6 +43,7 @@ pub(crate) fn proxy(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         passwords,
+        signature_keys: signature_keys::load(config)?,
         credentials,
         store: store.map(traces::store),
         invoker,

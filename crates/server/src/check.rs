@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::DockerCredentials;
-use crate::store;
-use crate::terminal::{complain, print};
+use crate::terminal::{WRONG_USAGE, complain, print};
+use crate::{signature_keys, store};
 
 /// Arguments of `registry-proxy check`.
 #[derive(Args)]
@@ -26,6 +26,10 @@ pub(crate) struct CheckArguments {
 
 /// Warnings go to standard error, the configuration to standard output; as JSON both to standard output.
 pub(crate) fn run(arguments: &CheckArguments, config: &Config) -> ExitCode {
+    if let Err(error) = signature_keys::load(config) {
+        complain(&error);
+        return ExitCode::from(WRONG_USAGE);
+    }
     let warnings = warnings(config);
     if arguments.json {
         return print(&format!("{:#}\n", as_json(config, &warnings, arguments.all)));

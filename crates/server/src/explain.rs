@@ -70,6 +70,10 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
             line(name, &value);
         }
     }
+    if let Some(policy) = &explanation.policy {
+        line("policy", &format!("{} ({}): wants {}", policy.pattern, policy.mode, policy.wanted));
+        line("signature", &policy.found);
+    }
     let seen = match store {
         StoreAddress::Memory => "memory of the server process, not visible to this command".to_owned(),
         other => other.to_string(),

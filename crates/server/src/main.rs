@@ -39,6 +39,7 @@ mod reload_triggers;
 mod runtime;
 mod self_invoke;
 mod service;
+mod signature_keys;
 mod store;
 mod terminal;
 mod text_response;

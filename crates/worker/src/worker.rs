@@ -106,6 +106,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         clock: Arc::new(DateClock::default()),
         entropy: Arc::new(Crypto),
         passwords: None,
+        signature_keys: Vec::new(),
         credentials: None,
         store: bucket,
         invoker: None,

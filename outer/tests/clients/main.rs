@@ -29,4 +29,5 @@ mod pushes;
 mod ranges;
 mod redirects;
 mod reported;
+mod signed;
 mod v6;

@@ -6,17 +6,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-
-use crate::cache::{Cache, Key};
+use crate::cache::{Cache, StoredManifest};
 use crate::digest::Digest;
 use crate::error::Blocked;
 use crate::platform::within;
 use crate::request::RequestContext;
 
-/// Most links of a repository that are looked through for a manifest that names the blob.
-const MAX_LOOKED_THROUGH: usize = 5000;
-/// How long that may take. After that the blob counts as blocked.
+/// How long the cache is looked through for a manifest that names the blob. After that the blob counts as blocked.
 const LOOKUP_TIME: Duration = Duration::from_secs(2);
 
 /// Why a blob is not served: of the manifests that name it in this repository all are blocked.
@@ -46,25 +42,8 @@ async fn parts_of(context: &RequestContext<'_>, cache: &Cache) -> HashMap<Digest
 
 /// Whether a manifest of this repository that is not blocked names the blob.
 async fn is_named(context: &RequestContext<'_>, cache: &Cache, blob: &Digest) -> bool {
-    let (upstream, repository) = (context.upstream.name(), &context.target.name);
-    // Those of a moment ago may not be in the store yet.
-    for digest in cache.metadata.remembered_links(upstream, repository) {
-        if names(context, cache, &digest, blob).await {
-            return true;
-        }
-    }
-    let mut list = cache.backend.store.list(&Key::links_of(upstream, repository)).take(MAX_LOOKED_THROUGH);
-    while let Some(Ok(entry)) = list.next().await {
-        if let Some(digest) = entry.key.linked_digest()
-            && names(context, cache, &digest, blob).await
-        {
-            return true;
-        }
-    }
-    false
-}
-
-async fn names(context: &RequestContext<'_>, cache: &Cache, digest: &Digest, blob: &Digest) -> bool {
-    context.env.blocks.digest(digest).is_none()
-        && cache.metadata.manifest(digest).await.is_some_and(|it| it.children().blobs.contains(blob))
+    let names = |manifest: &StoredManifest| {
+        context.env.blocks.digest(&manifest.digest).is_none() && manifest.children().blobs.contains(blob)
+    };
+    !cache.manifests_of(context.upstream.name(), &context.target.name, 1, names).await.is_empty()
 }

@@ -12,7 +12,10 @@ mod memory;
 mod metadata;
 mod reported_use;
 
+use std::future::ready;
 use std::sync::Arc;
+
+use futures_util::StreamExt as _;
 
 pub(crate) use self::backend::{CacheBackend, CountedBytes, DEADLINE, EvictionPressure};
 use self::blobs::MaxBytes;
@@ -26,10 +29,14 @@ use self::metadata::{ENTRY_BYTES, Lengths};
 use crate::body::InFlight;
 use crate::config;
 use crate::evidence::Grants;
+use crate::name::RepositoryName;
 use crate::platform::Platform;
 pub use crate::platform::{
     BLOBS, EVERYTHING, HELD, HOLDS, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE,
 };
+
+/// Most links of a repository that are looked through for a manifest.
+const MAX_LOOKED_THROUGH: usize = 5000;
 
 /// What a proxy stores and remembers.
 pub(crate) struct Cache {
@@ -92,6 +99,33 @@ impl Cache {
     /// What upstreams listed lately.
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
+    }
+
+    /// Up to `most` cached manifests of a repository that `is_wanted` wants, those of a moment ago first.
+    pub(crate) async fn manifests_of(
+        &self,
+        upstream: &str,
+        repository: &RepositoryName,
+        most: usize,
+        is_wanted: impl Fn(&StoredManifest) -> bool,
+    ) -> Vec<Arc<StoredManifest>> {
+        let mut found: Vec<Arc<StoredManifest>> = Vec::new();
+        // Those of a moment ago may not be in the store yet.
+        let remembered = futures_util::stream::iter(self.metadata.remembered_links(upstream, repository));
+        let stored = self.backend.store.list(&Key::links_of(upstream, repository)).take(MAX_LOOKED_THROUGH);
+        let stored = stored.filter_map(|entry| ready(entry.ok().and_then(|entry| entry.key.linked_digest())));
+        let mut all = std::pin::pin!(remembered.chain(stored));
+        while found.len() < most
+            && let Some(digest) = all.next().await
+        {
+            if let Some(manifest) = self.metadata.manifest(&digest).await
+                && is_wanted(&manifest)
+                && found.iter().all(|other| other.digest != digest)
+            {
+                found.push(manifest);
+            }
+        }
+        found
     }
 
     /// Drops from memory what the store does not have any more.

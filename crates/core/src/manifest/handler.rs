@@ -3,18 +3,15 @@
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 
-use super::cached;
-use super::upstream::{error_of, find};
-use crate::accept::{accept_with, narrow_accept};
+use super::admission::admit;
+use super::find::{find_any, hold_of};
 use crate::body::Body;
 use crate::cache::HeldBack;
-use crate::config::HoldRule;
 use crate::error::{Age, Error};
 use crate::headers::{self, describe_content};
 use crate::name::Reference;
-use crate::outcome::{Action, Outcome, Reason};
+use crate::outcome::Action;
 use crate::request::{HandlerResponse, HeldHeader, RequestContext};
-use crate::shared_requests::Manifest;
 use crate::upstream::Identity;
 
 /// The `Warning` of a stale tag (P-87).
@@ -30,6 +27,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
         {
             return Err(Error::Blocked(blocked));
         }
+        admit(context, reference, &manifest).await?;
         let bytes = match (manifest.bytes.take().filter(|_| !context.is_head()), manifest.is_shared_out) {
             (Some(bytes), true) => bytes,
             (bytes, _) => break (manifest, bytes, outcome),
@@ -81,39 +79,4 @@ fn held_header(held: HeldBack, context: &RequestContext<'_>, reference: &Referen
         }
     };
     HeldHeader(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("held")))
-}
-
-/// The rule by which new digests of a tag are held.
-fn hold_of(context: &RequestContext<'_>, reference: &Reference) -> Option<HoldRule> {
-    let Reference::Tag(tag) = reference else { return None };
-    let (upstream, repository) = (context.upstream.name(), context.target.name.as_str());
-    context.cache()?.config().hold_for(upstream, repository, tag.as_str())
-}
-
-fn is_held(context: &RequestContext<'_>, reference: &Reference) -> bool {
-    hold_of(context, reference).is_some()
-}
-
-/// Finds the manifest in the cache or at the upstream, of a type that the client accepts.
-async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
-    let (manifest, outcome) = if let Some(cache) = context.cache() {
-        cached::find_cached(context, cache, reference).await?
-    } else {
-        context.waiting.begin()?;
-        let every = accept_with(&context.head.headers);
-        let found = Box::pin(find(context, reference, &every)).await.map_err(|no| error_of(no, reference))?;
-        (found, Outcome::relayed())
-    };
-    // By tag, a client whose `Accept` excludes this type may get another manifest from the registry (P-82).
-    if let (Reference::Tag(_), Some(narrow)) =
-        (reference, narrow_accept(&context.head.headers, manifest.media_type))
-        && !context.is_offline()
-        // What the registry would answer now may be what is held.
-        && !is_held(context, reference)
-        && context.waiting.begin().is_ok()
-        && let Ok(other) = Box::pin(find(context, reference, &narrow)).await
-    {
-        return Ok((other, Outcome::new(Action::Relayed, Reason::NarrowAccept)));
-    }
-    Ok((manifest, outcome))
 }

@@ -97,6 +97,10 @@ reasons! {
     NoCatalogue = "no catalogue", [Refused], "`_catalog` is not supported.";
     RepositoryDenied = "repository not allowed", [Refused], "`repositories` does not allow this repository.";
     Blocked = "blocked", [Refused], "The operator blocks this digest, tag or repository, or the blob belongs to a blocked manifest only: `[[block]]`.";
+    Unsigned = "not signed", [Refused], "The image has no signature, and its policy wants one: `[[policy]]`.";
+    SignatureRejected = "no valid signature", [Refused], "The image has signatures, and none is by the key that its policy wants: `[[policy]]`. The message says what is wrong.";
+    NoSignatureVerdict = "signature not verified", [Refused], "The proxy could not get or verify the image's signature, and its policy is enforced: `[[policy]]`. The message says why.";
+    OfNoSignedImage = "blob of no signed image", [Refused], "No manifest of this repository that its policy lets through names this blob, as far as the proxy knows: `[[policy]]`.";
     NewTagHeld = "new tag is held", [Refused], "The tag was never seen before, and has not stood for `hold` yet: `hold_new = \"refuse\"`.";
     DigestHeld = "digest is held", [Refused], "Only a held tag names this digest: `hold_digests`.";
     HeldGone = "held manifest is gone", [Refused], "The tag is held or pinned at a manifest that neither the cache nor the upstream has any more.";

@@ -196,6 +196,15 @@ pub trait Passwords: Send + Sync {
     fn line(&self, username: &str) -> Option<Secret>;
 }
 
+/// A public key that verifies signatures of images (`[[policy]]`).
+pub trait SignatureKey: Send + Sync {
+    /// Whether it made this signature of these bytes.
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool;
+
+    /// SHA-256 of the key in DER: it names the key in messages, and tells another key from it.
+    fn fingerprint(&self) -> [u8; 32];
+}
+
 /// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
@@ -230,6 +239,8 @@ pub struct Platform {
     pub entropy: Arc<dyn Entropy>,
     /// Clients' passwords, where `clients.auth = "users"`.
     pub passwords: Option<Arc<dyn Passwords>>,
+    /// The keys of `[[policy]]`, in the order of its rules; none where this platform verifies no signatures.
+    pub signature_keys: Vec<Arc<dyn SignatureKey>>,
     /// Stored credentials, where `docker_config` is set.
     pub credentials: Option<Arc<dyn CredentialStore>>,
     /// Where content is kept; `None`: nowhere.

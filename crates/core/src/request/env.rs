@@ -13,6 +13,7 @@ use crate::fill::Fills;
 use crate::ingest::Invocations;
 use crate::manifest_types::ManifestTypes;
 use crate::platform::Platform;
+use crate::policy::PolicyRules;
 use crate::quota::Quotas;
 use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     /// How blobs go to clients.
     pub(crate) delivery: DeliveryConfig,
+    /// Whose signatures images need.
+    pub(crate) policy: PolicyRules,
     /// Whether everybody may see everything.
     pub(crate) is_open: bool,
     /// Whether there is only one upstream.

@@ -17,11 +17,21 @@ use http_body::{Body as _, Frame};
 use crate::body::{Body, BodyError, Frames, Polled};
 use crate::cache::Cache;
 use crate::delivery::{goes_unmeasured, header_bytes};
+use crate::error::{Error, Failure};
 use crate::headers::{DOCKER_CONTENT_DIGEST, X_REGISTRY_PROXY, X_REQUEST_ID};
 use crate::platform::Capabilities;
+use crate::request::response::HandlerResponse;
 
 /// How long the end of a response is held for the work that its request began.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Refuses an answer whose client could not tell whether all of it has come.
+pub(crate) fn seen_whole(capabilities: &Capabilities, answer: HandlerResponse) -> Result<HandlerResponse, Error> {
+    if !capabilities.breaks_chunked && answer.response.body().length().is_none() {
+        return Err(Error::Upstream(Failure::Nonsense("a body of unknown length")));
+    }
+    Ok(answer)
+}
 
 /// A request until the work that it began is done. The platform does not stop us while another one is active. `None`:
 /// it has ended.

@@ -1,20 +1,21 @@
-//! A request that a page makes for its reader: about one repository, in the reader's name. Nothing of the reader's own request
-//! goes upstream with it.
+//! A request of our own in the name of a client: about one repository, for a page's reader, or for the signature of what the client
+//! asks for. Nothing of the client's own request goes upstream with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::client_view::ClientView;
 use super::context::RequestContext;
 use super::env::Env;
-use crate::route::Target;
+use crate::route::{Endpoint, Target};
 use crate::upstream::{Identity, Upstream};
 use crate::waiting::WaitingPermit;
 
-/// What a page asks in the name of its reader.
+/// What is asked in the name of a client.
 pub(crate) struct OwnRequest {
     head: Parts,
     client_view: ClientView,
@@ -29,6 +30,19 @@ impl OwnRequest {
         (head.method, head.headers) = (Method::GET, HeaderMap::new());
         let client_view = ClientView { scheme: "https", host: String::new(), client, request_id: None };
         Self { head, client_view, target, identity }
+    }
+
+    /// A GET of something else in the repository of a client's request, in the client's name.
+    pub(crate) fn beside(context: &RequestContext<'_>, endpoint: Endpoint) -> Self {
+        let target = Target { endpoint, ..context.target.clone() };
+        Self::new(Arc::new(target), context.identity.clone(), None)
+    }
+
+    /// The same, and what is remembered will not do: a tag that was absent a moment ago may be there now.
+    #[must_use]
+    pub(crate) fn new_to_us(mut self) -> Self {
+        self.head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self
     }
 
     /// Its context, for the handlers of such requests.

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
-use crate::platform::{Entropy, Passwords};
+use crate::digest::Digest;
+use crate::platform::{Entropy, Passwords, SignatureKey};
 use crate::secret::{Basic, Secret};
 
 /// Bytes that differ from call to call and are the same in every run. Two that start alike give the same bytes.
@@ -37,6 +38,30 @@ impl Passwords for Users {
 
     fn line(&self, username: &str) -> Option<Secret> {
         self.0.iter().find(|(name, _)| *name == username).map(|(_, password)| Secret::new(*password))
+    }
+}
+
+/// A key with a name, whose signatures everybody can make: the digest of the name and the message.
+pub struct TestKey(pub &'static str);
+
+impl TestKey {
+    /// Its signature of a message.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        Digest::sha256(&[self.0.as_bytes(), message].concat()).as_str().into()
+    }
+}
+
+impl SignatureKey for TestKey {
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.sign(message) == signature
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut fingerprint = [0; 32];
+        for (byte, letter) in fingerprint.iter_mut().zip(self.0.bytes()) {
+            *byte = letter;
+        }
+        fingerprint
     }
 }
 

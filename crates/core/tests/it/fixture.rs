@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::notification::Notifications;
-use registry_proxy_core::platform::{Capabilities, Clock, Moment, Profile, Store, Transport};
+use registry_proxy_core::platform::{Capabilities, Clock, Moment, Profile, SignatureKey, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -75,6 +75,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) profile: Profile,
     /// What keeps content.
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// The keys of `[[policy]]`.
+    pub(crate) signature_keys: Vec<Arc<dyn SignatureKey>>,
 }
 
 impl Fixture {
@@ -96,6 +98,7 @@ impl Fixture {
             clock: clock.clone(),
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(alice_and_bob())),
+            signature_keys: setup.signature_keys.clone(),
             credentials: None,
             store: setup.store.clone(),
             invoker: None,

@@ -33,6 +33,7 @@ mod original;
 mod overload;
 mod page;
 mod platforms;
+mod policy;
 mod push;
 mod pushed;
 mod quota;

@@ -45,6 +45,10 @@ impl Config {
                 warn(format!("cache.tags[{i}].hold"), what.into());
             }
         }
+        if self.platform == Profile::CloudflareWorkers && !self.policy.is_empty() {
+            let what = "this platform verifies no signatures: mode = \"enforce\" refuses everything, and \"warn\" only logs that";
+            warn("policy".into(), what.into());
+        }
         secrets(self, warn);
         metrics(self, warn);
         page(self, warn);

@@ -79,6 +79,7 @@ impl Lab {
             clock,
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: None,
+            signature_keys: Vec::new(),
             credentials: None,
             invoker: None,
             notifications: Notifications::default(),

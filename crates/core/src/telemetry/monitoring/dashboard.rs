@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::telemetry::{
     BROKEN, BUDGET, BUILD, CACHE_BYTES, CACHE_ENTRIES, CACHE_LOOKED, CONNECTIONS, CORRUPT, EVENTS, EVICTED,
-    EVICTED_BYTES, FILLS, INGESTS, QUOTA_REFUSED, REQUESTS, RESUMED, SENT_BYTES, STORE_FAILURES, TAG_MOVES,
-    TOKENS, UPSTREAM_SECONDS,
+    EVICTED_BYTES, FILLS, INGESTS, POLICY_VERDICTS, QUOTA_REFUSED, REQUESTS, RESUMED, SENT_BYTES, STORE_FAILURES,
+    TAG_MOVES, TOKENS, UPSTREAM_SECONDS,
 };
 
 /// The grid of a dashboard is so wide: six numbers, or three plots.
@@ -219,6 +219,15 @@ fn of_the_cache() -> Vec<DashboardPanel> {
             "short",
             "By upstream, in the last hour. Clients get what they got before: hold in [[cache.tags]].",
             vec![(format!("sum by (upstream) (increase({}[1h]))", chosen(TAG_MOVES)), "{{upstream}}")],
+        ),
+        plot(
+            "Verdicts of [[policy]]",
+            "short",
+            "By upstream and verdict, in the last hour. Each is found once and then remembered.",
+            vec![(
+                format!("sum by (upstream, verdict) (increase({}[1h]))", chosen(POLICY_VERDICTS)),
+                "{{upstream}} {{verdict}}",
+            )],
         ),
         plot(
             "Versions",

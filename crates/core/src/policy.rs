@@ -1,0 +1,23 @@
+//! Whose signature the images of a repository need (`[[policy]]`): pure. Which rule applies, what a signature says, and what
+//! follows from it. Who looks for signatures: `manifest`; who verifies them: the platform's
+//! [`SignatureKey`](crate::platform::SignatureKey)s.
+//!
+//! - [`rules`]: the rules, and what becomes of an image by them
+//! - [`attached`]: the signatures of an image, as cosign stores them; [`attachment`]: what is no image but a document about one
+//! - [`payload`], [`bundle`]: what a signature was made of, in the old format and in the new
+//! - [`verdict`]: whether an image has the signature, and what was found instead
+//! - [`verdicts`]: verdicts of a moment ago, and those that are being looked for
+
+mod attached;
+mod attachment;
+mod bundle;
+mod payload;
+mod rules;
+mod verdict;
+mod verdicts;
+
+pub(crate) use self::attached::{AttachedSignature, bundles_in, signature_tag};
+pub(crate) use self::attachment::{is_attachment, subject_of};
+pub(crate) use self::rules::{Policy, PolicyDecision, PolicyRules};
+pub(crate) use self::verdict::{NoVerdict, SignatureVerdict};
+pub(crate) use self::verdicts::{VerdictKey, VerdictOf, Verdicts};
