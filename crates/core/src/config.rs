@@ -32,6 +32,7 @@ mod tag_rule;
 mod tls;
 mod units;
 mod upstream;
+mod warm_rule;
 
 use std::net::IpAddr;
 
@@ -56,6 +57,7 @@ pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
 pub use self::upstream::{Backend, Credential, Redirects, Repositories, UpstreamConfig};
+pub use self::warm_rule::WarmRule;
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -123,6 +125,9 @@ pub struct Config {
     /// What the proxy never serves, with what clients are told: `{ digest = "sha256:…", reason = "…" }` for a manifest or
     /// blob, `{ match = "docker.io/evil/**", reason = "…" }` for repositories and tags.
     pub block: Vec<BlockRule>,
+    /// Images that the server fetches by itself, so that they are cached when somebody pulls them: `{ images =
+    /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Servers only: functions and Workers run when they are asked.
+    pub warm: Vec<WarmRule>,
     /// HTTPS without a server in front.
     pub tls: Tls,
     /// The log.
@@ -162,6 +167,7 @@ impl Default for Config {
             cache: CacheConfig::default(),
             delivery: DeliveryConfig::default(),
             block: Vec::new(),
+            warm: Vec::new(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

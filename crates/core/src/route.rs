@@ -79,7 +79,7 @@ pub struct EntryPoint {
 }
 
 /// A repository of an upstream, and what is wanted there.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Where the client entered.
     pub entry: EntryPoint,

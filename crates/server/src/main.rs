@@ -6,6 +6,7 @@ mod admin_socket;
 mod assemble;
 mod audit;
 mod cache_cli;
+mod cache_holder;
 mod check;
 mod cli;
 mod client_config;
@@ -43,6 +44,7 @@ mod text_response;
 mod tls;
 mod transport;
 mod version;
+mod warm;
 mod watched_files;
 mod workers;
 
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments, &config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
+        Some(Command::Warm(arguments)) => warm::run(arguments, &config),
         Some(Command::Serve | Command::Outcomes | Command::Completions { .. }) | None => serve(source, config),
     }
 }

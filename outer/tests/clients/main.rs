@@ -30,3 +30,4 @@ mod ranges;
 mod redirects;
 mod reported;
 mod v6;
+mod warm;

@@ -10,7 +10,7 @@ use url::Url;
 
 pub use self::warnings::Warning;
 use super::{Auth, CacheConfig, Config, ConfigError, Limits, PageAuth, StoreAddress, Timeouts, UpstreamConfig};
-use super::{block, events, tag_rule};
+use super::{block, events, tag_rule, warm_rule};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -71,6 +71,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     cache(&config.cache)?;
     events::validate(&config.events)?;
     block::check(&config.block)?;
+    warm_rule::check(&config.warm)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     let mut defaults = 0;

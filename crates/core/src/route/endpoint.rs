@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::name::Reference;
 
 /// What is wanted in a repository.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// `manifests/<reference>`
     Manifest(Reference),

@@ -46,4 +46,5 @@ mod stale;
 mod stores;
 mod tokens;
 mod troubles;
+mod warm;
 mod zoo;

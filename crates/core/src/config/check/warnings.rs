@@ -45,6 +45,13 @@ impl Config {
                 warn(format!("cache.tags[{i}].hold"), what.into());
             }
         }
+        if !self.warm.is_empty() && self.platform != Profile::Server {
+            warn(
+                "warm".into(),
+                "nothing is fetched by itself on this platform: run registry-proxy warm against the same bucket"
+                    .into(),
+            );
+        }
         secrets(self, warn);
         metrics(self, warn);
         page(self, warn);
