@@ -8,6 +8,7 @@
 //! - `images`: the largest and least used images, and the preview of a purge; `survey`: asking the cache for them
 //! - `order`: which form may change something; carrying it out
 //! - `question`: what a pull would do, and the tags of an image
+//! - `warming`: asks for images to be fetched, for programs
 
 mod blocks;
 mod holds;
@@ -18,6 +19,7 @@ mod plot;
 mod presence;
 mod question;
 mod survey;
+mod warming;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ use self::blocks::{ADMIN_STYLE, AdminDocument, PageBlock, PageLink};
 pub(crate) use self::presence::Entrance;
 use self::presence::PagePresence;
 use self::survey::Surveys;
+use self::warming::WARMING;
 use crate::access::{Access, NoReader, PageLogin, PageReader};
 use crate::body::Body;
 use crate::config::Config;
@@ -45,6 +48,7 @@ use crate::request::{Env, HandlerResponse};
 use crate::route::{AdminTarget, Routes, Target, parameter};
 use crate::traffic::Traffic;
 use crate::upstream::{Identity, Upstream};
+use crate::warm::WarmQueue;
 
 /// The page, and what it remembers.
 pub(crate) struct AdminPage {
@@ -52,6 +56,8 @@ pub(crate) struct AdminPage {
     /// `None`: the page is nowhere, and nothing is counted for it.
     traffic: Option<Arc<Traffic>>,
     surveys: Arc<Surveys>,
+    /// Images that are to be fetched.
+    warmings: Arc<WarmQueue>,
     policy: HeaderValue,
 }
 
@@ -123,15 +129,22 @@ impl AdminPage {
             config: config.clone(),
             traffic: PagePresence::is_somewhere(config).then(Arc::default),
             surveys: Arc::default(),
+            warmings: Arc::default(),
             policy: policy_for(&[STYLE, ADMIN_STYLE], &[]),
         }
     }
 
-    /// Takes over what the page of the previous configuration has counted.
+    /// Takes over what the page of the previous configuration has counted, and what waits there.
     pub(crate) fn after(&mut self, previous: &Self) {
         if let (Some(own), Some(counted)) = (&mut self.traffic, &previous.traffic) {
             *own = Arc::clone(counted);
         }
+        self.warmings = Arc::clone(&previous.warmings);
+    }
+
+    /// Images that are to be fetched.
+    pub(crate) fn warmings(&self) -> &Arc<WarmQueue> {
+        &self.warmings
     }
 
     /// What counts answers for the plots, where somebody can see these.
@@ -184,6 +197,9 @@ impl AdminView<'_> {
                 }
                 _ => Err(Error::MethodNotAllowed),
             };
+        }
+        if path == WARMING {
+            return self.warming(body).await;
         }
         let part = AdminPart::ALL.into_iter().find(|part| part.path() == path).ok_or(Error::NoSuchEndpoint)?;
         if !is_read {

@@ -33,6 +33,7 @@ mod tag_rule;
 mod tls;
 mod units;
 mod upstream;
+mod warm_rule;
 
 use std::net::IpAddr;
 
@@ -58,6 +59,7 @@ pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
 pub use self::upstream::{Backend, Credential, Redirects, Repositories, UpstreamConfig};
+pub use self::warm_rule::WarmRule;
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -130,6 +132,9 @@ pub struct Config {
     /// logged) or `enforce` (it is refused). The key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits.
     /// Needs a build with the feature `policy`, as the packages are.
     pub policy: Vec<PolicyRule>,
+    /// Images that the server fetches by itself, so that they are cached when somebody pulls them: `{ images =
+    /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Servers only: functions and Workers run when they are asked.
+    pub warm: Vec<WarmRule>,
     /// HTTPS without a server in front.
     pub tls: Tls,
     /// The log.
@@ -170,6 +175,7 @@ impl Default for Config {
             delivery: DeliveryConfig::default(),
             block: Vec::new(),
             policy: Vec::new(),
+            warm: Vec::new(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

@@ -37,11 +37,16 @@ pub(crate) struct ExplainContext<'a> {
 }
 
 /// The repository and the reference that an image's name means, as people write it.
-pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Option<Arc<Target>> {
+pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Result<Arc<Target>, Error> {
     let wish = image::read(image, config);
-    match routes.route(RequestTarget { host: &wish.host, path: &wish.path, query: None }) {
-        Ok(Route::Repository(target)) => Some(target),
-        Ok(_) | Err(_) => None,
+    match routes.route(RequestTarget { host: &wish.host, path: &wish.path, query: None })? {
+        Route::Repository(target) => Ok(target),
+        Route::Ping(_)
+        | Route::Token(_)
+        | Route::Catalog
+        | Route::Storage
+        | Route::Front(_)
+        | Route::StorageRoot(_) => Err(Error::NoSuchEndpoint),
     }
 }
 

@@ -17,8 +17,10 @@
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it; `explanation`: how that is told
 //! - [`spans`]: what a request does, for a platform that exports traces
+//! - [`warm`]: fetches images into the cache before anybody pulls them
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
-//! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`
+//! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
+//!   `tag_pattern`, `image_platform`
 
 pub mod admin;
 pub mod backoff;
@@ -46,6 +48,7 @@ pub mod secret;
 pub mod spans;
 pub mod telemetry;
 pub mod upstream;
+pub mod warm;
 
 mod accept;
 mod access;
@@ -56,6 +59,7 @@ mod delivery;
 mod evidence;
 mod explanation;
 mod fill;
+mod image_platform;
 mod ingest;
 mod listing;
 mod manifest;
@@ -72,6 +76,7 @@ mod shared_requests;
 mod single_flight;
 mod storage;
 mod sync;
+mod tag_pattern;
 mod traffic;
 mod waiting;
 

@@ -41,6 +41,7 @@ use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
 use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
+use crate::warm::kept_images;
 use crate::{blob, listing, manifest, push, spans, storage};
 
 /// A proxy for container registries.
@@ -71,7 +72,8 @@ impl Proxy {
         let access = Access::new(config, &sealer, platform);
         let routes = Routes::new(config);
         let in_flight = InFlight::new(config.limits.in_flight.0, platform.capabilities.shares_io);
-        let cache = Cache::new(&config.cache, platform, &in_flight).map(Arc::new);
+        let kept = kept_images(config, &routes);
+        let cache = Cache::new(&config.cache, platform, &in_flight).map(|cache| Arc::new(cache.keeping(kept)));
         let settings = Settings {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
@@ -123,7 +125,7 @@ impl Proxy {
         if let (Some(cache), Some(old)) = (&env.cache, &before.cache)
             && cache.config() == old.config()
         {
-            env.cache = Some(Arc::clone(old));
+            env.cache = Some(old.with_kept_of(cache));
         }
         env.quotas = Arc::new(env.quotas.after(&before.quotas, env.cache.as_ref()));
         self.access = self.access.after(&previous.access);
@@ -136,8 +138,7 @@ impl Proxy {
         &self.env.in_flight
     }
 
-    /// Waits for up to `limit` until everything that was served is written to the cache, and lets the quotas do work that is
-    /// due. Returns whether all of it is written.
+    /// Waits for up to `limit` until all that was served is written to the cache; whether it is. Quotas do work that is due.
     pub async fn flush(&self, limit: Duration) -> bool {
         let is_written = match &self.env.cache {
             Some(cache) => cache.backend.flush(limit).await,

@@ -1,5 +1,8 @@
-//! The Unix socket on which a running server takes cache commands: one line of JSON per command, then one line per event.
+//! The Unix socket on which a running server takes commands about its cache: one line of JSON per command, then one line per
+//! event.
 //! Only the user who runs the server and root may use it.
+
+mod protocol;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -12,21 +15,20 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use registry_proxy_core::Config;
-use registry_proxy_core::admin::{Command, Event, Tell};
 use registry_proxy_core::config::StoreAddress;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+pub(crate) use self::protocol::{SocketCommand, SocketEvent};
+use self::protocol::{SocketLine, shown};
 use crate::audit::{self, Actor, AuditEntry};
-use crate::error_text::with_source;
 use crate::service::Service;
 use crate::{files, store};
 
-/// Longest command in bytes.
-const MAX_COMMAND: u64 = 64 << 10;
+/// Longest command in bytes: the longest list of images to warm is about as long.
+const MAX_COMMAND: u64 = 5 << 20;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Unread lines after which a command waits for the client.
 const MAX_AHEAD: usize = 1024;
@@ -34,15 +36,6 @@ const MAX_AHEAD: usize = 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// One line of an answer.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SocketLine {
-    Told(Event),
-    Failed(String),
-    Done,
-}
 
 /// The socket's path; `None`: there is none. `found`: the directory that the cache was
 /// opened in.
@@ -140,16 +133,15 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
     let mut text = String::new();
     let mut reading = BufReader::new(reading).take(MAX_COMMAND);
     tokio::time::timeout(COMMAND_TIMEOUT, reading.read_line(&mut text)).await??;
-    let command = serde_json::from_str::<Command>(&text).map_err(|error| error.to_string());
-    let command = command.and_then(|command| command.check().map(|()| command));
-    let current = arc_swap::Guard::into_inner(service.reloadable.current());
-    let (command, admin) = match (command, current.proxy.cache_admin()) {
-        (Ok(command), Some(admin)) => (command, admin),
-        (Err(what), _) => return put(&mut writing, &SocketLine::Failed(what)).await,
-        (Ok(_), None) => return put(&mut writing, &SocketLine::Failed("nothing is cached".to_owned())).await,
+    let command = serde_json::from_str::<SocketCommand>(&text).map_err(|error| error.to_string());
+    let command = match command.and_then(|command| command.check().map(|()| command)) {
+        Ok(command) => command,
+        Err(what) => return put(&mut writing, &SocketLine::Failed(what)).await,
     };
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
     // Dropped with the work, if the client leaves before its end.
-    let entry = action_of(&command).map(|action| AuditEntry::begin(actor, action, text.trim()));
+    let entry =
+        command.action().map(|action| AuditEntry::begin(actor, action, shown(text.trim(), &current.config)));
     let (sender, mut told) = mpsc::unbounded_channel();
     let backlog = Backlog::default();
     let working = async {
@@ -159,7 +151,7 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
                 backlog.count.fetch_add(1, Ordering::Relaxed);
                 drop(sender.send(SocketLine::Told(event)));
             };
-            let result = backlog.paced(admin.run(&command, &tell)).await.map_err(|error| with_source(&error));
+            let result = backlog.paced(Box::pin(command.run(&current, &tell))).await;
             if let Some(entry) = entry {
                 entry.end(result.clone());
             }
@@ -183,21 +175,10 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
     tokio::select! {
         done = async { tokio::try_join!(working, telling) } => done.map(|_: ((), ())| ()),
         error = until_gone(&mut rest) => {
-            tracing::info!(command = text.trim(), "the client of a cache command has gone; the command stops");
+            let command = shown(text.trim(), &current.config);
+            tracing::info!(command, "the client of a cache command has gone; the command stops");
             Err(error)
         }
-    }
-}
-
-/// The name of a command in the audit log; `None`: it changes nothing.
-fn action_of(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Stat | Command::List(_) | Command::Held(_) | Command::Purge { dry_run: true, .. } => None,
-        Command::Purge { dry_run: false, .. } => Some("purge"),
-        Command::Verify => Some("verify"),
-        Command::Release(_) => Some("release"),
-        Command::Pin { .. } => Some("pin"),
-        Command::Unpin(_) => Some("unpin"),
     }
 }
 
@@ -259,7 +240,11 @@ async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &SocketLi
 }
 
 /// Sends a command to a running server.
-pub(crate) async fn ask(mut stream: UnixStream, command: &Command, tell: Tell<'_>) -> Result<(), String> {
+pub(crate) async fn ask(
+    mut stream: UnixStream,
+    command: &SocketCommand,
+    tell: &(dyn Fn(SocketEvent) + Send + Sync),
+) -> Result<(), String> {
     let lost = |error: io::Error| format!("the server did not answer: {error}");
     let mut text = serde_json::to_vec(command).map_err(|error| error.to_string())?;
     text.push(b'\n');

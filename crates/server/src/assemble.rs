@@ -11,8 +11,8 @@ use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
-use crate::traces;
 use crate::signature_keys;
+use crate::traces;
 use crate::transport::HyperTransport;
 
 /// Builds the proxy. Only files that the configuration names can make it fail.

@@ -6,6 +6,7 @@ use crate::check::CheckArguments;
 use crate::client_config::ClientArguments;
 use crate::completions::CompletionShell;
 use crate::doctor::DoctorArguments;
+use crate::warm::WarmArguments;
 
 /// A proxy for container registries.
 #[derive(Parser)]
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     },
     /// Inspect, purge or verify the cache.
     Cache(CacheArguments),
+    /// Fetch images into the cache before anybody pulls them.
+    Warm(WarmArguments),
     /// Point a client at the proxy: print, write or undo its configuration.
     Client(ClientArguments),
     /// Look for what keeps pulls from working, and say what to do about it.
@@ -145,6 +148,9 @@ One registry, as with the original Node.js project:
 Check before you serve:
   registry-proxy --config proxy.toml check
   registry-proxy explain alpine:3.20
+
+Fetch images before they are needed:
+  registry-proxy warm --help
 
 Inspect the cache, and delete from it:
   registry-proxy cache --help

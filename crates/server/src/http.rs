@@ -15,7 +15,7 @@ use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::{Listener, Service};
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
-use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers, traces};
+use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers, traces, warm};
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,6 +66,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         }
     };
     let _admin = admin_socket::open(&service).await;
+    tokio::spawn(warm::follow(Arc::clone(&service), warm::own_platform()));
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(first_steps.as_bytes());

@@ -6,6 +6,7 @@ mod admin_socket;
 mod assemble;
 mod audit;
 mod cache_cli;
+mod cache_holder;
 mod check;
 mod cli;
 mod client_config;
@@ -48,6 +49,7 @@ mod tls;
 mod traces;
 mod transport;
 mod version;
+mod warm;
 mod watched_files;
 mod workers;
 
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments, &config),
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
+        Some(Command::Warm(arguments)) => warm::run(arguments, &config),
         Some(Command::Serve | Command::Outcomes | Command::Completions { .. }) | None => serve(source, config),
     }
 }

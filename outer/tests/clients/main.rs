@@ -31,3 +31,4 @@ mod redirects;
 mod reported;
 mod signed;
 mod v6;
+mod warm;

@@ -166,6 +166,7 @@ impl Janitor {
             // It stays as well, and with it what leads there.
             arriving.extend(self.stuck().iter().cloned());
             admin.read_through(&mut survey, &arriving, &|_, _| {}).await?;
+            survey.keep(&cache.kept());
             let nowhere_before = now.saturating_sub(GRACE.as_secs());
             // What leads nowhere goes anyway, and what leads somewhere only for the rest.
             let missing = excess.saturating_sub(survey.nowhere_before(nowhere_before));

@@ -8,7 +8,9 @@ use futures_util::stream::{self, StreamExt as _};
 use super::CacheAdmin;
 use super::inventory::{ChildCounts, Content, IN_USE, Id, Inventory, Item, ListedItems, Packed};
 use crate::cache::Children;
-use crate::cache::{HoldRecord, Key, Kind, Pointer, Standing, StoredManifest};
+use crate::cache::{
+    HoldRecord, KeptImage, KeptReference, Key, Kind, Pointer, Standing, StoredManifest, kept_tags,
+};
 use crate::digest::Digest;
 use crate::platform::{CONTENT, RECORDS};
 use crate::platform::{Entry, StoreError};
@@ -103,6 +105,20 @@ impl Survey {
     pub(crate) fn nowhere_before(&self, moment: u64) -> u64 {
         let old = self.nowhere.iter().filter(|(used, _)| *used < moment);
         old.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(u64::from(*bytes)))
+    }
+
+    /// What these images consist of must stay.
+    pub(crate) fn keep(&mut self, kept: &[KeptImage]) {
+        let tags = kept_tags(kept, self.tags.iter().map(|tag| &tag.key));
+        let targets = tags.into_iter().filter_map(|place| self.tags.get(place)?.target);
+        let digests = kept.iter().filter_map(|image| match &image.reference {
+            KeptReference::Digest(digest) => self.inventory.find(Content::Manifest, &Packed::new(digest)),
+            KeptReference::Tag(_) | KeptReference::Newest { .. } => None,
+        });
+        let ids: Vec<Id> = targets.chain(digests).collect();
+        for id in ids {
+            self.inventory.used(id, IN_USE);
+        }
     }
 
     /// A record of a store.

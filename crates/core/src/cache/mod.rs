@@ -5,21 +5,24 @@
 //! - `metadata`: manifests, tags, links, and who gave what
 //! - `blobs`: which blobs are served, how they come in, and which process fetches them
 //! - `memory`: a store in memory
+//! - `kept` `o`: images that are never evicted
 
 mod backend;
 mod blobs;
+mod kept;
 mod memory;
 mod metadata;
 mod reported_use;
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt as _;
 
 pub(crate) use self::backend::{CacheBackend, CountedBytes, DEADLINE, EvictionPressure};
 use self::blobs::MaxBytes;
 pub(crate) use self::blobs::{Blobs, Lease, Leased, Leases};
+pub(crate) use self::kept::{KeptImage, KeptReference, kept_tags};
 pub use self::memory::MemoryStore;
 pub(crate) use self::metadata::{
     ChildDescriptor, Children, Described, Freshness, HeldBack, HoldChange, HoldLookup, HoldRecord, Listed, Lists,
@@ -34,6 +37,7 @@ use crate::platform::Platform;
 pub use crate::platform::{
     BLOBS, EVERYTHING, HELD, HOLDS, INGESTS, Key, Kind, LEASES, LINKS, MANIFESTS, ORIGINS, TAGS, USAGE,
 };
+use crate::sync::Mutex;
 
 /// Most links of a repository that are looked through for a manifest.
 const MAX_LOOKED_THROUGH: usize = 5000;
@@ -47,6 +51,8 @@ pub(crate) struct Cache {
     pub(crate) leases: Arc<Leases>,
     grants: Grants,
     lists: Lists,
+    /// What is never evicted.
+    kept: Mutex<Arc<[KeptImage]>>,
 }
 
 impl Cache {
@@ -83,12 +89,29 @@ impl Cache {
             metadata,
             grants: Grants::new(entries),
             lists: Lists::new(list_bytes),
+            kept: Mutex::new(Arc::default()),
         })
     }
 
     /// Its configuration.
     pub(crate) fn config(&self) -> &config::CacheConfig {
         &self.config
+    }
+
+    /// Images that are never evicted.
+    pub(crate) fn kept(&self) -> Arc<[KeptImage]> {
+        Arc::clone(&self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same cache, which never evicts these.
+    pub(crate) fn keeping(self, images: Arc<[KeptImage]>) -> Self {
+        Self { kept: Mutex::new(images), ..self }
+    }
+
+    /// The same cache, which keeps what another one would.
+    pub(crate) fn with_kept_of(self: &Arc<Self>, other: &Self) -> Arc<Self> {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = other.kept();
+        Arc::clone(self)
     }
 
     /// Which clients were let in where.
@@ -126,6 +149,11 @@ impl Cache {
             }
         }
         found
+    }
+
+    /// Whether the store has it: what is in memory may be on its way there. A store that fails counts as one that has not.
+    pub(crate) async fn is_stored(&self, key: &Key) -> bool {
+        matches!(self.backend.stat(key).await, Some(Some(_)))
     }
 
     /// Drops from memory what the store does not have any more.

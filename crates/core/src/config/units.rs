@@ -30,7 +30,7 @@ pub(super) const SIZES: [(&str, u64); 10] = [
 
 impl Span {
     /// Reads a duration; `None`: it is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         parse(text, &SPANS).map(|millis| Self(Duration::from_millis(millis)))
     }
 

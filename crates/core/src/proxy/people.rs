@@ -1,9 +1,11 @@
-//! What those who run the proxy ask of it: the administration page, what a pull would do, the cache's administration; and what
-//! they are told of refusals.
+//! What those who run the proxy ask of it: the administration page, what a pull would do, the cache's administration, and images
+//! that are fetched before they are needed; and what they are told of refusals.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::Proxy;
@@ -19,7 +21,9 @@ use crate::request::access_log::LogEntry;
 use crate::request::client_view::ClientView;
 use crate::request::refusals::{self, RefusedRequest};
 use crate::route::{AdminTarget, RequestTarget, Target};
+use crate::sync::Mutex;
 use crate::upstream::Identity;
+use crate::warm::{ScheduleLook, WarmContext, WarmEvent, WarmRequest, WarmTell, WarmTotals, warm};
 
 impl Proxy {
     /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.
@@ -53,6 +57,95 @@ impl Proxy {
         if let Some(notification) = request.notification(error) {
             let Platform { notifications, clock, .. } = &self.env.platform;
             notifications.happened(kind, clock.now().0, || notification);
+        }
+    }
+
+    /// Fetches images into the cache, and tells of it. `config` is the proxy's own. An error: nothing can be fetched at all.
+    pub fn warm<'a>(
+        &'a self,
+        config: &'a Config,
+        request: &'a WarmRequest,
+        tell: WarmTell<'a>,
+    ) -> BoxFuture<'a, Result<WarmTotals, String>> {
+        let (env, routes, upstreams) = (&self.env, &self.routes, self.upstreams.as_slice());
+        let context = WarmContext { env, routes, upstreams, config };
+        Box::pin(async move { warm(&context, request, tell).await })
+    }
+
+    /// Waits until somebody has asked for images by HTTP, as [`Proxy::warm_next`] fetches them. It outlives this proxy: the
+    /// one that follows after a reload takes the same orders.
+    pub fn warming_due(&self) -> impl Future<Output = ()> + Send + use<> {
+        let queue = Arc::clone(self.admin_page.warmings());
+        async move { queue.due().await }
+    }
+
+    /// Fetches the images that were asked for next, if any were. Those of which no platform was named are for
+    /// `own_platform`: `linux/amd64`.
+    pub async fn warm_next(&self, config: &Config, own_platform: &str) {
+        let Some((order, running)) = self.admin_page.warmings().begin(&*self.env.platform.clock) else { return };
+        let mut request = order.request;
+        if order.is_for_this_machine {
+            request.platforms = vec![own_platform.to_owned()];
+        }
+        let tell = |event| running.told(event);
+        let done = self.warm(config, &request, &tell).await;
+        let actor = format!("{:?}, by the administration page", order.by);
+        let (result, error) = match &done {
+            Ok(totals) if totals.complete == totals.images => ("done", None),
+            Ok(_) => ("failed", Some("something is missing")),
+            Err(why) => ("failed", Some(why.as_str())),
+        };
+        tracing::info!(
+            target: "registry_proxy::audit", actor, action = "warm", result, error, "administrative action ended"
+        );
+        if let Err(why) = done {
+            running.failed(why);
+        }
+    }
+
+    /// How long until a rule of `[[warm]]` is due, at most `longest`: the next configuration may have others.
+    pub fn next_warming(&self, config: &Config, longest: Duration) -> Duration {
+        match self.admin_page.warmings().schedule.look(&config.warm, self.env.platform.clock.now()) {
+            ScheduleLook::Due(_) => Duration::ZERO,
+            ScheduleLook::In(left) => left.min(longest),
+            ScheduleLook::Never => longest,
+        }
+    }
+
+    /// Fetches the images of the rule of `[[warm]]` that is due, if one is. Rules without platforms are for `own_platform`.
+    pub async fn warm_scheduled(&self, config: &Config, own_platform: &str) {
+        let (schedule, now) = (&self.admin_page.warmings().schedule, self.env.platform.clock.now());
+        let ScheduleLook::Due(at) = schedule.look(&config.warm, now) else { return };
+        let Some(rule) = config.warm.get(at) else { return };
+        schedule.begin(&config.warm, rule, now);
+        let missing = Mutex::new(None);
+        let tell = |event| {
+            if let WarmEvent::Image(image) = event
+                && let Some(part) = image.missing.into_iter().next()
+            {
+                let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
+                missing.get_or_insert((image.name, part));
+            }
+        };
+        let done = self.warm(config, &WarmRequest::of_rule(rule, own_platform), &tell).await;
+        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (done, missing) {
+            (Ok(totals), None) => tracing::info!(
+                rule = at,
+                images = totals.images,
+                fetched_bytes = totals.bytes_fetched,
+                "the images of [[warm]] are cached"
+            ),
+            (Ok(totals), Some((image, part))) => tracing::warn!(
+                rule = at,
+                images = totals.images,
+                complete = totals.complete,
+                image,
+                part = part.what,
+                error = part.why,
+                "not all images of [[warm]] are cached; the first that is missing is named"
+            ),
+            (Err(error), _) => tracing::warn!(rule = at, error, "the images of [[warm]] were not fetched"),
         }
     }
 
@@ -99,7 +192,7 @@ impl Proxy {
 #[async_trait]
 impl Explainer for Proxy {
     fn target_of(&self, config: &Config, image: &str) -> Option<Arc<Target>> {
-        target_of(&self.routes, config, image)
+        target_of(&self.routes, config, image).ok()
     }
 
     async fn explain_to(&self, identity: Identity, config: &Config, image: &str) -> Explanation {

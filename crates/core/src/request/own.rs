@@ -45,6 +45,14 @@ impl OwnRequest {
         self
     }
 
+    /// The same with a query, which must be one that a handler wrote: what is no query is left out.
+    pub(crate) fn with_query(mut self, query: &str) -> Self {
+        if let Some(uri) = format!("/?{query}").parse().ok().filter(|_| !query.is_empty()) {
+            self.head.uri = uri;
+        }
+        self
+    }
+
     /// Its context, for the handlers of such requests.
     pub(crate) fn context<'a>(&'a self, env: &'a Env, upstream: &'a Arc<Upstream>) -> RequestContext<'a> {
         RequestContext {

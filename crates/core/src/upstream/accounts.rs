@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::Method;
 
@@ -13,6 +14,16 @@ use super::{Actions, Address, Ask, Identity, Upstream};
 use crate::evidence::Provenance;
 use crate::name::RepositoryName;
 use crate::platform::RequestPurpose;
+
+/// No account can pay for a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scarcity {
+    /// When one can.
+    pub(crate) left: Duration,
+    /// Whether an account has pulls left that are kept for manifests that clients want and that are not cached; otherwise all
+    /// are limited.
+    pub(crate) is_reserve: bool,
+}
 
 impl Upstream {
     /// The logins that an address may be asked with for this repository: the client's, or our accounts for the longest
@@ -139,25 +150,29 @@ impl Upstream {
 
     /// Whether every budget that could pay for a manifest of this repository is nearly used up.
     pub(crate) async fn is_scarce(&self, identity: &Identity, name: &RepositoryName) -> bool {
+        self.scarcity(identity, name).await.is_some()
+    }
+
+    /// Whether no budget should pay for a manifest of this repository, as far as is known, and for how long: each is nearly
+    /// used up, or its account is limited. `None`: one can pay now.
+    pub(crate) async fn scarcity(&self, identity: &Identity, name: &RepositoryName) -> Option<Scarcity> {
         let now = self.platform.clock.now();
-        let mut is_any = false;
+        let mut all: Option<Scarcity> = None;
         for address in &self.addresses {
             if address.health.is_resting(now) {
                 continue;
             }
             for login in self.logins(identity, name, address).await {
-                is_any = true;
                 let who = payer(address, login.as_ref());
                 let limited =
                     Limited { address: address.index, credential: who.credential, purpose: RequestPurpose::Api };
-                if !self.learned.budgets.is_scarce(&who, now)
-                    && self.learned.rate_limits.remaining(limited, name, now).is_none()
-                {
-                    return false;
-                }
+                let scarce = self.learned.budgets.scarce_for(&who, now);
+                let left = scarce.max(self.learned.rate_limits.remaining(limited, name, now))?;
+                let (others, is_reserve) = all.map_or((left, false), |all| (all.left, all.is_reserve));
+                all = Some(Scarcity { left: left.min(others), is_reserve: is_reserve || scarce.is_some() });
             }
         }
-        is_any
+        all
     }
 }
 

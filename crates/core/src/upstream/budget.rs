@@ -101,18 +101,19 @@ impl Budgets {
         listed
     }
 
-    fn find(&self, who: &Payer, now: Moment) -> Option<Budget> {
-        self.0.get(who).filter(|(_, until, _)| now < *until).map(|(budget, ..)| budget)
+    /// What was said, and for how long it counts.
+    fn find(&self, who: &Payer, now: Moment) -> Option<(Budget, Duration)> {
+        self.0.get(who).filter(|(_, until, _)| now < *until).map(|(budget, until, _)| (budget, until.since(now)))
     }
 
     /// How many pulls are left; `None`: nobody has said lately.
     pub(super) fn remaining(&self, who: &Payer, now: Moment) -> Option<u64> {
-        self.find(who, now).map(|budget| budget.remaining)
+        self.find(who, now).map(|(budget, _)| budget.remaining)
     }
 
-    /// Whether hardly any are left, as far as is known.
-    pub(super) fn is_scarce(&self, who: &Payer, now: Moment) -> bool {
-        self.find(who, now).is_some_and(|budget| budget.is_scarce())
+    /// For how long hardly any are left; `None`: more are left, as far as is known.
+    pub(super) fn scarce_for(&self, who: &Payer, now: Moment) -> Option<Duration> {
+        self.find(who, now).filter(|(budget, _)| budget.is_scarce()).map(|(_, left)| left)
     }
 }
 
@@ -173,8 +174,9 @@ mod tests {
         let (budgets, at) = (Budgets::default(), |seconds| Moment(Duration::from_secs(seconds)));
         let who = Payer { address: 0, credential: [1; 16] };
         budgets.told(who, None, parse("100;w=60", "1;w=60").unwrap(), at(0));
-        assert_eq!((budgets.remaining(&who, at(59)), budgets.is_scarce(&who, at(59))), (Some(1), true));
-        assert_eq!((budgets.remaining(&who, at(60)), budgets.is_scarce(&who, at(60))), (None, false));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!((budgets.remaining(&who, at(59)), budgets.scarce_for(&who, at(59))), (Some(1), second));
+        assert_eq!((budgets.remaining(&who, at(60)), budgets.scarce_for(&who, at(60))), (None, None));
         assert_eq!(budgets.remaining(&Payer { credential: [2; 16], ..who }, at(0)), None);
     }
 

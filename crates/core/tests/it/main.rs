@@ -47,4 +47,5 @@ mod stale;
 mod stores;
 mod tokens;
 mod troubles;
+mod warm;
 mod zoo;

@@ -2,21 +2,19 @@
 
 mod show;
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use registry_proxy_core::Config;
 use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
-use registry_proxy_core::config::StoreAddress;
-use tokio::net::UnixStream;
 
 use self::show::Show;
+use crate::admin_socket::{self, SocketCommand, SocketEvent};
+use crate::cache_holder::CacheHolder;
 use crate::cli::{CacheAction, CacheArguments};
 use crate::error_text::with_source;
 use crate::runtime::SystemClock;
 use crate::terminal::{WRONG_USAGE, complain};
-use crate::{admin_socket, store};
 
 /// The command that the arguments describe.
 fn command_of(action: CacheAction) -> Command {
@@ -60,7 +58,7 @@ pub(crate) fn run(arguments: CacheArguments, config: &Config) -> ExitCode {
     let show = Show::new(arguments.json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.map_err(|error| error.to_string());
-    match done.and_then(|runtime| runtime.block_on(carry_out(config, &command, &show))) {
+    match done.and_then(|runtime| runtime.block_on(carry_out(config, command, &show))) {
         Ok(()) => show.finish(),
         Err(what) => {
             show.clear();
@@ -76,38 +74,26 @@ fn is_held(config: &Config, image: &str) -> bool {
     names.is_some_and(|((upstream, repository), tag)| config.cache.hold_for(upstream, repository, tag).is_some())
 }
 
-async fn carry_out(config: &Config, command: &Command, show: &Show) -> Result<(), String> {
-    if config.cache.store == StoreAddress::None {
-        return Err("nothing is cached: cache.store is none".to_owned());
-    }
+async fn carry_out(config: &Config, command: Command, show: &Show) -> Result<(), String> {
     let tell = |event: Event| match &event {
         // Without a rule for it a record has no effect.
         Event::Held(tag) if !is_held(config, &tag.name) => {}
         _ => show.tell(event),
     };
-    // A server may have access to a store that we cannot open. So the store is opened only if no server answers, or if
-    // opening it is the only way to find the directory with the socket.
-    let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();
-    let looked_for = is_looked_for.then(|| store::open(&config.cache));
-    let found = looked_for.as_ref().and_then(|opened| opened.as_ref().ok()?.as_ref()?.directory.as_deref());
-    let path = admin_socket::path(config, found);
-    if let Some(path) = &path {
-        match UnixStream::connect(path).await {
-            Ok(stream) => {
-                show.begin(&format!("the server at {}", path.display()));
-                return admin_socket::ask(stream, command, &tell).await;
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
-            Err(error) => return Err(format!("admin_socket: cannot connect to {}: {error}", path.display())),
+    let holder = CacheHolder::find(config).await?;
+    show.begin(&holder.place(config));
+    match holder {
+        CacheHolder::Server(stream, _) => {
+            let tell = |event| match event {
+                SocketEvent::Cache(event) => tell(event),
+                // No cache command tells of any.
+                SocketEvent::Warm(_) => {}
+            };
+            admin_socket::ask(stream, &SocketCommand::Cache(command), &tell).await
+        }
+        CacheHolder::Nobody(opened) => {
+            let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
+            admin.run(&command, &tell).await.map_err(|error| with_source(&error))
         }
     }
-    if config.cache.store == StoreAddress::Memory {
-        let place = path.map_or("admin_socket".to_owned(), |path| path.display().to_string());
-        return Err(format!("the cache is in a server's memory, and no server answers at {place}"));
-    }
-    let opened = looked_for.unwrap_or_else(|| store::open(&config.cache)).map_err(|error| error.to_string())?;
-    let opened = opened.ok_or("nothing is cached: no cache directory is writable; set cache.store")?;
-    show.begin(&store::place(&config.cache, opened.directory.as_deref()));
-    let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
-    admin.run(command, &tell).await.map_err(|error| with_source(&error))
 }

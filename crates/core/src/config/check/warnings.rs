@@ -49,6 +49,13 @@ impl Config {
             let what = "this platform verifies no signatures: mode = \"enforce\" refuses everything, and \"warn\" only logs that";
             warn("policy".into(), what.into());
         }
+        if !self.warm.is_empty() && self.platform != Profile::Server {
+            warn(
+                "warm".into(),
+                "nothing is fetched by itself on this platform: run registry-proxy warm against the same bucket"
+                    .into(),
+            );
+        }
         secrets(self, warn);
         metrics(self, warn);
         page(self, warn);
