@@ -2,6 +2,14 @@
 
 # devsapp/fc3, src/schema.json (component of Serverless Devs), read 2026-11; custom.debian11 and 12 since v0.1.22, 2026-05-28.
 # A value is a type, a tuple of what is allowed, a range, a list of one (a list of those) or a dict of fields.
+HEALTH_CHECK = {
+    "httpGetUrl": str,
+    "initialDelaySeconds": int,
+    "periodSeconds": int,
+    "timeoutSeconds": int,
+    "failureThreshold": int,
+    "successThreshold": int,
+}
 FC3 = {
     "functionName": str,
     "region": (
@@ -25,14 +33,14 @@ FC3 = {
         "command": [str],
         "args": [str],
         "port": range(1, 65536),
-        "healthCheckConfig": {
-            "httpGetUrl": str,
-            "initialDelaySeconds": int,
-            "periodSeconds": int,
-            "timeoutSeconds": int,
-            "failureThreshold": int,
-            "successThreshold": int,
-        },
+        "healthCheckConfig": HEALTH_CHECK,
+    },
+    "customContainerConfig": {
+        "image": str,
+        "entrypoint": [str],
+        "command": [str],
+        "port": range(1, 65536),
+        "healthCheckConfig": HEALTH_CHECK,
     },
     "triggers": [{
         "triggerName": str,
@@ -47,7 +55,7 @@ FC3 = {
         },
     }],
 }
-FC3_REQUIRED = {"functionName", "region", "runtime", "code"}
+FC3_REQUIRED = {"functionName", "region", "runtime"}
 
 # Serverless Cloud Framework, component scf: cloud.tencent.com/document/product/1154/43228, read 2026-11.
 SCF = {
@@ -81,7 +89,7 @@ TENCENTCLOUD = {
     "tencentcloud_cam_role_policy_attachment": {"role_id", "policy_id"},
     "tencentcloud_scf_function": {
         "name", "description", "func_type", "runtime", "handler", "mem_size", "timeout", "enable_public_net", "role",
-        "zip_file", "environment", "triggers", "namespace", "tags", "vpc_id", "subnet_id",
+        "zip_file", "image_config", "environment", "triggers", "namespace", "tags", "vpc_id", "subnet_id",
     },
 }
 TENCENTCLOUD_BLOCKS = {
@@ -89,9 +97,15 @@ TENCENTCLOUD_BLOCKS = {
     "expiration": {"days", "date", "delete_marker"},
     "abort_incomplete_multipart_upload": {"days_after_initiation"},
     "triggers": {"name", "type", "trigger_desc", "cos_region"},
+    "image_config": {
+        "image_type", "image_uri", "registry_id", "entry_point", "command", "args", "container_image_accelerate",
+        "image_port",
+    },
 }
 # Of Terraform itself: developer.hashicorp.com/terraform/language/resources/terraform-data.
 TERRAFORM_DATA = {"terraform_data": {"input", "triggers_replace"}}
+# `dynamic` makes blocks of a list: developer.hashicorp.com/terraform/language/expressions/dynamic-blocks.
+DYNAMIC = {"for_each", "iterator", "labels", "content"}
 TERRAFORM = {"depends_on", "count", "for_each", "provider", "lifecycle", "provisioner"}
 
 # monitoring.coreos.com/v1 ServiceMonitor: prometheus-operator's API reference, the part that is used here.

@@ -60,13 +60,17 @@ def aliyun(text):
         if resource.get("component") != "fc3":
             found.append(f"{name}: component {resource.get('component')}")
         props = fill(resource["props"], values)
-        found += [f"{name}: {field} is not there" for field in fields.FC3_REQUIRED - props.keys()]
+        is_image = props["runtime"] == "custom-container"
+        required = fields.FC3_REQUIRED | {"customContainerConfig" if is_image else "code"}
+        found += [f"{name}: {field} is not there" for field in required - props.keys()]
         found += fields.faults(props, fields.FC3, name)
         memory, cpu = props["memorySize"] / 1024, props["cpu"]
         if not 1 <= memory / cpu <= 4:
             found.append(f"{name}: memory in GB is one to four times the processors, not {memory / cpu}")
         variables = props["environmentVariables"]
-        if str(props["customRuntimeConfig"]["port"]) != variables.get("PORT"):
+        config = props.get("customContainerConfig" if is_image else "customRuntimeConfig", {})
+        # The image sets no PORT, so it listens where this platform asks by default.
+        if str(config.get("port")) != variables.get("PORT", "9000"):
             found.append(f"{name}: PORT is another one than the port that is asked")
         if "REGISTRY_PROXY_CACHE__STORE" in variables:
             if props["diskSize"] < 10240:
@@ -130,7 +134,7 @@ def arguments(kind, name, body):
         return [f"{kind}: not a resource that was looked up"]
     found = inner_arguments(f"{kind}.{name}", body, resources[kind] | fields.TERRAFORM)
     if kind == "tencentcloud_scf_function":
-        if "terraform_data.package.output" not in str(body.get("zip_file")):
+        if "terraform_data.package" not in str(body.get("zip_file")):
             found.append(f"{kind}.{name}: a zip of the same name is not deployed anew")
         found += around_the_bucket(str(body.get("environment")))
     return found
@@ -147,7 +151,11 @@ def inner_arguments(place, body, known):
     for key, value in body.items():
         if key.startswith("__"):
             continue
-        if key not in known:
+        if key == "dynamic":
+            for kind, block in [(plain(kind), block) for blocks in value for kind, block in blocks.items()]:
+                found += [f"{place}.{kind}: there is no {key}" for key in block.keys() - fields.DYNAMIC if key[:2] != "__"]
+                found += inner_arguments(place, {kind: block.get("content", [])}, known)
+        elif key not in known:
             found.append(f"{place}: there is no argument {key}")
         elif key in fields.TENCENTCLOUD_BLOCKS:
             for block in value:
@@ -182,7 +190,8 @@ class Aws(unittest.TestCase):
 
 COMPONENT = """exports.default = class {
   async deploy(inputs) {
-    console.log("uploads " + inputs.props.code + " with " + inputs.props.environmentVariables.REGISTRY_PROXY_CLIENTS__PATH_SECRET);
+    const what = inputs.props.code || inputs.props.customContainerConfig.image;
+    console.log("uploads " + what + " with " + inputs.props.environmentVariables.REGISTRY_PROXY_CLIENTS__PATH_SECRET);
     return {};
   }
 };
@@ -244,6 +253,20 @@ class AliyunTool(unittest.TestCase):
         self.assertEqual(code, 0, said)
         for word in ["fc3", "custom.debian12", "the-secret", "sh ./pre-deploy.sh"]:
             self.assertIn(word, said)
+
+    def test_an_image_is_deployed_without_a_build(self):
+        self.cargo()
+        text = broken(read("aliyun/s.image.yaml"), "component: fc3", "component: ./component")
+        (self.folder / "s.image.yaml").write_text(text)
+        code, said = self.run_tool("deploy", "-t", "s.image.yaml", "-a", "default")
+        self.assertIn("IMAGE is not set", said)
+        self.assertNotIn("uploads", said)
+        self.assertNotEqual(code, 0, said)
+        self.variables["IMAGE"] = "registry-vpc.cn-hongkong.aliyuncs.com/namespace/registry-proxy:0.1.0"
+        code, said = self.run_tool("deploy", "-t", "s.image.yaml", "-a", "default")
+        self.assertIn(f"uploads {self.variables['IMAGE']} with the-secret", said)
+        self.assertEqual(code, 0, said)
+        self.assertFalse((self.clone / "asked").exists())
 
     def test_in_a_clone_the_package_is_built_first(self):
         self.cargo()
@@ -341,7 +364,9 @@ class Tencent(unittest.TestCase):
             ("mem_size ", "memory   "),
             ("days_after_initiation", "days_after_start"),
             ("var.memory_size", "var.memory"),
-            ("terraform_data.package.output", '"${path.module}/registry-proxy.zip"'),
+            ("one([for package in terraform_data.package : package.output])", '"${path.module}/registry-proxy.zip"'),
+            ("image_uri ", "image_url "),
+            ("    content {", "    contents {"),
             ("triggers_replace", "triggers       "),
             ('HANDLE_REDIRECT = "true"', 'HANDLE_REDIRECT = "false"'),
             ('resource "tencentcloud_scf_function" "proxy" {', 'resource "tencentcloud_scf_function" "proxy" {{'),
