@@ -81,33 +81,6 @@ SCF = {
 }
 SCF_REQUIRED = {"name", "src", "type", "runtime", "region"}
 
-# Arguments of tencentcloudstack/tencentcloud: website/docs of its repository, read 2026-11.
-TENCENTCLOUD = {
-    "tencentcloud_cos_bucket": {"bucket", "acl", "force_clean", "lifecycle_rules", "encryption_algorithm", "tags"},
-    "tencentcloud_cam_role": {"name", "document", "description", "console_login", "tags"},
-    "tencentcloud_cam_policy": {"name", "document", "description"},
-    "tencentcloud_cam_role_policy_attachment": {"role_id", "policy_id"},
-    "tencentcloud_scf_function": {
-        "name", "description", "func_type", "runtime", "handler", "mem_size", "timeout", "enable_public_net", "role",
-        "zip_file", "image_config", "environment", "triggers", "namespace", "tags", "vpc_id", "subnet_id",
-    },
-}
-TENCENTCLOUD_BLOCKS = {
-    "lifecycle_rules": {"id", "filter_prefix", "expiration", "abort_incomplete_multipart_upload", "transition"},
-    "expiration": {"days", "date", "delete_marker"},
-    "abort_incomplete_multipart_upload": {"days_after_initiation"},
-    "triggers": {"name", "type", "trigger_desc", "cos_region"},
-    "image_config": {
-        "image_type", "image_uri", "registry_id", "entry_point", "command", "args", "container_image_accelerate",
-        "image_port",
-    },
-}
-# Of Terraform itself: developer.hashicorp.com/terraform/language/resources/terraform-data.
-TERRAFORM_DATA = {"terraform_data": {"input", "triggers_replace"}}
-# `dynamic` makes blocks of a list: developer.hashicorp.com/terraform/language/expressions/dynamic-blocks.
-DYNAMIC = {"for_each", "iterator", "labels", "content"}
-TERRAFORM = {"depends_on", "count", "for_each", "provider", "lifecycle", "provisioner"}
-
 # monitoring.coreos.com/v1 ServiceMonitor: prometheus-operator's API reference, the part that is used here.
 SERVICE_MONITOR = {
     "selector": {"matchLabels": {"*": str}},
