@@ -2,6 +2,14 @@
 
 # devsapp/fc3, src/schema.json (component of Serverless Devs), read 2026-11; custom.debian11 and 12 since v0.1.22, 2026-05-28.
 # A value is a type, a tuple of what is allowed, a range, a list of one (a list of those) or a dict of fields.
+HEALTH_CHECK = {
+    "httpGetUrl": str,
+    "initialDelaySeconds": int,
+    "periodSeconds": int,
+    "timeoutSeconds": int,
+    "failureThreshold": int,
+    "successThreshold": int,
+}
 FC3 = {
     "functionName": str,
     "region": (
@@ -25,14 +33,14 @@ FC3 = {
         "command": [str],
         "args": [str],
         "port": range(1, 65536),
-        "healthCheckConfig": {
-            "httpGetUrl": str,
-            "initialDelaySeconds": int,
-            "periodSeconds": int,
-            "timeoutSeconds": int,
-            "failureThreshold": int,
-            "successThreshold": int,
-        },
+        "healthCheckConfig": HEALTH_CHECK,
+    },
+    "customContainerConfig": {
+        "image": str,
+        "entrypoint": [str],
+        "command": [str],
+        "port": range(1, 65536),
+        "healthCheckConfig": HEALTH_CHECK,
     },
     "triggers": [{
         "triggerName": str,
@@ -47,7 +55,7 @@ FC3 = {
         },
     }],
 }
-FC3_REQUIRED = {"functionName", "region", "runtime", "code"}
+FC3_REQUIRED = {"functionName", "region", "runtime"}
 
 # Serverless Cloud Framework, component scf: cloud.tencent.com/document/product/1154/43228, read 2026-11.
 SCF = {
@@ -72,27 +80,6 @@ SCF = {
     }],
 }
 SCF_REQUIRED = {"name", "src", "type", "runtime", "region"}
-
-# Arguments of tencentcloudstack/tencentcloud: website/docs of its repository, read 2026-11.
-TENCENTCLOUD = {
-    "tencentcloud_cos_bucket": {"bucket", "acl", "force_clean", "lifecycle_rules", "encryption_algorithm", "tags"},
-    "tencentcloud_cam_role": {"name", "document", "description", "console_login", "tags"},
-    "tencentcloud_cam_policy": {"name", "document", "description"},
-    "tencentcloud_cam_role_policy_attachment": {"role_id", "policy_id"},
-    "tencentcloud_scf_function": {
-        "name", "description", "func_type", "runtime", "handler", "mem_size", "timeout", "enable_public_net", "role",
-        "zip_file", "environment", "triggers", "namespace", "tags", "vpc_id", "subnet_id",
-    },
-}
-TENCENTCLOUD_BLOCKS = {
-    "lifecycle_rules": {"id", "filter_prefix", "expiration", "abort_incomplete_multipart_upload", "transition"},
-    "expiration": {"days", "date", "delete_marker"},
-    "abort_incomplete_multipart_upload": {"days_after_initiation"},
-    "triggers": {"name", "type", "trigger_desc", "cos_region"},
-}
-# Of Terraform itself: developer.hashicorp.com/terraform/language/resources/terraform-data.
-TERRAFORM_DATA = {"terraform_data": {"input", "triggers_replace"}}
-TERRAFORM = {"depends_on", "count", "for_each", "provider", "lifecycle", "provisioner"}
 
 # monitoring.coreos.com/v1 ServiceMonitor: prometheus-operator's API reference, the part that is used here.
 SERVICE_MONITOR = {

@@ -1,4 +1,5 @@
-# registry-proxy on Tencent SCF. README.md beside this says how; the zip is made by `cargo xtask package tencent`.
+# registry-proxy on Tencent SCF, of an image (var.image) or of the zip that `cargo xtask package tencent` makes. README.md
+# beside this says how.
 
 terraform {
   required_version = ">= 1.4"
@@ -21,7 +22,8 @@ locals {
   app_id = data.tencentcloud_user_info.me.app_id
   prefix = "registry-proxy"
 
-  package = filesha256("${path.module}/registry-proxy.zip")
+  # The zip, unless there is an image: one element, or none.
+  packages = var.image == "" ? [filesha256("${path.module}/registry-proxy.zip")] : []
 }
 
 # Layers are too large for the function's responses: it redirects clients to signed links into this bucket.
@@ -102,8 +104,9 @@ resource "tencentcloud_cam_role_policy_attachment" "blobs" {
 # The provider compares the name of a zip, not its content, so each new package gets a new name. (If this copy is
 # missing: `terraform apply -replace=terraform_data.package`.)
 resource "terraform_data" "package" {
-  input            = "${path.module}/registry-proxy-${local.package}.zip"
-  triggers_replace = local.package
+  for_each         = toset(local.packages)
+  input            = "${path.module}/registry-proxy-${each.value}.zip"
+  triggers_replace = each.value
 
   provisioner "local-exec" {
     command = "cp '${path.module}/registry-proxy.zip' '${self.input}'"
@@ -119,18 +122,32 @@ resource "tencentcloud_scf_function" "proxy" {
   name              = var.name
   description       = "registry-proxy"
   func_type         = "HTTP"
-  runtime           = "CustomRuntime"
-  handler           = "scf_bootstrap"
+  runtime           = var.image == "" ? "CustomRuntime" : "CustomImage"
+  handler           = var.image == "" ? "scf_bootstrap" : null
   mem_size          = var.memory_size
   timeout           = 900
   enable_public_net = true
   role              = tencentcloud_cam_role.proxy.name
-  zip_file          = terraform_data.package.output
+  zip_file          = one([for package in terraform_data.package : package.output])
+
+  dynamic "image_config" {
+    for_each = var.image == "" ? [] : [var.image]
+
+    content {
+      image_type  = var.image_registry_id == "" ? "personal" : "enterprise"
+      registry_id = var.image_registry_id == "" ? null : var.image_registry_id
+      image_uri   = image_config.value
+      image_port  = 9000
+    }
+  }
 
   environment = merge({
     REGISTRY_PROXY_CLIENTS__PATH_SECRET = var.path_secret
     REGISTRY_PROXY_CACHE__STORE         = "cos://${tencentcloud_cos_bucket.blobs.bucket}/${local.prefix}?region=${var.region}&endpoint=https://cos.${var.region}.myqcloud.com"
     REGISTRY_PROXY_LOG__FORMAT          = "json"
+
+    # Should the platform one day not say it: without, answers would be too large for it.
+    REGISTRY_PROXY_PLATFORM = "tencent-scf"
 
     # With REGISTRY_BACKEND: otherwise that registry's redirects lead clients past the bucket.
     HANDLE_REDIRECT = "true"

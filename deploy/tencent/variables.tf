@@ -21,6 +21,18 @@ variable "path_secret" {
   }
 }
 
+variable "image" {
+  description = "The image in TCR, in this region, with tag and digest: DOMAIN/NAMESPACE/registry-proxy:0.1.0@sha256:…. Without it registry-proxy.zip beside this file is deployed."
+  type        = string
+  default     = ""
+}
+
+variable "image_registry_id" {
+  description = "The TCR instance that has the image, tcr-…; not for the personal edition."
+  type        = string
+  default     = ""
+}
+
 variable "memory_size" {
   description = "Megabytes, a multiple of 128."
   type        = number

@@ -2,9 +2,10 @@
 //!
 //! Read in this order. [`process`] starts and ends programs. [`image`] makes the images.
 //! [`registry`] holds what stands behind the proxy, [`objects`] what it may keep content in,
-//! [`proxy`] the product itself, and [`client`] what stands in front of it. [`gateway`] stands
-//! between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
-//! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page; [`signing_key`] signs images. Nothing here knows how the product works inside, and
+//! [`proxy`] the product itself, [`packaged`] what `cargo xtask package` made of it, and [`client`] what stands in
+//! front of it. [`gateway`] stands between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
+//! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page;
+//! [`signing_key`] signs images. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod browser;
@@ -18,6 +19,7 @@ pub mod gateway;
 pub mod http;
 pub mod image;
 pub mod objects;
+pub mod packaged;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;

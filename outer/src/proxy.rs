@@ -4,10 +4,12 @@ use std::env;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::packaged::PackagedImage;
 use crate::process::{Finished, Program, Service, wait_until};
 use crate::registry::address_at_start;
 use crate::{Context, Outcome, http, users};
@@ -47,6 +49,7 @@ impl Store {
 #[derive(Default)]
 pub struct Setup {
     binary: Option<PathBuf>,
+    image: Option<(Arc<PackagedImage>, Option<&'static str>)>,
     config: String,
     users: Vec<(&'static str, &'static str)>,
     variables: Vec<(String, String)>,
@@ -70,6 +73,12 @@ impl Setup {
     /// No config file, only variables.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The packaged image as it is, as its own user or as this one (`UID:GID`). Nothing of ours is in it, so only its
+    /// variables can be set.
+    pub fn of_image(image: &Arc<PackagedImage>, user: Option<&'static str>) -> Self {
+        Self { image: Some((Arc::clone(image), user)), ..Self::default() }
     }
 
     /// Another binary than the one that the environment names.
@@ -188,6 +197,13 @@ impl Setup {
     }
 
     fn program(self, folder: &Path) -> Outcome<Program> {
+        if let Some((image, user)) = &self.image {
+            let program = image.program(folder, *user)?;
+            return Ok(self
+                .variables
+                .iter()
+                .fold(program, |program, (name, value)| program.variable(name, value)));
+        }
         let address = self.listens_on.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let listen = SocketAddr::new(address, self.port.unwrap_or(0)).to_string();
         let binary = self.binary.map_or_else(binary, Ok)?;

@@ -90,8 +90,12 @@ fn image(binary: &Binary, licence: &[u8], blobs: &mut Blobs) -> Result<Made, Err
         "config": {
             "User": format!("{0}:{0}", layer::USER),
             "ExposedPorts": { "3000/tcp": {} },
-            // Platforms that want another port set PORT themselves.
-            "Env": ["PATH=/usr/local/bin", "PORT=3000", format!("CACHE_DIRECTORY=/{}", layer::CACHE)],
+            // Not PORT, which wins over the port of the platform that the image runs on.
+            "Env": [
+                "PATH=/usr/local/bin",
+                "REGISTRY_PROXY_LISTEN=0.0.0.0:3000",
+                format!("CACHE_DIRECTORY=/{}", layer::CACHE),
+            ],
             "Entrypoint": [format!("/{}", layer::PROGRAM)],
             "WorkingDir": "/",
             "StopSignal": "SIGTERM",

@@ -63,9 +63,11 @@ pub(crate) enum Task {
 
     /// Write the pages that are generated from the code: docs/reference/configuration.md,
     /// registry-proxy.schema.json, outcomes.md and registries.md. Or mark pages in Chinese as
-    /// following their English pages as they are now, once you have brought them up to date.
+    /// following their English pages as they are now, once you have brought them up to date. Or make
+    /// a site of all pages, in both languages and with search (mdBook), and fail if it has a warning
+    /// or a link that leads nowhere.
     #[command(verbatim_doc_comment)]
-    #[command(override_usage = "cargo xtask docs [--twin <FILE>...]")]
+    #[command(override_usage = "cargo xtask docs [--twin <FILE>... | --site [--out <FOLDER>] [--install]]")]
     Docs(Docs),
 
     /// Make what a platform takes: a static binary, in a zip, in a folder, or in an image for both
@@ -171,8 +173,20 @@ pub(crate) enum Part {
 #[derive(Args)]
 pub(crate) struct Docs {
     /// Write into this page, such as docs/zh/how-to/docker.md, which text of its English page it follows.
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "site")]
     pub(crate) twin: Vec<PathBuf>,
+
+    /// Make the site.
+    #[arg(long)]
+    pub(crate) site: bool,
+
+    /// The folder for the site. Its content is removed first.
+    #[arg(long, value_name = "FOLDER", default_value = "dist/site")]
+    pub(crate) out: PathBuf,
+
+    /// Install mdBook if it is missing, in a folder of its own below ~/.cache.
+    #[arg(long, requires = "site")]
+    pub(crate) install: bool,
 }
 
 #[derive(Args)]

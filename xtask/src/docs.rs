@@ -1,11 +1,11 @@
-//! `cargo xtask docs`: the pages and the files of deploy/ that are made from the code, and which text the pages in Chinese
-//! follow.
+//! `cargo xtask docs`: the pages and the files of deploy/ that are made from the code, which text the pages in Chinese
+//! follow, and all pages as a site.
 
 use std::fs;
 
 use crate::arguments::Docs;
-use crate::pages;
 use crate::run::cargo;
+use crate::{pages, site};
 
 /// What prints a page, as arguments of `cargo run`, and where it belongs.
 const PAGES: [(&[&str], &[&str]); 6] = [
@@ -39,6 +39,9 @@ const SHELL_FILES: &str = "crates/server/shell";
 pub(crate) fn run(arguments: &Docs) -> Result<(), String> {
     if !arguments.twin.is_empty() {
         return arguments.twin.iter().try_for_each(|twin| pages::mark(twin));
+    }
+    if arguments.site {
+        return site::run(&arguments.out, arguments.install);
     }
     for (printer, paths) in PAGES {
         let page = cargo(&[&["run", "--quiet"], printer].concat()).output()?;

@@ -109,16 +109,22 @@ pub(crate) fn prepare_targets(targets: &[Target], install: bool) -> Result<(), S
 /// For a release, but for what compiles its binaries.
 pub(crate) fn prepare_release(install: bool) -> Result<(), String> {
     prepare_python(install)?;
-    if install && !crates::CYCLONEDX.is_there() {
-        crates::CYCLONEDX.install()?;
+    prepare_crate(&crates::CYCLONEDX, install, "`cargo xtask release --dry-run --install` installs it.")
+}
+
+/// For the site.
+pub(crate) fn prepare_site(install: bool) -> Result<(), String> {
+    prepare_crate(&crates::MDBOOK, install, "`cargo xtask docs --site --install` installs it.")
+}
+
+fn prepare_crate(program: &crates::Crate, install: bool, advice: &str) -> Result<(), String> {
+    if install && !program.is_there() {
+        program.install()?;
     }
-    if crates::CYCLONEDX.is_there() {
+    if program.is_there() {
         return Ok(());
     }
-    Err(format!(
-        "this machine lacks\n  from crates.io, {}\n`cargo xtask release --dry-run --install` installs it.",
-        crates::CYCLONEDX
-    ))
+    Err(format!("this machine lacks\n  from crates.io, {program}\n{advice}"))
 }
 
 /// Installs what the benchmark can make use of; it says by itself what it cannot do without.

@@ -13,6 +13,7 @@ mod pages;
 mod purity;
 mod release;
 mod run;
+mod site;
 mod test;
 mod worker;
 

@@ -1,9 +1,9 @@
 //! The pages of the documentation: whether each Chinese one follows its English one, and whether links between them lead
 //! somewhere. Decisions are made on texts; only this file reads and writes.
 
-mod links;
-mod markdown;
-mod twin;
+pub(crate) mod links;
+pub(crate) mod markdown;
+pub(crate) mod twin;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,19 @@ use std::path::Path;
 use crate::run::workspace;
 
 /// Text by path; paths are those from the workspace's folder, with `/`.
-type Pages = BTreeMap<String, String>;
+pub(crate) type Pages = BTreeMap<String, String>;
 
 /// What else is looked at besides the pages of the workspace's folder itself.
 const FOLDERS: [&str; 2] = ["docs", "deploy"];
 
-pub(crate) fn faults() -> Result<Vec<String>, String> {
+pub(crate) fn all() -> Result<Pages, String> {
     let mut pages = Pages::new();
     read(&workspace(), "", &mut pages)?;
+    Ok(pages)
+}
+
+pub(crate) fn faults() -> Result<Vec<String>, String> {
+    let pages = all()?;
     let exists = |path: &str| workspace().join(path).exists();
     Ok([twin::faults(&pages), links::faults(&pages, exists)].concat())
 }

@@ -55,6 +55,15 @@ impl Shown {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs it and gives all that it says, which is shown too.
+    pub(crate) fn everything(&self) -> Result<String, String> {
+        let output = self.command().output().map_err(|error| self.failed(&error))?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        eprint!("{said}");
+        if output.status.success() { Ok(said) } else { Err(self.failed(&output.status)) }
+    }
+
     fn command(&self) -> Command {
         eprintln!("\n$ {self}");
         let mut command = Command::new(&self.words[0]);

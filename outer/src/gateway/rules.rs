@@ -168,6 +168,21 @@ pub const CLOUD_RUN: Rules = Rules {
     ..SERVER
 };
 
+/// Azure Container Apps: the ingress, Envoy, streams what it is given.
+pub const AZURE: Rules = Rules {
+    name: "azure-container-apps",
+    environment: &[
+        ("CONTAINER_APP_NAME", "registry-proxy"),
+        ("CONTAINER_APP_REVISION", "registry-proxy--20mh1s9"),
+        ("CONTAINER_APP_REPLICA_NAME", "registry-proxy--20mh1s9-86c8c4b497-zx9bq"),
+        ("CONTAINER_APP_HOSTNAME", "registry-proxy--20mh1s9.example.westeurope.azurecontainerapps.io"),
+        ("CONTAINER_APP_ENV_DNS_SUFFIX", "example.westeurope.azurecontainerapps.io"),
+    ],
+    forwarded_for: ForwardedFor::Appended,
+    adds: &[("x-forwarded-proto", "https")],
+    ..SERVER
+};
+
 /// AWS Lambda behind a Function URL that streams. The process is frozen where it asks for events, not here.
 pub const LAMBDA: Rules = Rules {
     name: "aws-lambda",

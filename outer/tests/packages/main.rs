@@ -15,17 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use registry_proxy_outer::failure::{ensure, equal};
+pub(crate) use registry_proxy_outer::packaged::package;
 use registry_proxy_outer::process::{Program, Service, Tool, wait_until};
 use registry_proxy_outer::{Context, Outcome, http};
 
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
-
-/// A file below the folder of packages.
-pub(crate) fn package(path: &str) -> Outcome<PathBuf> {
-    let folder = env::var_os("PACKAGES_UNDER_TEST")
-        .context("PACKAGES_UNDER_TEST is not set: run `cargo xtask test`, which makes the packages")?;
-    Path::new(&folder).join(path).canonicalize().context(path)
-}
 
 /// Waits until something listens and is well, as its log and its own page have it.
 pub(crate) fn health(service: &mut Service) -> Outcome<String> {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use registry_proxy_outer::failure::{ensure, equal};
-use registry_proxy_outer::gateway::rules::{CLIENT, CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
+use registry_proxy_outer::gateway::rules::{AZURE, CLIENT, CLOUD_RUN, FC, LAMBDA, Rules, SCF, SECRET};
 use registry_proxy_outer::image::layout::MANIFEST;
 use registry_proxy_outer::image::tiers::{REPOSITORY, patience};
 use registry_proxy_outer::process::wait_until;
 use registry_proxy_outer::proxy::Setup;
 use registry_proxy_outer::{Context, Outcome, http};
 
-use crate::stage::{Kept, Scene, tiers};
+use crate::stage::{Kept, Scene, port_9000, tiers};
 
 const ALL: [&Rules; 4] = [&SCF, &FC, &CLOUD_RUN, &LAMBDA];
 const SOON: Duration = Duration::from_secs(10);
@@ -118,11 +118,13 @@ fn the_upstream_notices_a_secret() -> Outcome {
 /// Without anybody telling it where to listen.
 #[test]
 fn it_listens_where_the_platform_asks() -> Outcome {
+    let _port = port_9000();
     for (rules, more, expected) in [
         (&SCF, &[][..], "http://0.0.0.0:9000"),
         (&FC, &[][..], "http://0.0.0.0:9000"),
         (&FC, &[("FC_SERVER_PORT", "9753")][..], "http://0.0.0.0:9753"),
         (&CLOUD_RUN, &[("PORT", "9754")][..], "http://0.0.0.0:9754"),
+        (&AZURE, &[("CONTAINER_APP_PORT", "9755")][..], "http://0.0.0.0:9755"),
     ] {
         let named = rules.environment.iter().chain(more);
         let setup =

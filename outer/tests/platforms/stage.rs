@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use registry_proxy_outer::failure::equal;
 use registry_proxy_outer::function::Function;
@@ -46,6 +46,14 @@ pub(crate) struct Scene {
     _folder: TempDir,
 }
 
+/// What a function's setup is made of.
+struct Parts<'scene> {
+    folder: &'scene Path,
+    upstream: SocketAddr,
+    /// The address of a bucket.
+    store: Option<String>,
+}
+
 impl Scene {
     /// `bytes_per_second` is the rate of the upstream's storage, if it is a slow one.
     pub(crate) fn start(rules: &Rules, kept: Kept, bytes_per_second: Option<u64>) -> Outcome<Self> {
@@ -58,6 +66,37 @@ impl Scene {
         kept: Kept,
         bytes_per_second: Option<u64>,
         more: impl Fn(Setup) -> Setup,
+    ) -> Outcome<Self> {
+        Self::build(rules, kept, bytes_per_second, |parts| {
+            let folder = parts.folder;
+            let setup = Setup::new().variable("CACHE_DIRECTORY", folder.display().to_string());
+            let setup = match (kept, &parts.store) {
+                (_, Some(url)) => setup.store(url),
+                (Kept::Disk, None) => setup.cache(&folder.join("kept"), &[]),
+                (Kept::Nowhere | Kept::Objects | Kept::OtherStore(_), None) => setup.keeping(Store::None),
+            };
+            more(setup.upstream("reg.test", parts.upstream, &["default = true"]))
+        })
+    }
+
+    /// A function of the packaged image, which knows the upstream, and a store in a bucket, by variables; everything else
+    /// it finds out. [`Kept::Disk`] and [`Kept::Nowhere`] say nothing of a store.
+    pub(crate) fn of_image(rules: &Rules, kept: Kept, setup: impl Fn() -> Setup) -> Outcome<Self> {
+        Self::build(rules, kept, None, |parts| {
+            let upstream = format!(
+                "[{{ name = \"reg.test\", urls = [\"http://{}\"], insecure = true, default = true }}]",
+                parts.upstream
+            );
+            let setup = setup().variable("REGISTRY_PROXY_UPSTREAM", upstream);
+            parts.store.iter().fold(setup, |setup, url| setup.variable("REGISTRY_PROXY_CACHE__STORE", url))
+        })
+    }
+
+    fn build(
+        rules: &Rules,
+        kept: Kept,
+        bytes_per_second: Option<u64>,
+        setup: impl Fn(&Parts<'_>) -> Setup,
     ) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let registry = tiers()?.registry()?;
@@ -75,15 +114,8 @@ impl Scene {
             (Kept::Objects, Some(objects)) => (Some(objects.address()), Some(objects.url())),
             (Kept::Nowhere | Kept::Disk | Kept::Objects, _) => (None, None),
         };
-        let function = Function::start(rules, || {
-            let setup = Setup::new().variable("CACHE_DIRECTORY", folder.path().display().to_string());
-            let setup = match (kept, &url) {
-                (_, Some(url)) => setup.store(url),
-                (Kept::Disk, None) => setup.cache(&folder.path().join("kept"), &[]),
-                (Kept::Nowhere | Kept::Objects | Kept::OtherStore(_), None) => setup.keeping(Store::None),
-            };
-            more(setup.upstream("reg.test", front.address(), &["default = true"]))
-        })?;
+        let parts = Parts { folder: folder.path(), upstream: front.address(), store: url };
+        let function = Function::start(rules, || setup(&parts))?;
         Ok(Self { function, front, store, _objects: objects, _registry: registry, _folder: folder })
     }
 
@@ -100,6 +132,12 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// The port 9000, on which two platforms want their answer: one test has it at a time.
+pub(crate) fn port_9000() -> MutexGuard<'static, ()> {
+    static TAKEN: Mutex<()> = Mutex::new(());
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Of a bucket that tests share each takes a part.

@@ -103,8 +103,30 @@ fn an_image_holds_the_binary_and_what_it_needs_and_nothing_else() {
         }
         assert_eq!(config["config"]["User"], "65532:65532");
         assert_eq!(config["config"]["Entrypoint"][0], "/usr/local/bin/registry-proxy");
+        let environment = config["config"]["Env"].as_array().unwrap();
+        assert!(environment.contains(&"REGISTRY_PROXY_LISTEN=0.0.0.0:3000".into()), "{environment:?}");
+        // It would win over the port of the platform that the image runs on.
+        assert!(!environment.iter().any(|pair| pair.as_str().unwrap().starts_with("PORT=")), "{environment:?}");
         let check = &config["config"]["Healthcheck"]["Test"];
         assert_eq!(*check, serde_json::json!(["CMD", "/usr/local/bin/registry-proxy", "health"]));
+    }
+}
+
+#[test]
+fn the_dockerfile_makes_an_image_that_starts_in_the_same_way() {
+    let file = include_str!("../../../deploy/container/Dockerfile");
+    let layout = entries(&archive(&both(), b"licence").unwrap());
+    let (config, _) = images(&layout).remove(0);
+    let config = &config["config"];
+    let words = |key: &str| -> Vec<String> {
+        config[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    for line in [
+        format!("ENV {}", words("Env").join(" ")),
+        format!("USER {}", config["User"].as_str().unwrap()),
+        format!("ENTRYPOINT [\"{}\"]", words("Entrypoint").join("\", \"")),
+    ] {
+        assert!(file.lines().any(|other| other == line), "{line}\n{file}");
     }
 }
 

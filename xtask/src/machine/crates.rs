@@ -11,10 +11,16 @@ use crate::run::{Shown, cargo};
 pub(crate) struct Crate {
     name: &'static str,
     version: &'static str,
+    /// How it is compiled.
+    options: &'static [&'static str],
 }
 
 /// Writes the SBOM; it is the `CycloneDX` project's own.
-pub(crate) const CYCLONEDX: Crate = Crate { name: "cargo-cyclonedx", version: "0.5.9" };
+pub(crate) const CYCLONEDX: Crate = Crate { name: "cargo-cyclonedx", version: "0.5.9", options: &[] };
+
+/// Makes the site; without its web server, which half of its dependencies are for.
+pub(crate) const MDBOOK: Crate =
+    Crate { name: "mdbook", version: "0.5.4", options: &["--no-default-features", "--features", "search"] };
 
 impl Crate {
     /// Whether it is there: cargo notes what it installed into a folder.
@@ -29,7 +35,8 @@ impl Crate {
         eprintln!("{} {} will be compiled from crates.io into {folder}", self.name, self.version);
         let package = format!("{}@{}", self.name, self.version);
         // Without optimisation: it runs for a second, once.
-        cargo(&["install", "--locked", "--debug", "--root", &folder, &package])
+        let command = ["install", "--locked", "--debug", "--root", &folder, &package];
+        cargo(&[&command[..], self.options].concat())
             .variable("CARGO_TARGET_DIR", &format!("{folder}-target"))
             .run()
     }

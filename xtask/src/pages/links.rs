@@ -24,11 +24,12 @@ pub(super) fn faults(pages: &Pages, exists: impl Fn(&str) -> bool) -> Vec<String
 }
 
 /// Whether it leads to a file here, and not to another site.
-fn is_ours(target: &str) -> bool {
+pub(crate) fn is_ours(target: &str) -> bool {
     !target.split(['/', '#']).next().is_some_and(|start| start.ends_with(':'))
 }
 
-fn resolve(page: &str, file: &str) -> String {
+/// The path of a file that a page names.
+pub(crate) fn resolve(page: &str, file: &str) -> String {
     let mut path = Vec::new();
     let folder = Path::new(page).parent().unwrap_or(Path::new(""));
     for component in folder.join(file).components() {

@@ -27,7 +27,7 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
 }
 
 /// The targets of links and pictures outside of code.
-pub(super) fn targets(text: &str) -> Vec<String> {
+pub(crate) fn targets(text: &str) -> Vec<String> {
     let mut targets = Vec::new();
     for line in prose(text) {
         // Code between backticks is every other piece.
@@ -37,6 +37,34 @@ pub(super) fn targets(text: &str) -> Vec<String> {
         }
     }
     targets
+}
+
+/// The text with other targets, outside of code.
+pub(crate) fn with_targets(text: &str, mut moved: impl FnMut(&str) -> String) -> String {
+    let mut is_open = false;
+    let mut written = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let is_fence = line.trim_start().starts_with("```");
+        is_open ^= is_fence;
+        if is_open || is_fence {
+            written.push_str(line);
+            continue;
+        }
+        for (number, piece) in line.split('`').enumerate() {
+            if number > 0 {
+                written.push('`');
+            }
+            let (is_code, mut links) = (number % 2 == 1, piece.split("]("));
+            written.push_str(links.next().unwrap_or_default());
+            for link in links {
+                let end = link.find([')', ' ']).unwrap_or(link.len());
+                written.push_str("](");
+                written.push_str(&if is_code { link[..end].to_owned() } else { moved(&link[..end]) });
+                written.push_str(&link[end..]);
+            }
+        }
+    }
+    written
 }
 
 /// The names under which headings can be linked, as GitHub makes them.
@@ -83,6 +111,13 @@ mod tests {
     fn links_in_code_are_none() {
         let text = "see [`x`](a.md#b) and ![p](p.svg)\n`[no](code.md)`\n```\n[no](fence.md)\n```\n";
         assert_eq!(targets(text), ["a.md#b", "p.svg"]);
+    }
+
+    #[test]
+    fn other_targets_change_nothing_else() {
+        let text = "see [`x`](a.md#b) and\n![p](p.svg), `[no](code.md)`\n```\n[no](fence.md)\n```\nend";
+        let expected = "see [`x`](<a.md#b>) and\n![p](<p.svg>), `[no](code.md)`\n```\n[no](fence.md)\n```\nend";
+        assert_eq!(with_targets(text, |target| format!("<{target}>")), expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const FOLLOWS: (&str, &str) = ("<!-- 对应英文版 sha256:", " -->");
 const ALONE: &str = "<!-- 只有中文版 -->";
 
 /// The English page of a Chinese one.
-pub(super) fn english_of(path: &str) -> Option<String> {
+pub(crate) fn english_of(path: &str) -> Option<String> {
     match path.strip_prefix("docs/zh/") {
         Some(rest) => Some(format!("docs/{rest}")),
         None => path.strip_suffix("README.zh-CN.md").map(|folder| format!("{folder}README.md")),
@@ -23,7 +23,7 @@ pub(super) fn english_of(path: &str) -> Option<String> {
 }
 
 /// The Chinese page that an English one has to have; a reference has none.
-fn chinese_of(path: &str) -> Option<String> {
+pub(crate) fn chinese_of(path: &str) -> Option<String> {
     let is_read_by_users = ["docs/how-to/", "docs/explanation/"].iter().any(|folder| path.starts_with(folder));
     match path.strip_suffix("README.md") {
         Some("docs/") => Some("docs/zh/README.md".to_owned()),

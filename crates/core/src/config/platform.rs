@@ -20,13 +20,13 @@ pub(super) fn detect(variables: &[(String, String)]) -> Result<Profile, ConfigEr
 }
 
 impl Config {
-    /// Fills in what follows from the platform. A platform uses its own port, whatever a file says; `PORT` and `--listen` come later
-    /// and win.
+    /// Fills in what follows from the platform. A platform uses its own port, whatever a file or an image says; `PORT` and
+    /// `--listen` come later and win.
     pub(super) fn suit_platform(&mut self, variables: &[(String, String)]) {
         if let Some(port) = self.platform.port() {
-            // Aliyun tells which one its `customRuntimeConfig` names.
-            let told = variables.iter().find(|(key, _)| key == "FC_SERVER_PORT" || key == "FC_CUSTOM_LISTEN_PORT");
-            let told = told.and_then(|(_, value)| value.trim().parse::<u16>().ok());
+            let names = self.platform.port_variables();
+            let told = variables.iter().find(|(key, _)| names.contains(&key.as_str()));
+            let told = told.and_then(|(_, value)| value.trim().parse::<u16>().ok()).filter(|port| *port != 0);
             self.listen = format!("0.0.0.0:{}", told.unwrap_or(port));
         }
         if self.platform.is_ephemeral() {
@@ -85,8 +85,26 @@ mod tests {
         assert_eq!(listen(&[("TENCENTCLOUD_RUNENV", "SCF")]), "0.0.0.0:9000");
         assert_eq!(listen(&[("FC_FUNCTION_NAME", "x")]), "0.0.0.0:9000");
         assert_eq!(listen(&[("FC_SERVER_PORT", "3000")]), "0.0.0.0:3000");
+        assert_eq!(listen(&[("CONTAINER_APP_NAME", "x")]), "0.0.0.0:8080");
+        assert_eq!(listen(&[("CONTAINER_APP_NAME", "x"), ("CONTAINER_APP_PORT", "3000")]), "0.0.0.0:3000");
+        // An app without ingress has no port.
+        assert_eq!(listen(&[("CONTAINER_APP_NAME", "x"), ("CONTAINER_APP_PORT", "0")]), "0.0.0.0:8080");
+        // What another platform says is not for this one.
+        assert_eq!(listen(&[("CONTAINER_APP_NAME", "x"), ("FC_CUSTOM_LISTEN_PORT", "3000")]), "0.0.0.0:8080");
         assert_eq!(listen(&[("K_SERVICE", "x"), ("PORT", "8088")]), "0.0.0.0:8088");
         assert_eq!(listen(&[("AWS_LAMBDA_RUNTIME_API", "x")]), "127.0.0.1:1");
+    }
+
+    /// The container image sets this address, and runs on every platform.
+    #[test]
+    fn the_address_of_an_image_counts_where_no_platform_says_another() {
+        let image = ("REGISTRY_PROXY_LISTEN", "0.0.0.0:3000");
+        let listen = |variable: (&'static str, &'static str)| load("", &[image, variable]).unwrap().listen;
+        assert_eq!(listen(("HOME", "/")), "0.0.0.0:3000");
+        assert_eq!(listen(("PORT", "8088")), "0.0.0.0:8088");
+        assert_eq!(listen(("TENCENTCLOUD_RUNENV", "SCF")), "0.0.0.0:9000");
+        assert_eq!(listen(("FC_FUNCTION_NAME", "x")), "0.0.0.0:9000");
+        assert_eq!(listen(("CONTAINER_APP_NAME", "x")), "0.0.0.0:8080");
     }
 
     #[test]

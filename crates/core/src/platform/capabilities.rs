@@ -128,12 +128,22 @@ impl Profile {
         }
     }
 
-    /// The port that the platform connects to, unless `PORT` says another.
+    /// The port that the platform connects to, unless `PORT` or one of [`port_variables`](Self::port_variables) says another.
     pub fn port(self) -> Option<u16> {
         match self {
             Self::AliyunFc | Self::TencentScf => Some(9000),
             Self::CloudRun | Self::AzureContainerApps => Some(8080),
             Self::Server | Self::AwsLambda | Self::CloudflareWorkers => None,
+        }
+    }
+
+    /// The variables in which the platform says to which port it was told to connect: `customRuntimeConfig` and
+    /// `customContainerConfig` of Aliyun FC, the target port of Azure Container Apps.
+    pub fn port_variables(self) -> &'static [&'static str] {
+        match self {
+            Self::AliyunFc => &["FC_SERVER_PORT", "FC_CUSTOM_LISTEN_PORT"],
+            Self::AzureContainerApps => &["CONTAINER_APP_PORT"],
+            Self::Server | Self::AwsLambda | Self::TencentScf | Self::CloudRun | Self::CloudflareWorkers => &[],
         }
     }
 
