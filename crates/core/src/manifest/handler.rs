@@ -5,7 +5,6 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 
 use super::cached;
 use super::upstream::{error_of, find};
-use crate::accept::{accept_with, narrow_accept};
 use crate::body::Body;
 use crate::cache::HeldBack;
 use crate::config::HoldRule;
@@ -96,17 +95,18 @@ fn is_held(context: &RequestContext<'_>, reference: &Reference) -> bool {
 
 /// Finds the manifest in the cache or at the upstream, of a type that the client accepts.
 async fn find_any(context: &RequestContext<'_>, reference: &Reference) -> Result<(Manifest, Outcome), Error> {
+    let accepted = &context.env.manifest_types.accepted;
     let (manifest, outcome) = if let Some(cache) = context.cache() {
         cached::find_cached(context, cache, reference).await?
     } else {
         context.waiting.begin()?;
-        let every = accept_with(&context.head.headers);
+        let every = accepted.accept_with(&context.head.headers);
         let found = Box::pin(find(context, reference, &every)).await.map_err(|no| error_of(no, reference))?;
         (found, Outcome::relayed())
     };
     // By tag, a client whose `Accept` excludes this type may get another manifest from the registry (P-82).
     if let (Reference::Tag(_), Some(narrow)) =
-        (reference, narrow_accept(&context.head.headers, manifest.media_type))
+        (reference, accepted.narrow_accept(&context.head.headers, manifest.media_type))
         && !context.is_offline()
         // What the registry would answer now may be what is held.
         && !is_held(context, reference)
