@@ -190,7 +190,7 @@ impl Body {
     pub(crate) async fn collect_for_clients(
         mut self,
         limit_bytes: u64,
-        arriving: &mut Arriving,
+        arriving: &mut Arriving<'_>,
     ) -> Result<Bytes, BodyError> {
         if self.length().is_some_and(|length| length > limit_bytes) {
             return Err(BodyError::TooLarge { limit_bytes });

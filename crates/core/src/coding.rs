@@ -45,7 +45,7 @@ pub(crate) async fn decoded(
     headers: &HeaderMap,
     bytes: Bytes,
     limit_bytes: u64,
-    arriving: &mut Arriving,
+    arriving: &mut Arriving<'_>,
 ) -> Result<Bytes, Failure> {
     if !is_gzip(headers, &bytes)? {
         return Ok(bytes);
@@ -104,8 +104,8 @@ mod tests {
         for coding in codings {
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
-        let account = InFlight::new(limit, true);
-        let mut arriving = account.arriving(&"reg.example".into());
+        let (account, upstream) = (InFlight::new(limit, true), "reg.example".into());
+        let mut arriving = account.arriving(&upstream);
         decoded(&headers, bytes.into(), limit, &mut arriving).now_or_never().expect("there is room")
     }
 

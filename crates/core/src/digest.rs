@@ -157,12 +157,15 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether this text is the lower-case hex of these bytes.
+/// Whether this text is the lower-case hex of these bytes. Usually it is: looking at all of it, whatever the first digits are, lets
+/// the compiler compare many at once.
 fn is_hex_of(text: &str, bytes: &[u8]) -> bool {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    rest.is_empty()
-        && pairs.len() == bytes.len()
-        && pairs.iter().zip(bytes).all(|(pair, byte)| *pair == hex_digits(*byte))
+    let difference = |different: u8, ([high, low], byte): (&[u8; 2], &u8)| {
+        let [wanted_high, wanted_low] = hex_digits(*byte);
+        different | (high ^ wanted_high) | (low ^ wanted_low)
+    };
+    rest.is_empty() && pairs.len() == bytes.len() && pairs.iter().zip(bytes).fold(0, difference) == 0
 }
 
 /// A byte as two lower-case digits.
@@ -173,15 +176,17 @@ fn hex_digits(byte: u8) -> [u8; 2] {
 
 /// `[a-z0-9]+([+._-][a-z0-9]+)*`
 fn is_algorithm(text: &str) -> bool {
-    text.len() <= 32
-        && text
-            .split(['+', '.', '_', '-'])
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+    text == "sha256"
+        || text.len() <= 32
+            && text
+                .split(['+', '.', '_', '-'])
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
 }
 
 fn is_encoded(algorithm: &str, text: &str) -> bool {
-    let is_lower_hex =
-        |length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_digit = |b: u8| b.is_ascii_digit() | (b'a'..=b'f').contains(&b);
+    // Without an early end, so that many are looked at at once.
+    let is_lower_hex = |length| text.len() == length && text.bytes().fold(true, |all, b| all & is_digit(b));
     match algorithm {
         "sha256" => is_lower_hex(64),
         "sha512" => is_lower_hex(128),

@@ -1,8 +1,9 @@
-//! The types of manifests that passed lately, by digest. To find a type in a manifest takes longer than to verify its digest,
-//! and what has a digest keeps its type.
+//! The types of manifests that passed lately, by digest, and those that clients accept. To find a type in a manifest takes longer
+//! than to verify its digest, and what has a digest keeps its type.
 
 use quick_cache::sync::Cache;
 
+use crate::accept::AcceptLists;
 use crate::digest::Digest;
 use crate::media;
 
@@ -10,17 +11,22 @@ use crate::media;
 const MAX_TYPES: usize = 4096;
 
 /// Remembered types.
-pub(crate) struct ManifestTypes(Cache<Digest, &'static str>);
+pub(crate) struct ManifestTypes {
+    of_digests: Cache<Digest, &'static str>,
+    /// What clients accept.
+    pub(crate) accepted: AcceptLists,
+}
 
 impl ManifestTypes {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(MAX_TYPES))
+        Self { of_digests: Cache::new(MAX_TYPES), accepted: AcceptLists::default() }
     }
 
     /// The type of the manifest of these bytes, which were verified against this digest. `None`: they are no manifest.
     pub(crate) fn of(&self, digest: &Digest, bytes: &[u8]) -> Option<&'static str> {
-        let remembered = self.0.get(digest);
-        remembered.or_else(|| media::of_manifest(bytes).inspect(|found| self.0.insert(digest.clone(), found)))
+        let remembered = self.of_digests.get(digest);
+        remembered
+            .or_else(|| media::of_manifest(bytes).inspect(|found| self.of_digests.insert(digest.clone(), found)))
     }
 }
 
@@ -48,6 +54,6 @@ mod tests {
             let digest = Digest::sha256(manifest.as_bytes());
             assert_eq!(types.of(&digest, manifest.as_bytes()), Some(media::OCI_MANIFEST));
         }
-        assert!(types.0.len() <= MAX_TYPES, "{}", types.0.len());
+        assert!(types.of_digests.len() <= MAX_TYPES, "{}", types.of_digests.len());
     }
 }

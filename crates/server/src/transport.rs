@@ -19,6 +19,7 @@ mod tunnel;
 mod width;
 
 use std::error::Error;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -110,23 +111,23 @@ impl Connections {
     /// was sent is replaced by another.
     async fn request(
         &self,
+        uri: &Uri,
         host: Arc<Host>,
         mut request: Request<Body>,
         permits: Permits,
     ) -> Result<Response<Body>, TransportError> {
-        let uri = request.uri().clone();
         loop {
             let kept = host.take();
             let is_reused = kept.is_some();
             let opened = match kept {
                 Some(opened) => opened,
                 // Boxed, since it is large and seldom needed.
-                None => Box::pin(host.open(&self.connector, &uri)).await.map_err(unopened)?,
+                None => Box::pin(host.open(&self.connector, uri)).await.map_err(unopened)?,
             };
             let (error, unsent) = match opened {
                 Opened::Http1(connection) => {
                     request.headers_mut().entry(HOST).or_insert_with(|| host.header.clone());
-                    *request.uri_mut() = target_on(&uri, connection.is_forwarded);
+                    *request.uri_mut() = target_on(uri, connection.is_forwarded);
                     match connection.send(request).await {
                         Ok((response, connection)) => {
                             return Ok(response.map(|body| http1_body::body(body, connection, host, permits)));
@@ -165,7 +166,8 @@ impl Transport for HyperTransport {
             check_literal(request.uri()).map_err(refused)?;
         }
         let permit = connections.permit().await?;
-        let uri = request.uri().clone();
+        // What goes over the wire is written in its place.
+        let uri = mem::take(request.uri_mut());
         let routes = connections.connector.routes();
         routes.add_proxy_headers(&uri, request.headers_mut());
         let wide = match purpose {
@@ -174,7 +176,7 @@ impl Transport for HyperTransport {
         };
         let lane = connections.lane(reach, purpose, wide.as_ref());
         let host = pool.host(lane, &uri).ok_or_else(|| unknown("no host"))?;
-        let sent = connections.request(host, request, (permit, wide)).await;
+        let sent = connections.request(&uri, host, request, (permit, wide)).await;
         let response = sent.inspect_err(|error| tracing::debug!(host = uri.host(), ?error, "no response"))?;
         if let Some(refused) = routes.proxy_error(&uri, response.status(), response.headers()) {
             return Err(TransportError::Connect { why: Unconnected::Proxy, source: refused.into() });

@@ -74,6 +74,11 @@ impl InFlight {
         Held { account: Arc::clone(self), bytes }
     }
 
+    /// Counts no bytes yet.
+    fn nothing(self: &Arc<Self>) -> Held {
+        Held { account: Arc::clone(self), bytes: 0 }
+    }
+
     /// Counts so many bytes once there is room for them. An answer larger than the whole account is let in alone. The caller
     /// has a deadline.
     pub async fn take(self: &Arc<Self>, bytes: u64) -> Held {
@@ -149,6 +154,16 @@ impl Held {
     fn grow(&mut self, bytes: u64) {
         self.account.held_bytes.fetch_add(bytes, Ordering::AcqRel);
         self.bytes += bytes;
+    }
+
+    /// Counts so many bytes more, if the account then has no more than `room`.
+    fn try_grow(&mut self, bytes: u64, room: u64) -> bool {
+        let fits = |held: u64| held.checked_add(bytes).filter(|all| *all <= room);
+        let grown = self.account.held_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
     }
 
     /// Together with others of the same account.

@@ -14,7 +14,6 @@ use super::plan::{CacheLookup, Plan, known};
 use super::revalidate::{Due, FoundManifest};
 use super::stale::may_be_stale;
 use super::upstream::{contradict_head, error_of, look};
-use crate::accept::accept_with;
 use crate::cache::{Cache, Key, Pointer, TagGeneration};
 use crate::error::{Error, Failure};
 use crate::name::Reference;
@@ -42,7 +41,7 @@ pub(super) async fn find_cached(
         Plan::Ask | Plan::Fetch(_) => context.waiting.begin()?,
     }
     // What asks an upstream is boxed: a hit does not need a future of that size.
-    let accept = || accept_with(&context.head.headers);
+    let accept = || context.env.manifest_types.accepted.accept_with(&context.head.headers);
     let found = match (known.plan, &known.manifest, reference) {
         (Plan::Hit(why), Some(cached), _) => {
             let held = known.pointer.as_ref().and_then(|pointer| pointer.held);

@@ -2,7 +2,6 @@
 
 use super::cached;
 use super::upstream::{error_of, find};
-use crate::accept::{accept_with, narrow_accept};
 use crate::config::HoldRule;
 use crate::error::Error;
 use crate::name::Reference;
@@ -26,17 +25,18 @@ pub(super) async fn find_any(
     context: &RequestContext<'_>,
     reference: &Reference,
 ) -> Result<(Manifest, Outcome), Error> {
+    let accepted = &context.env.manifest_types.accepted;
     let (manifest, outcome) = if let Some(cache) = context.cache() {
         cached::find_cached(context, cache, reference).await?
     } else {
         context.waiting.begin()?;
-        let every = accept_with(&context.head.headers);
+        let every = accepted.accept_with(&context.head.headers);
         let found = Box::pin(find(context, reference, &every)).await.map_err(|no| error_of(no, reference))?;
         (found, Outcome::relayed())
     };
     // By tag, a client whose `Accept` excludes this type may get another manifest from the registry (P-82).
     if let (Reference::Tag(_), Some(narrow)) =
-        (reference, narrow_accept(&context.head.headers, manifest.media_type))
+        (reference, accepted.narrow_accept(&context.head.headers, manifest.media_type))
         && !context.is_offline()
         // What the registry would answer now may be what is held.
         && !is_held(context, reference)

@@ -38,7 +38,7 @@ pub(crate) struct Env {
     pub(crate) fills: Arc<Fills>,
     /// Requests for manifests in progress, which several clients may share.
     pub(crate) shared_requests: SharedRequests,
-    /// Types of manifests that passed lately.
+    /// Types of manifests that passed lately, and those that clients accept.
     pub(crate) manifest_types: ManifestTypes,
     /// Invocations that were begun lately.
     pub(crate) invocations: Invocations,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use url::Url;
 
-use super::exchange::{FirstResponse, Payload, is_read};
+use super::exchange::{Exchanged, FirstResponse, Payload, is_read};
 use super::follow;
 use super::location::Location;
 use super::reply::{Negative, Reply};
@@ -114,7 +114,7 @@ impl Upstream {
                 // Its token server is left alone for a while: an earlier failure says more.
                 Err(negative @ Negative::Failed(Failure::Resting { .. })) => worst = worst.or(Some(negative)),
                 Err(negative @ (Negative::Failed(_) | Negative::Limited { .. })) => worst = Some(negative),
-                done => return done,
+                done => return done.map(|exchanged| exchanged.of(address, uri)),
             }
         }
         Err(worst.unwrap_or(Negative::Failed(NO_ADDRESS)))
@@ -125,7 +125,8 @@ impl Upstream {
         let uri = uri_of(url.as_str()).map_err(Negative::Failed)?;
         let ours = self.addresses.iter().find(|address| address.url.origin() == url.origin());
         if let Some(address) = ours {
-            return self.ask_in_turn(address, ask, &uri, payload).await;
+            let exchanged = self.ask_in_turn(address, ask, &uri, payload).await?;
+            return Ok(exchanged.of(address, uri));
         }
         // Straight to a storage host (P-139).
         let address = self.addresses.first().ok_or(Negative::Failed(NO_ADDRESS))?;
@@ -142,13 +143,13 @@ impl Upstream {
     }
 
     /// Asks one address with one login after the other, until one is not limited: each once, and without waiting (P-119).
-    async fn ask_in_turn<'a>(
+    async fn ask_in_turn(
         &self,
-        address: &'a Address,
+        address: &Address,
         ask: &Ask,
         uri: &Uri,
         payload: Payload,
-    ) -> Result<FirstResponse<'a>, Negative> {
+    ) -> Result<Exchanged, Negative> {
         let logins = self.logins_in_turn(ask, address).await;
         // Several logins are tried only for requests that can be sent again, not for pushes.
         let [login] = logins.as_slice() else {

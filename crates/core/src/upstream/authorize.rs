@@ -52,7 +52,7 @@ impl Upstream {
                 let scope = scope_of(ask);
                 let (token, key, is_fresh) =
                     self.token(&address.url, &realm, service.as_deref(), login, &scope, fresh).await?;
-                Ok(Authorization { header: Some(bearer_header(&token)), key: Some(key), is_fresh })
+                Ok(Authorization { header: Some(token.header), key: Some(key), is_fresh })
             }
         }
     }
@@ -122,15 +122,7 @@ fn scope_of(ask: &Ask) -> String {
 
 pub(super) fn basic_header(basic: &Basic) -> HeaderValue {
     let pair = format!("{}:{}", basic.username, basic.password.expose());
-    sensitive(&format!("Basic {}", BASE64_STANDARD.encode(pair)))
-}
-
-pub(super) fn bearer_header(token: &Token) -> HeaderValue {
-    sensitive(&format!("Bearer {}", token.bearer.expose()))
-}
-
-fn sensitive(text: &str) -> HeaderValue {
-    let mut value = header_value(text);
+    let mut value = header_value(&format!("Basic {}", BASE64_STANDARD.encode(pair)));
     value.set_sensitive(true);
     value
 }

@@ -53,6 +53,19 @@ impl Payload {
     }
 }
 
+/// What an exchange ends with.
+pub(super) struct Exchanged {
+    pub(super) response: Response<Body>,
+    authorization: Option<HeaderValue>,
+}
+
+impl Exchanged {
+    /// The answer of this address, and what was asked there.
+    pub(super) fn of(self, address: &Address, asked: Uri) -> FirstResponse<'_> {
+        FirstResponse { response: self.response, address, asked, authorization: self.authorization }
+    }
+}
+
 /// A registry's answer, before its redirects are followed.
 pub(super) struct FirstResponse<'a> {
     pub(super) response: Response<Body>,
@@ -69,9 +82,9 @@ impl FirstResponse<'_> {
 }
 
 /// The requests to one address with one login.
-pub(super) struct Exchange<'a, 'u> {
+pub(super) struct Exchange<'a> {
     upstream: &'a Upstream,
-    address: &'u Address,
+    address: &'a Address,
     ask: &'a Ask,
     uri: &'a Uri,
     login: Option<&'a Arc<Login>>,
@@ -90,13 +103,13 @@ struct MayWait {
 }
 
 impl Upstream {
-    pub(super) fn exchange<'a, 'u>(
+    pub(super) fn exchange<'a>(
         &'a self,
-        address: &'u Address,
+        address: &'a Address,
         ask: &'a Ask,
         uri: &'a Uri,
         login: Option<&'a Arc<Login>>,
-    ) -> Exchange<'a, 'u> {
+    ) -> Exchange<'a> {
         Exchange {
             upstream: self,
             address,
@@ -111,10 +124,10 @@ impl Upstream {
     }
 }
 
-impl<'u> Exchange<'_, 'u> {
+impl Exchange<'_> {
     /// Sends until the address gives an answer that is not about the login. `may_wait`: whether a limit that is over soon may
     /// be waited out.
-    pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<FirstResponse<'u>, Negative> {
+    pub(super) async fn run(mut self, payload: Payload, may_wait: bool) -> Result<Exchanged, Negative> {
         self.may_wait.limit = self.wait_for_leave(may_wait).await?;
         if matches!(payload, Payload::Stream(_)) && self.address.challenge().is_none() {
             self.upstream.learn_challenge(self.address, self.ask, self.uri, self.login).await?;
@@ -164,7 +177,7 @@ impl<'u> Exchange<'_, 'u> {
         response: Response<Body>,
         authorization: Authorization,
         can_repeat: bool,
-    ) -> Result<Option<FirstResponse<'u>>, Negative> {
+    ) -> Result<Option<Exchanged>, Negative> {
         match response.status() {
             StatusCode::UNAUTHORIZED => self.unauthorized(response, &authorization, can_repeat).await?,
             StatusCode::FORBIDDEN if can_repeat && authorization.key.is_some() && !authorization.is_fresh => {
@@ -180,8 +193,7 @@ impl<'u> Exchange<'_, 'u> {
                     self.upstream.platform.clock.sleep(wait).await;
                     return Ok(None);
                 }
-                let (address, asked) = (self.address, self.uri.clone());
-                return Ok(Some(FirstResponse { response, address, asked, authorization: authorization.header }));
+                return Ok(Some(Exchanged { response, authorization: authorization.header }));
             }
         }
         Ok(None)
@@ -241,6 +253,9 @@ impl<'u> Exchange<'_, 'u> {
     /// Waits until a short limit is over, if `may_wait`. Returns whether there may be another wait then.
     async fn wait_for_leave(&self, may_wait: bool) -> Result<bool, Negative> {
         let (upstream, who) = (self.upstream, self.who());
+        if upstream.learned.rate_limits.has_been_none() {
+            return Ok(may_wait);
+        }
         let leave = || upstream.learned.rate_limits.leave(who, &self.ask.name, upstream.platform.clock.now());
         match leave() {
             Leave::Now => return Ok(may_wait),

@@ -91,6 +91,11 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
+    /// Whether nobody was ever limited: then no clock is read either.
+    pub(super) fn has_been_none(&self) -> bool {
+        self.latest.load(Ordering::Acquire) == 0
+    }
+
     /// Whether a request for this repository may be sent.
     pub(super) fn leave(&self, who: Limited, name: &RepositoryName, now: Moment) -> Leave {
         Leave::after(self.remaining(who, name, now))

@@ -44,6 +44,11 @@ const TROUBLES: [Trouble; 7] = [
 ];
 
 impl Health {
+    /// A permit to try the address, if it does not rest and has not rested since it last answered.
+    pub(super) fn turn_at_once(&self) -> Option<Attempt<'_>> {
+        (self.rests_until.load(Ordering::Acquire) == 0).then_some(Attempt { health: self, probe: None })
+    }
+
     /// A permit to try the address; `None`: it rests. When the rest is over, one caller gets the permit, and the others wait for
     /// its result.
     pub(super) fn turn(&self, now: Moment, probe: Duration) -> Option<Attempt<'_>> {

@@ -40,16 +40,16 @@ impl Upstream {
         purpose: RequestPurpose,
     ) -> Result<Response<Body>, Failure> {
         let destination = Destination { health: &address.health, reach: Reach::Configured };
-        let sent = self.platform.clock.now();
-        let response = self.send_to(destination, method, uri, headers, body, purpose).await;
-        self.follow_outage(sent, response.is_ok());
-        response.map_err(|error| self.explain(&address.url, &error))
+        let TimedAnswer { answer, began, ended } =
+            self.timed(destination, method, uri, headers, body, purpose).await;
+        self.follow_outage(began, ended, answer.is_ok());
+        answer.map_err(|error| self.explain(&address.url, &error))
     }
 
     /// Says when none of its addresses answers any more, and when one does again.
-    fn follow_outage(&self, sent: Moment, is_answered: bool) {
-        let Platform { clock, notifications, .. } = &self.platform;
-        let (now, upstream) = (clock.now(), self.name());
+    fn follow_outage(&self, sent: Moment, now: Moment, is_answered: bool) {
+        let Platform { notifications, .. } = &self.platform;
+        let upstream = self.name();
         if is_answered {
             if let Some(down) = self.learned.outage.answered(now) {
                 let notification =
@@ -76,10 +76,22 @@ impl Upstream {
         destination: Destination<'_>,
         method: Method,
         uri: Uri,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Body,
         purpose: RequestPurpose,
     ) -> Result<Response<Body>, SendError> {
+        self.timed(destination, method, uri, headers, body, purpose).await.answer
+    }
+
+    async fn timed(
+        &self,
+        destination: Destination<'_>,
+        method: Method,
+        uri: Uri,
+        mut headers: HeaderMap,
+        body: Body,
+        purpose: RequestPurpose,
+    ) -> TimedAnswer {
         // A blob is never decoded on the way, so it must not be coded (P-93).
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
@@ -88,39 +100,43 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let started = self.platform.clock.now();
+        let began = self.platform.clock.now();
         let response = self
             .deliver(Outgoing { request, upstream: self.index, reach: destination.reach, purpose }, deadline)
             .await;
-        let now = self.platform.clock.now();
+        let ended = self.platform.clock.now();
         match &response {
             Ok(_) => {
-                destination.health.answered(now);
-                self.catch_up(now);
+                destination.health.answered(ended);
+                self.catch_up(ended);
             }
             Err(SendError::Transport(TransportError::Connect { why, .. })) => {
-                destination.health.unconnected(Trouble::Unconnected(*why), started, now, self.timeouts.down.0);
+                destination.health.unconnected(Trouble::Unconnected(*why), began, ended, self.timeouts.down.0);
             }
             Err(SendError::TimedOut) if deadline != ResponseDeadline::Work => {
-                destination.health.timed_out(started, now, self.timeouts.down.0);
+                destination.health.timed_out(began, ended, self.timeouts.down.0);
             }
             Err(_) => {}
         }
         if !matches!(response, Err(SendError::ClientBody)) {
             let status = response.as_ref().ok().map(Response::status);
             if status.is_some() {
-                self.learned.latency.note(now.since(started));
+                self.learned.latency.note(ended.since(began));
             }
-            self.counters().upstream_answered(now.since(started), status);
+            self.counters().upstream_answered(ended.since(began), status);
         }
-        let response = response?;
-        match purpose {
-            RequestPurpose::Blob if response.status().is_success() && coding::is_coded(response.headers()) => {
+        let answer = match response {
+            // The reader of a document decodes it, or refuses it.
+            Ok(response)
+                if purpose == RequestPurpose::Blob
+                    && response.status().is_success()
+                    && coding::is_coded(response.headers()) =>
+            {
                 Err(SendError::Coded)
             }
-            // The reader of a document decodes it, or refuses it.
-            RequestPurpose::Api | RequestPurpose::Blob => Ok(response),
-        }
+            answered => answered,
+        };
+        TimedAnswer { answer, began, ended }
     }
 
     /// The answer, if it begins before the deadline.
@@ -158,7 +174,7 @@ impl Upstream {
 
     /// A permit to ask an address; `None`: it rests after a failure.
     pub(super) fn turn<'a>(&self, health: &'a Health) -> Option<Attempt<'a>> {
-        health.turn(self.platform.clock.now(), self.timeouts.first_byte.0)
+        health.turn_at_once().or_else(|| health.turn(self.platform.clock.now(), self.timeouts.first_byte.0))
     }
 
     /// The failure for an address that rests: its last failure.
@@ -242,6 +258,13 @@ impl Upstream {
 /// An address as the transport takes it.
 pub(super) fn uri_of(url: &str) -> Result<Uri, Failure> {
     url.parse().map_err(|_| NO_URI)
+}
+
+/// What became of a request, and when.
+struct TimedAnswer {
+    answer: Result<Response<Body>, SendError>,
+    began: Moment,
+    ended: Moment,
 }
 
 /// Where a request goes.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use serde::Deserialize;
@@ -40,12 +41,21 @@ pub struct TokenKey {
 /// A token of an upstream.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// The bearer text.
-    pub bearer: Secret,
+    /// `Authorization`, made once: tokens are long, and each request carries one. It is marked as sensitive, so it is not printed.
+    pub header: HeaderValue,
     /// When it is no longer used.
     pub expires: Moment,
     /// Whether the server that gave it saw the login; it did not behind a redirect to another origin.
     pub knows_login: bool,
+}
+
+impl Token {
+    fn new(bearer: &Secret, expires: Moment, knows_login: bool) -> Self {
+        let header = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()));
+        let mut header = header.unwrap_or_else(|_| HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        Self { header, expires, knows_login }
+    }
 }
 
 /// Why there is no token. Cheap to clone: it is the answer to all requests that waited for it.
@@ -82,7 +92,7 @@ impl TokenAnswer {
         }
         let said = self.expires_in.as_ref().and_then(whole_seconds).filter(|life| *life > 0);
         let seconds = said.unwrap_or(DEFAULT_LIFE_SECONDS).min(MAX_LIFE_SECONDS);
-        Ok(Token { bearer, expires: received.after(Duration::from_millis(seconds * 900)), knows_login })
+        Ok(Token::new(&bearer, received.after(Duration::from_millis(seconds * 900)), knows_login))
     }
 }
 
@@ -102,7 +112,7 @@ struct TokenBytes {
 
 impl Weighter<TokenKey, Token> for TokenBytes {
     fn weight(&self, key: &TokenKey, token: &Token) -> u64 {
-        let bytes = token.bearer.expose().len() + key.realm.len() + key.scope.len() + ENTRY_BYTES;
+        let bytes = token.header.len() + key.realm.len() + key.scope.len() + ENTRY_BYTES;
         self.least.max(bytes as u64)
     }
 }
@@ -174,7 +184,7 @@ mod tests {
     }
 
     fn token(text: &str) -> Token {
-        Token { bearer: Secret::new(text), expires: Moment(Duration::from_secs(9)), knows_login: false }
+        Token::new(&Secret::new(text), Moment(Duration::from_secs(9)), false)
     }
 
     #[tokio::test]
@@ -190,7 +200,7 @@ mod tests {
             })
         };
         let all = join_all((0..100).map(|_| one())).await;
-        assert!(all.iter().all(|outcome| outcome.as_ref().unwrap().bearer.expose() == "t"));
+        assert!(all.iter().all(|outcome| outcome.as_ref().unwrap().header == "Bearer t"));
         assert_eq!(fetches.load(Ordering::Relaxed), 1);
         assert!(tokens.find(&wanted, Moment::default()).is_some());
         assert!(tokens.find(&wanted, Moment(Duration::from_secs(9))).is_none(), "not longer than it lives");
@@ -222,7 +232,12 @@ mod tests {
         let mut waiter = Box::pin(tokens.fetch(&key, || async { Ok(token("second")) }));
         assert!((&mut waiter).now_or_never().is_none());
         drop(leader);
-        assert_eq!(waiter.await.unwrap().bearer.expose(), "second");
+        assert_eq!(waiter.await.unwrap().header, "Bearer second");
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        assert!(!format!("{:?}", token("s3cret")).contains("s3cret"));
     }
 
     #[test]

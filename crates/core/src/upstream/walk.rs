@@ -4,7 +4,6 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, RANGE, 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
-use super::authorize::bearer_header;
 use super::challenge::UpstreamChallenge;
 use super::exchange::FirstResponse;
 use super::follow::{self, Hop, Policy};
@@ -146,7 +145,7 @@ impl Upstream {
                 // There the repository may have another name.
                 let scope = format!("repository:{}:pull", follow::repository(url).as_ref().unwrap_or(&ask.name));
                 match self.token(url, &realm, service.as_deref(), None, &scope, false).await {
-                    Ok((token, _, _)) => Ok(bearer_header(&token)),
+                    Ok((token, _, _)) => Ok(token.header),
                     Err(_) => Err(Failure::Redirect("to a registry that wants a login")),
                 }
             }

@@ -1,9 +1,11 @@
 //! A store in a directory: a key is a path below it, encoded so that its case survives.
 //!
 //! Writes are atomic for every process that shares the directory: bytes go to a file in `v1/tmp`, which is synced and renamed;
-//! then the directory is synced. Only the owner may read files and directories, as they hold content of private registries.
+//! then the directory is synced. What nobody would miss after a failure of power is not synced (`durability`). Only the owner may read
+//! files and directories, as they hold content of private registries.
 
 mod access_times;
+mod durability;
 mod errors;
 mod leases;
 mod path_encoding;
@@ -32,6 +34,7 @@ use registry_proxy_core::platform::{
 use rustix::io::Errno;
 
 use self::access_times::AccessTimes;
+use self::durability::Durability;
 use self::errors::{is_full, store_error};
 use self::leases::Leases;
 use self::path_encoding::PathEncoding;
@@ -64,7 +67,7 @@ impl FileStore {
             residency: Residency::Unknown,
             owner: Owner::of_others(path)?,
         };
-        root.make_dirs(Path::new(TEMP))?;
+        root.make_dirs(Path::new(TEMP), Durability::Synced)?;
         root.path_encoding = PathEncoding::probe(&root.path.join(TEMP))?;
         let probe = TempFile::new(&root)?;
         probe.file.write_all_at(b"x", 0).or_else(|error| {
@@ -115,7 +118,7 @@ impl Store for FileStore {
                 return Ok(false);
             }
             let temp = TempFile::new(root)?;
-            temp.file.write_all_at(&value, 0)?;
+            temp.write(&value)?;
             temp.place(root, &key, precondition)
         })
         .await

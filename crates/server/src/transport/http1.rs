@@ -51,9 +51,10 @@ impl Http1 {
     /// Sends a request. A connection that the server has closed meanwhile gives the request back.
     pub(super) async fn send(self: Box<Self>, request: Request<Body>) -> Result<Answered, Unanswered> {
         let mut this = self;
+        let Self { sender, user, .. } = &mut *this;
         // Not subject to tokio's budget: it is woken by nothing but `drive`, which is.
-        let mut answer = pin!(unconstrained(this.sender.try_send_request(request)));
-        let mut open = Some(this);
+        let answer = user.without_waking(|| unconstrained(sender.try_send_request(request)));
+        let (mut answer, mut open) = (pin!(answer), Some(this));
         let answered = std::future::poll_fn(|cx| {
             if open.as_mut().is_some_and(|connection| connection.drive(cx).is_ready()) {
                 // Tells the request what became of it.
@@ -78,10 +79,7 @@ impl Http1 {
 
     /// Runs `take`, which takes something out of the connection: whoever takes it is not woken for that.
     pub(super) fn taking<T>(&self, take: impl FnOnce() -> T) -> T {
-        self.user.is_taking.store(true, Ordering::Relaxed);
-        let taken = take();
-        self.user.is_taking.store(false, Ordering::Relaxed);
-        taken
+        self.user.without_waking(take)
     }
 
     /// Whether it takes a request.
@@ -95,12 +93,21 @@ impl Http1 {
     }
 }
 
-/// Wakes the task that uses a connection, but not while that task itself takes something out of it: hyper then reports that
-/// there is room again, to the one who drives the connection next anyway.
+/// Wakes the task that uses a connection, but not for what a user does itself: it drives the connection next anyway. A request
+/// that is handed to hyper would wake the task of the request before, and room that a body makes would wake its own.
 #[derive(Default)]
 struct User {
     task: AtomicWaker,
-    is_taking: AtomicBool,
+    is_acting: AtomicBool,
+}
+
+impl User {
+    fn without_waking<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.is_acting.store(true, Ordering::Relaxed);
+        let done = act();
+        self.is_acting.store(false, Ordering::Relaxed);
+        done
+    }
 }
 
 impl Wake for User {
@@ -109,7 +116,7 @@ impl Wake for User {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.is_taking.load(Ordering::Relaxed) {
+        if !self.is_acting.load(Ordering::Relaxed) {
             self.task.wake();
         }
     }

@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -138,6 +140,44 @@ async fn one_connection_serves_requests_one_after_the_other() {
         assert_eq!(text(send(&transport, upstream.get()).await.unwrap()).await.unwrap(), expected);
     }
     assert_eq!(upstream.accepted(), 1);
+}
+
+/// Counts how often something is woken that is polled through it.
+#[derive(Default)]
+struct Wakes {
+    count: AtomicUsize,
+    task: AtomicWaker,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.task.wake();
+    }
+}
+
+impl Wakes {
+    fn counting<F: Future>(self: &Arc<Self>, future: F) -> impl Future<Output = F::Output> {
+        let (counter, mut future) = (Arc::clone(self), Box::pin(future));
+        std::future::poll_fn(move |cx| {
+            counter.task.register(cx.waker());
+            future.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&counter))))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_wakes_neither_itself_nor_who_used_its_connection_before() {
+    let upstream = Upstream::start(vec![Script::Say(HELLO), Script::Say(HELLO)]).await;
+    let transport = upstream.transport("");
+    let wakes = Arc::<Wakes>::default();
+    let get = async || text(send(&transport, upstream.get()).await.unwrap()).await.unwrap();
+    assert_eq!(wakes.counting(get()).await, "hello");
+    let before = wakes.count.load(Ordering::Relaxed);
+    let mut second = Box::pin(wakes.counting(get()));
+    assert!(futures_util::poll!(&mut second).is_pending());
+    assert_eq!(wakes.count.load(Ordering::Relaxed), before);
+    assert_eq!((second.await, upstream.accepted()), (Bytes::from_static(b"hello"), 1));
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 /// Up to this length a whole answer may use what is kept free for the small ones, so that it waits for no large one.
 pub(crate) const SMALL_BYTES: u64 = 64 << 10;
 
-/// The answers that are arriving, in the order in which they began: each with its upstream and its bytes so far.
+/// The answers that are arriving and could not have all their room at once, in the order in which they asked for more: each with
+/// its upstream and its bytes so far.
 #[derive(Default)]
 pub(super) struct Arrivals {
-    pub(super) begun: u64,
+    begun: u64,
     pub(super) all: BTreeMap<u64, (Arc<str>, u64)>,
 }
 
@@ -60,6 +61,24 @@ impl Growth {
 }
 
 impl Arrivals {
+    /// One more, with these bytes so far. Returns its number.
+    pub(super) fn begin(&mut self, upstream: &Arc<str>, bytes: u64) -> u64 {
+        let number = self.begun;
+        self.begun += 1;
+        self.all.insert(number, (Arc::clone(upstream), bytes));
+        number
+    }
+
+    pub(super) fn grow(&mut self, number: u64, more: u64) {
+        if let Some((_, bytes)) = self.all.get_mut(&number) {
+            *bytes += more;
+        }
+    }
+
+    pub(super) fn end(&mut self, number: u64) {
+        self.all.remove(&number);
+    }
+
     pub(super) fn growth(&self, number: u64, own: u64, more: u64, held: u64) -> Growth {
         let upstream = self.all.get(&number).map(|(upstream, _)| upstream);
         let of_upstream = || self.all.iter().filter(|(_, (of, _))| Some(of) == upstream);

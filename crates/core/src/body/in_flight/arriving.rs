@@ -1,5 +1,8 @@
 //! A whole answer while it arrives from its upstream. It takes room as its bytes arrive, so that a slow answer, or one that is
 //! announced and never comes, holds no more room than it has bytes.
+//!
+//! Nearly all answers are small, and there is room for all of one at once: such an answer waits for nobody, so it takes no place
+//! among those that do, for which there is one lock.
 
 use std::sync::Arc;
 
@@ -9,31 +12,34 @@ use super::arrivals::{Arrivals, MayGrow, SMALL_BYTES, room_for};
 use super::{Held, InFlight, RoomQueue};
 
 /// An answer that is arriving.
-pub(crate) struct Arriving {
+pub(crate) struct Arriving<'a> {
+    upstream: &'a Arc<str>,
+    /// `None`: there was room for it at once.
+    place: Option<ArrivalPlace>,
+    held: Held,
+}
+
+/// A place among the answers that may have to wait, until it is dropped.
+struct ArrivalPlace {
     account: Arc<InFlight>,
     number: u64,
-    held: Held,
 }
 
 impl InFlight {
     /// An answer of this upstream begins.
-    pub(crate) fn arriving(self: &Arc<Self>, upstream: &Arc<str>) -> Arriving {
-        let arrivals = &mut self.parties().arrivals;
-        let number = arrivals.begun;
-        arrivals.begun += 1;
-        arrivals.all.insert(number, (Arc::clone(upstream), 0));
-        Arriving { account: Arc::clone(self), number, held: self.count(0) }
+    pub(crate) fn arriving<'a>(self: &Arc<Self>, upstream: &'a Arc<str>) -> Arriving<'a> {
+        Arriving { upstream, place: None, held: self.nothing() }
     }
 }
 
-impl Arriving {
+impl Arriving<'_> {
     /// Waits until it may have so many bytes in all. The caller has a deadline.
     pub(crate) async fn reach(&mut self, bytes: u64) {
         // Usually there is room, and then it costs more to listen than to look.
         if self.try_reach(bytes) == MayGrow::Yes {
             return;
         }
-        let account = Arc::clone(&self.account);
+        let account = Arc::clone(&self.held.account);
         let mut waiting = None;
         loop {
             let freed = account.freed.listen();
@@ -52,52 +58,64 @@ impl Arriving {
     /// Counts so many bytes of it in all, whether there is room or not.
     pub(crate) fn has(&mut self, bytes: u64) {
         let more = bytes.saturating_sub(self.held.bytes);
-        if more > 0 {
-            let account = Arc::clone(&self.account);
-            self.grow(&mut account.parties().arrivals, more);
+        if more == 0 {
+            return;
+        }
+        self.held.grow(more);
+        if let Some(place) = &self.place {
+            place.account.parties().arrivals.grow(place.number, more);
         }
     }
 
     /// The answer is whole: its bytes are counted as long as any of them is in use.
     pub(crate) fn hold(mut self, bytes: Bytes) -> Bytes {
         self.has(bytes.len() as u64);
-        let held = std::mem::replace(&mut self.held, self.account.count(0));
-        drop(self);
+        let Self { held, place, .. } = self;
+        drop(place);
         held.hold(bytes)
-    }
-
-    fn grow(&mut self, arrivals: &mut Arrivals, more: u64) {
-        self.held.grow(more);
-        if let Some((_, bytes)) = arrivals.all.get_mut(&self.number) {
-            *bytes += more;
-        }
     }
 
     fn try_reach(&mut self, bytes: u64) -> MayGrow {
         let more = bytes.saturating_sub(self.held.bytes);
+        let (waits, room) = (self.held.account.waits, room_for(bytes, self.held.account.most_bytes));
         if more == 0 {
             return MayGrow::Yes;
         }
-        let account = Arc::clone(&self.account);
-        let (most, held) = (account.most_bytes, account.held_bytes());
+        if !waits {
+            self.held.grow(more);
+            return MayGrow::Yes;
+        }
+        if self.place.is_none() && bytes <= SMALL_BYTES && self.held.try_grow(more, room) {
+            return MayGrow::Yes;
+        }
+        let account = Arc::clone(&self.held.account);
         let arrivals = &mut account.parties().arrivals;
-        // True of nearly all answers: then the other arrivals need not be looked through.
-        let is_small = bytes <= SMALL_BYTES && held.saturating_add(more) <= room_for(bytes, most);
-        let may = if is_small || !account.waits {
-            MayGrow::Yes
-        } else {
-            arrivals.growth(self.number, bytes, more, held).may(most, account.share_bytes())
-        };
+        let number = self.place.get_or_insert_with(|| self.held.place(arrivals, self.upstream)).number;
+        let may = arrivals
+            .growth(number, bytes, more, account.held_bytes())
+            .may(account.most_bytes, account.share_bytes());
         if may == MayGrow::Yes {
-            self.grow(arrivals, more);
+            self.held.grow(more);
+            arrivals.grow(number, more);
         }
         may
     }
 }
 
-impl Drop for Arriving {
+impl Held {
+    /// A place for the answer of these bytes.
+    fn place(&self, arrivals: &mut Arrivals, upstream: &Arc<str>) -> ArrivalPlace {
+        if self.bytes > 0 {
+            // The first of those who wait does not wait for these bytes any more.
+            self.account.freed.notify(usize::MAX);
+        }
+        ArrivalPlace { account: Arc::clone(&self.account), number: arrivals.begin(upstream, self.bytes) }
+    }
+}
+
+impl Drop for ArrivalPlace {
     fn drop(&mut self) {
-        self.account.parties().arrivals.all.remove(&self.number);
+        self.account.parties().arrivals.end(self.number);
         // Another answer is the first now.
         self.account.freed.notify(usize::MAX);
     }
@@ -130,6 +148,28 @@ mod tests {
             }
         }
         drop(whole);
+        assert_eq!((account.held_bytes(), account.parties().arrivals.all.len()), (0, 0));
+    }
+
+    /// Small answers have no place among those who wait as long as there is room for them.
+    #[test]
+    fn small_answers_that_turn_out_large_wait_for_the_first_of_them_and_not_for_each_other() {
+        let account = InFlight::new(4 * MIB, true);
+        let upstream: Arc<str> = "a.test".into();
+        let mut all: Vec<Arriving> = (0..96).map(|_| account.arriving(&upstream)).collect();
+        for arriving in &mut all {
+            arriving.reach(SMALL_BYTES).now_or_never().expect("there is half as much again for small ones");
+        }
+        assert_eq!((account.held_bytes(), account.parties().arrivals.all.len()), (6 * MIB, 0));
+        assert!(account.arriving(&upstream).reach(1).now_or_never().is_none(), "and no more");
+        let mut first = all.remove(0);
+        let mut waiting = Box::pin(first.reach(MIB));
+        assert!(waiting.as_mut().now_or_never().is_none(), "the others may be about to go to their clients");
+        for arriving in &mut all {
+            assert!(arriving.reach(MIB).now_or_never().is_none(), "it is not the first");
+        }
+        assert!(waiting.now_or_never().is_some(), "all of them are still arriving");
+        drop((first, all));
         assert_eq!((account.held_bytes(), account.parties().arrivals.all.len()), (0, 0));
     }
 

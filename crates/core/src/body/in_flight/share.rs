@@ -56,13 +56,19 @@ impl InFlight {
     /// An answer larger than the whole share is let in alone.
     fn try_share(self: &Arc<Self>, wanted: ShareRequest) -> Option<Share> {
         let most = room_for(wanted.bytes, self.share_bytes());
-        let clients = &mut self.parties().clients;
-        let has = clients.get(&wanted.client).copied().unwrap_or(0);
-        let all = has.saturating_add(wanted.bytes);
-        if self.waits && has > 0 && all > most {
-            return None;
+        let mut parties = self.parties();
+        match parties.clients.entry(wanted.client) {
+            Entry::Vacant(entry) => {
+                entry.insert(wanted.bytes);
+            }
+            Entry::Occupied(mut entry) => {
+                let all = entry.get().saturating_add(wanted.bytes);
+                if self.waits && all > most {
+                    return None;
+                }
+                entry.insert(all);
+            }
         }
-        clients.insert(wanted.client, all);
         Some(Share { account: Arc::clone(self), wanted })
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +44,7 @@ impl Leases {
         }
         // A temporary file is locked while it is open.
         let lease = TempFile::new(root)?;
-        lease.file.write_all_at(value, 0)?;
+        lease.write(value)?;
         lease.file.set_permissions(Permissions::from_mode(LOCKED))?;
         let is_placed = lease.place(root, key, precondition)?;
         if is_placed {

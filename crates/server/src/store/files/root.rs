@@ -10,6 +10,7 @@ use registry_proxy_core::platform::Precondition;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::durability::Durability;
 use super::path_encoding::PathEncoding;
 use super::read::Residency;
 
@@ -67,7 +68,7 @@ impl Root {
     }
 
     /// Creates directories below the root, but never the root itself, which may have been unmounted.
-    pub(super) fn make_dirs(&self, below: &Path) -> io::Result<()> {
+    pub(super) fn make_dirs(&self, below: &Path, durability: Durability) -> io::Result<()> {
         let mut path = self.path.clone();
         for part in below {
             let parent = path.clone();
@@ -75,7 +76,7 @@ impl Root {
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
                     self.owner.map_or(Ok(()), |owner| owner.take(&path))?;
-                    sync_dir(&parent)?;
+                    sync_dir(&parent, durability)?;
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -85,7 +86,13 @@ impl Root {
     }
 
     /// Renames a file to its key's path; returns whether it did.
-    pub(super) fn rename(&self, from: &Path, key: &Key, precondition: Precondition) -> io::Result<bool> {
+    pub(super) fn rename(
+        &self,
+        from: &Path,
+        key: &Key,
+        precondition: Precondition,
+        durability: Durability,
+    ) -> io::Result<bool> {
         let below = self.path_encoding.path_of(key);
         let to = self.path.join(&*below);
         let parent = Path::new(&*below).parent().unwrap_or(Path::new(""));
@@ -95,12 +102,12 @@ impl Root {
                 Precondition::Absent => rename_to_absent(from, &to),
             };
             match done {
-                Ok(()) => return sync_dir(&self.path.join(parent)).map(|()| true),
+                Ok(()) => return sync_dir(&self.path.join(parent), durability).map(|()| true),
                 Err(error) if precondition == Precondition::Absent && error.kind() == ErrorKind::AlreadyExists => {
                     return Ok(false);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && from.try_exists()? => {
-                    self.make_dirs(parent)?;
+                    self.make_dirs(parent, durability)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -131,7 +138,11 @@ pub(crate) fn available(path: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+fn sync_dir(path: &Path, durability: Durability) -> io::Result<()> {
+    match durability {
+        Durability::Synced => {}
+        Durability::Soon => return Ok(()),
+    }
     match File::open(path)?.sync_all() {
         // Some network file systems cannot sync directories.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),

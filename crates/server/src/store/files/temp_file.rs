@@ -1,7 +1,7 @@
-//! Temporary files, which become durable under their key.
+//! Temporary files, which get the name of their key.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use registry_proxy_core::cache::Key;
 use registry_proxy_core::platform::{Entropy as _, Precondition};
 
+use super::durability::Durability;
 use super::root::{Root, TEMP};
 use crate::runtime::SystemEntropy;
 use crate::store::disk;
@@ -29,7 +30,7 @@ impl TempFile {
             let path = root.path.join(TEMP).join(format!("{:032x}", u128::from_ne_bytes(name)));
             let file = match create(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    root.make_dirs(Path::new(TEMP))?;
+                    root.make_dirs(Path::new(TEMP), Durability::Synced)?;
                     create(&path)?
                 }
                 done => done?,
@@ -45,13 +46,24 @@ impl TempFile {
         }
     }
 
-    /// Makes the file durable under its key; returns whether it did. The file stays open for reading.
+    /// Writes all of a small file, by a handle of its own: when that is closed, a network file system shows the bytes to other
+    /// machines, also where nothing is synced.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).open(&self.path)?.write_all(bytes)
+    }
+
+    /// Gives the file the name of its key, durably where the key asks for that; returns whether it did. The file stays open for
+    /// reading.
     pub(super) fn place(&self, root: &Root, key: &Key, precondition: Precondition) -> io::Result<bool> {
         if self.is_placed.load(Ordering::Acquire) {
             return Err(io::Error::other("it has its name already"));
         }
-        self.file.sync_all()?;
-        let is_placed = root.rename(&self.path, key, precondition)?;
+        let durability = Durability::of(key);
+        match durability {
+            Durability::Synced => self.file.sync_all()?,
+            Durability::Soon => {}
+        }
+        let is_placed = root.rename(&self.path, key, precondition, durability)?;
         self.is_placed.store(is_placed, Ordering::Release);
         Ok(is_placed)
     }
