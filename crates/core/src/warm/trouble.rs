@@ -136,7 +136,8 @@ fn prospect_of(error: &Error) -> Prospect {
         | Error::Closed
         | Error::Declined(..)
         | Error::Loop
-        | Error::Undeliverable { .. } => Prospect::Never,
+        | Error::Undeliverable { .. }
+        | Error::Unverified(_) => Prospect::Never,
     }
 }
 
