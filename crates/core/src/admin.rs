@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::command::{CacheStats, Command, Event, HeldState, HeldTag, Image, Purge, Purged, Tell, Verified};
+pub use self::command::{CacheStats, Command, Event, HeldState, HoldEntry, Image, Purge, Purged, Tell, Verified};
 use self::evict::EvictionTargets;
 use self::inventory::Packed;
 pub use self::janitor::Janitor;

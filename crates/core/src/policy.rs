@@ -18,6 +18,6 @@ mod verdicts;
 
 pub(crate) use self::attached::{AttachedSignature, bundles_in, signature_tag};
 pub(crate) use self::attachment::{is_attachment, subject_of};
-pub(crate) use self::rules::{Policy, PolicyDecision, PolicyRules};
+pub(crate) use self::rules::{PolicyDecision, PolicyRules, SignaturePolicy};
 pub(crate) use self::verdict::{NoVerdict, SignatureVerdict};
 pub(crate) use self::verdicts::{VerdictKey, VerdictOf, Verdicts};

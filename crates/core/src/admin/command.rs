@@ -61,7 +61,7 @@ pub enum Event {
     /// An image that is here; or one that is thrown away.
     Image(Image),
     /// A tag that clients get otherwise than its registry has it.
-    Held(HeldTag),
+    Held(HoldEntry),
     /// A held tag that was released, pinned or unpinned.
     Tag {
         /// `docker.io/library/alpine:3.20`
@@ -113,7 +113,7 @@ pub struct Image {
 
 /// A tag that clients get otherwise than its registry has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldTag {
+pub struct HoldEntry {
     /// `docker.io/library/alpine:3.20`
     pub name: String,
     /// Why.

@@ -3,7 +3,7 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::command::{Event, HeldState, HeldTag, Tell};
+use super::command::{Event, HeldState, HoldEntry, Tell};
 use super::list::{fits, name_of};
 use super::{CacheAdmin, LiveServer};
 use crate::cache::{HOLDS, HoldChange, HoldLookup, HoldRecord, Key, Kind, Standing};
@@ -127,7 +127,7 @@ impl CacheAdmin {
 }
 
 /// What is told of a held tag; `None`: clients get what its registry has.
-fn held_tag(key: &Key, record: &HoldRecord, now: u64) -> Option<HeldTag> {
+fn held_tag(key: &Key, record: &HoldRecord, now: u64) -> Option<HoldEntry> {
     let (state, served) = match record.standing() {
         Standing::Held { served, .. } => (HeldState::Held, Some(served.to_string())),
         Standing::New(_) => (HeldState::New, None),
@@ -135,7 +135,7 @@ fn held_tag(key: &Key, record: &HoldRecord, now: u64) -> Option<HeldTag> {
         Standing::Current(_) | Standing::Unknown => return None,
     };
     let newest = record.moves.last();
-    Some(HeldTag {
+    Some(HoldEntry {
         name: name_of(key)?,
         state,
         served,

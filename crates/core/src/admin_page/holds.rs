@@ -7,7 +7,7 @@ use super::blocks::{PageBlock, PageCell, PageLink, PageOrder, PageTable};
 use super::order::Ordered;
 use super::survey::NoSurvey;
 use super::{AdminPart, AdminView, ORDERS};
-use crate::admin::{HeldState, HeldTag};
+use crate::admin::{HeldState, HoldEntry};
 use crate::config::HoldRule;
 use crate::human::span;
 use crate::platform::within;
@@ -20,7 +20,7 @@ impl AdminView<'_> {
         let mut blocks = Vec::new();
         let mut status = StatusCode::OK;
         if let Some(admin) = self.cache_admin() {
-            let is_shown = |tag: &HeldTag| self.rule_of(tag).is_some() && self.may_be_told(&tag.name);
+            let is_shown = |tag: &HoldEntry| self.rule_of(tag).is_some() && self.may_be_told(&tag.name);
             let limit = self.request.env.settings.timeouts.head.0;
             let surveys = &self.page.surveys;
             let found = within(&*self.request.env.platform.clock, limit, surveys.held(&admin, &is_shown)).await;
@@ -38,7 +38,7 @@ impl AdminView<'_> {
         (blocks, status)
     }
 
-    fn held_tags(&self, tags: &[HeldTag]) -> Vec<PageBlock> {
+    fn held_tags(&self, tags: &[HoldEntry]) -> Vec<PageBlock> {
         if tags.is_empty() {
             return vec![PageBlock::Text(self.say(
                 "Clients get every tag that you may see as its registry has it.",
@@ -68,7 +68,7 @@ impl AdminView<'_> {
         blocks
     }
 
-    fn row_of(&self, tag: &HeldTag) -> Vec<PageCell> {
+    fn row_of(&self, tag: &HoldEntry) -> Vec<PageCell> {
         let href = self.href(AdminPart::Explain.path(), self.language, &[("image", &tag.name)]);
         let (state, is_waiting) = match tag.state {
             HeldState::Held => (self.say("held", "保留"), true),
@@ -102,7 +102,7 @@ impl AdminView<'_> {
     }
 
     /// The rule that holds this tag: without one its record has no effect.
-    fn rule_of(&self, tag: &HeldTag) -> Option<HoldRule> {
+    fn rule_of(&self, tag: &HoldEntry) -> Option<HoldRule> {
         let (name, version) = tag.name.rsplit_once(':')?;
         let (upstream, repository) = name.split_once('/')?;
         self.page.config.cache.hold_for(upstream, repository, version)

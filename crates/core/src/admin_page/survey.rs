@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::admin::{CacheAdmin, Command, Event, HeldTag, Image, Purge, Purged};
+use crate::admin::{CacheAdmin, Command, Event, HoldEntry, Image, Purge, Purged};
 use crate::platform::Moment;
 
 /// Images that are kept of each order. Readers see fewer, and perhaps not these.
@@ -130,8 +130,8 @@ impl Surveys {
     pub(super) async fn held(
         &self,
         admin: &CacheAdmin,
-        is_shown: &(dyn Fn(&HeldTag) -> bool + Send + Sync),
-    ) -> Result<Vec<HeldTag>, NoSurvey> {
+        is_shown: &(dyn Fn(&HoldEntry) -> bool + Send + Sync),
+    ) -> Result<Vec<HoldEntry>, NoSurvey> {
         let found = Mutex::new(Vec::new());
         let tell = |event| {
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);

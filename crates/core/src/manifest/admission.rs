@@ -9,7 +9,7 @@ use crate::error::{Error, Unverified};
 use crate::name::Reference;
 use crate::outcome::Reason;
 use crate::platform::within;
-use crate::policy::{Policy, PolicyDecision, SignatureVerdict, VerdictOf};
+use crate::policy::{PolicyDecision, SignaturePolicy, SignatureVerdict, VerdictOf};
 use crate::request::RequestContext;
 use crate::shared_requests::Manifest;
 
@@ -17,7 +17,7 @@ use crate::shared_requests::Manifest;
 const MAX_MANIFESTS: usize = 16;
 
 /// The rule for the repository of a request. A client that may push asks by HEAD what it must send: it reads nothing by that.
-fn rule_for<'a>(context: &RequestContext<'a>) -> Option<&'a Policy> {
+fn rule_for<'a>(context: &RequestContext<'a>) -> Option<&'a SignaturePolicy> {
     let rule = context.env.settings.policy.rule_for(context.upstream.name(), &context.target.name)?;
     (!context.may_push()).then_some(rule)
 }
@@ -43,14 +43,20 @@ pub(super) async fn admit(
 /// The refusal of a manifest.
 pub(crate) fn unverified(
     context: &RequestContext<'_>,
-    rule: &Policy,
+    rule: &SignaturePolicy,
     digest: &Digest,
     verdict: SignatureVerdict,
 ) -> Error {
     refusal(context, rule, digest, verdict.to_string(), verdict.reason())
 }
 
-fn refusal(context: &RequestContext<'_>, rule: &Policy, digest: &Digest, found: String, reason: Reason) -> Error {
+fn refusal(
+    context: &RequestContext<'_>,
+    rule: &SignaturePolicy,
+    digest: &Digest,
+    found: String,
+    reason: Reason,
+) -> Error {
     Error::Unverified(Box::new(Unverified {
         what: format!("{}/{}@{digest}", context.upstream.name(), context.target.name).into(),
         pattern: rule.pattern.clone(),
@@ -82,7 +88,7 @@ pub(crate) async fn admit_blob(context: &RequestContext<'_>, digest: &Digest) ->
 }
 
 /// Whether a cached manifest of this repository names a blob, and has the signature.
-async fn is_named(context: &RequestContext<'_>, rule: &Policy, blob: &Digest) -> bool {
+async fn is_named(context: &RequestContext<'_>, rule: &SignaturePolicy, blob: &Digest) -> bool {
     let Some(cache) = context.cache() else { return false };
     let names = |manifest: &StoredManifest| manifest.children().blobs.contains(blob);
     let manifests = cache.manifests_of(context.upstream.name(), &context.target.name, MAX_MANIFESTS, names).await;

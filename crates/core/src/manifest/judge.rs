@@ -12,7 +12,9 @@ use crate::cache::{Children, StoredManifest};
 use crate::digest::Digest;
 use crate::name::Reference;
 use crate::platform::{SignatureKey, within};
-use crate::policy::{NoVerdict, Policy, PolicyDecision, SignatureVerdict, VerdictKey, VerdictOf, is_attachment};
+use crate::policy::{
+    NoVerdict, PolicyDecision, SignaturePolicy, SignatureVerdict, VerdictKey, VerdictOf, is_attachment,
+};
 use crate::request::{OwnRequest, RequestContext};
 use crate::route::Endpoint;
 use crate::telemetry;
@@ -21,14 +23,19 @@ use crate::telemetry;
 const MAX_INDEXES: usize = 8;
 
 /// The key of a verdict, for this client.
-pub(super) fn key_of(context: &RequestContext<'_>, rule: &Policy, of: VerdictOf, digest: &Digest) -> VerdictKey {
+pub(super) fn key_of(
+    context: &RequestContext<'_>,
+    rule: &SignaturePolicy,
+    of: VerdictOf,
+    digest: &Digest,
+) -> VerdictKey {
     VerdictKey::new(&context.claim(), rule, of, digest)
 }
 
 /// Whether a manifest has the signature that the rule wants. `bytes`: the manifest's, where they are here.
 pub(super) async fn verdict(
     context: &RequestContext<'_>,
-    rule: &Policy,
+    rule: &SignaturePolicy,
     digest: &Digest,
     bytes: Option<&Bytes>,
 ) -> SignatureVerdict {
@@ -56,7 +63,7 @@ pub(super) async fn verdict(
 /// The same as far as memory and the cache know.
 pub(crate) async fn known_verdict(
     context: &RequestContext<'_>,
-    rule: &Policy,
+    rule: &SignaturePolicy,
     digest: &Digest,
 ) -> SignatureVerdict {
     let key = key_of(context, rule, VerdictOf::Manifest, digest);
@@ -68,7 +75,7 @@ pub(crate) async fn known_verdict(
 
 async fn judge(
     context: &RequestContext<'_>,
-    rule: &Policy,
+    rule: &SignaturePolicy,
     digest: &Digest,
     bytes: Option<&Bytes>,
     whom: AskWhom,
@@ -113,7 +120,7 @@ async fn bytes_of(context: &RequestContext<'_>, digest: &Digest, whom: AskWhom) 
 }
 
 /// Remembers what an accepted manifest names, so that it is served, too.
-fn accept_parts(context: &RequestContext<'_>, rule: &Policy, verdict: SignatureVerdict, bytes: &[u8]) {
+fn accept_parts(context: &RequestContext<'_>, rule: &SignaturePolicy, verdict: SignatureVerdict, bytes: &[u8]) {
     if !verdict.is_accepted() {
         return;
     }
@@ -133,7 +140,7 @@ fn accept_parts(context: &RequestContext<'_>, rule: &Policy, verdict: SignatureV
 /// Whether an index that is signed names the manifest, itself or through other indexes, as far as the cache knows.
 async fn is_part_of_signed(
     context: &RequestContext<'_>,
-    rule: &Policy,
+    rule: &SignaturePolicy,
     key: &dyn SignatureKey,
     digest: &Digest,
     whom: AskWhom,
@@ -165,10 +172,10 @@ async fn is_part_of_signed(
 }
 
 /// Counts a verdict, and says it once.
-fn tell(context: &RequestContext<'_>, rule: &Policy, digest: &Digest, verdict: SignatureVerdict) {
+fn tell(context: &RequestContext<'_>, rule: &SignaturePolicy, digest: &Digest, verdict: SignatureVerdict) {
     telemetry::policy_verdict(context.upstream.label(), verdict.as_label());
     let image = format!("{}/{}@{digest}", context.upstream.name(), context.target.name);
-    let Policy { pattern, signer, .. } = rule;
+    let SignaturePolicy { pattern, signer, .. } = rule;
     match rule.decide(verdict) {
         PolicyDecision::Serve => tracing::info!(%image, policy = %pattern, found = %verdict, "policy is met"),
         PolicyDecision::ServeAndWarn => {

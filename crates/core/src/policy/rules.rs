@@ -12,7 +12,7 @@ use crate::platform::SignatureKey;
 const SHOWN_DIGITS: usize = 16;
 
 /// A rule and its key.
-pub(crate) struct Policy {
+pub(crate) struct SignaturePolicy {
     /// The repositories it applies to.
     pub(crate) pattern: Box<str>,
     /// What becomes of an image without the signature.
@@ -34,7 +34,7 @@ pub(crate) enum PolicyDecision {
     Refuse,
 }
 
-impl Policy {
+impl SignaturePolicy {
     fn new(rule: &PolicyRule, key: Option<&Arc<dyn SignatureKey>>) -> Self {
         // The path of a file concerns no client.
         let file = rule.require.key_file.rsplit('/').next().unwrap_or_default();
@@ -67,16 +67,16 @@ impl Policy {
 }
 
 /// All rules, in their order.
-pub(crate) struct PolicyRules(Vec<Policy>);
+pub(crate) struct PolicyRules(Vec<SignaturePolicy>);
 
 impl PolicyRules {
     /// Rules that have been checked, and the key of each, as far as the platform has any.
     pub(crate) fn new(rules: &[PolicyRule], keys: &[Arc<dyn SignatureKey>]) -> Self {
-        Self(rules.iter().enumerate().map(|(i, rule)| Policy::new(rule, keys.get(i))).collect())
+        Self(rules.iter().enumerate().map(|(i, rule)| SignaturePolicy::new(rule, keys.get(i))).collect())
     }
 
     /// The first rule that matches a repository.
-    pub(crate) fn rule_for(&self, upstream: &str, repository: &RepositoryName) -> Option<&Policy> {
+    pub(crate) fn rule_for(&self, upstream: &str, repository: &RepositoryName) -> Option<&SignaturePolicy> {
         // Without a rule that can match, nothing is allocated.
         if !self.0.iter().any(|rule| rule.may_mean(upstream)) {
             return None;
@@ -154,7 +154,7 @@ mod tests {
                 PolicyDecision::Refuse,
             ),
         ] {
-            let decide = |mode| Policy::new(&rule("**", "k", mode), None).decide(verdict);
+            let decide = |mode| SignaturePolicy::new(&rule("**", "k", mode), None).decide(verdict);
             assert_eq!((decide(warn), decide(enforce)), (by_warn, by_enforce), "{verdict:?}");
         }
     }

@@ -4,7 +4,7 @@
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use super::rules::Policy;
+use super::rules::SignaturePolicy;
 use super::verdict::SignatureVerdict;
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
@@ -30,7 +30,7 @@ pub(crate) struct VerdictKey([u8; 32]);
 
 impl VerdictKey {
     /// The key of a verdict.
-    pub(crate) fn new(scope: &ClientScope, rule: &Policy, of: VerdictOf, digest: &Digest) -> Self {
+    pub(crate) fn new(scope: &ClientScope, rule: &SignaturePolicy, of: VerdictOf, digest: &Digest) -> Self {
         let mut hash = Sha256::new();
         let ClientScope { upstream, repository, credential } = scope;
         let signer = rule.key.as_ref().map_or([0; 32], |key| key.fingerprint());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use registry_proxy_core::admin::{CacheStats, Event, HeldState, HeldTag, Image, Purged, Verified};
+use registry_proxy_core::admin::{CacheStats, Event, HeldState, HoldEntry, Image, Purged, Verified};
 
 use crate::human::{size, span};
 use crate::terminal::print;
@@ -25,7 +25,7 @@ pub(super) struct Show {
 struct ShowState {
     place: String,
     images: Vec<Image>,
-    held: Vec<HeldTag>,
+    held: Vec<HoldEntry>,
     drawn: Option<Instant>,
     /// Something did not match its digest, could not be read or could not be printed.
     has_failed: bool,
@@ -179,7 +179,7 @@ fn short(digest: &str) -> String {
 }
 
 /// One line per tag: name, why it is listed, what clients get, what the registry has, and since when.
-fn held_table(tags: &[HeldTag]) -> String {
+fn held_table(tags: &[HoldEntry]) -> String {
     let width = tags.iter().map(|tag| tag.name.len()).max().unwrap_or(0);
     tags.iter().fold(String::new(), |mut text, tag| {
         let state = match tag.state {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use registry_proxy_core::admin::{CacheAdmin, Command, Event, HeldState, HeldTag, Purge};
+use registry_proxy_core::admin::{CacheAdmin, Command, Event, HeldState, HoldEntry, Purge};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::testing::{Answer, Fault};
 
@@ -56,7 +56,7 @@ async fn held_tags_are_listed_with_both_digests_and_since_when() {
     assert_eq!(run(&admin, held(None)).await, [Event::Counted(0)], "the move was not seen yet");
     assert_eq!(pulled(&lab).await.0, old);
     lab.wait(7).await;
-    let waiting = HeldTag {
+    let waiting = HoldEntry {
         name: "reg.example/a/b:v1".to_owned(),
         state: HeldState::Held,
         served: Some(old.clone()),
@@ -69,7 +69,7 @@ async fn held_tags_are_listed_with_both_digests_and_since_when() {
     assert_eq!(run(&admin, held(Some("reg.example/a/c"))).await, [Event::Counted(0)]);
     let pin = Command::Pin { image: waiting.name.clone(), digest: new.clone() };
     run(&admin, pin).await;
-    let pinned = HeldTag { state: HeldState::Pinned, served: Some(new.clone()), ..waiting };
+    let pinned = HoldEntry { state: HeldState::Pinned, served: Some(new.clone()), ..waiting };
     assert_eq!(run(&admin, held(None)).await, [Event::Held(pinned.clone()), Event::Counted(1)]);
     run(&admin, Command::Unpin(pinned.name)).await;
     run(&admin, Command::Release("**".to_owned())).await;
