@@ -34,7 +34,6 @@ use self::blocks::{ADMIN_STYLE, AdminDocument, PageBlock, PageLink};
 pub(crate) use self::presence::Entrance;
 use self::presence::PagePresence;
 use self::survey::Surveys;
-use self::warming::WARMING;
 use crate::access::{Access, NoReader, PageLogin, PageReader};
 use crate::body::Body;
 use crate::config::Config;
@@ -48,7 +47,7 @@ use crate::request::{Env, HandlerResponse};
 use crate::route::{AdminTarget, Routes, Target, parameter};
 use crate::traffic::Traffic;
 use crate::upstream::{Identity, Upstream};
-use crate::warm::WarmQueue;
+use crate::warm_orders::WarmQueue;
 
 /// The page, and what it remembers.
 pub(crate) struct AdminPage {
@@ -121,6 +120,9 @@ impl AdminPart {
 
 /// The path that takes orders.
 const ORDERS: &str = "orders";
+
+/// The path that takes lists of images.
+const WARMING: &str = "warm";
 
 impl AdminPage {
     /// Takes what it needs.

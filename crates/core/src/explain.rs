@@ -2,7 +2,6 @@
 //! upstream and without serving anything.
 
 mod hold;
-mod image;
 mod parts;
 mod policy;
 
@@ -19,7 +18,7 @@ pub use crate::explanation::{
 use crate::manifest::{self, CacheLookup, Plan};
 use crate::name::Reference;
 use crate::request::{Env, OwnRequest, RequestContext};
-use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Routes, Target};
+use crate::route::{Endpoint, MatchedBy, RequestTarget, Route, Routes, Target, image};
 use crate::secret::SafeUrl;
 use crate::upstream::{Identity, LoginSource, Upstream};
 
@@ -34,20 +33,6 @@ pub(crate) struct ExplainContext<'a> {
     pub(crate) upstreams: &'a [Arc<Upstream>],
     pub(crate) config: &'a Config,
     pub(crate) identity: Identity,
-}
-
-/// The repository and the reference that an image's name means, as people write it.
-pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Result<Arc<Target>, Error> {
-    let wish = image::read(image, config);
-    match routes.route(RequestTarget { host: &wish.host, path: &wish.path, query: None })? {
-        Route::Repository(target) => Ok(target),
-        Route::Ping(_)
-        | Route::Token(_)
-        | Route::Catalog
-        | Route::Storage
-        | Route::Front(_)
-        | Route::StorageRoot(_) => Err(Error::NoSuchEndpoint),
-    }
 }
 
 /// Explains what a request for this image would get. Nothing is sent anywhere.

@@ -79,6 +79,7 @@ mod sync;
 mod tag_pattern;
 mod traffic;
 mod waiting;
+mod warm_orders;
 
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod endpoint;
+pub(crate) mod image;
 pub(crate) mod naming;
 
 use std::sync::Arc;

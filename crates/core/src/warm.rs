@@ -8,64 +8,34 @@
 //! Nothing is written down of how far a warming has come: what is cached is not fetched again, so one that was stopped goes on
 //! where it was.
 //!
-//! - [`request`] `o`: what is wanted · [`platforms`] `o`: which images of an index that means
-//! - [`told`] `o`: what a warming tells, and its sums
+//! - [`context`]: what a warming works with
+//! - [`platforms`] `o`: which manifests of an index are wanted
 //! - [`patience`] `o`: whether a failure is tried again, and when
 //! - [`trouble`] `o`: why something did not come
 //! - [`named`]: which images are meant, where tags are patterns
 //! - [`image`]: one image, part by part; [`repository`]: its parts, by the handlers
-//! - [`queue`]: warmings that were asked for by HTTP · [`schedule`] `o`: when rules of the configuration are due
-//!   · [`kept`]: what they keep from eviction
+//! - [`kept`]: what rules of the configuration keep from eviction
 
+mod context;
 mod image;
 mod kept;
 mod named;
 mod patience;
 mod platforms;
-mod queue;
 mod repository;
-mod request;
-mod schedule;
-mod told;
 mod trouble;
-
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 
+pub(crate) use self::context::WarmContext;
+use self::context::Warming;
 use self::image::ImageWork;
 pub(crate) use self::kept::kept_images;
-pub(crate) use self::queue::{WarmOrder, WarmQueue};
-pub use self::request::{
-    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, USUAL_NEWEST, WarmRequest,
+pub use crate::warm_orders::{
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, MissingPart, PartOutcome, USUAL_NEWEST,
+    WarmEvent, WarmRequest, WarmTell, WarmTotals, WarmedImage, WarmedPart,
 };
-pub(crate) use self::schedule::ScheduleLook;
-pub use self::told::{MissingPart, PartOutcome, WarmEvent, WarmTell, WarmTotals, WarmedImage, WarmedPart};
-use crate::cache::Cache;
-use crate::config::Config;
-use crate::image_platform::ImagePlatform;
-use crate::request::Env;
-use crate::route::Routes;
-use crate::upstream::Upstream;
-
-/// A proxy, as far as a warming needs it.
-pub(crate) struct WarmContext<'a> {
-    pub(crate) env: &'a Env,
-    pub(crate) routes: &'a Routes,
-    pub(crate) upstreams: &'a [Arc<Upstream>],
-    pub(crate) config: &'a Config,
-}
-
-/// A warming under way.
-struct Warming<'a> {
-    proxy: &'a WarmContext<'a>,
-    cache: &'a Arc<Cache>,
-    request: &'a WarmRequest,
-    /// Empty: all.
-    platforms: Vec<ImagePlatform>,
-    tell: WarmTell<'a>,
-}
 
 /// Fetches what is wanted, and tells of it. An error: nothing can be fetched at all.
 pub(crate) async fn warm(

@@ -31,6 +31,7 @@ complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -s V -l vers
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "serve" -d 'Serve (the default)'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "check" -d 'Print the effective configuration, secrets masked, and warn of dangerous settings'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "explain" -d 'Explain what a pull of an image would do and why, without asking any registry'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "warm" -d 'Fetch images into the cache before anybody pulls them'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "client" -d 'Point a client at the proxy: print, write or undo its configuration'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "doctor" -d 'Look for what keeps pulls from working, and say what to do about it'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "health" -d 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
@@ -49,6 +50,17 @@ complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -l json -d 'Print JSON'
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand explain" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -s f -l file -d 'A list: an image in each line, a JSON array of images, or what `kubectl get pods -o json` prints' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l compose -d 'A compose file' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l platform -d 'Platforms of each image, such as linux/amd64,linux/arm64, or `all`. The default is Linux on this machine\'s architecture, as a pull on this machine would get it' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l jobs -d 'Images that are fetched at once' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l newest -d 'How many tags a pattern such as `alpine:3.*` means: those with the highest version numbers' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l wait -d 'How long a manifest or layer waits for a registry that limits the rate of requests: 0s, 10m, 6h' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l referrers -d 'Signatures, attestations and SBOMs, too'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -l json -d 'Print one JSON value per line'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand warm" -s h -l help -d 'Print help'
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l url -d 'How the client reaches the proxy; without it `public_url`, or the address to listen on' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l registry -d 'A registry to pull from through the proxy; may be repeated. Without it every upstream' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand client" -l root -d 'The directory that is the client\'s /, as a container sees its host' -r -f -a "(__fish_complete_directories)"

@@ -32,6 +32,7 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('serve', 'serve', [CompletionResultType]::ParameterValue, 'Serve (the default)')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Print the effective configuration, secrets masked, and warn of dangerous settings')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain what a pull of an image would do and why, without asking any registry')
+            [CompletionResult]::new('warm', 'warm', [CompletionResultType]::ParameterValue, 'Fetch images into the cache before anybody pulls them')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Point a client at the proxy: print, write or undo its configuration')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Look for what keeps pulls from working, and say what to do about it')
             [CompletionResult]::new('health', 'health', [CompletionResultType]::ParameterValue, 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK')
@@ -66,6 +67,24 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;warm' {
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'A list: an image in each line, a JSON array of images, or what `kubectl get pods -o json` prints')
+            [CompletionResult]::new('--file', '--file', [CompletionResultType]::ParameterName, 'A list: an image in each line, a JSON array of images, or what `kubectl get pods -o json` prints')
+            [CompletionResult]::new('--compose', '--compose', [CompletionResultType]::ParameterName, 'A compose file')
+            [CompletionResult]::new('--platform', '--platform', [CompletionResultType]::ParameterName, 'Platforms of each image, such as linux/amd64,linux/arm64, or `all`. The default is Linux on this machine''s architecture, as a pull on this machine would get it')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'Images that are fetched at once')
+            [CompletionResult]::new('--newest', '--newest', [CompletionResultType]::ParameterName, 'How many tags a pattern such as `alpine:3.*` means: those with the highest version numbers')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'How long a manifest or layer waits for a registry that limits the rate of requests: 0s, 10m, 6h')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--referrers', '--referrers', [CompletionResultType]::ParameterName, 'Signatures, attestations and SBOMs, too')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON value per line')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break

@@ -2,6 +2,8 @@
 //! event.
 //! Only the user who runs the server and root may use it.
 
+mod holder;
+mod place;
 mod protocol;
 
 use std::future::{Future, poll_fn};
@@ -14,18 +16,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use registry_proxy_core::Config;
-use registry_proxy_core::config::StoreAddress;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+pub(crate) use self::holder::CacheHolder;
+use self::place::path;
 pub(crate) use self::protocol::{SocketCommand, SocketEvent};
 use self::protocol::{SocketLine, shown};
 use crate::audit::{self, Actor, AuditEntry};
 use crate::service::Service;
-use crate::{files, store};
 
 /// Longest command in bytes: the longest list of images to warm is about as long.
 const MAX_COMMAND: u64 = 5 << 20;
@@ -36,22 +37,6 @@ const MAX_AHEAD: usize = 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// The socket's path; `None`: there is none. `found`: the directory that the cache was
-/// opened in.
-pub(crate) fn path(config: &Config, found: Option<&Path>) -> Option<PathBuf> {
-    match config.admin_socket.as_deref() {
-        _ if config.cache.store == StoreAddress::None => None,
-        Some("none") => None,
-        Some(path) => Some(files::expand(path)),
-        None => {
-            store::directory(&config.cache, found).map(|directory| directory.join("admin.sock")).or_else(|| {
-                let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-                runtime.filter(|path| path.is_absolute()).map(|path| path.join("registry-proxy.sock"))
-            })
-        }
-    }
-}
 
 /// Removes the socket file when dropped, if it is still ours.
 pub(crate) struct OpenSocket {

@@ -1,12 +1,16 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
+
+use registry_proxy_core::config::Span;
+use registry_proxy_core::warm::USUAL_NEWEST;
 
 use crate::check::CheckArguments;
 use crate::client_config::ClientArguments;
 use crate::completions::CompletionShell;
 use crate::doctor::DoctorArguments;
-use crate::warm::WarmArguments;
 
 /// A proxy for container registries.
 #[derive(Parser)]
@@ -133,6 +137,53 @@ pub(crate) enum CacheAction {
     Verify,
 }
 
+/// Arguments of `registry-proxy warm`.
+#[derive(Args)]
+#[command(after_help = WARM_EXAMPLES, group(ArgGroup::new("what").required(true).multiple(true)))]
+pub(crate) struct WarmArguments {
+    /// As in a pull: `alpine:3.20`, `ghcr.io/owner/image@sha256:…`; `alpine:3.*` means the newest tags of the registry's
+    /// list; `-` reads a list from standard input.
+    #[arg(group = "what", value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+
+    /// A list: an image in each line, a JSON array of images, or what `kubectl get pods -o json` prints.
+    #[arg(long, short, group = "what", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Vec<PathBuf>,
+
+    /// A compose file.
+    #[arg(long, group = "what", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) compose: Vec<PathBuf>,
+
+    /// Platforms of each image, such as linux/amd64,linux/arm64, or `all`. The default is Linux on this machine's
+    /// architecture, as a pull on this machine would get it.
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platform: Vec<String>,
+
+    /// Signatures, attestations and SBOMs, too.
+    #[arg(long)]
+    pub(crate) referrers: bool,
+
+    /// Images that are fetched at once.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) jobs: usize,
+
+    /// How many tags a pattern such as `alpine:3.*` means: those with the highest version numbers.
+    #[arg(long, value_name = "N", default_value_t = USUAL_NEWEST)]
+    pub(crate) newest: usize,
+
+    /// How long a manifest or layer waits for a registry that limits the rate of requests: 0s, 10m, 6h.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = span_of)]
+    pub(crate) wait: Span,
+
+    /// Print one JSON value per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn span_of(text: &str) -> Result<Span, String> {
+    Span::parse(text).ok_or_else(|| "expected a whole number and s, m or h, such as 10m".to_owned())
+}
+
 const EXAMPLES: &str = "\
 Without any configuration it serves Docker Hub and a catalogue of public registries on 127.0.0.1:3000:
   docker pull 127.0.0.1:3000/alpine
@@ -174,3 +225,17 @@ If none runs, the store is opened directly. Use the same --config as for serving
   registry-proxy cache purge --dry-run --all                  what would be deleted
   registry-proxy cache verify && echo sound                   exit status 1 unless everything was read and matched
   registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";
+
+const WARM_EXAMPLES: &str = "\
+If a server uses this cache, it fetches the images. If none runs, this command does, into the same store. Use the same
+--config as for serving. What is cached already is not fetched again, so a warming that was stopped goes on where it was.
+
+  registry-proxy warm alpine:3.20 ghcr.io/owner/image:v1
+  registry-proxy warm --file images.txt --platform linux/amd64,linux/arm64
+  registry-proxy warm 'alpine:3.*' --newest 2                 the newest tags that the registry lists
+  registry-proxy warm --compose compose.yaml
+  docker compose config --images | registry-proxy warm -      with .env, extends and include
+  kubectl get pods -A -o json | registry-proxy warm -         what a cluster runs now
+  registry-proxy warm --wait 6h --file images.txt             waits for Docker Hub's limit
+
+Exit status: 0 all images are in the cache; 1 something is missing, each part named with the reason; 2 wrong usage.";

@@ -15,7 +15,9 @@ use crate::connection_limits::{ConnectionSlot, ConnectionSlots};
 use crate::service::{Listener, Service};
 use crate::watched_files::WatchedFiles;
 use crate::workers::Workers;
-use crate::{admin_socket, connection, file_descriptors, first_steps, reload_triggers, traces, warm};
+use crate::{
+    admin_socket, connection, file_descriptors, first_steps, own_platform, reload_triggers, traces, warm_queue,
+};
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,7 +68,7 @@ pub(crate) async fn serve(source: ConfigSource, config: Config) -> Result<(), Bo
         }
     };
     let _admin = admin_socket::open(&service).await;
-    tokio::spawn(warm::follow(Arc::clone(&service), warm::own_platform()));
+    tokio::spawn(warm_queue::follow(Arc::clone(&service), own_platform::own_platform()));
     tracing::info!(upstreams = names.join(" "), "listening on {scheme}://{}", listener.local_addr()?);
     if io::stderr().is_terminal() {
         let _ = io::stderr().write_all(first_steps.as_bytes());

@@ -6,7 +6,6 @@ mod admin_socket;
 mod assemble;
 mod audit;
 mod cache_cli;
-mod cache_holder;
 mod check;
 mod cli;
 mod client_config;
@@ -33,6 +32,7 @@ mod logging;
 mod metrics;
 #[cfg(not(feature = "otel"))]
 mod no_traces;
+mod own_platform;
 mod passwords;
 mod rate_limited_warnings;
 mod reload;
@@ -50,6 +50,7 @@ mod traces;
 mod transport;
 mod version;
 mod warm;
+mod warm_queue;
 mod watched_files;
 mod workers;
 

@@ -13,10 +13,8 @@ use crate::image_platform::ALL_PLATFORMS;
 use crate::outcome::{Action, Reason};
 use crate::platform::within;
 use crate::request::HandlerResponse;
-use crate::warm::{USUAL_NEWEST, WarmOrder, WarmRequest};
+use crate::warm_orders::{USUAL_NEWEST, WarmOrder, WarmRequest};
 
-/// The path that takes lists of images.
-pub(super) const WARMING: &str = "warm";
 /// Most bytes of a list.
 const MAX_BODY: u64 = 1 << 20;
 /// When a client may ask again where too many warmings wait, in seconds.

@@ -14,16 +14,18 @@ use crate::admin_page::{AdminRequest, Entrance, Explainer, to_the_page};
 use crate::body::Body;
 use crate::config::Config;
 use crate::error::Error;
-use crate::explain::{ExplainContext, Explanation, explain, target_of};
+use crate::explain::{ExplainContext, Explanation, explain};
 use crate::platform::Platform;
 use crate::request::HandlerResponse;
 use crate::request::access_log::LogEntry;
 use crate::request::client_view::ClientView;
 use crate::request::refusals::{self, RefusedRequest};
+use crate::route::image::target_of;
 use crate::route::{AdminTarget, RequestTarget, Target};
 use crate::sync::Mutex;
 use crate::upstream::Identity;
-use crate::warm::{ScheduleLook, WarmContext, WarmEvent, WarmRequest, WarmTell, WarmTotals, warm};
+use crate::warm::{WarmContext, warm};
+use crate::warm_orders::{ScheduleLook, WarmEvent, WarmRequest, WarmTell, WarmTotals};
 
 impl Proxy {
     /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.

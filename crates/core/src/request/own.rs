@@ -1,5 +1,5 @@
-//! A request of our own in the name of a client: about one repository, for a page's reader, or for the signature of what the client
-//! asks for. Nothing of the client's own request goes upstream with it.
+//! A request of our own about one repository: for a page's reader, for the signature of what a client asks for, each in that
+//! client's name, or to warm the cache. Nothing of a client's own request goes upstream with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -8,20 +8,20 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::Warming;
+use super::context::Warming;
 use super::named::NamedImage;
 use super::patience::{NextTry, Patience};
 use super::platforms::{choose, listed};
-use super::repository::{FoundManifest, WarmRepository, tags_of};
-use super::told::{MissingPart, PartOutcome, WarmEvent, WarmedImage, WarmedPart};
+use super::repository::{WarmRepository, WarmedManifest, tags_of};
 use super::trouble::{Prospect, WarmTrouble, whole_seconds};
 use crate::cache::{ChildDescriptor, Described};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::explain::target_of;
 use crate::name::Reference;
 use crate::platform::Clock;
+use crate::route::image::target_of;
 use crate::route::{Endpoint, Target};
+use crate::warm_orders::{MissingPart, PartOutcome, WarmEvent, WarmedImage, WarmedPart};
 
 /// Layers of an image that are fetched at once: as many as docker and podman fetch.
 const LAYERS_AT_ONCE: usize = 3;
@@ -147,7 +147,7 @@ impl<'a> ImageWork<'a> {
         report: &mut WarmedImage,
         left: &mut WorkList,
         wanted: &WantedManifest,
-        found: &FoundManifest,
+        found: &WarmedManifest,
     ) {
         left.seen.insert(found.digest.clone());
         let described = Described::of(&found.bytes);
@@ -251,7 +251,7 @@ impl<'a> ImageWork<'a> {
         Box::pin(async move { (blob, self.patiently(|| Box::pin(repository.blob(&blob.digest))).await) })
     }
 
-    fn found(&self, report: &mut WarmedImage, wanted: &WantedManifest, found: &FoundManifest) {
+    fn found(&self, report: &mut WarmedImage, wanted: &WantedManifest, found: &WarmedManifest) {
         self.part(
             report,
             WarmedPart {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::cache::{KeptImage, KeptReference};
 use crate::config::Config;
-use crate::explain::target_of;
 use crate::name::Reference;
+use crate::route::image::target_of;
 use crate::route::{Endpoint, Routes};
 use crate::tag_pattern::split;
 

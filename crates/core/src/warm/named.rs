@@ -1,12 +1,11 @@
 //! Which images are meant: a tag that is a pattern stands for the newest tags that the registry lists.
 
-use super::Warming;
+use super::context::Warming;
 use super::repository::WarmRepository;
-use super::request::MAX_IMAGES;
-use super::told::MissingPart;
 use super::trouble::WarmTrouble;
-use crate::explain::target_of;
+use crate::route::image::target_of;
 use crate::tag_pattern::{newest, split};
+use crate::warm_orders::{MAX_IMAGES, MissingPart};
 
 /// An image that is meant.
 pub(super) struct NamedImage {

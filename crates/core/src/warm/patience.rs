@@ -89,6 +89,6 @@ mod tests {
         let pause = |seconds| NextTry::AfterPause(Duration::from_secs(seconds));
         let tries = [(); 3].map(|()| patience.after(Prospect::Soon, at(0)));
         assert_eq!(tries, [pause(1), pause(2), NextTry::Never]);
-        assert_eq!(Patience::new(Duration::from_secs(60)).after(Prospect::Never, at(0)), NextTry::Never);
+        assert_eq!(Patience::new(Duration::from_mins(1)).after(Prospect::Never, at(0)), NextTry::Never);
     }
 }

@@ -8,9 +8,8 @@ use http::HeaderMap;
 use http::header::LINK;
 use serde::Deserialize;
 
-use super::told::{PartOutcome, WarmEvent};
+use super::context::{WarmContext, Warming};
 use super::trouble::WarmTrouble;
-use super::{WarmContext, Warming};
 use crate::backoff::Backoff;
 use crate::body::Body;
 use crate::cache::{Cache, Described, Key};
@@ -25,6 +24,7 @@ use crate::platform::{UPLOAD_DEADLINE, within};
 use crate::request::{OwnRequest, RequestContext};
 use crate::route::{Endpoint, Target};
 use crate::upstream::{Identity, Upstream};
+use crate::warm_orders::{PartOutcome, WarmEvent};
 use crate::{blob, listing};
 
 /// How often it is told how much of a blob is here.
@@ -49,7 +49,7 @@ pub(super) struct WarmRepository<'a> {
 }
 
 /// A manifest that is here.
-pub(super) struct FoundManifest {
+pub(super) struct WarmedManifest {
     pub(super) digest: Digest,
     pub(super) bytes: Bytes,
     pub(super) outcome: PartOutcome,
@@ -90,7 +90,7 @@ impl<'a> WarmRepository<'a> {
     }
 
     /// A manifest, from the cache or fetched into it.
-    pub(super) async fn manifest(&self, reference: &Reference) -> Result<FoundManifest, WarmTrouble> {
+    pub(super) async fn manifest(&self, reference: &Reference) -> Result<WarmedManifest, WarmTrouble> {
         let request = self.request(Endpoint::Manifest(reference.clone()))?;
         let context = request.context(self.proxy().env, self.upstream);
         self.spare_reserve(&context, reference).await?;
@@ -113,7 +113,7 @@ impl<'a> WarmRepository<'a> {
             | Action::Abandoned => return Err(WarmTrouble::NotKept(answer.outcome.reason.meaning())),
         };
         self.wait_for_record(&Key::manifest(&digest)).await?;
-        Ok(FoundManifest { digest, bytes, outcome, is_stale: action == Action::Stale })
+        Ok(WarmedManifest { digest, bytes, outcome, is_stale: action == Action::Stale })
     }
 
     /// The last pulls of an account are for clients: what would cost one does not come.

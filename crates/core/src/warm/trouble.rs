@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::told::MissingPart;
 use crate::error::Error;
 use crate::human::span;
+use crate::warm_orders::MissingPart;
 
 /// Why a part did not come.
 #[derive(Debug, thiserror::Error)]

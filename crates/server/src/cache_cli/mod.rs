@@ -9,8 +9,7 @@ use registry_proxy_core::Config;
 use registry_proxy_core::admin::{CacheAdmin, Command, Event, Purge};
 
 use self::show::Show;
-use crate::admin_socket::{self, SocketCommand, SocketEvent};
-use crate::cache_holder::CacheHolder;
+use crate::admin_socket::{self, CacheHolder, SocketCommand, SocketEvent};
 use crate::cli::{CacheAction, CacheArguments};
 use crate::error_text::with_source;
 use crate::runtime::SystemClock;

@@ -84,6 +84,13 @@ fn every_key_is_described_and_every_description_has_its_key() {
         key: Some(crate::secret::Secret::new("x")),
         ..EventsConfig::default()
     }];
+    config.warm = vec![crate::config::WarmRule {
+        images: vec!["a:1".to_owned()],
+        every: crate::config::Span::seconds(60),
+        platforms: vec!["linux/amd64".to_owned()],
+        newest: 1,
+        keep: true,
+    }];
     config.upstream = vec![UpstreamConfig {
         username: text.clone(),
         password: Some(crate::secret::Secret::new("x")),

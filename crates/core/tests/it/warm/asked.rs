@@ -119,7 +119,7 @@ async fn rules_of_the_configuration_are_carried_out_at_the_start_and_again_and_a
     single(&lab, "a/one", "v1", &[5000]);
     let config = Config::load(&Sources { text: Some(&text), variables: vec![], read: &stored_nowhere });
     let config = config.expect("a configuration");
-    let longest = Duration::from_secs(60);
+    let longest = Duration::from_mins(1);
     let log = Lines::of_warnings();
     assert_eq!(lab.proxy.next_warming(&config, longest), Duration::ZERO);
     Box::pin(lab.proxy.warm_scheduled(&config, "linux/amd64")).await;

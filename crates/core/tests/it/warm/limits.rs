@@ -31,7 +31,7 @@ async fn a_429_in_the_middle_is_waited_for_while_it_ends_in_time() {
         assert_eq!(warmed.totals.complete, 1, "{:?}", warmed.missing(1));
         assert!(waits(&warmed).contains(&30), "{:?}", waits(&warmed));
         let took = lab.now().since(before);
-        assert!(took >= Duration::from_secs(30) && took < Duration::from_secs(60), "{took:?}");
+        assert!(took >= Duration::from_secs(30) && took < Duration::from_mins(1), "{took:?}");
         let sum: usize = blobs.iter().map(|digest| fetched(&lab, digest)).sum();
         assert_eq!(sum, blobs.len() + usize::from(part == "/blobs/"), "one request was in vain");
     }

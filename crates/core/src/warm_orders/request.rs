@@ -96,7 +96,7 @@ impl WarmRequest {
         self.wanted_platforms().map(drop)
     }
 
-    pub(super) fn wanted_platforms(&self) -> Result<Vec<ImagePlatform>, String> {
+    pub(crate) fn wanted_platforms(&self) -> Result<Vec<ImagePlatform>, String> {
         self.platforms.iter().map(|text| ImagePlatform::parse(text)).collect()
     }
 }

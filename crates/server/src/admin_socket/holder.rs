@@ -7,8 +7,8 @@ use registry_proxy_core::Config;
 use registry_proxy_core::config::StoreAddress;
 use tokio::net::UnixStream;
 
-use crate::store::OpenedStore;
-use crate::{admin_socket, store};
+use super::place::path;
+use crate::store::{self, OpenedStore};
 
 /// Who has the cache.
 pub(crate) enum CacheHolder {
@@ -28,7 +28,7 @@ impl CacheHolder {
         let is_looked_for = config.cache.store == StoreAddress::Auto && config.admin_socket.is_none();
         let looked_for = is_looked_for.then(|| store::open(&config.cache));
         let found = looked_for.as_ref().and_then(|opened| opened.as_ref().ok()?.as_ref()?.directory.as_deref());
-        let path = admin_socket::path(config, found);
+        let path = path(config, found);
         if let Some(path) = &path {
             match UnixStream::connect(path).await {
                 Ok(stream) => return Ok(Self::Server(stream, path.clone())),

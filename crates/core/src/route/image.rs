@@ -1,6 +1,10 @@
 //! Reads an image's name as people write it, into the request that a client would send for it. Pure.
 
+use std::sync::Arc;
+
+use super::{RequestTarget, Route, Routes, Target};
 use crate::config::Config;
+use crate::error::Error;
 use crate::secret::Secret;
 
 /// What stands before the reference in an address.
@@ -8,20 +12,34 @@ const MANIFESTS: &str = "/manifests/";
 
 /// A name, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ImageRequest {
+pub(crate) struct ImageRequest {
     /// The host that the client would ask: one of ours, or one without a meaning.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// `/v2/<name>/manifests/<reference>`
-    pub(super) path: String,
+    pub(crate) path: String,
     /// The first part of the name, where a registry would stand: for advice.
-    pub(super) first: String,
+    pub(crate) first: String,
     /// The name begins with our host, and without the path secret that must follow it.
-    pub(super) lacks_secret: bool,
+    pub(crate) lacks_secret: bool,
+}
+
+/// The repository and the reference that an image's name means, as people write it.
+pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Result<Arc<Target>, Error> {
+    let wish = read(image, config);
+    match routes.route(RequestTarget { host: &wish.host, path: &wish.path, query: None })? {
+        Route::Repository(target) => Ok(target),
+        Route::Ping(_)
+        | Route::Token(_)
+        | Route::Catalog
+        | Route::Storage
+        | Route::Front(_)
+        | Route::StorageRoot(_) => Err(Error::NoSuchEndpoint),
+    }
 }
 
 /// Reads `alpine`, `ghcr.io/owner/image:tag`, `image@sha256:…`, with or without our own host before it, and what people copy
 /// out of a log or a browser: `http://host/<secret>/image`, `http://host/<secret>/v2/image/manifests/tag`.
-pub(super) fn read(image: &str, config: &Config) -> ImageRequest {
+pub(crate) fn read(image: &str, config: &Config) -> ImageRequest {
     let image = image.split_once("://").map_or(image, |(_, rest)| rest);
     let secret = config.clients.path_secret.as_ref().map(Secret::expose);
     let is_secret = |part: &str| secret == Some(part);
@@ -85,7 +103,7 @@ fn name_and_reference(text: &str) -> (&str, &str) {
 }
 
 /// The text with the path secret masked, to be shown.
-pub(super) fn masked(image: &str, config: &Config) -> String {
+pub(crate) fn masked(image: &str, config: &Config) -> String {
     match &config.clients.path_secret {
         Some(secret) => image.replace(secret.expose(), &secret.to_string()),
         None => image.to_owned(),

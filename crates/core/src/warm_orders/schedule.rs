@@ -81,9 +81,9 @@ mod tests {
     #[test]
     fn a_rule_that_was_changed_is_due_at_once_and_one_that_is_gone_is_forgotten() {
         let (old, new, schedule) = (rule("a", 100), rule("a", 50), WarmSchedule::default());
-        schedule.begin(&[old.clone()], &old, Moment::default());
-        assert_eq!(schedule.look(&[new.clone()], Moment::default()), ScheduleLook::Due(0));
-        schedule.begin(&[new.clone()], &new, Moment::default());
+        schedule.begin(std::slice::from_ref(&old), &old, Moment::default());
+        assert_eq!(schedule.look(std::slice::from_ref(&new), Moment::default()), ScheduleLook::Due(0));
+        schedule.begin(std::slice::from_ref(&new), &new, Moment::default());
         assert_eq!(schedule.begun().len(), 1);
     }
 }

@@ -120,7 +120,7 @@ pub struct WarmedImage {
 
 impl WarmedImage {
     /// Counts a part.
-    pub(super) fn add(&mut self, part: &WarmedPart) {
+    pub(crate) fn add(&mut self, part: &WarmedPart) {
         let bytes = part.bytes.unwrap_or(0);
         let blobs = u64::from(!part.is_manifest);
         match part.outcome {
@@ -138,7 +138,7 @@ impl WarmedImage {
     }
 
     /// Notes what is not here.
-    pub(super) fn lacks(&mut self, part: MissingPart) {
+    pub(crate) fn lacks(&mut self, part: MissingPart) {
         if self.missing.len() < MAX_NAMED {
             self.missing.push(part);
         } else {
@@ -165,7 +165,7 @@ pub struct WarmTotals {
 }
 
 impl WarmTotals {
-    pub(super) fn add(&mut self, image: &WarmedImage) {
+    pub(crate) fn add(&mut self, image: &WarmedImage) {
         self.images += 1;
         self.complete += u64::from(image.is_complete);
         self.blobs += image.blobs;

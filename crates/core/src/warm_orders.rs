@@ -1,0 +1,16 @@
+//! Warmings that are asked for, and what is told of them: values, and what waits. [`warm`](crate::warm) carries them out.
+//!
+//! - [`request`] `o`: what is wanted · [`told`] `o`: what a warming tells, and its sums
+//! - [`queue`]: warmings that were asked for by HTTP · [`schedule`] `o`: when rules of the configuration are due
+
+mod queue;
+mod request;
+mod schedule;
+mod told;
+
+pub(crate) use self::queue::{WarmOrder, WarmQueue};
+pub use self::request::{
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, USUAL_NEWEST, WarmRequest,
+};
+pub(crate) use self::schedule::ScheduleLook;
+pub use self::told::{MissingPart, PartOutcome, WarmEvent, WarmTell, WarmTotals, WarmedImage, WarmedPart};
