@@ -1,4 +1,4 @@
-//! Warmings that are asked for, and what is told of them: values, and what waits. [`warm`](crate::warm) carries them out.
+//! Warmings that are asked for, and what is told of them: values, and what waits. The module `warm` carries them out.
 //!
 //! - [`request`] `o`: what is wanted · [`told`] `o`: what a warming tells, and its sums
 //! - [`queue`]: warmings that were asked for by HTTP · [`schedule`] `o`: when rules of the configuration are due

@@ -238,9 +238,10 @@ mod tests {
     #[test]
     fn what_this_does_not_read_is_refused_with_what_does() {
         let deep = format!("services: {}{}", "[".repeat(300), "]".repeat(300));
-        let chain: String = (1..100_000).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect();
-        let chain = format!("a0: &a0 x\n{chain}");
-        let laughs: String = (1..40).map(|at| format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1)).collect();
+        let chain: Vec<String> = (1..100_000).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect();
+        let chain = format!("a0: &a0 x\n{}", chain.concat());
+        let laughs: Vec<String> = (1..40).map(|at| format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1)).collect();
+        let laughs = laughs.concat();
         let laughs = format!("a0: &a0 x\n{laughs}services: {{w: {{image: y}}}}\n");
         assert_eq!(read_text(&laughs), Ok(vec!["y".to_owned()]), "aliases take no room");
         for (text, part) in [

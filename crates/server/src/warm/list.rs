@@ -36,7 +36,7 @@ struct KubernetesSpec {
     ephemeral_containers: Option<Vec<KubernetesContainer>>,
     /// Of a Deployment, a Job and the like.
     template: Option<Box<KubernetesObject>>,
-    /// Of a CronJob.
+    /// Of a `CronJob`.
     job_template: Option<Box<KubernetesObject>>,
 }
 
@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn lists_that_are_none_are_refused_with_a_sentence() {
-        let many: String = (0..=MAX_IMAGES).map(|number| format!("a:{number}\n")).collect();
+        let many: Vec<String> = (0..=MAX_IMAGES).map(|number| format!("a:{number}\n")).collect();
+        let many = many.concat();
         let deep = format!("{}{}", r#"{"items":["#.repeat(1000), "]}".repeat(1000));
         for (text, part) in [
             ("", "name no image"),

@@ -96,7 +96,7 @@ async fn carry_out(config: &Config, request: WarmRequest, show: &WarmShow) -> Re
     match holder {
         CacheHolder::Server(stream, _) => {
             let tell = |event| match event {
-                SocketEvent::Warm(event) => show.tell(event),
+                SocketEvent::Warm(event) => show.tell(&event),
                 // No warming tells of any.
                 SocketEvent::Cache(_) => {}
             };
@@ -116,7 +116,7 @@ async fn alone(
     let proxy = assemble::proxy(config, Some(opened.store), Notifications::default());
     let proxy = proxy.map_err(|error| error.to_string())?;
     let janitor = proxy.janitor().map(|janitor| tokio::spawn(janitor.run()));
-    let tell = |event: WarmEvent| show.tell(event);
+    let tell = |event: WarmEvent| show.tell(&event);
     let done = proxy.warm(config, request, &tell).await;
     let is_kept = proxy.close(FLUSH_LIMIT).await;
     if let Some(janitor) = janitor {

@@ -43,20 +43,20 @@ impl WarmShow {
         }
     }
 
-    pub(super) fn tell(&self, event: WarmEvent) {
-        if let WarmEvent::Begin { of, .. } = &event {
+    pub(super) fn tell(&self, event: &WarmEvent) {
+        if let WarmEvent::Begin { of, .. } = event {
             self.state().of = *of;
         }
         if let Some(bars) = &self.bars {
-            bars.follow(&event);
+            bars.follow(event);
         }
         if self.is_json {
-            self.print_json(&event);
+            self.print_json(event);
         } else {
-            self.print_text(&event);
+            self.print_text(event);
         }
         if let WarmEvent::End(totals) = event {
-            self.state().totals = Some(totals);
+            self.state().totals = Some(*totals);
         }
     }
 
