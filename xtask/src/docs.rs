@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::arguments::Docs;
-use crate::run::cargo;
-use crate::{pages, site};
+use crate::run::{cargo, workspace};
+use crate::{pages, recording, site};
 
 /// What prints a page, as arguments of `cargo run`, and where it belongs.
 const PAGES: [(&[&str], &[&str]); 6] = [
@@ -33,6 +33,12 @@ const PAGES: [(&[&str], &[&str]); 6] = [
     ),
 ];
 
+/// A terminal, as text and as a picture. `outer/examples/first_minutes.rs` records the text.
+const RECORDING: &str = "docs/images/first-minutes.txt";
+const PICTURE: &str = "docs/images/first-minutes.svg";
+const PICTURE_TITLE: &str =
+    "The first minutes: start the proxy, point a client at it, pull an image, see why it was a hit";
+
 /// Completions and man pages.
 const SHELL_FILES: &str = "crates/server/shell";
 
@@ -50,10 +56,30 @@ pub(crate) fn run(arguments: &Docs) -> Result<(), String> {
             eprintln!("wrote {path}");
         }
     }
+    fs::write(PICTURE, picture()?).map_err(|error| format!("cannot write {PICTURE}: {error}"))?;
+    eprintln!("wrote {PICTURE}");
     // A test, so that what generates them is no part of the binary.
     let writer = "completions::tests::write_the_files";
     cargo(&["test", "--quiet", "-p", "registry-proxy", "--bin", "registry-proxy", "--", "--ignored", writer])
         .run()?;
     eprintln!("wrote {SHELL_FILES}");
     Ok(())
+}
+
+fn picture() -> Result<String, String> {
+    let path = workspace().join(RECORDING);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(recording::svg(PICTURE_TITLE, &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_of_the_terminal_is_made_of_its_text() {
+        let made = picture().unwrap();
+        let there = fs::read_to_string(workspace().join(PICTURE)).unwrap();
+        assert!(made == there, "{PICTURE} is not what {RECORDING} gives: cargo xtask docs");
+    }
 }

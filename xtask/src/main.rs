@@ -11,6 +11,7 @@ mod machine;
 mod package;
 mod pages;
 mod purity;
+mod recording;
 mod release;
 mod run;
 mod site;
