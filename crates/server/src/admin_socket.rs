@@ -2,7 +2,9 @@
 //! event.
 //! Only the user who runs the server and root may use it.
 
+mod line;
 mod protocol;
+pub(crate) mod transfer;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -21,6 +23,7 @@ use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use self::line::put;
 pub(crate) use self::protocol::{SocketCommand, SocketEvent};
 use self::protocol::{SocketLine, shown};
 use crate::audit::{self, Actor, AuditEntry};
@@ -133,12 +136,15 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
     let mut text = String::new();
     let mut reading = BufReader::new(reading).take(MAX_COMMAND);
     tokio::time::timeout(COMMAND_TIMEOUT, reading.read_line(&mut text)).await??;
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    if let (Ok(transfer), Some(admin)) = (serde_json::from_str(&text), current.proxy.cache_admin()) {
+        return transfer::answer(transfer, actor, &admin, reading.into_inner(), &mut writing).await;
+    }
     let command = serde_json::from_str::<SocketCommand>(&text).map_err(|error| error.to_string());
     let command = match command.and_then(|command| command.check().map(|()| command)) {
         Ok(command) => command,
         Err(what) => return put(&mut writing, &SocketLine::Failed(what)).await,
     };
-    let current = arc_swap::Guard::into_inner(service.reloadable.current());
     // Dropped with the work, if the client leaves before its end.
     let entry =
         command.action().map(|action| AuditEntry::begin(actor, action, shown(text.trim(), &current.config)));
@@ -231,12 +237,6 @@ async fn until_gone(reading: &mut ReadHalf<'_>) -> io::Error {
             Err(error) => return error,
         }
     }
-}
-
-async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &SocketLine) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    writing.write_all(&text).await
 }
 
 /// Sends a command to a running server.
