@@ -1,9 +1,12 @@
 //! The administration of a store, with the memory of the live server before it where there is one.
 
+mod adopt;
 mod clear;
 mod command;
 mod evict;
+mod export;
 mod holds;
+mod import;
 mod inventory;
 mod janitor;
 mod list;
@@ -17,8 +20,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::adopt::{AdoptError, AdoptMode, Adopted, Adoption};
 pub use self::command::{CacheStats, Command, Event, HeldState, HoldEntry, Image, Purge, Purged, Tell, Verified};
 use self::evict::EvictionTargets;
+pub use self::import::{KeepError, Kept};
 use self::inventory::Packed;
 pub use self::janitor::Janitor;
 use crate::cache::{Cache, DEADLINE, Key};

@@ -7,9 +7,12 @@ mod policy;
 
 use std::sync::Arc;
 
+use crate::blocks::Blocks;
+use crate::bundle::BundleImage;
 use crate::cache::{Cache, ChildDescriptor};
 use crate::catalogue;
 use crate::config::{Auth, Config};
+use crate::digest::Digest;
 use crate::error::Error;
 pub use crate::explanation::{
     AccountReport, ClientPolicy, Explanation, HoldReport, PartReport, PartState, PolicyReport, Pull, RouteReport,
@@ -33,6 +36,31 @@ pub(crate) struct ExplainContext<'a> {
     pub(crate) upstreams: &'a [Arc<Upstream>],
     pub(crate) config: &'a Config,
     pub(crate) identity: Identity,
+}
+
+/// An image's name in full, as the cache keeps it. `None`: this configuration serves no such name.
+pub fn image_in_full(config: &Config, image: &str) -> Option<BundleImage> {
+    let target = image::target_of(&Routes::new(config), config, image).ok();
+    // With one registry only, a client's name begins with no registry; those of `cache list` and of bundles do.
+    if target.as_ref().is_none_or(|target| target.matched_by == MatchedBy::Backend)
+        && let Ok(exact) = BundleImage::parse(image)
+        && config.upstream.iter().any(|upstream| upstream.name == *exact.upstream)
+    {
+        return Some(exact);
+    }
+    let target = target?;
+    let Endpoint::Manifest(reference) = &target.endpoint else { return None };
+    let upstream = config.upstream.get(target.upstream)?.name.as_str().into();
+    Some(BundleImage { upstream, repository: target.name.clone(), reference: reference.clone() })
+}
+
+/// Why `[[block]]` keeps an image, or content of it, from ever leaving; `None`: it does not.
+pub fn why_blocked(config: &Config, image: &BundleImage, content: &[Digest]) -> Option<String> {
+    let blocks = Blocks::new(&config.block);
+    let endpoint = Endpoint::Manifest(image.reference.clone());
+    let by_name = blocks.request(&image.upstream, &image.repository, &endpoint);
+    let blocked = by_name.or_else(|| content.iter().find_map(|digest| blocks.digest(digest)))?;
+    Some(Error::Blocked(blocked).to_string())
 }
 
 /// Explains what a request for this image would get. Nothing is sent anywhere.

@@ -8,7 +8,8 @@
 //! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
 //! - `policy`: whose signature the images of a repository need, and what a signature says
 //! - `quota`: how much clients may have in an hour and a day
-//! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge and verify
+//! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge, verify, export and import
+//! - [`bundle`]: images in one archive, as they are exported and imported
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
@@ -25,6 +26,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod body;
+pub mod bundle;
 pub mod cache;
 pub mod catalogue;
 pub mod client;

@@ -35,7 +35,7 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand health 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
             cand completions 'Print what a shell completes this command line with'
             cand outcomes 'Print the table of outcomes and their reasons, as Markdown'
-            cand cache 'Inspect, purge or verify the cache'
+            cand cache 'Inspect, purge or verify the cache; carry images out of it and into it'
         }
         &'registry-proxy;serve'= {
             cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
@@ -147,6 +147,8 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand release 'Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later'
             cand pin 'Pin a held tag to a digest: clients get that, whatever the registry says, until `unpin`'
             cand unpin 'Take a pin back'
+            cand export 'Write images of the cache into one file, to carry them to a place without a network. Other tools read it, too'
+            cand import 'Take images from a file into the cache: what `export` wrote, and any other OCI image layout'
             cand verify 'Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match or could not be read; the unreadable is kept'
         }
         &'registry-proxy;cache;stat'= {
@@ -208,6 +210,29 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand --help 'Print help'
         }
         &'registry-proxy;cache;unpin'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;export'= {
+            cand -o 'The file, an OCI image layout in a tar; `-` for standard output'
+            cand --output 'The file, an OCI image layout in a tar; `-` for standard output'
+            cand --platform 'Only these platforms, `linux/amd64,linux/arm64`, and all of them. Default: those that are complete in the cache'
+            cand --since 'Leave out what this earlier bundle has. Can be given several times'
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --json 'Print one JSON value per line'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;cache;import'= {
+            cand --as 'The name of the image, where the bundle has none with a registry: `docker.io/library/alpine:3.20`'
             cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'

@@ -38,7 +38,7 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('health', 'health', [CompletionResultType]::ParameterValue, 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print what a shell completes this command line with')
             [CompletionResult]::new('outcomes', 'outcomes', [CompletionResultType]::ParameterValue, 'Print the table of outcomes and their reasons, as Markdown')
-            [CompletionResult]::new('cache', 'cache', [CompletionResultType]::ParameterValue, 'Inspect, purge or verify the cache')
+            [CompletionResult]::new('cache', 'cache', [CompletionResultType]::ParameterValue, 'Inspect, purge or verify the cache; carry images out of it and into it')
             break
         }
         'registry-proxy;serve' {
@@ -160,6 +160,8 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('release', 'release', [CompletionResultType]::ParameterValue, 'Let clients have what held tags (`hold` in [[cache.tags]]) have moved to, now and not later')
             [CompletionResult]::new('pin', 'pin', [CompletionResultType]::ParameterValue, 'Pin a held tag to a digest: clients get that, whatever the registry says, until `unpin`')
             [CompletionResult]::new('unpin', 'unpin', [CompletionResultType]::ParameterValue, 'Take a pin back')
+            [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Write images of the cache into one file, to carry them to a place without a network. Other tools read it, too')
+            [CompletionResult]::new('import', 'import', [CompletionResultType]::ParameterValue, 'Take images from a file into the cache: what `export` wrote, and any other OCI image layout')
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match or could not be read; the unreadable is kept')
             break
         }
@@ -228,6 +230,31 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             break
         }
         'registry-proxy;cache;unpin' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON value per line')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;cache;export' {
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'The file, an OCI image layout in a tar; `-` for standard output')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'The file, an OCI image layout in a tar; `-` for standard output')
+            [CompletionResult]::new('--platform', '--platform', [CompletionResultType]::ParameterName, 'Only these platforms, `linux/amd64,linux/arm64`, and all of them. Default: those that are complete in the cache')
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Leave out what this earlier bundle has. Can be given several times')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON value per line')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;cache;import' {
+            [CompletionResult]::new('--as', '--as', [CompletionResultType]::ParameterName, 'The name of the image, where the bundle has none with a registry: `docker.io/library/alpine:3.20`')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')

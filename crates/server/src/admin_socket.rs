@@ -3,8 +3,10 @@
 //! Only the user who runs the server and root may use it.
 
 mod holder;
+mod line;
 mod place;
 mod protocol;
+pub(crate) mod transfer;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
@@ -22,6 +24,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 pub(crate) use self::holder::CacheHolder;
+use self::line::put;
 use self::place::path;
 pub(crate) use self::protocol::{SocketCommand, SocketEvent};
 use self::protocol::{SocketLine, shown};
@@ -118,12 +121,15 @@ async fn answer(mut stream: UnixStream, actor: Actor, service: &Service) -> io::
     let mut text = String::new();
     let mut reading = BufReader::new(reading).take(MAX_COMMAND);
     tokio::time::timeout(COMMAND_TIMEOUT, reading.read_line(&mut text)).await??;
+    let current = arc_swap::Guard::into_inner(service.reloadable.current());
+    if let (Ok(transfer), Some(admin)) = (serde_json::from_str(&text), current.proxy.cache_admin()) {
+        return transfer::answer(transfer, actor, &admin, reading.into_inner(), &mut writing).await;
+    }
     let command = serde_json::from_str::<SocketCommand>(&text).map_err(|error| error.to_string());
     let command = match command.and_then(|command| command.check().map(|()| command)) {
         Ok(command) => command,
         Err(what) => return put(&mut writing, &SocketLine::Failed(what)).await,
     };
-    let current = arc_swap::Guard::into_inner(service.reloadable.current());
     // Dropped with the work, if the client leaves before its end.
     let entry =
         command.action().map(|action| AuditEntry::begin(actor, action, shown(text.trim(), &current.config)));
@@ -216,12 +222,6 @@ async fn until_gone(reading: &mut ReadHalf<'_>) -> io::Error {
             Err(error) => return error,
         }
     }
-}
-
-async fn put(writing: &mut (impl tokio::io::AsyncWrite + Unpin), line: &SocketLine) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    writing.write_all(&text).await
 }
 
 /// Sends a command to a running server.

@@ -51,7 +51,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Inspect, purge or verify the cache.
+    /// Inspect, purge or verify the cache; carry images out of it and into it.
     Cache(CacheArguments),
     /// Fetch images into the cache before anybody pulls them.
     Warm(WarmArguments),
@@ -131,6 +131,30 @@ pub(crate) enum CacheAction {
     Unpin {
         /// `docker.io/library/alpine:3.20`
         image: String,
+    },
+    /// Write images of the cache into one file, to carry them to a place without a network. Other tools read it, too.
+    Export {
+        /// As in a pull: `alpine:3.20`, `ghcr.io/owner/image@sha256:…`; or a pattern of cached tags: `ghcr.io/**`
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
+        /// The file, an OCI image layout in a tar; `-` for standard output.
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: String,
+        /// Only these platforms, `linux/amd64,linux/arm64`, and all of them. Default: those that are complete in the cache.
+        #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+        platform: Vec<String>,
+        /// Leave out what this earlier bundle has. Can be given several times.
+        #[arg(long, value_name = "BUNDLE", value_hint = ValueHint::AnyPath)]
+        since: Vec<String>,
+    },
+    /// Take images from a file into the cache: what `export` wrote, and any other OCI image layout.
+    Import {
+        /// A tar or a directory; `-` for standard input. `docker save` writes such a tar from Docker 25 on.
+        #[arg(value_name = "BUNDLE", value_hint = ValueHint::AnyPath)]
+        bundle: String,
+        /// The name of the image, where the bundle has none with a registry: `docker.io/library/alpine:3.20`
+        #[arg(long = "as", value_name = "IMAGE")]
+        name: Option<String>,
     },
     /// Read everything, check it against its digest and delete what does not match. Exit status 1 if anything did not match
     /// or could not be read; the unreadable is kept.
@@ -224,6 +248,8 @@ If none runs, the store is opened directly. Use the same --config as for serving
   registry-proxy cache purge 'docker.io/library/alpine:*'     the next pull asks the registry again
   registry-proxy cache purge --dry-run --all                  what would be deleted
   registry-proxy cache verify && echo sound                   exit status 1 unless everything was read and matched
+  registry-proxy cache export alpine:3.20 -o bundle.tar       to be carried where there is no network
+  registry-proxy cache import bundle.tar                      there
   registry-proxy cache list --json | jq -r 'select(.image) | .image.name'";
 
 const WARM_EXAMPLES: &str = "\

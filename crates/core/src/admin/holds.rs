@@ -96,7 +96,7 @@ impl CacheAdmin {
     }
 
     /// What is known of a held tag.
-    async fn hold(&self, key: &Key) -> Result<HoldRecord, StoreError> {
+    pub(super) async fn hold(&self, key: &Key) -> Result<HoldRecord, StoreError> {
         if let Some(LiveServer { cache, .. }) = &self.live {
             return match cache.metadata.holds.hold(key).await {
                 HoldLookup::Known { record, .. } => Ok(record),

@@ -20,6 +20,7 @@ mod graphs;
 mod guesses;
 mod hold;
 mod hostile;
+mod imported;
 mod in_flight;
 mod invariants;
 mod isolate;

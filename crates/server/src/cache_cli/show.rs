@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use registry_proxy_core::admin::{CacheStats, Event, HeldState, HoldEntry, Image, Purged, Verified};
+use serde::Serialize;
 
 use crate::human::{size, span};
 use crate::terminal::print;
@@ -18,6 +19,8 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) struct Show {
     is_json: bool,
     is_terminal: bool,
+    /// Standard output has something else.
+    to_stderr: bool,
     state: Mutex<ShowState>,
 }
 
@@ -33,7 +36,35 @@ struct ShowState {
 
 impl Show {
     pub(super) fn new(is_json: bool) -> Self {
-        Self { is_json, is_terminal: !is_json && std::io::stderr().is_terminal(), state: Mutex::default() }
+        let is_terminal = !is_json && std::io::stderr().is_terminal();
+        Self { is_json, is_terminal, to_stderr: false, state: Mutex::default() }
+    }
+
+    /// Prints to standard error, since the output of the command goes to standard output.
+    pub(super) fn beside_output(self) -> Self {
+        Self { to_stderr: true, ..self }
+    }
+
+    /// Prints a line of text, or one of JSON.
+    pub(super) fn line(&self, value: &impl Serialize, text: &str) {
+        let mut state = self.state();
+        self.wipe(&mut state);
+        let json = || serde_json::to_string(value).unwrap_or_default() + "\n";
+        let line = if self.is_json { json() } else { text.to_owned() };
+        if self.to_stderr {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        } else {
+            state.print(&line);
+        }
+    }
+
+    /// Shows how many bytes are done, on a terminal.
+    pub(super) fn progress(&self, done: u64, total: Option<u64>) {
+        let mut state = self.state();
+        match total {
+            Some(total) => self.draw(&mut state, &percent(done, total)),
+            None => self.draw(&mut state, &size(done)),
+        }
     }
 
     /// Sets the place of the cache, as shown by `stat`.
@@ -44,7 +75,7 @@ impl Show {
     pub(super) fn tell(&self, event: Event) {
         let mut state = self.state();
         if let Event::Progress(done, total) = event {
-            self.draw(&mut state, done, total);
+            self.draw(&mut state, &percent(done, total));
             return;
         }
         self.wipe(&mut state);
@@ -105,13 +136,12 @@ impl Show {
         self.wipe(&mut self.state());
     }
 
-    fn draw(&self, state: &mut ShowState, done: u64, total: u64) {
+    fn draw(&self, state: &mut ShowState, text: &str) {
         if !self.is_terminal || state.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
             return;
         }
         state.drawn = Some(Instant::now());
-        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-        let _ = write!(std::io::stderr(), "\r\x1b[K{percent:3} %");
+        let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
     }
 
     fn wipe(&self, state: &mut ShowState) {
@@ -129,6 +159,10 @@ impl ShowState {
     fn print(&mut self, text: &str) {
         self.has_failed |= print(text) != ExitCode::SUCCESS;
     }
+}
+
+fn percent(done: u64, total: u64) -> String {
+    format!("{:3} %", done.saturating_mul(100).checked_div(total).unwrap_or(100))
 }
 
 fn of_stat(stat: &CacheStats, place: &str) -> String {

@@ -1,5 +1,7 @@
 //! `registry-proxy cache`: on a directory that nobody uses, and on a running server through its socket.
 
+mod bundles;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
