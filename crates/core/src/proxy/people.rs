@@ -63,6 +63,8 @@ impl Proxy {
     }
 
     /// Fetches images into the cache, and tells of it. `config` is the proxy's own. An error: nothing can be fetched at all.
+    // Inlined into another crate, it would have all that it awaits compiled there once more.
+    #[inline(never)]
     pub fn warm<'a>(
         &'a self,
         config: &'a Config,
