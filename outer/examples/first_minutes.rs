@@ -57,8 +57,8 @@ fn main() -> Outcome {
     // At a terminal the server says what to do with it; `script` is one. What runs in it is a session of its own, and is not
     // ended with it.
     let log = home.path().join("log");
-    let served = "echo $$ > process && exec registry-proxy";
-    let terminal = ["script", "--quiet", "--flush", "--command", served, "/dev/null"];
+    let start = "echo $$ > process && exec registry-proxy";
+    let terminal = ["script", "--quiet", "--flush", "--command", start, "/dev/null"];
     let mut server = shell(&terminal)?.start(&log)?;
     let recorded = server.wait_for_log("listening on http").and_then(|_| {
         let mut text = format!("{HEAD}$ registry-proxy\n{}", shown(&server.log()));
