@@ -5,7 +5,7 @@
 //! [`proxy`] the product itself, [`packaged`] what `cargo xtask package` made of it, and [`client`] what stands in
 //! front of it. [`gateway`] stands between as a serverless platform does, [`function`] is the product behind that, [`cutter`] is a way that breaks,
 //! [`front`] and [`way_out`] are other people's proxies on either side, [`prometheus`] reads the product's metrics, and [`browser`] its page;
-//! [`signing_key`] signs images. Nothing here knows how the product works inside, and
+//! [`signer_key`] signs images. Nothing here knows how the product works inside, and
 //! nothing outlives the value that started it.
 
 pub mod browser;
@@ -24,7 +24,7 @@ pub mod process;
 pub mod prometheus;
 pub mod proxy;
 pub mod registry;
-pub mod signing_key;
+pub mod signer_key;
 pub mod users;
 pub mod way_out;
 pub mod worker;

@@ -29,12 +29,6 @@ impl Skopeo {
     pub fn new() -> Outcome<Self> {
         let home = tempfile::tempdir()?;
         fs::write(home.path().join("registries.conf"), "")?;
-        // Signatures are pushed where cosign stores them.
-        fs::create_dir(home.path().join("registries.d"))?;
-        fs::write(
-            home.path().join("registries.d/all.yaml"),
-            "default-docker:\n  use-sigstore-attachments: true\n",
-        )?;
         Ok(Self { home })
     }
 
@@ -128,7 +122,6 @@ impl Skopeo {
         let home = self.home.path();
         Ok(Program::tool(Tool::SKOPEO)?
             .arguments(["--registries-conf", &home.join("registries.conf").display().to_string()])
-            .arguments(["--registries.d", &home.join("registries.d").display().to_string()])
             .variable("HOME", home)
             .variable("XDG_RUNTIME_DIR", home)
             .variable("REGISTRY_AUTH_FILE", home.join("auth.json"))

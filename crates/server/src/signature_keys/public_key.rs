@@ -1,4 +1,4 @@
-//! Public keys as cosign takes them: PEM of a SubjectPublicKeyInfo (RFC 5280 section 4.1). Which kinds and hashes: those of
+//! Public keys as cosign takes them: PEM of a `SubjectPublicKeyInfo` (RFC 5280 section 4.1). Which kinds and hashes: those of
 //! `cosign verify --key`, as far as ring has them.
 
 use registry_proxy_core::platform::SignatureKey;
