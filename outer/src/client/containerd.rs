@@ -1,7 +1,7 @@
 //! containerd with `ctr`, which reads the same `hosts.toml` files as Kubernetes nodes do.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -46,6 +46,31 @@ impl Containerd {
             .arguments(options)
             .argument(image)
             .run(patience(DEADLINE))
+    }
+
+    /// Imports and unpacks what an archive has for this machine.
+    pub fn import(&self, archive: &Path) -> Outcome<Finished> {
+        self.ctr()?
+            .arguments(["images", "import", "--snapshotter", "native", "--platform", "linux/amd64"])
+            .argument(archive)
+            .run(patience(DEADLINE))
+    }
+
+    /// Exports one platform of what was pulled.
+    pub fn export(&self, image: &str, archive: &Path) -> Outcome {
+        let program = self.ctr()?.arguments(["images", "export", "--platform", "linux/amd64"]);
+        program.argument(archive).argument(image).run(patience(DEADLINE))?.success()?;
+        Ok(())
+    }
+
+    /// Gives what was pulled another name.
+    pub fn tag(&self, image: &str, name: &str) -> Outcome {
+        self.ctr()?.arguments(["images", "tag", image, name]).run(patience(DEADLINE))?.success()?;
+        Ok(())
+    }
+
+    fn ctr(&self) -> Outcome<Program> {
+        Ok(Program::tool(Tool::CTR)?.argument("--address").argument(socket(&self.folder)))
     }
 
     /// Pushes one platform of what was pulled to `ADDRESS/REPOSITORY:TAG`.

@@ -1,6 +1,7 @@
 //! podman: pulls and unpacks without a daemon.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -45,6 +46,24 @@ impl Podman {
             .arguments(options)
             .argument(image)
             .run(patience(DEADLINE))
+    }
+
+    /// Loads an archive; what is there by this name then.
+    pub fn load(&self, archive: &Path, image: &str) -> Outcome<Unpacked> {
+        self.program()?.arguments(["load", "--quiet", "--input"]).argument(archive).run(DEADLINE)?.success()?;
+        let output = self.program()?.arguments(["image", "inspect", image]).run(DEADLINE)?.success()?;
+        Inspected::parse(&output)
+    }
+
+    /// Saves what was pulled, as a `docker-archive` or an `oci-archive`.
+    pub fn save(&self, image: &str, format: &str, archive: &Path) -> Outcome {
+        self.program()?
+            .arguments(["save", "--quiet", "--format", format, "--output"])
+            .argument(archive)
+            .argument(image)
+            .run(DEADLINE)?
+            .success()?;
+        Ok(())
     }
 
     /// Pushes what was pulled to `ADDRESS/REPOSITORY:TAG`.

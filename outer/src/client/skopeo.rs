@@ -44,6 +44,19 @@ impl Skopeo {
         Ok(Copied { folder })
     }
 
+    /// Copies every platform from any source to a folder.
+    pub fn copy_out(&self, source: &str) -> Outcome<Copied> {
+        let folder = tempfile::tempdir()?;
+        self.copy(source, &format!("dir:{}", folder.path().display()), &[])?.success()?;
+        Ok(Copied { folder })
+    }
+
+    /// Copies every platform of an image, `ADDRESS/REPOSITORY:TAG`, to any target.
+    pub fn copy_to(&self, image: &str, target: &str) -> Outcome {
+        self.copy(&format!("docker://{image}"), target, &["--src-tls-verify=false"])?.success()?;
+        Ok(())
+    }
+
     /// Tries the same and gives the message if it fails as it should.
     pub fn pull_refused(&self, image: &str, options: &[&str]) -> Outcome<String> {
         let folder = tempfile::tempdir()?;

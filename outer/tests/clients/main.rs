@@ -17,6 +17,7 @@ mod skopeo;
 
 mod accounts;
 mod bucket;
+mod bundles;
 mod cache;
 mod conformance;
 mod crowd;
