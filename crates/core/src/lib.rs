@@ -11,7 +11,7 @@
 //! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge, verify, export and import
 //! - [`bundle`]: images in one archive, as they are exported and imported
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
-//! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - `manifest`, `blob`, `listing`, `push`, `storage`, `search`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
 //! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots
 //! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
@@ -74,6 +74,7 @@ mod push;
 mod quota;
 mod relay;
 mod request;
+mod search;
 mod shared_requests;
 mod single_flight;
 mod storage;

@@ -43,6 +43,7 @@ mod redirects;
 mod refused;
 mod routing;
 mod schema;
+mod search;
 mod small_blobs;
 mod stale;
 mod stores;
