@@ -20,6 +20,7 @@
 //! - [`spans`]: what a request does, for a platform that exports traces
 //! - [`warm`]: fetches images into the cache before anybody pulls them
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
+//! - [`own_hosts`]: whether a request names this server by a name of its own
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
 //!   `tag_pattern`, `image_platform`
 
@@ -42,6 +43,7 @@ pub mod media;
 pub mod name;
 pub mod notification;
 pub mod outcome;
+pub mod own_hosts;
 pub mod platform;
 pub mod range;
 pub mod route;

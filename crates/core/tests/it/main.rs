@@ -32,6 +32,7 @@ mod manifest;
 mod notifications;
 mod original;
 mod overload;
+mod own_hosts;
 mod page;
 mod platforms;
 mod policy;
