@@ -13,7 +13,7 @@
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
 //! - `manifest`, `blob`, `listing`, `push`, `storage`, `search`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
-//! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots
+//! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots · [`audit`]: who did what
 //! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it; `explanation`: how that is told
@@ -25,6 +25,7 @@
 //!   `tag_pattern`, `image_platform`
 
 pub mod admin;
+pub mod audit;
 pub mod backoff;
 pub mod body;
 pub mod bundle;
