@@ -22,7 +22,7 @@ use registry_proxy_core::Config;
 use self::client_pull::PullingClient;
 use self::finding::{Finding, Severity, for_people};
 use self::image::Puller;
-use crate::terminal::{WRONG_USAGE, complain, has_colours, print};
+use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 use crate::transport::HyperTransport;
 
 /// For all of it: no step waits longer than `timeouts.first_byte`, and there are few in a row.
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
     } else {
-        for_people(&findings, has_colours())
+        for_people(&findings, Palette::of(&std::io::stdout()))
     };
     let printed = print(&text);
     if findings.iter().any(|finding| finding.severity == Severity::Error) { ExitCode::FAILURE } else { printed }
