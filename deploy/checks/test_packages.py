@@ -23,15 +23,20 @@ from .test_release import program
 PROJECT = DEPLOY.parent
 # What a root needs for the packages' scripts: they run in it.
 PROGRAMS = ["sh", "systemd-sysusers"]
+ZSH = {"deb": "vendor-completions", "rpm": "site-functions"}
+PAGES = sorted(path.name for path in (PROJECT / "crates/server/shell").glob("*.1"))
 OURS = [
     "etc/registry-proxy",
     "etc/registry-proxy/config.toml",
     "usr/bin/registry-proxy",
     "usr/lib/systemd/system/registry-proxy.service",
     "usr/lib/sysusers.d/registry-proxy.conf",
+    "usr/share/bash-completion/completions/registry-proxy",
     "usr/share/doc/registry-proxy",
     "usr/share/doc/registry-proxy/copyright",
     "usr/share/doc/registry-proxy/registry-proxy.schema.json",
+    "usr/share/fish/vendor_completions.d/registry-proxy.fish",
+    *(f"usr/share/man/man1/{page}" for page in PAGES),
 ]
 LEFT = ["var/cache/registry-proxy", "var/cache/registry-proxy/blob"]
 
@@ -99,7 +104,8 @@ class Packages(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file, root = package(kind, folder), new_root(folder)
             run([*install(root), file])
-            self.assertEqual(in_root(root), OURS)
+            self.assertEqual(in_root(root), [*OURS, f"usr/share/zsh/{ZSH[kind]}/_registry-proxy"])
+            self.assertIn("registry-proxy-cache-purge.1", PAGES)
             self.assertEqual((root / "usr/bin/registry-proxy").stat().st_mode & 0o7777, 0o755)
             self.assertRegex((root / "etc/passwd").read_text(), r"(?m)^registry-proxy:.*:/var/cache/registry-proxy:")
             # As if it had run.

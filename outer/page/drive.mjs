@@ -4,7 +4,8 @@
 //
 // Settings: tools (the folder with node_modules), chromium (the program), base (http://host:port of the proxy), named (the
 // same by a name that is not this machine's, which browsers give no clipboard), image (one that the proxy serves),
-// admin (base, username and password of a proxy whose administration page they open, and an image that it has), screenshots
+// admin (base, username and password of a proxy whose administration page they open, an image that it has, and a blob that
+// it is fetching all the time), screenshots
 // (a folder, or null). Prints one line of JSON.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -170,7 +171,10 @@ const admin = { parts: [], stops: [], hostile: 0 };
       const page = await open(options, `/-/${path}`, base);
       for (const summary of await page.locator("summary").all()) await summary.click();
       const language = await page.locator("html").getAttribute("lang");
-      admin.parts.push({ what: `${path} ${locale} ${theme} ${width}`, language, ...(await look(page)) });
+      const bars = await page.locator("progress").evaluateAll((all) => all.map((it) => ({
+        part: it.value, whole: it.max, label: it.ariaLabel, width: it.getBoundingClientRect().width,
+      })));
+      admin.parts.push({ what: `${path} ${locale} ${theme} ${width}`, language, bars, ...(await look(page)) });
       if (settings.screenshots && path === "") {
         for (const summary of await page.locator("summary").all()) await summary.click();
         await page.evaluate(() => scrollTo(0, 0));

@@ -124,8 +124,20 @@ pub struct AdminSeen {
 pub struct AdminPart {
     pub what: String,
     pub language: String,
+    pub bars: Vec<Bar>,
     #[serde(flatten)]
     pub look: Look,
+}
+
+/// How much of a blob has arrived.
+#[derive(Debug, Deserialize)]
+pub struct Bar {
+    pub part: f64,
+    pub whole: f64,
+    /// What a screen reader says of it.
+    pub label: String,
+    /// In pixels.
+    pub width: f64,
 }
 
 /// A proxy with an administration page, a login that may purge there, and an image that it has.

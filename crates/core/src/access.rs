@@ -167,6 +167,20 @@ impl Access {
         }
     }
 
+    /// Lets a client search Docker Hub, which tells everybody the same, or tells it how to log in. Returns the user name, if there
+    /// is one. Where each client has its own login at the registry, none is needed: pulls without one are let in, too.
+    pub(crate) async fn search(
+        &self,
+        headers: &HeaderMap,
+        entry: &EntryPoint,
+        client_view: &ClientView,
+    ) -> Result<Option<Box<str>>, Error> {
+        match self.auth {
+            Auth::Open | Auth::Upstream => Ok(None),
+            Auth::Users => self.ping(headers, entry, client_view).await,
+        }
+    }
+
     /// Admits a client, or tells it how to log in first.
     pub(crate) async fn admit(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
         match self.auth {

@@ -36,10 +36,11 @@ use self::presence::PagePresence;
 use self::survey::Surveys;
 use crate::access::{Access, NoReader, PageLogin, PageReader};
 use crate::body::Body;
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::error::Error;
 use crate::explanation::Explanation;
 use crate::outcome::{Action, Reason};
+use crate::own_hosts::OwnHosts;
 use crate::page::negotiation::Language;
 use crate::page::{STYLE, describe_html, policy_for};
 use crate::request::client_view::ClientView;
@@ -58,6 +59,8 @@ pub(crate) struct AdminPage {
     /// Images that are to be fetched.
     warmings: Arc<WarmQueue>,
     policy: HeaderValue,
+    /// By which it answers where nobody logs in.
+    own_hosts: OwnHosts,
 }
 
 /// A request for the page.
@@ -118,6 +121,11 @@ impl AdminPart {
     }
 }
 
+/// What is said to a browser that was led here by another name.
+const FOREIGN_NAME: &str = "this page answers by its IP address, by localhost, and by the host of page.listen or public_url \
+                            only, because nobody logs in here and a web site could give this server a name of its own; \
+                            open it by one of these, or let readers log in: page.auth = \"users\" and clients.users_file\n";
+
 /// The path that takes orders.
 const ORDERS: &str = "orders";
 
@@ -133,6 +141,7 @@ impl AdminPage {
             surveys: Arc::default(),
             warmings: Arc::default(),
             policy: policy_for(&[STYLE, ADMIN_STYLE], &[]),
+            own_hosts: OwnHosts::new(config, config.page.listen.as_deref()),
         }
     }
 
@@ -164,6 +173,9 @@ impl AdminPage {
             return (Ok(plain(StatusCode::NOT_FOUND, why, Reason::NoSuchEndpoint)), None);
         }
         let auth = self.config.page.login(self.config.clients.auth);
+        if auth == Auth::Open && !self.own_hosts.are_named_by(&request.head.uri, &request.head.headers) {
+            return (Ok(plain(StatusCode::FORBIDDEN, FOREIGN_NAME, Reason::ForeignName)), None);
+        }
         let index = request.target.entry.upstream.or(request.routes.default_upstream()).unwrap_or_default();
         let login = PageLogin {
             auth,

@@ -9,6 +9,8 @@ pub struct KnownRegistry {
     pub aliases: &'static [&'static str],
     /// Where its API is.
     pub url: &'static str,
+    /// A small image that everybody may pull there, for `doctor`: repository and tag.
+    pub small_image: Option<&'static str>,
 }
 
 /// The built-in catalogue: without a configuration the proxy connects to these registries only.
@@ -18,22 +20,23 @@ pub const CATALOGUE: [KnownRegistry; 12] = [
         name: "docker.io",
         aliases: &["registry-1.docker.io", "index.docker.io"],
         url: "https://registry-1.docker.io",
+        small_image: Some("library/hello-world:latest"),
     },
-    known("ghcr.io", "https://ghcr.io"),
-    known("quay.io", "https://quay.io"),
-    known("gcr.io", "https://gcr.io"),
-    known("registry.k8s.io", "https://registry.k8s.io"),
-    known("mcr.microsoft.com", "https://mcr.microsoft.com"),
-    known("public.ecr.aws", "https://public.ecr.aws"),
-    known("nvcr.io", "https://nvcr.io"),
-    known("registry.gitlab.com", "https://registry.gitlab.com"),
-    known("docker.elastic.co", "https://docker.elastic.co"),
-    known("registry.rancher.com", "https://registry.rancher.com"),
-    known("cgr.dev", "https://cgr.dev"),
+    known("ghcr.io", "https://ghcr.io", Some("containerd/busybox:1.36")),
+    known("quay.io", "https://quay.io", Some("prometheus/busybox:latest")),
+    known("gcr.io", "https://gcr.io", Some("distroless/static:latest")),
+    known("registry.k8s.io", "https://registry.k8s.io", Some("pause:3.9")),
+    known("mcr.microsoft.com", "https://mcr.microsoft.com", Some("oss/kubernetes/pause:3.9")),
+    known("public.ecr.aws", "https://public.ecr.aws", Some("docker/library/hello-world:latest")),
+    known("nvcr.io", "https://nvcr.io", None),
+    known("registry.gitlab.com", "https://registry.gitlab.com", None),
+    known("docker.elastic.co", "https://docker.elastic.co", None),
+    known("registry.rancher.com", "https://registry.rancher.com", None),
+    known("cgr.dev", "https://cgr.dev", Some("chainguard/static:latest")),
 ];
 
-const fn known(name: &'static str, url: &'static str) -> KnownRegistry {
-    KnownRegistry { name, aliases: &[], url }
+const fn known(name: &'static str, url: &'static str, small_image: Option<&'static str>) -> KnownRegistry {
+    KnownRegistry { name, aliases: &[], url, small_image }
 }
 
 /// The catalogue's entry of this name, if any.

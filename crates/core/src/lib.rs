@@ -11,19 +11,21 @@
 //! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge, verify, export and import
 //! - [`bundle`]: images in one archive, as they are exported and imported
 //! - `evidence`: what is known of a digest in a repository, from whom, and what follows from it
-//! - `manifest`, `blob`, `listing`, `push`, `storage`: what is done for each endpoint · `relay`: bodies that survive
+//! - `manifest`, `blob`, `listing`, `push`, `storage`, `search`: what is done for each endpoint · `relay`: bodies that survive
 //! - `page`: the page at `/` for people · [`client_snippets`]: what clients are configured with
-//! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots
+//! - `admin_page`: the page at `/-/`, behind a login · `traffic`: what it plots · [`audit`]: who did what
 //! - [`notification`]: what happens that an operator wants to hear of, and whether it is said
 //! - `request`: what a handler works with and returns, how the client sees us, the log line
 //! - [`explain`]: what would be done for an image, and why, without doing it; `explanation`: how that is told
 //! - [`spans`]: what a request does, for a platform that exports traces
 //! - [`warm`]: fetches images into the cache before anybody pulls them
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
+//! - [`own_hosts`]: whether a request names this server by a name of its own
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
 //!   `tag_pattern`, `image_platform`
 
 pub mod admin;
+pub mod audit;
 pub mod backoff;
 pub mod body;
 pub mod bundle;
@@ -42,6 +44,7 @@ pub mod media;
 pub mod name;
 pub mod notification;
 pub mod outcome;
+pub mod own_hosts;
 pub mod platform;
 pub mod range;
 pub mod route;
@@ -74,6 +77,7 @@ mod push;
 mod quota;
 mod relay;
 mod request;
+mod search;
 mod shared_requests;
 mod single_flight;
 mod storage;

@@ -1,6 +1,7 @@
 //! The proxy takes a request and returns a response. It owns what all requests share ([`Env`]), finds the upstream and the
 //! client's rights, and calls the handler of the endpoint.
 
+mod elsewhere;
 mod event;
 mod people;
 
@@ -42,7 +43,7 @@ use crate::shared_requests::SharedRequests;
 use crate::upstream::{Tokens, Upstream};
 use crate::waiting::WaitingPermit;
 use crate::warm::kept_images;
-use crate::{blob, listing, manifest, push, spans, storage};
+use crate::{blob, listing, manifest, push, spans};
 
 /// A proxy for container registries.
 pub struct Proxy {
@@ -263,26 +264,18 @@ impl Proxy {
             // Where clients must log in, the storage is reached by a sealed address instead.
             Route::Storage | Route::StorageRoot(_) if !self.access.is_open() => Err(Error::NoSuchEndpoint),
             Route::Storage | Route::StorageRoot(_) if is_read => {
-                subject.is_for("storage", &head.method);
-                self.env.quotas.is_closed()?;
-                subject.pass = self.env.quotas.admit(client_view.client).await?;
-                let upstream = self.upstreams.first().ok_or(Error::UnknownUpstream)?;
-                subject.counters = Some(Arc::clone(upstream.counters()));
-                let waiting = WaitingPermit::new(upstream.waiting_limit());
-                waiting.begin()?;
-                self.in_time(Box::pin(storage::get(
-                    upstream,
-                    head,
-                    self.upstream_headers(head),
-                    &self.env.platform,
-                    &self.env.settings.timeouts,
-                )))
-                .await
+                Box::pin(self.storage(head, client_view, subject)).await
+            }
+            Route::Search { entry, upstream } if is_read => {
+                Box::pin(self.search(&entry, upstream, head, client_view, subject)).await
             }
             Route::Repository(target) => self.serve_repository(head, body, client_view, &target, subject).await,
-            Route::Ping(_) | Route::Catalog | Route::Front(_) | Route::Storage | Route::StorageRoot(_) => {
-                Err(Error::MethodNotAllowed)
-            }
+            Route::Ping(_)
+            | Route::Catalog
+            | Route::Front(_)
+            | Route::Search { .. }
+            | Route::Storage
+            | Route::StorageRoot(_) => Err(Error::MethodNotAllowed),
         }
     }
 

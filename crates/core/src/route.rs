@@ -7,6 +7,7 @@ mod admin;
 mod endpoint;
 pub(crate) mod image;
 pub(crate) mod naming;
+mod search;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub use self::endpoint::Endpoint;
 use self::endpoint::split_endpoint;
 pub use self::naming::{Mirrors, MirrorsError};
 use crate::catalogue;
-use crate::config::Config;
+use crate::config::{Config, UpstreamConfig};
 use crate::error::Error;
 use crate::name::RepositoryName;
 use crate::secret::Secret;
@@ -29,6 +30,8 @@ pub struct Routes {
     /// With `REGISTRY_BACKEND` names are never read as hosts, and `ns` means nothing.
     is_backend: bool,
     path_secret: Option<Secret>,
+    /// Docker Hub, where `page.search` passes searches to it.
+    searched: Option<usize>,
 }
 
 /// The names of one upstream.
@@ -66,6 +69,13 @@ pub enum Route {
     Storage,
     /// `/`, and `/<secret>/`
     Front(EntryPoint),
+    /// `/v1/search`, and `/<secret>/v1/search`
+    Search {
+        /// Where the client entered.
+        entry: EntryPoint,
+        /// Docker Hub.
+        upstream: usize,
+    },
     /// `/` with `REGISTRY_BACKEND`: the page for a browser, and for others what [`Route::Storage`] is.
     StorageRoot(EntryPoint),
 }
@@ -128,7 +138,7 @@ impl MatchedBy {
 impl Routes {
     /// Takes the names from the configuration.
     pub fn new(config: &Config) -> Self {
-        let names = |upstream: &crate::config::UpstreamConfig| {
+        let names = |upstream: &UpstreamConfig| {
             let addresses = upstream.urls.iter().filter_map(|url| {
                 let host = url.host_str()?;
                 Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
@@ -136,14 +146,14 @@ impl Routes {
             let known = catalogue::find(&upstream.name).map_or(&[][..], |known| known.aliases);
             Names {
                 name: upstream.name.clone(),
-                aliases: addresses.clone().chain(known.iter().map(|alias| (*alias).to_owned())).collect(),
+                aliases: addresses.chain(known.iter().map(|alias| (*alias).to_owned())).collect(),
                 hosts: upstream.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-                is_docker_hub: catalogue::is_docker_hub(&upstream.name)
-                    || addresses.clone().any(|host| catalogue::is_docker_hub(&host)),
+                is_docker_hub: upstream.is_docker_hub(),
             }
         };
         Self {
             upstreams: config.upstream.iter().map(names).collect(),
+            searched: searched(config),
             has_hosts: config.upstream.iter().any(|upstream| !upstream.hosts.is_empty()),
             default: config.upstream.iter().position(|upstream| upstream.default),
             is_backend: config.upstream.iter().any(|upstream| upstream.backend.is_some()),
@@ -191,6 +201,7 @@ impl Routes {
         match first {
             "v2" => return self.api(entry, request, rest, admitted),
             "token" if rest.is_empty() => return Ok(Route::Token(entry)),
+            "v1" if rest == "search" && admitted => return self.search(entry),
             _ => {}
         }
         // `/ghcr.io/v2/…` and, without any v2, `/ghcr.io/<name>/manifests/…` as k3s sends it (P-03, P-13).
@@ -355,6 +366,12 @@ impl Routes {
         use subtle::ConstantTimeEq as _;
         self.path_secret.as_ref().is_some_and(|secret| secret.expose().as_bytes().ct_eq(segment.as_bytes()).into())
     }
+}
+
+/// The upstream that is searched. With `REGISTRY_BACKEND` the path is the storage's.
+fn searched(config: &Config) -> Option<usize> {
+    let is_backend = config.upstream.iter().any(|upstream| upstream.backend.is_some());
+    config.upstream.iter().position(UpstreamConfig::is_docker_hub).filter(|_| config.page.search && !is_backend)
 }
 
 /// `ns`, decoded and in lower case (P-05).

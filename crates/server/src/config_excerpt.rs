@@ -5,19 +5,22 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::terminal::Palette;
+
 /// Words of lines that may hold a secret: such a line is named, and not shown.
 const SECRETIVE: [&str; 4] = ["secret", "password", "key", "@"];
 /// How alike a known key must be (Jaro, 0 to 1), as clap has it for commands.
 const ALIKE: f64 = 0.75;
 
 /// The line of the error, with a caret; `None`: it is no matter of one line. `place` is the path of a key, or `line N`.
-pub(crate) fn excerpt(path: &str, text: &str, place: &str, what: &str) -> Option<String> {
+pub(crate) fn excerpt(path: &str, text: &str, place: &str, what: &str, palette: Palette) -> Option<String> {
+    let Palette { error, frame, off, .. } = palette;
     let span = span(text, place, what)?;
     let before = text.get(..span.start)?;
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     let line = text.get(line_start..)?.lines().next()?;
     let (number, column) = (before.matches('\n').count() + 1, text.get(line_start..span.start)?.chars().count());
-    let mut shown = format!("  --> {path}:{number}:{}", column + 1);
+    let mut shown = format!("  {frame}-->{off} {path}:{number}:{}", column + 1);
     let lower = line.to_ascii_lowercase();
     if SECRETIVE.iter().any(|word| lower.contains(word)) || line.chars().any(|c| c.is_control() && c != '\t') {
         return Some(shown);
@@ -30,7 +33,8 @@ pub(crate) fn excerpt(path: &str, text: &str, place: &str, what: &str) -> Option
     let margin = " ".repeat(number.to_string().len());
     let indent: String = line.chars().take(column).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     // Writing to a String cannot fail.
-    let _ = write!(shown, "\n {margin} |\n {number} | {line}\n {margin} | {indent}{}", "^".repeat(width));
+    let _ = write!(shown, "\n {frame}{margin} |{off}\n {frame}{number} |{off} {line}");
+    let _ = write!(shown, "\n {frame}{margin} |{off} {indent}{error}{}{off}", "^".repeat(width));
     Some(shown)
 }
 
@@ -76,23 +80,26 @@ fn span(text: &str, place: &str, what: &str) -> Option<Range<usize>> {
 mod tests {
     use super::*;
 
+    fn plain(path: &str, text: &str, place: &str, what: &str) -> Option<String> {
+        excerpt(path, text, place, what, Palette::PLAIN)
+    }
+
     #[test]
     fn the_line_is_shown_with_a_caret_below_the_fault() {
         let text = "listen = '127.0.0.1:3000'\n[clients]\n  auth = 'nobody' # who?\n";
         assert_eq!(
-            excerpt("proxy.toml", text, "clients.auth", "unknown variant `nobody`").unwrap(),
+            plain("proxy.toml", text, "clients.auth", "unknown variant `nobody`").unwrap(),
             "  --> proxy.toml:3:10\n   |\n 3 |   auth = 'nobody' # who?\n   |          ^^^^^^^^"
         );
         let text = "[clients]\nauht = 'open'\n";
         for place in ["clients", "clients.auht"] {
-            let shown =
-                excerpt("proxy.toml", text, place, "unknown field `auht`, expected one of `auth`").unwrap();
+            let shown = plain("proxy.toml", text, place, "unknown field `auht`, expected one of `auth`").unwrap();
             assert!(shown.ends_with(" 2 | auht\n   | ^^^^"), "{shown}");
         }
-        let shown = excerpt("proxy.toml", "a = 1\nlisten = \n", "line 2", "string values must be quoted").unwrap();
+        let shown = plain("proxy.toml", "a = 1\nlisten = \n", "line 2", "string values must be quoted").unwrap();
         assert!(shown.starts_with("  --> proxy.toml:2:"), "{shown}");
         let text = "[[upstream]]\nname = 'x.test'\nurls = ['https://ok.test', 'nonsense']\n";
-        let shown = excerpt("proxy.toml", text, "upstream[0].urls[1]", "relative URL").unwrap();
+        let shown = plain("proxy.toml", text, "upstream[0].urls[1]", "relative URL").unwrap();
         assert!(shown.ends_with("\n   |                            ^^^^^^^^^^"), "{shown}");
     }
 
@@ -105,7 +112,7 @@ mod tests {
             "[[upstream]]\nnmae = 'hunter2'\n",
         ] {
             for place in ["upstream[0].password", "upstream[0]", "upstream[0].proxy"] {
-                let shown = excerpt("proxy.toml", text, place, "unknown field `nmae`").unwrap();
+                let shown = plain("proxy.toml", text, place, "unknown field `nmae`").unwrap();
                 assert!(shown.starts_with("  --> proxy.toml:") && !shown.contains("hunter2"), "{shown}");
             }
         }

@@ -7,6 +7,7 @@ use registry_proxy_core::config::{ConfigError, Sources};
 use crate::config_excerpt::{did_you_mean, excerpt};
 use crate::files::read;
 use crate::passwords::Htpasswd;
+use crate::terminal::Palette;
 
 /// The inputs of the configuration, as they were when the process started.
 pub(crate) struct ConfigSource {
@@ -65,10 +66,10 @@ impl ConfigSource {
     }
 
     /// The line of the file that is wrong, with a caret, for people at a terminal.
-    pub(crate) fn excerpt(&self, error: &ConfigError) -> Option<String> {
+    pub(crate) fn excerpt(&self, error: &ConfigError, palette: Palette) -> Option<String> {
         let path = self.file.as_ref().filter(|_| !is_of_a_variable(error))?;
         let place = error.place.strip_prefix(&format!("{path}: ")).unwrap_or(&error.place);
-        excerpt(path, &read(path).ok()?, place, &error.what)
+        excerpt(path, &read(path).ok()?, place, &error.what, palette)
     }
 }
 

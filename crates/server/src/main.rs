@@ -65,7 +65,7 @@ use crate::cli::{Cli, Command};
 use crate::config_source::ConfigSource;
 #[cfg(not(feature = "otel"))]
 use crate::no_traces as traces;
-use crate::terminal::{WRONG_USAGE, complain, print};
+use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 
 /// musl's allocator has one lock for all threads: a cached manifest cost 98 µs of CPU with it, and 37 µs with mimalloc,
 /// about the same as with glibc's. Built without huge pages (feature `no_thp`), which would double the idle memory.
@@ -85,7 +85,8 @@ fn main() -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => {
-            let shown = source.excerpt(&error).map(|shown| format!("\n{shown}")).unwrap_or_default();
+            let palette = Palette::of(&std::io::stderr());
+            let shown = source.excerpt(&error, palette).map(|shown| format!("\n{shown}")).unwrap_or_default();
             complain(&format_args!("{error}{shown}"));
             // HEALTHCHECK knows 0 and 1 only.
             let is_health = matches!(cli.command, Some(Command::Health));

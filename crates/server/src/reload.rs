@@ -121,7 +121,7 @@ impl Reloadable {
             Prepared::Nothing => {}
             Prepared::Next(ReloadCause::FilesChanged, next, receivers) => {
                 self.replace(*next, receivers);
-                audit::record(Actor::ChangedFiles, "reload", &Ok(()));
+                audit::record(Actor::ChangedFiles, "reload", Ok(()));
                 tracing::info!("certificate and key files have changed and were read again");
             }
             Prepared::Next(ReloadCause::Signal, next, receivers) => {
@@ -131,15 +131,15 @@ impl Reloadable {
                     }
                 }
                 self.replace(*next, receivers);
-                audit::record(Actor::Signal, "reload", &Ok(()));
+                audit::record(Actor::Signal, "reload", Ok(()));
                 tracing::info!("configuration, password and certificate files read again");
             }
             Prepared::Unusable(ReloadCause::FilesChanged, error) => {
-                audit::record(Actor::ChangedFiles, "reload", &Err(error.to_string()));
+                audit::record(Actor::ChangedFiles, "reload", Err(error.to_string()));
                 tracing::warn!(%error, "a certificate or key file has changed, but cannot be used yet; the old one stays in force");
             }
             Prepared::Unusable(ReloadCause::Signal, error) => {
-                audit::record(Actor::Signal, "reload", &Err(error.to_string()));
+                audit::record(Actor::Signal, "reload", Err(error.to_string()));
                 tracing::error!(%error, "the new configuration cannot be used; the old one stays in force");
             }
         }

@@ -49,12 +49,12 @@ async fn reload(service: &Arc<Service>) {
     match timeout(READ_TIMEOUT, &mut reloading).await {
         Ok(Ok(prepared)) => service.reloadable.apply(prepared),
         Ok(Err(error)) => {
-            audit::record(Actor::Signal, "reload", &Err(error.to_string()));
+            audit::record(Actor::Signal, "reload", Err(error.to_string()));
             tracing::error!(%error, "the configuration could not be read; the old one stays in force");
         }
         Err(_) => {
             reloading.abort();
-            audit::record(Actor::Signal, "reload", &Err("files were not read in time".to_owned()));
+            audit::record(Actor::Signal, "reload", Err("files were not read in time".to_owned()));
             tracing::error!("configuration files were not read within ten seconds; the old ones stay in force");
         }
     }

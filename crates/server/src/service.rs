@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
+use registry_proxy_core::own_hosts::OwnHosts;
 use registry_proxy_core::{Body, Config, Cx};
 
 use crate::config_source::ConfigSource;
@@ -18,8 +19,9 @@ use crate::text_response::text;
 use crate::traces;
 
 /// Response to clients that may not read `/metrics`.
-const NOT_FOR_YOU: &str = "metrics are served to this machine only, and not through a proxy: set metrics.listen to a \
-                           separate address, or metrics.public = true to serve everybody\n";
+const NOT_FOR_YOU: &str = "metrics are served to this machine only, by its IP address or as localhost, and not through a \
+                           proxy: set metrics.listen to a separate address, or metrics.public = true to serve \
+                           everybody\n";
 
 /// By which address a connection came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +116,10 @@ impl Service {
             }),
             "/metrics" if !self.metrics_apart => {
                 let readers = if config.metrics.is_public() { Readers::Everybody } else { Readers::ThisMachine };
-                Some(if readers.include(cx.peer, cx.introduced, request.headers()) {
+                // A browser on this machine may have been led here by a name of a web site.
+                let is_meant = config.metrics.is_public()
+                    || OwnHosts::new(config, None).are_named_by(request.uri(), request.headers());
+                Some(if is_meant && readers.include(cx.peer, cx.introduced, request.headers()) {
                     self.render_metrics()
                 } else {
                     text(StatusCode::FORBIDDEN, NOT_FOR_YOU)

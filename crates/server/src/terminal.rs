@@ -1,7 +1,7 @@
 //! What a command writes to the terminal, and the status it exits with.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 /// Exit status after a wrong configuration or command line: the same as clap's.
@@ -21,9 +21,27 @@ pub(crate) fn complain(what: &(impl Display + ?Sized)) {
     let _ = writeln!(std::io::stderr(), "registry-proxy: {what}");
 }
 
-/// Whether standard output takes colours.
-pub(crate) fn has_colours() -> bool {
-    is_coloured(&|name| std::env::var(name).ok(), std::io::stdout().is_terminal())
+/// What switches colours on and off: escape sequences, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Palette {
+    pub(crate) good: &'static str,
+    pub(crate) warning: &'static str,
+    pub(crate) error: &'static str,
+    /// What stands around quoted text.
+    pub(crate) frame: &'static str,
+    pub(crate) off: &'static str,
+}
+
+impl Palette {
+    const COLOURED: Self =
+        Self { good: "\x1b[32m", warning: "\x1b[33m", error: "\x1b[1;31m", frame: "\x1b[1;34m", off: "\x1b[0m" };
+    pub(crate) const PLAIN: Self = Self { good: "", warning: "", error: "", frame: "", off: "" };
+
+    /// What this stream takes.
+    pub(crate) fn of(stream: &impl IsTerminal) -> Self {
+        let is_coloured = is_coloured(&|name| std::env::var(name).ok(), stream.is_terminal());
+        if is_coloured { Self::COLOURED } else { Self::PLAIN }
+    }
 }
 
 /// The rules of anstream, which cargo and uv have: <https://docs.rs/anstream/latest/anstream/enum.ColorChoice.html>.

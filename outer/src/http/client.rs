@@ -5,8 +5,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::runtime::{Builder, Runtime};
@@ -97,6 +98,19 @@ impl Question<'_> {
     }
 
     pub fn ask(self) -> Outcome<Answer> {
+        self.exchange(async |response| {
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer { status: parts.status, headers: parts.headers, body })
+        })
+    }
+
+    /// Asks, and leaves when the answer has begun.
+    pub fn begin(self) -> Outcome<StatusCode> {
+        self.exchange(async |response| Ok(response.status()))
+    }
+
+    fn exchange<T>(self, read: impl AsyncFnOnce(Response<Incoming>) -> Outcome<T>) -> Outcome<T> {
         let doing = format!("{} {}", self.method, self.url);
         let mut request = Request::builder().method(self.method).uri(&self.url);
         for (name, value) in self.headers {
@@ -105,9 +119,7 @@ impl Question<'_> {
         let request = request.body(Full::new(self.body)).context(&doing)?;
         let exchange = async {
             let response = self.client.client.request(request).await.context(&doing)?;
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await.context(&doing)?.to_bytes();
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
+            read(response).await.context(&doing)
         };
         let within = async { tokio::time::timeout(patience(DEADLINE), exchange).await };
         self.client.runtime.block_on(within).context(&doing)?

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use registry_proxy_outer::browser::{self, AdminSite, Look};
+use registry_proxy_outer::browser::{self, AdminPart, AdminSite, Bar, Look};
 use registry_proxy_outer::client::{Docker, Podman};
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::process::{Program, Tool};
 use registry_proxy_outer::proxy::Setup;
-use registry_proxy_outer::registry::{Registry, Seed};
+use registry_proxy_outer::registry::{Faucet, Registry, Seed};
 use registry_proxy_outer::{Context, Outcome, http};
 
 const IMAGE: &str = "reg.test/library/sample:v1";
@@ -16,12 +16,16 @@ const NAMED: &str = "proxy.test";
 /// Who may purge.
 const ADMIN: &str = "ann";
 const PASSWORD: &str = "a-password-of-the-tests";
+/// A blob that arrives for as long as the page is looked at: longer than the browser's deadline.
+const SLOW_MEBIBYTES: u64 = 64;
+const SLOW_BYTES_PER_SECOND: u64 = 200_000;
 const DEADLINE: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[test]
 fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
     let seed = Seed::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")))?;
     let registry = Registry::seeded(&seed)?;
+    let faucet = Faucet::start(SLOW_MEBIBYTES, SLOW_BYTES_PER_SECOND)?;
     let proxy = Setup::new()
         .upstream("reg.test", registry.address(), &["default = true"])
         .upstream("docker.io", registry.address(), &[])
@@ -33,8 +37,12 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         .users(&[(ADMIN, PASSWORD)])
         .config(format!("[page]\nadmins = [\"{ADMIN}\"]"))
         .upstream("reg.test", registry.address(), &["default = true"])
+        .upstream("slow.test", faucet.address(), &[])
         .start()?;
     let client = http::Client::new()?;
+    // It goes on arriving after its client has left.
+    let blob = administered.url(&format!("/v2/slow.test/library/crowd/blobs/{}", faucet.digest()));
+    equal("a slow blob", &client.get(blob).basic(ADMIN, PASSWORD).begin()?.as_u16(), &200)?;
     for _ in 0..3 {
         let path = administered.url("/v2/reg.test/library/sample/manifests/v1");
         client.get(path).basic(ADMIN, PASSWORD).ask()?.expect_status(200)?;
@@ -89,6 +97,7 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         ensure(part.look.passes > 15, format_args!("{}: axe-core has looked at {}", part.what, part.look.passes))?;
         is_for_everybody(&part.what, &part.look)?;
     }
+    bars_grow(&found.admin.parts, faucet.length())?;
     ensure(!found.admin.stops.iter().any(|outline| outline == "none"), "no focus is found")?;
     let purged = &found.admin.purged;
     ensure(purged.contains(&format!("{IMAGE}: purged. 1 tags")), purged)?;
@@ -104,6 +113,19 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
     equal("what the browser complained of", &found.complaints, &Vec::new())?;
 
     pastes(&found.still.commands, &seed)
+}
+
+/// Each overview has the bar of the blob that arrives, and a later one shows more of it.
+fn bars_grow(parts: &[AdminPart], length: u64) -> Outcome {
+    let overviews = parts.iter().filter(|part| part.what.starts_with(' '));
+    let bars: Vec<&Bar> = overviews.flat_map(|part| &part.bars).collect();
+    equal("bars", &bars.len(), &4)?;
+    for bar in &bars {
+        equal("the whole", &bar.whole.to_string(), &length.to_string())?;
+        ensure(bar.part < bar.whole && bar.width > 0.0 && bar.label.contains(" / "), format_args!("{bar:?}"))?;
+    }
+    ensure(bars.is_sorted_by(|one, next| one.part <= next.part), format_args!("{bars:?}"))?;
+    ensure(bars.last().is_some_and(|last| last.part > 0.0), format_args!("{bars:?}"))
 }
 
 fn is_for_everybody(what: &str, look: &Look) -> Outcome {

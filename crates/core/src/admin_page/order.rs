@@ -11,6 +11,7 @@ use super::blocks::PageBlock;
 use super::survey::NoSurvey;
 use super::{AdminPart, AdminView};
 use crate::admin::{Command, Purge};
+use crate::audit::{self, AuditEntry, AuditResult};
 use crate::body::{Body, BodyError};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -20,8 +21,6 @@ use crate::route::parameter;
 use crate::seal::SealPurpose;
 use crate::sync::Event;
 
-/// The target of lines about what somebody did, as the server's own audit log has it.
-const AUDIT: &str = "registry_proxy::audit";
 /// How long a preview may be obeyed, in seconds.
 const ORDER_LIFE: u64 = 3600;
 
@@ -176,7 +175,7 @@ impl AdminView<'_> {
                 "该表单已过期，或属于其他登录。请重新打开页面。",
             ),
         };
-        tracing::info!(target: AUDIT, actor, action, result = "refused", error = english, "administrative action ended");
+        audit::record(actor, action, AuditResult::Refused(english.to_owned()));
         let blocks = vec![PageBlock::Alert(language.say(english, chinese).to_owned())];
         Ok(DoneOrder { part, blocks, status, language })
     }
@@ -234,18 +233,14 @@ impl AdminView<'_> {
         let outcome = Arc::new((OnceLock::<Result<T, NoSurvey>>::new(), Event::new()));
         let told = Arc::clone(&outcome);
         let AuditedWork { actor, action, detail } = audited;
-        tracing::info!(target: AUDIT, actor, action, ?detail, "administrative action begins");
+        let entry = AuditEntry::begin(actor, action, format!("{detail:?}"));
         env.platform.tasks.spawn(Box::pin(async move {
             let done = work.await;
-            let (result, error) = match &done {
-                Ok(_) => ("done", None),
-                Err(NoSurvey::Busy) => ("failed", Some("the cache is busy")),
-                Err(NoSurvey::Failed(error)) => ("failed", Some(error.as_str())),
-            };
-            let size_bytes = done.as_ref().ok().and_then(|(_, size_bytes)| *size_bytes);
-            tracing::info!(
-                target: AUDIT, actor, action, ?detail, result, error, size_bytes, "administrative action ended"
-            );
+            entry.end(match &done {
+                Ok((_, size_bytes)) => AuditResult::Done { size_bytes: *size_bytes },
+                Err(NoSurvey::Busy) => AuditResult::Failed("the cache is busy".to_owned()),
+                Err(NoSurvey::Failed(error)) => AuditResult::Failed(error.clone()),
+            });
             let _ = told.0.set(done.map(|(done, _)| done));
             told.1.notify(usize::MAX);
         }));

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::AdminView;
+use crate::audit;
 use crate::body::{Body, BodyError};
 use crate::error::Error;
 use crate::image_platform::ALL_PLATFORMS;
@@ -19,8 +20,6 @@ use crate::warm_orders::{USUAL_NEWEST, WarmOrder, WarmRequest};
 const MAX_BODY: u64 = 1 << 20;
 /// When a client may ask again where too many warmings wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 60;
-/// The target of lines about what somebody did, as the server's own audit log has it.
-const AUDIT: &str = "registry_proxy::audit";
 
 /// What is sent: a list, or an object.
 #[derive(Debug, Deserialize)]
@@ -142,7 +141,7 @@ impl AdminView<'_> {
             answer.response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
             return Ok(answer);
         };
-        tracing::info!(target: AUDIT, actor, action = "warm", id, images = count, "administrative action begins");
+        tracing::info!(target: audit::TARGET, actor, action = "warm", id, images = count, "administrative action begins");
         Ok(json(StatusCode::ACCEPTED, &WarmTaken { id }))
     }
 }

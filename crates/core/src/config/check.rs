@@ -1,5 +1,6 @@
 //! Refuses values that cannot be right, with the path of the key. Dangerous values get a warning, in [`warnings`].
 
+mod page;
 mod warnings;
 
 use std::collections::HashSet;
@@ -31,7 +32,10 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if let Some(address) = &config.metrics.listen {
         listen("metrics.listen", address)?;
     }
-    page(config)?;
+    if let Some(address) = &config.page.listen {
+        listen("page.listen", address)?;
+    }
+    page::validate(config)?;
     if let Some(path) = &config.admin_socket
         && !(path == "none" || path.starts_with('/') || path.starts_with("~/"))
     {
@@ -97,21 +101,6 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         if defaults > 1 {
             return refuse(at("default"), "another upstream is already the default");
         }
-    }
-    Ok(())
-}
-
-fn page(config: &Config) -> Result<(), ConfigError> {
-    let page = &config.page;
-    if let Some(address) = &page.listen {
-        listen("page.listen", address)?;
-    }
-    let has_logins = page.login(config.clients.auth) != Auth::Open;
-    if !page.admins.is_empty() && !has_logins {
-        return refuse(
-            "page.admins",
-            "nobody logs in to the page: set page.auth = \"users\" and clients.users_file",
-        );
     }
     Ok(())
 }
@@ -312,6 +301,7 @@ mod tests {
             ("[page]\nauth='users'".to_owned(), "clients.users_file"),
             ("[page]\nlisten='here'".to_owned(), "page.listen"),
             ("[page]\nadmins=['alice']".to_owned(), "page.admins"),
+            ("[page]\nsearch=true\n[[upstream]]\nname='ghcr.io'".to_owned(), "page.search"),
             ("[[upstream]]\nname='-'\nurls=['https://x.test']".to_owned(), "upstream[0].name"),
             ("[clients]\npath_secret_file='Upper'".to_owned(), "clients.path_secret_file"),
             // As a deploy tool fills it in that finds no such variable: nobody meant to be open.

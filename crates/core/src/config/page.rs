@@ -27,11 +27,14 @@ pub struct PageConfig {
     ///
     /// Default: nobody.
     pub admins: Vec<String>,
+    /// `true`: `docker search` and `podman search` at this address are passed to Docker Hub, without a login
+    /// (`/v1/search`; with a path secret, below it only). It needs Docker Hub among the upstreams.
+    pub search: bool,
 }
 
 impl Default for PageConfig {
     fn default() -> Self {
-        Self { public: true, listen: None, auth: PageAuth::default(), admins: Vec::new() }
+        Self { public: true, listen: None, auth: PageAuth::default(), admins: Vec::new(), search: false }
     }
 }
 

@@ -6,6 +6,7 @@ use url::Url;
 use super::egress::Egress;
 #[cfg(feature = "schema")]
 use super::order;
+use crate::catalogue;
 use crate::secret::Secret;
 
 /// `[[upstream]]`: a registry, or several addresses of it; one field for each key.
@@ -125,6 +126,14 @@ pub struct Repositories {
     /// Patterns of repositories that may not be used, even if `allow` matches.
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^[a-z0-9._/*-]+$"))))]
     pub deny: Vec<String>,
+}
+
+impl UpstreamConfig {
+    /// Whether it is Docker Hub, by its name or by one of its addresses (P-10).
+    pub fn is_docker_hub(&self) -> bool {
+        let is_there = |url: &Url| url.port().is_none() && url.host_str().is_some_and(catalogue::is_docker_hub);
+        catalogue::is_docker_hub(&self.name) || self.urls.iter().any(is_there)
+    }
 }
 
 impl Repositories {

@@ -107,6 +107,7 @@ reasons! {
     LoginNeeded = "login needed", [Refused], "The client must log in, or its token does not cover this request.";
     WrongLogin = "wrong login", [Refused], "Wrong user name or password.";
     TooManyLogins = "too many logins", [Refused], "This address sent too many wrong passwords (`limits.wrong_logins`), or too many logins are being checked (`limits.logins`).";
+    ForeignName = "not a name of this server", [Refused], "The administration page without logins was asked for by a host that is no IP address, no loopback name, and in neither `page.listen` nor `public_url`: a web site may have let its own name resolve to this server.";
     TwoRegistries = "two registries in one token", [Refused], "One token was requested for repositories of two registries.";
     TokenTooLarge = "token too large", [Refused], "Login and scopes do not fit into a token.";
     UnreadableForm = "unreadable form", [Refused], "The form posted to the token endpoint cannot be parsed.";

@@ -33,6 +33,7 @@ pub(crate) fn target_of(routes: &Routes, config: &Config, image: &str) -> Result
         | Route::Catalog
         | Route::Storage
         | Route::Front(_)
+        | Route::Search { .. }
         | Route::StorageRoot(_) => Err(Error::NoSuchEndpoint),
     }
 }

@@ -45,6 +45,7 @@ fn show(routes: &Routes, host: &str, target: &str) -> String {
         Ok(Route::Ping(entry)) => format!("ping {}", entry.prefix),
         Ok(Route::Token(entry)) => format!("token {}", entry.prefix),
         Ok(Route::Front(entry)) => format!("front {}", entry.prefix),
+        Ok(Route::Search { entry, .. }) => format!("search {}", entry.prefix),
         Ok(Route::StorageRoot(_)) => "front or storage".to_owned(),
         Ok(other @ (Route::Catalog | Route::Storage)) => format!("{other:?}"),
         Err(error) => error.to_response("").status().as_u16().to_string(),

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::terminal::Palette;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,19 +45,18 @@ impl Finding {
 }
 
 /// The report for people. Text of others, which some findings quote, is made printable.
-pub(crate) fn for_people(findings: &[Finding], has_colours: bool) -> String {
+pub(crate) fn for_people(findings: &[Finding], palette: Palette) -> String {
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or_default();
     let mut text = String::new();
     for finding in findings {
         let (word, colour) = match finding.severity {
-            Severity::Ok => ("ok", "\x1b[32m"),
-            Severity::Warning => ("warning", "\x1b[33m"),
-            Severity::Error => ("ERROR", "\x1b[1;31m"),
+            Severity::Ok => ("ok", palette.good),
+            Severity::Warning => ("warning", palette.warning),
+            Severity::Error => ("ERROR", palette.error),
         };
-        let (colour, plain) = if has_colours { (colour, "\x1b[0m") } else { ("", "") };
         let (subject, what) = (printable(&finding.subject), printable(&finding.what));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{colour}{word:<8}{plain} {subject:<width$}  {what}");
+        let _ = writeln!(text, "{colour}{word:<8}{} {subject:<width$}  {what}", palette.off);
         if let Some(next) = &finding.next {
             let _ = writeln!(text, "{:<8} {:<width$}  next: {}", "", "", printable(next));
         }

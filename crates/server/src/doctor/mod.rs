@@ -21,7 +21,8 @@ use registry_proxy_core::Config;
 
 use self::client_pull::PullingClient;
 use self::finding::{Finding, Severity, for_people};
-use crate::terminal::{WRONG_USAGE, complain, has_colours, print};
+use self::image::Puller;
+use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 use crate::transport::HyperTransport;
 
 /// For all of it: no step waits longer than `timeouts.first_byte`, and there are few in a row.
@@ -87,7 +88,7 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
     let text = if arguments.json {
         serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n"
     } else {
-        for_people(&findings, has_colours())
+        for_people(&findings, Palette::of(&std::io::stdout()))
     };
     let printed = print(&text);
     if findings.iter().any(|finding| finding.severity == Severity::Error) { ExitCode::FAILURE } else { printed }
@@ -113,7 +114,23 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     let indices: Vec<usize> = (0..config.upstream.len())
         .filter(|index| config.upstream.get(*index).is_some_and(|one| is_meant(&one.name)))
         .collect();
-    let asked = join_all(indices.into_iter().map(|index| upstream::findings(&transport, config, index))).await;
+    let puller = Puller::new(config).map_err(|error| {
+        let next = "run this as the user that the proxy runs as";
+        findings.push(Finding::error("configuration", error.to_string(), next));
+    });
+    let puller = puller.ok();
+    let (transport, puller) = (&transport, &puller);
+    let asked = join_all(indices.into_iter().map(|index| async move {
+        let (mut found, clock) = upstream::findings(transport, config, index).await;
+        let is_well = found.iter().all(|finding| finding.severity == Severity::Ok);
+        if let (Some(puller), None, true, Some(upstream)) =
+            (puller, &arguments.image, is_well, config.upstream.get(index))
+        {
+            found.push(puller.storage(&upstream.name).await);
+        }
+        (found, clock)
+    }));
+    let asked = asked.await;
     let mut clocks: Vec<(Duration, bool, String)> = Vec::new();
     for (found, clock) in asked {
         if let (Some((difference, ahead)), Some(first)) = (clock, found.first()) {
@@ -133,8 +150,8 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     if let Some(client) = arguments.client {
         findings.push(client_pull::finding(config, client, arguments.image.as_deref()).await);
     }
-    if let Some(image) = &arguments.image {
-        findings.push(image::finding(config, image).await);
+    if let (Some(puller), Some(image)) = (puller, &arguments.image) {
+        findings.push(puller.finding(image).await);
     }
     Ok(())
 }

@@ -130,7 +130,7 @@ impl Asked<'_> {
 }
 
 /// Scheme, host and port: no login, no path.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }

@@ -33,6 +33,13 @@ async fn a_wrong_line_of_the_file_is_shown_with_a_caret_and_the_key_that_was_mea
     let text = stderr(&output);
     assert!(text.lines().next().unwrap().ends_with("did you mean `auth`?"), "{text}");
     assert!(text.ends_with(&format!("  --> {config}:2:1\n   |\n 2 | auht\n   | ^^^^\n")), "{text}");
+    // In colours where they are wanted.
+    let coloured = Setup::new().variable("CLICOLOR_FORCE", "1");
+    let config = coloured.file("proxy.toml", "[clients]\nauht = 'open'\n");
+    let output = coloured.run(&["--config", &config, "check"]).await;
+    let text = stderr(&output);
+    let expected = "\u{1b}[1;34m2 |\u{1b}[0m auht\n \u{1b}[1;34m  |\u{1b}[0m \u{1b}[1;31m^^^^\u{1b}[0m\n";
+    assert!(text.ends_with(expected), "{text:?}");
     // Nothing of a line that may hold a secret.
     let config = setup.file("proxy.toml", "[[upstream]]\nname = 'x'\npassword = 8675309867530986\n");
     let output = setup.run(&["--config", &config, "check"]).await;

@@ -203,11 +203,64 @@ async fn a_token_server_or_storage_that_is_not_reached_is_named_by_its_host() {
     // Wherever clients are sent, it is from here that the storage is looked for.
     for redirects in ["", "redirects = 'pass'", "redirects = 'rewrite'"] {
         let report = Report::of(&Setup::new(), &one_upstream("", upstream.address, redirects), &arguments).await;
-        report.is_one_error("image acme/app:v1", "its config: 504", "allow the host");
+        let what = format!("its config, from http://{blocked}: 504");
+        report.is_one_error("image acme/app:v1", &what, "allow the host");
     }
     let arguments = ["--image", "acme/app:v2"];
     let report = Report::of(&Setup::new(), &one_upstream("", upstream.address, ""), &arguments).await;
     assert_eq!(report.status, Some(1), "{}", report.text);
+}
+
+/// A registry with `library/hello-world:latest`, whose blobs are at this address.
+async fn docker_hub(storage: SocketAddr) -> Upstream {
+    Upstream::start(move |request: Request, exchange: Exchange| async move {
+        let config = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        let manifest =
+            format!("{{\"schemaVersion\":2,\"config\":{{\"digest\":\"{config}\",\"size\":2}},\"layers\":[]}}");
+        match request.path.as_str() {
+            "/v2/library/hello-world/manifests/latest" => exchange.answer("200 OK", "", manifest.as_bytes()).await,
+            path if path.contains("/blobs/") => {
+                let location = format!("Location: http://{storage}/blob?signature=s3cret\r\n");
+                exchange.answer("307 Temporary Redirect", &location, b"").await
+            }
+            path if path.contains("/manifests/") => exchange.answer("404 Not Found", "", b"{}").await,
+            _ => exchange.answer("200 OK", "", b"{}").await,
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn where_the_blobs_are_is_looked_at_by_a_small_image_that_everybody_may_pull() {
+    let named = |name: &str, address: SocketAddr| {
+        format!("[[upstream]]\nname = '{name}'\nurls = ['http://{address}']\ninsecure = true\ndefault = true\n")
+    };
+    let (setup, storage, blocked) = (Setup::new(), good().await, closed_port());
+    let upstream = docker_hub(storage.address).await;
+    let report = Report::of(&setup, &named("docker.io", upstream.address), &[]).await;
+    assert_eq!(report.status, Some(0), "{}", report.text);
+    let seen = format!("its blobs (library/hello-world:latest) come from http://{} in ", storage.address);
+    assert!(report.text.contains(&seen) && !report.text.contains("s3cret"), "{}", report.text);
+
+    let unreached = docker_hub(blocked).await;
+    let report = Report::of(&setup, &named("docker.io", unreached.address), &[]).await;
+    report.is_one_error(
+        "upstream docker.io",
+        &format!("from http://{blocked}: 504"),
+        "allow the host of the blobs",
+    );
+    assert!(!report.text.contains("s3cret"), "{}", report.text);
+
+    // Nothing is wrong with a registry that does not have the image, or where none is known.
+    for (name, what) in [
+        ("quay.io", "prometheus/busybox:latest: its manifest: 404"),
+        ("up.test", "no small public image is known"),
+    ] {
+        let report = Report::of(&setup, &named(name, upstream.address), &[]).await;
+        assert_eq!(report.status, Some(0), "{}", report.text);
+        let next = format!("registry-proxy doctor --image {name}/IMAGE");
+        assert!(report.text.contains(what) && report.text.contains(&next), "{}", report.text);
+    }
 }
 
 #[tokio::test]

@@ -112,9 +112,14 @@ async fn metrics_are_refused_to_who_comes_through_a_proxy_until_they_are_public(
         assert!(text.contains("metrics.public = true") && text.contains("metrics.listen"), "{text}");
     }
     assert_eq!(client.get("/metrics").await.0.status, 200);
+    let foreign = "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    client.send(foreign).await;
+    assert_eq!(client.head().await.status, 403, "a browser that a web site has led here");
     let product = Product::start(&one_upstream("[metrics]\npublic = true", before, "")).await;
     let mut client = Client::connect(product.address).await;
     assert_eq!(client.get_with("/metrics", "X-Forwarded-For: 192.0.2.1\r\n").await.0.status, 200);
+    client.send(foreign).await;
+    assert_eq!(client.head().await.status, 200);
 }
 
 #[tokio::test]
@@ -127,6 +132,9 @@ async fn the_administration_page_on_an_address_of_its_own_is_nowhere_else() {
     let (head, body) = Client::connect(address).await.get("/-/").await;
     assert_eq!((head.status, head.get("content-type")), (200, Some("text/html; charset=utf-8")));
     assert!(String::from_utf8(body).unwrap().contains("<svg"));
+    let mut browser = Client::connect(address).await;
+    browser.send("GET /-/ HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
+    assert_eq!(browser.head().await.status, 403, "a browser that a web site has led here");
     for path in ["/v2/", "/metrics", "/healthz"] {
         assert_eq!(Client::connect(address).await.get(path).await.0.status, 404, "{path}");
     }
