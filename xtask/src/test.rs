@@ -35,7 +35,17 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
             .variable(buckets::VARIABLE, named)
             .run()?;
         // What the released binary has besides: the tests of it alone, because the others have run.
-        cargo(&["test", "-p", "registry-proxy", "--features", package::OPTIONAL_FEATURES, "traces"]).run()?;
+        cargo(&[
+            "test",
+            "-p",
+            "registry-proxy",
+            "--features",
+            package::OPTIONAL_FEATURES,
+            "--",
+            "traces",
+            "signature_keys",
+        ])
+        .run()?;
         // A build of its own: its locks work under shuttle only.
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
     }

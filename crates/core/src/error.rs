@@ -27,7 +27,7 @@ pub use self::upstream_text::UpstreamText;
 use crate::digest::InvalidDigest;
 use crate::name::{InvalidName, InvalidReference};
 use crate::outcome::{Action, Outcome, Reason};
-use crate::platform::Profile;
+use crate::profile::Profile;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]

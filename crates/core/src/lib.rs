@@ -22,7 +22,7 @@
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - [`own_hosts`]: whether a request names this server by a name of its own
 //! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
-//!   `tag_pattern`, `image_platform`
+//!   `tag_pattern`, `image_platform`, `profile`, `unconnected`
 
 pub mod admin;
 pub mod audit;
@@ -72,6 +72,7 @@ mod manifest_types;
 mod page;
 mod pattern;
 mod policy;
+mod profile;
 mod proxy;
 mod push;
 mod quota;
@@ -84,6 +85,7 @@ mod storage;
 mod sync;
 mod tag_pattern;
 mod traffic;
+mod unconnected;
 mod waiting;
 mod warm_orders;
 

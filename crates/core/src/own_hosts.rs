@@ -56,7 +56,7 @@ mod tests {
         let own = OwnHosts::new(&config, Some("Pages.internal:8081"));
         let answers = |target: &str, headers: &[(&'static str, &str)]| {
             let pair = |(name, value): &(&'static str, &str)| {
-                (http::HeaderName::from_static(*name), value.parse::<HeaderValue>().unwrap())
+                (http::HeaderName::from_static(name), value.parse::<HeaderValue>().unwrap())
             };
             own.are_named_by(&target.parse().unwrap(), &headers.iter().map(pair).collect())
         };

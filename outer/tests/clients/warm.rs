@@ -126,7 +126,9 @@ fn a_server_that_is_killed_while_it_warms_fetches_only_the_rest_afterwards() -> 
     let mut proxy = start()?;
     let [image] = images.as_slice() else { return Err(Failure::new("one image")) };
     let before = thread::scope(|scope| {
-        let warming = scope.spawn(|| proxy.command(&["warm", "--file", &list]).and_then(|ended| ended.refusal()));
+        let warming = scope.spawn(|| {
+            proxy.command(&["warm", "--file", &list]).and_then(registry_proxy_outer::process::Finished::refusal)
+        });
         let before = wait_until("some layers should be kept", DEADLINE, || {
             Ok(Some(kept(folder.path(), image)).filter(|kept| kept.len() >= 2))
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::outcome::Reason;
-use crate::platform::Unconnected;
+use crate::unconnected::Unconnected;
 
 /// When a client may try again after a failure that may be over by then.
 const SOON: Duration = Duration::from_secs(1);

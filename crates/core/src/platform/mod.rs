@@ -29,6 +29,7 @@ use crate::body::Body;
 use crate::name::RepositoryName;
 use crate::notification::Notifications;
 use crate::secret::{Basic, Secret};
+pub use crate::unconnected::Unconnected;
 
 /// One request out, one response back. Redirects are returned, not followed; nothing is decoded.
 #[async_trait]
@@ -96,29 +97,6 @@ pub enum TransportError {
     /// The connection broke before a response came.
     #[error("the connection broke before a response came")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// Why there is no connection: what of it concerns whoever pulls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Unconnected {
-    /// The host's name has no address, or nobody could say.
-    #[error("its host name was not resolved")]
-    NotResolved,
-    /// Nobody listens there, or a firewall says so.
-    #[error("the connection was refused")]
-    Refused,
-    /// No connection came about within `timeouts.connect`.
-    #[error("the connection timed out")]
-    TimedOut,
-    /// TLS: we do not accept its certificate.
-    #[error("its certificate was not accepted")]
-    Certificate,
-    /// The proxy on the way out was not reached, or does not let it through.
-    #[error("the forward proxy gave no connection")]
-    Proxy,
-    /// Anything else, or nothing is known.
-    #[error("no connection")]
-    Unknown,
 }
 
 /// A point in time on a clock that never goes back; only differences mean something.

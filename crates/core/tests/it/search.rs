@@ -105,7 +105,7 @@ async fn an_answer_of_docker_hub_that_is_none_is_not_passed_on() {
         (Fault::Say(Answer::new(500)), 504),
         (Fault::Say(Answer::new(404)), 404),
         (Fault::Say(Answer::new(429).header("retry-after", "30")), 429),
-        (Fault::StallAfter(20, Duration::from_secs(3600)), 504),
+        (Fault::StallAfter(20, Duration::from_hours(1)), 504),
         (Fault::Say(Answer::new(302).header("location", "http://127.0.0.1/v1/search")), 504),
     ] {
         lab.net.fault("GET", "index.docker.io", 1, fault);

@@ -1,6 +1,7 @@
 //! `registry-proxy cache export`: writes images of the cache into one archive. A file is there whole or not at all.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,8 @@ impl Export<'_> {
         let mut text = "not everything is in the cache:\n".to_owned();
         let mut names = Vec::new();
         for (image, what) in &plan.missing {
-            text += &format!("  {image}: {what}\n");
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {image}: {what}");
             names.push(image.to_string());
         }
         Err(text + "fetch these first: registry-proxy warm " + &names.join(" "))

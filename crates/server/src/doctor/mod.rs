@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let mut findings = Vec::new();
     let looked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
-        let looking = look(arguments, config, &mut findings);
+        let looking = Box::pin(look(arguments, config, &mut findings));
         let looked = runtime.block_on(async { tokio::time::timeout(DEADLINE, looking).await });
         // Do not wait for name lookups, or a disk, that still run.
         runtime.shutdown_background();

@@ -110,8 +110,8 @@ fn images_go_by_their_full_names_or_by_the_one_that_is_given() {
         let named = layout.named(given.and_then(image).as_ref(), image);
         match (named, expected) {
             (Ok(named), Ok(expected)) => {
-                let names: Vec<String> = named.iter().map(|(image, _)| image.to_string()).collect();
-                assert_eq!(names, expected);
+                let shown: Vec<String> = named.iter().map(|(image, _)| image.to_string()).collect();
+                assert_eq!(shown, expected);
             }
             (Err(refused), Err(expected)) => assert!(refused.to_string().contains(expected), "{refused}"),
             (named, expected) => panic!("{named:?}, and expected {expected:?}"),

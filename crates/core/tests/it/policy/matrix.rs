@@ -42,7 +42,9 @@ fn put(lab: &Fixture) -> Names {
             names.push(("BASE", layers[0].clone()));
         }
     }
-    let digest = |names: &Names, word: &str| names.iter().find(|(name, _)| *name == word).unwrap().1.clone();
+    let digest = |names: &Names, word: &str| {
+        names.iter().find(|(name, _)| *name == word).expect("a name of the image").1.clone()
+    };
     let signed = digest(&names, "SIGNED");
     let (signature, document) = sign(registry, &signed, &ACME);
     names.extend([("SIGNATURE", signature), ("DOCUMENT", document)]);
@@ -83,10 +85,10 @@ async fn scene(state: State, mode: &str) -> (Fixture, Names) {
             assert_eq!(lab.get(&format!("/v2/a/b/manifests/{tag}")).await.status, 200, "{tag}");
         }
         for word in ["SIGNED", "STRANGER", "TAMPERED", "COPIED", "INDEX"] {
-            let digest = &names.iter().find(|(name, _)| name == &word).unwrap().1;
+            let digest = &names.iter().find(|(name, _)| name == &word).expect("a name of the image").1;
             let signature = lab.get(&format!("/v2/a/b/manifests/{}", tag_of(digest))).await;
             assert_eq!(signature.status, 200, "{word}");
-            let blob = signature.json()["layers"][0]["digest"].as_str().unwrap().to_owned();
+            let blob = signature.json()["layers"][0]["digest"].as_str().expect("a digest").to_owned();
             assert_eq!(lab.get(&format!("/v2/a/b/blobs/{blob}")).await.status, 200, "{word}");
         }
         lab.wait(1).await;
