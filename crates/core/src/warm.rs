@@ -8,13 +8,13 @@
 //! Nothing is written down of how far a warming has come: what is cached is not fetched again, so one that was stopped goes on
 //! where it was.
 //!
-//! - [`context`]: what a warming works with
-//! - [`platforms`] `o`: which manifests of an index are wanted
-//! - [`patience`] `o`: whether a failure is tried again, and when
-//! - [`trouble`] `o`: why something did not come
-//! - [`named`]: which images are meant, where tags are patterns
-//! - [`image`]: one image, part by part; [`repository`]: its parts, by the handlers
-//! - [`kept`]: what rules of the configuration keep from eviction
+//! - `context`: what a warming works with
+//! - `platforms` `o`: which manifests of an index are wanted
+//! - `patience` `o`: whether a failure is tried again, and when
+//! - `trouble` `o`: why something did not come
+//! - `named`: which images are meant, where tags are patterns
+//! - `image`: one image, part by part; `repository`: its parts, by the handlers
+//! - `kept`: what rules of the configuration keep from eviction
 
 mod context;
 mod image;
