@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn what_this_does_not_read_is_refused_with_what_does() {
-        let deep = format!("services: {}{}", "[".repeat(300), "]".repeat(300));
+        let brackets = format!("services: {}{}", "[".repeat(300), "]".repeat(300));
+        let deep = format!("services:\n{}x\n", "- ".repeat(300));
         let chain: Vec<String> = (1..100_000).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect();
         let chain = format!("a0: &a0 x\n{}", chain.concat());
         let laughs: Vec<String> = (1..40).map(|at| format!("a{at}: &a{at} [*a{0}, *a{0}]\n", at - 1)).collect();
@@ -258,6 +259,8 @@ mod tests {
             ("services: {a: {command: x}}", "service a has no image"),
             ("services: {a: {image: [x]}}", "service a has no image"),
             ("services: &s {a: *s}", "alias"),
+            // The parser itself reads at most 255 brackets.
+            (&brackets, "recursion limit"),
             (&deep, "levels"),
             (&chain, "levels"),
             ("services: {a: {image: 'x", "line 1"),
