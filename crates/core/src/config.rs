@@ -53,7 +53,7 @@ pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::page::{PageAuth, PageConfig};
-pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner};
+pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner, VerdictDefault};
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
@@ -127,10 +127,11 @@ pub struct Config {
     /// What the proxy never serves, with what clients are told: `{ digest = "sha256:…", reason = "…" }` for a manifest or
     /// blob, `{ match = "docker.io/evil/**", reason = "…" }` for repositories and tags.
     pub block: Vec<BlockRule>,
-    /// Whose signature images need: `{ match = "ghcr.io/acme/**", require = { key_file = "cosign.pub" }, mode = "enforce" }`. The
-    /// first rule that matches a repository decides. `mode` is `warn` (the default: what has no such signature is served and
-    /// logged) or `enforce` (it is refused). The key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits.
-    /// Needs a build with the feature `policy`, as the packages are.
+    /// Whose signature images need, and which service says yes or no to them: `{ match = "ghcr.io/acme/**", require = { key_file =
+    /// "cosign.pub" }, verdict_url = "https://scanner.internal/verdict", mode = "enforce" }`. The first rule that matches a repository
+    /// decides. `mode` is `warn` (the default: what is not as the rule wants is served and logged) or `enforce` (it is refused). The
+    /// key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits. Needs a build with the feature `policy`, as the
+    /// packages are.
     pub policy: Vec<PolicyRule>,
     /// Images that the server fetches by itself, so that they are cached when somebody pulls them: `{ images =
     /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Servers only: functions and Workers run when they are asked.

@@ -22,7 +22,7 @@ pub struct Explanation {
     /// Where its tag points.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<TagState>,
-    /// The signature that its policy wants, if there is one for it.
+    /// What its policy wants, if there is one for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyReport>,
     /// Its manifest and all that belongs to it.
@@ -121,17 +121,21 @@ pub struct TagState {
     pub hold: Option<HoldReport>,
 }
 
-/// The signature that the policy for an image wants, and what is known of it.
+/// What the policy for an image wants, and what is known of that.
 #[derive(Debug, Serialize)]
 pub struct PolicyReport {
     /// The repositories that the policy is for.
     pub pattern: String,
     /// `warn` or `enforce`.
     pub mode: &'static str,
-    /// Who must have signed.
+    /// Whose signature, and the consent of which service.
     pub wanted: String,
-    /// What was found.
-    pub found: String,
+    /// What was found of the signature, where one is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What the service said, where one is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// What is known of a held tag.

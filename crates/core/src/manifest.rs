@@ -9,12 +9,13 @@
 //!   a tag whose rule holds new digests
 //! - [`moved`]: tells the operator of tags that moved
 //! - [`find`]: all of these together
-//! - [`signatures`]: the signatures of a manifest; [`judge`]: whether it has the one that its policy wants; [`admission`]: whether
-//!   it, or a blob, may leave then
+//! - [`signatures`]: the signatures of a manifest; [`judge`]: whether it has the one that its policy wants; [`ask_service`]:
+//!   what the policy's service says of it; [`admission`]: whether it, or a blob, may leave then
 //! - [`handler`]: the answer to the client
 //! - [`signed`] `o`: the digest of a manifest of schema 1
 
 mod admission;
+mod ask_service;
 mod by_digest;
 mod cached;
 mod fetch;
@@ -31,7 +32,8 @@ mod signed;
 mod stale;
 mod upstream;
 
-pub(crate) use self::admission::{admit_blob, unverified};
+pub(crate) use self::admission::{admit_blob, denied, unverified};
+pub(crate) use self::ask_service::known_service_verdict;
 pub(crate) use self::handler::get;
 pub(crate) use self::held::{why_held, withheld_digest};
 pub(crate) use self::judge::known_verdict;

@@ -120,6 +120,7 @@ impl Proxy {
         let (env, before) = (&mut self.env, &previous.env);
         env.fills = Arc::clone(&before.fills);
         env.shared_requests.verdicts = Arc::clone(&before.shared_requests.verdicts);
+        env.shared_requests.service_verdicts = Arc::clone(&before.shared_requests.service_verdicts);
         if env.settings.limits.in_flight == before.settings.limits.in_flight {
             env.in_flight = Arc::clone(&before.in_flight);
         }

@@ -1,5 +1,5 @@
 //! Requests for manifests in progress, which several clients share, and their results: a manifest that can be served, what a
-//! HEAD says of one, and whether one is signed.
+//! HEAD says of one, whether one is signed, and what a service says of it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::cache::{HeldBack, StoredManifest};
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
 use crate::headers::DigestHeaders;
-use crate::policy::Verdicts;
+use crate::policy::{ServiceWord, SignatureVerdict, Verdicts};
 use crate::single_flight::SingleFlight;
 use crate::upstream::{HeadId, Negative};
 
@@ -73,7 +73,9 @@ pub(crate) struct SharedRequests {
     pub(crate) heads: SingleFlight<RequestKey, Result<HeadAnswer, Negative>>,
     pub(crate) fetches: SingleFlight<RequestKey, Result<Manifest, Negative>>,
     /// Whether images have the signatures that their policies want.
-    pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) verdicts: Arc<Verdicts<SignatureVerdict>>,
+    /// What the services that policies name say of images.
+    pub(crate) service_verdicts: Arc<Verdicts<ServiceWord>>,
 }
 
 impl SharedRequests {
@@ -83,6 +85,7 @@ impl SharedRequests {
             heads: SingleFlight::new(shares_io),
             fetches: SingleFlight::new(shares_io),
             verdicts: Arc::new(Verdicts::new(shares_io)),
+            service_verdicts: Arc::new(Verdicts::new(shares_io)),
         }
     }
 }

@@ -37,7 +37,7 @@ pub const CORRUPT: &str = "registry_proxy_corrupt_total";
 /// Held tags whose upstream moved them, by upstream.
 pub const TAG_MOVES: &str = "registry_proxy_tag_moves_total";
 
-/// Verdicts on the signatures that `[[policy]]` wants, by upstream and verdict.
+/// Verdicts on the signatures that `[[policy]]` wants, and of its services, by upstream and verdict.
 pub const POLICY_VERDICTS: &str = "registry_proxy_policy_verdicts_total";
 
 /// Pulls left of the budget that an upstream grants an account of ours.
@@ -95,7 +95,7 @@ pub const DESCRIPTIONS: [(&str, &str); 17] = [
     (TAG_MOVES, "Tags with a hold that their upstream moved to another manifest, by upstream"),
     (
         POLICY_VERDICTS,
-        "Verdicts on the signatures that [[policy]] wants, by upstream and verdict: signed, part of a signed index, no image, unsigned, rejected, or unknown",
+        "Verdicts of [[policy]], by upstream and verdict: on a signature signed, part of a signed index, no image, unsigned, rejected, or unknown; of a service allowed, denied, or unanswered",
     ),
     (EVICTED, "Blobs, manifests and tags evicted from the cache, by kind"),
     (EVICTED_BYTES, "Bytes evicted from the cache"),
@@ -124,7 +124,7 @@ pub(crate) fn resumed(upstream: &Arc<str>) {
     metrics::counter!(RESUMED, "upstream" => Arc::clone(upstream)).increment(1);
 }
 
-/// It was found out whether an image has the signature that its policy wants.
+/// It was found out whether an image has the signature, or the consent of a service, that its policy wants.
 pub(crate) fn policy_verdict(upstream: &Arc<str>, verdict: &'static str) {
     metrics::counter!(POLICY_VERDICTS, "upstream" => Arc::clone(upstream), "verdict" => verdict).increment(1);
 }

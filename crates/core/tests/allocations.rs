@@ -73,6 +73,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         entropy: Arc::new(CountingEntropy::new(1)),
         passwords: None,
         signature_keys: Vec::new(),
+        verdict_services: None,
         credentials: None,
         store: Some(Arc::new(MemoryStore::new(1 << 30, clock.clone()))),
         clock,

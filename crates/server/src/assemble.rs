@@ -11,9 +11,8 @@ use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
-use crate::signature_keys;
-use crate::traces;
 use crate::transport::HyperTransport;
+use crate::{signature_keys, traces, verdict_services};
 
 /// Builds the proxy. Only files that the configuration names can make it fail.
 pub(crate) fn proxy(
@@ -44,6 +43,7 @@ pub(crate) fn proxy(
         entropy: Arc::new(SystemEntropy),
         passwords,
         signature_keys: signature_keys::load(config)?,
+        verdict_services: verdict_services::transport(config)?,
         credentials,
         store: store.map(traces::store),
         invoker,

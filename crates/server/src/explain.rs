@@ -72,7 +72,11 @@ fn for_people(explanation: &Explanation, store: &StoreAddress) -> String {
     }
     if let Some(policy) = &explanation.policy {
         line("policy", &format!("{} ({}): wants {}", policy.pattern, policy.mode, policy.wanted));
-        line("signature", &policy.found);
+        for (name, found) in [("signature", &policy.found), ("service", &policy.service)] {
+            if let Some(found) = found {
+                line(name, found);
+            }
+        }
     }
     let seen = match store {
         StoreAddress::Memory => "memory of the server process, not visible to this command".to_owned(),

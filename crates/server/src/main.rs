@@ -48,6 +48,7 @@ mod tls;
 #[cfg(feature = "otel")]
 mod traces;
 mod transport;
+mod verdict_services;
 mod version;
 mod warm;
 mod warm_queue;

@@ -107,6 +107,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         entropy: Arc::new(Crypto),
         passwords: None,
         signature_keys: Vec::new(),
+        verdict_services: None,
         credentials: None,
         store: bucket,
         invoker: None,

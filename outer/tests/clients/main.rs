@@ -30,6 +30,7 @@ mod pushes;
 mod ranges;
 mod redirects;
 mod reported;
+mod scanned;
 mod signed;
 mod v6;
 mod warm;

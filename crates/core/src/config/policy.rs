@@ -1,10 +1,22 @@
-//! `[[policy]]`: whose signature the images of a repository need.
+//! `[[policy]]`: whose signature the images of a repository need, and which service says yes or no to them.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::events::ReceiverUrl;
 #[cfg(feature = "schema")]
 use super::order;
+use super::units::Span;
+
+/// Rules with a `verdict_url`, each of which has connections of its own.
+const MAX_SERVICES: usize = 32;
+/// How long an answer may be waited for.
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long an answer may count: for less, the blobs of an image would not come in time; for more, nobody would learn what was
+/// found since.
+const LIVES: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(7 * 24);
 
 /// `[[policy]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +27,53 @@ pub struct PolicyRule {
     #[serde(rename = "match")]
     #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[!-~]+$")))]
     pub pattern: String,
-    /// Who must have signed.
-    pub require: RequiredSigner,
-    /// `warn`: an image without that signature is served, and the log says so. `enforce`: it is refused.
+    /// Who must have signed. Either this or `verdict_url` is required; with both, both must hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<RequiredSigner>,
+    /// A service, such as a scanner, that is asked by POST whether a manifest may be served, before it is; it may be at a private
+    /// address. It answers 200 with `{"allow": true}`, or `false` and a `reason`. `HTTPS_PROXY` and its like apply; redirects are not
+    /// followed. Path and query are shown nowhere, since they may contain a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict_url: Option<ReceiverUrl>,
+    /// How long its answer is waited for, at most `60s`.
+    #[serde(default = "PolicyRule::default_timeout")]
+    pub verdict_timeout: Span,
+    /// What counts where it does not answer in time, or anything else: `deny` or `allow`. It is asked again after 10 seconds.
+    #[serde(default)]
+    pub verdict_default: VerdictDefault,
+    /// How long its answer counts, for all clients: `10s` to `7d`.
+    #[serde(default = "PolicyRule::default_life")]
+    pub verdict_life: Span,
+    /// `true`: allows `http://`, and does not verify the service's certificate. For a service on the same machine, and for tests.
+    #[serde(default)]
+    pub verdict_insecure: bool,
+    /// `warn`: an image that is not as the rule wants is served, and the log says so. `enforce`: it is refused.
     #[serde(default)]
     pub mode: PolicyMode,
+}
+
+impl PolicyRule {
+    const fn default_timeout() -> Span {
+        Span::seconds(2)
+    }
+
+    const fn default_life() -> Span {
+        Span::seconds(600)
+    }
+
+    /// A rule that wants nothing yet.
+    pub fn new(pattern: &str) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+            require: None,
+            verdict_url: None,
+            verdict_timeout: Self::default_timeout(),
+            verdict_default: VerdictDefault::default(),
+            verdict_life: Self::default_life(),
+            verdict_insecure: false,
+            mode: PolicyMode::default(),
+        }
+    }
 }
 
 /// `require` of `[[policy]]`
@@ -32,7 +86,19 @@ pub struct RequiredSigner {
     pub key_file: String,
 }
 
-/// What becomes of an image without the signature.
+/// What counts where the service of `verdict_url` gives no answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+pub enum VerdictDefault {
+    /// As if it had said no.
+    #[default]
+    Deny,
+    /// As if it had said yes; the log says so.
+    Allow,
+}
+
+/// What becomes of an image that is not as the rule wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
@@ -56,6 +122,9 @@ impl PolicyMode {
 
 /// Refuses rules that could not apply to anything.
 pub(super) fn check(rules: &[PolicyRule]) -> Result<(), ConfigError> {
+    if rules.iter().filter(|rule| rule.verdict_url.is_some()).count() > MAX_SERVICES {
+        return Err(ConfigError::new("policy", format!("expected at most {MAX_SERVICES} rules with verdict_url")));
+    }
     for (i, rule) in rules.iter().enumerate() {
         let refuse = |key: &str, what: &str| Err(ConfigError::new(format!("policy[{i}].{key}"), what));
         // A port is part of the upstream's name, before the first slash.
@@ -66,9 +135,38 @@ pub(super) fn check(rules: &[PolicyRule]) -> Result<(), ConfigError> {
         if has_tag {
             return refuse("match", "expected repositories, such as ghcr.io/acme/**, without tag or digest");
         }
-        if rule.require.key_file.is_empty() {
-            return refuse("require.key_file", "expected the path of a public key, such as cosign.pub");
+        match (&rule.require, &rule.verdict_url) {
+            (None, None) => return refuse("require", "needed: who must have signed, or verdict_url"),
+            (Some(require), _) if require.key_file.is_empty() => {
+                return refuse("require.key_file", "expected the path of a public key, such as cosign.pub");
+            }
+            (Some(_), None) => {}
+            (Some(_) | None, Some(url)) => check_service(rule, url).or_else(|(key, what)| refuse(key, what))?,
         }
+    }
+    Ok(())
+}
+
+/// Refuses a service that could not be asked: at which key, and why.
+fn check_service(rule: &PolicyRule, url: &ReceiverUrl) -> Result<(), (&'static str, &'static str)> {
+    let url = url.expose();
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(("verdict_url", "expected https://host/path"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err((
+            "verdict_url",
+            "an address must not contain a user name or password; a token may stand in its query",
+        ));
+    }
+    if url.scheme() == "http" && !rule.verdict_insecure {
+        return Err(("verdict_url", "plain HTTP needs verdict_insecure = true"));
+    }
+    if rule.verdict_timeout.0.is_zero() || rule.verdict_timeout.0 > LONGEST_TIMEOUT {
+        return Err(("verdict_timeout", "expected more than nothing and at most 60s"));
+    }
+    if !LIVES.contains(&rule.verdict_life.0) {
+        return Err(("verdict_life", "expected 10s to 7d"));
     }
     Ok(())
 }
@@ -76,13 +174,13 @@ pub(super) fn check(rules: &[PolicyRule]) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Sources};
 
     #[test]
     fn a_rule_names_repositories_and_a_key() {
         let rule = |pattern: &str, key_file: &str| PolicyRule {
-            pattern: pattern.to_owned(),
-            require: RequiredSigner { key_file: key_file.to_owned() },
-            mode: PolicyMode::default(),
+            require: Some(RequiredSigner { key_file: key_file.to_owned() }),
+            ..PolicyRule::new(pattern)
         };
         for (pattern, key_file, expected) in [
             ("ghcr.io/acme/**", "cosign.pub", None),
@@ -97,5 +195,52 @@ mod tests {
             assert_eq!(place.as_deref(), expected, "{pattern} {key_file}");
         }
         assert_eq!(rule("**", "k").mode, PolicyMode::Warn);
+    }
+
+    fn load(keys: &str) -> Result<Config, ConfigError> {
+        let text = format!("[[policy]]\nmatch = '**'\n{keys}");
+        Config::load(&Sources { text: Some(&text), variables: Vec::new(), read: &crate::testing::stored_nowhere })
+    }
+
+    #[test]
+    fn a_service_may_stand_alone_and_is_asked_within_two_seconds_and_denies_by_default() {
+        let config = load("verdict_url = 'https://scanner.internal/verdict'").unwrap();
+        let rule = &config.policy[0];
+        assert_eq!((rule.require.is_none(), rule.mode), (true, PolicyMode::Warn));
+        assert_eq!((rule.verdict_timeout, rule.verdict_life), (Span::seconds(2), Span::seconds(600)));
+        assert_eq!(rule.verdict_default, VerdictDefault::Deny);
+        let keys = "verdict_url = 'https://s.test'\nverdict_default = 'allow'\nverdict_timeout = '250ms'\n";
+        let rule = &load(keys).unwrap().policy[0];
+        assert_eq!(rule.verdict_default, VerdictDefault::Allow);
+        assert_eq!(rule.verdict_timeout.0, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_right_is_refused_at_its_key() {
+        let with = |more: &str| format!("verdict_url = 'https://s.test/v'\n{more}");
+        for (keys, place) in [
+            (String::new(), "policy[0].require"),
+            ("verdict_url = 'ftp://s.test'".to_owned(), "policy[0].verdict_url"),
+            ("verdict_url = 'http://s.test'".to_owned(), "policy[0].verdict_url"),
+            ("verdict_url = 'https://u:p@s.test'".to_owned(), "policy[0].verdict_url"),
+            (with("verdict_timeout = '0s'"), "policy[0].verdict_timeout"),
+            (with("verdict_timeout = '61s'"), "policy[0].verdict_timeout"),
+            (with("verdict_life = '9s'"), "policy[0].verdict_life"),
+            (with("verdict_life = '8d'"), "policy[0].verdict_life"),
+            (with("verdict_default = 'maybe'"), "policy[0].verdict_default"),
+        ] {
+            assert_eq!(load(&keys).unwrap_err().place, place, "{keys}");
+        }
+        assert!(load("verdict_url = 'http://127.0.0.1:1'\nverdict_insecure = true").is_ok());
+        let many = "verdict_url = 'https://s.test'\n[[policy]]\nmatch = 'a'\n".repeat(MAX_SERVICES);
+        assert_eq!(load(&format!("{many}verdict_url = 'https://s.test'")).unwrap_err().place, "policy");
+    }
+
+    #[test]
+    fn what_follows_the_services_host_is_shown_nowhere() {
+        let config = load("verdict_url = 'https://s.test:8443/t0k3n?key=s1g'").unwrap();
+        let shown = format!("{config:?}{}", config.to_toml());
+        assert!(shown.contains("https://s.test:8443/***"), "{shown}");
+        assert!(!["t0k3n", "s1g"].iter().any(|secret| shown.contains(secret)), "{shown}");
     }
 }

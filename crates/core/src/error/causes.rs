@@ -62,16 +62,16 @@ pub struct Blocked {
     pub reason: Box<str>,
 }
 
-/// What `[[policy]]` says of an image without the signature it wants, or of a blob that only such images name.
+/// What `[[policy]]` says of an image that is not as it wants, or of a blob that only such images name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is not served: this proxy's policy for {pattern} wants a signature by {signer}; {found}")]
+#[error("{what} is not served: this proxy's policy for {pattern} wants {wanted}; {found}")]
 pub struct Unverified {
     /// The image or blob, with its digest.
     pub what: Box<str>,
     /// The repositories that the policy is for.
     pub pattern: Box<str>,
-    /// Who should have signed.
-    pub signer: Box<str>,
+    /// Whose signature or consent.
+    pub wanted: Box<str>,
     /// What was found instead.
     pub found: Box<str>,
     /// The reason in header, log and metrics.

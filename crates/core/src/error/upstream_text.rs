@@ -94,8 +94,10 @@ impl ReportedError {
     fn read(entry: &Value) -> Option<Self> {
         let entry = entry.as_object()?;
         let code = entry.get("code").and_then(Value::as_str).filter(|code| is_code(code));
-        let detail =
-            entry.get("detail").filter(|detail| !detail.is_null()).map(|detail| each_text(detail, &strip));
+        let detail = entry
+            .get("detail")
+            .filter(|detail| !detail.is_null())
+            .map(|detail| each_text(detail, &without_controls));
         let error = Self {
             code: code.map(Into::into),
             message: message_in(entry, "message"),
@@ -118,7 +120,7 @@ impl ReportedError {
 }
 
 fn message_in(said: &Map<String, Value>, name: &str) -> Option<Box<str>> {
-    let text: String = strip(said.get(name)?.as_str()?).chars().take(MAX_MESSAGE_CHARS).collect();
+    let text: String = without_controls(said.get(name)?.as_str()?).chars().take(MAX_MESSAGE_CHARS).collect();
     (!text.is_empty()).then(|| text.into())
 }
 
@@ -128,7 +130,7 @@ fn is_code(code: &str) -> bool {
 }
 
 /// Without what moves a terminal's cursor, or lets text read otherwise than it is written.
-fn strip(text: &str) -> String {
+pub(crate) fn without_controls(text: &str) -> String {
     let misleads = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     text.chars().filter(|c| !c.is_control() && !misleads(*c)).collect()
 }

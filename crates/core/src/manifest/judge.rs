@@ -13,7 +13,8 @@ use crate::digest::Digest;
 use crate::name::Reference;
 use crate::platform::{SignatureKey, within};
 use crate::policy::{
-    NoVerdict, PolicyDecision, SignaturePolicy, SignatureVerdict, VerdictKey, VerdictOf, is_attachment,
+    ImagePolicy, NoVerdict, PolicyDecision, SignatureVerdict, VerdictKey, VerdictOf, WantedSignature,
+    is_attachment,
 };
 use crate::request::{OwnRequest, RequestContext};
 use crate::route::Endpoint;
@@ -25,7 +26,7 @@ const MAX_INDEXES: usize = 8;
 /// The key of a verdict, for this client.
 pub(super) fn key_of(
     context: &RequestContext<'_>,
-    rule: &SignaturePolicy,
+    rule: &ImagePolicy,
     of: VerdictOf,
     digest: &Digest,
 ) -> VerdictKey {
@@ -35,7 +36,7 @@ pub(super) fn key_of(
 /// Whether a manifest has the signature that the rule wants. `bytes`: the manifest's, where they are here.
 pub(super) async fn verdict(
     context: &RequestContext<'_>,
-    rule: &SignaturePolicy,
+    rule: &ImagePolicy,
     digest: &Digest,
     bytes: Option<&Bytes>,
 ) -> SignatureVerdict {
@@ -63,7 +64,7 @@ pub(super) async fn verdict(
 /// The same as far as memory and the cache know.
 pub(crate) async fn known_verdict(
     context: &RequestContext<'_>,
-    rule: &SignaturePolicy,
+    rule: &ImagePolicy,
     digest: &Digest,
 ) -> SignatureVerdict {
     let key = key_of(context, rule, VerdictOf::Manifest, digest);
@@ -75,7 +76,7 @@ pub(crate) async fn known_verdict(
 
 async fn judge(
     context: &RequestContext<'_>,
-    rule: &SignaturePolicy,
+    rule: &ImagePolicy,
     digest: &Digest,
     bytes: Option<&Bytes>,
     whom: AskWhom,
@@ -84,10 +85,11 @@ async fn judge(
         Some(bytes) => Some(bytes.clone()),
         None => bytes_of(context, digest, whom).await,
     };
-    let verdict = match (&bytes, rule.key.as_deref()) {
+    let verdict = match (&bytes, rule.signature.as_ref().map(|wanted| wanted.key.as_deref())) {
         (Some(bytes), _) if is_attachment(bytes) => SignatureVerdict::Attachment,
-        (_, None) => SignatureVerdict::Unknown(NoVerdict::NoVerifier),
-        (_, Some(key)) => {
+        (_, None) => SignatureVerdict::NotWanted,
+        (_, Some(None)) => SignatureVerdict::Unknown(NoVerdict::NoVerifier),
+        (_, Some(Some(key))) => {
             let own = signature_of(context, key, digest, whom).await;
             if own.is_accepted() || !is_part_of_signed(context, rule, key, digest, whom).await {
                 own
@@ -119,15 +121,17 @@ async fn bytes_of(context: &RequestContext<'_>, digest: &Digest, whom: AskWhom) 
     }
 }
 
-/// Remembers what an accepted manifest names, so that it is served, too.
-fn accept_parts(context: &RequestContext<'_>, rule: &SignaturePolicy, verdict: SignatureVerdict, bytes: &[u8]) {
+/// Remembers what an accepted manifest names, so that it is served, too. Where a service has its say, blobs wait for that.
+fn accept_parts(context: &RequestContext<'_>, rule: &ImagePolicy, verdict: SignatureVerdict, bytes: &[u8]) {
     if !verdict.is_accepted() {
         return;
     }
     let (verdicts, now) = (&context.env.shared_requests.verdicts, context.env.platform.clock.now());
     let children = Children::of(bytes);
-    for blob in &children.blobs {
-        verdicts.keep(key_of(context, rule, VerdictOf::Blob, blob), verdict, now);
+    if rule.service.is_none() || verdict == SignatureVerdict::Attachment {
+        for blob in &children.blobs {
+            verdicts.keep(key_of(context, rule, VerdictOf::Blob, blob), verdict, now);
+        }
     }
     if verdict.answers_for_parts() {
         for manifest in &children.manifests {
@@ -140,7 +144,7 @@ fn accept_parts(context: &RequestContext<'_>, rule: &SignaturePolicy, verdict: S
 /// Whether an index that is signed names the manifest, itself or through other indexes, as far as the cache knows.
 async fn is_part_of_signed(
     context: &RequestContext<'_>,
-    rule: &SignaturePolicy,
+    rule: &ImagePolicy,
     key: &dyn SignatureKey,
     digest: &Digest,
     whom: AskWhom,
@@ -172,10 +176,10 @@ async fn is_part_of_signed(
 }
 
 /// Counts a verdict, and says it once.
-fn tell(context: &RequestContext<'_>, rule: &SignaturePolicy, digest: &Digest, verdict: SignatureVerdict) {
+fn tell(context: &RequestContext<'_>, rule: &ImagePolicy, digest: &Digest, verdict: SignatureVerdict) {
+    let ImagePolicy { pattern, signature: Some(WantedSignature { signer, .. }), .. } = rule else { return };
     telemetry::policy_verdict(context.upstream.label(), verdict.as_label());
     let image = format!("{}/{}@{digest}", context.upstream.name(), context.target.name);
-    let SignaturePolicy { pattern, signer, .. } = rule;
     match rule.decide(verdict) {
         PolicyDecision::Serve => tracing::info!(%image, policy = %pattern, found = %verdict, "policy is met"),
         PolicyDecision::ServeAndWarn => {

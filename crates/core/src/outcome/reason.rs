@@ -100,6 +100,8 @@ reasons! {
     Unsigned = "not signed", [Refused], "The image has no signature, and its policy wants one: `[[policy]]`.";
     SignatureRejected = "no valid signature", [Refused], "The image has signatures, and none is by the key that its policy wants: `[[policy]]`. The message says what is wrong.";
     NoSignatureVerdict = "signature not verified", [Refused], "The proxy could not get or verify the image's signature, and its policy is enforced: `[[policy]]`. The message says why.";
+    ServiceDenied = "denied by service", [Refused], "The service of `verdict_url` says no: `[[policy]]`. The message has its reason.";
+    NoServiceVerdict = "no answer of service", [Refused], "The service of `verdict_url` gave no answer in time, and `verdict_default` is `deny`: `[[policy]]`. The message says what came instead.";
     OfNoSignedImage = "blob of no signed image", [Refused], "No manifest of this repository that its policy lets through names this blob, as far as the proxy knows: `[[policy]]`.";
     NewTagHeld = "new tag is held", [Refused], "The tag was never seen before, and has not stood for `hold` yet: `hold_new = \"refuse\"`.";
     DigestHeld = "digest is held", [Refused], "Only a held tag names this digest: `hold_digests`.";

@@ -218,7 +218,10 @@ pub struct Platform {
     /// Clients' passwords, where `clients.auth = "users"`.
     pub passwords: Option<Arc<dyn Passwords>>,
     /// The keys of `[[policy]]`, in the order of its rules; none where this platform verifies no signatures.
-    pub signature_keys: Vec<Arc<dyn SignatureKey>>,
+    pub signature_keys: Vec<Option<Arc<dyn SignatureKey>>>,
+    /// Sends to the services of `[[policy]]`: as `upstream` it takes their places among the rules that have a `verdict_url`. `None`:
+    /// this platform asks none.
+    pub verdict_services: Option<Arc<dyn Transport>>,
     /// Stored credentials, where `docker_config` is set.
     pub credentials: Option<Arc<dyn CredentialStore>>,
     /// Where content is kept; `None`: nowhere.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
+use super::service::{ServiceVerdict, VerdictService};
 use super::verdict::SignatureVerdict;
-use crate::config::{PolicyMode, PolicyRule};
+use crate::config::{PolicyMode, PolicyRule, RequiredSigner};
 use crate::name::RepositoryName;
 use crate::pattern;
 use crate::platform::SignatureKey;
@@ -11,17 +14,28 @@ use crate::platform::SignatureKey;
 /// How many hex digits of a key's fingerprint messages show.
 const SHOWN_DIGITS: usize = 16;
 
-/// A rule and its key.
-pub(crate) struct SignaturePolicy {
+/// A rule, with its key and its service.
+pub(crate) struct ImagePolicy {
     /// The repositories it applies to.
     pub(crate) pattern: Box<str>,
-    /// What becomes of an image without the signature.
+    /// What becomes of an image that is not as the rule wants.
     pub(crate) mode: PolicyMode,
+    /// Who must have signed, if somebody must.
+    pub(crate) signature: Option<WantedSignature>,
+    /// Which service is asked, if one is.
+    pub(crate) service: Option<VerdictService>,
+}
+
+/// The signature that a rule wants.
+pub(crate) struct WantedSignature {
     /// The signer, for messages.
     pub(crate) signer: Box<str>,
     /// The signer's key; `None`: this platform verifies no signatures.
     pub(crate) key: Option<Arc<dyn SignatureKey>>,
 }
+
+/// What a rule wants of a service, for messages: its address concerns no client.
+pub(crate) const WANTED_CONSENT: &str = "the consent of an outside service";
 
 /// What becomes of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +48,10 @@ pub(crate) enum PolicyDecision {
     Refuse,
 }
 
-impl SignaturePolicy {
-    fn new(rule: &PolicyRule, key: Option<&Arc<dyn SignatureKey>>) -> Self {
+impl WantedSignature {
+    fn new(require: &RequiredSigner, key: Option<&Arc<dyn SignatureKey>>) -> Self {
         // The path of a file concerns no client.
-        let file = rule.require.key_file.rsplit('/').next().unwrap_or_default();
+        let file = require.key_file.rsplit('/').next().unwrap_or_default();
         let signer = match key {
             Some(key) => {
                 let digits =
@@ -46,12 +60,56 @@ impl SignaturePolicy {
             }
             None => format!("the key {file}"),
         };
-        Self { pattern: rule.pattern.as_str().into(), mode: rule.mode, signer: signer.into(), key: key.cloned() }
+        Self { signer: signer.into(), key: key.cloned() }
+    }
+}
+
+impl ImagePolicy {
+    fn new(rule: &PolicyRule, key: Option<&Arc<dyn SignatureKey>>, services: usize) -> Self {
+        Self {
+            pattern: rule.pattern.as_str().into(),
+            mode: rule.mode,
+            signature: rule.require.as_ref().map(|require| WantedSignature::new(require, key)),
+            service: VerdictService::new(rule, services),
+        }
     }
 
-    /// What becomes of an image with this verdict.
+    /// All that it wants, for messages.
+    pub(crate) fn wanted(&self) -> String {
+        let signature = self.signature.as_ref().map(|wanted| format!("a signature by {}", wanted.signer));
+        let parts: Vec<_> =
+            signature.into_iter().chain(self.service.as_ref().map(|_| WANTED_CONSENT.to_owned())).collect();
+        parts.join(", and ")
+    }
+
+    /// Tells it from a rule with another key or service.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let key = self.signature.as_ref().and_then(|wanted| wanted.key.as_ref());
+        hash.update(key.map_or([0; 32], |key| key.fingerprint()));
+        hash.update(self.service.as_ref().map_or([0; 32], VerdictService::fingerprint));
+        hash.finalize().into()
+    }
+
+    /// What becomes of an image with this verdict on its signature.
     pub(crate) const fn decide(&self, verdict: SignatureVerdict) -> PolicyDecision {
-        match (verdict.is_accepted(), self.mode) {
+        self.decide_by(verdict.is_accepted())
+    }
+
+    /// What becomes of an image with this verdict of the service.
+    pub(crate) const fn decide_service(&self, verdict: &ServiceVerdict) -> PolicyDecision {
+        match (verdict, self.decide_by(verdict.is_allowed())) {
+            // Served by the default alone: the operator should know.
+            (ServiceVerdict::Unanswered { .. }, PolicyDecision::Serve) => PolicyDecision::ServeAndWarn,
+            (
+                ServiceVerdict::Allowed | ServiceVerdict::Denied { .. } | ServiceVerdict::Unanswered { .. },
+                decision,
+            ) => decision,
+        }
+    }
+
+    const fn decide_by(&self, is_accepted: bool) -> PolicyDecision {
+        match (is_accepted, self.mode) {
             (true, _) => PolicyDecision::Serve,
             (false, PolicyMode::Warn) => PolicyDecision::ServeAndWarn,
             (false, PolicyMode::Enforce) => PolicyDecision::Refuse,
@@ -67,16 +125,22 @@ impl SignaturePolicy {
 }
 
 /// All rules, in their order.
-pub(crate) struct PolicyRules(Vec<SignaturePolicy>);
+pub(crate) struct PolicyRules(Vec<ImagePolicy>);
 
 impl PolicyRules {
     /// Rules that have been checked, and the key of each, as far as the platform has any.
-    pub(crate) fn new(rules: &[PolicyRule], keys: &[Arc<dyn SignatureKey>]) -> Self {
-        Self(rules.iter().enumerate().map(|(i, rule)| SignaturePolicy::new(rule, keys.get(i))).collect())
+    pub(crate) fn new(rules: &[PolicyRule], keys: &[Option<Arc<dyn SignatureKey>>]) -> Self {
+        let mut services = 0;
+        let rule = |(i, rule): (usize, &PolicyRule)| {
+            let policy = ImagePolicy::new(rule, keys.get(i).and_then(Option::as_ref), services);
+            services += usize::from(rule.verdict_url.is_some());
+            policy
+        };
+        Self(rules.iter().enumerate().map(rule).collect())
     }
 
     /// The first rule that matches a repository.
-    pub(crate) fn rule_for(&self, upstream: &str, repository: &RepositoryName) -> Option<&SignaturePolicy> {
+    pub(crate) fn rule_for(&self, upstream: &str, repository: &RepositoryName) -> Option<&ImagePolicy> {
         // Without a rule that can match, nothing is allocated.
         if !self.0.iter().any(|rule| rule.may_mean(upstream)) {
             return None;
@@ -89,11 +153,12 @@ impl PolicyRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RequiredSigner;
-    use crate::policy::NoVerdict;
+    use crate::config::VerdictDefault;
+    use crate::policy::{NoAnswer, NoVerdict};
 
     fn rule(pattern: &str, key_file: &str, mode: PolicyMode) -> PolicyRule {
-        PolicyRule { pattern: pattern.to_owned(), require: RequiredSigner { key_file: key_file.to_owned() }, mode }
+        let require = Some(RequiredSigner { key_file: key_file.to_owned() });
+        PolicyRule { require, mode, ..PolicyRule::new(pattern) }
     }
 
     struct Key;
@@ -110,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides_and_its_key_is_named_without_its_path() {
-        let keys: [Arc<dyn SignatureKey>; 1] = [Arc::new(Key)];
+        let keys: [Option<Arc<dyn SignatureKey>>; 1] = [Some(Arc::new(Key))];
         let rules = [
             rule("ghcr.io/acme/**", "/etc/keys/acme.pub", PolicyMode::Enforce),
             rule("ghcr.io/*/app", "other.pub", PolicyMode::Warn),
@@ -128,7 +193,8 @@ mod tests {
             ("registry.test:5000", "any/thing", Some("the key r.pub")),
         ] {
             let found = rules.rule_for(upstream, &RepositoryName::parse(repository).unwrap());
-            assert_eq!(found.map(|rule| &*rule.signer), expected, "{upstream}/{repository}");
+            let signer = found.and_then(|rule| rule.signature.as_ref()).map(|wanted| &*wanted.signer);
+            assert_eq!(signer, expected, "{upstream}/{repository}");
         }
         assert!(PolicyRules::new(&[], &keys).rule_for("ghcr.io", &RepositoryName::parse("a").unwrap()).is_none());
     }
@@ -154,8 +220,30 @@ mod tests {
                 PolicyDecision::Refuse,
             ),
         ] {
-            let decide = |mode| SignaturePolicy::new(&rule("**", "k", mode), None).decide(verdict);
+            let decide = |mode| ImagePolicy::new(&rule("**", "k", mode), None, 0).decide(verdict);
             assert_eq!((decide(warn), decide(enforce)), (by_warn, by_enforce), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn only_enforce_refuses_what_a_service_denies_and_a_default_that_allows_is_told() {
+        let unanswered = |default| ServiceVerdict::Unanswered { why: NoAnswer::TooLate, default };
+        for (verdict, by_warn, by_enforce) in [
+            (ServiceVerdict::Allowed, PolicyDecision::Serve, PolicyDecision::Serve),
+            (
+                ServiceVerdict::Denied { reason: "CVE".into() },
+                PolicyDecision::ServeAndWarn,
+                PolicyDecision::Refuse,
+            ),
+            (unanswered(VerdictDefault::Deny), PolicyDecision::ServeAndWarn, PolicyDecision::Refuse),
+            (unanswered(VerdictDefault::Allow), PolicyDecision::ServeAndWarn, PolicyDecision::ServeAndWarn),
+        ] {
+            let decide = |mode| {
+                let rule = PolicyRule { mode, ..PolicyRule::new("**") };
+                ImagePolicy::new(&rule, None, 0).decide_service(&verdict)
+            };
+            let decisions = (decide(PolicyMode::Warn), decide(PolicyMode::Enforce));
+            assert_eq!(decisions, (by_warn, by_enforce), "{verdict:?}");
         }
     }
 }

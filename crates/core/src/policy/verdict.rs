@@ -17,6 +17,8 @@ pub(crate) enum SignatureVerdict {
     PartOfSigned,
     /// It is no image, but a signature or another document about one.
     Attachment,
+    /// It needs none.
+    NotWanted,
     /// It has no signature.
     Unsigned,
     /// It has signatures, and none of them counts.
@@ -62,7 +64,7 @@ impl SignatureVerdict {
     /// Whether the image is what the policy wants.
     pub(crate) const fn is_accepted(self) -> bool {
         match self {
-            Self::Signed | Self::PartOfSigned | Self::Attachment => true,
+            Self::Signed | Self::PartOfSigned | Self::Attachment | Self::NotWanted => true,
             Self::Unsigned | Self::Rejected { .. } | Self::Unknown(_) => false,
         }
     }
@@ -72,7 +74,10 @@ impl SignatureVerdict {
     pub(crate) const fn or(self, other: Self) -> Self {
         const fn rank(verdict: SignatureVerdict) -> u8 {
             match verdict {
-                SignatureVerdict::Signed | SignatureVerdict::PartOfSigned | SignatureVerdict::Attachment => 4,
+                SignatureVerdict::Signed
+                | SignatureVerdict::PartOfSigned
+                | SignatureVerdict::Attachment
+                | SignatureVerdict::NotWanted => 4,
                 SignatureVerdict::Unknown(NoVerdict::NotCached) => 1,
                 SignatureVerdict::Unknown(_) => 3,
                 SignatureVerdict::Rejected { .. } => 2,
@@ -86,14 +91,16 @@ impl SignatureVerdict {
     pub(crate) const fn answers_for_parts(self) -> bool {
         match self {
             Self::Signed | Self::PartOfSigned => true,
-            Self::Attachment | Self::Unsigned | Self::Rejected { .. } | Self::Unknown(_) => false,
+            Self::Attachment | Self::NotWanted | Self::Unsigned | Self::Rejected { .. } | Self::Unknown(_) => {
+                false
+            }
         }
     }
 
     /// How long it is remembered; `None`: for as long as there is room. A signature does not become wrong.
     pub(super) const fn life(self) -> Option<Duration> {
         match self {
-            Self::Signed | Self::PartOfSigned | Self::Attachment => None,
+            Self::Signed | Self::PartOfSigned | Self::Attachment | Self::NotWanted => None,
             Self::Unsigned | Self::Rejected { .. } => Some(REFUSED_LIFE),
             Self::Unknown(_) => Some(Duration::ZERO),
         }
@@ -105,6 +112,7 @@ impl SignatureVerdict {
             Self::Signed => "signed",
             Self::PartOfSigned => "part of a signed index",
             Self::Attachment => "no image",
+            Self::NotWanted => "not wanted",
             Self::Unsigned => "unsigned",
             Self::Rejected { .. } => "rejected",
             Self::Unknown(_) => "unknown",
@@ -116,7 +124,9 @@ impl SignatureVerdict {
         match self {
             Self::Rejected { .. } => Reason::SignatureRejected,
             Self::Unknown(_) => Reason::NoSignatureVerdict,
-            Self::Unsigned | Self::Signed | Self::PartOfSigned | Self::Attachment => Reason::Unsigned,
+            Self::Unsigned | Self::Signed | Self::PartOfSigned | Self::Attachment | Self::NotWanted => {
+                Reason::Unsigned
+            }
         }
     }
 }
@@ -127,6 +137,7 @@ impl fmt::Display for SignatureVerdict {
             Self::Signed => f.write_str("signed by that key"),
             Self::PartOfSigned => f.write_str("part of an index that is signed by that key"),
             Self::Attachment => f.write_str("a signature, or another document about an image"),
+            Self::NotWanted => f.write_str("it needs no signature"),
             Self::Unsigned => f.write_str("it has no signature"),
             Self::Rejected { signatures: 1, flaw } => write!(f, "its signature {flaw}"),
             Self::Rejected { signatures, flaw } => {

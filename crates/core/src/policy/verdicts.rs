@@ -4,10 +4,12 @@
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use super::rules::SignaturePolicy;
+use super::rules::ImagePolicy;
+use super::service::{ServiceVerdict, VerdictService};
 use super::verdict::SignatureVerdict;
 use crate::digest::Digest;
 use crate::evidence::ClientScope;
+use crate::name::RepositoryName;
 use crate::platform::Moment;
 use crate::single_flight::SingleFlight;
 
@@ -23,18 +25,17 @@ pub(crate) enum VerdictOf {
     Blob,
 }
 
-/// Whose verdict about what: a hash of the key that is wanted, the repository, the client's login there, and the digest. So a changed
-/// key asks again, and what one client's login may not see says nothing to another.
+/// Whose verdict about what: a hash of what is wanted, the repository, the client's login there, and the digest. So a changed key asks
+/// again, and what one client's login may not see says nothing to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct VerdictKey([u8; 32]);
 
 impl VerdictKey {
     /// The key of a verdict.
-    pub(crate) fn new(scope: &ClientScope, rule: &SignaturePolicy, of: VerdictOf, digest: &Digest) -> Self {
+    pub(crate) fn new(scope: &ClientScope, rule: &ImagePolicy, of: VerdictOf, digest: &Digest) -> Self {
         let mut hash = Sha256::new();
         let ClientScope { upstream, repository, credential } = scope;
-        let signer = rule.key.as_ref().map_or([0; 32], |key| key.fingerprint());
-        hash.update(signer);
+        hash.update(rule.fingerprint());
         hash.update(credential);
         hash.update([match of {
             VerdictOf::Manifest => 0,
@@ -47,38 +48,78 @@ impl VerdictKey {
         }
         Self(hash.finalize().into())
     }
+
+    /// The key of what a service says of a manifest: to all clients, since only those who may have the manifest come to hear of it.
+    pub(crate) fn of_service(
+        service: &VerdictService,
+        upstream: &str,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(service.fingerprint());
+        // None of these contains a zero byte.
+        for text in [upstream, repository.as_str(), digest.as_str()] {
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        }
+        Self(hash.finalize().into())
+    }
 }
 
 #[derive(Clone, Copy)]
-struct KnownVerdict {
-    verdict: SignatureVerdict,
+struct KnownVerdict<V> {
+    verdict: V,
     /// `None`: for as long as there is room.
     until: Option<Moment>,
 }
 
 /// Verdicts of a moment ago, and those that are being looked for.
-pub(crate) struct Verdicts {
-    known: Cache<VerdictKey, KnownVerdict>,
+pub(crate) struct Verdicts<V> {
+    known: Cache<VerdictKey, KnownVerdict<V>>,
     /// Those that are being looked for.
-    pub(crate) flights: SingleFlight<VerdictKey, SignatureVerdict>,
+    pub(crate) flights: SingleFlight<VerdictKey, V>,
 }
 
-impl Verdicts {
+impl<V: Clone> Verdicts<V> {
     /// Looked for together only where requests may wait for each other (`Capabilities::shares_io`).
     pub(crate) fn new(shares_io: bool) -> Self {
         Self { known: Cache::new(MAX_VERDICTS), flights: SingleFlight::new(shares_io) }
     }
 
     /// A verdict that is known.
-    pub(crate) fn get(&self, key: &VerdictKey, now: Moment) -> Option<SignatureVerdict> {
+    pub(crate) fn get(&self, key: &VerdictKey, now: Moment) -> Option<V> {
         let known = self.known.get(key)?;
         known.until.is_none_or(|until| now < until).then_some(known.verdict)
     }
 
+    /// Remembers a verdict until a moment, or for as long as there is room.
+    pub(crate) fn keep_until(&self, key: VerdictKey, verdict: V, until: Option<Moment>) {
+        self.known.insert(key, KnownVerdict { verdict, until });
+    }
+}
+
+impl Verdicts<SignatureVerdict> {
     /// Remembers a verdict, for as long as its kind is good.
     pub(crate) fn keep(&self, key: VerdictKey, verdict: SignatureVerdict, now: Moment) {
-        let until = verdict.life().map(|life| now.after(life));
-        self.known.insert(key, KnownVerdict { verdict, until });
+        self.keep_until(key, verdict, verdict.life().map(|life| now.after(life)));
+    }
+}
+
+/// What a service said, and until when it counts.
+#[derive(Clone)]
+pub(crate) struct ServiceWord {
+    /// What it said.
+    pub(crate) verdict: ServiceVerdict,
+    /// Until then.
+    pub(crate) until: Moment,
+}
+
+impl ServiceWord {
+    /// What a service said just now.
+    pub(crate) fn new(service: &VerdictService, verdict: ServiceVerdict, now: Moment) -> Self {
+        let until = now.after(service.life(&verdict));
+        Self { verdict, until }
     }
 }
 
@@ -88,8 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{PolicyMode, PolicyRule, RequiredSigner};
-    use crate::name::RepositoryName;
+    use crate::config::{PolicyRule, RequiredSigner};
     use crate::platform::SignatureKey;
     use crate::policy::{NoVerdict, PolicyRules};
 
@@ -108,9 +148,9 @@ mod tests {
     #[test]
     fn a_verdict_is_for_one_key_repository_login_and_digest() {
         let rules = |fingerprint| {
-            let require = RequiredSigner { key_file: "k".to_owned() };
-            let rule = PolicyRule { pattern: "**".to_owned(), require, mode: PolicyMode::Warn };
-            PolicyRules::new(&[rule], &[Arc::new(Key(fingerprint)) as Arc<dyn SignatureKey>])
+            let require = Some(RequiredSigner { key_file: "k".to_owned() });
+            let rule = PolicyRule { require, ..PolicyRule::new("**") };
+            PolicyRules::new(&[rule], &[Some(Arc::new(Key(fingerprint)) as Arc<dyn SignatureKey>)])
         };
         let key = |fingerprint, upstream: &str, repository: &str, credential: u8, of, digest: &[u8]| {
             let repository = RepositoryName::parse(repository).unwrap();

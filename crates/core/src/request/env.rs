@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     /// How blobs go to clients.
     pub(crate) delivery: DeliveryConfig,
-    /// Whose signatures images need.
+    /// Whose signatures images need, and which services are asked about them.
     pub(crate) policy: PolicyRules,
     /// Whether everybody may see everything.
     pub(crate) is_open: bool,

@@ -3,6 +3,7 @@
 mod bundles;
 mod lookup;
 mod matrix;
+mod services;
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ impl Config {
             }
         }
         if self.platform == Profile::CloudflareWorkers && !self.policy.is_empty() {
-            let what = "this platform verifies no signatures: mode = \"enforce\" refuses everything, and \"warn\" only logs that";
+            let what = "this platform verifies no signatures and asks no services: mode = \"enforce\" refuses everything that verdict_default = \"allow\" does not let through, and \"warn\" only logs that";
             warn("policy".into(), what.into());
         }
         if !self.warm.is_empty() && self.platform != Profile::Server {

@@ -80,6 +80,7 @@ impl Lab {
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: None,
             signature_keys: Vec::new(),
+            verdict_services: None,
             credentials: None,
             invoker: None,
             notifications: Notifications::default(),

@@ -72,6 +72,7 @@ impl Lab {
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(Users(vec![ALICE]))),
             signature_keys: Vec::new(),
+            verdict_services: None,
             credentials: None,
             store,
             invoker: None,
