@@ -58,7 +58,7 @@ pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
-pub use self::upstream::{Backend, Credential, Redirects, Repositories, UpstreamConfig};
+pub use self::upstream::{Backend, CloudLogin, Credential, Redirects, Repositories, UpstreamConfig};
 pub use self::warm_rule::WarmRule;
 use crate::platform::Profile;
 use crate::secret::Secret;

@@ -210,8 +210,13 @@ fn asked(upstream: &Upstream, config: &Config, target: &Target) -> UpstreamRepor
                 LoginSource::Account => "username".to_owned(),
                 LoginSource::Entry(index) => format!("credentials[{index}]"),
                 LoginSource::DockerConfig => "docker_config".to_owned(),
+                LoginSource::Cloud => "login".to_owned(),
             },
         }));
+        // The cloud is not asked, as this might ask the network.
+        accounts.extend(
+            settings.login.map(|cloud| AccountReport { name: None, from: format!("login = \"{cloud}\"") }),
+        );
         let file = settings.docker_config.as_ref().or(config.docker_config.as_ref());
         if let (true, Some(file)) = (accounts.is_empty(), file) {
             // A credential helper is not run, as it might ask the network.

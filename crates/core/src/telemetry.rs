@@ -70,7 +70,7 @@ pub const BUILD: &str = "registry_proxy_build_info";
 pub const GAUGES: [(&str, &str); 4] = [
     (
         BUDGET,
-        "Pulls left, as the upstream last reported, by upstream and credential: anonymous, account (username), docker_config, or the index of an entry of credentials",
+        "Pulls left, as the upstream last reported, by upstream and credential: anonymous, account (username), docker_config, login, or the index of an entry of credentials",
     ),
     (CACHE_ENTRIES, "Blobs, manifests and tags in the cache at its last scan, by kind"),
     (

@@ -75,6 +75,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         signature_keys: Vec::new(),
         verdict_services: None,
         credentials: None,
+        login_issuer: None,
         store: Some(Arc::new(MemoryStore::new(1 << 30, clock.clone()))),
         clock,
         invoker: None,

@@ -7,6 +7,7 @@ use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
+use crate::cloud_logins;
 use crate::credentials::DockerCredentials;
 use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
@@ -45,6 +46,7 @@ pub(crate) fn proxy(
         signature_keys: signature_keys::load(config)?,
         verdict_services: verdict_services::transport(config)?,
         credentials,
+        login_issuer: cloud_logins::load(config)?,
         store: store.map(traces::store),
         invoker,
         notifications,

@@ -36,6 +36,12 @@ pub(crate) fn load(env: &JsValue) -> Result<Config, ConfigError> {
     if config.docker_config.is_some() {
         return wrong("docker_config", "there are no files on Workers; name a secret by upstream.password_file");
     }
+    if let Some(index) = config.upstream.iter().position(|upstream| upstream.login.is_some()) {
+        return wrong(
+            &format!("upstream[{index}].login"),
+            "Workers have no identity at these clouds; name a secret by upstream.password_file",
+        );
+    }
     match config.cache.store {
         StoreAddress::Auto | StoreAddress::None => {}
         StoreAddress::Memory | StoreAddress::File(_) | StoreAddress::Objects(_) => {

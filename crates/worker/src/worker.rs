@@ -109,6 +109,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         signature_keys: Vec::new(),
         verdict_services: None,
         credentials: None,
+        login_issuer: None,
         store: bucket,
         invoker: None,
         notifications: Notifications::default(),

@@ -189,6 +189,7 @@ impl AdminView<'_> {
             Some(LoginSource::Account | LoginSource::Client) => "username".to_owned(),
             Some(LoginSource::Entry(index)) => format!("credentials[{index}]"),
             Some(LoginSource::DockerConfig) => "docker_config".to_owned(),
+            Some(LoginSource::Cloud) => "login".to_owned(),
         };
         let of = budget.limit.map(|limit| format!(" / {limit}")).unwrap_or_default();
         let until = self.say("counts for", "有效期");

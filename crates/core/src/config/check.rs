@@ -1,5 +1,6 @@
 //! Refuses values that cannot be right, with the path of the key. Dangerous values get a warning, in [`warnings`].
 
+mod cloud_login;
 mod page;
 mod warnings;
 
@@ -212,6 +213,7 @@ fn check_upstream(upstream: &UpstreamConfig, at: &dyn Fn(&str) -> String) -> Res
         return refuse(at("username"), "set both username and password (or password_file), or neither");
     }
     credentials(upstream, at)?;
+    cloud_login::validate(upstream, at)?;
     if upstream.client_cert_file.is_some() != upstream.client_key_file.is_some() {
         return refuse(at("client_cert_file"), "set both client_cert_file and client_key_file, or neither");
     }

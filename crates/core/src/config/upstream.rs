@@ -43,6 +43,27 @@ pub struct UpstreamConfig {
     /// proxy uses them in turn, or by the remaining pulls that the registry reports for each. All accounts of a pool
     /// must have the same read access; pushes use the first.
     pub credentials: Vec<Credential>,
+    /// The cloud that issues the proxy's login at its own registry, to the identity of the instance, pod or function that the
+    /// proxy runs as: `ecr` (Amazon), `gar` (Google) or `acr` (Azure). The proxy renews the login by itself. In place of
+    /// `username`, `credentials` and `docker_config`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<CloudLogin>,
+    /// With `login = "ecr"`: the role to assume first, `arn:aws:iam::…:role/…`.
+    ///
+    /// Default: that of the identity itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// With `login = "gar"`: the workload identity provider, in place of the `audience` of the file that
+    /// `GOOGLE_APPLICATION_CREDENTIALS` names. With `login = "acr"`: what Microsoft Entra is asked for a token for.
+    ///
+    /// Default: the file's; for `acr` `https://containerregistry.azure.net`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// With `login = "acr"`: the Microsoft Entra tenant, an id or a domain.
+    ///
+    /// Default: `AZURE_TENANT_ID`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// Token servers that may get the password besides those on the registry's own host, on its registrable domain, and
     /// those built in for known registries. `http://` only with `insecure`, and if all `urls` are `http://` too.
     pub realms: Vec<Url>,
@@ -86,6 +107,29 @@ pub struct UpstreamConfig {
     /// Set by `REGISTRY_BACKEND` only: this is all there is, and names are never read as hosts.
     #[serde(skip)]
     pub backend: Option<Backend>,
+}
+
+/// The clouds that issue logins at their own registries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum CloudLogin {
+    /// Amazon Elastic Container Registry.
+    Ecr,
+    /// Google Artifact Registry.
+    Gar,
+    /// Azure Container Registry.
+    Acr,
+}
+
+impl std::fmt::Display for CloudLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ecr => "ecr",
+            Self::Gar => "gar",
+            Self::Acr => "acr",
+        })
+    }
 }
 
 /// What `REGISTRY_BACKEND` adds to an upstream.

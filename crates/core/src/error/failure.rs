@@ -55,6 +55,12 @@ pub enum Failure {
     /// Its token server is not one the password may go to (architecture: realms).
     #[error("its token server is not trusted with the password; see upstream.realms")]
     RealmNotTrusted,
+    /// Its cloud issues no login for this proxy (`upstream.login`).
+    #[error("this proxy's login to it could not be renewed; it tries again soon")]
+    NotLoggedIn {
+        /// How long the identity service is not asked.
+        left: Duration,
+    },
     /// Its answer makes no sense.
     #[error("its response is invalid: {0}")]
     Nonsense(&'static str),
@@ -86,7 +92,12 @@ impl Failure {
     /// Whether the upstream could not be asked, or could not answer.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut | Self::Resting { .. } | Self::Broken | Self::Busy => true,
+            Self::Unreachable(_)
+            | Self::TimedOut
+            | Self::Resting { .. }
+            | Self::Broken
+            | Self::Busy
+            | Self::NotLoggedIn { .. } => true,
             Self::Status(status) => status.is_server_error(),
             Self::Coded
             | Self::DigestMismatch
@@ -103,6 +114,7 @@ impl Failure {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Resting { left, .. } => Some(*left),
+            Self::NotLoggedIn { left } => Some((*left).max(SOON)),
             failure => failure.is_silence().then_some(SOON),
         }
     }
@@ -122,6 +134,7 @@ impl Failure {
             Self::TooLarge => Reason::TooLarge,
             Self::Redirect(_) => Reason::RedirectRefused,
             Self::RealmNotTrusted => Reason::RealmNotTrusted,
+            Self::NotLoggedIn { .. } => Reason::NotLoggedIn,
             Self::Nonsense(_) => Reason::Unusable,
             Self::ClientBody => Reason::RequestBroke,
         }

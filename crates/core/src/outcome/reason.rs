@@ -146,6 +146,7 @@ reasons! {
     UpstreamError = "upstream error", [Failed, Stale], "The upstream answered 5xx.";
     Broke = "upstream connection broke", [Failed, Stale], "The connection to the upstream broke.";
     Busy = "max_connections in use", [Failed, Stale], "All connections that the upstream's `max_connections` allows are in use.";
+    NotLoggedIn = "no login to the upstream", [Failed, Stale], "The identity service of the upstream's cloud gave the proxy no login (`upstream.login`); the log says why.";
     Coded = "upstream sent coded bytes", [Failed], "The upstream compresses although asked not to; the proxy does not decode it.";
     DigestMismatch = "digest mismatch", [Failed], "The bytes from the upstream do not match the digest.";
     NoManifest = "no manifest", [Failed], "The upstream's response is not a manifest.";

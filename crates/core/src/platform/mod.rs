@@ -194,6 +194,28 @@ pub trait CredentialStore: Send + Sync {
     fn refused(&self, login: &Basic);
 }
 
+/// Issues logins at the registries of clouds, for what this process is there: an instance, a pod or a function
+/// (`upstream.login`).
+#[async_trait]
+pub trait LoginIssuer: Send + Sync {
+    /// A login for the upstream at this place of the configuration. The caller sets a time limit, and decides when to ask again.
+    async fn issue(&self, upstream: usize) -> Result<IssuedLogin, NotIssued>;
+}
+
+/// A login that a cloud issued.
+#[derive(Debug)]
+pub struct IssuedLogin {
+    /// For the registry or its token server.
+    pub basic: Basic,
+    /// How long it is valid.
+    pub life: Duration,
+}
+
+/// Why no login was issued, for the log: without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotIssued(pub String);
+
 /// Begins another invocation of this function.
 #[async_trait]
 pub trait Invoke: Send + Sync {
@@ -224,6 +246,8 @@ pub struct Platform {
     pub verdict_services: Option<Arc<dyn Transport>>,
     /// Stored credentials, where `docker_config` is set.
     pub credentials: Option<Arc<dyn CredentialStore>>,
+    /// Issues logins, where `login` of an upstream is set.
+    pub login_issuer: Option<Arc<dyn LoginIssuer>>,
     /// Where content is kept; `None`: nowhere.
     pub store: Option<Arc<dyn Store>>,
     /// Invocations of its own, where the platform has such.

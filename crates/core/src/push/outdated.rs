@@ -116,7 +116,11 @@ fn carried(reply: &Reply, has_several_addresses: bool) -> Carried {
 /// Whether a request that failed so had been sent.
 fn was_sent(failure: &Failure) -> bool {
     match failure {
-        Failure::Unreachable(_) | Failure::Resting { .. } | Failure::Busy | Failure::RealmNotTrusted => false,
+        Failure::Unreachable(_)
+        | Failure::Resting { .. }
+        | Failure::Busy
+        | Failure::RealmNotTrusted
+        | Failure::NotLoggedIn { .. } => false,
         Failure::TimedOut
         | Failure::Status(_)
         | Failure::Broken

@@ -11,6 +11,7 @@ use super::budget::{Budget, Payer, order};
 use super::limits::Limited;
 use super::login::{Login, LoginSource};
 use super::{Actions, Address, Ask, Identity, Upstream};
+use crate::error::Failure;
 use crate::evidence::Provenance;
 use crate::name::RepositoryName;
 use crate::platform::RequestPurpose;
@@ -27,18 +28,25 @@ pub(crate) struct Scarcity {
 
 impl Upstream {
     /// The logins that an address may be asked with for this repository: the client's, or our accounts for the longest
-    /// prefix, or the login in `docker_config`, or none. Never empty.
+    /// prefix, or the login that its cloud issues, or the login in `docker_config`, or none. Never empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotLoggedIn`] if its cloud issues no login.
     pub(super) async fn logins(
         &self,
         identity: &Identity,
         name: &RepositoryName,
         address: &Address,
-    ) -> Vec<Option<Arc<Login>>> {
+    ) -> Result<Vec<Option<Arc<Login>>>, Failure> {
         if let Identity::Client(login) = identity {
-            return vec![login.clone()];
+            return Ok(vec![login.clone()]);
+        }
+        if let Some(renewed) = &self.accounts.renewed {
+            return Ok(vec![Some(renewed.current().await?)]);
         }
         let pool: Vec<_> = self.pool(name).map(|login| Some(Arc::clone(login))).collect();
-        if pool.is_empty() { vec![self.stored_login(address, name).await] } else { pool }
+        Ok(if pool.is_empty() { vec![self.stored_login(address, name).await] } else { pool })
     }
 
     /// Our accounts for the longest prefix of this repository's name.
@@ -56,7 +64,11 @@ impl Upstream {
     pub(crate) fn is_asked_anonymously(&self, identity: &Identity, name: &RepositoryName) -> bool {
         let by_login = match identity {
             Identity::Client(login) => login.is_some(),
-            Identity::Ours => self.pool(name).next().is_some() || self.platform.credentials.is_some(),
+            Identity::Ours => {
+                self.pool(name).next().is_some()
+                    || self.config.login.is_some()
+                    || self.platform.credentials.is_some()
+            }
         };
         !by_login && self.config.client_cert_file.is_none()
     }
@@ -98,16 +110,26 @@ impl Upstream {
         }
     }
 
+    /// Another login, after this one was refused: only a cloud issues another.
+    pub(super) async fn login_after_refusal(&self, refused: Option<&Arc<Login>>) -> Option<Arc<Login>> {
+        let refused = refused.filter(|login| login.origin == LoginSource::Cloud)?;
+        self.accounts.renewed.as_ref()?.after_refusal(refused).await
+    }
+
     /// The logins to ask with, in this order, until one is not limited.
-    pub(super) async fn logins_in_turn(&self, ask: &Ask, address: &Address) -> Vec<Option<Arc<Login>>> {
-        let mut logins = self.logins(&ask.identity, &ask.name, address).await;
+    pub(super) async fn logins_in_turn(
+        &self,
+        ask: &Ask,
+        address: &Address,
+    ) -> Result<Vec<Option<Arc<Login>>>, Failure> {
+        let mut logins = self.logins(&ask.identity, &ask.name, address).await?;
         if logins.len() == 1 {
-            return logins;
+            return Ok(logins);
         }
         if ask.actions != Actions::Pull {
             // Another account may not be able to continue what one has begun.
             logins.truncate(1);
-            return logins;
+            return Ok(logins);
         }
         // Only counted requests take turns, or a HEAD and its GET would always get the same two accounts.
         let turn = if counts(ask) {
@@ -120,7 +142,7 @@ impl Upstream {
             .iter()
             .map(|login| self.learned.budgets.remaining(&payer(address, login.as_ref()), now))
             .collect();
-        order(&left, turn).into_iter().filter_map(|at| logins.get(at).cloned()).collect()
+        Ok(order(&left, turn).into_iter().filter_map(|at| logins.get(at).cloned()).collect())
     }
 
     /// Notes the rest of the pull budget, if an answer says it.
@@ -144,6 +166,7 @@ impl Upstream {
             Some(LoginSource::Account) => "account".into(),
             Some(LoginSource::Entry(index)) => index.to_string().into(),
             Some(LoginSource::DockerConfig) => "docker_config".into(),
+            Some(LoginSource::Cloud) => "login".into(),
         };
         crate::telemetry::budget_told(self.label(), credential, budget.remaining);
     }
@@ -162,7 +185,7 @@ impl Upstream {
             if address.health.is_resting(now) {
                 continue;
             }
-            for login in self.logins(identity, name, address).await {
+            for login in self.logins(identity, name, address).await.ok()? {
                 let who = payer(address, login.as_ref());
                 let limited =
                     Limited { address: address.index, credential: who.credential, purpose: RequestPurpose::Api };

@@ -150,7 +150,7 @@ impl Upstream {
         uri: &Uri,
         payload: Payload,
     ) -> Result<Exchanged, Negative> {
-        let logins = self.logins_in_turn(ask, address).await;
+        let logins = self.logins_in_turn(ask, address).await.map_err(Negative::Failed)?;
         // Several logins are tried only for requests that can be sent again, not for pushes.
         let [login] = logins.as_slice() else {
             let mut soonest = Duration::MAX;
@@ -162,11 +162,33 @@ impl Upstream {
             }
             return Err(Negative::Limited { retry_after: soonest });
         };
+        let again = payload.again();
         let answer = self.exchange(address, ask, uri, login.as_ref()).run(payload, true).await;
         if let Err(Negative::Refused(_)) = &answer {
             self.disown(login.as_deref());
         }
+        if is_refused(&answer)
+            && let Some(other) = self.login_after_refusal(login.as_ref()).await
+            && let Some(payload) = again
+        {
+            return self.exchange(address, ask, uri, Some(&other)).run(payload, false).await;
+        }
         answer
+    }
+}
+
+/// Whether the registry, or its token server, refused the login. ECR says of an ended one that it is forbidden (403).
+fn is_refused(answer: &Result<Exchanged, Negative>) -> bool {
+    match answer {
+        Ok(exchanged) => exchanged.response.status() == StatusCode::FORBIDDEN,
+        Err(Negative::Refused(_)) => true,
+        Err(
+            Negative::Missing(_)
+            | Negative::Failed(_)
+            | Negative::Limited { .. }
+            | Negative::Unsatisfiable { .. }
+            | Negative::Declined(..),
+        ) => false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! address's challenge (`exchange`), one request on the wire (`send`) and the redirects (`walk`); then its answer is
 //! classified.
 
+mod account_pool;
 mod accounts;
 mod ask;
 mod authorize;
@@ -23,6 +24,8 @@ mod outage;
 mod ping;
 mod public_suffix;
 mod realm;
+mod renewal;
+mod renewed_login;
 mod reply;
 mod reports;
 mod send;
@@ -38,6 +41,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use url::Url;
 
+use self::account_pool::AccountPool;
 pub use self::ask::{Redirected, WriteOutcome};
 pub(crate) use self::budget::AccountBudget;
 use self::budget::Budgets;
@@ -51,7 +55,6 @@ pub(crate) use self::heads::{AskFirst, HeadId, HeadOf};
 use self::latency::Latency;
 use self::limits::RateLimits;
 pub use self::location::Location;
-use self::login::AccountPool;
 pub use self::login::{Login, LoginSource};
 use self::memory::{Health, RedirectHosts};
 use self::outage::Outage;
@@ -217,7 +220,7 @@ impl Upstream {
             index,
             counters: RequestCounters::new(&upstream.name),
             addresses: addresses.collect(),
-            accounts: AccountPool::new(&upstream, sealer),
+            accounts: AccountPool::new(index, &upstream, sealer, platform),
             tokens: Arc::clone(tokens),
             learned: Learned::default(),
             sealer: Arc::clone(sealer),

@@ -56,6 +56,7 @@ impl FailureKind {
             Failure::Busy => Self::Busy,
             Failure::Redirect(_) => Self::Redirect,
             Failure::RealmNotTrusted => Self::Realm,
+            Failure::NotLoggedIn { .. } => Self::TokenServer,
             Failure::Status(_)
             | Failure::Coded
             | Failure::DigestMismatch

@@ -15,7 +15,9 @@ use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::notification::Notifications;
-use registry_proxy_core::platform::{Capabilities, Clock, Moment, Profile, SignatureKey, Store, Transport};
+use registry_proxy_core::platform::{
+    Capabilities, Clock, LoginIssuer, Moment, Profile, SignatureKey, Store, Transport,
+};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -77,6 +79,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) store: Option<Arc<dyn Store>>,
     /// The keys of `[[policy]]`.
     pub(crate) signature_keys: Vec<Arc<dyn SignatureKey>>,
+    /// What issues the logins of `upstream.login`.
+    pub(crate) login_issuer: Option<Arc<dyn LoginIssuer>>,
 }
 
 impl Fixture {
@@ -101,6 +105,7 @@ impl Fixture {
             signature_keys: setup.signature_keys.iter().cloned().map(Some).collect(),
             verdict_services: Some(net.clone()),
             credentials: None,
+            login_issuer: setup.login_issuer.clone(),
             store: setup.store.clone(),
             invoker: None,
             notifications: Notifications::default(),

@@ -9,6 +9,7 @@ mod block;
 mod budget;
 mod cache;
 mod clock;
+mod cloud_login;
 mod coded;
 mod evidence;
 mod explain;

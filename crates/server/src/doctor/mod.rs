@@ -4,6 +4,8 @@ mod bucket_clock;
 mod budget;
 mod certificate;
 mod client_pull;
+#[cfg(feature = "logins")]
+mod cloud_login;
 mod connect;
 mod diagnosis;
 mod finding;
@@ -122,6 +124,8 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     let (transport, puller) = (&transport, &puller);
     let asked = join_all(indices.into_iter().map(|index| async move {
         let (mut found, clock) = upstream::findings(transport, config, index).await;
+        #[cfg(feature = "logins")]
+        found.extend(cloud_login::finding(config, index).await);
         let is_well = found.iter().all(|finding| finding.severity == Severity::Ok);
         if let (Some(puller), None, true, Some(upstream)) =
             (puller, &arguments.image, is_well, config.upstream.get(index))

@@ -11,6 +11,9 @@ mod cache_cli;
 mod client_gone;
 mod client_lines;
 #[cfg(test)]
+#[cfg(feature = "logins")]
+mod cloud_login;
+#[cfg(test)]
 mod command_line;
 mod completions;
 #[cfg(test)]

@@ -220,20 +220,19 @@ fn accounts(config: &Config, upstream: &UpstreamConfig, warn: &mut dyn FnMut(&st
     }
     let is_open = config.clients.auth == Auth::Open;
     let stored = upstream.docker_config.is_some() || config.docker_config.is_some();
-    let credential = upstream.username.is_some() || !upstream.credentials.is_empty() || stored;
+    let is_issued = upstream.login.is_some();
+    let credential = upstream.username.is_some() || !upstream.credentials.is_empty() || stored || is_issued;
+    let key = if is_issued { "login" } else { "username" };
     if credential && is_open {
         warn(
-            "username",
+            key,
             format!(
                 "clients need no login, so anybody who reaches this proxy can read what its account at {name} may read"
             ),
         );
     }
     if credential && config.clients.auth == Auth::Upstream {
-        warn(
-            "username",
-            format!("not used: with auth = \"upstream\" clients log in to {name} with their own accounts"),
-        );
+        warn(key, format!("not used: with auth = \"upstream\" clients log in to {name} with their own accounts"));
     }
     if upstream.push && is_open && credential {
         warn(

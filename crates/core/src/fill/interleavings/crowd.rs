@@ -82,6 +82,7 @@ impl Lab {
             signature_keys: Vec::new(),
             verdict_services: None,
             credentials: None,
+            login_issuer: None,
             invoker: None,
             notifications: Notifications::default(),
             store: Some(Arc::new(store)),

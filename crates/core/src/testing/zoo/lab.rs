@@ -74,6 +74,7 @@ impl Lab {
             signature_keys: Vec::new(),
             verdict_services: None,
             credentials: None,
+            login_issuer: None,
             store,
             invoker: None,
             notifications: Notifications::default(),

@@ -1,8 +1,6 @@
 //! Signs our own requests and links. `OpenDAL` builds requests without signing: its signature for OSS is no longer accepted
 //! by new buckets, and it keeps credentials for longer than some platforms allow.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,32 +9,14 @@ use http::header::{AUTHORIZATION, DATE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use opendal::HttpTransporter;
-use reqsign_core::{Context, Env, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential};
+use reqsign_core::{
+    Context, Env as _, Error, OsEnv, ProvideCredentialChain, SignRequest, Signer, SigningCredential,
+};
 use reqsign_file_read_tokio::TokioFileRead;
 
 use super::address::{BucketAddress, Cloud};
 use super::credentials::{Credentials, Login, of_tencent, of_tencent_function};
-
-/// The environment, without empty variables: Compose passes an unset variable as `AWS_ACCESS_KEY_ID=`, which would be taken
-/// for a key.
-#[derive(Debug)]
-struct Environment;
-
-impl Env for Environment {
-    fn var(&self, key: &str) -> Option<String> {
-        OsEnv.var(key).filter(|value| !value.is_empty())
-    }
-
-    fn vars(&self) -> HashMap<String, String> {
-        let mut all = OsEnv.vars();
-        all.retain(|_, value| !value.is_empty());
-        all
-    }
-
-    fn home_dir(&self) -> Option<PathBuf> {
-        OsEnv.home_dir()
-    }
-}
+use crate::environment::Environment;
 
 /// Signs for one bucket.
 pub(super) struct Signing {
