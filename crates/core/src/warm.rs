@@ -33,8 +33,8 @@ use self::context::Warming;
 use self::image::ImageWork;
 pub(crate) use self::kept::kept_images;
 pub use crate::warm_orders::{
-    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, MissingPart, PartOutcome, USUAL_NEWEST,
-    WarmEvent, WarmRequest, WarmTell, WarmTotals, WarmedImage, WarmedPart,
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, MissingPart, PartOutcome, Timetables,
+    USUAL_NEWEST, WarmEvent, WarmRequest, WarmTell, WarmTotals, WarmedImage, WarmedPart,
 };
 
 /// Fetches what is wanted, and tells of it. An error: nothing can be fetched at all.

@@ -12,5 +12,6 @@ pub(crate) use self::queue::{WarmOrder, WarmQueue};
 pub use self::request::{
     MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, USUAL_NEWEST, WarmRequest,
 };
-pub(crate) use self::schedule::ScheduleLook;
+pub use self::schedule::Timetables;
+pub(crate) use self::schedule::{ScheduleLook, ScheduleTime};
 pub use self::told::{MissingPart, PartOutcome, WarmEvent, WarmTell, WarmTotals, WarmedImage, WarmedPart};

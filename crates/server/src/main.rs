@@ -46,6 +46,7 @@ mod signature_keys;
 mod store;
 mod terminal;
 mod text_response;
+mod timetables;
 mod tls;
 #[cfg(feature = "otel")]
 mod traces;
@@ -109,6 +110,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(source: ConfigSource, config: registry_proxy_core::Config) -> ExitCode {
+    if let Err(error) = timetables::load(&config) {
+        complain(&error);
+        return ExitCode::from(WRONG_USAGE);
+    }
     // This runtime accepts connections and handles signals; the workers' runtimes serve the connections.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::config::{ConfigError, StoreAddress};
 use registry_proxy_core::notification::{Notifications, Notify};
-use registry_proxy_core::platform::{Entropy as _, Store};
+use registry_proxy_core::platform::{Entropy as _, Store, Timetable};
 use registry_proxy_core::secret::Secret;
 use registry_proxy_core::{Config, Proxy};
 use rustls::ServerConfig;
@@ -20,13 +20,15 @@ use crate::config_source::ConfigSource;
 use crate::events::{Events, Receivers};
 use crate::runtime::SystemEntropy;
 use crate::watched_files::WatchedFiles;
-use crate::{assemble, store, tls};
+use crate::{assemble, store, timetables, tls};
 
 /// Everything that a reload replaces.
 pub(crate) struct Current {
     pub(crate) proxy: Proxy,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) config: Config,
+    /// Of the rules of `[[warm]]`, in their order.
+    pub(crate) timetables: Vec<Option<Arc<dyn Timetable>>>,
 }
 
 /// The current state, and everything needed to build the next one.
@@ -215,7 +217,7 @@ impl Lasting {
         if let Some(before) = before {
             proxy = proxy.after(before);
         }
-        Ok(Current { proxy, tls: tls::server(&config)?, config })
+        Ok(Current { proxy, tls: tls::server(&config)?, timetables: timetables::load(&config)?, config })
     }
 }
 

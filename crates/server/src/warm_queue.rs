@@ -13,12 +13,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn follow(service: Arc<Service>, own_platform: String) {
     loop {
         let current = arc_swap::Guard::into_inner(service.reloadable.current());
-        let (due, pause) = (current.proxy.warming_due(), current.proxy.next_warming(&current.config, LOOK_EVERY));
+        let (due, pause) = (
+            current.proxy.warming_due(),
+            current.proxy.next_warming(&current.config, &current.timetables, LOOK_EVERY),
+        );
         // The proxy of an old configuration ends meanwhile.
         drop(current);
         let _ = tokio::time::timeout(pause, due).await;
         let current = arc_swap::Guard::into_inner(service.reloadable.current());
         Box::pin(current.proxy.warm_next(&current.config, &own_platform)).await;
-        Box::pin(current.proxy.warm_scheduled(&current.config, &own_platform)).await;
+        Box::pin(current.proxy.warm_scheduled(&current.config, &current.timetables, &own_platform)).await;
     }
 }

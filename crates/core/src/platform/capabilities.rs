@@ -142,6 +142,11 @@ impl Profile {
         self != Self::Server
     }
 
+    /// Whether the process runs between requests, too. Elsewhere a timer of the platform begins what has its time.
+    pub fn runs_by_itself(self) -> bool {
+        matches!(self, Self::Server | Self::AzureContainerApps)
+    }
+
     /// What it can do. Sources and dates: docs/reference/platforms.md.
     pub fn capabilities(self) -> Capabilities {
         let none = Capabilities {

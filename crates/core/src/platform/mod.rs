@@ -183,6 +183,12 @@ pub trait SignatureKey: Send + Sync {
     fn fingerprint(&self) -> [u8; 32];
 }
 
+/// When something is due by the calendar: a cron expression in a time zone (`[[warm]] at`). The platform has the time zones.
+pub trait Timetable: Send + Sync {
+    /// The first time after this one, both in seconds since 1970; `None`: it never comes.
+    fn next_after(&self, unix_seconds: u64) -> Option<u64>;
+}
+
 /// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).
 #[async_trait]
 pub trait CredentialStore: Send + Sync {

@@ -25,7 +25,7 @@ use crate::route::{AdminTarget, RequestTarget, Target};
 use crate::sync::Mutex;
 use crate::upstream::Identity;
 use crate::warm::{WarmContext, warm};
-use crate::warm_orders::{ScheduleLook, WarmEvent, WarmRequest, WarmTell, WarmTotals};
+use crate::warm_orders::{ScheduleLook, ScheduleTime, Timetables, WarmEvent, WarmRequest, WarmTell, WarmTotals};
 
 impl Proxy {
     /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.
@@ -107,9 +107,14 @@ impl Proxy {
         }
     }
 
-    /// How long until a rule of `[[warm]]` is due, at most `longest`: the next configuration may have others.
-    pub fn next_warming(&self, config: &Config, longest: Duration) -> Duration {
-        match self.admin_page.warmings().schedule.look(&config.warm, self.env.platform.clock.now()) {
+    /// How long until a rule of `[[warm]]` is due, at most `longest`: the next configuration may have others. `timetables` are
+    /// those of the rules.
+    pub fn next_warming(&self, config: &Config, timetables: &Timetables, longest: Duration) -> Duration {
+        if !config.platform.runs_by_itself() {
+            return longest;
+        }
+        let now = ScheduleTime::of(&*self.env.platform.clock);
+        match self.admin_page.warmings().schedule.look(&config.warm, timetables, now) {
             ScheduleLook::Due(_) => Duration::ZERO,
             ScheduleLook::In(left) => left.min(longest),
             ScheduleLook::Never => longest,
@@ -117,11 +122,15 @@ impl Proxy {
     }
 
     /// Fetches the images of the rule of `[[warm]]` that is due, if one is. Rules without platforms are for `own_platform`.
-    pub async fn warm_scheduled(&self, config: &Config, own_platform: &str) {
-        let (schedule, now) = (&self.admin_page.warmings().schedule, self.env.platform.clock.now());
-        let ScheduleLook::Due(at) = schedule.look(&config.warm, now) else { return };
+    pub async fn warm_scheduled(&self, config: &Config, timetables: &Timetables, own_platform: &str) {
+        if !config.platform.runs_by_itself() {
+            return;
+        }
+        let schedule = &self.admin_page.warmings().schedule;
+        let now = ScheduleTime::of(&*self.env.platform.clock);
+        let ScheduleLook::Due(at) = schedule.look(&config.warm, timetables, now) else { return };
         let Some(rule) = config.warm.get(at) else { return };
-        schedule.begin(&config.warm, rule, now);
+        schedule.begin(rule, now);
         let missing = Mutex::new(None);
         let tell = |event| {
             if let WarmEvent::Image(image) = event

@@ -164,6 +164,46 @@ async fn check_finds_what_serving_would_stumble_over() {
     }
 }
 
+/// What a rule of `[[warm]]` with these lines is refused for, by `serve` and `check`, on a machine without time zones.
+async fn warm_refusal(lines: &str) -> String {
+    let setup = Setup::new().variable("TZDIR", "/nowhere/zoneinfo");
+    let config = setup.file("proxy.toml", &format!("[[warm]]\nimages=['alpine:3.20']\n{lines}"));
+    let run =
+        async |command| refusal(&setup.run(&["--config", &config, "--listen", "127.0.0.1:0", command]).await);
+    let (served, checked) = (run("serve").await, run("check").await);
+    assert_eq!(served, checked);
+    served
+}
+
+#[cfg(feature = "cron")]
+#[tokio::test]
+async fn a_timetable_that_cannot_be_kept_is_refused_at_the_start_and_by_check() {
+    for (lines, expected) in [
+        (
+            "at='0 7 * * 1-5'\ntime_zone='Asia/Shanghai'",
+            "warm[0].time_zone: this machine has no time zone database at /nowhere/zoneinfo, so Asia/Shanghai is not known",
+        ),
+        ("at='0 7 * * 8'", "warm[0].at: "),
+        ("at='0 0 30 2 *'\ntime_zone='+08:00'", "warm[0].at: 0 0 30 2 * never comes"),
+        ("at='0 7 * * *'\nevery='6h'", "warm[0].at: "),
+    ] {
+        let line = warm_refusal(lines).await;
+        assert!(line.contains(expected), "{lines}: {line}");
+    }
+    let setup = Setup::new().variable("TZDIR", "/nowhere/zoneinfo");
+    let config =
+        setup.file("proxy.toml", "[[warm]]\nimages=['alpine:3.20']\nat='0 7 * * 1-5'\ntime_zone='+08:00'");
+    let checked = setup.run(&["--config", &config, "check"]).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[cfg(not(feature = "cron"))]
+#[tokio::test]
+async fn a_build_without_a_calendar_refuses_a_rule_that_needs_it() {
+    let line = warm_refusal("at='0 7 * * 1-5'").await;
+    assert!(line.contains("warm[0].at: this build has no calendar"), "{line}");
+}
+
 #[tokio::test]
 async fn a_wrong_variable_ends_with_2_and_one_line_that_names_it_its_value_and_what_is_allowed() {
     for (name, value, allowed) in [

@@ -49,7 +49,7 @@ impl Config {
             let what = "this platform verifies no signatures and asks no services: mode = \"enforce\" refuses everything that verdict_default = \"allow\" does not let through, and \"warn\" only logs that";
             warn("policy".into(), what.into());
         }
-        if !self.warm.is_empty() && self.platform != Profile::Server {
+        if !self.warm.is_empty() && !self.platform.runs_by_itself() {
             warn(
                 "warm".into(),
                 "nothing is fetched by itself on this platform: run registry-proxy warm against the same bucket"

@@ -86,7 +86,9 @@ fn every_key_is_described_and_every_description_has_its_key() {
     }];
     config.warm = vec![crate::config::WarmRule {
         images: vec!["a:1".to_owned()],
-        every: crate::config::Span::seconds(60),
+        every: Some(crate::config::Span::seconds(60)),
+        at: text.clone(),
+        time_zone: text.clone(),
         platforms: vec!["linux/amd64".to_owned()],
         newest: 1,
         keep: true,

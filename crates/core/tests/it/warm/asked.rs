@@ -1,8 +1,10 @@
 //! `/-/warm`: programs ask for images to be fetched, and how far that has come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use registry_proxy_core::config::{Config, Sources};
+use registry_proxy_core::platform::Timetable;
 use registry_proxy_core::testing::stored_nowhere;
 
 use super::{fetched, single};
@@ -121,21 +123,48 @@ async fn rules_of_the_configuration_are_carried_out_at_the_start_and_again_and_a
     let config = config.expect("a configuration");
     let longest = Duration::from_mins(1);
     let log = Lines::of_warnings();
-    assert_eq!(lab.proxy.next_warming(&config, longest), Duration::ZERO);
-    Box::pin(lab.proxy.warm_scheduled(&config, "linux/amd64")).await;
+    assert_eq!(lab.proxy.next_warming(&config, &[], longest), Duration::ZERO);
+    Box::pin(lab.proxy.warm_scheduled(&config, &[], "linux/amd64")).await;
     assert_eq!(fetched(&lab, "/a/one/manifests/v1"), 1);
     let warned = log.take();
     assert!(
         warned.iter().any(|line| line.get("image").is_some_and(|image| image.contains("a/none:v1"))),
         "{warned:?}"
     );
-    assert_eq!(lab.proxy.next_warming(&config, longest), longest);
-    Box::pin(lab.proxy.warm_scheduled(&config, "linux/amd64")).await;
+    assert_eq!(lab.proxy.next_warming(&config, &[], longest), longest);
+    Box::pin(lab.proxy.warm_scheduled(&config, &[], "linux/amd64")).await;
     assert_eq!(lab.net.sent("*", "/a/one/manifests/").len(), 1, "it is not due");
     single(&lab, "a/one", "v2", &[6000]);
     lab.wait(6 * 3600).await;
-    Box::pin(lab.proxy.warm_scheduled(&config, "linux/amd64")).await;
+    Box::pin(lab.proxy.warm_scheduled(&config, &[], "linux/amd64")).await;
     assert_eq!(fetched(&lab, "/a/one/manifests/v2"), 1);
+}
+
+/// Due each hour of the virtual clock.
+struct Hourly;
+
+impl Timetable for Hourly {
+    fn next_after(&self, unix_seconds: u64) -> Option<u64> {
+        Some((unix_seconds / 3600 + 1) * 3600)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_of_the_calendar_is_carried_out_at_its_times_and_not_at_the_start() {
+    let text = format!("{}\n[[warm]]\nimages=['a/one:v1']\nat='0 * * * *'", upstream(""));
+    let lab = Fixture::caching(&text);
+    single(&lab, "a/one", "v1", &[5000]);
+    let config = Config::load(&Sources { text: Some(&text), variables: vec![], read: &stored_nowhere });
+    let config = config.expect("a configuration");
+    let timetables: [Option<Arc<dyn Timetable>>; 1] = [Some(Arc::new(Hourly))];
+    Box::pin(lab.proxy.warm_scheduled(&config, &timetables, "linux/amd64")).await;
+    assert_eq!(fetched(&lab, "/a/one/manifests/v1"), 0, "at the start");
+    let left = lab.proxy.next_warming(&config, &timetables, Duration::from_hours(2));
+    assert!(left > Duration::ZERO && left <= Duration::from_hours(1), "{left:?}");
+    lab.wait(left.as_secs()).await;
+    Box::pin(lab.proxy.warm_scheduled(&config, &timetables, "linux/amd64")).await;
+    assert_eq!(fetched(&lab, "/a/one/manifests/v1"), 1);
+    assert_eq!(lab.proxy.next_warming(&config, &timetables, Duration::from_hours(2)), Duration::from_hours(1));
 }
 
 #[tokio::test(start_paused = true)]
