@@ -19,6 +19,7 @@ mod accounts;
 mod bucket;
 mod bundles;
 mod cache;
+mod cloud_logins;
 mod conformance;
 mod crowd;
 mod deletions;

@@ -76,6 +76,15 @@ async fn check_prints_what_is_in_force_masks_secrets_and_warns() {
     }
 }
 
+#[cfg(not(feature = "logins"))]
+#[tokio::test]
+async fn a_build_that_logs_in_to_no_cloud_says_so() {
+    let setup = Setup::new();
+    let config = setup.file("proxy.toml", &format!("{UPSTREAM}login='gar'\n"));
+    let line = refusal(&setup.run(&["--config", &config, "check"]).await);
+    assert!(line.contains("upstream[0].login: this build logs in to no cloud"), "{line}");
+}
+
 #[tokio::test]
 async fn check_as_json_says_what_differs_and_what_became_of_auto() {
     let setup = Setup::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{doctor, pulled, service};
+use super::{doctor, form, pulled, service};
 use crate::fixture::{Exchange, Request, Setup, Upstream, blob_path, content, one_upstream};
 
 /// {"appid":"11111111-2222-3333-4444-555555555555","tid":"contoso","iat":100,"exp":10900}
@@ -20,7 +20,7 @@ async fn registry() -> (Upstream, Arc<AtomicUsize>) {
         let counted = Arc::clone(&counted);
         async move {
             let host = request.get("host").unwrap_or_default().to_owned();
-            let body = exchange.body(&request).await;
+            let body = form(&mut exchange, &request).await;
             let has = |pair: &str| body.split('&').any(|one| one == pair);
             let escaped_host = host.replace(':', "%3A");
             match request.path.as_str() {
