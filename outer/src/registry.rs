@@ -1,8 +1,9 @@
 //! What stands behind the proxy: real registries, a token server, a separate storage host,
-//! and one that sends no faster than it is let.
+//! one that sends no faster than it is let, and one in which a tag moves.
 
 mod distribution;
 mod faucet;
+mod moving_tag;
 mod reported;
 mod seed;
 mod storage_front;
@@ -12,6 +13,7 @@ mod token_server;
 pub(crate) use distribution::address_at_start;
 pub use distribution::{Access, Registry, Storage};
 pub use faucet::Faucet;
+pub use moving_tag::MovingTag;
 pub use reported::{Behaviour, Does, Reported};
 pub use seed::{Seed, TAG};
 pub use storage_front::StorageFront;

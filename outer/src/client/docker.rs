@@ -43,6 +43,12 @@ impl Docker {
         Inspected::parse(&output)
     }
 
+    /// Under which digests a registry gave it an image: `REGISTRY/REPOSITORY@DIGEST`.
+    pub fn repository_digests(&self, image: &str) -> Outcome<Vec<String>> {
+        let output = self.run(&["image", "inspect", "--format", "{{json .RepoDigests}}", image])?.success()?;
+        Ok(serde_json::from_str(&output)?)
+    }
+
     pub fn login(&self, registry: &str, user: &str, password: &str) -> Outcome<Finished> {
         self.program(&["login", "--username", user, "--password-stdin", registry])?.input(password).run(DEADLINE)
     }

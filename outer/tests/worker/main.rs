@@ -6,5 +6,6 @@
 mod blobs;
 mod broken;
 mod deploy;
+mod held;
 mod images;
 mod stage;
