@@ -126,6 +126,9 @@ pub struct HoldEntry {
     pub moved_seconds_ago: Option<u64>,
     /// How long ago the registry was first seen to point where it points now.
     pub newest_seconds_ago: Option<u64>,
+    /// The same of the first manifest since the move that clients may still get.
+    #[serde(default)]
+    pub oldest_seconds_ago: Option<u64>,
 }
 
 /// Why clients get a tag otherwise than its registry has it.

@@ -134,13 +134,15 @@ fn held_tag(key: &Key, record: &HoldRecord, now: u64) -> Option<HoldEntry> {
         Standing::Pinned(pinned) => (HeldState::Pinned, Some(pinned.to_string())),
         Standing::Current(_) | Standing::Unknown => return None,
     };
+    let ago = |seen: u64| now.saturating_sub(seen);
     let newest = record.moves.last();
     Some(HoldEntry {
         name: name_of(key)?,
         state,
         served,
         upstream: newest.map(|newest| newest.digest.to_string()),
-        moved_seconds_ago: newest.is_some().then(|| now.saturating_sub(record.moved)),
-        newest_seconds_ago: newest.map(|newest| now.saturating_sub(newest.seen)),
+        moved_seconds_ago: newest.is_some().then(|| ago(record.moved)),
+        newest_seconds_ago: newest.map(|newest| ago(newest.seen)),
+        oldest_seconds_ago: record.moves.first().map(|first| ago(first.seen)),
     })
 }

@@ -138,14 +138,17 @@ impl<'a, 'v> HeldTag<'a, 'v> {
             }
         };
         let now = clock.unix_seconds();
+        let mut record = record;
         let (mut decided, mut change) = record.clone().observe(TagSeen::At(&seen.digest), self.rule, now);
-        // An older move may have become available only now, and be gone at the registry: then the hold goes on.
-        if let HoldChange::Taken { to, .. } = &change
+        // An older move may have become available only now, and be gone at the registry: then the one before it is tried, and
+        // after the last one the hold goes on. A record has few moves, and each is tried once.
+        while let HoldChange::Taken { to, .. } = &change
             && *to != seen.digest
         {
             match self.serve(to, Some(HeldBack::Moved(decided.moved)), None).await {
                 Err(HeldError::Withheld(_)) => {
-                    (decided, change) = record.without(to).observe(TagSeen::At(&seen.digest), self.rule, now);
+                    record = record.without(to);
+                    (decided, change) = record.clone().observe(TagSeen::At(&seen.digest), self.rule, now);
                 }
                 served @ (Ok(_) | Err(HeldError::Lookup(_))) => {
                     if served.is_ok() && is_readable {

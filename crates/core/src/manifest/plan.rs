@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Cache, Freshness, Key, Pointer, StoredManifest};
+use crate::cache::{Cache, Freshness, HeldBack, HoldLookup, Key, Pointer, Standing, StoredManifest};
 use crate::config::{CacheConfig, HoldRule};
 use crate::error::Absence;
-use crate::name::Reference;
+use crate::name::{Reference, Tag};
 use crate::outcome::Reason;
 use crate::request::RequestContext;
 
@@ -58,7 +58,11 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
         Reference::Tag(tag) => {
             let (upstream, repository) = (context.upstream.name(), &context.target.name);
             let rule = cache.config().named_rule_for(upstream, repository.as_str(), tag.as_str());
-            let pointer = cache.metadata.pointer(&Key::tag(upstream, repository, tag.as_str())).await;
+            let hold = CacheConfig::hold_by(rule, tag.as_str());
+            let pointer = match cache.metadata.pointer(&Key::tag(upstream, repository, tag.as_str())).await {
+                None if hold.is_some() && context.is_offline() => led_to(context, cache, tag).await,
+                pointer => pointer,
+            };
             let manifest = match &pointer {
                 Some(pointer) => cache.metadata.manifest(&pointer.digest).await,
                 None => None,
@@ -78,7 +82,22 @@ pub(crate) async fn known(context: &RequestContext<'_>, cache: &Cache, reference
                 Some(_) => Plan::Ask,
                 None => Plan::Fetch(Reason::TagAbsent),
             };
-            CacheLookup { pointer, manifest, plan, hold: CacheConfig::hold_by(rule, tag.as_str()) }
+            CacheLookup { pointer, manifest, plan, hold }
         }
     }
+}
+
+/// Where a held tag leads by its record alone: a tag that was released or pinned is looked up anew, and offline nobody else can
+/// be asked.
+async fn led_to(context: &RequestContext<'_>, cache: &Cache, tag: &Tag) -> Option<Pointer> {
+    let key = Key::hold(context.upstream.name(), &context.target.name, tag.as_str());
+    let HoldLookup::Known { record, .. } = cache.metadata.holds.hold(&key).await else { return None };
+    let (digest, held) = match record.standing() {
+        Standing::Pinned(pinned) => (pinned, Some(HeldBack::Pinned)),
+        Standing::Current(_) | Standing::Held { .. } if record.is_gone => return None,
+        Standing::Current(digest) => (digest, None),
+        Standing::Held { served, moved } => (served, Some(HeldBack::Moved(moved))),
+        Standing::New(_) | Standing::Unknown => return None,
+    };
+    Some(Pointer { held, ..Pointer::confirmed(digest.clone(), 0) })
 }

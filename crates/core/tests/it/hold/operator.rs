@@ -8,7 +8,7 @@ use registry_proxy_core::testing::{Answer, Fault};
 
 use super::{DAY, V1, held, moved, pulled};
 use crate::clock::TokioClock;
-use crate::fixture::{Fixture, Setup, image};
+use crate::fixture::{Fixture, OCI_MANIFEST, Setup, image, manifest_of};
 
 async fn run(admin: &CacheAdmin, command: Command) -> Vec<Event> {
     command.check().expect("a command");
@@ -63,6 +63,7 @@ async fn held_tags_are_listed_with_both_digests_and_since_when() {
         upstream: Some(new.clone()),
         moved_seconds_ago: Some(7),
         newest_seconds_ago: Some(7),
+        oldest_seconds_ago: Some(7),
     };
     assert_eq!(run(&admin, held(None)).await, [Event::Held(waiting.clone()), Event::Counted(1)]);
     assert_eq!(run(&admin, held(Some("reg.example/a/b"))).await.len(), 2);
@@ -125,6 +126,58 @@ async fn a_pinned_tag_points_there_until_it_is_unpinned() {
     run(&admin, Command::Unpin(name.to_owned())).await;
     assert_eq!(run(&admin, Command::Unpin(name.to_owned())).await, [Event::Led(0)]);
     assert_eq!(pulled(&lab).await.0, old, "as it was held before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_pinned_or_released_offline_is_served_if_its_manifest_is_cached() {
+    let (mut lab, old, _) = moved(&held("")).await;
+    let offline = held("").replace("[cache]", "[cache]\noffline=true");
+    assert_eq!(pulled(&lab).await.0, old);
+    let (name, kept) =
+        ("reg.example/a/b:v1", lab.registry.put_manifest("a/b", "kept", OCI_MANIFEST, manifest_of(10)));
+    assert_eq!(lab.get("/v2/a/b/manifests/kept").await.status, 200);
+    lab.wait(1).await;
+    lab.restart(&offline);
+    assert_eq!(pulled(&lab).await.0, old);
+    let admin = lab.proxy.cache_admin().expect("a cache");
+    run(&admin, Command::Pin { image: name.to_owned(), digest: kept.clone() }).await;
+    assert_eq!(pulled(&lab).await, (kept, "held; reason=\"pinned\"".to_owned()));
+    run(&admin, Command::Unpin(name.to_owned())).await;
+    assert_eq!(pulled(&lab).await.0, old);
+    run(&admin, Command::Release(name.to_owned())).await;
+    assert_eq!(lab.get(V1).await.status, 404, "the manifest that it moved to was never fetched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_was_deleted_at_its_registry_is_not_served_offline() {
+    let (mut lab, old, _) = moved(&held("")).await;
+    assert_eq!(pulled(&lab).await.0, old);
+    lab.net.fault("*", "/manifests/v1", 99, Fault::Say(Answer::new(404)));
+    lab.wait(100).await;
+    assert_eq!(lab.get(V1).await.status, 404);
+    lab.wait(1).await;
+    lab.restart(&held("").replace("[cache]", "[cache]\noffline=true"));
+    assert_eq!(lab.get(V1).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_whose_manifests_are_deleted_before_they_have_stood_is_listed_as_such() {
+    let (lab, old, _) = moved(&held(",hold_max='5d'")).await;
+    assert_eq!(pulled(&lab).await.0, old);
+    for day in 0..6 {
+        lab.wait(DAY).await;
+        let (newest, _) = image(&lab, "a/b", &format!("nightly {day}"));
+        // The registry keeps nothing but the newest.
+        lab.net.heal();
+        lab.net.fault("GET", "/manifests/sha256:", 999, Fault::Say(Answer::new(404)));
+        lab.net.fault("HEAD", "/manifests/sha256:", 999, Fault::Say(Answer::new(404)));
+        assert_eq!(lab.get(V1).await.header("docker-content-digest"), old, "{newest}");
+    }
+    assert!(lab.proxy.flush(std::time::Duration::from_secs(5)).await, "all is written");
+    let told = run(&lab.proxy.cache_admin().expect("a cache"), Command::Held(None)).await;
+    let [Event::Held(tag), Event::Counted(1)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(tag.moved_seconds_ago, Some(6 * DAY));
+    assert_eq!(tag.oldest_seconds_ago, Some(2 * DAY), "older ones are gone");
 }
 
 #[tokio::test(start_paused = true)]
