@@ -18,6 +18,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use registry_proxy_core::admin::{Command, Tell};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest};
 use tokio::net::unix::ReadHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -244,6 +245,16 @@ pub(crate) async fn ask(
         }
     }
     Err("the server closed the connection before the command was done".to_owned())
+}
+
+/// Sends a command about its cache to a running server.
+pub(crate) async fn ask_cache(stream: UnixStream, command: Command, tell: Tell<'_>) -> Result<(), String> {
+    let tell = |event| match event {
+        SocketEvent::Cache(event) => tell(event),
+        // No cache command tells of any.
+        SocketEvent::Warm(_) => {}
+    };
+    ask(stream, &SocketCommand::Cache(command), &tell).await
 }
 
 #[cfg(test)]

@@ -101,6 +101,13 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
     let binding = Reflect::get(env, &BUCKET.into()).unwrap_or(JsValue::UNDEFINED);
     let bucket = (binding.is_object() && config.cache.store != StoreAddress::None)
         .then(|| Arc::new(Bucket::new(binding, config.timeouts.idle.0)) as Arc<dyn Store>);
+    if let (None, Some(rule)) = (&bucket, config.cache.first_hold()) {
+        return Err(ConfigError {
+            place: format!("cache.tags[{rule}].hold"),
+            what: "a hold needs a bucket, which remembers where tags pointed; bind an R2 bucket as BLOBS"
+                .to_owned(),
+        });
+    }
     let platform = Platform {
         transport: Arc::new(Fetch),
         clock: Arc::new(DateClock::default()),

@@ -119,6 +119,11 @@ impl CacheConfig {
         rule?.hold_rule().filter(|_| !is_attachment(tag))
     }
 
+    /// The first rule that holds tags, by its number.
+    pub fn first_hold(&self) -> Option<usize> {
+        self.tags.iter().position(|rule| rule.hold_rule().is_some())
+    }
+
     /// Whether any rule holds digests, too.
     pub fn holds_digests(&self) -> bool {
         self.tags.iter().any(|rule| rule.hold_rule().is_some_and(|hold| hold.digests))

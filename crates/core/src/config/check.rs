@@ -1,6 +1,7 @@
 //! Refuses values that cannot be right, with the path of the key. Dangerous values get a warning, in [`warnings`].
 
 mod cloud_login;
+mod holds;
 mod page;
 mod warnings;
 

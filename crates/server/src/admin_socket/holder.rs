@@ -2,12 +2,17 @@
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use registry_proxy_core::Config;
+use registry_proxy_core::admin::{CacheAdmin, Command, Tell};
 use registry_proxy_core::config::StoreAddress;
 use tokio::net::UnixStream;
 
+use super::ask_cache;
 use super::place::path;
+use crate::error_text::with_source;
+use crate::runtime::SystemClock;
 use crate::store::{self, OpenedStore};
 
 /// Who has the cache.
@@ -45,6 +50,17 @@ impl CacheHolder {
         opened
             .map(Self::Nobody)
             .ok_or_else(|| "nothing is cached: no cache directory is writable; set cache.store".to_owned())
+    }
+
+    /// Runs a command.
+    pub(crate) async fn run(self, command: Command, tell: Tell<'_>) -> Result<(), String> {
+        match self {
+            Self::Server(stream, _) => ask_cache(stream, command, tell).await,
+            Self::Nobody(opened) => {
+                let admin = CacheAdmin::of_store(opened.store, Arc::new(SystemClock));
+                admin.run(&command, tell).await.map_err(|error| with_source(&error))
+            }
+        }
     }
 
     /// Where the cache is, for people.

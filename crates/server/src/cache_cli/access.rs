@@ -11,7 +11,7 @@ use registry_proxy_core::digest::Digest;
 use tokio::net::UnixStream;
 
 use crate::admin_socket::transfer::{self, Pieces, Transfer, TransferReply};
-use crate::admin_socket::{self, CacheHolder, SocketCommand, SocketEvent};
+use crate::admin_socket::{self, CacheHolder};
 use crate::error_text::with_source;
 use crate::runtime::SystemClock;
 
@@ -40,12 +40,7 @@ impl CacheAccess {
             Self::Server(path) => {
                 let stream = UnixStream::connect(path).await;
                 let stream = stream.map_err(|error| format!("cannot connect to {}: {error}", path.display()))?;
-                let tell = |event| match event {
-                    SocketEvent::Cache(event) => tell(event),
-                    // No cache command tells of any.
-                    SocketEvent::Warm(_) => {}
-                };
-                admin_socket::ask(stream, &SocketCommand::Cache(command), &tell).await
+                admin_socket::ask_cache(stream, command, tell).await
             }
             Self::Store(admin) => admin.run(&command, tell).await.map_err(|error| with_source(&error)),
         }

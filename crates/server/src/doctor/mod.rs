@@ -9,6 +9,7 @@ mod cloud_login;
 mod connect;
 mod diagnosis;
 mod finding;
+mod holds;
 mod image;
 mod machine;
 mod reachable;
@@ -100,7 +101,8 @@ pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
 async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<Finding>) -> Result<(), String> {
     // The configuration was read before, with every file that it names.
     findings.extend(config.warnings().into_iter().map(|warning| {
-        Finding::warning("configuration", warning.to_string(), "docs/reference/configuration.md has the key")
+        let next = warning.next.unwrap_or("docs/reference/configuration.md has the key");
+        Finding::warning("configuration", format!("{}: {}", warning.place, warning.what), next)
     }));
     if findings.is_empty() {
         findings.push(Finding::ok("configuration", "read, and nothing in it is dangerous"));
@@ -110,6 +112,7 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
         findings.push(diagnosis::of_bucket(&what));
     }
     findings.extend(bucket_clock::finding(config).await);
+    findings.extend(holds::findings(config).await);
     findings.extend(reachable::findings(config).await);
     let transport = HyperTransport::new(config).map_err(|error| error.to_string())?;
     let is_meant = |name: &String| arguments.upstreams.is_empty() || arguments.upstreams.contains(name);

@@ -85,7 +85,7 @@ fn open_automatic(cache: &CacheConfig, places: &[PathBuf]) -> Result<Option<Open
 
 /// The error of a rule that holds tags, where no directory was found to remember them in.
 fn hold_without_store(cache: &CacheConfig) -> Option<ConfigError> {
-    let rule = cache.tags.iter().position(|rule| rule.hold_rule().is_some())?;
+    let rule = cache.first_hold()?;
     let what = "a hold needs a cache, which remembers where tags pointed; cache.store is auto, and no cache directory is writable: set cache.store, or make a directory writable and name it in CACHE_DIRECTORY";
     Some(ConfigError { place: format!("cache.tags[{rule}].hold"), what: what.to_owned() })
 }

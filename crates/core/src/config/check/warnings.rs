@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::super::{Auth, Config, PageAuth, StoreAddress, UpstreamConfig, renamed};
+use super::super::{Auth, Config, PageAuth, UpstreamConfig, renamed};
+use super::holds;
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -18,11 +19,14 @@ pub struct Warning {
     pub place: String,
     /// What may happen.
     pub what: String,
+    /// What to do about it, where `what` does not say it.
+    pub next: Option<&'static str>,
 }
 
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        write!(f, "{}: {}", self.place, self.what)?;
+        self.next.map_or(Ok(()), |next| write!(f, "; {next}"))
     }
 }
 
@@ -30,7 +34,7 @@ impl Config {
     /// The warnings that `check` prints and the log begins with.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let warn = &mut |place: String, what: String| warnings.push(Warning { place, what });
+        let warn = &mut |place: String, what: String| warnings.push(Warning { place, what, next: None });
         for place in &self.old_names {
             warn(place.clone(), renamed::WARNING.into());
         }
@@ -38,12 +42,6 @@ impl Config {
         introductions(self, warn);
         for (place, what) in self.quota.warnings() {
             warn(place.into(), what.into());
-        }
-        if self.cache.store == StoreAddress::Memory {
-            for (i, _) in self.cache.tags.iter().enumerate().filter(|(_, rule)| rule.hold_rule().is_some()) {
-                let what = "cache.store is memory: after a restart every tag counts as never seen";
-                warn(format!("cache.tags[{i}].hold"), what.into());
-            }
         }
         if self.platform == Profile::CloudflareWorkers && !self.policy.is_empty() {
             let what = "this platform verifies no signatures and asks no services: mode = \"enforce\" refuses everything that verdict_default = \"allow\" does not let through, and \"warn\" only logs that";
@@ -63,6 +61,11 @@ impl Config {
         for (i, upstream) in self.upstream.iter().enumerate() {
             accounts(self, upstream, &mut |key, what| warn(format!("upstream[{i}].{key}"), what));
         }
+        warnings.extend(holds::endless(self).into_iter().map(|(place, (what, next))| Warning {
+            place,
+            what,
+            next: Some(next),
+        }));
         warnings
     }
 }
