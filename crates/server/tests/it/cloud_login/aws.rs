@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use super::{doctor, protected, pulled, service};
-use crate::fixture::{Client, Request, Setup, blob_path, one_upstream};
+use crate::fixture::{Client, Request, Setup, blob_path, forward_proxy, one_upstream};
 
 const REGION: (&str, &str) = ("AWS_REGION", "eu-central-1");
 
@@ -52,9 +52,6 @@ async fn a_container_logs_in_by_the_endpoint_that_its_platform_names() {
         .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token)
         .variable("AWS_ENDPOINT_URL_ECR", &url(ecr.address, ""))
         .variable("REGISTRY_PROXY_LOG__LEVEL", "debug")
-        // Another machine's: it would see the credentials.
-        .variable("HTTP_PROXY", "http://127.0.0.1:9")
-        .variable("NO_PROXY", &registry.address.to_string())
         .start(&config(registry.address, ""))
         .await;
     pulled(&product).await;
@@ -126,6 +123,22 @@ async fn a_refused_identity_is_in_the_log_and_the_client_hears_of_a_login() {
     let line = product.wait_for_line("could not be renewed; what is cached is served").await;
     assert!(line.contains("ECR answers 403 Forbidden: not you"), "{line}");
     assert!(!product.log().contains("function-secret"));
+}
+
+/// It is on another machine, whose identity would be told, or which would see the credentials.
+#[tokio::test]
+async fn a_forward_proxy_is_not_asked_who_this_is() {
+    let registry = protected("AWS", "ecr-password").await;
+    let (forward, asked) = forward_proxy(registry.address).await;
+    let product = Setup::new()
+        .variable(REGION.0, REGION.1)
+        // Nothing answers there but on ECS.
+        .variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.2/credentials")
+        .start(&config(registry.address, &format!("proxy = 'http://{forward}'")))
+        .await;
+    let mut client = Client::connect(product.address).await;
+    client.get(&blob_path()).await;
+    assert!(asked.lock().unwrap().is_empty(), "{:?}", asked.lock().unwrap());
 }
 
 /// A service on another machine, where credentials would travel in the clear.
