@@ -157,8 +157,8 @@ for (const text of [
   });
 }
 
-/// The administration page: every part of it in each language and theme, then a purge with the keyboard alone and without
-/// scripts, and hostile names.
+/// The administration page: every part of it in each language and theme, then a purge and a warming with the keyboard alone and
+/// without scripts, and hostile names.
 const admin = { parts: [], stops: [], hostile: 0 };
 {
   const { base, username, password, image } = settings.admin;
@@ -166,7 +166,7 @@ const admin = { parts: [], stops: [], hostile: 0 };
   for (const [locale, theme, width] of [
     ["en-US", "light", 1280], ["en-US", "dark", 320], ["zh-CN", "dark", 1280], ["zh-CN", "light", 320],
   ]) {
-    for (const path of ["", "images", `explain?image=${image}`, `tags?image=${image}`, "images?purge=*"]) {
+    for (const path of ["", "images", `explain?image=${image}`, `tags?image=${image}`, "images?purge=*", "warming"]) {
       const options = { locale, colorScheme: theme, viewport: { width, height: 800 }, httpCredentials };
       const page = await open(options, `/-/${path}`, base);
       for (const summary of await page.locator("summary").all()) await summary.click();
@@ -198,8 +198,23 @@ const admin = { parts: [], stops: [], hostile: 0 };
   await page.keyboard.type(image);
   await Promise.all([page.waitForURL(/purge=/), page.keyboard.press("Enter")]);
   await tab_to(page.getByRole("button", { name: "Purge it now" }));
-  await Promise.all([page.waitForURL(/-\/purge/), page.keyboard.press("Enter")]);
+  await Promise.all([page.waitForURL(/-\/orders/), page.keyboard.press("Enter")]);
   admin.purged = await page.locator("main").innerText();
+  await tab_to(page.getByRole("link", { name: "Warm", exact: true }));
+  await Promise.all([page.waitForURL(/warming/), page.keyboard.press("Enter")]);
+  await tab_to(page.locator("#images"));
+  await page.keyboard.type(image);
+  await tab_to(page.getByRole("button", { name: "Warm them" }));
+  await Promise.all([page.waitForURL(/-\/orders/), page.keyboard.press("Enter")]);
+  admin.asked = await page.locator("main").innerText();
+  await tab_to(page.getByRole("link", { name: "How far it has come" }));
+  await Promise.all([page.waitForURL(/warming/), page.keyboard.press("Enter")]);
+  // The server is fetching it meanwhile; each look is a request.
+  for (let looks = 0; looks < 200; looks += 1) {
+    admin.warmed = await page.locator("main").innerText();
+    if (admin.warmed.includes("Last results")) break;
+    await page.reload();
+  }
   const text = "<img src=x onerror=alert(1)><script>alert(1)</script>";
   for (const path of ["explain?image=", "tags?image=", "images?purge="]) {
     const hostile = await open({ httpCredentials }, `/-/${path}${encodeURIComponent(text)}`, base);

@@ -115,6 +115,9 @@ pub struct AdminSeen {
     pub stops: Vec<String>,
     /// What the page said when the image was purged.
     pub purged: String,
+    /// What it said when the image was to be warmed, and what it showed when that had ended.
+    pub asked: String,
+    pub warmed: String,
     /// Elements that hostile names made, and boxes that do not repeat what was typed.
     pub hostile: u32,
 }

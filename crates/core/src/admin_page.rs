@@ -8,7 +8,7 @@
 //! - `images`: the largest and least used images, and the preview of a purge; `survey`: asking the cache for them
 //! - `order`: which form may change something; carrying it out
 //! - `question`: what a pull would do, and the tags of an image
-//! - `warming`: asks for images to be fetched, for programs
+//! - `warming`: asks for images to be fetched, for programs; `warm_view`: the same for people, and how far it has come
 
 mod blocks;
 mod holds;
@@ -19,6 +19,7 @@ mod plot;
 mod presence;
 mod question;
 mod survey;
+mod warm_view;
 mod warming;
 
 use std::sync::Arc;
@@ -102,12 +103,13 @@ enum AdminPart {
     Overview,
     Images,
     Holds,
+    Warming,
     Explain,
     Tags,
 }
 
 impl AdminPart {
-    const ALL: [Self; 5] = [Self::Overview, Self::Images, Self::Holds, Self::Explain, Self::Tags];
+    const ALL: [Self; 6] = [Self::Overview, Self::Images, Self::Holds, Self::Warming, Self::Explain, Self::Tags];
 
     /// As it stands behind `/-/`.
     fn path(self) -> &'static str {
@@ -115,6 +117,7 @@ impl AdminPart {
             Self::Overview => "",
             Self::Images => "images",
             Self::Holds => "holds",
+            Self::Warming => "warming",
             Self::Explain => "explain",
             Self::Tags => "tags",
         }
@@ -223,6 +226,7 @@ impl AdminView<'_> {
             AdminPart::Overview => (self.overview(), StatusCode::OK),
             AdminPart::Images => self.images().await,
             AdminPart::Holds => self.holds().await,
+            AdminPart::Warming => (self.warmings(), StatusCode::OK),
             AdminPart::Explain => (self.explained().await, StatusCode::OK),
             AdminPart::Tags => (self.tags().await, StatusCode::OK),
         };
@@ -240,6 +244,7 @@ impl AdminView<'_> {
             AdminPart::Overview => language.say("Overview", "概览"),
             AdminPart::Images => language.say("Images", "镜像"),
             AdminPart::Holds => language.say("Held tags", "保留的标签"),
+            AdminPart::Warming => language.say("Warm", "预热"),
             AdminPart::Explain => language.say("Explain", "解释"),
             AdminPart::Tags => language.say("Tags", "标签"),
         };

@@ -8,7 +8,7 @@ mod request;
 mod schedule;
 mod told;
 
-pub(crate) use self::queue::{WarmOrder, WarmQueue};
+pub(crate) use self::queue::{WarmOrder, WarmProgress, WarmQueue, WarmReport};
 pub use self::request::{
     MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, USUAL_NEWEST, WarmRequest,
 };

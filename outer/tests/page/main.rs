@@ -90,7 +90,7 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
         equal("a word that it is no name", &hostile.fault, &1)?;
         equal("the box", &hostile.value.as_str(), &"")?;
     }
-    equal("parts, languages and themes of the administration page", &found.admin.parts.len(), &20)?;
+    equal("parts, languages and themes of the administration page", &found.admin.parts.len(), &24)?;
     for part in &found.admin.parts {
         let language = if part.what.contains("zh-CN") { "zh-CN" } else { "en" };
         equal(&part.what, &part.language.as_str(), &language)?;
@@ -101,6 +101,8 @@ fn people_read_and_use_the_page_and_what_they_copy_pulls() -> Outcome {
     ensure(!found.admin.stops.iter().any(|outline| outline == "none"), "no focus is found")?;
     let purged = &found.admin.purged;
     ensure(purged.contains(&format!("{IMAGE}: purged. 1 tags")), purged)?;
+    ensure(found.admin.asked.contains("Images that are warmed: 1"), &found.admin.asked)?;
+    ensure(found.admin.warmed.contains("1 / 1"), &found.admin.warmed)?;
     equal("what hostile names did", &found.admin.hostile, &0)?;
     let log = administered.service.log();
     ensure(log.contains("administrative action ended") && log.contains(ADMIN), "the log says who purged")?;

@@ -21,6 +21,7 @@ pub(super) enum PageBlock {
     Plot(PagePlot),
     Question(PageQuestion),
     Order(PageOrder),
+    List(PageList),
 }
 
 pub(super) struct PageLink {
@@ -86,6 +87,13 @@ pub(super) struct PageOrder {
     /// What it does, sealed for one login.
     pub(super) token: String,
     pub(super) button: String,
+}
+
+/// A box for many lines, that changes something.
+pub(super) struct PageList {
+    pub(super) name: &'static str,
+    pub(super) label: String,
+    pub(super) order: PageOrder,
 }
 
 /// The whole page, as the template takes it.

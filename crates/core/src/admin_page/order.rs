@@ -32,6 +32,8 @@ pub(super) enum Ordered {
     Purge(String),
     /// Lets clients have what a held tag moved to.
     Release(String),
+    /// Has the images fetched that the form lists.
+    Warm,
 }
 
 impl Ordered {
@@ -40,6 +42,7 @@ impl Ordered {
         match self {
             Self::Purge(_) => "purge",
             Self::Release(_) => "release",
+            Self::Warm => "warm",
         }
     }
 
@@ -48,6 +51,7 @@ impl Ordered {
         match self {
             Self::Purge(_) => AdminPart::Images,
             Self::Release(_) => AdminPart::Holds,
+            Self::Warm => AdminPart::Warming,
         }
     }
 }
@@ -156,6 +160,9 @@ impl AdminView<'_> {
                 let (blocks, status) = match &what {
                     Ordered::Purge(asked) => self.purge(actor, asked, language).await,
                     Ordered::Release(image) => self.release(actor, image, language).await,
+                    Ordered::Warm => {
+                        self.warm_list(&parameter(Some(form), "images").unwrap_or_default(), language)
+                    }
                 };
                 return Ok(DoneOrder { part, blocks, status, language });
             }

@@ -88,6 +88,15 @@ impl WarmVerdict {
     }
 }
 
+/// Why images are not fetched.
+#[derive(Debug)]
+pub(super) enum NotAsked {
+    /// The list cannot be meant.
+    Wrong(String),
+    /// Too many wait already.
+    TooMany,
+}
+
 #[derive(Serialize)]
 struct WarmTaken {
     id: u64,
@@ -130,19 +139,27 @@ impl AdminView<'_> {
             return Ok(refused(StatusCode::BAD_REQUEST, why));
         };
         let (request, is_for_this_machine) = wanted.into_request();
-        if let Err(why) = request.check() {
-            return Ok(refused(StatusCode::BAD_REQUEST, &why));
-        }
+        Ok(match self.ask_to_warm(request, is_for_this_machine) {
+            Ok(id) => json(StatusCode::ACCEPTED, &WarmTaken { id }),
+            Err(NotAsked::Wrong(why)) => refused(StatusCode::BAD_REQUEST, &why),
+            Err(NotAsked::TooMany) => {
+                let mut answer = refused(StatusCode::TOO_MANY_REQUESTS, "too many warmings wait; try again");
+                answer.response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+                answer
+            }
+        })
+    }
+
+    /// Has images fetched for an admin; the number of the order.
+    pub(super) fn ask_to_warm(&self, request: WarmRequest, is_for_this_machine: bool) -> Result<u64, NotAsked> {
+        request.check().map_err(NotAsked::Wrong)?;
         let by = self.reader.name.as_deref().unwrap_or_default().to_owned();
         let (actor, count) = (format!("{by:?}, by the administration page"), request.images.len());
         let order = WarmOrder { request, is_for_this_machine, by };
-        let Some(id) = self.page.warmings.ask(order, env.platform.clock.unix_seconds()) else {
-            let mut answer = refused(StatusCode::TOO_MANY_REQUESTS, "too many warmings wait; try again");
-            answer.response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
-            return Ok(answer);
-        };
+        let now = self.request.env.platform.clock.unix_seconds();
+        let id = self.page.warmings.ask(order, now).ok_or(NotAsked::TooMany)?;
         tracing::info!(target: audit::TARGET, actor, action = "warm", id, images = count, "administrative action begins");
-        Ok(json(StatusCode::ACCEPTED, &WarmTaken { id }))
+        Ok(id)
     }
 }
 

@@ -411,3 +411,88 @@ async fn with_a_backend_the_path_is_the_storages() {
     lab.net.serve("https://b.test", Registry::default());
     assert_ne!(lab.get("/-/").await.status, 401, "no login is asked for");
 }
+
+/// What the server does with a list, once.
+async fn warm_one(lab: &Fixture) {
+    let text = format!("{USERS}\n{}", upstream(""));
+    let sources = registry_proxy_core::config::Sources {
+        text: Some(&text),
+        variables: vec![],
+        read: &registry_proxy_core::testing::stored_nowhere,
+    };
+    let config = registry_proxy_core::Config::load(&sources).expect("a configuration");
+    Box::pin(lab.proxy.warm_next(&config, "linux/amd64")).await;
+}
+
+fn warm_form(lab: &Fixture, user: &str, token: &str, images: &str) -> Call {
+    let password = if user == "alice" { "wonder" } else { "builder" };
+    let body = format!("token={token}&lang=en&images={images}");
+    lab.post("/-/orders").basic(user, password).body(body).header("origin", OURS)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_admin_lists_images_to_warm_and_sees_them_come() {
+    let lab = lab(USERS);
+    let lines = Lines::of_audit();
+    let layer = lab.registry.put_blob("a/one", vec![7; 1 << 20]);
+    let named = format!(r#"{{"layers":[{{"digest":"{layer}","size":1048576}}]}}"#);
+    lab.registry.put_manifest("a/one", "v1", OCI_MANIFEST, named);
+    let page = browse(&lab, "alice", "/-/warming?lang=en").await;
+    assert!(text(&page).contains("Nothing is being warmed now."), "{}", text(&page));
+    let good = token(&page).unwrap();
+    let taken = warm_form(&lab, "alice", &good, "a%2Fone:v1%0D%0A%23+comment%0D%0Aa/none:v1").await;
+    assert_eq!(taken.status, 200);
+    assert!(text(&taken).contains("Images that are warmed: 2 (number 1)"), "{}", text(&taken));
+    let waiting = text(&browse(&lab, "alice", "/-/warming?lang=zh").await);
+    assert!(waiting.contains("等待中的列表： 1"), "{waiting}");
+    lab.net.fault("GET", &layer, 1, Fault::StallAfter(400_000, std::time::Duration::from_secs(5)));
+    let warming = warm_one(&lab);
+    let looking = async {
+        lab.wait(2).await;
+        text(&browse(&lab, "alice", "/-/warming?lang=en").await)
+    };
+    let ((), running) = tokio::join!(warming, looking);
+    for part in [
+        "Being warmed: 1 (alice): a/one:v1",
+        "<progress max=\"2\" value=\"0\" aria-label=\"Images: 0 / 2\">",
+        "<progress max=\"1048576\"",
+        &layer[..19],
+        "1.0 MiB",
+    ] {
+        assert!(running.contains(part), "{part}: {running}");
+    }
+    let ended = text(&browse(&lab, "alice", "/-/warming?lang=en").await);
+    for part in ["Nothing is being warmed now.", "Last results", "<td>1 / 2</td>", "What is missing", "a/none:v1"]
+    {
+        assert!(ended.contains(part), "{part}: {ended}");
+    }
+    assert_eq!(lines.take().len(), 2, "it is in the audit log, from its beginning to its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_to_warm_is_refused_to_all_others_from_elsewhere_and_if_it_is_none() {
+    let lab = lab(USERS);
+    let bobs = browse(&lab, "bob", "/-/warming?lang=en").await;
+    assert_eq!((bobs.status.as_u16(), token(&bobs)), (200, None));
+    assert!(text(&bobs).contains("Only page.admins") && !text(&bobs).contains("<textarea"), "{}", text(&bobs));
+    assert_eq!(lab.get("/-/warming").await.status, 401);
+    let good = token(&browse(&lab, "alice", "/-/warming").await).unwrap();
+    for (user, token, images, expected) in [
+        ("bob", good.as_str(), "a/b:v1", 403),
+        ("alice", "forged", "a/b:v1", 409),
+        ("alice", "", "a/b:v1", 409),
+        ("alice", &good, "", 400),
+        ("alice", &good, "%23+a%2Fb:v1", 400),
+        ("alice", &good, "%3Cscript%3E", 400),
+    ] {
+        let seen = warm_form(&lab, user, token, images).await;
+        assert_eq!(seen.status, expected, "{user} {images}");
+        assert!(!String::from_utf8_lossy(&seen.body).contains("<script>"));
+    }
+    let elsewhere = lab.post("/-/orders").basic("alice", "wonder").header("origin", "https://evil.example");
+    assert_eq!(elsewhere.body(format!("token={good}&images=a/b:v1")).await.status, 403);
+    for _ in 0..16 {
+        assert_eq!(warm_form(&lab, "alice", &good, "a/b:v1").await.status, 200);
+    }
+    assert_eq!(warm_form(&lab, "alice", &good, "a/b:v1").await.status, 429);
+}
