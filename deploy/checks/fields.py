@@ -44,7 +44,7 @@ FC3 = {
     },
     "triggers": [{
         "triggerName": str,
-        "triggerType": ("http",),
+        "triggerType": ("http", "timer"),
         "description": str,
         "qualifier": str,
         "triggerConfig": {
@@ -52,6 +52,10 @@ FC3 = {
             "authConfig": str,
             "disableURLInternet": bool,
             "methods": [("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")],
+            # Of a timer: what it sends, and when. `CRON_TZ=zone` in front names the time zone.
+            "enable": bool,
+            "cronExpression": str,
+            "payload": str,
         },
     }],
 }

@@ -29,6 +29,8 @@ AWS = {
         ),
     ),
     "aws_cloudwatch_log_group": arguments("name name_prefix retention_in_days kms_key_id skip_destroy tags"),
+    "aws_cloudwatch_event_rule": arguments("name name_prefix description schedule_expression event_pattern state role_arn tags"),
+    "aws_cloudwatch_event_target": arguments("rule! arn! target_id input input_path role_arn event_bus_name"),
     "aws_iam_role": arguments("name name_prefix description assume_role_policy! path permissions_boundary tags"),
     "aws_iam_role_policy": arguments("name name_prefix role! policy!"),
     "aws_lambda_function": arguments(

@@ -47,6 +47,18 @@ def sam_rights(text):
         found.append("abandoned uploads stay")
     if not any("ExpirationInDays" in rule for rule in rules):
         found.append("objects stay for ever")
+    found += sam_timer(parts)
+    return found
+
+
+def sam_timer(parts):
+    """A timer sends the event that the function knows, and may invoke it."""
+    timer, found = parts["WarmTimer"]["Properties"], []
+    if [target.get("Input") for target in timer["Targets"]] != ['{"registry-proxy/warm":{}}']:
+        found.append("the timer sends what the function does not know")
+    allowed = [part["Properties"] for part in parts.values() if part["Type"] == "AWS::Lambda::Permission"]
+    if ("GetAtt", "WarmTimer.Arn") not in [it.get("SourceArn") for it in allowed]:
+        found.append("the timer may not invoke the function")
     return found
 
 
@@ -63,6 +75,8 @@ def aliyun(text):
         required = fields.FC3_REQUIRED | {"customContainerConfig" if is_image else "code"}
         found += [f"{name}: {field} is not there" for field in required - props.keys()]
         found += fields.faults(props, fields.FC3, name)
+        for trigger in props.get("triggers", []):
+            found += timer(trigger, props["environmentVariables"])
         memory, cpu = props["memorySize"] / 1024, props["cpu"]
         if not 1 <= memory / cpu <= 4:
             found.append(f"{name}: memory in GB is one to four times the processors, not {memory / cpu}")
@@ -76,6 +90,20 @@ def aliyun(text):
                 found.append(f"{name}: no room for what is on its way into the bucket")
             if "REGISTRY_BACKEND" in variables:
                 found += around_the_bucket(str(variables))
+    return found
+
+
+def timer(trigger, variables):
+    """A timer is let in by its payload, and its expression has seconds: CRON_TZ=Asia/Shanghai 0 0 7 * * *."""
+    if trigger.get("triggerType") != "timer":
+        return []
+    config, name, found = trigger["triggerConfig"], trigger["triggerName"], []
+    if not config.get("payload") or config.get("payload") != variables.get("REGISTRY_PROXY_TIMER__TOKEN"):
+        found.append(f"{name}: its payload is not the token, and so it is refused")
+    if not re.fullmatch(r"(CRON_TZ=\S+ )?[^=\s]+( \S+){5}", config.get("cronExpression", "")):
+        found.append(f"{name}: cronExpression has six fields")
+    if "REGISTRY_PROXY_WARM" not in variables:
+        found.append(f"{name}: there is nothing to warm")
     return found
 
 
@@ -122,6 +150,8 @@ class Aws(unittest.TestCase):
                 self.assertNotEqual(sam(broken(text, old, new)), [])
         for old, new in [
             ("Action: lambda:InvokeFunctionUrl", "Action: lambda:InvokeFunction"),
+            ('{"registry-proxy/warm":{}}', "{}"),
+            ("SourceArn: !GetAtt WarmTimer.Arn", "SourceArn: !GetAtt Url.Arn"),
             ("- s3:GetObject\n", "- s3:*\n"),
             ("Resource: !Sub arn:${AWS::Partition}:s3:::${Blobs}/registry-proxy/*", 'Resource: "*"'),
             ("            AbortIncompleteMultipartUpload:\n              DaysAfterInitiation: 1", ""),
@@ -267,6 +297,25 @@ class Aliyun(unittest.TestCase):
         ]:
             with self.subTest(new):
                 self.assertNotEqual(aliyun(broken(read("aliyun/s.yaml"), old, new)), [])
+
+    def test_the_timer_in_comments_can_be_used_and_only_with_its_token(self):
+        text = read("aliyun/s.yaml")
+        for line in ["REGISTRY_PROXY_WARM", "REGISTRY_PROXY_TIMER__TOKEN"]:
+            text = broken(text, f"# {line}", line)
+        head, tail = text.split("        # - triggerName: warm\n")
+        trigger = "".join(line.replace("        # ", "        ", 1) for line in tail.splitlines(keepends=True))
+        text = f"{head}        - triggerName: warm\n{trigger}"
+        self.assertEqual(aliyun(text), [])
+        for old, new in [
+            ("triggerType: timer", "triggerType: timers"),
+            ("CRON_TZ=Asia/Shanghai 0 0 7 * * *", "CRON_TZ=Asia/Shanghai 0 7 * * *"),
+            ("REGISTRY_PROXY_TIMER__TOKEN", "# REGISTRY_PROXY_TIMER__TOKEN"),
+            ("            payload:", "            # payload:"),
+            ("REGISTRY_PROXY_WARM:", "# REGISTRY_PROXY_WARM:"),
+            ("cronExpression:", "cron:"),
+        ]:
+            with self.subTest(new):
+                self.assertNotEqual(aliyun(broken(text, old, new)), [])
 
     def test_what_stands_in_comments_can_be_used(self):
         text = broken(read("aliyun/s.yaml"), "# REGISTRY_PROXY_CACHE__STORE", "REGISTRY_PROXY_CACHE__STORE")

@@ -30,6 +30,7 @@ mod quota;
 pub mod reference;
 mod renamed;
 mod tag_rule;
+mod timer;
 mod tls;
 mod units;
 mod upstream;
@@ -56,6 +57,7 @@ pub use self::page::{PageAuth, PageConfig};
 pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner, VerdictDefault};
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
+pub use self::timer::TimerConfig;
 pub use self::tls::Tls;
 pub use self::units::{Bytes, Span};
 pub use self::upstream::{Backend, CloudLogin, Credential, Redirects, Repositories, UpstreamConfig};
@@ -134,8 +136,11 @@ pub struct Config {
     /// packages are.
     pub policy: Vec<PolicyRule>,
     /// Images that the server fetches by itself, so that they are cached when somebody pulls them: `{ images =
-    /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Servers only: functions and Workers run when they are asked.
+    /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Functions and Workers run when they are called: there a timer of the
+    /// platform begins it (`timer`).
     pub warm: Vec<WarmRule>,
+    /// What a function or Worker does when a timer of its platform calls it: it fetches the images of `[[warm]]`.
+    pub timer: TimerConfig,
     /// HTTPS without a server in front.
     pub tls: Tls,
     /// The log.
@@ -177,6 +182,7 @@ impl Default for Config {
             block: Vec::new(),
             policy: Vec::new(),
             warm: Vec::new(),
+            timer: TimerConfig::default(),
             tls: Tls::default(),
             log: Log::default(),
             metrics: Metrics::default(),

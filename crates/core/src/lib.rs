@@ -95,4 +95,4 @@ pub mod testing;
 pub use crate::body::Body;
 pub use crate::config::Config;
 pub use crate::platform::{Cx, Platform};
-pub use crate::proxy::{EventError, Proxy};
+pub use crate::proxy::{EventError, Proxy, TimerReport};

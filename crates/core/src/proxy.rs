@@ -4,6 +4,7 @@
 mod elsewhere;
 mod event;
 mod people;
+mod warm_rules;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -17,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use tracing::Instrument as _;
 
 pub use self::event::EventError;
+pub use self::warm_rules::TimerReport;
 use crate::access::{Access, AccessRequest, Admitted, Scope, TokenContext};
 use crate::admin_page::{AdminPage, Entrance};
 use crate::blocks::Blocks;

@@ -33,8 +33,9 @@ use self::context::Warming;
 use self::image::ImageWork;
 pub(crate) use self::kept::kept_images;
 pub use crate::warm_orders::{
-    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_WAIT_SECONDS, MissingPart, PartOutcome, Timetables,
-    USUAL_NEWEST, WarmEvent, WarmRequest, WarmTell, WarmTotals, WarmedImage, WarmedPart,
+    MAX_IMAGE_BYTES, MAX_IMAGES, MAX_JOBS, MAX_NEWEST, MAX_TIMER_CALL_BYTES, MAX_WAIT_SECONDS, MissingPart,
+    PartOutcome, Timetables, USUAL_NEWEST, WarmEvent, WarmRequest, WarmTell, WarmTotals, WarmedImage, WarmedPart,
+    has_timer_token, is_timer_call, is_timer_event,
 };
 
 /// Fetches what is wanted, and tells of it. An error: nothing can be fetched at all.

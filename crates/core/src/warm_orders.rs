@@ -1,11 +1,13 @@
 //! Warmings that are asked for, and what is told of them: values, and what waits. The module `warm` carries them out.
 //!
 //! - [`request`] `o`: what is wanted · [`told`] `o`: what a warming tells, and its sums
-//! - [`queue`]: warmings that were asked for by HTTP · [`schedule`] `o`: when rules of the configuration are due
+//! - [`queue`]: warmings that were asked for by HTTP · [`schedule`] `o`: when rules of the configuration are due ·
+//!   [`timer`] `o`: calls of a platform's timer
 
 mod queue;
 mod request;
 mod schedule;
+mod timer;
 mod told;
 
 pub(crate) use self::queue::{WarmOrder, WarmProgress, WarmQueue, WarmReport};
@@ -14,4 +16,5 @@ pub use self::request::{
 };
 pub use self::schedule::Timetables;
 pub(crate) use self::schedule::{ScheduleLook, ScheduleTime};
+pub use self::timer::{MAX_TIMER_CALL_BYTES, has_timer_token, is_timer_call, is_timer_event};
 pub use self::told::{MissingPart, PartOutcome, WarmEvent, WarmTell, WarmTotals, WarmedImage, WarmedPart};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use registry_proxy_core::config::{Auth, ConfigError, PageAuth};
 use registry_proxy_core::notification::Notifications;
-use registry_proxy_core::platform::{CredentialStore, Invoke, Passwords, Profile, Store};
+use registry_proxy_core::platform::{Capabilities, CredentialStore, Invoke, Passwords, Profile, Store};
 use registry_proxy_core::{Config, Platform, Proxy};
 
 use crate::cloud_logins;
@@ -15,12 +15,33 @@ use crate::self_invoke::SelfInvoker;
 use crate::transport::HyperTransport;
 use crate::{signature_keys, traces, verdict_services};
 
+/// Builds a proxy that answers no client and fetches images for a timer of the platform: nothing that it does goes through an
+/// answer, whose limits do not count. The disk is the platform's.
+pub(crate) fn warmer(
+    config: &Config,
+    store: Option<Arc<dyn Store>>,
+    notifications: Notifications,
+) -> Result<Proxy, ConfigError> {
+    let mut platform = platform(config, store, notifications)?;
+    let max_scratch = platform.capabilities.max_scratch;
+    platform.capabilities = Capabilities { max_scratch, ..Profile::Server.capabilities() };
+    Ok(Proxy::new(config, &platform))
+}
+
 /// Builds the proxy. Only files that the configuration names can make it fail.
 pub(crate) fn proxy(
     config: &Config,
     store: Option<Arc<dyn Store>>,
     notifications: Notifications,
 ) -> Result<Proxy, ConfigError> {
+    Ok(Proxy::new(config, &platform(config, store, notifications)?))
+}
+
+fn platform(
+    config: &Config,
+    store: Option<Arc<dyn Store>>,
+    notifications: Notifications,
+) -> Result<Platform, ConfigError> {
     let has_users = config.clients.auth == Auth::Users || config.page.auth == PageAuth::Users;
     let passwords = match &config.clients.users_file {
         Some(path) if has_users => {
@@ -38,7 +59,7 @@ pub(crate) fn proxy(
         Profile::AwsLambda => SelfInvoker::from_environment()?.map(|invoker| Arc::new(invoker) as Arc<dyn Invoke>),
         _ => None,
     };
-    let platform = Platform {
+    Ok(Platform {
         transport: traces::transport(Arc::new(HyperTransport::new(config)?), config),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -52,6 +73,5 @@ pub(crate) fn proxy(
         notifications,
         tasks: traces::tasks(Arc::new(TokioTasks)),
         capabilities: config.platform.capabilities(),
-    };
-    Ok(Proxy::new(config, &platform))
+    })
 }

@@ -10,6 +10,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use registry_proxy_core::warm::is_timer_event;
 use registry_proxy_core::{Config, Cx};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,13 +19,16 @@ use self::event::Event;
 use self::runtime_api::{Invocation, RuntimeApi};
 use crate::config_source::ConfigSource;
 use crate::service::{Listener, Service};
-use crate::traces;
+use crate::timer::NotWarmed;
+use crate::{timer, traces};
 
 /// How long background work of an answer may take before the next event is requested. The client has its answer by then;
 /// the platform freezes the process from that request until the next event.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The same for events (`[[events]]`) and traces: a receiver that is down must not cost this in every invocation.
 const EVENTS_LIMIT: Duration = Duration::from_secs(1);
+/// What is left of an invocation's time when a timer's work ends: for what has come to reach the store.
+const RESERVE: Duration = Duration::from_secs(20);
 /// Pause after a failure to get an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Separates durations from times since 1970: no invocation is longer, and no such time is shorter.
@@ -93,6 +97,18 @@ async fn take(api: &RuntimeApi, service: &Service, invocation: Invocation) {
     }
 }
 
+/// A timer's event: only who may invoke the function can send it.
+async fn by_timer(service: &Service, left: Duration) -> Result<Value, String> {
+    let limit = service.reloadable.current().config.timer.limit.0;
+    match timer::warm(&service.timer, &service.reloadable, limit.min(left.saturating_sub(RESERVE.min(left / 2))))
+        .await
+    {
+        Ok(report) => serde_json::from_str(&report).map_err(|error| error.to_string()),
+        Err(NotWarmed::Running) => Err("an earlier call is still being carried out".to_owned()),
+        Err(NotWarmed::Failed(error)) => Err(error),
+    }
+}
+
 /// An event that is not a client's request: work that this function queued for itself.
 async fn event(service: &Service, invocation: &Invocation) -> Result<Value, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -100,6 +116,9 @@ async fn event(service: &Service, invocation: &Invocation) -> Result<Value, Stri
     // Emulators send a duration instead of a deadline.
     let left = if deadline < A_DAY { deadline } else { deadline.saturating_sub(now) };
     let event = std::str::from_utf8(&invocation.event).map_err(|error| error.to_string())?;
+    if is_timer_event(event) {
+        return by_timer(service, left).await;
+    }
     let done = service.reloadable.current().proxy.event(event, left).await;
     done.map(|()| Value::Null).map_err(|error| error.to_string())
 }

@@ -46,6 +46,7 @@ mod signature_keys;
 mod store;
 mod terminal;
 mod text_response;
+mod timer;
 mod timetables;
 mod tls;
 #[cfg(feature = "otel")]

@@ -85,6 +85,13 @@ impl Reloadable {
         self.store_health.trouble()
     }
 
+    /// A proxy for the images that a timer of the platform has fetched, and its configuration.
+    pub(crate) fn warmer(&self) -> Result<(Proxy, Config), ConfigError> {
+        let config = self.current().config.clone();
+        let proxy = assemble::warmer(&config, self.parts.store.clone(), self.parts.notifications.clone())?;
+        Ok((proxy, config))
+    }
+
     pub(crate) fn current(&self) -> arc_swap::Guard<Arc<Current>> {
         self.current.load()
     }

@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use registry_proxy_core::own_hosts::OwnHosts;
+use registry_proxy_core::warm::is_timer_call;
 use registry_proxy_core::{Body, Config, Cx};
 
 use crate::config_source::ConfigSource;
@@ -16,7 +17,8 @@ use crate::metrics::{self, Readers};
 use crate::reload::Reloadable;
 use crate::store::Credentials;
 use crate::text_response::text;
-use crate::traces;
+use crate::timer::TimerTurn;
+use crate::{timer, traces};
 
 /// Response to clients that may not read `/metrics`.
 const NOT_FOR_YOU: &str = "metrics are served to this machine only, by its IP address or as localhost, and not through a \
@@ -42,6 +44,7 @@ pub(crate) struct Service {
     requests: AtomicU64,
     /// Each request carries credentials for the bucket.
     is_lent_a_login: bool,
+    pub(crate) timer: TimerTurn,
 }
 
 impl Service {
@@ -56,6 +59,7 @@ impl Service {
             is_draining: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             is_lent_a_login,
+            timer: TimerTurn::default(),
         })
     }
 
@@ -84,6 +88,11 @@ impl Service {
             }
             if self.is_lent_a_login {
                 Credentials::take(request.headers());
+            }
+            let head = (request.method(), request.uri().path(), request.headers());
+            if is_timer_call(current.config.platform, head.0, head.1, head.2) {
+                drop(current);
+                return Box::pin(timer::answer(&self.timer, &self.reloadable, request)).await;
             }
             if traces::is_on() {
                 let parent = traces::parent(&cx, &current.config, request.headers());

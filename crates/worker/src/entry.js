@@ -13,4 +13,10 @@ export default {
     ctx.waitUntil(answer.then(() => {}, () => {}));
     return answer;
   },
+  scheduled(event, env, ctx) {
+    if (takeBroken()) core.__wbg_reset_state();
+    const done = core.scheduled(env, ctx);
+    ctx.waitUntil(done);
+    return done;
+  },
 };

@@ -21,4 +21,4 @@ mod store;
 mod transport;
 mod worker;
 
-pub use self::worker::fetch;
+pub use self::worker::{fetch, scheduled};

@@ -12,7 +12,7 @@ use js_sys::{Promise, Reflect};
 use registry_proxy_core::config::{ConfigError, StoreAddress};
 use registry_proxy_core::notification::Notifications;
 use registry_proxy_core::platform::{Profile, Store};
-use registry_proxy_core::{Body, Cx, Platform, Proxy};
+use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -24,12 +24,24 @@ use crate::{body, log, settings};
 
 /// Name of the bucket's binding.
 const BUCKET: &str = "BLOBS";
+/// The platform of images for which a rule names none.
+const OWN_PLATFORM: &str = "linux/amd64";
 /// Header with the client's address. Cloudflare sets it, and replaces what a client sends under this name.
 const CLIENT_ADDRESS: &str = "cf-connecting-ip";
 
 thread_local! {
     /// One proxy per isolate, shared by all requests.
-    static PROXY: OnceCell<Result<Rc<Proxy>, ConfigError>> = const { OnceCell::new() };
+    static PROXY: OnceCell<Result<Rc<Assembled>, ConfigError>> = const { OnceCell::new() };
+}
+
+/// A proxy, and what it was made of.
+struct Assembled {
+    proxy: Proxy,
+    config: Config,
+}
+
+fn assembled(env: &JsValue) -> Result<Rc<Assembled>, ConfigError> {
+    PROXY.with(|cell| cell.get_or_init(|| assemble(env).map(Rc::new)).clone())
 }
 
 /// Answers a request.
@@ -37,6 +49,28 @@ thread_local! {
 pub fn fetch(request: JsValue, env: JsValue, context: JsValue) -> Promise {
     let answering = OnBehalf::of(context.unchecked_into(), answer(request, env));
     future_to_promise(async { Ok(answering.await) })
+}
+
+/// Fetches the images of `[[warm]]` when a timer of the platform (`triggers.crons`) calls: no request reaches this.
+#[wasm_bindgen]
+pub fn scheduled(env: JsValue, context: JsValue) -> Promise {
+    let warming = OnBehalf::of(context.unchecked_into(), async move {
+        match assembled(&env) {
+            Ok(it) => {
+                let report = it.proxy.warm_by_timer(&it.config, OWN_PLATFORM, it.config.timer.limit.0).await;
+                tracing::info!(
+                    rules = report.rules,
+                    images = report.images,
+                    complete = report.complete,
+                    is_ended = report.is_ended,
+                    "a timer's call was carried out"
+                );
+            }
+            Err(error) => native::say(true, &format!("the configuration is wrong: {error}")),
+        }
+        JsValue::UNDEFINED
+    });
+    future_to_promise(async { Ok(warming.await) })
 }
 
 async fn answer(request: JsValue, env: JsValue) -> JsValue {
@@ -72,9 +106,8 @@ async fn respond(request: Request<Body>, env: &JsValue) -> Response<Body> {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         return response;
     }
-    let proxy = PROXY.with(|cell| cell.get_or_init(|| assemble(env).map(Rc::new)).clone());
-    match proxy {
-        Ok(proxy) => proxy.handle(&cx(request.headers(), request.uri()), request).await,
+    match assembled(env) {
+        Ok(it) => it.proxy.handle(&cx(request.headers(), request.uri()), request).await,
         Err(error) => {
             native::say(true, &format!("the configuration is wrong: {error}"));
             // The error may contain internals: only the log gets it.
@@ -90,7 +123,7 @@ fn cx(headers: &HeaderMap, uri: &http::Uri) -> Cx {
 }
 
 /// Builds the proxy from bindings and variables.
-fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
+fn assemble(env: &JsValue) -> Result<Assembled, ConfigError> {
     std::panic::set_hook(Box::new(|panic| native::panicked(&panic.to_string())));
     let config = settings::load(env)?;
     // After a panic the isolate builds a second proxy: the logger is already set.
@@ -123,7 +156,7 @@ fn assemble(env: &JsValue) -> Result<Proxy, ConfigError> {
         tasks: Arc::new(WaitUntil),
         capabilities: Profile::CloudflareWorkers.capabilities(),
     };
-    Ok(Proxy::new(&config, &platform))
+    Ok(Assembled { proxy: Proxy::new(&config, &platform), config })
 }
 
 /// An error response before there is a proxy, in the registries' format.

@@ -226,3 +226,26 @@ resource "aws_lambda_permission" "function_may_be_invoked_by_url" {
   # CloudFront's documentation has the second permission without this condition.
   invoked_via_function_url = var.cloudfront ? null : true
 }
+
+# Only what IAM lets invoke the function can send this event; requests to the URL cannot.
+resource "aws_cloudwatch_event_rule" "warm" {
+  count               = var.warm_schedule == "" ? 0 : 1
+  name                = "${var.name}-warm"
+  schedule_expression = var.warm_schedule
+}
+
+resource "aws_cloudwatch_event_target" "warm" {
+  count = var.warm_schedule == "" ? 0 : 1
+  rule  = aws_cloudwatch_event_rule.warm[0].name
+  arn   = aws_lambda_function.proxy.arn
+  input = jsonencode({ "registry-proxy/warm" = {} })
+}
+
+resource "aws_lambda_permission" "function_may_be_invoked_by_timer" {
+  count         = var.warm_schedule == "" ? 0 : 1
+  statement_id  = "function-may-be-invoked-by-timer"
+  function_name = aws_lambda_function.proxy.function_name
+  action        = "lambda:InvokeFunction"
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.warm[0].arn
+}

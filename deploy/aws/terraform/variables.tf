@@ -61,6 +61,12 @@ variable "reserved_concurrency" {
   default     = -1
 }
 
+variable "warm_schedule" {
+  description = "When the images of [[warm]] are fetched, such as cron(0 23 ? * SUN-THU *), in UTC; empty: never. The rules are environment's REGISTRY_PROXY_WARM."
+  type        = string
+  default     = ""
+}
+
 variable "cloudfront" {
   description = "Puts CloudFront in front, which alone may ask the function then. For pulls without logins only."
   type        = bool

@@ -13,7 +13,7 @@ use url::Url;
 
 pub use self::warnings::Warning;
 use super::{Auth, CacheConfig, Config, ConfigError, Limits, PageAuth, StoreAddress, Timeouts, UpstreamConfig};
-use super::{block, events, policy, tag_rule, warm_rule};
+use super::{block, events, policy, tag_rule, timer, warm_rule};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -79,6 +79,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     block::check(&config.block)?;
     policy::check(&config.policy)?;
     warm_rule::check(&config.warm)?;
+    timer::check(&config.timer)?;
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     let mut defaults = 0;

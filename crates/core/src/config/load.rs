@@ -101,6 +101,7 @@ impl Config {
         };
         fetch("signing_key_file".into(), &self.signing_key_file, &mut self.signing_key)?;
         fetch("clients.path_secret_file".into(), &self.clients.path_secret_file, &mut self.clients.path_secret)?;
+        fetch("timer.token_file".into(), &self.timer.token_file, &mut self.timer.token)?;
         for (i, receiver) in self.events.iter_mut().enumerate() {
             fetch(format!("events[{i}].key_file"), &receiver.key_file, &mut receiver.key)?;
         }

@@ -147,6 +147,11 @@ impl Profile {
         matches!(self, Self::Server | Self::AzureContainerApps)
     }
 
+    /// Whether its timers call by HTTP, as anybody could.
+    pub fn has_timer_by_http(self) -> bool {
+        matches!(self, Self::AliyunFc | Self::TencentScf | Self::CloudRun)
+    }
+
     /// What it can do. Sources and dates: docs/reference/platforms.md.
     pub fn capabilities(self) -> Capabilities {
         let none = Capabilities {

@@ -1,7 +1,7 @@
 //! What those who run the proxy ask of it: the administration page, what a pull would do, the cache's administration, and images
 //! that are fetched before they are needed; and what they are told of refusals.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,10 +22,9 @@ use crate::request::client_view::ClientView;
 use crate::request::refusals::{self, RefusedRequest};
 use crate::route::image::target_of;
 use crate::route::{AdminTarget, RequestTarget, Target};
-use crate::sync::Mutex;
 use crate::upstream::Identity;
 use crate::warm::{WarmContext, warm};
-use crate::warm_orders::{ScheduleLook, ScheduleTime, Timetables, WarmEvent, WarmRequest, WarmTell, WarmTotals};
+use crate::warm_orders::{ScheduleLook, ScheduleTime, Timetables, WarmRequest, WarmTell, WarmTotals};
 
 impl Proxy {
     /// The task that keeps the cache within its limits; the platform runs it. `None`: nothing is cached.
@@ -129,37 +128,10 @@ impl Proxy {
         let schedule = &self.admin_page.warmings().schedule;
         let now = ScheduleTime::of(&*self.env.platform.clock);
         let ScheduleLook::Due(at) = schedule.look(&config.warm, timetables, now) else { return };
-        let Some(rule) = config.warm.get(at) else { return };
-        schedule.begin(rule, now);
-        let missing = Mutex::new(None);
-        let tell = |event| {
-            if let WarmEvent::Image(image) = event
-                && let Some(part) = image.missing.into_iter().next()
-            {
-                let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
-                missing.get_or_insert((image.name, part));
-            }
-        };
-        let done = self.warm(config, &WarmRequest::of_rule(rule, own_platform), &tell).await;
-        let missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match (done, missing) {
-            (Ok(totals), None) => tracing::info!(
-                rule = at,
-                images = totals.images,
-                fetched_bytes = totals.bytes_fetched,
-                "the images of [[warm]] are cached"
-            ),
-            (Ok(totals), Some((image, part))) => tracing::warn!(
-                rule = at,
-                images = totals.images,
-                complete = totals.complete,
-                image,
-                part = part.what,
-                error = part.why,
-                "not all images of [[warm]] are cached; the first that is missing is named"
-            ),
-            (Err(error), _) => tracing::warn!(rule = at, error, "the images of [[warm]] were not fetched"),
+        if let Some(rule) = config.warm.get(at) {
+            schedule.begin(rule, now);
         }
+        self.warm_rule(config, at, own_platform).await;
     }
 
     /// What of the administration page a request is for.

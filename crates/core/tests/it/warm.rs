@@ -5,6 +5,7 @@ mod asked;
 mod limits;
 mod lives;
 mod parts;
+mod timer;
 
 use std::sync::Mutex;
 

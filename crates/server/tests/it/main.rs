@@ -73,6 +73,8 @@ mod silence;
 #[cfg(test)]
 mod slow_readers;
 #[cfg(test)]
+mod timer;
+#[cfg(test)]
 #[cfg(feature = "otel")]
 mod traces;
 #[cfg(test)]

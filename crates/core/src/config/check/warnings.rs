@@ -48,11 +48,11 @@ impl Config {
             warn("policy".into(), what.into());
         }
         if !self.warm.is_empty() && !self.platform.runs_by_itself() {
-            warn(
-                "warm".into(),
-                "nothing is fetched by itself on this platform: run registry-proxy warm against the same bucket"
-                    .into(),
-            );
+            let what = "every and at have no effect on this platform: a timer of its own begins what is fetched (docs/how-to/warm.md)";
+            warn("warm".into(), what.into());
+            if self.platform.has_timer_by_http() && self.timer.token.is_none() {
+                warn("timer.token_file".into(), "not set: calls of a timer are refused".into());
+            }
         }
         secrets(self, warn);
         metrics(self, warn);

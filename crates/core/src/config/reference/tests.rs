@@ -93,6 +93,8 @@ fn every_key_is_described_and_every_description_has_its_key() {
         newest: 1,
         keep: true,
     }];
+    config.timer.token_file = text.clone();
+    config.timer.token = Some(crate::secret::Secret::new("x"));
     config.upstream = vec![UpstreamConfig {
         username: text.clone(),
         password: Some(crate::secret::Secret::new("x")),
