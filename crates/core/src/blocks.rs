@@ -1,6 +1,6 @@
 //! What this proxy never serves (`[[block]]`): pure. A manifest or blob by its digest, a repository or a tag by its name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use crate::sync::Mutex;
 /// How long it is remembered what blocked manifests name: one that could not be read may be readable then.
 const PARTS_LIFE: Duration = Duration::from_mins(10);
 
+/// Most refused manifests that are remembered, each with its repository, until it is known what they name.
+const MAX_REFUSED: usize = 64;
+
 /// Blobs, each with a blocked manifest that names it.
 pub(crate) type BlockedParts = Arc<HashMap<Digest, Digest>>;
 
@@ -23,8 +26,17 @@ pub(crate) type BlockedParts = Arc<HashMap<Digest, Digest>>;
 pub(crate) struct Blocks {
     digests: HashMap<Digest, Box<str>>,
     patterns: Vec<(Box<str>, Box<str>)>,
-    /// What blocked manifests name, as far as the cache knew, and when it was asked.
-    parts: Mutex<Option<(Moment, BlockedParts)>>,
+    /// What blocked manifests name, as far as anybody knew.
+    parts: Mutex<KnownParts>,
+    /// Blocked manifests that clients were refused by digest, each with its repository: it is unknown what they name.
+    refused: Mutex<VecDeque<(Box<str>, Digest)>>,
+}
+
+/// What blocked manifests name, and when the cache was asked.
+#[derive(Default)]
+struct KnownParts {
+    asked: Option<Moment>,
+    parts: BlockedParts,
 }
 
 impl Blocks {
@@ -37,6 +49,7 @@ impl Blocks {
             digests: rules.iter().filter_map(digest).collect(),
             patterns: rules.iter().filter_map(pattern).collect(),
             parts: Mutex::default(),
+            refused: Mutex::default(),
         }
     }
 
@@ -52,19 +65,52 @@ impl Blocks {
 
     /// What blocked manifests name; `None`: the cache has not been asked lately.
     pub(crate) fn parts(&self, now: Moment) -> Option<BlockedParts> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (asked, parts) = parts.as_ref()?;
-        (now.since(*asked) < PARTS_LIFE).then(|| Arc::clone(parts))
+        let known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        (now.since(known.asked?) < PARTS_LIFE).then(|| Arc::clone(&known.parts))
     }
 
-    /// The cache says what blocked manifests name. What was known before stays known: it may have been evicted since.
+    /// The cache says what blocked manifests name.
     pub(crate) fn learn_parts(&self, now: Moment, learned: HashMap<Digest, Digest>) -> BlockedParts {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = parts.take().map(|(_, known)| HashMap::clone(&known)).unwrap_or_default();
-        all.extend(learned);
-        let all = Arc::new(all);
-        *parts = Some((now, Arc::clone(&all)));
-        all
+        let mut known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        known.asked = Some(now);
+        known.add(learned)
+    }
+
+    /// A blocked manifest was seen on its way: these are the blobs that it names.
+    pub(crate) fn learn_manifest(&self, blocked: &Digest, blobs: Vec<Digest>) {
+        let learned = blobs.into_iter().map(|blob| (blob, blocked.clone())).collect();
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).add(learned);
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, digest)| digest != blocked);
+    }
+
+    /// A client was refused a blocked manifest of a repository, and nobody has seen what it names.
+    pub(crate) fn note_refused(&self, upstream: &str, repository: &RepositoryName, blocked: &Digest) {
+        let name = format!("{upstream}/{repository}").into_boxed_str();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.iter().any(|(other, digest)| *other == name && digest == blocked) {
+            return;
+        }
+        if refused.len() >= MAX_REFUSED {
+            refused.pop_front();
+        }
+        refused.push_back((name, blocked.clone()));
+    }
+
+    /// The blocked manifests that clients of a repository were refused, and of which nobody has seen what they name.
+    pub(crate) fn refused_in(&self, upstream: &str, repository: &RepositoryName) -> Vec<Digest> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        let name = format!("{upstream}/{repository}");
+        refused.iter().filter(|(other, _)| **other == *name).map(|(_, digest)| digest.clone()).collect()
+    }
+
+    /// A blocked manifest is not in a repository, whoever asked for it there.
+    pub(crate) fn forget_refused(&self, upstream: &str, repository: &RepositoryName, blocked: &Digest) {
+        let name = format!("{upstream}/{repository}");
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|(other, digest)| **other != *name || digest != blocked);
     }
 
     /// Why a request to read is refused, as far as its address says.
@@ -114,6 +160,18 @@ impl Blocks {
         };
         let (_, reason) = self.patterns.iter().find(|(pattern, _)| is_meant(pattern))?;
         Some(Blocked { what: tagged.unwrap_or(name).into(), reason: reason.clone() })
+    }
+}
+
+impl KnownParts {
+    /// What was known before stays known: it may have been evicted since.
+    fn add(&mut self, learned: HashMap<Digest, Digest>) -> BlockedParts {
+        if !learned.is_empty() {
+            let mut all = HashMap::clone(&self.parts);
+            all.extend(learned);
+            self.parts = Arc::new(all);
+        }
+        Arc::clone(&self.parts)
     }
 }
 

@@ -11,11 +11,13 @@
 //! - [`find`]: all of these together
 //! - [`signatures`]: the signatures of a manifest; [`judge`]: whether it has the one that its policy wants; [`ask_service`]:
 //!   what the policy's service says of it; [`admission`]: whether it, or a blob, may leave then
+//! - [`blocked`]: what blocked manifests name
 //! - [`handler`]: the answer to the client
 //! - [`signed`] `o`: the digest of a manifest of schema 1
 
 mod admission;
 mod ask_service;
+mod blocked;
 mod by_digest;
 mod cached;
 mod fetch;
@@ -34,6 +36,7 @@ mod upstream;
 
 pub(crate) use self::admission::{admit_blob, denied, unverified};
 pub(crate) use self::ask_service::known_service_verdict;
+pub(crate) use self::blocked::learn_refused;
 pub(crate) use self::handler::get;
 pub(crate) use self::held::{why_held, withheld_digest};
 pub(crate) use self::judge::known_verdict;

@@ -1,7 +1,8 @@
 //! Blobs of blocked manifests: they leave only if a manifest of their repository that is not blocked names them, too. Base
 //! layers belong to many images.
 //!
-//! What a blocked manifest names is known only if the cache has it. What is fetched while it is blocked is not kept.
+//! What a blocked manifest names is known if the cache has it, if it passed by, or if a client was refused it in this
+//! repository. What is fetched while it is blocked is not kept.
 
 use std::collections::HashMap;
 use std::time::Duration;

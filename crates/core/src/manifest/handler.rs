@@ -4,6 +4,7 @@ use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 
 use super::admission::admit;
+use super::blocked::learn;
 use super::find::{find_any, hold_of};
 use crate::body::Body;
 use crate::cache::HeldBack;
@@ -25,6 +26,7 @@ pub(crate) async fn get(context: &RequestContext<'_>, reference: &Reference) -> 
         if !context.env.blocks.is_empty()
             && let Some(blocked) = context.env.blocks.content(&manifest.digest, manifest.bytes.as_deref())
         {
+            learn(context, &manifest, &blocked);
             return Err(Error::Blocked(blocked));
         }
         admit(context, reference, &manifest).await?;

@@ -17,9 +17,11 @@ enum State {
     Cached,
     /// The same, and no registry may be asked.
     Offline,
+    /// Nothing was pulled before the block. Since then a client pulled `v2`, and asked for the blocked manifest by digest.
+    Asked,
 }
 
-const STATES: [State; 3] = [State::Cold, State::Cached, State::Offline];
+const STATES: [State; 4] = [State::Cold, State::Cached, State::Offline, State::Asked];
 
 /// A repository `a/b`: `v1` is to be blocked, `v2` shares its base layer, `all` is an index of both. `e/f:v1` is the blocked
 /// image alone.
@@ -52,7 +54,7 @@ async fn scene(state: State, rule: impl Fn(&Images) -> String) -> (Fixture, Imag
     let store = Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start())));
     let mut lab = Fixture::set_up(&Setup { store: Some(store), ..Setup::default() });
     let images = put(&lab);
-    if state != State::Cold {
+    if matches!(state, State::Cached | State::Offline) {
         for path in [
             "a/b/manifests/v1",
             "a/b/manifests/v2",
@@ -71,6 +73,12 @@ async fn scene(state: State, rule: impl Fn(&Images) -> String) -> (Fixture, Imag
     }
     let offline = if state == State::Offline { "[cache]\noffline=true\n" } else { "" };
     lab.restart(&format!("{offline}{}\n{}", rule(&images), upstream("")));
+    if state == State::Asked {
+        lab.get("/v2/a/b/manifests/v2").await;
+        for repository in ["a/b", "e/f"] {
+            lab.get(&format!("/v2/{repository}/manifests/{}", images.blocked)).await;
+        }
+    }
     (lab, images)
 }
 
@@ -83,7 +91,7 @@ fn by_blob(images: &Images) -> String {
 }
 
 /// Asks for each of these in each state, with a proxy of its own; how many answers were as expected.
-async fn check(rule: fn(&Images) -> String, rows: &[(Method, &str, [u16; 3])]) -> usize {
+async fn check(rule: fn(&Images) -> String, rows: &[(Method, &str, [u16; 4])]) -> usize {
     let mut count = 0;
     for (method, path, expected) in rows {
         for (state, expected) in STATES.into_iter().zip(expected) {
@@ -117,36 +125,36 @@ async fn a_blocked_manifest_never_leaves_and_its_blobs_only_for_others() {
         by_digest,
         &[
             // By tag, by digest, as a child of an index, and where a registry gives manifests as blobs.
-            (get.clone(), "a/b/manifests/v1", [403, 403, 403]),
-            (head.clone(), "a/b/manifests/v1", [403, 403, 403]),
-            (get.clone(), "a/b/manifests/BLOCKED", [403, 403, 403]),
-            (head.clone(), "a/b/manifests/BLOCKED", [403, 403, 403]),
-            (get.clone(), "a/b/blobs/BLOCKED", [403, 403, 403]),
-            (head.clone(), "a/b/blobs/BLOCKED", [403, 403, 403]),
-            (get.clone(), "e/f/manifests/v1", [403, 403, 403]),
-            (get.clone(), "e/f/manifests/BLOCKED", [403, 403, 403]),
+            (get.clone(), "a/b/manifests/v1", [403, 403, 403, 403]),
+            (head.clone(), "a/b/manifests/v1", [403, 403, 403, 403]),
+            (get.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403]),
+            (head.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403]),
+            (head.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403]),
+            (get.clone(), "e/f/manifests/v1", [403, 403, 403, 403]),
+            (get.clone(), "e/f/manifests/BLOCKED", [403, 403, 403, 403]),
             // The index itself names others, too.
-            (get.clone(), "a/b/manifests/all", [200, 200, 200]),
-            (get.clone(), "a/b/manifests/v2", [200, 200, 200]),
-            (head.clone(), "a/b/manifests/v2", [200, 200, 200]),
-            (get.clone(), "a/b/manifests/ALLOWED", [200, 200, 200]),
+            (get.clone(), "a/b/manifests/all", [200, 200, 200, 200]),
+            (get.clone(), "a/b/manifests/v2", [200, 200, 200, 200]),
+            (head.clone(), "a/b/manifests/v2", [200, 200, 200, 200]),
+            (get.clone(), "a/b/manifests/ALLOWED", [200, 200, 200, 200]),
             // The base layer belongs to another image of the repository.
-            (get.clone(), "a/b/blobs/BASE", [200, 200, 200]),
-            (head.clone(), "a/b/blobs/BASE", [200, 200, 200]),
-            (get.clone(), "a/b/blobs/BASE bytes=10-19", [206, 206, 206]),
-            // Its own layer does not. Nothing says what a manifest names that was never here.
-            (get.clone(), "a/b/blobs/OWN", [200, 403, 403]),
-            (head.clone(), "a/b/blobs/OWN", [200, 403, 403]),
-            (get.clone(), "a/b/blobs/OWN bytes=10-19", [206, 403, 403]),
-            (get.clone(), "a/b/blobs/OWN bytes=0-", [206, 403, 403]),
+            (get.clone(), "a/b/blobs/BASE", [200, 200, 200, 200]),
+            (head.clone(), "a/b/blobs/BASE", [200, 200, 200, 200]),
+            (get.clone(), "a/b/blobs/BASE bytes=10-19", [206, 206, 206, 206]),
+            // Its own layer does not. Nothing says what a manifest names that was never here, and that nobody asked for.
+            (get.clone(), "a/b/blobs/OWN", [200, 403, 403, 403]),
+            (head.clone(), "a/b/blobs/OWN", [200, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=10-19", [206, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=0-", [206, 403, 403, 403]),
             // Where no other image has the base layer, that stays as well.
-            (get.clone(), "e/f/blobs/BASE", [200, 403, 403]),
-            (head, "e/f/blobs/BASE", [200, 403, 403]),
-            (get, "e/f/blobs/OWN", [200, 403, 403]),
+            (get.clone(), "e/f/blobs/BASE", [200, 403, 403, 403]),
+            (head, "e/f/blobs/BASE", [200, 403, 403, 403]),
+            (get, "e/f/blobs/OWN", [200, 403, 403, 403]),
         ],
     )
     .await;
-    assert_eq!(count, 66);
+    assert_eq!(count, 88);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,16 +162,16 @@ async fn a_block_may_name_a_blob() {
     let count = check(
         by_blob,
         &[
-            (Method::GET, "a/b/blobs/OWN", [403, 403, 403]),
-            (Method::HEAD, "a/b/blobs/OWN", [403, 403, 403]),
-            (Method::GET, "a/b/blobs/OWN bytes=10-19", [403, 403, 403]),
-            (Method::GET, "e/f/blobs/OWN", [403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE", [200, 200, 200]),
-            (Method::GET, "a/b/manifests/v1", [200, 200, 200]),
+            (Method::GET, "a/b/blobs/OWN", [403, 403, 403, 403]),
+            (Method::HEAD, "a/b/blobs/OWN", [403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/OWN bytes=10-19", [403, 403, 403, 403]),
+            (Method::GET, "e/f/blobs/OWN", [403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [200, 200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 18);
+    assert_eq!(count, 24);
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,30 +180,30 @@ async fn a_block_may_name_a_repository_or_a_tag() {
     let count = check(
         repository,
         &[
-            (Method::GET, "a/b/manifests/v1", [403, 403, 403]),
-            (Method::HEAD, "a/b/manifests/v2", [403, 403, 403]),
-            (Method::GET, "a/b/manifests/ALLOWED", [403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE", [403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE bytes=10-19", [403, 403, 403]),
-            (Method::GET, "a/b/tags/list", [403, 403, 403]),
-            (Method::GET, "e/f/manifests/v1", [200, 200, 200]),
-            (Method::GET, "e/f/blobs/BASE", [200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v2", [403, 403, 403, 403]),
+            (Method::GET, "a/b/manifests/ALLOWED", [403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE bytes=10-19", [403, 403, 403, 403]),
+            (Method::GET, "a/b/tags/list", [403, 403, 403, 403]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200]),
+            (Method::GET, "e/f/blobs/BASE", [200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 24);
+    assert_eq!(count, 32);
     let tag = |_: &Images| "[[block]]\nmatch='reg.example/a/b:v1'\nreason='abandoned'".to_owned();
     let count = check(
         tag,
         &[
-            (Method::GET, "a/b/manifests/v1", [403, 403, 403]),
-            (Method::HEAD, "a/b/manifests/v1", [403, 403, 403]),
-            (Method::GET, "a/b/manifests/v2", [200, 200, 200]),
-            (Method::GET, "e/f/manifests/v1", [200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v1", [403, 403, 403, 403]),
+            (Method::GET, "a/b/manifests/v2", [200, 200, 200, 200]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 12);
+    assert_eq!(count, 16);
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,6 +223,60 @@ async fn what_is_fetched_while_it_is_blocked_is_not_kept() {
     lab.wait(1).await;
     lab.restart(&format!("[cache]\noffline=true\n{}", upstream("")));
     assert_eq!(lab.get(&format!("/v2/a/b/manifests/{}", images.blocked)).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_manifest_that_was_refused_by_its_tag_keeps_its_layers_here() {
+    let (lab, images) = scene(State::Cold, by_digest).await;
+    assert_eq!(lab.get("/v2/e/f/manifests/v1").await.status, 403);
+    assert_eq!(lab.get(&format!("/v2/e/f/blobs/{}", images.own)).await.status, 403);
+    assert_eq!(lab.net.sent("GET", "/manifests/").len(), 1, "what it names was read as it passed");
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await.status, 403, "v2 was not pulled here yet");
+    assert_eq!(lab.get("/v2/a/b/manifests/v2").await.status, 200);
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_digest_that_is_not_in_the_repository_keeps_nothing_there() {
+    let (lab, images) = scene(State::Cold, by_digest).await;
+    let other = lab.registry.put_blob("c/d", noise(900));
+    assert_eq!(lab.get(&format!("/v2/c/d/manifests/{}", images.blocked)).await.status, 403);
+    for _ in 0..2 {
+        assert_eq!(lab.get(&format!("/v2/c/d/blobs/{other}")).await.status, 200);
+    }
+    assert_eq!(lab.net.sent("GET", "/c/d/manifests/").len(), 1, "it is asked for once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_from_before_a_block_ends_with_its_life_and_no_other_is_given() {
+    const LINKS: &str = "[delivery]\nlinks='always'\nlink_life='2m'\n";
+    let store = MemoryStore::new(1 << 30, Arc::new(TokioClock::start())).shared();
+    let store = Arc::new(store.linking("https://store.example/".parse().expect("an address")));
+    let mut lab = Fixture::set_up(&Setup { store: Some(store), text: LINKS, ..Setup::default() });
+    let images = put(&lab);
+    let (own, base) = (format!("/v2/a/b/blobs/{}", images.own), format!("/v2/a/b/blobs/{}", images.base));
+    for path in ["/v2/a/b/manifests/v1", "/v2/a/b/manifests/v2", &own, &base] {
+        assert_eq!(lab.get(path).await.status, 200, "{path}");
+    }
+    lab.wait(1).await;
+    let expires = |location: &str| -> u64 {
+        location.rsplit_once("expires=").and_then(|(_, text)| text.parse().ok()).expect("a link that ends")
+    };
+    let first = expires(lab.get(&own).await.header("location"));
+    lab.wait(30).await;
+    let seen = lab.get(&own).await;
+    assert_eq!((seen.status.as_u16(), expires(seen.header("location"))), (307, first + 30), "each lasts as long");
+    for rule in
+        [by_digest(&images), by_blob(&images), "[[block]]\nmatch='reg.example/a/**'\nreason='r'".to_owned()]
+    {
+        lab.restart(&format!("{LINKS}{rule}\n{}", upstream("")));
+        for seen in [lab.get(&own).await, lab.get(&own).header("range", "bytes=10-19").await, lab.head(&own).await]
+        {
+            assert_eq!((seen.status.as_u16(), seen.header("location")), (403, ""), "{rule}");
+        }
+        let is_all = rule.contains("match");
+        assert_eq!(lab.get(&base).await.status, if is_all { 403 } else { 307 }, "{rule}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
