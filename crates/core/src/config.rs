@@ -54,7 +54,7 @@ pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
 pub use self::page::{PageAuth, PageConfig};
-pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner, VerdictDefault};
+pub use self::policy::{PolicyMode, PolicyRule, RequiredSigner, SignerSource, VerdictDefault};
 pub use self::quota::{Quota, QuotaConfig, QuotaMode};
 pub use self::tag_rule::{HoldNew, HoldRule, Revalidate, TagRule};
 pub use self::timer::TimerConfig;
@@ -132,8 +132,11 @@ pub struct Config {
     /// Whose signature images need, and which service says yes or no to them: `{ match = "ghcr.io/acme/**", require = { key_file =
     /// "cosign.pub" }, verdict_url = "https://scanner.internal/verdict", mode = "enforce" }`. The first rule that matches a repository
     /// decides. `mode` is `warn` (the default: what is not as the rule wants is served and logged) or `enforce` (it is refused). The
-    /// key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits. Needs a build with the feature `policy`, as the
-    /// packages are.
+    /// key is a public one in PEM: ECDSA P-256, Ed25519, or RSA of 2048 to 8192 bits. In its place may stand an identity: `{ issuer =
+    /// "https://token.actions.githubusercontent.com", subject = "https://github.com/acme/app/**", trusted_root_file =
+    /// "trusted_root.json" }`. The service is waited for as long as `verdict_timeout` says (`2s`); then `verdict_default` counts
+    /// (`deny`); its answer counts for `verdict_life` (`10m`); `verdict_insecure = true` allows `http://`. Needs a build with the
+    /// feature `policy`, as the packages are.
     pub policy: Vec<PolicyRule>,
     /// Images that the server fetches by itself, so that they are cached when somebody pulls them: `{ images =
     /// ["docker.io/library/alpine:3.*"], every = "6h" }`. Functions and Workers run when they are called: there a timer of the

@@ -82,7 +82,7 @@ impl Proxy {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             delivery: config.delivery.clone(),
-            policy: PolicyRules::new(&config.policy, &platform.signature_keys),
+            policy: PolicyRules::new(&config.policy, &platform.signers),
             is_open: access.is_open(),
             is_single: upstreams.len() == 1,
             storage_passes: access.is_open() && !routes.has_secret(),

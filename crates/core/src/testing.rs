@@ -22,5 +22,5 @@ pub mod zoo;
 pub use self::hooked::{Hook, HookedStore, Pause, Pauses, Step};
 pub use self::network::{Answer, Fault, Network, Sent, Server};
 pub use self::passing::{NativeBodies, PassingStore};
-pub use self::platform::{CountingEntropy, TestKey, Users, stored_nowhere};
+pub use self::platform::{CountingEntropy, TestBundles, TestKey, Users, stored_nowhere};
 pub use self::registry::{Gate, Registry, sha256};

@@ -72,7 +72,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         transport: net,
         entropy: Arc::new(CountingEntropy::new(1)),
         passwords: None,
-        signature_keys: Vec::new(),
+        signers: Vec::new(),
         verdict_services: None,
         credentials: None,
         login_issuer: None,

@@ -64,7 +64,7 @@ fn platform(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         passwords,
-        signature_keys: signature_keys::load(config)?,
+        signers: signature_keys::load(config)?,
         verdict_services: verdict_services::transport(config)?,
         credentials,
         login_issuer: cloud_logins::load(config)?,

@@ -146,7 +146,7 @@ fn assemble(env: &JsValue) -> Result<Assembled, ConfigError> {
         clock: Arc::new(DateClock::default()),
         entropy: Arc::new(Crypto),
         passwords: None,
-        signature_keys: Vec::new(),
+        signers: Vec::new(),
         verdict_services: None,
         credentials: None,
         login_issuer: None,

@@ -76,14 +76,86 @@ impl PolicyRule {
     }
 }
 
-/// `require` of `[[policy]]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `require` of `[[policy]]`: a key, or an identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct RequiredSigner {
     /// File with the signer's public key in PEM, as `cosign generate-key-pair` writes it to `cosign.pub`: ECDSA P-256, Ed25519, or
-    /// RSA of 2048 to 8192 bits. Read again at SIGHUP.
-    pub key_file: String,
+    /// RSA of 2048 to 8192 bits. Read again at SIGHUP. Either this or the three others are required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// For signatures without a key: the OIDC issuer that the signer has logged in to, such as
+    /// `https://token.actions.githubusercontent.com`, exactly as it is in the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The signer, as that issuer calls it: an email address or a URI; `*` within a segment, `**` across segments, as in
+    /// `https://github.com/acme/app/.github/workflows/release.yml@refs/tags/*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// File with the trust root in JSON, as Sigstore's TUF repository has it (`trusted_root.json`): the certificate authorities and
+    /// logs that count. Nothing is fetched. Read again at SIGHUP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_root_file: Option<String>,
+}
+
+/// Who must have signed, once it is clear which kind is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignerSource<'a> {
+    /// Who has the private half of the key in this file.
+    Key {
+        /// Its path.
+        file: &'a str,
+    },
+    /// An identity.
+    Identity {
+        /// The OIDC issuer, exactly.
+        issuer: &'a str,
+        /// A pattern of the issuer's names.
+        subject: &'a str,
+        /// The path of the trust root.
+        trusted_root_file: &'a str,
+    },
+}
+
+impl RequiredSigner {
+    /// Who has the key in this file.
+    pub fn by_key(file: &str) -> Self {
+        Self { key_file: Some(file.to_owned()), ..Self::default() }
+    }
+
+    /// Which kind is meant; otherwise the key that is wrong, and why.
+    pub fn source(&self) -> Result<SignerSource<'_>, (&'static str, &'static str)> {
+        let given = |key: &'static str, value: &'static str| (key, value);
+        match (&self.key_file, &self.issuer, &self.subject, &self.trusted_root_file) {
+            (Some(file), None, None, None) if !file.is_empty() => Ok(SignerSource::Key { file }),
+            (Some(_), None, None, None) => {
+                Err(given("require.key_file", "expected the path of a public key, such as cosign.pub"))
+            }
+            (Some(_), ..) => Err(given(
+                "require.key_file",
+                "expected a key, or issuer, subject and trusted_root_file; not both",
+            )),
+            (None, None, None, None) => {
+                Err(given("require", "expected key_file, or issuer, subject and trusted_root_file"))
+            }
+            (None, issuer, subject, root) => {
+                let text = |value: &'_ Option<String>| value.as_deref().is_some_and(|text| !text.is_empty());
+                match (issuer, subject, root) {
+                    (Some(issuer), Some(subject), Some(root))
+                        if text(&self.issuer) && text(&self.subject) && text(&self.trusted_root_file) =>
+                    {
+                        Ok(SignerSource::Identity { issuer, subject, trusted_root_file: root })
+                    }
+                    _ if !text(&self.issuer) => {
+                        Err(given("require.issuer", "needed: https://host of the OIDC issuer"))
+                    }
+                    _ if !text(&self.subject) => Err(given("require.subject", "needed: the signer, or a pattern")),
+                    _ => Err(given("require.trusted_root_file", "needed: the path of a trusted_root.json")),
+                }
+            }
+        }
+    }
 }
 
 /// What counts where the service of `verdict_url` gives no answer.
@@ -135,13 +207,14 @@ pub(super) fn check(rules: &[PolicyRule]) -> Result<(), ConfigError> {
         if has_tag {
             return refuse("match", "expected repositories, such as ghcr.io/acme/**, without tag or digest");
         }
-        match (&rule.require, &rule.verdict_url) {
-            (None, None) => return refuse("require", "needed: who must have signed, or verdict_url"),
-            (Some(require), _) if require.key_file.is_empty() => {
-                return refuse("require.key_file", "expected the path of a public key, such as cosign.pub");
-            }
-            (Some(_), None) => {}
-            (Some(_) | None, Some(url)) => check_service(rule, url).or_else(|(key, what)| refuse(key, what))?,
+        if rule.require.is_none() && rule.verdict_url.is_none() {
+            return refuse("require", "needed: who must have signed, or verdict_url");
+        }
+        if let Some(require) = &rule.require {
+            require.source().map(|_| ()).or_else(|(key, what)| refuse(key, what))?;
+        }
+        if let Some(url) = &rule.verdict_url {
+            check_service(rule, url).or_else(|(key, what)| refuse(key, what))?;
         }
     }
     Ok(())
@@ -179,7 +252,7 @@ mod tests {
     #[test]
     fn a_rule_names_repositories_and_a_key() {
         let rule = |pattern: &str, key_file: &str| PolicyRule {
-            require: Some(RequiredSigner { key_file: key_file.to_owned() }),
+            require: Some(RequiredSigner::by_key(key_file)),
             ..PolicyRule::new(pattern)
         };
         for (pattern, key_file, expected) in [
@@ -195,6 +268,28 @@ mod tests {
             assert_eq!(place.as_deref(), expected, "{pattern} {key_file}");
         }
         assert_eq!(rule("**", "k").mode, PolicyMode::Warn);
+    }
+
+    #[test]
+    fn a_signer_is_a_key_or_an_identity_with_all_that_it_takes() {
+        let whole = "issuer='https://i.test', subject='a@b.test', trusted_root_file='root.json'";
+        let config = load(&format!("require={{{whole}}}")).unwrap();
+        let require = config.policy[0].require.as_ref().unwrap();
+        let (issuer, subject, trusted_root_file) = ("https://i.test", "a@b.test", "root.json");
+        assert_eq!(require.source(), Ok(SignerSource::Identity { issuer, subject, trusted_root_file }));
+        for (keys, place) in [
+            (String::new(), "policy[0].require"),
+            (format!("key_file='k', {whole}"), "policy[0].require.key_file"),
+            ("key_file='k', subject='s'".to_owned(), "policy[0].require.key_file"),
+            (whole.replace("https://i.test", ""), "policy[0].require.issuer"),
+            (whole.replace("a@b.test", ""), "policy[0].require.subject"),
+            (whole.replace("root.json", ""), "policy[0].require.trusted_root_file"),
+            ("subject='s', trusted_root_file='r'".to_owned(), "policy[0].require.issuer"),
+            ("issuer='i', trusted_root_file='r'".to_owned(), "policy[0].require.subject"),
+            ("issuer='i', subject='s'".to_owned(), "policy[0].require.trusted_root_file"),
+        ] {
+            assert_eq!(load(&format!("require={{{keys}}}")).unwrap_err().place, place, "{keys}");
+        }
     }
 
     fn load(keys: &str) -> Result<Config, ConfigError> {

@@ -11,10 +11,10 @@ use super::signatures::{AskWhom, signature_of};
 use crate::cache::{Children, StoredManifest};
 use crate::digest::Digest;
 use crate::name::Reference;
-use crate::platform::{SignatureKey, within};
+use crate::platform::within;
 use crate::policy::{
     ImagePolicy, NoVerdict, PolicyDecision, SignatureVerdict, VerdictKey, VerdictOf, WantedSignature,
-    is_attachment,
+    WantedSigner, is_attachment,
 };
 use crate::request::{OwnRequest, RequestContext};
 use crate::route::Endpoint;
@@ -85,13 +85,13 @@ async fn judge(
         Some(bytes) => Some(bytes.clone()),
         None => bytes_of(context, digest, whom).await,
     };
-    let verdict = match (&bytes, rule.signature.as_ref().map(|wanted| wanted.key.as_deref())) {
+    let verdict = match (&bytes, rule.signature.as_ref().map(|wanted| wanted.by.as_ref())) {
         (Some(bytes), _) if is_attachment(bytes) => SignatureVerdict::Attachment,
         (_, None) => SignatureVerdict::NotWanted,
         (_, Some(None)) => SignatureVerdict::Unknown(NoVerdict::NoVerifier),
-        (_, Some(Some(key))) => {
-            let own = signature_of(context, key, digest, whom).await;
-            if own.is_accepted() || !is_part_of_signed(context, rule, key, digest, whom).await {
+        (_, Some(Some(signer))) => {
+            let own = signature_of(context, signer, digest, whom).await;
+            if own.is_accepted() || !is_part_of_signed(context, rule, signer, digest, whom).await {
                 own
             } else {
                 SignatureVerdict::PartOfSigned
@@ -145,7 +145,7 @@ fn accept_parts(context: &RequestContext<'_>, rule: &ImagePolicy, verdict: Signa
 async fn is_part_of_signed(
     context: &RequestContext<'_>,
     rule: &ImagePolicy,
-    key: &dyn SignatureKey,
+    signer: &WantedSigner,
     digest: &Digest,
     whom: AskWhom,
 ) -> bool {
@@ -163,7 +163,7 @@ async fn is_part_of_signed(
             let key_of_index = key_of(context, rule, VerdictOf::Manifest, &index.digest);
             let verdict = match verdicts.get(&key_of_index, clock.now()) {
                 Some(known) => known,
-                None => signature_of(context, key, &index.digest, whom).await,
+                None => signature_of(context, signer, &index.digest, whom).await,
             };
             if verdict.answers_for_parts() {
                 verdicts.keep(key_of_index, verdict, clock.now());

@@ -10,8 +10,9 @@ use crate::digest::Digest;
 use crate::error::{Absence, Error};
 use crate::listing;
 use crate::name::{Reference, Tag};
-use crate::platform::SignatureKey;
-use crate::policy::{AttachedSignature, NoVerdict, SignatureVerdict, bundles_in, signature_tag, subject_of};
+use crate::policy::{
+    AttachedSignature, NoVerdict, SignatureVerdict, WantedSigner, bundles_in, signature_tag, subject_of,
+};
 use crate::request::{OwnRequest, RequestContext};
 use crate::route::Endpoint;
 
@@ -27,26 +28,26 @@ pub(super) enum AskWhom {
     Registry,
 }
 
-/// A manifest whose signatures are looked for, and the key that should have made one.
+/// A manifest whose signatures are looked for, and who should have made one.
 struct Search<'a, 'v> {
     context: &'a RequestContext<'v>,
-    key: &'a dyn SignatureKey,
+    signer: &'a WantedSigner,
     manifest: &'a Digest,
     whom: AskWhom,
 }
 
-/// Whether a key has signed a manifest. The tag of cosign's old format is looked for first, and a cached one is good however old
+/// Whether a signer has signed a manifest. The tag of cosign's old format is looked for first, and a cached one is good however old
 /// it is; referrers then. Where the registry does not say which those are, the cached ones count.
 pub(super) async fn signature_of(
     context: &RequestContext<'_>,
-    key: &dyn SignatureKey,
+    signer: &WantedSigner,
     manifest: &Digest,
     whom: AskWhom,
 ) -> SignatureVerdict {
     if !manifest.is_computable() {
         return SignatureVerdict::Unknown(NoVerdict::UnknownAlgorithm);
     }
-    let search = Search { context, key, manifest, whom };
+    let search = Search { context, signer, manifest, whom };
     let mut verdict = search.cached_tag().await;
     if !verdict.is_accepted() && whom == AskWhom::Registry {
         verdict = search.by_tag().await;
@@ -153,7 +154,7 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Whether the key made one of these signatures of the manifest.
+    /// Whether the signer made one of these signatures of the manifest.
     async fn verify(&self, signatures: &[u8]) -> SignatureVerdict {
         let all = AttachedSignature::all_in(signatures);
         let mut verdict = SignatureVerdict::Unsigned;
@@ -165,7 +166,7 @@ impl Search<'_, '_> {
                 AskWhom::Registry => Box::pin(read_small(&own, &signature.blob)).await.ok(),
             };
             verdict = verdict.or(match (blob, self.whom) {
-                (Some(blob), _) => match signature.flaw(&blob, self.manifest, self.key) {
+                (Some(blob), _) => match signature.flaw(&blob, self.manifest, self.signer) {
                     None => return SignatureVerdict::Signed,
                     Some(flaw) => SignatureVerdict::Rejected { signatures: all.len(), flaw },
                 },

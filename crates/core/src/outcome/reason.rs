@@ -98,7 +98,7 @@ reasons! {
     RepositoryDenied = "repository not allowed", [Refused], "`repositories` does not allow this repository.";
     Blocked = "blocked", [Refused], "The operator blocks this digest, tag or repository, or the blob belongs to a blocked manifest only: `[[block]]`.";
     Unsigned = "not signed", [Refused], "The image has no signature, and its policy wants one: `[[policy]]`.";
-    SignatureRejected = "no valid signature", [Refused], "The image has signatures, and none is by the key that its policy wants: `[[policy]]`. The message says what is wrong.";
+    SignatureRejected = "no valid signature", [Refused], "The image has signatures, and none is the one that its policy wants: `[[policy]]`. The message says what is wrong.";
     NoSignatureVerdict = "signature not verified", [Refused], "The proxy could not get or verify the image's signature, and its policy is enforced: `[[policy]]`. The message says why.";
     ServiceDenied = "denied by service", [Refused], "The service of `verdict_url` says no: `[[policy]]`. The message has its reason.";
     NoServiceVerdict = "no answer of service", [Refused], "The service of `verdict_url` gave no answer in time, and `verdict_default` is `deny`: `[[policy]]`. The message says what came instead.";

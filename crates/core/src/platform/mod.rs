@@ -26,6 +26,7 @@ pub use self::store::{
     Swept, UPLOAD_DEADLINE, Upload, Validator,
 };
 use crate::body::Body;
+use crate::digest::Digest;
 use crate::name::RepositoryName;
 use crate::notification::Notifications;
 use crate::secret::{Basic, Secret};
@@ -189,6 +190,55 @@ pub trait Timetable: Send + Sync {
     fn next_after(&self, unix_seconds: u64) -> Option<u64>;
 }
 
+/// Verifies Sigstore bundles by a trust root, for `[[policy]]` with `issuer` and `subject`.
+pub trait BundleVerifier: Send + Sync {
+    /// Verifies everything about a bundle (sigstore/protobuf-specs, `sigstore_bundle.proto`) but whose it must be: that its
+    /// certificate is by an authority of the trust root and was valid when the bundle was made, that the certificate and the
+    /// signature are in transparency logs of the trust root, that the signature is by the certificate's key, and that the signed
+    /// statement names this manifest.
+    fn verify(&self, bundle: &[u8], manifest: &Digest) -> Result<VerifiedBundle, BundleFlaw>;
+
+    /// SHA-256 of the trust root, which tells it from another.
+    fn fingerprint(&self) -> [u8; 32];
+}
+
+/// What a bundle says, and who says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedBundle {
+    /// The OIDC issuer that the signer has logged in to.
+    pub issuer: String,
+    /// The signer, as that issuer calls it: an email address or a URI.
+    pub subject: String,
+    /// The statement of in-toto that is signed.
+    pub statement: Vec<u8>,
+}
+
+/// What is wrong with a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleFlaw {
+    /// It is none that an identity has made for an image.
+    NotABundle,
+    /// It is about something else.
+    OtherManifest,
+    /// Its certificate is by no authority that is trusted, or in no trusted log of certificates.
+    Untrusted,
+    /// Its certificate, or the authority, was not valid when it was made, or nobody trusted says when that was.
+    NotValidThen,
+    /// It is not proved that it is in a trusted transparency log.
+    NotLogged,
+    /// Its signature is not by the certificate's key, or was changed.
+    Changed,
+}
+
+/// Who signs images, for `[[policy]]`.
+#[derive(Clone)]
+pub enum Signer {
+    /// Who has the private half of this key.
+    Key(Arc<dyn SignatureKey>),
+    /// An identity for which the authorities of this trust root vouch.
+    Identity(Arc<dyn BundleVerifier>),
+}
+
 /// Credentials that a Docker configuration file or a credential helper holds (`docker_config`).
 #[async_trait]
 pub trait CredentialStore: Send + Sync {
@@ -245,8 +295,8 @@ pub struct Platform {
     pub entropy: Arc<dyn Entropy>,
     /// Clients' passwords, where `clients.auth = "users"`.
     pub passwords: Option<Arc<dyn Passwords>>,
-    /// The keys of `[[policy]]`, in the order of its rules; none where this platform verifies no signatures.
-    pub signature_keys: Vec<Option<Arc<dyn SignatureKey>>>,
+    /// The keys and trust roots of `[[policy]]`, in the order of its rules; none where this platform verifies no signatures.
+    pub signers: Vec<Option<Signer>>,
     /// Sends to the services of `[[policy]]`: as `upstream` it takes their places among the rules that have a `verdict_url`. `None`:
     /// this platform asks none.
     pub verdict_services: Option<Arc<dyn Transport>>,

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::bundle;
 use super::payload::SignedPayload;
+use super::rules::WantedSigner;
 use super::verdict::Flaw;
 use crate::digest::Digest;
 use crate::name::{Reference, Tag};
-use crate::platform::SignatureKey;
 
 /// The type of a layer that is what a signature was made of.
 pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -83,22 +83,26 @@ impl AttachedSignature {
         Some(Self { blob, form })
     }
 
-    /// What is wrong with it; `None`: this key signed this manifest. Nothing of the payload is believed before its signature is
+    /// What is wrong with it; `None`: this signer signed this manifest. Nothing of the payload is believed before its signature is
     /// verified.
-    pub(crate) fn flaw(&self, blob: &[u8], manifest: &Digest, key: &dyn SignatureKey) -> Option<Flaw> {
+    pub(crate) fn flaw(&self, blob: &[u8], manifest: &Digest, signer: &WantedSigner) -> Option<Flaw> {
         if self.blob.matches(blob) != Some(true) {
             return Some(Flaw::BytesDiffer);
         }
-        let signature = match &self.form {
-            SignatureForm::SimpleSigning(signature) => signature,
-            SignatureForm::Bundle => return bundle::flaw(blob, manifest, key),
+        let (signature, key) = match (&self.form, signer) {
+            (SignatureForm::SimpleSigning(signature), WantedSigner::Key(key)) => (signature, key),
+            (SignatureForm::SimpleSigning(_), WantedSigner::Identity(_)) => return Some(Flaw::NoIdentity),
+            (SignatureForm::Bundle, WantedSigner::Key(key)) => return bundle::flaw(blob, manifest, &**key),
+            (SignatureForm::Bundle, WantedSigner::Identity(wanted)) => {
+                return bundle::flaw_by_identity(blob, manifest, wanted);
+            }
         };
         if !key.verifies(blob, signature) {
             return Some(Flaw::NotByKey);
         }
         match SignedPayload::parse(blob) {
-            Some(signed) if signed.is_of_an_image && signed.manifest == *manifest => None,
-            Some(signed) if signed.is_of_an_image => Some(Flaw::OtherManifest),
+            Some(payload) if payload.is_of_an_image && payload.manifest == *manifest => None,
+            Some(payload) if payload.is_of_an_image => Some(Flaw::OtherManifest),
             Some(_) | None => Some(Flaw::NoImageSigned),
         }
     }
@@ -130,6 +134,8 @@ pub(crate) fn bundles_in(referrers: &[u8]) -> Vec<Digest> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::testing::TestKey;
 
@@ -176,6 +182,7 @@ mod tests {
             )
         };
         let (key, stranger) = (TestKey("acme"), TestKey("stranger"));
+        let wanted = WantedSigner::Key(Arc::new(TestKey("acme")));
         for (document, signer, expected) in [
             (document(KIND, &manifest, "ghcr.io/acme/app"), &key, None),
             // Where it lay when it was signed does not matter.
@@ -189,11 +196,11 @@ mod tests {
             let bytes = document.as_bytes();
             let form = SignatureForm::SimpleSigning(signer.sign(bytes));
             let signed = AttachedSignature { blob: Digest::sha256(bytes), form };
-            assert_eq!(signed.flaw(bytes, &manifest, &key), expected, "{document} by {}", signer.0);
+            assert_eq!(signed.flaw(bytes, &manifest, &wanted), expected, "{document} by {}", signer.0);
             let tampered = [bytes, b" "].concat();
-            assert_eq!(signed.flaw(&tampered, &manifest, &key), Some(Flaw::BytesDiffer), "{document}");
+            assert_eq!(signed.flaw(&tampered, &manifest, &wanted), Some(Flaw::BytesDiffer), "{document}");
             let signed = AttachedSignature { blob: Digest::sha256(&tampered), ..signed };
-            assert_eq!(signed.flaw(&tampered, &manifest, &key), Some(Flaw::NotByKey), "{document}");
+            assert_eq!(signed.flaw(&tampered, &manifest, &wanted), Some(Flaw::NotByKey), "{document}");
         }
     }
 

@@ -1,14 +1,16 @@
-//! A signature as cosign 3 writes it: a Sigstore bundle with a DSSE envelope around a statement of in-toto, signed by a key
-//! (sigstore/protobuf-specs, `sigstore_bundle.proto`; secure-systems-lab/dsse, `protocol.md`). Certificates and entries of
-//! transparency logs in it are not looked at: the key is known.
+//! A signature as cosign 3 writes it: a Sigstore bundle with a DSSE envelope around a statement of in-toto
+//! (sigstore/protobuf-specs, `sigstore_bundle.proto`; secure-systems-lab/dsse, `protocol.md`). Where a key is wanted, certificates
+//! and entries of transparency logs in it are not looked at: the key is known. Where an identity is, the platform verifies them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+use super::rules::WantedIdentity;
 use super::verdict::Flaw;
 use crate::digest::Digest;
-use crate::platform::SignatureKey;
+use crate::pattern;
+use crate::platform::{SignatureKey, VerifiedBundle};
 
 /// The type of what is signed.
 const STATEMENT: &str = "application/vnd.in-toto+json";
@@ -27,7 +29,26 @@ pub(super) fn flaw(bundle: &[u8], manifest: &Digest, key: &dyn SignatureKey) -> 
     if !signatures.iter().any(|signature| key.verifies(&message, signature)) {
         return Some(Flaw::NotByKey);
     }
-    match is_about(&statement, manifest) {
+    flaw_of_statement(&statement, manifest)
+}
+
+/// The same where an identity is wanted.
+pub(super) fn flaw_by_identity(bundle: &[u8], manifest: &Digest, wanted: &WantedIdentity) -> Option<Flaw> {
+    let VerifiedBundle { issuer, subject, statement } = match wanted.verifier.verify(bundle, manifest) {
+        Ok(verified) => verified,
+        Err(flaw) => return Some(Flaw::Bundle(flaw)),
+    };
+    if *issuer != *wanted.issuer {
+        return Some(Flaw::OtherIssuer);
+    }
+    if !pattern::matches(&wanted.subject, &subject) {
+        return Some(Flaw::OtherSubject);
+    }
+    flaw_of_statement(&statement, manifest)
+}
+
+fn flaw_of_statement(statement: &[u8], manifest: &Digest) -> Option<Flaw> {
+    match is_about(statement, manifest) {
         Some(true) => None,
         Some(false) => Some(Flaw::OtherManifest),
         None => Some(Flaw::NoImageSigned),

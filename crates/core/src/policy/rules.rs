@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::service::{ServiceVerdict, VerdictService};
 use super::verdict::SignatureVerdict;
-use crate::config::{PolicyMode, PolicyRule, RequiredSigner};
+use crate::config::{PolicyMode, PolicyRule, SignerSource};
 use crate::name::RepositoryName;
 use crate::pattern;
-use crate::platform::SignatureKey;
+use crate::platform::{BundleVerifier, SignatureKey, Signer};
 
 /// How many hex digits of a key's fingerprint messages show.
 const SHOWN_DIGITS: usize = 16;
@@ -30,8 +30,44 @@ pub(crate) struct ImagePolicy {
 pub(crate) struct WantedSignature {
     /// The signer, for messages.
     pub(crate) signer: Box<str>,
-    /// The signer's key; `None`: this platform verifies no signatures.
-    pub(crate) key: Option<Arc<dyn SignatureKey>>,
+    /// Who that is; `None`: this platform verifies no signatures.
+    pub(crate) by: Option<WantedSigner>,
+}
+
+/// A signer that a rule wants.
+pub(crate) enum WantedSigner {
+    /// Who has this key.
+    Key(Arc<dyn SignatureKey>),
+    /// An identity.
+    Identity(WantedIdentity),
+}
+
+/// An identity that a rule wants.
+pub(crate) struct WantedIdentity {
+    /// The OIDC issuer, exactly.
+    pub(crate) issuer: Box<str>,
+    /// A pattern of the issuer's names.
+    pub(crate) subject: Box<str>,
+    /// What verifies bundles.
+    pub(crate) verifier: Arc<dyn BundleVerifier>,
+}
+
+impl WantedSigner {
+    fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Self::Key(key) => key.fingerprint(),
+            Self::Identity(WantedIdentity { issuer, subject, verifier }) => {
+                let mut hash = Sha256::new();
+                hash.update(verifier.fingerprint());
+                // Neither contains a zero byte: a certificate's names have none.
+                for text in [issuer, subject] {
+                    hash.update(text.as_bytes());
+                    hash.update([0]);
+                }
+                hash.finalize().into()
+            }
+        }
+    }
 }
 
 /// What a rule wants of a service, for messages: its address concerns no client.
@@ -49,27 +85,46 @@ pub(crate) enum PolicyDecision {
 }
 
 impl WantedSignature {
-    fn new(require: &RequiredSigner, key: Option<&Arc<dyn SignatureKey>>) -> Self {
-        // The path of a file concerns no client.
-        let file = require.key_file.rsplit('/').next().unwrap_or_default();
-        let signer = match key {
-            Some(key) => {
+    /// What a rule that has been checked wants, if it wants a signature.
+    fn new(rule: &PolicyRule, signer: Option<&Signer>) -> Option<Self> {
+        let source = rule.require.as_ref()?.source().ok()?;
+        Some(match (source, signer) {
+            (SignerSource::Key { file }, Some(Signer::Key(key))) => {
                 let digits =
                     key.fingerprint().into_iter().take(SHOWN_DIGITS / 2).map(|byte| format!("{byte:02x}"));
-                format!("the key {file} (SHA-256 {}…)", digits.collect::<String>())
+                let signer = format!("the key {} (SHA-256 {}…)", name_of(file), digits.collect::<String>());
+                Self { signer: signer.into(), by: Some(WantedSigner::Key(Arc::clone(key))) }
             }
-            None => format!("the key {file}"),
-        };
-        Self { signer: signer.into(), key: key.cloned() }
+            (SignerSource::Identity { issuer, subject, .. }, Some(Signer::Identity(verifier))) => {
+                let verifier = Arc::clone(verifier);
+                let by = WantedIdentity { issuer: issuer.into(), subject: subject.into(), verifier };
+                Self { signer: identity(issuer, subject), by: Some(WantedSigner::Identity(by)) }
+            }
+            (SignerSource::Key { file }, Some(Signer::Identity(_)) | None) => {
+                Self { signer: format!("the key {}", name_of(file)).into(), by: None }
+            }
+            (SignerSource::Identity { issuer, subject, .. }, Some(Signer::Key(_)) | None) => {
+                Self { signer: identity(issuer, subject), by: None }
+            }
+        })
     }
 }
 
+/// A file's name: its path concerns no client.
+fn name_of(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or_default()
+}
+
+fn identity(issuer: &str, subject: &str) -> Box<str> {
+    format!("{subject}, as {issuer} calls it").into()
+}
+
 impl ImagePolicy {
-    fn new(rule: &PolicyRule, key: Option<&Arc<dyn SignatureKey>>, services: usize) -> Self {
+    fn new(rule: &PolicyRule, signer: Option<&Signer>, services: usize) -> Self {
         Self {
             pattern: rule.pattern.as_str().into(),
             mode: rule.mode,
-            signature: rule.require.as_ref().map(|require| WantedSignature::new(require, key)),
+            signature: WantedSignature::new(rule, signer),
             service: VerdictService::new(rule, services),
         }
     }
@@ -85,8 +140,8 @@ impl ImagePolicy {
     /// Tells it from a rule with another key or service.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
-        let key = self.signature.as_ref().and_then(|wanted| wanted.key.as_ref());
-        hash.update(key.map_or([0; 32], |key| key.fingerprint()));
+        let signer = self.signature.as_ref().and_then(|wanted| wanted.by.as_ref());
+        hash.update(signer.map_or([0; 32], WantedSigner::fingerprint));
         hash.update(self.service.as_ref().map_or([0; 32], VerdictService::fingerprint));
         hash.finalize().into()
     }
@@ -128,11 +183,11 @@ impl ImagePolicy {
 pub(crate) struct PolicyRules(Vec<ImagePolicy>);
 
 impl PolicyRules {
-    /// Rules that have been checked, and the key of each, as far as the platform has any.
-    pub(crate) fn new(rules: &[PolicyRule], keys: &[Option<Arc<dyn SignatureKey>>]) -> Self {
+    /// Rules that have been checked, and the signer of each, as far as the platform has any.
+    pub(crate) fn new(rules: &[PolicyRule], signers: &[Option<Signer>]) -> Self {
         let mut services = 0;
         let rule = |(i, rule): (usize, &PolicyRule)| {
-            let policy = ImagePolicy::new(rule, keys.get(i).and_then(Option::as_ref), services);
+            let policy = ImagePolicy::new(rule, signers.get(i).and_then(Option::as_ref), services);
             services += usize::from(rule.verdict_url.is_some());
             policy
         };
@@ -153,11 +208,11 @@ impl PolicyRules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::VerdictDefault;
+    use crate::config::{RequiredSigner, VerdictDefault};
     use crate::policy::{NoAnswer, NoVerdict};
 
     fn rule(pattern: &str, key_file: &str, mode: PolicyMode) -> PolicyRule {
-        let require = Some(RequiredSigner { key_file: key_file.to_owned() });
+        let require = Some(RequiredSigner::by_key(key_file));
         PolicyRule { require, mode, ..PolicyRule::new(pattern) }
     }
 
@@ -175,13 +230,13 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_decides_and_its_key_is_named_without_its_path() {
-        let keys: [Option<Arc<dyn SignatureKey>>; 1] = [Some(Arc::new(Key))];
+        let signers = [Some(Signer::Key(Arc::new(Key)))];
         let rules = [
             rule("ghcr.io/acme/**", "/etc/keys/acme.pub", PolicyMode::Enforce),
             rule("ghcr.io/*/app", "other.pub", PolicyMode::Warn),
             rule("registry.test:5000/**", "r.pub", PolicyMode::Warn),
         ];
-        let rules = PolicyRules::new(&rules, &keys);
+        let rules = PolicyRules::new(&rules, &signers);
         for (upstream, repository, expected) in [
             ("ghcr.io", "acme/app", Some("the key acme.pub (SHA-256 abababababababab…)")),
             ("ghcr.io", "acme/a/b", Some("the key acme.pub (SHA-256 abababababababab…)")),
@@ -196,7 +251,9 @@ mod tests {
             let signer = found.and_then(|rule| rule.signature.as_ref()).map(|wanted| &*wanted.signer);
             assert_eq!(signer, expected, "{upstream}/{repository}");
         }
-        assert!(PolicyRules::new(&[], &keys).rule_for("ghcr.io", &RepositoryName::parse("a").unwrap()).is_none());
+        assert!(
+            PolicyRules::new(&[], &signers).rule_for("ghcr.io", &RepositoryName::parse("a").unwrap()).is_none()
+        );
     }
 
     #[test]

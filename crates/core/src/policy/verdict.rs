@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::outcome::Reason;
+use crate::platform::BundleFlaw;
 
 /// How long it is remembered that a signature is missing: images are pushed first and signed then.
 const REFUSED_LIFE: Duration = Duration::from_secs(10);
@@ -11,7 +12,7 @@ const REFUSED_LIFE: Duration = Duration::from_secs(10);
 /// Whether an image has the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureVerdict {
-    /// The signer's key has signed it.
+    /// The signer has signed it.
     Signed,
     /// It has not, but an index that names it: whoever signs an index signs the digests in it.
     PartOfSigned,
@@ -43,6 +44,14 @@ pub(crate) enum Flaw {
     OtherManifest,
     /// It signs something else than an image.
     NoImageSigned,
+    /// It is in a format that names no identity.
+    NoIdentity,
+    /// Another issuer vouches for its signer.
+    OtherIssuer,
+    /// The issuer calls its signer otherwise.
+    OtherSubject,
+    /// Something about its bundle is wrong.
+    Bundle(BundleFlaw),
 }
 
 /// Why there is no verdict.
@@ -134,14 +143,14 @@ impl SignatureVerdict {
 impl fmt::Display for SignatureVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signed => f.write_str("signed by that key"),
-            Self::PartOfSigned => f.write_str("part of an index that is signed by that key"),
+            Self::Signed => f.write_str("it has that signature"),
+            Self::PartOfSigned => f.write_str("it is part of an index that has that signature"),
             Self::Attachment => f.write_str("a signature, or another document about an image"),
             Self::NotWanted => f.write_str("it needs no signature"),
             Self::Unsigned => f.write_str("it has no signature"),
             Self::Rejected { signatures: 1, flaw } => write!(f, "its signature {flaw}"),
             Self::Rejected { signatures, flaw } => {
-                write!(f, "none of its {signatures} signatures is by that key; the last {flaw}")
+                write!(f, "none of its {signatures} signatures is that one; the last {flaw}")
             }
             Self::Unknown(why) => why.fmt(f),
         }
@@ -153,8 +162,16 @@ impl fmt::Display for Flaw {
         f.write_str(match self {
             Self::BytesDiffer => "was made of other bytes than it says",
             Self::NotByKey => "is by another key, or was changed",
-            Self::OtherManifest => "is that of another image",
+            Self::OtherManifest | Self::Bundle(BundleFlaw::OtherManifest) => "is that of another image",
             Self::NoImageSigned => "signs something else than an image",
+            Self::NoIdentity => "is no bundle of Sigstore, which would name who made it",
+            Self::OtherIssuer => "is by somebody for whom another issuer vouches",
+            Self::OtherSubject => "is by somebody else",
+            Self::Bundle(BundleFlaw::NotABundle) => "is no bundle that an identity makes for an image",
+            Self::Bundle(BundleFlaw::Untrusted) => "has a certificate by no authority of the trust root",
+            Self::Bundle(BundleFlaw::NotValidThen) => "has a certificate that was not valid when it was made",
+            Self::Bundle(BundleFlaw::NotLogged) => "is not proved to be in a transparency log of the trust root",
+            Self::Bundle(BundleFlaw::Changed) => "is not by the key of its certificate, or was changed",
         })
     }
 }

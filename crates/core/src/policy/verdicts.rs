@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::config::{PolicyRule, RequiredSigner};
-    use crate::platform::SignatureKey;
+    use crate::platform::{SignatureKey, Signer};
     use crate::policy::{NoVerdict, PolicyRules};
 
     struct Key(u8);
@@ -148,9 +148,9 @@ mod tests {
     #[test]
     fn a_verdict_is_for_one_key_repository_login_and_digest() {
         let rules = |fingerprint| {
-            let require = Some(RequiredSigner { key_file: "k".to_owned() });
+            let require = Some(RequiredSigner::by_key("k"));
             let rule = PolicyRule { require, ..PolicyRule::new("**") };
-            PolicyRules::new(&[rule], &[Some(Arc::new(Key(fingerprint)) as Arc<dyn SignatureKey>)])
+            PolicyRules::new(&[rule], &[Some(Signer::Key(Arc::new(Key(fingerprint))))])
         };
         let key = |fingerprint, upstream: &str, repository: &str, credential: u8, of, digest: &[u8]| {
             let repository = RepositoryName::parse(repository).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 
 use crate::digest::Digest;
-use crate::platform::{Entropy, Passwords, SignatureKey};
+use crate::platform::{BundleFlaw, BundleVerifier, Entropy, Passwords, SignatureKey, VerifiedBundle};
 use crate::secret::{Basic, Secret};
 
 /// Bytes that differ from call to call and are the same in every run. Two that start alike give the same bytes.
@@ -62,6 +62,36 @@ impl SignatureKey for TestKey {
             *byte = letter;
         }
         fingerprint
+    }
+}
+
+/// A trust root that believes what a bundle says of itself: `{"issuer", "subject", "statement", "is_logged"}`.
+pub struct TestBundles;
+
+impl TestBundles {
+    /// A bundle.
+    pub fn bundle(issuer: &str, subject: &str, statement: &str, is_logged: bool) -> String {
+        serde_json::json!({ "issuer": issuer, "subject": subject, "statement": statement, "is_logged": is_logged })
+            .to_string()
+    }
+}
+
+impl BundleVerifier for TestBundles {
+    fn verify(&self, bundle: &[u8], _: &Digest) -> Result<VerifiedBundle, BundleFlaw> {
+        let said: serde_json::Value = serde_json::from_slice(bundle).map_err(|_| BundleFlaw::NotABundle)?;
+        if said["is_logged"] != true {
+            return Err(BundleFlaw::NotLogged);
+        }
+        let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
+        Ok(VerifiedBundle {
+            issuer: text("issuer"),
+            subject: text("subject"),
+            statement: text("statement").into(),
+        })
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        [7; 32]
     }
 }
 

@@ -15,9 +15,7 @@ use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::notification::Notifications;
-use registry_proxy_core::platform::{
-    Capabilities, Clock, LoginIssuer, Moment, Profile, SignatureKey, Store, Transport,
-};
+use registry_proxy_core::platform::{Capabilities, Clock, LoginIssuer, Moment, Profile, Signer, Store, Transport};
 use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
@@ -77,8 +75,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) profile: Profile,
     /// What keeps content.
     pub(crate) store: Option<Arc<dyn Store>>,
-    /// The keys of `[[policy]]`.
-    pub(crate) signature_keys: Vec<Arc<dyn SignatureKey>>,
+    /// The signers of `[[policy]]`.
+    pub(crate) signers: Vec<Option<Signer>>,
     /// What issues the logins of `upstream.login`.
     pub(crate) login_issuer: Option<Arc<dyn LoginIssuer>>,
 }
@@ -102,7 +100,7 @@ impl Fixture {
             clock: clock.clone(),
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(alice_and_bob())),
-            signature_keys: setup.signature_keys.iter().cloned().map(Some).collect(),
+            signers: setup.signers.clone(),
             verdict_services: Some(net.clone()),
             credentials: None,
             login_issuer: setup.login_issuer.clone(),

@@ -1,6 +1,7 @@
 //! What a policy wants signed never leaves without the signature, however it is asked for.
 
 mod bundles;
+mod identities;
 mod lookup;
 mod matrix;
 mod services;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use registry_proxy_core::cache::MemoryStore;
-use registry_proxy_core::platform::SignatureKey;
+use registry_proxy_core::platform::Signer;
 use registry_proxy_core::testing::{Registry, TestKey, sha256};
 
 use crate::clock::TokioClock;
@@ -78,9 +79,9 @@ fn index(registry: &Registry, tag: &str, children: &[&str]) -> String {
 /// A proxy with a store and the key, before `reg.example`.
 fn lab(text: &str) -> Fixture {
     let store = Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start())));
-    let signature_keys: Vec<Arc<dyn SignatureKey>> = vec![Arc::new(ACME)];
+    let signers = vec![Some(Signer::Key(Arc::new(ACME)))];
     let text = &format!("{text}{}", upstream(""));
-    Fixture::set_up(&Setup { text, store: Some(store), signature_keys, ..Setup::default() })
+    Fixture::set_up(&Setup { text, store: Some(store), signers, ..Setup::default() })
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Lab {
             clock,
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: None,
-            signature_keys: Vec::new(),
+            signers: Vec::new(),
             verdict_services: None,
             credentials: None,
             login_issuer: None,

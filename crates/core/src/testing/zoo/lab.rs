@@ -71,7 +71,7 @@ impl Lab {
             clock: Arc::clone(&ground.clock),
             entropy: Arc::new(CountingEntropy::new(1)),
             passwords: Some(Arc::new(Users(vec![ALICE]))),
-            signature_keys: Vec::new(),
+            signers: Vec::new(),
             verdict_services: None,
             credentials: None,
             login_issuer: None,

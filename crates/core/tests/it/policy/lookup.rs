@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::{Config, Sources};
-use registry_proxy_core::platform::{SignatureKey, Store};
+use registry_proxy_core::platform::{Signer, Store};
 use registry_proxy_core::testing::{Answer, Fault, stored_nowhere};
 
 use super::{ACME, STRANGER, attach, image, index, lab, payload, policy, sign, tag_of};
@@ -110,7 +110,7 @@ async fn another_key_asks_again() {
     assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, 200);
     let text = format!("{}{}", policy("enforce"), upstream(""));
     for (key, expected) in [(STRANGER, 403), (ACME, 200)] {
-        lab.platform.signature_keys = vec![Some(Arc::new(key) as Arc<dyn SignatureKey>)];
+        lab.platform.signers = vec![Some(Signer::Key(Arc::new(key)))];
         lab.reload(&text);
         assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, expected);
     }
@@ -122,7 +122,7 @@ async fn a_platform_that_verifies_nothing_refuses_what_is_enforced() {
         let mut lab = lab("");
         let (digest, _) = image(&lab.registry, "v1", &[5000]);
         let (signature, _) = sign(&lab.registry, &digest, &ACME);
-        lab.platform.signature_keys = Vec::new();
+        lab.platform.signers = Vec::new();
         lab.restart(&format!("{}{}", policy(mode), upstream("")));
         assert_eq!(lab.get("/v2/a/b/manifests/v1").await.status, expected, "{mode}");
         assert_eq!(lab.get(&format!("/v2/a/b/manifests/{signature}")).await.status, 200, "{mode}");
@@ -136,8 +136,8 @@ async fn all_of_a_signed_image_can_be_pulled_without_a_store_and_where_redirects
             let text = &format!("{}{}", policy("enforce"), upstream(keys));
             let store = has_store
                 .then(|| Arc::new(MemoryStore::new(1 << 30, Arc::new(TokioClock::start()))) as Arc<dyn Store>);
-            let signature_keys: Vec<Arc<dyn SignatureKey>> = vec![Arc::new(ACME)];
-            let lab = Fixture::set_up(&Setup { text, store, signature_keys, ..Setup::default() });
+            let signers = vec![Some(Signer::Key(Arc::new(ACME)))];
+            let lab = Fixture::set_up(&Setup { text, store, signers, ..Setup::default() });
             lab.registry.redirect_blobs(STORAGE);
             let (child, layers) = image(&lab.registry, "child", &[5000]);
             let (_, others) = image(&lab.registry, "other", &[6000]);
@@ -163,9 +163,9 @@ async fn all_of_a_signed_image_can_be_pulled_without_a_store_and_where_redirects
 
 #[tokio::test(start_paused = true)]
 async fn a_pushing_client_sees_what_is_there_and_reads_none_of_it() {
-    let signature_keys: Vec<Arc<dyn SignatureKey>> = vec![Arc::new(ACME)];
+    let signers = vec![Some(Signer::Key(Arc::new(ACME)))];
     let text = &format!("{}{}", policy("enforce"), upstream("push=true"));
-    let lab = Fixture::set_up(&Setup { text, signature_keys, ..Setup::default() });
+    let lab = Fixture::set_up(&Setup { text, signers, ..Setup::default() });
     let (digest, layers) = image(&lab.registry, "v1", &[5000]);
     for (path, by_get) in
         [("manifests/v1", 403), (&*format!("manifests/{digest}"), 403), (&*format!("blobs/{}", layers[0]), 403)]
@@ -194,7 +194,7 @@ async fn an_explanation_says_what_the_policy_makes_of_an_image_and_asks_nobody()
     let (stranger, _) = image(&lab.registry, "stranger", &[5000]);
     sign(&lab.registry, &stranger, &STRANGER);
     for (tag, status, found, does) in [
-        ("signed", 200, "signed by that key", "hit"),
+        ("signed", 200, "it has that signature", "hit"),
         ("stranger", 403, "its signature is by another key, or was changed", "refuse"),
     ] {
         let before = lab.proxy.explain(&config, &format!("a/b:{tag}")).await;
