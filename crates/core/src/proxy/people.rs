@@ -62,8 +62,8 @@ impl Proxy {
     }
 
     /// Fetches images into the cache, and tells of it. `config` is the proxy's own. An error: nothing can be fetched at all.
-    // Inlined into another crate, it would have all that it awaits compiled there once more.
-    #[inline(never)]
+    // Without `inline`, all that it awaits would be compiled in this crate for it, and once more in the crate that polls `handle`.
+    #[inline]
     pub fn warm<'a>(
         &'a self,
         config: &'a Config,
@@ -180,6 +180,8 @@ impl Explainer for Proxy {
         target_of(&self.routes, config, image).ok()
     }
 
+    // `inline` for the reason that `warm` names.
+    #[inline]
     async fn explain_to(&self, identity: Identity, config: &Config, image: &str) -> Explanation {
         let (env, routes, upstreams) = (&self.env, &self.routes, self.upstreams.as_slice());
         explain(&ExplainContext { env, routes, upstreams, config, identity }, image).await

@@ -243,6 +243,8 @@ impl<'a> ImageWork<'a> {
         }
     }
 
+    // `inline` for the reason that `Proxy::warm` names.
+    #[inline]
     fn fetch_blob<'f>(
         &'f self,
         repository: &'f WarmRepository<'_>,
