@@ -201,6 +201,11 @@ fn write(root: &RootDirectory, plan: &ClientPlan, wanted: &Wanted<'_>) -> Result
     Ok(text)
 }
 
+/// The files of this machine's containerd that exist or would be read if they did.
+pub(crate) fn places_of_containerd() -> Vec<String> {
+    RootDirectory::open(Path::new("/")).map(|root| containerd::places(None, &root)).unwrap_or_default()
+}
+
 fn undo(root: &RootDirectory, client: ClientKind, home: Option<&str>) -> Result<String, String> {
     let mut found = Vec::new();
     for path in clients::places(client, home, root) {

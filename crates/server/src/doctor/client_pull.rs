@@ -36,6 +36,14 @@ impl PullingClient {
             Self::Nerdctl => (&["nerdctl", "pull", "--quiet"], "registry-proxy client containerd --write"),
         }
     }
+
+    /// Whether the `hosts.toml` of containerd may say where it pulls from.
+    pub(super) const fn reads_containerd_hosts(self) -> bool {
+        match self {
+            Self::Crictl | Self::Nerdctl => true,
+            Self::Docker | Self::Podman => false,
+        }
+    }
 }
 
 /// What the pull and the counts before and after it mean.

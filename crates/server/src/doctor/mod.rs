@@ -7,6 +7,7 @@ mod client_pull;
 #[cfg(feature = "logins")]
 mod cloud_login;
 mod connect;
+mod containerd_hosts;
 mod diagnosis;
 mod finding;
 mod holds;
@@ -23,8 +24,10 @@ use futures_util::future::join_all;
 use registry_proxy_core::Config;
 
 use self::client_pull::PullingClient;
+use self::containerd_hosts::ProxyAddresses;
 use self::finding::{Finding, Severity, for_people};
 use self::image::Puller;
+use crate::client_config;
 use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 use crate::transport::HyperTransport;
 
@@ -155,7 +158,13 @@ async fn look(arguments: &DoctorArguments, config: &Config, findings: &mut Vec<F
     let budgets = budget::budgets(&metrics).into_iter().filter(|budget| is_meant(&budget.upstream));
     findings.extend(budgets.map(|one| diagnosis::of_budget(&one.upstream, &one.credential, one.remaining)));
     if let Some(client) = arguments.client {
-        findings.push(client_pull::finding(config, client, arguments.image.as_deref()).await);
+        let by_client = client_pull::finding(config, client, arguments.image.as_deref()).await;
+        let is_around = by_client.severity == Severity::Error;
+        findings.push(by_client);
+        if let (true, true, Ok(listen)) = (is_around, client.reads_containerd_hosts(), config.listen.parse()) {
+            let proxy = ProxyAddresses { public_url: config.public_url.as_ref(), listen };
+            findings.extend(containerd_hosts::findings(&client_config::places_of_containerd(), &proxy));
+        }
     }
     if let (Some(puller), Some(image)) = (puller, &arguments.image) {
         findings.push(puller.finding(image).await);
