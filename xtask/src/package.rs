@@ -109,7 +109,8 @@ fn build_with(name: &str, features: Features, target: Target) -> Result<PathBuf,
     }
     // cargo leaves this flag out of the hash in symbols' names, which would differ from folder to folder otherwise.
     let renamed = renamed_places()?.into_iter().map(|(place, name)| format!("--remap-path-prefix={place}={name}"));
-    let flags: Vec<String> = renamed.chain(packed_relocations(target)?.map(str::to_owned)).collect();
+    let flags = renamed.chain(packed_relocations(target)?.map(str::to_owned)).chain([INLINE_LESS.to_owned()]);
+    let flags: Vec<String> = flags.collect();
     command = command.variable("CARGO_ENCODED_RUSTFLAGS", &flags.join("\u{1f}"));
     // Sources that were downloaded know no commit; then `--version` names none.
     if let Ok(commit) = Shown::new("git", &["rev-parse", "--short=12", "HEAD"]).output() {
@@ -118,6 +119,10 @@ fn build_with(name: &str, features: Features, target: Target) -> Result<PathBuf,
     command.run()?;
     Ok(target_folder().join(target.triple()).join(PROFILE).join(name))
 }
+
+/// LLVM inlines functions whose estimated cost is below 225 by itself. With 50 the binary is more than 1 MB smaller; a cached manifest takes
+/// 39,500 instructions in place of 37,700, a cached blob 37,900 in place of 36,700, a relayed manifest 2 % more.
+const INLINE_LESS: &str = "-Cllvm-args=-inline-threshold=50";
 
 /// The flag that packs relocations, where the linker and the C library support it. A static binary has 16,000 of them: they
 /// take 0.4 MB, and packed a hundredth of that. GNU ld packs them for `x86_64` since 2.38, for other processors later; musl
