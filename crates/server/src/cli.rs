@@ -1,5 +1,7 @@
 //! The command line.
 
+mod doctor;
+
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
@@ -7,10 +9,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
 use registry_proxy_core::config::Span;
 use registry_proxy_core::warm::USUAL_NEWEST;
 
+pub(crate) use self::doctor::{DoctorArguments, PullingClient};
 use crate::check::CheckArguments;
 use crate::client_config::ClientArguments;
 use crate::completions::CompletionShell;
-use crate::doctor::DoctorArguments;
 
 /// A proxy for container registries.
 #[derive(Parser)]

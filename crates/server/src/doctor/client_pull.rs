@@ -3,28 +3,15 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use registry_proxy_core::{Config, telemetry};
 
 use super::finding::Finding;
+use crate::cli::PullingClient;
 use crate::health;
 
 /// An image of a few kilobytes.
 const PROBE: &str = "docker.io/library/hello-world:latest";
 const DEADLINE: Duration = Duration::from_mins(1);
-
-/// A client that can pull from the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PullingClient {
-    /// docker pull
-    Docker,
-    /// podman pull
-    Podman,
-    /// crictl pull, of containerd or CRI-O
-    Crictl,
-    /// nerdctl pull
-    Nerdctl,
-}
 
 impl PullingClient {
     /// The command, and what writes its configuration.

@@ -19,14 +19,13 @@ mod upstream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
 use futures_util::future::join_all;
 use registry_proxy_core::Config;
 
-use self::client_pull::PullingClient;
 use self::containerd_hosts::ProxyAddresses;
 use self::finding::{Finding, Severity, for_people};
 use self::image::Puller;
+use crate::cli::DoctorArguments;
 use crate::client_config;
 use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 use crate::transport::HyperTransport;
@@ -35,35 +34,6 @@ use crate::transport::HyperTransport;
 const DEADLINE: Duration = Duration::from_mins(2);
 /// For the disk, which may hang (a network file system whose server is gone).
 const DISK_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Arguments of `registry-proxy doctor`.
-#[derive(Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct DoctorArguments {
-    /// Also fetch the manifest and the config of this image, past the cache: login, token server and storage.
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) image: Option<String>,
-
-    /// Also pull an image with this client of the machine, and say whether it came through the running server.
-    #[arg(long, value_enum, value_name = "CLIENT")]
-    pub(crate) client: Option<PullingClient>,
-
-    /// Only this upstream; may be repeated.
-    #[arg(long = "upstream", value_name = "NAME")]
-    pub(crate) upstreams: Vec<String>,
-
-    /// Print JSON: a list of findings with severity, subject, what and next.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-const EXAMPLES: &str = "\
-Exit status: 0 if nothing is broken, 1 if something is, 2 if the configuration or the command line is wrong.
-
-  registry-proxy doctor
-  registry-proxy doctor --client docker                          did the pull come through the proxy?
-  registry-proxy doctor --upstream docker.io --image alpine:3.20
-  registry-proxy doctor --json | jq -r '.[] | select(.severity == \"error\") | .what'";
 
 /// Looks at everything and prints what was found.
 pub(crate) fn run(arguments: &DoctorArguments, config: &Config) -> ExitCode {
