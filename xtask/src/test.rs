@@ -44,7 +44,10 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
             "--",
             "traces",
             "signature_keys",
+            "cloud_login",
+            "timetable",
         ])
+        .variable(buckets::VARIABLE, named)
         .run()?;
         // A build of its own: its locks work under shuttle only.
         cargo(&["test", "-p", "registry-proxy-core", "--features", "shuttle", "--lib", "interleavings"]).run()?;
