@@ -15,9 +15,9 @@ use crate::stage::{proxy_to, seed};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Panels that have nothing to show while all is well, or where no tag is held and a registry asks for no
-/// token and reports no budget.
-const QUIET: [&str; 11] = [
+/// Panels that have nothing to show while all is well, or where no tag is held, no `[[policy]]` is configured, and a
+/// registry asks for no token and reports no budget.
+const QUIET: [&str; 12] = [
     "Bodies that broke",
     "Bytes evicted",
     "Corrupt content",
@@ -29,6 +29,7 @@ const QUIET: [&str; 11] = [
     "Refused by a limit of [quota]",
     "Registries: pulls left",
     "Tokens",
+    "Verdicts of [[policy]]",
 ];
 
 fn deploy(path: &str) -> PathBuf {
