@@ -21,7 +21,7 @@ pub(super) struct ProxyAddresses<'a> {
 }
 
 impl ProxyAddresses<'_> {
-    /// Whether an address is on this proxy's host. Whoever listens on every interface is also known as this machine.
+    /// Whether an address is on this proxy's host. The address of this machine itself counts as well.
     fn is_same_host(&self, url: &Url) -> bool {
         let is_listened_at = match url.host() {
             Some(Host::Ipv4(address)) => address.is_loopback() || self.listen.ip() == address,
@@ -65,29 +65,29 @@ fn faults(path: &str, text: &str, proxy: &ProxyAddresses<'_>) -> Vec<Finding> {
     let server = file.get("server").and_then(|server| Some((server.as_str()?, &file)));
     let hosts = file.get("host").and_then(|hosts| hosts.as_table()).into_iter().flatten();
     let hosts = hosts.filter_map(|(url, keys)| Some((url.as_str(), keys.as_table()?)));
-    let mut found = Vec::new();
-    for (written, keys) in server.into_iter().chain(hosts) {
-        let Ok(url) = Url::parse(written) else { continue };
-        if !proxy.is_same_host(&url) {
-            continue;
+    let hosts = server.into_iter().chain(hosts);
+    let ours: Vec<(&str, Url, &Table)> = hosts
+        .filter_map(|(written, keys)| Some((written, Url::parse(written).ok()?, keys)))
+        .filter(|(_, url, _)| proxy.is_same_host(url))
+        .collect();
+    // Another server of this machine may stand beside the proxy in the file.
+    let is_named = ours.iter().any(|(_, url, _)| proxy.is_same_port(url));
+    let fault = |(written, url, keys): &(&str, Url, &Table)| {
+        if !proxy.is_same_port(url) {
+            let what = format!("{written} is another port than this proxy's, which is {}", proxy.listen.port());
+            return (!is_named).then(|| error(what, WRITE.to_owned()));
         }
+        let has_path = url.path().strip_prefix("/v2/").is_some_and(|path| !path.is_empty());
         let overrides = keys.get("override_path").and_then(toml::Value::as_bool).unwrap_or(false);
-        if !proxy.is_same_port(&url) {
-            found.push(error(
-                format!("{written} is another port than this proxy's, which is {}", proxy.listen.port()),
-                WRITE.to_owned(),
-            ));
-        } else if url.path().starts_with("/v2/") && url.path().len() > "/v2/".len() && !overrides {
-            found.push(error(
-                format!(
-                    "{written} has a path, and override_path is missing: containerd asks for {}/v2/…",
-                    url.path()
-                ),
+        (has_path && !overrides).then(|| {
+            let asked = url.path();
+            error(
+                format!("{written} has a path, and override_path is missing: containerd asks for {asked}/v2/…"),
                 format!("put override_path = true below it; {WRITE}"),
-            ));
-        }
-    }
-    found
+            )
+        })
+    };
+    ours.iter().filter_map(fault).collect()
 }
 
 #[cfg(test)]
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn a_host_that_never_reaches_this_proxy_is_told() {
         let right = "server = 'https://ghcr.io'\n[host.'http://127.0.0.1:3000/v2/ghcr.io']\noverride_path = true\n\
-                     [host.'http://127.0.0.1:3000']\n[host.'http://127.0.0.1:3000/ghcr.io']\n[host.'https://other.test/v2/a']\n";
+                     [host.'http://127.0.0.1:3000']\n[host.'http://127.0.0.1:3000/ghcr.io']\n[host.'https://other.test/v2/a']\n\
+                     [host.'http://127.0.0.1:30020']\n";
         assert_eq!(told(right, None), Vec::<String>::new());
         for (text, public_url, part) in [
             ("[host.'http://127.0.0.1:3000/v2/ghcr.io']\n", None, "asks for /v2/ghcr.io/v2/…"),
