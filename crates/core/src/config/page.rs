@@ -22,8 +22,8 @@ pub struct PageConfig {
     /// logs in, and whoever reaches `page.listen` may read. `users`: as the users in `clients.users_file`, even where
     /// clients need no login.
     pub auth: PageAuth,
-    /// Who may purge on the administration page: names of users; with `clients.auth = "upstream"`, registry and user:
-    /// `ghcr.io/alice`. All others may read only.
+    /// Who may purge, release and warm on the administration page: names of users; with `clients.auth = "upstream"`,
+    /// registry and user: `ghcr.io/alice`. All others may read only.
     ///
     /// Default: nobody.
     pub admins: Vec<String>,

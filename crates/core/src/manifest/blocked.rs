@@ -15,7 +15,7 @@ use crate::request::RequestContext;
 use crate::shared_requests::Manifest;
 use crate::upstream::Negative;
 
-/// How long a registry is asked for a blocked manifest, before a blob is served as if it was not there.
+/// How long a registry is asked for blocked manifests, all together, before a blob is served as if they were not there.
 const ASK_TIME: Duration = Duration::from_secs(5);
 
 /// A manifest is refused: its blobs are known from now on.
@@ -27,7 +27,7 @@ pub(super) fn learn(context: &RequestContext<'_>, manifest: &Manifest, blocked: 
     }
 }
 
-/// Finds out what the blocked manifests name that clients of this repository were refused: until that is known for each, each is asked for.
+/// Asks the registry for blocked manifests of this repository that clients were refused, to know which blobs they name.
 pub(crate) async fn learn_refused(context: &RequestContext<'_>) -> Result<(), Error> {
     let (upstream, repository) = (context.upstream.name(), &context.target.name);
     if context.env.blocks.is_empty() || context.is_offline() {
@@ -39,21 +39,24 @@ pub(crate) async fn learn_refused(context: &RequestContext<'_>) -> Result<(), Er
     }
     context.waiting.begin()?;
     let accept = context.env.manifest_types.accepted.accept_with(&context.head.headers);
-    for digest in refused {
-        let reference = Reference::Digest(digest.clone());
-        let asked = Box::pin(fetch(context, &reference, &accept));
-        match within(&*context.env.platform.clock, ASK_TIME, asked).await {
-            Ok(Ok(Manifest { bytes: Some(bytes), digest: found, .. })) => {
-                learn_from(context, &digest, &found, &bytes);
+    let asking = Box::pin(async {
+        for digest in refused {
+            let reference = Reference::Digest(digest.clone());
+            match Box::pin(fetch(context, &reference, &accept)).await {
+                Ok(Manifest { bytes: Some(bytes), digest: found, .. }) => {
+                    learn_from(context, &digest, &found, &bytes);
+                }
+                // It is not in this repository.
+                Ok(Manifest { bytes: None, .. }) | Err(Negative::Missing(_)) => {
+                    context.env.blocks.forget_refused(upstream, repository, &digest);
+                }
+                // The next request tries again.
+                Err(_) => {}
             }
-            // It is not in this repository.
-            Ok(Ok(_) | Err(Negative::Missing(_))) => {
-                context.env.blocks.forget_refused(upstream, repository, &digest);
-            }
-            // The next request tries again.
-            Ok(Err(_)) | Err(_) => {}
         }
-    }
+    });
+    // Once the time is over, the next request goes on with those that are left.
+    let _ = within(&*context.env.platform.clock, ASK_TIME, asking).await;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::testing::Fault;
 
 use crate::clock::TokioClock;
 use crate::fixture::{Fixture, OCI_INDEX, OCI_MANIFEST, Setup, noise, upstream};
@@ -245,6 +246,22 @@ async fn a_blocked_digest_that_is_not_in_the_repository_keeps_nothing_there() {
         assert_eq!(lab.get(&format!("/v2/c/d/blobs/{other}")).await.status, 200);
     }
     assert_eq!(lab.net.sent("GET", "/c/d/manifests/").len(), 1, "it is asked for once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_blocked_manifests_of_a_silent_registry_delay_a_blob_as_long_as_one() {
+    let blocked: Vec<String> = ["1", "2", "3", "4"].map(|digit| format!("sha256:{}", digit.repeat(64))).into();
+    let rule = |digest: &String| format!("[[block]]\ndigest='{digest}'\nreason='r'\n");
+    let rules: String = blocked.iter().map(rule).collect();
+    let (lab, images) = scene(State::Cold, |_| rules.clone()).await;
+    for digest in &blocked {
+        assert_eq!(lab.get(&format!("/v2/a/b/manifests/{digest}")).await.status, 403);
+    }
+    lab.net.fault("GET", "/manifests/", 100, Fault::Silence);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await.status, 200);
+    let waited = begun.elapsed().as_secs();
+    assert!((5..8).contains(&waited), "{waited} s");
 }
 
 #[tokio::test(start_paused = true)]
