@@ -1,12 +1,16 @@
 //! What this proxy never serves (`[[block]]`): pure. A manifest or blob by its digest, a repository or a tag by its name.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::BlockRule;
 use crate::digest::Digest;
 use crate::error::Blocked;
+use crate::evidence::ClientScope;
 use crate::name::{Reference, RepositoryName};
 use crate::pattern;
 use crate::platform::Moment;
@@ -16,8 +20,11 @@ use crate::sync::Mutex;
 /// How long it is remembered what blocked manifests name: one that could not be read may be readable then.
 const PARTS_LIFE: Duration = Duration::from_mins(10);
 
-/// Most refused manifests that are remembered, each with its repository, until it is known what they name.
-const MAX_REFUSED: usize = 64;
+/// How long a repository is not asked again for a blocked manifest that it does not have, nor about a blob that may leave.
+const ANSWER_LIFE: Duration = Duration::from_mins(10);
+
+/// Most answers of [`ANSWER_LIFE`] that are remembered, of some 60 bytes each.
+const MAX_ANSWERS: usize = 1 << 14;
 
 /// Blobs, each with a blocked manifest that names it.
 pub(crate) type BlockedParts = Arc<HashMap<Digest, Digest>>;
@@ -28,14 +35,47 @@ pub(crate) struct Blocks {
     patterns: Vec<(Box<str>, Box<str>)>,
     /// What blocked manifests name, as far as anybody knew.
     parts: Mutex<KnownParts>,
-    /// Blocked manifests that clients were refused by digest, each with its repository: it is unknown what they name.
-    refused: Mutex<VecDeque<(Box<str>, Digest)>>,
+    /// Until when an answer about a digest in a repository counts.
+    answers: Option<Cache<AnswerKey, Moment>>,
+}
+
+/// What is known of a digest in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// This blob belongs to no blocked manifest alone.
+    MayLeave,
+    /// This blocked manifest is not there.
+    IsAbsent,
+}
+
+/// An answer, for whom and where: a hash, as what one client's login does not find says nothing to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AnswerKey([u8; 32]);
+
+impl AnswerKey {
+    fn new(answer: Answer, scope: &ClientScope, digest: &Digest) -> Self {
+        let ClientScope { upstream, repository, credential } = scope;
+        let mut hash = Sha256::new();
+        hash.update(credential);
+        hash.update([match answer {
+            Answer::MayLeave => 0,
+            Answer::IsAbsent => 1,
+        }]);
+        // None of these contains a zero byte.
+        for text in [&**upstream, &**repository, digest.as_str()] {
+            hash.update(text.as_bytes());
+            hash.update([0]);
+        }
+        Self(hash.finalize().into())
+    }
 }
 
 /// What blocked manifests name, and when the cache was asked.
 #[derive(Default)]
 struct KnownParts {
     asked: Option<Moment>,
+    /// Blocked manifests that were seen.
+    seen: HashSet<Digest>,
     parts: BlockedParts,
 }
 
@@ -45,11 +85,12 @@ impl Blocks {
         let digest =
             |rule: &BlockRule| Some((Digest::parse(rule.digest.as_ref()?).ok()?, Box::from(rule.reason.as_str())));
         let pattern = |rule: &BlockRule| Some((rule.pattern.as_deref()?.into(), Box::from(rule.reason.as_str())));
+        let digests: HashMap<Digest, Box<str>> = rules.iter().filter_map(digest).collect();
         Self {
-            digests: rules.iter().filter_map(digest).collect(),
+            answers: (!digests.is_empty()).then(|| Cache::new(MAX_ANSWERS)),
+            digests,
             patterns: rules.iter().filter_map(pattern).collect(),
             parts: Mutex::default(),
-            refused: Mutex::default(),
         }
     }
 
@@ -59,7 +100,7 @@ impl Blocks {
     }
 
     /// Blocked digests.
-    pub(crate) fn digests(&self) -> impl Iterator<Item = &Digest> {
+    pub(crate) fn digests(&self) -> impl ExactSizeIterator<Item = &Digest> {
         self.digests.keys()
     }
 
@@ -69,48 +110,51 @@ impl Blocks {
         (now.since(known.asked?) < PARTS_LIFE).then(|| Arc::clone(&known.parts))
     }
 
-    /// The cache says what blocked manifests name.
-    pub(crate) fn learn_parts(&self, now: Moment, learned: HashMap<Digest, Digest>) -> BlockedParts {
+    /// The cache says what blocked manifests name, each of them with its blobs.
+    pub(crate) fn learn_parts(&self, now: Moment, learned: Vec<(Digest, Vec<Digest>)>) -> BlockedParts {
         let mut known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         known.asked = Some(now);
         known.add(learned)
     }
 
     /// A blocked manifest was seen on its way: these are the blobs that it names.
-    pub(crate) fn learn_manifest(&self, blocked: &Digest, blobs: Vec<Digest>) {
-        let learned = blobs.into_iter().map(|blob| (blob, blocked.clone())).collect();
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).add(learned);
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, digest)| digest != blocked);
+    pub(crate) fn learn_manifest(&self, blocked: &Digest, blobs: Vec<Digest>) -> BlockedParts {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).add(vec![(blocked.clone(), blobs)])
     }
 
-    /// A client was refused a blocked manifest of a repository, and nobody has seen what it names.
-    pub(crate) fn note_refused(&self, upstream: &str, repository: &RepositoryName, blocked: &Digest) {
-        let name = format!("{upstream}/{repository}").into_boxed_str();
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.iter().any(|(other, digest)| *other == name && digest == blocked) {
-            return;
-        }
-        if refused.len() >= MAX_REFUSED {
-            refused.pop_front();
-        }
-        refused.push_back((name, blocked.clone()));
+    /// The blocked digests of which nobody has seen what they name, and which may be in this repository.
+    pub(crate) fn unseen_in(&self, scope: &ClientScope, now: Moment) -> Vec<Digest> {
+        let unseen: Vec<Digest> = {
+            let known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            self.digests.keys().filter(|digest| !known.seen.contains(*digest)).cloned().collect()
+        };
+        unseen.into_iter().filter(|digest| !self.is_known(Answer::IsAbsent, scope, digest, now)).collect()
     }
 
-    /// The blocked manifests that clients of a repository were refused, and of which nobody has seen what they name.
-    pub(crate) fn refused_in(&self, upstream: &str, repository: &RepositoryName) -> Vec<Digest> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.is_empty() {
-            return Vec::new();
-        }
-        let name = format!("{upstream}/{repository}");
-        refused.iter().filter(|(other, _)| **other == *name).map(|(_, digest)| digest.clone()).collect()
+    /// A blocked manifest is not in a repository.
+    pub(crate) fn learn_absence(&self, scope: &ClientScope, blocked: &Digest, now: Moment) {
+        self.keep(Answer::IsAbsent, scope, blocked, now);
     }
 
-    /// A blocked manifest is not in a repository, whoever asked for it there.
-    pub(crate) fn forget_refused(&self, upstream: &str, repository: &RepositoryName, blocked: &Digest) {
-        let name = format!("{upstream}/{repository}");
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.retain(|(other, digest)| **other != *name || digest != blocked);
+    /// Whether a blob was found a moment ago to belong to no blocked manifest alone.
+    pub(crate) fn may_leave(&self, scope: &ClientScope, blob: &Digest, now: Moment) -> bool {
+        self.is_known(Answer::MayLeave, scope, blob, now)
+    }
+
+    /// A blob belongs to no blocked manifest alone.
+    pub(crate) fn let_leave(&self, scope: &ClientScope, blob: &Digest, now: Moment) {
+        self.keep(Answer::MayLeave, scope, blob, now);
+    }
+
+    fn is_known(&self, answer: Answer, scope: &ClientScope, digest: &Digest, now: Moment) -> bool {
+        let until = self.answers.as_ref().and_then(|known| known.get(&AnswerKey::new(answer, scope, digest)));
+        until.is_some_and(|until| now < until)
+    }
+
+    fn keep(&self, answer: Answer, scope: &ClientScope, digest: &Digest, now: Moment) {
+        if let Some(answers) = &self.answers {
+            answers.insert(AnswerKey::new(answer, scope, digest), now.after(ANSWER_LIFE));
+        }
     }
 
     /// Why a request to read is refused, as far as its address says.
@@ -165,12 +209,13 @@ impl Blocks {
 
 impl KnownParts {
     /// What was known before stays known: it may have been evicted since.
-    fn add(&mut self, learned: HashMap<Digest, Digest>) -> BlockedParts {
-        if !learned.is_empty() {
-            let mut all = HashMap::clone(&self.parts);
-            all.extend(learned);
-            self.parts = Arc::new(all);
+    fn add(&mut self, learned: Vec<(Digest, Vec<Digest>)>) -> BlockedParts {
+        let mut all = HashMap::clone(&self.parts);
+        for (blocked, blobs) in learned {
+            all.extend(blobs.into_iter().map(|blob| (blob, blocked.clone())));
+            self.seen.insert(blocked);
         }
+        self.parts = Arc::new(all);
         Arc::clone(&self.parts)
     }
 }

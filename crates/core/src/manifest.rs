@@ -36,7 +36,7 @@ mod upstream;
 
 pub(crate) use self::admission::{admit_blob, denied, unverified};
 pub(crate) use self::ask_service::known_service_verdict;
-pub(crate) use self::blocked::learn_refused;
+pub(crate) use self::blocked::learn_blocked;
 pub(crate) use self::handler::get;
 pub(crate) use self::held::{why_held, withheld_digest};
 pub(crate) use self::judge::known_verdict;

@@ -29,7 +29,6 @@ use crate::error::Error;
 use crate::headers::{self, OCI_NAMESPACE};
 use crate::ingest::Invocations;
 use crate::manifest_types::ManifestTypes;
-use crate::name::Reference;
 use crate::outcome::{Action, Reason};
 use crate::page::FrontPage;
 use crate::platform::{Cx, Platform, within};
@@ -323,11 +322,6 @@ impl Proxy {
         }
         if is_read && let Some(blocked) = self.env.blocks.request(upstream.name(), &target.name, &target.endpoint)
         {
-            if let Endpoint::Manifest(Reference::Digest(digest)) = &target.endpoint
-                && self.env.blocks.digest(digest).is_some()
-            {
-                self.env.blocks.note_refused(upstream.name(), &target.name, digest);
-            }
             return Err(Error::Blocked(blocked));
         }
         subject.pass = self.env.quotas.admit(client_view.client).await?;
@@ -337,7 +331,6 @@ impl Proxy {
             let answer: BoxFuture<'_, Result<HandlerResponse, Error>> = match &target.endpoint {
                 Endpoint::Manifest(reference) => Box::pin(manifest::get(&context, reference)),
                 Endpoint::Blob(digest) => {
-                    manifest::learn_refused(&context).await?;
                     manifest::admit_blob(&context, digest).await?;
                     Box::pin(blob::get(&context, digest))
                 }

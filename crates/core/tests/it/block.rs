@@ -20,9 +20,11 @@ enum State {
     Offline,
     /// Nothing was pulled before the block. Since then a client pulled `v2`, and asked for the blocked manifest by digest.
     Asked,
+    /// Nothing was pulled before the block, and only `v2` since then.
+    Pulled,
 }
 
-const STATES: [State; 4] = [State::Cold, State::Cached, State::Offline, State::Asked];
+const STATES: [State; 5] = [State::Cold, State::Cached, State::Offline, State::Asked, State::Pulled];
 
 /// A repository `a/b`: `v1` is to be blocked, `v2` shares its base layer, `all` is an index of both. `e/f:v1` is the blocked
 /// image alone.
@@ -74,8 +76,10 @@ async fn scene(state: State, rule: impl Fn(&Images) -> String) -> (Fixture, Imag
     }
     let offline = if state == State::Offline { "[cache]\noffline=true\n" } else { "" };
     lab.restart(&format!("{offline}{}\n{}", rule(&images), upstream("")));
-    if state == State::Asked {
+    if matches!(state, State::Asked | State::Pulled) {
         lab.get("/v2/a/b/manifests/v2").await;
+    }
+    if state == State::Asked {
         for repository in ["a/b", "e/f"] {
             lab.get(&format!("/v2/{repository}/manifests/{}", images.blocked)).await;
         }
@@ -92,7 +96,7 @@ fn by_blob(images: &Images) -> String {
 }
 
 /// Asks for each of these in each state, with a proxy of its own; how many answers were as expected.
-async fn check(rule: fn(&Images) -> String, rows: &[(Method, &str, [u16; 4])]) -> usize {
+async fn check(rule: fn(&Images) -> String, rows: &[(Method, &str, [u16; 5])]) -> usize {
     let mut count = 0;
     for (method, path, expected) in rows {
         for (state, expected) in STATES.into_iter().zip(expected) {
@@ -126,36 +130,36 @@ async fn a_blocked_manifest_never_leaves_and_its_blobs_only_for_others() {
         by_digest,
         &[
             // By tag, by digest, as a child of an index, and where a registry gives manifests as blobs.
-            (get.clone(), "a/b/manifests/v1", [403, 403, 403, 403]),
-            (head.clone(), "a/b/manifests/v1", [403, 403, 403, 403]),
-            (get.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403]),
-            (head.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403]),
-            (get.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403]),
-            (head.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403]),
-            (get.clone(), "e/f/manifests/v1", [403, 403, 403, 403]),
-            (get.clone(), "e/f/manifests/BLOCKED", [403, 403, 403, 403]),
+            (get.clone(), "a/b/manifests/v1", [403, 403, 403, 403, 403]),
+            (head.clone(), "a/b/manifests/v1", [403, 403, 403, 403, 403]),
+            (get.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403, 403]),
+            (head.clone(), "a/b/manifests/BLOCKED", [403, 403, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403, 403]),
+            (head.clone(), "a/b/blobs/BLOCKED", [403, 403, 403, 403, 403]),
+            (get.clone(), "e/f/manifests/v1", [403, 403, 403, 403, 403]),
+            (get.clone(), "e/f/manifests/BLOCKED", [403, 403, 403, 403, 403]),
             // The index itself names others, too.
-            (get.clone(), "a/b/manifests/all", [200, 200, 200, 200]),
-            (get.clone(), "a/b/manifests/v2", [200, 200, 200, 200]),
-            (head.clone(), "a/b/manifests/v2", [200, 200, 200, 200]),
-            (get.clone(), "a/b/manifests/ALLOWED", [200, 200, 200, 200]),
-            // The base layer belongs to another image of the repository.
-            (get.clone(), "a/b/blobs/BASE", [200, 200, 200, 200]),
-            (head.clone(), "a/b/blobs/BASE", [200, 200, 200, 200]),
-            (get.clone(), "a/b/blobs/BASE bytes=10-19", [206, 206, 206, 206]),
-            // Its own layer does not. Nothing says what a manifest names that was never here, and that nobody asked for.
-            (get.clone(), "a/b/blobs/OWN", [200, 403, 403, 403]),
-            (head.clone(), "a/b/blobs/OWN", [200, 403, 403, 403]),
-            (get.clone(), "a/b/blobs/OWN bytes=10-19", [206, 403, 403, 403]),
-            (get.clone(), "a/b/blobs/OWN bytes=0-", [206, 403, 403, 403]),
+            (get.clone(), "a/b/manifests/all", [200, 200, 200, 200, 200]),
+            (get.clone(), "a/b/manifests/v2", [200, 200, 200, 200, 200]),
+            (head.clone(), "a/b/manifests/v2", [200, 200, 200, 200, 200]),
+            (get.clone(), "a/b/manifests/ALLOWED", [200, 200, 200, 200, 200]),
+            // The base layer belongs to another image of the repository, once somebody has pulled that here.
+            (get.clone(), "a/b/blobs/BASE", [403, 200, 200, 200, 200]),
+            (head.clone(), "a/b/blobs/BASE", [403, 200, 200, 200, 200]),
+            (get.clone(), "a/b/blobs/BASE bytes=10-19", [403, 206, 206, 206, 206]),
+            // Its own layer does not, whether or not anybody has asked for the blocked image here.
+            (get.clone(), "a/b/blobs/OWN", [403, 403, 403, 403, 403]),
+            (head.clone(), "a/b/blobs/OWN", [403, 403, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=10-19", [403, 403, 403, 403, 403]),
+            (get.clone(), "a/b/blobs/OWN bytes=0-", [403, 403, 403, 403, 403]),
             // Where no other image has the base layer, that stays as well.
-            (get.clone(), "e/f/blobs/BASE", [200, 403, 403, 403]),
-            (head, "e/f/blobs/BASE", [200, 403, 403, 403]),
-            (get, "e/f/blobs/OWN", [200, 403, 403, 403]),
+            (get.clone(), "e/f/blobs/BASE", [403, 403, 403, 403, 403]),
+            (head, "e/f/blobs/BASE", [403, 403, 403, 403, 403]),
+            (get, "e/f/blobs/OWN", [403, 403, 403, 403, 403]),
         ],
     )
     .await;
-    assert_eq!(count, 88);
+    assert_eq!(count, 110);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,16 +167,16 @@ async fn a_block_may_name_a_blob() {
     let count = check(
         by_blob,
         &[
-            (Method::GET, "a/b/blobs/OWN", [403, 403, 403, 403]),
-            (Method::HEAD, "a/b/blobs/OWN", [403, 403, 403, 403]),
-            (Method::GET, "a/b/blobs/OWN bytes=10-19", [403, 403, 403, 403]),
-            (Method::GET, "e/f/blobs/OWN", [403, 403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE", [200, 200, 200, 200]),
-            (Method::GET, "a/b/manifests/v1", [200, 200, 200, 200]),
+            (Method::GET, "a/b/blobs/OWN", [403, 403, 403, 403, 403]),
+            (Method::HEAD, "a/b/blobs/OWN", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/OWN bytes=10-19", [403, 403, 403, 403, 403]),
+            (Method::GET, "e/f/blobs/OWN", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [200, 200, 200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [200, 200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 24);
+    assert_eq!(count, 30);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,30 +185,30 @@ async fn a_block_may_name_a_repository_or_a_tag() {
     let count = check(
         repository,
         &[
-            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403]),
-            (Method::HEAD, "a/b/manifests/v2", [403, 403, 403, 403]),
-            (Method::GET, "a/b/manifests/ALLOWED", [403, 403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE", [403, 403, 403, 403]),
-            (Method::GET, "a/b/blobs/BASE bytes=10-19", [403, 403, 403, 403]),
-            (Method::GET, "a/b/tags/list", [403, 403, 403, 403]),
-            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200]),
-            (Method::GET, "e/f/blobs/BASE", [200, 200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v2", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/manifests/ALLOWED", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/blobs/BASE bytes=10-19", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/tags/list", [403, 403, 403, 403, 403]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200, 200]),
+            (Method::GET, "e/f/blobs/BASE", [200, 200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 32);
+    assert_eq!(count, 40);
     let tag = |_: &Images| "[[block]]\nmatch='reg.example/a/b:v1'\nreason='abandoned'".to_owned();
     let count = check(
         tag,
         &[
-            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403]),
-            (Method::HEAD, "a/b/manifests/v1", [403, 403, 403, 403]),
-            (Method::GET, "a/b/manifests/v2", [200, 200, 200, 200]),
-            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200]),
+            (Method::GET, "a/b/manifests/v1", [403, 403, 403, 403, 403]),
+            (Method::HEAD, "a/b/manifests/v1", [403, 403, 403, 403, 403]),
+            (Method::GET, "a/b/manifests/v2", [200, 200, 200, 200, 200]),
+            (Method::GET, "e/f/manifests/v1", [200, 200, 200, 200, 200]),
         ],
     )
     .await;
-    assert_eq!(count, 16);
+    assert_eq!(count, 20);
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,9 +263,36 @@ async fn several_blocked_manifests_of_a_silent_registry_delay_a_blob_as_long_as_
     }
     lab.net.fault("GET", "/manifests/", 100, Fault::Silence);
     let begun = tokio::time::Instant::now();
-    assert_eq!(lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await.status, 200);
+    let seen = lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await;
+    assert_eq!(seen.status, 504, "nobody knows whose it is: {seen:?}");
     let waited = begun.elapsed().as_secs();
     assert!((5..8).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_of_another_image_asks_for_no_blocked_manifest() {
+    let (lab, images) = scene(State::Cold, by_digest).await;
+    lab.get("/v2/a/b/manifests/v2").await;
+    for _ in 0..2 {
+        assert_eq!(lab.get(&format!("/v2/a/b/blobs/{}", images.base)).await.status, 200);
+    }
+    assert_eq!(lab.net.sent("GET", "/manifests/").len(), 1, "that of v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_of_a_cached_image_leaves_while_nobody_can_say_what_is_blocked() {
+    let unknown = |_: &Images| format!("[[block]]\ndigest='sha256:{}'\nreason='r'", "1".repeat(64));
+    for state in [State::Cached, State::Offline] {
+        let (mut lab, images) = scene(state, unknown).await;
+        lab.net.fault("GET", "/manifests/", 100, Fault::Silence);
+        let (named, alone) = (format!("/v2/a/b/blobs/{}", images.own), lab.registry.put_blob("a/b", noise(300)));
+        assert_eq!(lab.get(&named).await.status, 200, "{state:?}");
+        let seen = lab.get(&format!("/v2/a/b/blobs/{alone}")).await;
+        assert_eq!(seen.status, if state == State::Offline { 403 } else { 504 }, "{state:?}: {seen:?}");
+        lab.restart(&upstream(""));
+        let status = lab.get(&format!("/v2/a/b/blobs/{alone}")).await.status;
+        assert_eq!(status, 200, "without the rule");
+    }
 }
 
 #[tokio::test(start_paused = true)]
