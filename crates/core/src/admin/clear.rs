@@ -115,7 +115,7 @@ impl CacheAdmin {
 
 impl<'a> Removals<'a> {
     fn new(inventory: &'a Inventory, clearing: &'a Clearing) -> Self {
-        let mut is_gone = vec![false; inventory.items().len()];
+        let mut is_gone = vec![false; inventory.len()];
         for id in &clearing.gone {
             if let Some(is_gone) = is_gone.get_mut(*id as usize) {
                 *is_gone = true;

@@ -55,7 +55,7 @@ pub(crate) fn choose(inventory: &Inventory, targets: &EvictionTargets, mut missi
 /// Everything by when it counts as used, and manifests before what they name.
 fn order(inventory: &Inventory) -> Vec<(u64, Id)> {
     let ranked = from_parents_to_parts(inventory);
-    let mut used: Vec<u64> = inventory.items().iter().map(|item| item.used).collect();
+    let mut used: Vec<u64> = inventory.items().map(|item| item.used).collect();
     let at = |used: &[u64], id: Id| used.get(id as usize).copied().unwrap_or(0);
     // While a part is in use, so is what leads to it.
     for id in ranked.iter().rev() {
@@ -83,7 +83,7 @@ fn order(inventory: &Inventory) -> Vec<(u64, Id)> {
 pub(crate) fn from_parents_to_parts(inventory: &Inventory) -> Vec<Id> {
     let mut unseen = inventory.parents();
     let is_free = |unseen: &[u32], id: Id| unseen.get(id as usize) == Some(&0);
-    let mut ranked: Vec<Id> = Vec::with_capacity(inventory.items().len());
+    let mut ranked: Vec<Id> = Vec::with_capacity(inventory.len());
     ranked.extend(inventory.ids().filter(|id| is_free(&unseen, *id)));
     let mut next = 0;
     while let Some(id) = ranked.get(next).copied() {

@@ -77,33 +77,44 @@ pub(crate) struct ChildCounts {
     pub(crate) blobs: u32,
 }
 
-/// Items of one piece of a list.
-const PIECE: usize = 4096;
+/// Lists of each kind of content: one for each first byte of a SHA-256 digest, and one for all other digests.
+const LISTS: usize = 257;
 
-/// Items while they are listed, whose number nobody knows before: in pieces, as a vector that grows holds its content twice
-/// each time.
-#[derive(Debug, Default)]
+/// Items while they are listed, whose number nobody knows before. A vector that grows holds its content twice meanwhile, so
+/// there are many of them, and each grows by an eighth.
+#[derive(Debug)]
 pub(crate) struct ListedItems {
-    full: Vec<Vec<Item>>,
-    last: Vec<Item>,
+    lists: Vec<Vec<Item>>,
+}
+
+impl Default for ListedItems {
+    fn default() -> Self {
+        Self { lists: vec![Vec::new(); 2 * LISTS] }
+    }
 }
 
 impl ListedItems {
     pub(crate) fn push(&mut self, item: Item) {
-        if self.last.len() == PIECE {
-            self.full.push(std::mem::take(&mut self.last));
+        if let Some(list) = self.lists.get_mut(list_of(item.content, &item.digest)) {
+            if list.len() == list.capacity() {
+                list.reserve_exact((list.len() / 8).max(16));
+            }
+            list.push(item);
         }
-        self.last.push(item);
     }
+}
 
-    /// All of them, in one vector of this length. Each piece is given back when it has been moved.
-    fn into_items(self) -> Vec<Item> {
-        let mut items = Vec::with_capacity(self.full.len() * PIECE + self.last.len());
-        for piece in self.full.into_iter().chain([self.last]) {
-            items.extend(piece);
+/// The list of an item: their order is that of content and digest.
+fn list_of(content: Content, digest: &Packed) -> usize {
+    let first = match content {
+        Content::Manifest => 0,
+        Content::Blob => LISTS,
+    };
+    first
+        + match digest {
+            Packed::Sha256(bytes) => bytes[0].into(),
+            Packed::Other(_) => LISTS - 1,
         }
-        items
-    }
 }
 
 impl FromIterator<Item> for ListedItems {
@@ -123,8 +134,10 @@ pub(crate) type Id = u32;
 /// Stored content, and which manifest references what.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    /// In the order of content and digest.
-    items: Vec<Item>,
+    /// In the order of content and digest, as they were listed.
+    lists: Vec<Vec<Item>>,
+    /// The place of the first item of each list.
+    firsts: Vec<Id>,
     /// From a manifest to what it names, as far as that is here.
     edges: Vec<(Id, Id)>,
     /// Of each manifest that was read.
@@ -133,50 +146,74 @@ pub(crate) struct Inventory {
 
 impl Inventory {
     pub(crate) fn new(items: ListedItems) -> Self {
-        let mut items = items.into_items();
-        items.sort_unstable();
-        items.dedup_by(|a, b| (a.content, &a.digest) == (b.content, &b.digest));
-        // More than these cannot be told apart by an `Id`, and no machine lists them.
-        items.truncate(Id::MAX as usize);
-        Self { items, ..Self::default() }
+        let mut inventory = Self { lists: items.lists, ..Self::default() };
+        let mut count: Id = 0;
+        for list in &mut inventory.lists {
+            list.sort_unstable();
+            list.dedup_by(|a, b| (a.content, &a.digest) == (b.content, &b.digest));
+            // More than these cannot be told apart by an `Id`, and no machine lists them.
+            list.truncate((Id::MAX - count) as usize);
+            inventory.firsts.push(count);
+            count = count.saturating_add(Id::try_from(list.len()).unwrap_or(Id::MAX));
+        }
+        inventory
     }
 
-    pub(crate) fn items(&self) -> &[Item] {
-        &self.items
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.lists.iter().flatten()
+    }
+
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.iter().map(Vec::len).sum()
     }
 
     pub(crate) fn item(&self, id: Id) -> Option<&Item> {
-        self.items.get(id as usize)
+        let (list, place) = self.place_of(id)?;
+        self.lists.get(list)?.get(place)
+    }
+
+    fn item_mut(&mut self, id: Id) -> Option<&mut Item> {
+        let (list, place) = self.place_of(id)?;
+        self.lists.get_mut(list)?.get_mut(place)
+    }
+
+    /// The list in which an item is, and its place there.
+    fn place_of(&self, id: Id) -> Option<(usize, usize)> {
+        let list = self.firsts.partition_point(|first| *first <= id).checked_sub(1)?;
+        let first = self.firsts.get(list)?;
+        Some((list, (id - first) as usize))
     }
 
     /// Every item's place.
     pub(crate) fn ids(&self) -> std::ops::Range<Id> {
-        0..Id::try_from(self.items.len()).unwrap_or(Id::MAX)
+        0..Id::try_from(self.len()).unwrap_or(Id::MAX)
     }
 
     pub(crate) fn find(&self, content: Content, digest: &Packed) -> Option<Id> {
-        let place = self.items.binary_search_by(|item| (item.content, &item.digest).cmp(&(content, digest)));
-        place.ok().and_then(|place| Id::try_from(place).ok())
+        let list = list_of(content, digest);
+        let place = self.lists.get(list)?.binary_search_by(|item| item.digest.cmp(digest)).ok()?;
+        self.firsts.get(list)?.checked_add(Id::try_from(place).ok()?)
     }
 
     /// All blobs, or all manifests.
     pub(crate) fn of(&self, content: Content) -> impl Iterator<Item = (Id, &Item)> {
-        self.ids().zip(&self.items).filter(move |(_, item)| item.content == content)
+        self.ids().zip(self.items()).filter(move |(_, item)| item.content == content)
     }
 
     /// Bytes of everything.
     pub(crate) fn bytes(&self) -> u64 {
-        self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size))
+        self.items().fold(0, |sum: u64, item| sum.saturating_add(item.size))
     }
 
     /// Bytes of everything, with the records that lead to it.
     pub(crate) fn taken(&self) -> u64 {
-        self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.taken()))
+        self.items().fold(0, |sum: u64, item| sum.saturating_add(item.taken()))
     }
 
     /// A record of so many bytes is of use only with it.
     pub(crate) fn leads(&mut self, id: Id, bytes: u64) {
-        if let Some(item) = self.items.get_mut(id as usize) {
+        if let Some(item) = self.item_mut(id) {
             item.record_bytes = item.record_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
@@ -198,7 +235,7 @@ impl Inventory {
 
     /// Something that leads to it was used, perhaps later than itself.
     pub(crate) fn used(&mut self, id: Id, used: u64) {
-        if let Some(item) = self.items.get_mut(id as usize) {
+        if let Some(item) = self.item_mut(id) {
             item.used = item.used.max(used);
         }
     }
@@ -218,7 +255,7 @@ impl Inventory {
 
     /// How many manifests name each item.
     pub(crate) fn parents(&self) -> Vec<u32> {
-        let mut counts = vec![0; self.items.len()];
+        let mut counts = vec![0; self.len()];
         for (_, part) in &self.edges {
             if let Some(count) = counts.get_mut(*part as usize) {
                 *count += 1;
@@ -247,18 +284,23 @@ mod tests {
     }
 
     #[test]
-    fn listed_items_are_all_there_however_many_pieces_they_fill() {
-        for count in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
-            let item = |number: usize| Item {
-                content: Content::Blob,
-                digest: Packed::new(&Digest::sha256(&number.to_le_bytes())),
-                size: 1,
-                used: 0,
-                record_bytes: 0,
-            };
-            let inventory = Inventory::new((0..count).map(item).collect());
-            assert_eq!((inventory.items().len(), inventory.bytes()), (count, count as u64));
+    fn listed_items_are_all_there_once_in_order_and_each_at_its_place() {
+        let item = |content, digest| Item { content, digest, size: 1, used: 0, record_bytes: 0 };
+        let sha256 = |number: u32| Packed::new(&Digest::sha256(&number.to_le_bytes()));
+        for count in [0, 1, 1000, 20_000] {
+            let blobs = (0..count).map(|number| item(Content::Blob, sha256(number)));
+            let again = (0..count / 2).map(|number| item(Content::Blob, sha256(number)));
+            let manifests = (0..count / 4).map(|number| item(Content::Manifest, sha256(number)));
+            let others = (0..3).map(|number| item(Content::Manifest, Packed::Other(number.to_string().into())));
+            let inventory = Inventory::new(blobs.chain(others).chain(again).chain(manifests).collect());
+            let expected = (count + count / 4 + 3) as usize;
+            assert_eq!((inventory.len(), inventory.bytes()), (expected, expected as u64));
             assert!(inventory.items().is_sorted());
+            for (id, listed) in inventory.ids().zip(inventory.items()) {
+                assert_eq!(inventory.item(id), Some(listed));
+                assert_eq!(inventory.find(listed.content, &listed.digest), Some(id));
+            }
+            assert_eq!(inventory.item(count + count / 4 + 3), None);
         }
     }
 

@@ -158,8 +158,7 @@ impl Janitor {
         let free = free.map(|free| free.saturating_add(freed));
         let coming = arriving_bytes.saturating_add(self.pressure.waiting());
         let targets = EvictionTargets { arriving: coming, free, ..targets };
-        let is_old =
-            |survey: &Survey| survey.inventory.items().iter().any(|item| item.used < targets.unused_since);
+        let is_old = |survey: &Survey| survey.inventory.items().any(|item| item.used < targets.unused_since);
         let mut cleared = Cleared::default();
         let excess = targets.excess(bytes);
         if excess > 0 || is_old(&survey) {

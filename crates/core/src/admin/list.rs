@@ -29,7 +29,7 @@ impl CacheAdmin {
     pub(super) async fn stat(&self) -> Result<CacheStats, StoreError> {
         let survey = self.survey().await?;
         let now = self.clock.unix_seconds();
-        let oldest = survey.inventory.items().iter().map(|item| item.used).min();
+        let oldest = survey.inventory.items().map(|item| item.used).min();
         Ok(CacheStats {
             blobs: survey.inventory.of(Content::Blob).count() as u64,
             manifests: survey.inventory.of(Content::Manifest).count() as u64,
@@ -103,7 +103,7 @@ async fn take_turns() {
 
 /// Of each item whether all that it names is here, or of an index all of one of its manifests.
 fn complete(inventory: &Inventory) -> Vec<bool> {
-    let mut complete = vec![false; inventory.items().len()];
+    let mut complete = vec![false; inventory.len()];
     for id in from_parents_to_parts(inventory).into_iter().rev() {
         let Some(named) = inventory.named(id) else { continue };
         let (mut blobs, mut has_one) = (0, named.manifests == 0);
