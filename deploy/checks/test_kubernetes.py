@@ -15,6 +15,7 @@ from . import DEPLOY, broken, fields
 
 CHART = DEPLOY / "kubernetes/chart"
 PLAIN = DEPLOY / "kubernetes/plain"
+KUBELET = DEPLOY / "kubernetes/kubelet"
 # The oldest that the chart promises, and the newest there is a schema for.
 VERSIONS = ("1.25", "1.37")
 
@@ -240,6 +241,17 @@ class Chart(unittest.TestCase):
                 path = chart / "templates/workload.yaml"
                 path.write_text(broken(path.read_text(), old, new))
                 self.assertNotEqual(faults(render({}, chart)), [])
+
+
+class Kubelet(unittest.TestCase):
+    def test_nodes_may_request_the_tokens_that_the_provider_wants(self):
+        parts = list(yaml.safe_load_all((KUBELET / "audience.yaml").read_text()))
+        self.assertEqual(faults(parts), [])
+        [provider] = yaml.safe_load((KUBELET / "credential-provider.yaml").read_text())["providers"]
+        self.assertEqual(provider["args"], ["credential-provider"])
+        audience = provider["tokenAttributes"]["serviceAccountTokenAudience"]
+        [rule] = parts[0]["rules"]
+        self.assertEqual((rule["resources"], rule["verbs"]), ([audience], ["request-serviceaccounts-token-audience"]))
 
 
 class Plain(unittest.TestCase):

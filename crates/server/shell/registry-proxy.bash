@@ -28,6 +28,9 @@ _registry__proxy() {
             registry__proxy,completions)
                 cmd="registry__proxy__subcmd__completions"
                 ;;
+            registry__proxy,credential-provider)
+                cmd="registry__proxy__subcmd__credential__subcmd__provider"
+                ;;
             registry__proxy,doctor)
                 cmd="registry__proxy__subcmd__doctor"
                 ;;
@@ -83,7 +86,7 @@ _registry__proxy() {
 
     case "${cmd}" in
         registry__proxy)
-            opts="-c -l -h -V --config --listen --help --version serve check explain warm client doctor health completions outcomes cache"
+            opts="-c -l -h -V --config --listen --help --version serve check explain warm client doctor health credential-provider completions outcomes cache"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -873,6 +876,58 @@ _registry__proxy() {
             ;;
         registry__proxy__subcmd__completions)
             opts="-c -l -h --config --listen --help bash zsh fish powershell elvish"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        registry__proxy__subcmd__credential__subcmd__provider)
+            opts="-c -l -h --config --listen --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

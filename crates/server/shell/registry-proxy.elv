@@ -33,6 +33,7 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand client 'Point a client at the proxy: print, write or undo its configuration'
             cand doctor 'Look for what keeps pulls from working, and say what to do about it'
             cand health 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
+            cand credential-provider 'Answer kubelet''s request for a login on standard input with the pod''s service account token'
             cand completions 'Print what a shell completes this command line with'
             cand outcomes 'Print the table of outcomes and their reasons, as Markdown'
             cand cache 'Inspect, purge or verify the cache; carry images out of it and into it'
@@ -109,6 +110,14 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'registry-proxy;health'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;credential-provider'= {
             cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'

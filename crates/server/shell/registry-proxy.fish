@@ -35,6 +35,7 @@ complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "warm"
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "client" -d 'Point a client at the proxy: print, write or undo its configuration'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "doctor" -d 'Look for what keeps pulls from working, and say what to do about it'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "health" -d 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "credential-provider" -d 'Answer kubelet\'s request for a login on standard input with the pod\'s service account token'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "completions" -d 'Print what a shell completes this command line with'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "outcomes" -d 'Print the table of outcomes and their reasons, as Markdown'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "cache" -d 'Inspect, purge or verify the cache; carry images out of it and into it'
@@ -84,6 +85,9 @@ complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand doctor" -s
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s h -l help -d 'Print help'
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

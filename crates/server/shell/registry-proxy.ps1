@@ -36,6 +36,7 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Point a client at the proxy: print, write or undo its configuration')
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Look for what keeps pulls from working, and say what to do about it')
             [CompletionResult]::new('health', 'health', [CompletionResultType]::ParameterValue, 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK')
+            [CompletionResult]::new('credential-provider', 'credential-provider', [CompletionResultType]::ParameterValue, 'Answer kubelet''s request for a login on standard input with the pod''s service account token')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print what a shell completes this command line with')
             [CompletionResult]::new('outcomes', 'outcomes', [CompletionResultType]::ParameterValue, 'Print the table of outcomes and their reasons, as Markdown')
             [CompletionResult]::new('cache', 'cache', [CompletionResultType]::ParameterValue, 'Inspect, purge or verify the cache; carry images out of it and into it')
@@ -119,6 +120,15 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             break
         }
         'registry-proxy;health' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;credential-provider' {
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')

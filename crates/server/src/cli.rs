@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK.
     Health,
+    /// Answer kubelet's request for a login on standard input with the pod's service account token.
+    #[command(after_help = CREDENTIAL_PROVIDER_EXAMPLE)]
+    CredentialProvider,
     /// Print what a shell completes this command line with.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completions {
@@ -233,6 +236,21 @@ Inspect the cache, and delete from it:
   registry-proxy cache --help
 
 SIGHUP reloads configuration, password and certificate files; SIGTERM lets transfers finish, then stops.";
+
+const CREDENTIAL_PROVIDER_EXAMPLE: &str = "\
+kubelet runs it as a credential provider plugin. In the file of its --image-credential-provider-config:
+  providers:
+    - name: registry-proxy
+      args: [\"credential-provider\"]
+      apiVersion: credentialprovider.kubelet.k8s.io/v1
+      matchImages: [\"proxy.example.com\"]
+      defaultCacheDuration: \"0s\"
+      tokenAttributes:
+        serviceAccountTokenAudience: proxy.example.com
+        cacheType: Token
+        requireServiceAccount: true
+
+It reads no configuration of registry-proxy. docs/how-to/kubernetes.md has the rest.";
 
 const COMPLETION_EXAMPLES: &str = "\
   registry-proxy completions bash > /usr/share/bash-completion/completions/registry-proxy

@@ -9,6 +9,8 @@ mod cache_cli;
 mod check;
 mod cli;
 mod client_config;
+#[cfg(feature = "logins")]
+mod client_logins;
 mod cloud_logins;
 mod completions;
 mod config_excerpt;
@@ -32,6 +34,8 @@ mod lambda;
 mod listen_address;
 mod logging;
 mod metrics;
+#[cfg(not(feature = "logins"))]
+mod no_client_logins;
 #[cfg(not(feature = "otel"))]
 mod no_traces;
 mod own_platform;
@@ -68,6 +72,8 @@ use registry_proxy_musl_memory as _;
 
 use crate::cli::{Cli, Command};
 use crate::config_source::ConfigSource;
+#[cfg(not(feature = "logins"))]
+use crate::no_client_logins as client_logins;
 #[cfg(not(feature = "otel"))]
 use crate::no_traces as traces;
 use crate::terminal::{Palette, WRONG_USAGE, complain, print};
@@ -85,6 +91,10 @@ fn main() -> ExitCode {
     }
     if let Some(Command::Completions { shell }) = cli.command {
         return completions::run(shell);
+    }
+    // What it runs for has nothing to do with this machine's configuration, if there is any.
+    if let Some(Command::CredentialProvider) = cli.command {
+        return client_logins::credential_provider();
     }
     let source = ConfigSource::new(cli.config, cli.listen);
     let config = match source.load() {
@@ -106,7 +116,8 @@ fn main() -> ExitCode {
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
         Some(Command::Warm(arguments)) => warm::run(arguments, &config),
-        Some(Command::Serve | Command::Outcomes | Command::Completions { .. }) | None => serve(source, config),
+        Some(Command::Serve | Command::Outcomes | Command::Completions { .. } | Command::CredentialProvider)
+        | None => serve(source, config),
     }
 }
 

@@ -85,6 +85,13 @@ async fn a_build_that_logs_in_to_no_cloud_says_so() {
     assert!(line.contains("upstream[0].login: this build logs in to no cloud"), "{line}");
 }
 
+#[cfg(not(feature = "logins"))]
+#[tokio::test]
+async fn a_build_without_logins_says_so() {
+    let output = Setup::new().run(&["credential-provider"]).await;
+    assert!(refusal(&output).contains("this build has no logins"), "{}", stderr(&output));
+}
+
 #[tokio::test]
 async fn check_as_json_says_what_differs_and_what_became_of_auto() {
     let setup = Setup::new();

@@ -21,6 +21,9 @@ mod connections;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+#[cfg(feature = "logins")]
+mod credential_provider;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod damage;
