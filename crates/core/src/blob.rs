@@ -7,12 +7,10 @@
 //! - [`hit`]: from the store; [`request`]: a request for a blob that is not there
 //! - [`fetched`], [`ranged`]: fetching it once for all clients, whole or range by range
 //! - [`cached`], [`unshared`]: the handler's work with a cache, and where requests cannot share work
-//! - [`blocked`]: whether only blocked manifests name it
 //! - [`own_read`]: small blobs that the proxy reads for itself
 //! - [`offload`]: blobs that the platform cannot carry
 //! - [`handler`]: the answer to the client
 
-mod blocked;
 mod cached;
 mod fetched;
 mod handler;

@@ -1,6 +1,6 @@
 //! What this proxy never serves (`[[block]]`): pure. A manifest or blob by its digest, a repository or a tag by its name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,12 +26,16 @@ const ANSWER_LIFE: Duration = Duration::from_mins(10);
 /// Most answers of [`ANSWER_LIFE`] that are remembered, of some 60 bytes each.
 const MAX_ANSWERS: usize = 1 << 14;
 
+const SHA256: &str = "sha256";
+
 /// Blobs, each with a blocked manifest that names it.
 pub(crate) type BlockedParts = Arc<HashMap<Digest, Digest>>;
 
 /// What this proxy never serves.
 pub(crate) struct Blocks {
-    digests: HashMap<Digest, Box<str>>,
+    digests: BTreeMap<Digest, Box<str>>,
+    /// Whether some of them are of another algorithm than SHA-256.
+    has_others: bool,
     patterns: Vec<(Box<str>, Box<str>)>,
     /// What blocked manifests name, as far as anybody knew.
     parts: Mutex<KnownParts>,
@@ -85,9 +89,10 @@ impl Blocks {
         let digest =
             |rule: &BlockRule| Some((Digest::parse(rule.digest.as_ref()?).ok()?, Box::from(rule.reason.as_str())));
         let pattern = |rule: &BlockRule| Some((rule.pattern.as_deref()?.into(), Box::from(rule.reason.as_str())));
-        let digests: HashMap<Digest, Box<str>> = rules.iter().filter_map(digest).collect();
+        let digests: BTreeMap<Digest, Box<str>> = rules.iter().filter_map(digest).collect();
         Self {
             answers: (!digests.is_empty()).then(|| Cache::new(MAX_ANSWERS)),
+            has_others: digests.keys().any(|digest| digest.algorithm() != SHA256),
             digests,
             patterns: rules.iter().filter_map(pattern).collect(),
             parts: Mutex::default(),
@@ -185,6 +190,9 @@ impl Blocks {
     /// Why these bytes, which go by a digest, are not served. They may be blocked by a digest of another algorithm.
     pub(crate) fn content(&self, digest: &Digest, bytes: Option<&[u8]>) -> Option<Blocked> {
         self.digest(digest).or_else(|| {
+            if !self.has_others && digest.algorithm() == SHA256 {
+                return None;
+            }
             let other = |blocked: &&Digest| blocked.algorithm() != digest.algorithm();
             let matches = |blocked: &&Digest| bytes.is_some_and(|bytes| blocked.matches(bytes) == Some(true));
             self.digests.keys().filter(other).find(matches).and_then(|blocked| self.digest(blocked))
@@ -193,17 +201,17 @@ impl Blocks {
 
     /// A pattern with a tag means that tag; one without means the repository and all that is in it.
     fn name(&self, upstream: &str, repository: &RepositoryName, tag: Option<&str>) -> Option<Blocked> {
-        if self.patterns.is_empty() {
-            return None;
-        }
-        let name = format!("{upstream}/{repository}");
-        let tagged = tag.map(|tag| format!("{name}:{tag}"));
+        let repository = repository.as_str();
         let is_meant = |pattern: &str| {
-            pattern::matches(pattern, &name)
-                || tagged.as_ref().is_some_and(|tagged| pattern::matches(pattern, tagged))
+            pattern::matches_joined(pattern, &[upstream, "/", repository])
+                || tag.is_some_and(|tag| pattern::matches_joined(pattern, &[upstream, "/", repository, ":", tag]))
         };
         let (_, reason) = self.patterns.iter().find(|(pattern, _)| is_meant(pattern))?;
-        Some(Blocked { what: tagged.unwrap_or(name).into(), reason: reason.clone() })
+        let what = match tag {
+            Some(tag) => format!("{upstream}/{repository}:{tag}"),
+            None => format!("{upstream}/{repository}"),
+        };
+        Some(Blocked { what: what.into(), reason: reason.clone() })
     }
 }
 

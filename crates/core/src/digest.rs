@@ -13,7 +13,7 @@ const MAX_ENCODED_CHARS: usize = 200;
 ///
 /// For `sha256` and `sha512` the length and the lower-case hex are checked too; other registered-looking
 /// algorithms pass, because a relay need not understand them (P-90).
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     /// Shared, because each request passes its digest on many times.
     text: Arc<str>,

@@ -11,7 +11,7 @@
 //! - [`find`]: all of these together
 //! - [`signatures`]: the signatures of a manifest; [`judge`]: whether it has the one that its policy wants; [`ask_service`]:
 //!   what the policy's service says of it; [`admission`]: whether it, or a blob, may leave then
-//! - [`blocked`]: what blocked manifests name
+//! - [`blocked`]: whether only blocked manifests name a blob
 //! - [`handler`]: the answer to the client
 //! - [`signed`] `o`: the digest of a manifest of schema 1
 
@@ -36,7 +36,6 @@ mod upstream;
 
 pub(crate) use self::admission::{admit_blob, denied, unverified};
 pub(crate) use self::ask_service::known_service_verdict;
-pub(crate) use self::blocked::learn_blocked;
 pub(crate) use self::handler::get;
 pub(crate) use self::held::{why_held, withheld_digest};
 pub(crate) use self::judge::known_verdict;

@@ -5,6 +5,35 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     fits(pattern.as_bytes(), name.as_bytes())
 }
 
+/// Whether the pieces, one after the other, fit the pattern. Requests ask this: what stands before the first star mostly decides it
+/// without a copy.
+pub(crate) fn matches_joined(pattern: &str, pieces: &[&str]) -> bool {
+    let (mut fixed, stars) = pattern.as_bytes().split_at(pattern.find('*').unwrap_or(pattern.len()));
+    let mut rest = pieces.iter().map(|piece| piece.as_bytes());
+    let mut piece: &[u8] = &[];
+    while !fixed.is_empty() {
+        if piece.is_empty() {
+            let Some(next) = rest.next() else { return false };
+            piece = next;
+        }
+        let common = fixed.len().min(piece.len());
+        if fixed.get(..common) != piece.get(..common) {
+            return false;
+        }
+        (fixed, piece) = (fixed.get(common..).unwrap_or_default(), piece.get(common..).unwrap_or_default());
+    }
+    match stars {
+        b"" => piece.is_empty() && rest.all(<[u8]>::is_empty),
+        b"*" => !piece.contains(&b'/') && rest.all(|piece| !piece.contains(&b'/')),
+        b"**" => true,
+        _ => {
+            let mut name = piece.to_vec();
+            rest.for_each(|piece| name.extend_from_slice(piece));
+            fits(stars, &name)
+        }
+    }
+}
+
 /// Greedy matching with one point to fall back to for each kind of star, so that no pattern takes more than
 /// quadratic time: names come from outside.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
@@ -54,7 +83,7 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, matches_joined};
 
     #[test]
     fn stars_keep_to_their_segments() {
@@ -78,6 +107,33 @@ mod tests {
             ("**a*b", "xa/ab", true),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+            for at in 0..=name.len() {
+                let (first, second) = name.split_at(at);
+                let pieces = [first, "", second];
+                assert_eq!(matches_joined(pattern, &pieces), expected, "{pattern} {pieces:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_in_pieces_fits_as_the_whole_of_it_does() {
+        for (pattern, expected) in [
+            ("docker.io/**", true),
+            ("docker.io/library/*", true),
+            ("docker.io/library/alpine:3.20", true),
+            ("docker.io/library/alpine:*", true),
+            ("docker.io/*/alpine:3.*", true),
+            ("**:3.20", true),
+            ("docker.io/library/alpine", false),
+            ("docker.io/library/alpine:3.20.1", false),
+            ("docker.io/*", false),
+            ("docker.io:5000/**", false),
+            ("docker.i*o/**", true),
+            ("ghcr.io/**", false),
+        ] {
+            let pieces = ["docker.io", "/", "library/alpine", ":", "3.20"];
+            assert_eq!(matches_joined(pattern, &pieces), expected, "{pattern}");
+            assert_eq!(matches(pattern, &pieces.concat()), expected, "{pattern}");
         }
     }
 

@@ -3,7 +3,6 @@
 use http::Method;
 use http::header::{IF_RANGE, RANGE};
 
-use super::blocked::refuse_blocked_part;
 use super::length::known_length;
 use super::redirect::{redirect, sealed_target};
 use super::relay::{cache_for, passed_on, relay};
@@ -21,9 +20,6 @@ use crate::upstream::{Location, Redirected};
 
 /// Answers for a blob.
 pub(crate) async fn get(context: &RequestContext<'_>, digest: &Digest) -> Result<HandlerResponse, Error> {
-    if !context.env.blocks.is_empty() {
-        Box::pin(refuse_blocked_part(context, digest)).await?;
-    }
     let is_known = headers::is_known_to_client(&context.head.headers, digest);
     // Neither the target of a redirect nor a blob that cannot be verified is cached.
     let target = sealed_target(context, digest)?;

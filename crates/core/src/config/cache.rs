@@ -131,11 +131,8 @@ impl CacheConfig {
 
     /// The first rule that matches a tag.
     pub fn named_rule_for(&self, upstream: &str, repository: &str, tag: &str) -> Option<&TagRule> {
-        if self.tags.is_empty() {
-            return None;
-        }
-        let name = format!("{upstream}/{repository}:{tag}");
-        self.tags.iter().find(|rule| crate::pattern::matches(&rule.pattern, &name))
+        let pieces = [upstream, "/", repository, ":", tag];
+        self.tags.iter().find(|rule| crate::pattern::matches_joined(&rule.pattern, &pieces))
     }
 }
 

@@ -1,9 +1,10 @@
-//! Whether a manifest or a blob may leave by the policy of its repository (`[[policy]]`). Without a rule for the repository nothing is
-//! done here.
+//! Whether a manifest or a blob may leave by the policy of its repository (`[[policy]]`), and a blob by what is blocked. Without a rule
+//! nothing is done here.
 
 use bytes::Bytes;
 
 use super::ask_service::{AskedManifest, service_word};
+use super::blocked::refuse_blocked_part;
 use super::judge::{key_of, verdict};
 use crate::cache::{Children, StoredManifest};
 use crate::config::PolicyMode;
@@ -130,8 +131,11 @@ fn refusal(
     }))
 }
 
-/// Refuses a blob that no manifest names which the policy of its repository lets through.
+/// Refuses a blob that no manifest names which is not blocked and which the policy of its repository lets through.
 pub(crate) async fn admit_blob(context: &RequestContext<'_>, digest: &Digest) -> Result<(), Error> {
+    if !context.env.blocks.is_empty() {
+        Box::pin(refuse_blocked_part(context, digest)).await?;
+    }
     let Some(rule) = rule_for(context) else { return Ok(()) };
     match rule.mode {
         // Its manifest was told of.

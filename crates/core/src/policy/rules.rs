@@ -170,13 +170,6 @@ impl ImagePolicy {
             (false, PolicyMode::Enforce) => PolicyDecision::Refuse,
         }
     }
-
-    /// Whether the rule can apply to an upstream at all: what stands before its first star says so without the
-    /// repository's name.
-    fn may_mean(&self, upstream: &str) -> bool {
-        let fixed = self.pattern.split('*').next().unwrap_or_default().as_bytes();
-        fixed.iter().zip(upstream.as_bytes()).all(|(expected, found)| expected == found)
-    }
 }
 
 /// All rules, in their order.
@@ -196,12 +189,8 @@ impl PolicyRules {
 
     /// The first rule that matches a repository.
     pub(crate) fn rule_for(&self, upstream: &str, repository: &RepositoryName) -> Option<&ImagePolicy> {
-        // Without a rule that can match, nothing is allocated.
-        if !self.0.iter().any(|rule| rule.may_mean(upstream)) {
-            return None;
-        }
-        let name = format!("{upstream}/{repository}");
-        self.0.iter().find(|rule| pattern::matches(&rule.pattern, &name))
+        let pieces = [upstream, "/", repository.as_str()];
+        self.0.iter().find(|rule| pattern::matches_joined(&rule.pattern, &pieces))
     }
 }
 
