@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::digest::Hasher;
 use crate::failure::ensure;
+use crate::http;
 use crate::process::{Finished, Program, Service, memory_kib};
 use crate::registry::address_at_start;
 use crate::{Context, Outcome};
@@ -126,6 +127,13 @@ impl Worker {
 
     pub fn log(&self) -> String {
         self.service.log()
+    }
+
+    /// Calls it as a cron trigger of the platform does, and gives how that ended.
+    pub fn timer(&self) -> Outcome<String> {
+        let url = self.url("/cdn-cgi/handler/scheduled?cron=0+*+*+*+*&format=json");
+        let answer = http::Client::new()?.get(url).ask()?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
     /// GETs something large, and holds none of it.

@@ -28,6 +28,8 @@ const miniflare = new Miniflare({
     { type: "CompiledWasm", path: "core_bg.wasm", contents: read("core_bg.wasm") },
   ],
   bindings: settings.variables,
+  // /cdn-cgi/handler/scheduled calls the Worker as a cron trigger does.
+  unsafeTriggerHandlers: true,
   r2Buckets: settings.bucket ? ["BLOBS"] : [],
   r2Persist: settings.bucket ?? false,
   handleRuntimeStdio: (out, err) => {

@@ -4,8 +4,10 @@
 //! bucket's. What the Worker itself takes is seen where there is no bucket, and on hits.
 
 mod blobs;
+mod blocked;
 mod broken;
 mod deploy;
 mod held;
 mod images;
 mod stage;
+mod timer;
