@@ -1,97 +1,18 @@
-//! Every kept input, and what comes of changing them: without counting coverage, it finds what was found once, and what
-//! is near. The changes are the same in every run, so that a failure comes from the code that changed; with
-//! `REGISTRY_PROXY_FUZZ_SECONDS` they are others each time, for as long as it says.
+//! Every kept input, and changed ones, in every test run.
 
-use std::fs;
-use std::panic::catch_unwind;
-use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use registry_proxy_fuzz::{replay, targets};
 
-use registry_proxy_core::testing::fuzzing::{TARGETS, Target};
-
-/// How many changed inputs each target is given, if the environment says nothing else.
+/// How many changed inputs each target is given.
 const CHANGES: usize = 20_000;
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-const VARIABLE: &str = "REGISTRY_PROXY_FUZZ_SECONDS";
-
-/// Numbers that look random (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % (limit.max(1) as u64)).expect("less than the limit")
-    }
-
-    fn byte(&mut self) -> u8 {
-        const TELLING: &[u8] = b"\0\n\r\t \"%&'()*+,-./09:;=?@AZ[\\]_az{}\x7f\xff";
-        if self.below(2) == 0 { TELLING[self.below(TELLING.len())] } else { self.0.to_le_bytes()[3] }
-    }
-
-    /// Another input, made of those there are.
-    fn change(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
-        let mut input = corpus[self.below(corpus.len())].clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(input.len() + 1);
-            let end = at + self.below((input.len() - at).min(8) + 1);
-            match self.below(5) {
-                0 => drop(input.drain(at..end)),
-                1 => input.insert(at, self.byte()),
-                2 if at < input.len() => input[at] = self.byte(),
-                3 => {
-                    let again = input[at..end].to_vec();
-                    input.splice(at..at, again);
-                }
-                _ => {
-                    let other = &corpus[self.below(corpus.len())];
-                    let from = self.below(other.len() + 1);
-                    input.truncate(at);
-                    input.extend_from_slice(&other[from..]);
-                }
-            }
-        }
-        input
-    }
-}
-
-fn check(name: &str, target: Target, input: &[u8]) {
-    // The panic has said what is wrong; this says of what.
-    assert!(catch_unwind(|| target(input)).is_ok(), "{name} fails at b\"{}\"", input.escape_ascii());
-}
+/// The same for a target that runs the whole proxy for each.
+const CHANGES_OF_ANSWERS: usize = 2_000;
 
 fn run(name: &str) {
-    let (_, target) = *TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|file| file.expect("a file").path())
-        .collect();
-    files.sort();
-    let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).expect("its bytes")).collect();
-    assert!(!corpus.is_empty(), "nothing is kept in {}", folder.display());
-    for input in &corpus {
-        check(name, target, input);
-    }
-    let Ok(seconds) = std::env::var(VARIABLE) else {
-        let mut dice = Dice(SEED);
-        for _ in 0..CHANGES {
-            check(name, target, &dice.change(&corpus));
-        }
-        return;
-    };
-    let until = Instant::now() + Duration::from_secs(seconds.parse().expect("a number of seconds"));
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
-    let mut dice = Dice(since.as_secs() ^ (u64::from(since.subsec_nanos()) << 32) | 1);
-    while Instant::now() < until {
-        for _ in 0..100 {
-            check(name, target, &dice.change(&corpus));
-        }
-    }
+    let (_, target) = *targets().iter().find(|(known, _)| *known == name).expect("a target");
+    replay(name, target, if name == "answers" { CHANGES_OF_ANSWERS } else { CHANGES });
 }
 
-macro_rules! targets {
+macro_rules! names {
     ($($name:ident)*) => {
         const NAMES: &[&str] = &[$(stringify!($name)),*];
         $(
@@ -103,9 +24,11 @@ macro_rules! targets {
     };
 }
 
-targets!(challenge config digest key manifest name range record route);
+names!(answers challenge config digest key manifest name range record route);
 
 #[test]
 fn no_target_is_left_out() {
-    assert_eq!(NAMES, TARGETS.map(|(name, _)| name));
+    let mut names: Vec<&str> = targets().iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(NAMES, names);
 }

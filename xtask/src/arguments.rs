@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use registry_proxy_bench_options::{Options, USAGE};
+use registry_proxy_bench_options::{Options, SOAK_USAGE, USAGE};
 
 use crate::machine::target::Target;
 
@@ -17,7 +17,7 @@ Where to begin: `cargo xtask test --inner-only` takes seconds and needs only Rus
 #[command(after_help = WHERE_TO_BEGIN, disable_help_flag = true)]
 // Errors show this line: it names every task, and the line of a task names every option.
 #[command(
-    override_usage = "cargo xtask <test | bench | fuzz | purity | docs | package | release | worker | deploy | help> [OPTIONS]"
+    override_usage = "cargo xtask <test | bench | soak | fuzz | purity | docs | package | release | worker | deploy | help> [OPTIONS]"
 )]
 pub(crate) struct Cli {
     /// If it is missing, the help is printed.
@@ -45,6 +45,13 @@ pub(crate) enum Task {
     #[command(verbatim_doc_comment)]
     #[command(override_usage = format!("cargo xtask bench [--install] {USAGE}"))]
     Bench(Bench),
+
+    /// Run the binary that is released, unless `--binary` or `PROXY_UNDER_TEST` names one, for a long time
+    /// under load, with outages, reloads, kills and two replicas on a bucket. Fail if a body is wrong, if a
+    /// request fails that no outage explains, or if memory, descriptors or threads grow.
+    #[command(verbatim_doc_comment)]
+    #[command(override_usage = format!("cargo xtask soak [--install] {SOAK_USAGE}"))]
+    Soak(Soak),
 
     /// Run each fuzz target, or one, under libFuzzer, and add the inputs that reach new code to
     /// fuzz/corpus. Needs a C++ compiler.
@@ -138,6 +145,17 @@ pub(crate) struct Bench {
 
     #[command(flatten)]
     pub(crate) options: Options,
+}
+
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// Install the object store from Python's registry if it is missing, in a folder of its own below ~/.cache, and
+    /// what compiles the binary.
+    #[arg(long)]
+    pub(crate) install: bool,
+
+    #[command(flatten)]
+    pub(crate) options: registry_proxy_bench_options::SoakOptions,
 }
 
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs the parsers under libFuzzer.
+//! `cargo xtask fuzz`: runs the fuzz targets under libFuzzer.
 //!
 //! cargo-fuzz needs a nightly compiler; this needs only the stable one: LLVM's own pass counts the coverage. The address
 //! sanitizer, which a stable compiler lacks, would find little: our code has no `unsafe`.
@@ -16,6 +16,12 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
 
+/// The package and the program of most targets.
+const OF_PARSERS: (&str, &str) = ("registry-proxy-fuzz", "fuzz");
+/// The same of the target that only the server itself can run, because a connection is private to it.
+const OF_SERVER: (&str, &str) = ("registry-proxy", "registry-proxy");
+const SERVER_TARGET: &str = "http2";
+
 pub(crate) fn run(arguments: &Fuzz) -> Result<(), String> {
     let targets = targets()?;
     let wanted = arguments.target.as_ref();
@@ -27,13 +33,23 @@ pub(crate) fn run(arguments: &Fuzz) -> Result<(), String> {
     let built = target_folder().join("fuzz");
     // With `--target`, cargo compiles build scripts and macros without these flags.
     let host = host_triple()?;
-    let binary = built.join(&host).join("release/fuzz");
-    cargo(&["build", "--release", "-p", "registry-proxy-fuzz", "--features", "libfuzzer"])
-        .arguments(["--target-dir".to_owned(), built.display().to_string(), "--target".to_owned(), host])
-        .arguments(["--config", "profile.release.lto=false"].map(str::to_owned))
-        .variable("RUSTFLAGS", COVERAGE)
-        .run()?;
+    let program = |name: &str| if name == SERVER_TARGET { OF_SERVER } else { OF_PARSERS };
+    for package in [OF_PARSERS, OF_SERVER] {
+        if chosen.iter().any(|name| program(name) == package) {
+            cargo(&["build", "--release", "-p", package.0, "--features", "libfuzzer"])
+                .arguments([
+                    "--target-dir".to_owned(),
+                    built.display().to_string(),
+                    "--target".to_owned(),
+                    host.clone(),
+                ])
+                .arguments(["--config", "profile.release.lto=false"].map(str::to_owned))
+                .variable("RUSTFLAGS", COVERAGE)
+                .run()?;
+        }
+    }
     for name in chosen {
+        let binary = built.join(&host).join("release").join(program(name).1);
         fuzz(&binary, &built, name, arguments.seconds)?;
     }
     Ok(())

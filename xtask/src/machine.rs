@@ -127,6 +127,13 @@ fn prepare_crate(program: &crates::Crate, install: bool, advice: &str) -> Result
     Err(format!("this machine lacks\n  from crates.io, {program}\n{advice}"))
 }
 
+/// For the soak, but for what compiles its binary.
+pub(crate) fn prepare_soak(install: bool) -> Result<(), String> {
+    let tools = vec![Tool { name: "setpriv", package: "util-linux" }, Tool { name: "sh", package: "dash" }];
+    let needs = Needs { tools, targets: Vec::new(), npm: &[], pypi: pypi::SOAK };
+    needs.meet(install, "`cargo xtask soak --install` installs it.")
+}
+
 /// Installs what the benchmark can make use of; it says by itself what it cannot do without.
 pub(crate) fn install_for_bench() -> Result<(), String> {
     let tools = INNER_TOOLS.into_iter().chain(BENCH_TOOLS).collect();

@@ -15,6 +15,7 @@ mod recording;
 mod release;
 mod run;
 mod site;
+mod soak;
 mod test;
 mod worker;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Some(Task::Test(arguments)) => test::run(&arguments),
         Some(Task::Bench(arguments)) => bench::run(&arguments),
+        Some(Task::Soak(arguments)) => soak::run(&arguments),
         Some(Task::Fuzz(arguments)) => fuzz::run(&arguments),
         Some(Task::Purity(arguments)) => purity::run(&arguments),
         Some(Task::Docs(arguments)) => docs::run(&arguments),

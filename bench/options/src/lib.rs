@@ -1,5 +1,9 @@
-//! The command line of the benchmark. It is a crate of its own so that `cargo xtask bench` can read it, too, and refuse
-//! what is wrong before it builds for minutes.
+//! The command lines of the benchmark and of the soak. They are a crate of their own so that `cargo xtask` can read them,
+//! too, and refuse what is wrong before it builds for minutes.
+
+mod soak;
+
+pub use soak::{SOAK_USAGE, SoakOptions};
 
 use std::path::PathBuf;
 

@@ -1,6 +1,8 @@
 //! One client connection, from its first byte to its end: PROXY protocol, TLS, then HTTP/1.1 or HTTP/2.
 
 mod context;
+#[cfg(any(test, feature = "libfuzzer"))]
+pub(crate) mod fuzzing;
 mod handler;
 mod http1;
 mod http2;

@@ -1,6 +1,7 @@
 //! registry-proxy: one binary between your clients and the registries.
 //!
 //! The life of the process: arguments, configuration, parts, service, drain.
+#![cfg_attr(feature = "libfuzzer", no_main, allow(dead_code))]
 
 mod admin_socket;
 mod assemble;
@@ -83,6 +84,10 @@ use crate::terminal::{Palette, WRONG_USAGE, complain, print};
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Under libFuzzer, which has a `main` of its own, this program is a fuzz target.
+#[cfg(feature = "libfuzzer")]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::fuzzing::http2(bytes));
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

