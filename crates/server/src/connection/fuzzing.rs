@@ -43,17 +43,30 @@ const SLOW: Duration = Duration::from_secs(25);
 /// By then a connection is closed: its streams stall (5 min), a response follows, and it is idle (2 min).
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// How a client behaves, by the bits of the first byte.
+/// How a client behaves: the bits of the first byte.
 #[derive(Clone, Copy)]
-struct Manner {
-    /// It closes its side after its last byte.
-    closes: bool,
+struct Manner(u8);
+
+impl Manner {
+    /// Its side stays open after its last byte.
+    fn stays(self) -> bool {
+        self.0 & 1 != 0
+    }
+
     /// It reads nothing.
-    is_deaf: bool,
+    fn is_deaf(self) -> bool {
+        self.0 & 2 != 0
+    }
+
     /// It sends a few bytes at a time.
-    trickles: bool,
-    /// It sends SETTINGS before the bytes of the input.
-    begins_well: bool,
+    fn trickles(self) -> bool {
+        self.0 & 4 != 0
+    }
+
+    /// It does not send SETTINGS before the bytes of the input.
+    fn is_raw(self) -> bool {
+        self.0 & 8 != 0
+    }
 }
 
 /// Answers by the path of a request.
@@ -104,15 +117,9 @@ impl RequestHandler for Answers {
 /// Where a connection does not end, answers more than it was asked, or keeps memory.
 pub(crate) fn http2(bytes: &[u8]) {
     let Some((manner, frames)) = bytes.split_first() else { return };
-    let manner = Manner {
-        closes: manner & 1 == 0,
-        is_deaf: manner & 2 != 0,
-        trickles: manner & 4 != 0,
-        begins_well: manner & 8 == 0,
-    };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let in_flight = InFlight::new(IN_FLIGHT, true);
-    runtime.block_on(connection(manner, frames, &in_flight));
+    runtime.block_on(connection(Manner(*manner), frames, &in_flight));
     // Streams end with their tasks.
     drop(runtime);
     assert_eq!(in_flight.held_bytes(), 0, "no memory is kept after the end");
@@ -125,8 +132,8 @@ async fn connection(manner: Manner, frames: &[u8], in_flight: &Arc<InFlight>) {
         most_open: AtomicUsize::new(0),
     });
     let context = ConnectionContext::new(&Config::default(), in_flight, SlotStatus::ordinary(), None);
-    let (client, server) = duplex(64 << 10);
-    let stream = WriteTimeout::new(server, Arc::clone(&context.timeouts));
+    let (client, far) = duplex(64 << 10);
+    let stream = WriteTimeout::new(far, Arc::clone(&context.timeouts));
     let (_drains, drain) = watch::channel(false);
     let handler = Arc::clone(&answers);
     let served = async move { timeout(PATIENCE, speak(stream, None, handler, context, drain)).await };
@@ -155,23 +162,23 @@ async fn connection(manner: Manner, frames: &[u8], in_flight: &Arc<InFlight>) {
 
 /// What the client does; the bytes that it gets.
 async fn use_it(mut client: DuplexStream, manner: Manner, frames: &[u8]) -> usize {
-    let begin = if manner.begins_well { SETTINGS } else { &[] };
+    let begin = if manner.is_raw() { &[] } else { SETTINGS };
     let sent = [PREFACE, begin, frames].concat();
     let (mut from, mut to) = tokio::io::split(&mut client);
     let sending = async {
-        for piece in sent.chunks(if manner.trickles { 7 } else { sent.len() }) {
+        for piece in sent.chunks(if manner.trickles() { 7 } else { sent.len() }) {
             if to.write_all(piece).await.is_err() {
                 return;
             }
             tokio::task::yield_now().await;
         }
-        if manner.closes {
+        if !manner.stays() {
             let _ = to.shutdown().await;
         }
     };
     let receiving = async {
         let (mut received, mut piece) = (0, vec![0; 16 << 10]);
-        if manner.is_deaf {
+        if manner.is_deaf() {
             // Longer than any connection is open.
             sleep(2 * PATIENCE).await;
         }
@@ -198,7 +205,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_kept_input_is_a_request_and_gets_its_answer() {
         let input = include_bytes!("../../../../fuzz/corpus/http2/get");
-        let manner = Manner { closes: false, is_deaf: false, trickles: true, begins_well: true };
+        let manner = Manner(1 | 4);
         let in_flight = InFlight::new(IN_FLIGHT, true);
         let context = ConnectionContext::new(&Config::default(), &in_flight, SlotStatus::ordinary(), None);
         let answers = Answers { asked: 0.into(), open: 0.into(), most_open: 0.into() };
