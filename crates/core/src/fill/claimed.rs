@@ -80,12 +80,12 @@ impl Spool {
         Claim { spool: Arc::clone(self), number, first, end, is_part }
     }
 
-    /// Makes room for parts: if all is claimed, cuts the longest claim after `bytes` more. `false`: no more are tried.
+    /// Makes room for parts of so many bytes: cuts the longest claim after `bytes` more. `false`: no more are tried.
     pub(crate) fn split(&self, bytes: u64) -> bool {
         let mut state = self.state();
-        let SpoolState { have, claims, .. } = &mut *state;
+        let claims = &mut state.claims;
         if !claims.is_closed() {
-            claims.split(have, self.total(), bytes);
+            claims.split(bytes);
         }
         !claims.is_closed()
     }
@@ -104,6 +104,12 @@ impl Spool {
     /// Whether any of it came as a part.
     pub(crate) fn has_parts(&self) -> bool {
         self.state().claims.are_proved()
+    }
+
+    /// Whether parts came, and none was refused.
+    pub(crate) fn gives_parts_beside_others(&self) -> bool {
+        let state = self.state();
+        state.claims.are_proved() && !state.claims.is_closed()
     }
 
     /// A part did not come: no more are tried beside others.

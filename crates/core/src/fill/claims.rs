@@ -112,11 +112,9 @@ impl Claims {
         Some(self.take(first, end, now))
     }
 
-    /// Makes room for parts: if all is claimed, cuts the longest claim after `bytes` more.
-    pub(super) fn split(&mut self, have: &Spans, total: u64, bytes: u64) {
-        if self.free(have, 0, total, 1).is_some() {
-            return;
-        }
+    /// Makes room for parts of so many bytes: cuts the longest claim after `bytes` more. A connection that began when there were
+    /// few has a longer part than those that begin now, and would end last.
+    pub(super) fn split(&mut self, bytes: u64) {
         let left = |fetch: &Fetch| fetch.cut_end().saturating_sub(fetch.at);
         let longest =
             self.fetches.iter_mut().filter(|fetch| fetch.begun.is_some()).max_by_key(|fetch| left(fetch));
@@ -313,6 +311,23 @@ mod tests {
         assert_eq!(want(&have, 12, 16), [(14, 16)], "what lies behind it");
         have.add(20 * MB, 22 * MB);
         assert_eq!(want(&have, 18, 24), [(18, 20), (22, 24)], "what is here is left out");
+    }
+
+    #[test]
+    fn the_longest_claims_are_cut_where_more_connections_share_what_is_missing() {
+        let (mut claims, have) = (Claims::default(), Spans::default());
+        claims.prove();
+        let stream = claims.stream(&have, TOTAL, at(0));
+        claims.split(100 * MB);
+        let part = claims.next(&have, TOTAL, 100 * MB, at(0)).unwrap();
+        assert_eq!(spans(&[part]), [(100, 200)]);
+        for _ in 0..3 {
+            claims.split(60 * MB);
+        }
+        assert_eq!(claims.reach(stream.number, 0), 60 * MB);
+        assert_eq!(claims.reach(part.number, 0), 160 * MB);
+        let mut next = || spans(claims.next(&have, TOTAL, 60 * MB, at(0)).as_slice());
+        assert_eq!([next(), next(), next()], [[(60, 100)], [(160, 220)], [(220, 280)]]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! slow or goes away changes nothing.
 //!
 //! A fast stream stays alone. Beside a slow one, ranges of the rest are fetched, each on a connection of its own and
-//! each resuming at its own offset.
+//! each resuming at its own offset: from the beginning, where an earlier fill has shown that the upstream gives ranges and
+//! that its line is slow.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tracing::{Instrument as _, Span};
 
 use super::hashing::Hashing;
 use super::intake::{FillStop, FillWork};
-use super::parts::Look;
+use super::parts::{FillTiming, LineSpeed, Look};
 use super::spool::{Phase, Spool};
 use super::{Claim, Fills, Parts};
 use crate::body::Body;
@@ -26,6 +27,9 @@ use crate::{spans, telemetry};
 
 /// How often gaps that other connections left are fetched again.
 const SWEEPS: usize = 8;
+
+/// The connections of a fill.
+type Connections<'a> = FuturesUnordered<BoxFuture<'a, Result<(), FillStop>>>;
 
 /// Everything a fill needs.
 pub(crate) struct Drive {
@@ -200,43 +204,39 @@ impl Drive {
         let work = FillWork::new(&self.spool, &self.cache, Some(hash));
         let started = self.clock.now();
         let (mut next_look, mut got_before) = (Parts::next_look(Duration::ZERO), 0);
-        let mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>> = FuturesUnordered::new();
+        let mut workers: Connections<'_> = FuturesUnordered::new();
         match main {
             Some(main) => workers.push(Box::pin(self.follow(main, &work))),
             None => workers.push(Box::pin(self.take_rest(&work))),
         }
+        let at_once = match self.source.upstream.slow_line() {
+            Some(rate) => self.parts.wanted_at_once(rate, self.missing()),
+            None => 1,
+        };
+        self.widen(&mut workers, at_once, &work);
+        let mut timing = FillTiming::default();
         loop {
             work.shared_by(workers.len());
+            let connections = workers.len();
             let pause = next_look.saturating_sub(self.clock.now().since(started));
             match select(workers.next(), self.clock.sleep(pause)).await {
                 Either::Left((Some(Ok(())), _)) => {}
                 Either::Left((Some(Err(stop)), _)) => return Err(drain(stop, &work, workers).await),
                 Either::Left((None, _)) => break,
                 Either::Right(_) => {
-                    let missing = self.spool.total().saturating_sub(self.spool.arrived());
                     let elapsed = self.clock.now().since(started);
-                    let look = Look { elapsed, got: work.got(), got_before, missing };
+                    let look = Look { elapsed, got: work.got(), got_before, missing: self.missing() };
                     (next_look, got_before) = (Parts::next_look(elapsed), look.got);
                     if let Some(lease) = &self.lease {
                         lease.tell(self.spool.arrived(), self.spool.total());
                     }
                     let wanted = self.parts.wanted(workers.len(), &look);
-                    for _ in workers.len()..wanted {
-                        let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else {
-                            break;
-                        };
-                        if !self.spool.split(self.parts.length_of(missing, wanted)) {
-                            break;
-                        }
-                        let work = &work;
-                        workers.push(Box::pin(async move {
-                            let _permit = permit;
-                            self.help(work).await
-                        }));
-                    }
+                    self.widen(&mut workers, wanted, &work);
                 }
             }
+            timing.goes_on(self.clock.now().since(started), connections);
         }
+        self.remember(FillTiming { got: work.got(), ..timing });
         let mut sweeps = 0;
         while !self.spool.is_complete() && sweeps < SWEEPS {
             let before = self.spool.present();
@@ -254,6 +254,36 @@ impl Drive {
             (true, _) => Ok(()),
             (false, Phase::Lost) => Err(FillStop::Store),
             (false, _) => Err(FillStop::Upstream),
+        }
+    }
+
+    /// Bytes that a reader still waits for.
+    fn missing(&self) -> u64 {
+        self.spool.total().saturating_sub(self.spool.arrived())
+    }
+
+    /// Opens connections until there are as many as are wanted, as far as limits and the upstream permit.
+    fn widen<'a>(&'a self, workers: &mut Connections<'a>, wanted: usize, work: &'a FillWork<'_>) {
+        let length = self.parts.length_of(self.missing(), wanted);
+        for _ in workers.len()..wanted {
+            let Some(permit) = self.source.upstream.range_permit(self.parts.per_upstream) else { break };
+            if !self.spool.split(length) {
+                break;
+            }
+            workers.push(Box::pin(async move {
+                let _permit = permit;
+                self.help(work).await
+            }));
+        }
+    }
+
+    /// Remembers for the next fill whether the line is slow, and the upstream gives parts.
+    fn remember(&self, timing: FillTiming) {
+        let upstream = &self.source.upstream;
+        match timing.line_speed() {
+            LineSpeed::Slow(rate) if self.spool.gives_parts_beside_others() => upstream.note_slow_line(Some(rate)),
+            LineSpeed::Slow(_) | LineSpeed::Fast => upstream.note_slow_line(None),
+            LineSpeed::Unclear => {}
         }
     }
 
@@ -319,11 +349,7 @@ impl Drive {
 }
 
 /// Waits for writes in progress: one that is given up would leave a hole in the spool for ever.
-async fn drain(
-    mut stop: FillStop,
-    work: &FillWork<'_>,
-    mut workers: FuturesUnordered<BoxFuture<'_, Result<(), FillStop>>>,
-) -> FillStop {
+async fn drain(mut stop: FillStop, work: &FillWork<'_>, mut workers: Connections<'_>) -> FillStop {
     work.fail();
     while let Some(ended) = workers.next().await {
         if let Err(FillStop::Store) = ended {

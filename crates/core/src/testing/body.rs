@@ -16,6 +16,9 @@ use crate::platform::{Clock, Sleep};
 /// How large the pieces are: small enough that tests see several.
 const PIECE_BYTES: usize = 1000;
 
+/// The same of a body with a rate.
+const PACED_BYTES: usize = 20_000;
+
 pub(super) enum Step {
     Piece(Bytes),
     Wait(Duration),
@@ -45,6 +48,19 @@ impl Pieces {
         let bytes = bytes.clone();
         let starts = (0..bytes.len()).step_by(PIECE_BYTES);
         starts.map(move |start| Step::Piece(bytes.slice(start..bytes.len().min(start + PIECE_BYTES))))
+    }
+}
+
+impl Pieces {
+    /// The bytes at so many a second, in pieces that a network card would deliver together.
+    pub(super) fn paced(bytes: &Bytes, rate: u64) -> impl Iterator<Item = Step> + use<> {
+        let bytes = bytes.clone();
+        let starts = (0..bytes.len()).step_by(PACED_BYTES);
+        starts.flat_map(move |start| {
+            let piece = bytes.slice(start..bytes.len().min(start + PACED_BYTES));
+            let takes = Duration::from_micros(piece.len() as u64 * 1_000_000 / rate.max(1));
+            [Step::Wait(takes), Step::Piece(piece)]
+        })
     }
 }
 

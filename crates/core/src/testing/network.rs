@@ -157,6 +157,8 @@ pub enum Fault {
     StallAfter(usize, Duration),
     /// As `StallAfter`, again and again: each stall comes so many bytes after the one before.
     Stalls(Vec<(usize, Duration)>),
+    /// As over a long line: the answer begins after a while, and its body comes at so many bytes a second.
+    Paced(Duration, u64),
     /// Another answer than the host's.
     Say(Answer),
     /// Another answer than the host's, after a while.
@@ -319,7 +321,9 @@ impl Transport for Network {
             Some(Fault::Unconnected(why)) => return Err(unconnected(*why)),
             Some(Fault::Drop) => return Err(TransportError::Broken("connection reset".into())),
             Some(Fault::Silence) => std::future::pending().await,
-            Some(Fault::Late(duration) | Fault::SayLate(duration, _)) => self.clock.sleep(*duration).await,
+            Some(Fault::Late(duration) | Fault::SayLate(duration, _) | Fault::Paced(duration, _)) => {
+                self.clock.sleep(*duration).await;
+            }
             _ => {}
         }
         let Some(server) = server else { return Err(unconnected(Unconnected::NotResolved)) };
@@ -353,6 +357,7 @@ impl Network {
                 }
                 steps.into_iter().chain(Pieces::cut(&rest)).collect()
             }
+            Some(Fault::Paced(_, rate)) => Pieces::paced(&bytes, *rate).collect(),
             _ => Pieces::cut(&bytes).collect(),
         };
         let body = if sent.method == Method::HEAD {

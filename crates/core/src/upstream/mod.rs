@@ -29,6 +29,7 @@ mod renewed_login;
 mod reply;
 mod reports;
 mod send;
+mod slow_line;
 mod token;
 mod token_server;
 mod walk;
@@ -62,6 +63,7 @@ pub use self::realm::is_private;
 pub use self::reply::{Negative, Reply};
 pub(crate) use self::reports::FailureKind;
 use self::reports::Reports;
+use self::slow_line::SlowLine;
 pub use self::token::Tokens;
 use crate::config::{Config, Redirects, Timeouts};
 use crate::error::{Failure, UpstreamText};
@@ -107,6 +109,8 @@ struct Learned {
     heads: Heads,
     /// How quickly it answers.
     latency: Latency,
+    /// How its blobs came in parts.
+    slow_line: SlowLine,
     /// The health of the hosts that its redirects lead to.
     redirect_hosts: RedirectHosts,
     /// Failures that are not in the log yet.
@@ -288,6 +292,16 @@ impl Upstream {
             .ranges
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
         taken.ok().map(|_| RangePermit(Arc::clone(self)))
+    }
+
+    /// Bytes a second of one connection, if its blobs came over a slow line lately, and came faster in parts.
+    pub(crate) fn slow_line(&self) -> Option<u64> {
+        self.learned.slow_line.rate(|| self.platform.clock.now())
+    }
+
+    /// Remembers that; `None`: a blob did not come so.
+    pub(crate) fn note_slow_line(&self, rate: Option<u64>) {
+        self.learned.slow_line.note(rate, self.platform.clock.now());
     }
 
     /// Whether to log a failure of this kind; if so, the number of earlier ones that were not logged.

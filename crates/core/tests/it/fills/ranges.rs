@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use registry_proxy_core::cache::MemoryStore;
+use registry_proxy_core::platform::Moment;
 use registry_proxy_core::testing::{Answer, Fault, HookedStore, Pause, Pauses, Step};
 
 use super::*;
@@ -239,4 +240,85 @@ async fn ranges_that_nobody_reads_go_before_what_is_cached_the_oldest_first() {
     assert_eq!(lab.get(&stored).await.done(), "hit");
     assert_eq!(range(&newer, "bytes=100010-100019").await, "joined");
     assert_eq!(range(&older, "bytes=100010-100019").await, "relayed", "it has gone");
+}
+
+/// 20 Mbit/s for each connection, and 100 ms there and back.
+const FAR: Fault = Fault::Paced(Duration::from_millis(100), 2_500_000);
+
+/// When the requests for blobs were sent, in milliseconds after `begun`.
+fn sent_at(lab: &Fixture, begun: Moment) -> Vec<u128> {
+    lab.net.sent("GET", "/blobs/").iter().map(|sent| sent.at.since(begun).as_millis()).collect()
+}
+
+/// Each byte came once, but for what the first two connections had read ahead where others took over.
+fn is_once(lab: &Fixture, total: u64) {
+    let delivered = lab.net.delivered("/blobs/");
+    assert!((total..total + 2 * ((256 << 10) + 20_000)).contains(&delivered), "{delivered} of {total}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_a_slow_line_eight_connections_begin_within_60_ms_and_for_the_next_blob_at_once() {
+    let lab = Fixture::caching("");
+    let (first, second) = (noise(40_000_000), noise(40_000_001));
+    let path = |content: &bytes::Bytes| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", content.clone()));
+    lab.net.fault("GET", "/blobs/", 99, FAR);
+    let begun = lab.now();
+    assert_eq!(lab.get(&path(&first)).await.body, first);
+    // Sixteen seconds by one connection. Two by eight, 0.26 until the last of these brings something, and a little for one that asks
+    // once more.
+    let took = lab.now().since(begun);
+    assert!(took <= Duration::from_millis(2450), "{took:?}");
+    let sent = sent_at(&lab, begun);
+    assert_eq!(sent[..8], [0, 130, 160, 160, 160, 160, 160, 160], "{sent:?}");
+    is_once(&lab, 40_000_000);
+
+    lab.wait(60).await;
+    lab.net.forget();
+    let begun = lab.now();
+    assert_eq!(lab.get(&path(&second)).await.body, second);
+    let sent = sent_at(&lab, begun);
+    assert_eq!(sent[..8], [0, 100, 100, 100, 100, 100, 100, 100], "{sent:?}");
+    assert!(lab.now().since(begun) <= Duration::from_millis(2350), "{:?}", lab.now().since(begun));
+    is_once(&lab, 40_000_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_200_mbit_is_asked_once_more_at_most_also_after_a_slow_line() {
+    let lab = Fixture::caching("");
+    let content = |more: usize| noise(40_000_000 + more);
+    let path = |content: &bytes::Bytes| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", content.clone()));
+    let fast = Fault::Paced(Duration::from_millis(20), 25_000_000);
+    lab.net.fault("GET", "/blobs/", 1, fast.clone());
+    assert_eq!(lab.get(&path(&content(0))).await.status, 200);
+    assert!(gets(&lab) <= 2, "{}", gets(&lab));
+    // The line becomes slow, and fast again: the fill that finds that out is the last that begins with all connections.
+    lab.net.heal();
+    lab.net.fault("GET", "/blobs/", 99, FAR);
+    assert_eq!(lab.get(&path(&content(1))).await.status, 200);
+    lab.wait(1).await;
+    lab.net.heal();
+    lab.net.fault("GET", "/blobs/", 99, fast);
+    assert_eq!(lab.get(&path(&content(2))).await.status, 200);
+    lab.wait(1).await;
+    lab.net.forget();
+    assert_eq!(lab.get(&path(&content(3))).await.status, 200);
+    assert!(gets(&lab) <= 2, "{}", gets(&lab));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_refused_parts_is_not_asked_for_them_at_once() {
+    let lab = Fixture::caching("");
+    let content = |more: usize| noise(20_000_000 + more);
+    let path = |content: &bytes::Bytes| format!("/v2/a/b/blobs/{}", lab.registry.put_blob("a/b", content.clone()));
+    lab.net.fault("GET", "/blobs/", 1, FAR);
+    lab.net.fault("GET", "/blobs/", 1, FAR);
+    lab.net.fault("GET", "/blobs/", 99, Fault::Say(Answer::new(429)));
+    assert_eq!(lab.get(&path(&content(0))).await.status, 200);
+    lab.wait(60).await;
+    lab.net.heal();
+    lab.net.forget();
+    lab.net.fault("GET", "/blobs/", 99, FAR);
+    let begun = lab.now();
+    assert_eq!(lab.get(&path(&content(1))).await.status, 200);
+    assert_eq!(sent_at(&lab, begun)[..2], [0, 130]);
 }
