@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
-use sha2::{Digest as _, Sha256};
 
 use crate::config::BlockRule;
 use crate::digest::Digest;
@@ -23,8 +23,8 @@ const PARTS_LIFE: Duration = Duration::from_mins(10);
 /// How long a repository is not asked again for a blocked manifest that it does not have, nor about a blob that may leave.
 const ANSWER_LIFE: Duration = Duration::from_mins(10);
 
-/// Most answers of [`ANSWER_LIFE`] that are remembered, of some 60 bytes each.
-const MAX_ANSWERS: usize = 1 << 14;
+/// Most answers of [`ANSWER_LIFE`] that are remembered, of some 300 bytes each.
+const MAX_ANSWERS: usize = 1 << 13;
 
 const SHA256: &str = "sha256";
 
@@ -44,7 +44,7 @@ pub(crate) struct Blocks {
 }
 
 /// What is known of a digest in a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Answer {
     /// This blob belongs to no blocked manifest alone.
     MayLeave,
@@ -52,25 +52,25 @@ enum Answer {
     IsAbsent,
 }
 
-/// An answer, for whom and where: a hash, as what one client's login does not find says nothing to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct AnswerKey([u8; 32]);
+/// An answer, for whom and where: what one client's login does not find says nothing to another.
+#[derive(PartialEq, Eq, Hash)]
+struct AnswerKey {
+    answer: Answer,
+    digest: Digest,
+    scope: ClientScope,
+}
 
-impl AnswerKey {
-    fn new(answer: Answer, scope: &ClientScope, digest: &Digest) -> Self {
-        let ClientScope { upstream, repository, credential } = scope;
-        let mut hash = Sha256::new();
-        hash.update(credential);
-        hash.update([match answer {
-            Answer::MayLeave => 0,
-            Answer::IsAbsent => 1,
-        }]);
-        // None of these contains a zero byte.
-        for text in [&**upstream, &**repository, digest.as_str()] {
-            hash.update(text.as_bytes());
-            hash.update([0]);
-        }
-        Self(hash.finalize().into())
+/// The key of an answer that is looked for: the same hash, and nothing is copied.
+#[derive(Hash)]
+struct AnswerQuestion<'a> {
+    answer: Answer,
+    digest: &'a Digest,
+    scope: &'a ClientScope,
+}
+
+impl Equivalent<AnswerKey> for AnswerQuestion<'_> {
+    fn equivalent(&self, key: &AnswerKey) -> bool {
+        (self.answer, self.digest, self.scope) == (key.answer, &key.digest, &key.scope)
     }
 }
 
@@ -152,13 +152,14 @@ impl Blocks {
     }
 
     fn is_known(&self, answer: Answer, scope: &ClientScope, digest: &Digest, now: Moment) -> bool {
-        let until = self.answers.as_ref().and_then(|known| known.get(&AnswerKey::new(answer, scope, digest)));
+        let until = self.answers.as_ref().and_then(|known| known.get(&AnswerQuestion { answer, digest, scope }));
         until.is_some_and(|until| now < until)
     }
 
     fn keep(&self, answer: Answer, scope: &ClientScope, digest: &Digest, now: Moment) {
         if let Some(answers) = &self.answers {
-            answers.insert(AnswerKey::new(answer, scope, digest), now.after(ANSWER_LIFE));
+            let key = AnswerKey { answer, digest: digest.clone(), scope: scope.clone() };
+            answers.insert(key, now.after(ANSWER_LIFE));
         }
     }
 
@@ -202,9 +203,15 @@ impl Blocks {
     /// A pattern with a tag means that tag; one without means the repository and all that is in it.
     fn name(&self, upstream: &str, repository: &RepositoryName, tag: Option<&str>) -> Option<Blocked> {
         let repository = repository.as_str();
-        let is_meant = |pattern: &str| {
-            pattern::matches_joined(pattern, &[upstream, "/", repository])
-                || tag.is_some_and(|tag| pattern::matches_joined(pattern, &[upstream, "/", repository, ":", tag]))
+        let name = [upstream, "/", repository];
+        let is_meant = |pattern: &str| match tag {
+            None => pattern::matches_joined(pattern, &name),
+            Some(tag) => {
+                let tagged = [upstream, "/", repository, ":", tag];
+                // What the tagged name does not begin with, the name does not either: most requests end here.
+                pattern::may_match_joined(pattern, &tagged)
+                    && (pattern::matches_joined(pattern, &name) || pattern::matches_joined(pattern, &tagged))
+            }
         };
         let (_, reason) = self.patterns.iter().find(|(pattern, _)| is_meant(pattern))?;
         let what = match tag {
