@@ -34,6 +34,8 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand doctor 'Look for what keeps pulls from working, and say what to do about it'
             cand health 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
             cand credential-provider 'Answer kubelet''s request for a login on standard input with the pod''s service account token'
+            cand login 'Log in at a proxy by the browser, and keep the login for docker, podman and others'
+            cand logout 'Forget a login'
             cand completions 'Print what a shell completes this command line with'
             cand outcomes 'Print the table of outcomes and their reasons, as Markdown'
             cand cache 'Inspect, purge or verify the cache; carry images out of it and into it'
@@ -118,6 +120,27 @@ set edit:completion:arg-completer[registry-proxy] = {|@words|
             cand --help 'Print help'
         }
         &'registry-proxy;credential-provider'= {
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;login'= {
+            cand --issuer 'The OpenID Connect issuer that the proxy trusts. Needed once; later logins at this proxy know it'
+            cand --client-id 'As what registry-proxy is registered there: a public client with the device flow'
+            cand --scope 'What the issuer is asked for, separated by spaces. Default: `openid offline_access`, an ID token and its renewal'
+            cand --audience 'Whom the token must be for, if that is not the client id'
+            cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
+            cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --listen 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'
+            cand --configure-docker 'Also write the line into Docker''s config.json that makes clients ask for this login'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'registry-proxy;logout'= {
             cand -c 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand --config 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`'
             cand -l 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port'

@@ -36,6 +36,8 @@ complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "clien
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "doctor" -d 'Look for what keeps pulls from working, and say what to do about it'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "health" -d 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "credential-provider" -d 'Answer kubelet\'s request for a login on standard input with the pod\'s service account token'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "login" -d 'Log in at a proxy by the browser, and keep the login for docker, podman and others'
+complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "logout" -d 'Forget a login'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "completions" -d 'Print what a shell completes this command line with'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "outcomes" -d 'Print the table of outcomes and their reasons, as Markdown'
 complete -c registry-proxy -n "__fish_registry_proxy_needs_command" -f -a "cache" -d 'Inspect, purge or verify the cache; carry images out of it and into it'
@@ -88,6 +90,17 @@ complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand health" -s
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand credential-provider" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -l issuer -d 'The OpenID Connect issuer that the proxy trusts. Needed once; later logins at this proxy know it' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -l client-id -d 'As what registry-proxy is registered there: a public client with the device flow' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -l scope -d 'What the issuer is asked for, separated by spaces. Default: `openid offline_access`, an ID token and its renewal' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -l audience -d 'Whom the token must be for, if that is not the client id' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -l configure-docker -d 'Also write the line into Docker\'s config.json that makes clients ask for this login'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand login" -s h -l help -d 'Print help'
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand logout" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand logout" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
+complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand logout" -s h -l help -d 'Print help'
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s c -l config -d 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`' -r -F
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s l -l listen -d 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port' -r
 complete -c registry-proxy -n "__fish_registry_proxy_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -37,6 +37,8 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             [CompletionResult]::new('doctor', 'doctor', [CompletionResultType]::ParameterValue, 'Look for what keeps pulls from working, and say what to do about it')
             [CompletionResult]::new('health', 'health', [CompletionResultType]::ParameterValue, 'Ask the server at the configured address whether it runs: exit status 0 or 1. For HEALTHCHECK')
             [CompletionResult]::new('credential-provider', 'credential-provider', [CompletionResultType]::ParameterValue, 'Answer kubelet''s request for a login on standard input with the pod''s service account token')
+            [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Log in at a proxy by the browser, and keep the login for docker, podman and others')
+            [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Forget a login')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print what a shell completes this command line with')
             [CompletionResult]::new('outcomes', 'outcomes', [CompletionResultType]::ParameterValue, 'Print the table of outcomes and their reasons, as Markdown')
             [CompletionResult]::new('cache', 'cache', [CompletionResultType]::ParameterValue, 'Inspect, purge or verify the cache; carry images out of it and into it')
@@ -129,6 +131,29 @@ Register-ArgumentCompleter -Native -CommandName 'registry-proxy' -ScriptBlock {
             break
         }
         'registry-proxy;credential-provider' {
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;login' {
+            [CompletionResult]::new('--issuer', '--issuer', [CompletionResultType]::ParameterName, 'The OpenID Connect issuer that the proxy trusts. Needed once; later logins at this proxy know it')
+            [CompletionResult]::new('--client-id', '--client-id', [CompletionResultType]::ParameterName, 'As what registry-proxy is registered there: a public client with the device flow')
+            [CompletionResult]::new('--scope', '--scope', [CompletionResultType]::ParameterName, 'What the issuer is asked for, separated by spaces. Default: `openid offline_access`, an ID token and its renewal')
+            [CompletionResult]::new('--audience', '--audience', [CompletionResultType]::ParameterName, 'Whom the token must be for, if that is not the client id')
+            [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')
+            [CompletionResult]::new('--configure-docker', '--configure-docker', [CompletionResultType]::ParameterName, 'Also write the line into Docker''s config.json that makes clients ask for this login')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'registry-proxy;logout' {
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'TOML file; every key can also be set as `REGISTRY_PROXY_SECTION__KEY`')
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Address and port to listen on; overrides PORT and the file. Port 0 takes any free port')

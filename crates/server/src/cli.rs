@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod login;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use registry_proxy_core::config::Span;
 use registry_proxy_core::warm::USUAL_NEWEST;
 
 pub(crate) use self::doctor::{DoctorArguments, PullingClient};
+pub(crate) use self::login::{LoginArguments, LogoutArguments};
 use crate::check::CheckArguments;
 use crate::client_config::ClientArguments;
 use crate::completions::CompletionShell;
@@ -66,6 +68,10 @@ pub(crate) enum Command {
     /// Answer kubelet's request for a login on standard input with the pod's service account token.
     #[command(after_help = CREDENTIAL_PROVIDER_EXAMPLE)]
     CredentialProvider,
+    /// Log in at a proxy by the browser, and keep the login for docker, podman and others.
+    Login(LoginArguments),
+    /// Forget a login.
+    Logout(LogoutArguments),
     /// Print what a shell completes this command line with.
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completions {

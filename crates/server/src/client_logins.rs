@@ -1,10 +1,19 @@
 //! Logins at this proxy, on the side of its clients: what kubelet and Docker get them from, and how people log in.
 //!
 //! - `credential_provider`: kubelet's plugin; `docker_helper`: Docker's
-//! - `device_login`: `login` and `logout`
+//! - `device_login`: `login` and `logout`, by `device_flow` and `issuer_client`; `renewal`: logins that end
+//! - `stored`, `server_key`: the user's file of logins; `docker_config`: the line in Docker's
 //! - `web_token`: when a token ends
 
 mod credential_provider;
+mod device_flow;
+mod device_login;
+mod docker_config;
+mod docker_helper;
+mod issuer_client;
+mod renewal;
+mod server_key;
+mod stored;
 mod web_token;
 
 use std::io::Read as _;
@@ -14,6 +23,8 @@ use registry_proxy_core::secret::Secret;
 use serde::Serializer;
 
 pub(crate) use self::credential_provider::run as credential_provider;
+pub(crate) use self::device_login::{login, logout};
+pub(crate) use self::docker_helper::run_if_called_so as as_docker_helper;
 
 /// The user name beside a token as password. The proxy takes any.
 const USERNAME: &str = "oidc";

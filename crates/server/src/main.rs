@@ -90,6 +90,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connection::fuzzing::http2(bytes));
 
 fn main() -> ExitCode {
+    if let Some(status) = client_logins::as_docker_helper() {
+        return status;
+    }
     let cli = Cli::parse();
     if let Some(Command::Outcomes) = cli.command {
         return print(&registry_proxy_core::outcome::markdown());
@@ -97,9 +100,8 @@ fn main() -> ExitCode {
     if let Some(Command::Completions { shell }) = cli.command {
         return completions::run(shell);
     }
-    // What it runs for has nothing to do with this machine's configuration, if there is any.
-    if let Some(Command::CredentialProvider) = cli.command {
-        return client_logins::credential_provider();
+    if let Some(status) = cli.command.as_ref().and_then(for_clients) {
+        return status;
     }
     let source = ConfigSource::new(cli.config, cli.listen);
     let config = match source.load() {
@@ -121,8 +123,34 @@ fn main() -> ExitCode {
         Some(Command::Explain { image, json }) => explain::run(&config, &image, json),
         Some(Command::Cache(arguments)) => cache_cli::run(arguments, &config),
         Some(Command::Warm(arguments)) => warm::run(arguments, &config),
-        Some(Command::Serve | Command::Outcomes | Command::Completions { .. } | Command::CredentialProvider)
+        Some(
+            Command::Serve
+            | Command::Outcomes
+            | Command::Completions { .. }
+            | Command::CredentialProvider
+            | Command::Login(_)
+            | Command::Logout(_),
+        )
         | None => serve(source, config),
+    }
+}
+
+/// Carries out what is for clients: a configuration of the proxy on this machine, right or wrong, has nothing to do with it.
+fn for_clients(command: &Command) -> Option<ExitCode> {
+    match command {
+        Command::CredentialProvider => Some(client_logins::credential_provider()),
+        Command::Login(arguments) => Some(client_logins::login(arguments)),
+        Command::Logout(arguments) => Some(client_logins::logout(arguments)),
+        Command::Serve
+        | Command::Check(_)
+        | Command::Explain { .. }
+        | Command::Cache(_)
+        | Command::Warm(_)
+        | Command::Client(_)
+        | Command::Doctor(_)
+        | Command::Health
+        | Command::Completions { .. }
+        | Command::Outcomes => None,
     }
 }
 

@@ -296,7 +296,7 @@ fn make_parents(file: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Writes a file beside the old one, with the owner of `like`, and renames it over it. Until its mode is set nobody else can
 /// read it.
-fn replace(file: &Path, text: &str, like: Option<&fs::Metadata>, mode: u32) -> io::Result<()> {
+pub(crate) fn replace(file: &Path, text: &str, like: Option<&fs::Metadata>, mode: u32) -> io::Result<()> {
     let temporary = beside(file, TEMPORARY);
     remove(&temporary)?;
     let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;

@@ -28,7 +28,11 @@ use registry_proxy_core::secret::Secret;
 use self::address::WrittenAddress;
 use self::arguments::ClientAction;
 pub(crate) use self::arguments::ClientArguments;
+#[cfg(feature = "logins")]
+pub(crate) use self::disk::replace as replace_file;
 use self::disk::{RootDirectory, Written};
+#[cfg(feature = "logins")]
+pub(crate) use self::json_text::with_field_in_object;
 use self::plan::{ClientKind, ClientPlan, Wanted};
 use crate::listen_address;
 use crate::terminal::{WRONG_USAGE, complain, print};

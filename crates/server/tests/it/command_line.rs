@@ -88,8 +88,10 @@ async fn a_build_that_logs_in_to_no_cloud_says_so() {
 #[cfg(not(feature = "logins"))]
 #[tokio::test]
 async fn a_build_without_logins_says_so() {
-    let output = Setup::new().run(&["credential-provider"]).await;
-    assert!(refusal(&output).contains("this build has no logins"), "{}", stderr(&output));
+    for words in [&["credential-provider"][..], &["login", "proxy.test"], &["logout", "proxy.test"]] {
+        let output = Setup::new().run(words).await;
+        assert!(refusal(&output).contains("this build has no logins"), "{}", stderr(&output));
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ mod credentials;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+#[cfg(feature = "logins")]
+mod device_login;
+#[cfg(test)]
 mod disks;
 #[cfg(test)]
 mod doctor;
