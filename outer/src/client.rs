@@ -2,6 +2,7 @@
 
 mod containerd;
 mod docker;
+mod helper;
 mod podman;
 mod puller;
 mod skopeo;

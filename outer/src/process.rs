@@ -13,6 +13,7 @@ pub use command::{Finished, Program};
 pub(crate) use service::memory_kib;
 pub use service::{Service, keep_logs_quiet};
 pub use signal::Signal;
+pub(crate) use tool::search_path;
 pub use tool::{REQUIRED_TOOLS, Tool};
 
 use std::time::{Duration, Instant};

@@ -270,7 +270,7 @@ fn write_config(folder: &Path, text: &str) -> Outcome {
     Ok(())
 }
 
-fn binary() -> Outcome<PathBuf> {
+pub(crate) fn binary() -> Outcome<PathBuf> {
     let path = env::var_os(BINARY).map(PathBuf::from).context(format_args!(
         "{BINARY} is not set: run `cargo xtask test`, which builds the binary and names it"
     ))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Inspected, Unpacked};
+use super::{Inspected, Unpacked, helper};
 use crate::Outcome;
 use crate::image::tiers::patience;
 use crate::process::{Finished, Program, Tool};
@@ -85,10 +85,28 @@ impl Podman {
             .run(DEADLINE)
     }
 
+    /// Gets its logins at `registry` from our credential helper.
+    pub fn with_helper(self, registry: &str) -> Outcome<Self> {
+        helper::install(&self.folder.path().join("home"), &self.folder.path().join("auth.json"), registry)?;
+        Ok(self)
+    }
+
+    /// What the helper has stored.
+    pub fn stored_logins(&self) -> Outcome<String> {
+        helper::stored(&self.folder.path().join("home"))
+    }
+
+    /// Logs out.
+    pub fn logout(&self, registry: &str) -> Outcome {
+        self.program()?.arguments(["logout", registry]).run(DEADLINE)?.success()?;
+        Ok(())
+    }
+
     fn program(&self) -> Outcome<Program> {
         let folder = self.folder.path();
         let inside = |name: &str| folder.join(name);
         Ok(Program::tool(Tool::PODMAN)?
+            .variable("PATH", helper::path(&inside("home"))?)
             .argument("--root")
             .argument(inside("root"))
             .argument("--runroot")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::helper;
 use crate::digest::{self, Digests};
 use crate::failure::ensure;
 use crate::image::tiers::patience;
@@ -123,6 +124,23 @@ impl Skopeo {
             .run(DEADLINE)
     }
 
+    /// Gets its logins at `registry` from our credential helper.
+    pub fn with_helper(self, registry: &str) -> Outcome<Self> {
+        helper::install(self.home.path(), &self.home.path().join("auth.json"), registry)?;
+        Ok(self)
+    }
+
+    /// What the helper has stored.
+    pub fn stored_logins(&self) -> Outcome<String> {
+        helper::stored(self.home.path())
+    }
+
+    /// Logs out.
+    pub fn logout(&self, registry: &str) -> Outcome {
+        self.program()?.arguments(["logout", registry]).run(DEADLINE)?.success()?;
+        Ok(())
+    }
+
     fn copy(&self, source: &str, target: &str, options: &[&str]) -> Outcome<Finished> {
         self.program()?
             .arguments(["--insecure-policy", "copy", "--all", "--preserve-digests"])
@@ -134,6 +152,7 @@ impl Skopeo {
     fn program(&self) -> Outcome<Program> {
         let home = self.home.path();
         Ok(Program::tool(Tool::SKOPEO)?
+            .variable("PATH", helper::path(home)?)
             .arguments(["--registries-conf", &home.join("registries.conf").display().to_string()])
             .variable("HOME", home)
             .variable("XDG_RUNTIME_DIR", home)

@@ -84,7 +84,7 @@ pub const REQUIRED_TOOLS: [Tool; 24] = [
 ];
 
 /// PATH and the folders for system programs, which are missing from an ordinary user's PATH.
-pub(super) fn search_path() -> Vec<PathBuf> {
+pub(crate) fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
     env::split_paths(&path).chain(system.into_iter().map(PathBuf::from)).collect()

@@ -1,6 +1,6 @@
 //! Who may read what: registries that want a login, behind a proxy that has one, or passes one on.
 
-use registry_proxy_outer::client::Skopeo;
+use registry_proxy_outer::client::{Podman, Skopeo};
 use registry_proxy_outer::failure::{ensure, equal};
 use registry_proxy_outer::http;
 use registry_proxy_outer::proxy::{Proxy, Setup};
@@ -97,6 +97,31 @@ fn users_of_the_proxy_pull_with_its_account() -> Outcome {
     Skopeo::new()?.pull_refused(&image, &["--src-creds", ALICE_PAIR])?;
     let copied = Skopeo::new()?.pull(&image, &["--src-creds", DAVE_PAIR])?;
     equal("private", &copied.digests()?, &seed()?.catalogue().secret.digests())
+}
+
+/// Login, pull and logout go through the binary's own file, for each client.
+#[test]
+fn skopeo_and_podman_keep_their_login_with_our_credential_helper() -> Outcome {
+    let lines = ["username = \"alice\"", "password = \"wonder:land\""];
+    let scene = Scene::new(Setup::new().users(&[DAVE]), &lines)?;
+    let (image, address) = (scene.image("private/app"), scene.proxy.address().to_string());
+    let secret = &seed()?.catalogue().secret;
+
+    let skopeo = Skopeo::new()?.with_helper(&address)?;
+    skopeo.pull_refused(&image, &[])?;
+    skopeo.login(&address, DAVE.0, DAVE.1)?.success()?;
+    ensure(skopeo.stored_logins()?.contains(DAVE.1), "skopeo's login is not with the helper")?;
+    equal("with skopeo", &skopeo.pull(&image, &[])?.digests()?, &secret.digests())?;
+    skopeo.logout(&address)?;
+    skopeo.pull_refused(&image, &[])?;
+
+    let podman = Podman::new("")?.with_helper(&address)?;
+    podman.login(&address, DAVE.0, DAVE.1)?.success()?;
+    ensure(podman.stored_logins()?.contains(DAVE.1), "podman's login is not with the helper")?;
+    podman.pull(&image, &["--tls-verify=false"])?.expect(secret.amd64()?)?;
+    podman.logout(&address)?;
+    podman.try_pull(&image, &["--tls-verify=false"])?.refusal()?;
+    Ok(())
 }
 
 #[test]
