@@ -12,6 +12,7 @@
 //! - [`logins`]: whether a login is right
 //! - [`guesses`] `o`: how often one may be wrong
 //! - [`page_login`]: who reads the administration page
+//! - [`rights`]: what an admitted client may do by the rules of `[[access]]`
 
 mod claims;
 mod endpoint;
@@ -19,6 +20,7 @@ mod guesses;
 mod logins;
 mod page_login;
 mod presented;
+mod rights;
 mod scope;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ pub(crate) use self::page_login::{NoReader, PageLogin, PageReader};
 use self::presented::Presented;
 pub(crate) use self::scope::Scope;
 use self::scope::Use;
+use crate::access_rules::AccessRules;
 use crate::config::{Auth, Config};
 use crate::error::{Error, LoginChallenge};
 use crate::headers;
@@ -73,6 +76,8 @@ pub(crate) struct Admitted {
     pub(crate) identity: Identity,
     /// The name under which the client has logged in, if it has.
     pub(crate) user: Option<Box<str>>,
+    /// Whether a registry has accepted the login. Of our own users' logins this says nothing: none goes on without a check.
+    pub(crate) is_confirmed: bool,
 }
 
 /// The rules for clients.
@@ -84,6 +89,7 @@ pub(crate) struct Access {
     /// For how many seconds a token reads.
     read_life: u64,
     logins: Logins,
+    rules: Arc<AccessRules>,
 }
 
 impl Access {
@@ -96,6 +102,7 @@ impl Access {
             form_bytes: config.limits.form_body.0,
             read_life: config.clients.read_token_life.0.as_secs(),
             logins: Logins::new(&config.limits, sealer, platform),
+            rules: Arc::new(AccessRules::new(&config.access, &config.clients)),
         }
     }
 
@@ -112,12 +119,17 @@ impl Access {
             Auth::Open | Auth::Users => Identity::Ours,
             Auth::Upstream => Identity::Client(None),
         };
-        Admitted { identity, user: None }
+        Admitted { identity, user: None, is_confirmed: false }
     }
 
     /// Whether everybody sees the same, so that shared caches may keep answers (P-94).
     pub(crate) fn is_open(&self) -> bool {
         self.auth == Auth::Open
+    }
+
+    /// Whether what lies in the storage of `REGISTRY_BACKEND` may go to everybody, of whichever repository it is.
+    pub(crate) fn lets_storage_pass(&self) -> bool {
+        self.is_open() && self.rules.is_empty()
     }
 
     /// The entry point whose token endpoint serves a request. Where only `ns` names the registry and each login is for one registry,
@@ -192,7 +204,8 @@ impl Access {
 
     /// A user of our password file.
     async fn admit_user(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
-        let admitted = |name: String| Ok(Admitted { identity: Identity::Ours, user: Some(name.into()) });
+        let admitted =
+            |name: String| Ok(Admitted { identity: Identity::Ours, user: Some(name.into()), is_confirmed: false });
         let claims = match self.presented(request.headers, request.scope.wanted()) {
             Presented::Token(claims) => claims,
             Presented::Basic(basic) => {
@@ -231,8 +244,9 @@ impl Access {
             Subject::Login { .. } if !covers => request.challenge(Some("insufficient_scope")),
             // A login for another registry is nobody's here: it is not shown around.
             Subject::Login { upstream, .. } if upstream != request.upstream.name() => Ok(self.nobody()),
-            Subject::Login { username, password, .. } => {
-                let admitted = self.admitted(Basic { username, password: Secret::new(password) });
+            Subject::Login { username, password, is_confirmed, .. } => {
+                let basic = Basic { username, password: Secret::new(password) };
+                let admitted = Admitted { is_confirmed, ..self.admitted(basic) };
                 self.unless_too_many(request, admitted)
             }
         }
@@ -244,12 +258,13 @@ impl Access {
         let admitted = self.admitted(basic);
         let Identity::Client(Some(login)) = &admitted.identity else { return Ok(admitted) };
         let AccessRequest { upstream, target, client_view, .. } = request;
-        if self.logins.is_known(upstream, login) {
-            return self.unless_too_many(request, admitted);
+        if let Some(is_confirmed) = self.logins.is_known(upstream, login) {
+            return self.unless_too_many(request, Admitted { is_confirmed, ..admitted });
         }
         let via = headers::of_upstream_request(request.headers, request.via);
         match self.logins.check_login(upstream, login, Some(&target.name), client_view.client, &via).await {
-            Verdict::Right | Verdict::Unchecked => Ok(admitted),
+            Verdict::Right => Ok(Admitted { is_confirmed: true, ..admitted }),
+            Verdict::Unchecked => Ok(admitted),
             Verdict::Wrong(text) => Err(Error::Refused(text)),
             Verdict::TooMany(retry_after) => Err(Error::TooManyLogins { retry_after }),
             Verdict::Limited(retry_after) => Err(Error::Limited { retry_after }),
@@ -269,9 +284,14 @@ impl Access {
         pause.map_or(Ok(admitted), |retry_after| Err(Error::TooManyLogins { retry_after }))
     }
 
+    /// A client with a login that nobody has confirmed so far.
     fn admitted(&self, basic: Basic) -> Admitted {
         let user = Some(basic.username.as_str().into());
-        Admitted { identity: Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))), user }
+        Admitted {
+            identity: Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))),
+            user,
+            is_confirmed: false,
+        }
     }
 
     /// What an upstream's refusal means for this client. One without a login may log in now (P-36); a login that was never
@@ -318,12 +338,19 @@ impl Access {
     /// What a token of this subject depends on now. Anything that ends a token early is checked here.
     fn basis_of(&self, subject: &Subject) -> Basis {
         match subject {
-            Subject::User { name } => match self.logins.line_of(name) {
-                Some(line) => Basis::Mark(self.sealer.mark(&["line", name, line.expose()])),
-                None => Basis::Gone,
+            Subject::User { name } => match (self.logins.line_of(name), self.rules_for(subject)) {
+                (Some(line), None) => Basis::Mark(self.sealer.mark(&["line", name, line.expose()])),
+                (Some(line), Some(rules)) => {
+                    Basis::Mark(self.sealer.mark(&["line", name, line.expose(), "rules", &rules]))
+                }
+                (None, _) => Basis::Gone,
             },
             // The upstream checks the login itself, and again when a grant is over.
-            Subject::Login { .. } | Subject::Anonymous => Basis::Nothing,
+            Subject::Login { .. } => match self.rules_for(subject) {
+                Some(rules) => Basis::Mark(self.sealer.mark(&["rules", &rules])),
+                None => Basis::Nothing,
+            },
+            Subject::Anonymous => Basis::Nothing,
         }
     }
 }

@@ -36,6 +36,7 @@ pub(crate) use self::presence::Entrance;
 use self::presence::PagePresence;
 use self::survey::Surveys;
 use crate::access::{Access, NoReader, PageLogin, PageReader};
+use crate::access_rules::{Rights, Who};
 use crate::body::Body;
 use crate::config::{Auth, Config};
 use crate::error::Error;
@@ -85,8 +86,14 @@ pub(crate) trait Explainer: Send + Sync {
     /// The repository and the reference that the name means.
     fn target_of(&self, config: &Config, image: &str) -> Option<Arc<Target>>;
 
-    /// What a pull in this identity's name would do.
-    async fn explain_to(&self, identity: Identity, config: &Config, image: &str) -> Explanation;
+    /// What a pull in this identity's name would do; `who` it is for the rules of `[[access]]`, if they are to be asked.
+    async fn explain_to(
+        &self,
+        identity: Identity,
+        who: Option<Who<'_>>,
+        config: &Config,
+        image: &str,
+    ) -> Explanation;
 }
 
 /// A request whose reader is known.
@@ -306,6 +313,11 @@ impl AdminView<'_> {
 
     fn say(&self, english: &'static str, chinese: &'static str) -> String {
         self.language.say(english, chinese).to_owned()
+    }
+
+    /// What the reader may pull, by the rules of `[[access]]`.
+    fn rights<'b>(&'b self, upstream: &'b Upstream) -> Rights<'b> {
+        Rights::new(&self.request.env.settings.access, self.reader.who(upstream.name()))
     }
 
     fn is_admin(&self) -> bool {

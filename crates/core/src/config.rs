@@ -5,6 +5,7 @@
 //! What a key means is said once, where its field is: `docs/reference/configuration.md` and the JSON Schema for editors
 //! are made from the comments here (feature `schema`). A default that is no value follows behind `Default:`.
 
+mod access;
 mod block;
 mod cache;
 mod check;
@@ -15,6 +16,7 @@ mod error;
 mod events;
 #[cfg(feature = "schema")]
 mod formats;
+mod groups;
 mod limits;
 mod load;
 mod log;
@@ -42,6 +44,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::access::AccessRule;
+pub(crate) use self::access::RuleSubject;
 pub use self::block::BlockRule;
 pub use self::cache::{CacheConfig, Fill, OBJECT_STORES, StoreAddress};
 pub use self::check::Warning;
@@ -50,6 +54,7 @@ pub use self::delivery::{DeliveryConfig, Links, Miss};
 pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
 pub use self::error::ConfigError;
 pub use self::events::{EventsConfig, ReceiverUrl, key_bytes};
+pub use self::groups::Groups;
 pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};
@@ -120,6 +125,9 @@ pub struct Config {
     pub catalogue: bool,
     /// Who may use the proxy, and how clients log in.
     pub clients: ClientsConfig,
+    /// Who may pull and push what. The first rule decides that is for the client and has the repository in `deny` or in `allow`; `deny`
+    /// goes before `allow`. Once there is a rule, what none allows is refused.
+    pub access: Vec<AccessRule>,
     /// Limits on what clients use in an hour and in a day.
     pub quota: QuotaConfig,
     /// How blobs reach clients on platforms that limit the size of responses.
@@ -179,6 +187,7 @@ impl Default for Config {
             admin_socket: None,
             catalogue: false,
             clients: ClientsConfig::default(),
+            access: Vec::new(),
             quota: QuotaConfig::default(),
             cache: CacheConfig::default(),
             delivery: DeliveryConfig::default(),

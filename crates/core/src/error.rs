@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub use self::causes::{Absence, Age, Blocked, LoginChallenge, NotStale, Obstacle, Unverified, Withheld};
+pub use self::causes::{
+    Absence, AccessDenied, Age, Blocked, LoginChallenge, NotStale, Obstacle, Unverified, Withheld,
+};
 pub use self::exhausted::Exhausted;
 pub use self::failure::{Failure, Trouble};
 pub use self::upstream_text::UpstreamText;
@@ -56,6 +58,14 @@ pub enum Error {
     /// `repositories = { … }` does not let it through.
     #[error("this repository is not served by this proxy")]
     RepositoryDenied,
+    /// `[[access]]`.
+    #[error("{denied}{}", if *.is_unconfirmed { "; the registry could not confirm this login, so it counts as anonymous" } else { "" })]
+    AccessDenied {
+        /// Which rule says so.
+        denied: AccessDenied,
+        /// Whether the client has a login that nobody has confirmed.
+        is_unconfirmed: bool,
+    },
     /// `[[block]]`.
     #[error(transparent)]
     Blocked(Blocked),
@@ -243,6 +253,7 @@ impl Error {
             Self::NoSuchEndpoint => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoSuchEndpoint)),
             Self::CatalogUnsupported => (StatusCode::NOT_FOUND, "UNSUPPORTED", refused(Reason::NoCatalogue)),
             Self::RepositoryDenied => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::RepositoryDenied)),
+            Self::AccessDenied { .. } => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::AccessDenied)),
             Self::Withheld(withheld @ Withheld::Gone { .. }) => {
                 (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", refused(withheld.reason()))
             }

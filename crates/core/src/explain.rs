@@ -7,6 +7,7 @@ mod policy;
 
 use std::sync::Arc;
 
+use crate::access_rules::{Rights, Who};
 use crate::blocks::Blocks;
 use crate::bundle::BundleImage;
 use crate::cache::{Cache, ChildDescriptor};
@@ -36,6 +37,8 @@ pub(crate) struct ExplainContext<'a> {
     pub(crate) upstreams: &'a [Arc<Upstream>],
     pub(crate) config: &'a Config,
     pub(crate) identity: Identity,
+    /// Whose pull is explained, by the rules of `[[access]]`; `None`: nobody's in particular.
+    pub(crate) who: Option<Who<'a>>,
 }
 
 /// An image's name in full, as the cache keeps it. `None`: this configuration serves no such name.
@@ -111,11 +114,8 @@ pub(crate) async fn explain(proxy: &ExplainContext<'_>, image: &str) -> Explanat
     (explanation.clients.allow, explanation.clients.deny) = (rules.allow.clone(), rules.deny.clone());
     explanation.clients.push = upstream.push_enabled();
     explanation.clients.is_permitted = Some(upstream.permits(&target.name));
-    if !upstream.permits(&target.name) {
-        return refuse(explanation, &Error::RepositoryDenied, None);
-    }
-    if let Some(blocked) = proxy.env.blocks.request(upstream.name(), &target.name, &target.endpoint) {
-        return refuse(explanation, &Error::Blocked(blocked), None);
+    if let Some(error) = denied(proxy, upstream, &target) {
+        return refuse(explanation, &error, None);
     }
     let request = OwnRequest::new(Arc::clone(&target), proxy.identity.clone(), None);
     let context = request.context(proxy.env, upstream);
@@ -162,6 +162,19 @@ pub(crate) async fn explain(proxy: &ExplainContext<'_>, image: &str) -> Explanat
         explanation.manifest = Some(parts::tree(&context, cache, piece).await);
     }
     explanation
+}
+
+/// Why rules refuse the pull, whatever the cache has.
+fn denied(proxy: &ExplainContext<'_>, upstream: &Upstream, target: &Target) -> Option<Error> {
+    if let Some(who) = proxy.who
+        && let Err(denied) = Rights::new(&proxy.env.settings.access, who).pull(upstream.name(), &target.name)
+    {
+        return Some(Error::AccessDenied { denied, is_unconfirmed: false });
+    }
+    if !upstream.permits(&target.name) {
+        return Some(Error::RepositoryDenied);
+    }
+    proxy.env.blocks.request(upstream.name(), &target.name, &target.endpoint).map(Error::Blocked)
 }
 
 fn refuse(mut explanation: Explanation, error: &Error, advice: Option<String>) -> Explanation {

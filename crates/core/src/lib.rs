@@ -5,7 +5,7 @@
 //! map:
 //!
 //! - [`route`]: which upstream, which repository, what of it
-//! - `access`: who asks, and our tokens · [`upstream`]: addresses, logins, redirects, replies
+//! - `access`: who asks, and our tokens · `access_rules`: which rule of `[[access]]` decides · [`upstream`]: addresses, logins, redirects, replies
 //! - `policy`: whose signature the images of a repository need, and what a signature says
 //! - `quota`: how much clients may have in an hour and a day
 //! - [`cache`]: cached content · [`admin`]: keeps it within its limits; list, purge, verify, export and import
@@ -57,6 +57,7 @@ pub mod warm;
 
 mod accept;
 mod access;
+mod access_rules;
 mod admin_page;
 mod blob;
 mod blocks;

@@ -82,9 +82,10 @@ impl Proxy {
             timeouts: config.timeouts.clone(),
             delivery: config.delivery.clone(),
             policy: PolicyRules::new(&config.policy, &platform.signers),
+            access: Arc::clone(access.rules()),
             is_open: access.is_open(),
             is_single: upstreams.len() == 1,
-            storage_passes: access.is_open() && !routes.has_secret(),
+            storage_passes: access.lets_storage_pass() && !routes.has_secret(),
         };
         let env = Env {
             platform: platform.clone(),
@@ -264,8 +265,10 @@ impl Proxy {
                 Ok(self.page.answer(&self.routes, &entry, client_view, head).unwrap_or_else(listing::front))
             }
             Route::Front(_) if is_read => Ok(listing::front()),
-            // Where clients must log in, the storage is reached by a sealed address instead.
-            Route::Storage | Route::StorageRoot(_) if !self.access.is_open() => Err(Error::NoSuchEndpoint),
+            // Where not everybody may have everything, the storage is reached by a sealed address instead.
+            Route::Storage | Route::StorageRoot(_) if !self.access.lets_storage_pass() => {
+                Err(Error::NoSuchEndpoint)
+            }
             Route::Storage | Route::StorageRoot(_) if is_read => {
                 Box::pin(self.storage(head, client_view, subject)).await
             }
@@ -317,6 +320,7 @@ impl Proxy {
             self.in_time(Box::pin(self.access.admit(&request))).await?
         };
         subject.user.clone_from(&admitted.user);
+        self.access.permit(&request, &admitted)?;
         if !upstream.permits(&target.name) {
             return Err(Error::RepositoryDenied);
         }
@@ -341,7 +345,7 @@ impl Proxy {
             self.in_time(answer).await
         } else {
             // An upload may take as long as it likes; it ends only when nothing comes any more.
-            Box::pin(push::write(&context, &self.routes, body)).await
+            Box::pin(push::write(&context, &self.routes, self.access.rights(&admitted, upstream), body)).await
         };
         let mut answer = result.map_err(|error| self.access.refusal(error, &admitted.identity, &request))?;
         if let Some(namespace) = target.namespace.as_deref().and_then(|ns| HeaderValue::from_str(ns).ok()) {

@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use self::let_through::let_through;
 use self::outdated::Outdated;
+use crate::access_rules::Rights;
 use crate::body::Body;
 use crate::digest::Digest;
 use crate::error::{Error, Failure};
@@ -44,6 +45,7 @@ struct Session {
 pub(crate) async fn write(
     context: &RequestContext<'_>,
     routes: &Routes,
+    rights: Rights<'_>,
     body: Body,
 ) -> Result<HandlerResponse, Error> {
     // A request with `ns` is for a mirror, and no client means to push to a mirror (P-128).
@@ -52,7 +54,7 @@ pub(crate) async fn write(
     }
     context.waiting.begin()?;
     match (&context.head.method, &context.target.endpoint) {
-        (&Method::POST, Endpoint::Uploads) => start(context, routes, body).await,
+        (&Method::POST, Endpoint::Uploads) => start(context, routes, rights, body).await,
         (&Method::PATCH | &Method::PUT | &Method::GET | &Method::DELETE, Endpoint::Upload) => {
             resume(context, body).await
         }
@@ -68,7 +70,12 @@ pub(crate) async fn write(
 }
 
 /// `POST blobs/uploads/`: a session, a whole blob at once, or a mount from another repository.
-async fn start(context: &RequestContext<'_>, routes: &Routes, body: Body) -> Result<HandlerResponse, Error> {
+async fn start(
+    context: &RequestContext<'_>,
+    routes: &Routes,
+    rights: Rights<'_>,
+    body: Body,
+) -> Result<HandlerResponse, Error> {
     let query = context.head.uri.query();
     let mut ask = ask_for(context, Method::POST, "blobs/uploads/".to_owned(), Actions::Push);
     let mut pairs: Vec<(&str, String)> = Vec::new();
@@ -81,14 +88,18 @@ async fn start(context: &RequestContext<'_>, routes: &Routes, body: Body) -> Res
     if let Some(digest) = parameter(query, "mount") {
         Digest::parse(&digest)?;
         match parameter(query, "from").map(|from| routes.identify_scope(&context.target.entry, &from)) {
+            // The registry would look for it everywhere, also where this client may not pull.
+            None if rights.are_restricted() => {}
             None => pairs.push(("mount", digest)),
             Some(Some((upstream, from)))
-                if upstream == context.target.upstream && context.upstream.permits(&from) =>
+                if upstream == context.target.upstream
+                    && context.upstream.permits(&from)
+                    && rights.pull(context.upstream.name(), &from).is_ok() =>
             {
                 pairs.extend([("mount", digest), ("from", from.as_str().to_owned())]);
                 ask.mount_from = Some(from);
             }
-            // From another registry nothing can be mounted: an upload begins instead (P-134).
+            // From another registry, or from where the client may not pull, nothing can be mounted: an upload begins instead (P-134).
             Some(_) => {}
         }
     }

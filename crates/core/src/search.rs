@@ -1,7 +1,8 @@
 //! `docker search`: `/v1/search`, passed to Docker Hub where `page.search` says so. Nothing else of that old API is served.
 //!
 //! Hub is asked without a login. Of its answer goes to the client what `docker search` and `podman search` read (moby:
-//! `api/types/registry/search.go`), and no repository that the upstream's rules deny.
+//! `api/types/registry/search.go`), and no repository that the upstream's rules, or those of
+//! `[[access]]`, keep from the client.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded::Serializer;
 
+use crate::access_rules::Rights;
 use crate::body::{Body, BodyError};
 use crate::coding;
 use crate::error::{Error, Failure};
@@ -94,11 +96,11 @@ struct FoundRepository {
 
 impl SearchAnswer {
     /// Reads the body of an answer, and leaves out what a pull would not get.
-    fn read(body: &[u8], upstream: &Upstream) -> Result<Self, Failure> {
+    fn read(body: &[u8], upstream: &Upstream, rights: Rights<'_>) -> Result<Self, Failure> {
         let mut answer: Self = serde_json::from_slice(body).map_err(|_| Failure::Nonsense("search result"))?;
         answer.results.retain(|found| {
             let name = RepositoryName::parse(&found.name).and_then(RepositoryName::with_library);
-            name.is_ok_and(|name| upstream.permits(&name))
+            name.is_ok_and(|name| upstream.permits(&name) && rights.pull(upstream.name(), &name).is_ok())
         });
         answer.results.truncate(MOST_RESULTS);
         Ok(answer)
@@ -111,14 +113,15 @@ pub(crate) async fn get(
     upstream: &Arc<Upstream>,
     query: Option<&str>,
     upstream_headers: HeaderMap,
+    rights: Rights<'_>,
 ) -> Result<HandlerResponse, Error> {
     if env.cache.as_ref().is_some_and(|cache| cache.config().offline) {
         return Err(Error::Offline);
     }
     let body = match HubSearch::of(query) {
-        Some(search) => {
-            ask(env, upstream, &search, upstream_headers).await.map_err(|no| no.into_error(Error::NotFound))?
-        }
+        Some(search) => ask(env, upstream, &search, upstream_headers, rights)
+            .await
+            .map_err(|no| no.into_error(Error::NotFound))?,
         None => encode(&SearchAnswer::default()).map_err(Error::Upstream)?,
     };
     let length = body.len();
@@ -135,6 +138,7 @@ async fn ask(
     upstream: &Arc<Upstream>,
     search: &HubSearch,
     mut headers: HeaderMap,
+    rights: Rights<'_>,
 ) -> Result<Bytes, Negative> {
     const NO_ADDRESS: Negative = Negative::Failed(Failure::Nonsense("address"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -164,7 +168,7 @@ async fn ask(
         let bytes = coding::decoded(&head.headers, bytes, ANSWER_BYTES, &mut arriving).await?;
         // What it says is in memory beside it, and again as it is written anew.
         arriving.reach(3 * bytes.len() as u64).await;
-        encode(&SearchAnswer::read(&bytes, upstream)?)
+        encode(&SearchAnswer::read(&bytes, upstream, rights)?)
     };
     match within(&*env.platform.clock, env.settings.timeouts.idle.0, whole).await {
         Ok(Ok(bytes)) => Ok(arriving.hold(bytes)),

@@ -33,8 +33,14 @@ pub(super) enum Subject {
     User { name: String },
     /// Nobody in particular.
     Anonymous,
-    /// A login that this upstream has accepted.
-    Login { upstream: String, username: String, password: Box<str> },
+    /// A login for this upstream, and whether the upstream has confirmed it. Older versions did not write that.
+    Login {
+        upstream: String,
+        username: String,
+        password: Box<str>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_confirmed: bool,
+    },
 }
 
 impl Subject {

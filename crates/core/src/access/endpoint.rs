@@ -77,10 +77,11 @@ impl Access {
                 let checked =
                     self.logins.check_login(upstream, &login, repository.as_ref(), asked.client, asked.via);
                 match checked.await {
-                    Verdict::Right | Verdict::Unchecked => Ok(Subject::Login {
+                    verdict @ (Verdict::Right | Verdict::Unchecked) => Ok(Subject::Login {
                         upstream: upstream.name().to_owned(),
                         username: basic.username.clone(),
                         password: basic.password.expose().into(),
+                        is_confirmed: matches!(verdict, Verdict::Right),
                     }),
                     verdict => Err(error_of(verdict)),
                 }

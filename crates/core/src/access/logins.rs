@@ -160,9 +160,10 @@ impl Logins {
         self.check((self.pair(&login.basic, client), mark, repository.cloned()), work).await
     }
 
-    /// Whether this upstream accepted a login, or could not check it, so lately that it need not be asked again.
-    pub(super) fn is_known(&self, upstream: &Upstream, login: &Login) -> bool {
-        self.heard_lately(&self.mark_at(upstream, login), ACCEPTED_LIFE).is_some()
+    /// Whether this upstream accepted a login, or could not check it, so lately that it need not be asked again: `Some`, and whether it
+    /// accepted it.
+    pub(super) fn is_known(&self, upstream: &Upstream, login: &Login) -> Option<bool> {
+        self.heard_lately(&self.mark_at(upstream, login), ACCEPTED_LIFE).map(|heard| heard.is_right)
     }
 
     /// When to try again with a login that was never right, after too many wrong ones.

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::Access;
 use super::logins::Verdict;
 use super::presented::login_in;
+use crate::access_rules::Who;
 use crate::config::Auth;
 use crate::error::Error;
 use crate::upstream::{Identity, Login, Upstream};
@@ -61,6 +62,17 @@ impl PageReader {
     /// Whether this registry has accepted the login.
     pub(crate) fn is_of(&self, upstream: &str) -> bool {
         self.account.as_ref().is_some_and(|(accepted_by, _)| **accepted_by == *upstream)
+    }
+
+    /// Who would pull, for the rules of `[[access]]`: this reader as a client.
+    pub(crate) fn who<'a>(&'a self, upstream: &'a str) -> Who<'a> {
+        match (self.clients, &self.account, self.name.as_deref()) {
+            (Auth::Users, _, Some(name)) => Who::user(name),
+            (Auth::Upstream, Some((accepted_by, login)), _) if **accepted_by == *upstream => {
+                Who::account(upstream, &login.basic.username)
+            }
+            (Auth::Open | Auth::Users | Auth::Upstream, _, _) => Who::ANONYMOUS,
+        }
     }
 
     /// Whether all readers may know the same of the cache.

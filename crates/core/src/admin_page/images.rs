@@ -153,6 +153,9 @@ impl AdminView<'_> {
         let Some(upstream) = self.request.upstreams.iter().find(|one| one.name() == upstream) else {
             return false;
         };
+        if self.rights(upstream).pull(upstream.name(), &name).is_err() {
+            return false;
+        }
         let target = Target {
             entry: crate::route::EntryPoint { prefix: String::new(), upstream: None },
             upstream: upstream.index(),

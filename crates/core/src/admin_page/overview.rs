@@ -31,7 +31,8 @@ impl AdminView<'_> {
             )];
         }
         let shown = running.into_iter().map(|fill| {
-            let name: String = if self.reader.sees_all() {
+            // Of digests it is not known here of which repository they are.
+            let name: String = if self.reader.sees_all() && self.request.env.settings.access.is_empty() {
                 fill.digest.as_str().chars().take(DIGEST_CHARACTERS).collect()
             } else {
                 "…".to_owned()

@@ -38,8 +38,10 @@ impl AdminView<'_> {
             return blocks;
         }
         let upstream = target.as_ref().and_then(|target| self.request.upstreams.get(target.upstream));
-        let identity = self.reader.identity(upstream.map_or("", |upstream| upstream.name()));
-        let mut explanation = self.request.explainer.explain_to(identity, &self.page.config, &asked).await;
+        let name = upstream.map_or("", |upstream| upstream.name());
+        let (identity, who) = (self.reader.identity(name), self.reader.who(name));
+        let mut explanation =
+            self.request.explainer.explain_to(identity, Some(who), &self.page.config, &asked).await;
         if !self.is_admin() {
             // Addresses, accounts and rules are for those who run the proxy.
             explanation.upstream = None;
@@ -126,6 +128,7 @@ impl AdminView<'_> {
         if !upstream.permits(&target.name) {
             return Err(crate::error::Error::RepositoryDenied.to_string());
         }
+        self.rights(upstream).pull(upstream.name(), &target.name).map_err(|denied| denied.to_string())?;
         let identity = self.reader.identity(upstream.name());
         let request = OwnRequest::new(Arc::new(target), identity, self.request.client_view.client);
         let context = request.context(env, upstream);

@@ -13,7 +13,7 @@ use url::Url;
 
 pub use self::warnings::Warning;
 use super::{Auth, CacheConfig, Config, ConfigError, Limits, PageAuth, StoreAddress, Timeouts, UpstreamConfig};
-use super::{block, events, policy, tag_rule, timer, warm_rule};
+use super::{access, block, events, policy, tag_rule, timer, warm_rule};
 use crate::name::RepositoryName;
 
 /// Names that paths of our own already have.
@@ -76,6 +76,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     config.quota.validate()?;
     cache(&config.cache)?;
     events::validate(&config.events)?;
+    access::check(&config.access, &config.clients)?;
     block::check(&config.block)?;
     policy::check(&config.policy)?;
     warm_rule::check(&config.warm)?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Groups;
 #[cfg(feature = "schema")]
 use super::order;
 use super::units::Span;
@@ -23,6 +24,13 @@ pub struct ClientsConfig {
     /// File with lines of `name:bcrypt-hash`, as `htpasswd -B` writes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users_file: Option<String>,
+    /// File with groups of users, for `[[access]]`: lines of `group: user user`, as Apache's `AuthGroupFile` has them; with
+    /// `auth = "upstream"` a user is `ghcr.io/alice`. Read again at SIGHUP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_file: Option<String>,
+    /// What is in it.
+    #[serde(skip)]
+    pub groups: Groups,
     /// File with a lower-case path segment that every request for content must contain: `/v2/<secret>/<name>` or
     /// `/<secret>/v2/<name>`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +46,8 @@ impl Default for ClientsConfig {
             auth: Auth::default(),
             read_token_life: Span::seconds(3600),
             users_file: None,
+            groups_file: None,
+            groups: Groups::default(),
             path_secret_file: None,
             path_secret: None,
         }

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use url::Url;
 
 use super::overlay::{self, located, without_passwords};
-use super::{Config, ConfigError, UpstreamConfig, check, original, renamed};
+use super::{Config, ConfigError, Groups, UpstreamConfig, check, original, renamed};
 use crate::catalogue;
 use crate::secret::Secret;
 
@@ -102,6 +102,11 @@ impl Config {
         fetch("signing_key_file".into(), &self.signing_key_file, &mut self.signing_key)?;
         fetch("clients.path_secret_file".into(), &self.clients.path_secret_file, &mut self.clients.path_secret)?;
         fetch("timer.token_file".into(), &self.timer.token_file, &mut self.timer.token)?;
+        if let Some(path) = &self.clients.groups_file {
+            let wrong = |what: String| ConfigError::new("clients.groups_file", what);
+            let text = read(path).map_err(|error| wrong(format!("cannot read {path}: {error}")))?;
+            self.clients.groups = Groups::parse(&text).map_err(|what| wrong(format!("{path}: {what}")))?;
+        }
         for (i, receiver) in self.events.iter_mut().enumerate() {
             fetch(format!("events[{i}].key_file"), &receiver.key_file, &mut receiver.key)?;
         }

@@ -52,6 +52,23 @@ impl NotStale {
     }
 }
 
+/// What `[[access]]` says of a client and a repository. Rules are counted from 1, as they stand in the file; what they say of others is not
+/// told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    /// This rule denies the repository.
+    #[error("[[access]] rule {0} denies this client this repository")]
+    Rule(usize),
+    /// This rule allows pulls of it only.
+    #[error(
+        "[[access]] rule {0} allows this client to pull from this repository, and neither to push nor to delete"
+    )]
+    Push(usize),
+    /// No rule has the repository for this client.
+    #[error("no rule of [[access]] allows this client this repository")]
+    NoRule,
+}
+
 /// What `[[block]]` says of something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is blocked by this proxy: {reason}")]

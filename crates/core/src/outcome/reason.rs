@@ -96,6 +96,7 @@ reasons! {
     NoSuchEndpoint = "no such endpoint", [Refused], "The path does not exist.";
     NoCatalogue = "no catalogue", [Refused], "`_catalog` is not supported.";
     RepositoryDenied = "repository not allowed", [Refused], "`repositories` does not allow this repository.";
+    AccessDenied = "denied by access rule", [Refused], "A rule of `[[access]]` denies this client the repository or the push, or no rule allows it. The message says which.";
     Blocked = "blocked", [Refused], "The operator blocks this digest, tag or repository, or the blob belongs to a blocked manifest only: `[[block]]`.";
     Unsigned = "not signed", [Refused], "The image has no signature, and its policy wants one: `[[policy]]`.";
     SignatureRejected = "no valid signature", [Refused], "The image has signatures, and none is the one that its policy wants: `[[policy]]`. The message says what is wrong.";

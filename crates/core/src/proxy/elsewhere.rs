@@ -41,7 +41,9 @@ impl Proxy {
         subject.user = self.in_time(self.access.search(&head.headers, entry, client_view)).await?;
         let (upstream, _waiting) = self.wait_for(upstream, client_view, subject).await?;
         let headers = self.upstream_headers(head);
-        self.in_time(Box::pin(search::get(&self.env, upstream, head.uri.query(), headers))).await
+        let searcher = self.access.searcher(&head.headers);
+        let rights = self.access.rights(&searcher, upstream);
+        self.in_time(Box::pin(search::get(&self.env, upstream, head.uri.query(), headers, rights))).await
     }
 
     /// The upstream, within the quotas and with a place among those that wait for it.

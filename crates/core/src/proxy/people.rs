@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::Proxy;
+use crate::access_rules::Who;
 use crate::admin::{CacheAdmin, Janitor};
 use crate::admin_page::{AdminRequest, Entrance, Explainer, to_the_page};
 use crate::body::Body;
@@ -44,7 +45,7 @@ impl Proxy {
 
     /// Explains what a request for this image would get. Nothing is sent anywhere. `config` is the proxy's own.
     pub async fn explain(&self, config: &Config, image: &str) -> Explanation {
-        self.explain_to(self.access.nobody().identity, config, image).await
+        self.explain_to(self.access.nobody().identity, None, config, image).await
     }
 
     /// Tells the operator of a refusal, if it is one to hear of.
@@ -182,8 +183,14 @@ impl Explainer for Proxy {
 
     // `inline` for the reason that `warm` names.
     #[inline]
-    async fn explain_to(&self, identity: Identity, config: &Config, image: &str) -> Explanation {
+    async fn explain_to(
+        &self,
+        identity: Identity,
+        who: Option<Who<'_>>,
+        config: &Config,
+        image: &str,
+    ) -> Explanation {
         let (env, routes, upstreams) = (&self.env, &self.routes, self.upstreams.as_slice());
-        explain(&ExplainContext { env, routes, upstreams, config, identity }, image).await
+        explain(&ExplainContext { env, routes, upstreams, config, identity, who }, image).await
     }
 }

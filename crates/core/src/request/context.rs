@@ -95,7 +95,9 @@ impl RequestContext<'_> {
     /// How the cache knows this client.
     fn reader(&self, cache: &Cache) -> Requester {
         match self.identity {
-            Identity::Ours => Requester::Anyone,
+            Identity::Ours if self.env.settings.access.is_empty() => Requester::Anyone,
+            // Rules let in some and not others, and somebody may push a manifest that names what the rules keep from them.
+            Identity::Ours => Requester::Admitted,
             Identity::Client(_) if cache.grants().hold(&self.claim(), self.env.platform.clock.now()) => {
                 Requester::Admitted
             }

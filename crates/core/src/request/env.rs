@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::access_rules::AccessRules;
 use crate::blocks::Blocks;
 use crate::body::InFlight;
 use crate::cache::Cache;
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) delivery: DeliveryConfig,
     /// Whose signatures images need, and which services are asked about them.
     pub(crate) policy: PolicyRules,
+    /// Who may pull and push what. Clients may see different things once there is a rule.
+    pub(crate) access: Arc<AccessRules>,
     /// Whether everybody may see everything.
     pub(crate) is_open: bool,
     /// Whether there is only one upstream.

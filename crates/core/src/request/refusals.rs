@@ -60,7 +60,8 @@ fn event_of(error: &Error) -> Option<Refusal> {
             is_of_client: exhausted.reason == Reason::ClientLimit,
         });
     }
-    matches!(error, Error::RepositoryDenied | Error::TooManyLogins { .. }).then_some(Refusal::Rule)
+    matches!(error, Error::RepositoryDenied | Error::AccessDenied { .. } | Error::TooManyLogins { .. })
+        .then_some(Refusal::Rule)
 }
 
 /// The kind of event that an error is, if it is one.
@@ -73,7 +74,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Absence, Exhausted, Failure};
+    use crate::error::{Absence, AccessDenied, Exhausted, Failure};
 
     #[test]
     fn rules_of_the_operator_are_events_and_everyday_errors_are_not() {
@@ -86,6 +87,10 @@ mod tests {
         let said = |error: &Error| request.notification(error).map(|said| said.kind());
         for (error, expected) in [
             (Error::RepositoryDenied, Some(EventKind::Refused)),
+            (
+                Error::AccessDenied { denied: AccessDenied::NoRule, is_unconfirmed: false },
+                Some(EventKind::Refused),
+            ),
             (Error::TooManyLogins { retry_after: Duration::ZERO }, Some(EventKind::Refused)),
             (exhausted(Reason::ClientLimit), Some(EventKind::Quota)),
             (exhausted(Reason::TotalLimit), Some(EventKind::Quota)),

@@ -108,6 +108,7 @@ fn prospect_of(error: &Error) -> Prospect {
         | Error::NoSuchEndpoint
         | Error::CatalogUnsupported
         | Error::RepositoryDenied
+        | Error::AccessDenied { .. }
         | Error::Blocked(_)
         | Error::Withheld(_)
         | Error::Unauthorized(_)

@@ -2,6 +2,7 @@
 //! answer of every test is held against the invariants.
 
 mod accept;
+mod access;
 mod admin_page;
 mod auth;
 mod blob;

@@ -92,9 +92,10 @@ fn unrestricted(config: &Config) -> Option<&'static str> {
     let is_restricted = config.clients.auth != Auth::Open
         || config.clients.path_secret.is_some()
         || config.upstream.iter().all(|upstream| !upstream.repositories.allow.is_empty())
+        || !config.access.is_empty()
         || config.quota.limits();
     (!is_restricted).then_some(
-        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (upstream[].repositories.allow), or how much (quota.client and quota.total)",
+        "anybody who finds this address may pull whatever they like, and you pay for it. Besides closing the network, you can limit who pulls (clients.auth, or clients.path_secret_file), what (access, or upstream[].repositories.allow), or how much (quota.client and quota.total)",
     )
 }
 

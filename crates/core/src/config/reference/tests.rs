@@ -64,6 +64,7 @@ fn every_key_is_described_and_every_description_has_its_key() {
     };
     config.public_url = "https://p.example".parse().ok();
     config.clients.users_file = text.clone();
+    config.clients.groups_file = text.clone();
     config.clients.path_secret_file = text.clone();
     config.clients.path_secret = Some(crate::secret::Secret::new("x"));
     (config.tls.cert_file, config.tls.key_file) = (text.clone(), text.clone());
@@ -78,6 +79,9 @@ fn every_key_is_described_and_every_description_has_its_key() {
         bytes_per_day: Some(Bytes(1)),
     };
     (config.quota.client, config.quota.total) = (quota, quota);
+    let texts = vec!["a.test/**".to_owned()];
+    config.access =
+        vec![crate::config::AccessRule { who: "*".to_owned(), allow: texts.clone(), deny: texts, push: true }];
     config.events = vec![EventsConfig {
         url: toml::Value::from("https://h.example/x").try_into().ok(),
         key_file: text.clone(),
@@ -135,6 +139,8 @@ fn the_annotated_file_can_be_read_and_has_every_key() {
         let is_key_of_events = path.ends_with("events.key");
         let text = if is_key_of_events {
             "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        } else if path.ends_with("/groups") {
+            "ops: alice"
         } else {
             "what-every-secret-file-holds"
         };
