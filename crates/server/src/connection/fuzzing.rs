@@ -212,7 +212,7 @@ mod tests {
         let (client, server) = duplex(64 << 10);
         let (_drains, drain) = watch::channel(false);
         tokio::spawn(speak(server, None, Arc::new(answers), context, drain));
-        let received = use_it(client, manner, &input[1..]).await;
+        let received = timeout(PATIENCE, use_it(client, manner, &input[1..])).await.expect("the connection ends");
         // Less than a window of 65,535 bytes comes, because this client opens it no further.
         assert!((65_535..66_500).contains(&received), "{received} bytes");
     }
