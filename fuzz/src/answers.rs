@@ -163,6 +163,7 @@ async fn ask(questions: &[Question], answers: Vec<Answer>, is_cached: bool) {
         passwords: None,
         signers: Vec::new(),
         verdict_services: None,
+        token_issuers: None,
         credentials: None,
         login_issuer: None,
         store,

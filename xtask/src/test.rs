@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &Test) -> Result<(), String> {
             "traces",
             "signature_keys",
             "cloud_login",
+            "issuers",
             "timetable",
         ])
         .variable(buckets::VARIABLE, named)

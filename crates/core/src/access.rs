@@ -13,15 +13,18 @@
 //! - [`guesses`] `o`: how often one may be wrong
 //! - [`page_login`]: who reads the administration page
 //! - [`rights`]: what an admitted client may do by the rules of `[[access]]`
+//! - [`issuers`]: tokens of OIDC issuers · [`workloads`]: clients that come with one, or got ours for it
 
 mod claims;
 mod endpoint;
 mod guesses;
+mod issuers;
 mod logins;
 mod page_login;
 mod presented;
 mod rights;
 mod scope;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ use http::{HeaderMap, HeaderValue};
 
 use self::claims::{Basis, Subject, TokenClaims};
 pub(crate) use self::endpoint::TokenContext;
+use self::issuers::Issuers;
 use self::logins::{Logins, Verdict};
 pub(crate) use self::page_login::{NoReader, PageLogin, PageReader};
 use self::presented::Presented;
@@ -36,7 +40,7 @@ pub(crate) use self::scope::Scope;
 use self::scope::Use;
 use crate::access_rules::AccessRules;
 use crate::config::{Auth, Config};
-use crate::error::{Error, LoginChallenge};
+use crate::error::{Error, LoginChallenge, RefusedToken, TokenRefusal};
 use crate::headers;
 use crate::platform::Platform;
 use crate::request::client_view::ClientView;
@@ -78,6 +82,8 @@ pub(crate) struct Admitted {
     pub(crate) user: Option<Box<str>>,
     /// Whether a registry has accepted the login. Of our own users' logins this says nothing: none goes on without a check.
     pub(crate) is_confirmed: bool,
+    /// The URL of the OIDC issuer that vouches for the client, if one does.
+    pub(crate) issuer: Option<Box<str>>,
 }
 
 /// The rules for clients.
@@ -90,6 +96,7 @@ pub(crate) struct Access {
     read_life: u64,
     logins: Logins,
     rules: Arc<AccessRules>,
+    issuers: Option<Issuers>,
 }
 
 impl Access {
@@ -103,13 +110,17 @@ impl Access {
             read_life: config.clients.read_token_life.0.as_secs(),
             logins: Logins::new(&config.limits, sealer, platform),
             rules: Arc::new(AccessRules::new(&config.access, &config.clients)),
+            issuers: Issuers::new(&config.clients.issuer, sealer, platform),
         }
     }
 
-    /// Takes over the counts of the previous configuration: a reload gives nobody new guesses.
+    /// Takes over the counts of the previous configuration: a reload gives nobody new guesses. The keys of issuers stay, too.
     #[must_use]
     pub(crate) fn after(mut self, previous: &Self) -> Self {
         self.logins.after(&previous.logins);
+        if let (Some(issuers), Some(previous)) = (&mut self.issuers, &previous.issuers) {
+            issuers.after(previous);
+        }
         self
     }
 
@@ -119,7 +130,7 @@ impl Access {
             Auth::Open | Auth::Users => Identity::Ours,
             Auth::Upstream => Identity::Client(None),
         };
-        Admitted { identity, user: None, is_confirmed: false }
+        Admitted { identity, user: None, is_confirmed: false, issuer: None }
     }
 
     /// Whether everybody sees the same, so that shared caches may keep answers (P-94).
@@ -156,13 +167,22 @@ impl Access {
             return Ok(None);
         }
         let is_of_this_mode = |subject: &Subject| match subject {
-            Subject::User { .. } => self.auth == Auth::Users,
+            Subject::User { .. } | Subject::Workload { .. } => self.auth == Auth::Users,
             Subject::Anonymous | Subject::Login { .. } => self.auth == Auth::Upstream,
         };
         match self.presented(headers, Use::Read) {
             Presented::Token(claims) if is_of_this_mode(&claims.subject) => Ok(claims.subject.name()),
             Presented::Nothing => challenge(None),
             Presented::Unusable | Presented::Token(_) => challenge(Some("invalid_token")),
+            Presented::IssuersToken(token) => match self.workload(&token).await {
+                Ok(workload) => Ok(Some((&*workload.name).into())),
+                // As below: the token endpoint says why there are no keys.
+                Err(RefusedToken { why: TokenRefusal::NoKeys(_), .. }) => challenge(None),
+                Err(refused) => {
+                    let challenge = Self::login_challenge(entry, client_view, None, Some("invalid_token"));
+                    Err(Error::TokenRefused { refused, challenge: Some(Box::new(challenge)) })
+                }
+            },
             Presented::Basic(basic) => match self.auth {
                 // A ping asks nobody (P-20): whose login it is has not been shown.
                 Auth::Open | Auth::Upstream => Ok(None),
@@ -204,8 +224,7 @@ impl Access {
 
     /// A user of our password file.
     async fn admit_user(&self, request: &AccessRequest<'_>) -> Result<Admitted, Error> {
-        let admitted =
-            |name: String| Ok(Admitted { identity: Identity::Ours, user: Some(name.into()), is_confirmed: false });
+        let admitted = |name: String| Ok(Admitted { user: Some(name.into()), ..self.nobody() });
         let claims = match self.presented(request.headers, request.scope.wanted()) {
             Presented::Token(claims) => claims,
             Presented::Basic(basic) => {
@@ -217,11 +236,18 @@ impl Access {
                     }
                 };
             }
+            Presented::IssuersToken(token) => return self.admit_workload(request, &token).await,
             Presented::Nothing => return request.challenge(None),
             Presented::Unusable => return request.challenge(Some("invalid_token")),
         };
         let covers = claims.covers(request.scope);
         match claims.subject {
+            Subject::Workload { issuer, name, rule } => match self.issuer_rule(&issuer, &rule) {
+                Some(rule) => rule.admit(request, &name).and_then(|admitted| {
+                    if covers { Ok(admitted) } else { request.challenge(Some("insufficient_scope")) }
+                }),
+                None => request.challenge(Some("invalid_token")),
+            },
             Subject::User { .. } if !covers => request.challenge(Some("insufficient_scope")),
             Subject::User { name } => admitted(name),
             Subject::Anonymous | Subject::Login { .. } => request.challenge(Some("invalid_token")),
@@ -234,13 +260,15 @@ impl Access {
             Presented::Token(claims) => claims,
             Presented::Basic(basic) => return self.admit_login(request, basic).await,
             Presented::Nothing => return request.challenge(None),
-            Presented::Unusable => return request.challenge(Some("invalid_token")),
+            Presented::Unusable | Presented::IssuersToken(_) => {
+                return request.challenge(Some("invalid_token"));
+            }
         };
         let covers = claims.covers(request.scope);
         match claims.subject {
             // What everybody may see needs no scope.
             Subject::Anonymous => Ok(self.nobody()),
-            Subject::User { .. } => request.challenge(Some("invalid_token")),
+            Subject::User { .. } | Subject::Workload { .. } => request.challenge(Some("invalid_token")),
             Subject::Login { .. } if !covers => request.challenge(Some("insufficient_scope")),
             // A login for another registry is nobody's here: it is not shown around.
             Subject::Login { upstream, .. } if upstream != request.upstream.name() => Ok(self.nobody()),
@@ -287,11 +315,8 @@ impl Access {
     /// A client with a login that nobody has confirmed so far.
     fn admitted(&self, basic: Basic) -> Admitted {
         let user = Some(basic.username.as_str().into());
-        Admitted {
-            identity: Identity::Client(Some(Arc::new(Login::new(basic, &self.sealer)))),
-            user,
-            is_confirmed: false,
-        }
+        let login = Arc::new(Login::new(basic, &self.sealer));
+        Admitted { identity: Identity::Client(Some(login)), user, is_confirmed: false, issuer: None }
     }
 
     /// What an upstream's refusal means for this client. One without a login may log in now (P-36); a login that was never
@@ -319,15 +344,27 @@ impl Access {
         scope: Option<Scope<'_>>,
         error: Option<&'static str>,
     ) -> Error {
-        Error::Unauthorized(Box::new(LoginChallenge {
+        Error::Unauthorized(Box::new(Self::login_challenge(entry, client_view, scope, error)))
+    }
+
+    fn login_challenge(
+        entry: &EntryPoint,
+        client_view: &ClientView,
+        scope: Option<Scope<'_>>,
+        error: Option<&'static str>,
+    ) -> LoginChallenge {
+        LoginChallenge {
             realm: format!("{}{}/token", client_view.base(), entry.prefix),
             service: client_view.host.clone(),
             scope: scope.map(|scope| scope.to_string()),
             error,
-        }))
+        }
     }
 
     fn presented(&self, headers: &HeaderMap, wanted: Use) -> Presented {
+        if let Some(token) = self.issuers_token(headers) {
+            return Presented::IssuersToken(token);
+        }
         Presented::read(headers, |token| {
             let claims: TokenClaims = self.sealer.open(SealPurpose::Token, token)?;
             let now = self.platform.clock.unix_seconds();
@@ -344,6 +381,13 @@ impl Access {
                     Basis::Mark(self.sealer.mark(&["line", name, line.expose(), "rules", &rules]))
                 }
                 (None, _) => Basis::Gone,
+            },
+            Subject::Workload { issuer, rule, .. } => match self.issuer_rule(issuer, rule) {
+                Some(rule) => match self.rules_for(subject) {
+                    None => Basis::Mark(rule.mark.clone()),
+                    Some(rules) => Basis::Mark(self.sealer.mark(&["issuer", &rule.mark, "rules", &rules])),
+                },
+                None => Basis::Gone,
             },
             // The upstream checks the login itself, and again when a grant is over.
             Subject::Login { .. } => match self.rules_for(subject) {

@@ -28,6 +28,11 @@ impl<'a> Who<'a> {
         Self { name: Some(name), ..Self::ANONYMOUS }
     }
 
+    /// A client for which an OIDC issuer vouches.
+    pub(crate) fn workload(issuer: &'a str, name: &'a str) -> Self {
+        Self { name: Some(name), registry: None, issuer: Some(issuer) }
+    }
+
     /// An account at a registry, which has accepted the login.
     pub(crate) fn account(registry: &'a str, name: &'a str) -> Self {
         Self { name: Some(name), registry: Some(registry), issuer: None }

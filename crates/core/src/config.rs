@@ -17,6 +17,7 @@ mod events;
 #[cfg(feature = "schema")]
 mod formats;
 mod groups;
+mod issuer;
 mod limits;
 mod load;
 mod log;
@@ -55,6 +56,7 @@ pub use self::egress::{ALLOWED as ALLOWED_EGRESS, Egress};
 pub use self::error::ConfigError;
 pub use self::events::{EventsConfig, ReceiverUrl, key_bytes};
 pub use self::groups::Groups;
+pub use self::issuer::{IssuerConfig, NamePart, NameTemplate};
 pub use self::limits::{Limits, Timeouts};
 pub use self::load::{Reader, Sources};
 pub use self::log::{Log, LogClient, LogFormat, LoggedClient, Metrics};

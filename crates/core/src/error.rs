@@ -8,11 +8,13 @@
 //! - `failure`: why an upstream gave no usable answer
 //! - `upstream_text`: the errors that an upstream reported, made safe to repeat
 //! - `exhausted`: a quota that is used up
+//! - `token_refusal`: why a token of an OIDC issuer is not taken
 
 mod answer;
 mod causes;
 mod exhausted;
 mod failure;
+mod token_refusal;
 mod upstream_text;
 
 use std::time::Duration;
@@ -24,6 +26,7 @@ pub use self::causes::{
 };
 pub use self::exhausted::Exhausted;
 pub use self::failure::{Failure, Trouble};
+pub use self::token_refusal::{BeyondRule, KeyFailure, RefusedToken, TokenRefusal};
 pub use self::upstream_text::UpstreamText;
 pub(crate) use self::upstream_text::{ReportedError, without_controls};
 use crate::digest::InvalidDigest;
@@ -81,6 +84,18 @@ pub enum Error {
     /// At the token endpoint: wrong user name or password.
     #[error("incorrect user name or password")]
     WrongLogin,
+    /// A token of an OIDC issuer (`[[clients.issuer]]`) that does not count.
+    #[error("{refused}")]
+    TokenRefused {
+        /// Why.
+        #[source]
+        refused: RefusedToken,
+        /// How to log in; none at the token endpoint itself.
+        challenge: Option<Box<LoginChallenge>>,
+    },
+    /// What the rule of an OIDC issuer does not allow.
+    #[error("{0}")]
+    BeyondIssuerRule(#[source] Box<BeyondRule>),
     /// At the token endpoint: the upstream cannot say now whether the login is right (P-44).
     #[error("the registry could not check the login: {failure}")]
     LoginUnknown {
@@ -262,6 +277,11 @@ impl Error {
             Self::Withheld(withheld) => (StatusCode::FORBIDDEN, "DENIED", refused(withheld.reason())),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::LoginNeeded)),
             Self::WrongLogin => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::WrongLogin)),
+            Self::TokenRefused { refused: RefusedToken { why: TokenRefusal::NoKeys(_), .. }, .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "UNAVAILABLE", failed(Reason::NoIssuerKeys))
+            }
+            Self::TokenRefused { .. } => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", refused(Reason::TokenRefused)),
+            Self::BeyondIssuerRule(_) => (StatusCode::FORBIDDEN, "DENIED", refused(Reason::BeyondIssuerRule)),
             Self::TooManyLogins { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", refused(Reason::TooManyLogins))
             }

@@ -21,7 +21,7 @@
 //! - [`warm`]: fetches images into the cache before anybody pulls them
 //! - [`config`]: every key · [`error`] and [`outcome`]: what clients, log and metrics are told
 //! - [`own_hosts`]: whether a request names this server by a name of its own
-//! - leaves: [`catalogue`], [`client`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
+//! - leaves: [`catalogue`], [`client`], [`jwks`], [`name`], [`digest`], [`media`], [`range`], [`secret`], [`seal`], `coding`, `pattern`,
 //!   `tag_pattern`, `image_platform`, `profile`, `unconnected`
 
 pub mod admin;
@@ -40,6 +40,7 @@ pub mod error;
 pub mod explain;
 pub mod headers;
 pub mod human;
+pub mod jwks;
 pub mod media;
 pub mod name;
 pub mod notification;

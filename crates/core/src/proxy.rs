@@ -320,6 +320,7 @@ impl Proxy {
             self.in_time(Box::pin(self.access.admit(&request))).await?
         };
         subject.user.clone_from(&admitted.user);
+        subject.issuer.clone_from(&admitted.issuer);
         self.access.permit(&request, &admitted)?;
         if !upstream.permits(&target.name) {
             return Err(Error::RepositoryDenied);

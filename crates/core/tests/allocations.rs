@@ -74,6 +74,7 @@ fn proxy(manifest: &str, blob: &Bytes) -> (Proxy, String) {
         passwords: None,
         signers: Vec::new(),
         verdict_services: None,
+        token_issuers: None,
         credentials: None,
         login_issuer: None,
         store: Some(Arc::new(MemoryStore::new(1 << 30, clock.clone()))),

@@ -13,7 +13,7 @@ use crate::passwords::{Htpasswd, Users};
 use crate::runtime::{SystemClock, SystemEntropy, TokioTasks};
 use crate::self_invoke::SelfInvoker;
 use crate::transport::HyperTransport;
-use crate::{signature_keys, traces, verdict_services};
+use crate::{issuers, signature_keys, traces, verdict_services};
 
 /// Builds a proxy that answers no client and fetches images for a timer of the platform: nothing that it does goes through an
 /// answer, whose limits do not count. The disk is the platform's.
@@ -66,6 +66,7 @@ fn platform(
         passwords,
         signers: signature_keys::load(config)?,
         verdict_services: verdict_services::transport(config)?,
+        token_issuers: issuers::load(config)?,
         credentials,
         login_issuer: cloud_logins::load(config)?,
         store: store.map(traces::store),

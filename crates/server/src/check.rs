@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::credentials::DockerCredentials;
 use crate::terminal::{WRONG_USAGE, complain, print};
-use crate::{cloud_logins, signature_keys, store, timetables};
+use crate::{cloud_logins, issuers, signature_keys, store, timetables};
 
 /// Arguments of `registry-proxy check`.
 #[derive(Args)]
@@ -28,6 +28,7 @@ pub(crate) struct CheckArguments {
 pub(crate) fn run(arguments: &CheckArguments, config: &Config) -> ExitCode {
     let loaded = signature_keys::load(config).map(|_| ());
     let loaded = loaded.and_then(|()| cloud_logins::load(config).map(|_| ()));
+    let loaded = loaded.and_then(|()| issuers::load(config).map(|_| ()));
     if let Err(error) = loaded.and_then(|()| timetables::load(config).map(|_| ())) {
         complain(&error);
         return ExitCode::from(WRONG_USAGE);

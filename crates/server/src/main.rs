@@ -31,6 +31,7 @@ mod first_steps;
 mod health;
 mod http;
 mod incoming;
+mod issuers;
 mod lambda;
 mod listen_address;
 mod logging;

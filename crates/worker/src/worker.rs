@@ -148,6 +148,7 @@ fn assemble(env: &JsValue) -> Result<Assembled, ConfigError> {
         passwords: None,
         signers: Vec::new(),
         verdict_services: None,
+        token_issuers: None,
         credentials: None,
         login_issuer: None,
         store: bucket,

@@ -41,13 +41,17 @@ pub(super) enum Subject {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_confirmed: bool,
     },
+    /// Whom an OIDC issuer vouches for: its URL, the name that the rule gave, and the rule's fingerprint.
+    Workload { issuer: String, name: String, rule: String },
 }
 
 impl Subject {
     /// The user name, if there is one.
     pub(super) fn name(&self) -> Option<Box<str>> {
         match self {
-            Self::User { name } | Self::Login { username: name, .. } => Some(name.as_str().into()),
+            Self::User { name } | Self::Login { username: name, .. } | Self::Workload { name, .. } => {
+                Some(name.as_str().into())
+            }
             Self::Anonymous => None,
         }
     }

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::Access;
 use super::claims::{Subject, TOKEN_SECONDS, TokenClaims};
+use super::issuers::looks_like_token;
 use super::logins::Verdict;
-use super::presented::{login_in, nonempty};
+use super::presented::{issuers_token_in, login_in, nonempty};
 use crate::body::{Body, BodyError};
 use crate::config::Auth;
 use crate::error::Error;
@@ -46,9 +47,16 @@ impl Access {
         request: Request<Body>,
     ) -> Result<(Response<Body>, Option<Box<str>>), Error> {
         let parameters = TokenParameters::read(request, self.form_bytes).await?;
-        let subject = self.subject(asked, &parameters).await?;
+        let (subject, scopes) = match parameters.issuers_token().filter(|_| self.issuers.is_some()) {
+            Some(token) => {
+                let refused = |refused| Error::TokenRefused { refused, challenge: None };
+                let workload = self.workload(token).await.map_err(refused)?;
+                (workload.subject(), workload.scopes(asked, &parameters.scopes))
+            }
+            None => (self.subject(asked, &parameters).await?, parameters.scopes),
+        };
         let (user, basis) = (subject.name(), self.basis_of(&subject));
-        let claims = TokenClaims::new(subject, parameters.scopes, basis, self.platform.clock.unix_seconds());
+        let claims = TokenClaims::new(subject, scopes, basis, self.platform.clock.unix_seconds());
         let token = self.sealer.seal(SealPurpose::Token, &claims);
         if token.len() >= TOKEN_BYTES {
             return Err(Error::TokenTooLarge { limit_bytes: TOKEN_BYTES });
@@ -103,6 +111,8 @@ fn error_of(verdict: Verdict) -> Error {
 /// What a client sends to the token endpoint.
 struct TokenParameters {
     login: Option<Basic>,
+    /// The token of an OIDC issuer, sent as Bearer.
+    bearer: Option<Secret>,
     scopes: Vec<String>,
 }
 
@@ -110,7 +120,9 @@ impl TokenParameters {
     async fn read(request: Request<Body>, form_bytes: u64) -> Result<Self, Error> {
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or_default().as_bytes();
-        let mut parameters = Self { login: login_in(&head.headers), scopes: Vec::new() };
+        let login = login_in(&head.headers);
+        let bearer = if login.is_none() { issuers_token_in(&head.headers) } else { None };
+        let mut parameters = Self { login, bearer, scopes: Vec::new() };
         match head.method {
             Method::GET => parameters.add_pairs(query),
             Method::POST => {
@@ -133,6 +145,12 @@ impl TokenParameters {
             _ => return Err(Error::NoSuchEndpoint),
         }
         Ok(parameters)
+    }
+
+    /// The token of an OIDC issuer, if the login is one.
+    fn issuers_token(&self) -> Option<&Secret> {
+        let password = self.login.as_ref().map(|login| &login.password);
+        password.filter(|password| looks_like_token(password.expose())).or(self.bearer.as_ref())
     }
 
     /// `scope` may come once, several times, or several in one (P-41).

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::claims::TokenClaims;
+use super::issuers::looks_like_token;
 use crate::secret::{Basic, Secret};
 
 /// What a client presents.
@@ -18,6 +19,8 @@ pub(super) enum Presented {
     Unusable,
     /// A user name and a password.
     Basic(Basic),
+    /// A token of an OIDC issuer, which nobody has verified.
+    IssuersToken(Secret),
 }
 
 impl Presented {
@@ -36,6 +39,15 @@ impl Presented {
             None => Self::Unusable,
         }
     }
+}
+
+/// The token of an OIDC issuer in a header: as Bearer, or as the password of any user name.
+pub(super) fn issuers_token_in(headers: &HeaderMap) -> Option<Secret> {
+    let (scheme, rest) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim()).filter(|token| looks_like_token(token)).map(Secret::new);
+    }
+    basic_of(scheme, rest).flatten().map(|basic| basic.password).filter(|token| looks_like_token(token.expose()))
 }
 
 /// The login in a header, where there is one and it is not empty.

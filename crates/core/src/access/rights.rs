@@ -26,6 +26,9 @@ impl Admitted {
     /// Who it is, for the rules. An account is the registry's that accepted it; a login that no registry has confirmed is nobody's,
     /// since anybody can claim a name.
     pub(crate) fn who<'a>(&'a self, upstream: &'a Upstream) -> Who<'a> {
+        if let (Some(issuer), Some(name)) = (self.issuer.as_deref(), self.user.as_deref()) {
+            return Who::workload(issuer, name);
+        }
         match (&self.identity, self.user.as_deref()) {
             (Identity::Ours, Some(name)) => Who::user(name),
             (Identity::Client(Some(_)), Some(name)) if self.is_confirmed => Who::account(upstream.name(), name),
@@ -71,14 +74,17 @@ impl Access {
     pub(crate) fn searcher(&self, headers: &HeaderMap) -> Admitted {
         let mut admitted = self.nobody();
         if self.auth == Auth::Users {
-            admitted.user = match self.presented(headers, Use::Read) {
+            let (user, issuer) = match self.presented(headers, Use::Read) {
                 Presented::Token(claims) => match claims.subject {
-                    Subject::User { name } => Some(name.into()),
-                    Subject::Anonymous | Subject::Login { .. } => None,
+                    Subject::User { name } => (Some(name), None),
+                    Subject::Workload { issuer, name, .. } => (Some(name), Some(issuer)),
+                    Subject::Anonymous | Subject::Login { .. } => (None, None),
                 },
-                Presented::Basic(basic) => Some(basic.username.into()),
-                Presented::Nothing | Presented::Unusable => None,
+                Presented::Basic(basic) => (Some(basic.username), None),
+                // A token of an issuer was verified and is not at hand: the rules for everybody count.
+                Presented::Nothing | Presented::Unusable | Presented::IssuersToken(_) => (None, None),
             };
+            (admitted.user, admitted.issuer) = (user.map(Into::into), issuer.map(Into::into));
         }
         admitted
     }
@@ -90,6 +96,7 @@ impl Access {
         }
         Some(self.rules.text_for(match subject {
             Subject::User { name } => Who::user(name),
+            Subject::Workload { issuer, name, .. } => Who::workload(issuer, name),
             Subject::Login { upstream, username, is_confirmed: true, .. } => Who::account(upstream, username),
             Subject::Login { is_confirmed: false, .. } | Subject::Anonymous => Who::ANONYMOUS,
         }))

@@ -2,6 +2,7 @@
 
 mod cloud_login;
 mod holds;
+mod issuers;
 mod page;
 mod warnings;
 
@@ -52,8 +53,10 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.tls.cert_file.is_some() != config.tls.key_file.is_some() {
         return refuse("tls", "set both cert_file and key_file, or neither");
     }
-    let has_users = config.clients.auth == Auth::Users || config.page.auth == PageAuth::Users;
-    if has_users && config.clients.users_file.is_none() {
+    issuers::validate(config)?;
+    let has_issuers = !config.clients.issuer.is_empty();
+    let needs_users = config.clients.auth == Auth::Users && !has_issuers || config.page.auth == PageAuth::Users;
+    if needs_users && config.clients.users_file.is_none() {
         return refuse(
             "clients.users_file",
             "needed for auth = \"users\": lines of name:bcrypt-hash (htpasswd -B)",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Groups;
+use super::issuer::IssuerConfig;
 #[cfg(feature = "schema")]
 use super::order;
 use super::units::Span;
@@ -13,8 +14,8 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("x-order" = order::of::<Self>())))]
 pub struct ClientsConfig {
-    /// Who may use the proxy. `open`: anybody. `users`: the users in `users_file`. `upstream`: each client logs in with
-    /// its own account at the upstream, which checks the login.
+    /// Who may use the proxy. `open`: anybody. `users`: the users in `users_file`, and whom an `issuer` vouches for. `upstream`: each
+    /// client logs in with its own account at the upstream, which checks the login.
     pub auth: Auth,
     // P-42
     /// How long the proxy's tokens are valid for reading, from 5m to 24h. Clients are told 300 s and should renew by
@@ -38,6 +39,11 @@ pub struct ClientsConfig {
     /// The segment itself, for platforms without secret files. A file is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_secret: Option<Secret>,
+    /// With `auth = "users"`: OIDC issuers, such as GitHub Actions, GitLab or a Kubernetes cluster, whose tokens let clients in, as Bearer
+    /// or as the password of any user name. Several may have the same `url`: the first one that lets a token in counts. Needs a build
+    /// with the feature `issuers`, as the packages are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuer: Vec<IssuerConfig>,
 }
 
 impl Default for ClientsConfig {
@@ -50,6 +56,7 @@ impl Default for ClientsConfig {
             groups: Groups::default(),
             path_secret_file: None,
             path_secret: None,
+            issuer: Vec::new(),
         }
     }
 }

@@ -16,7 +16,7 @@ const DEFAULT: &str = "\n\nDefault: ";
 /// Where the schema keeps the order of a table's keys while the page is made.
 const ORDER: &str = "x-order";
 /// The lists whose entries are described key by key.
-const DESCRIBED_LISTS: [&str; 4] = ["access", "events", "upstream", "warm"];
+const DESCRIBED_LISTS: [&str; 5] = ["access", "clients.issuer", "events", "upstream", "warm"];
 
 /// A key of the configuration.
 #[derive(Debug)]

@@ -74,7 +74,7 @@ impl Error {
     fn add_headers(&self, headers: &mut HeaderMap) {
         match self {
             Self::NotStale { error, .. } => error.add_headers(headers),
-            Self::Unauthorized(challenge) => {
+            Self::TokenRefused { challenge: Some(challenge), .. } | Self::Unauthorized(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, challenge.to_header());
             }
             Self::Limited { retry_after }

@@ -109,6 +109,8 @@ reasons! {
     HeldGone = "held manifest is gone", [Refused], "The tag is held or pinned at a manifest that neither the cache nor the upstream has any more.";
     LoginNeeded = "login needed", [Refused], "The client must log in, or its token does not cover this request.";
     WrongLogin = "wrong login", [Refused], "Wrong user name or password.";
+    TokenRefused = "issuer's token refused", [Refused], "The client's token of an OIDC issuer (`[[clients.issuer]]`) does not count; the message says why.";
+    BeyondIssuerRule = "beyond the issuer's rule", [Refused], "`allow` of the client's `[[clients.issuer]]` does not have this repository, or the client pushes or deletes.";
     TooManyLogins = "too many logins", [Refused], "This address sent too many wrong passwords (`limits.wrong_logins`), or too many logins are being checked (`limits.logins`).";
     ForeignName = "not a name of this server", [Refused], "The administration page without logins was asked for by a host that is no IP address, no loopback name, and in neither `page.listen` nor `public_url`: a web site may have let its own name resolve to this server.";
     TwoRegistries = "two registries in one token", [Refused], "One token was requested for repositories of two registries.";
@@ -148,6 +150,7 @@ reasons! {
     Broke = "upstream connection broke", [Failed, Stale], "The connection to the upstream broke.";
     Busy = "max_connections in use", [Failed, Stale], "All connections that the upstream's `max_connections` allows are in use.";
     NotLoggedIn = "no login to the upstream", [Failed, Stale], "The identity service of the upstream's cloud gave the proxy no login (`upstream.login`); the log says why.";
+    NoIssuerKeys = "no keys of the issuer", [Failed], "A token of an OIDC issuer cannot be verified, because the proxy has no keys of the issuer; the message and the log say why.";
     Coded = "upstream sent coded bytes", [Failed], "The upstream compresses although asked not to; the proxy does not decode it.";
     DigestMismatch = "digest mismatch", [Failed], "The bytes from the upstream do not match the digest.";
     NoManifest = "no manifest", [Failed], "The upstream's response is not a manifest.";

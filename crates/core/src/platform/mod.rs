@@ -27,6 +27,7 @@ pub use self::store::{
 };
 use crate::body::Body;
 use crate::digest::Digest;
+use crate::jwks::{IssuerKey, KeySet};
 use crate::name::RepositoryName;
 use crate::notification::Notifications;
 use crate::secret::{Basic, Secret};
@@ -184,6 +185,23 @@ pub trait SignatureKey: Send + Sync {
     fn fingerprint(&self) -> [u8; 32];
 }
 
+/// Verifies signatures of tokens that OIDC issuers give (`[[clients.issuer]]`).
+pub trait TokenSignatures: Send + Sync {
+    /// Whether the key made this signature, in the form of RFC 7518 section 3 and RFC 8037 section 3.1, of these bytes.
+    fn verifies(&self, key: &IssuerKey, message: &[u8], signature: &[u8]) -> bool;
+}
+
+/// What a platform has for the OIDC issuers of the configuration.
+#[derive(Clone)]
+pub struct TokenIssuers {
+    /// Sends to the issuers: as `upstream` it takes the place of the first `[[clients.issuer]]` of a URL.
+    pub transport: Arc<dyn Transport>,
+    /// Verifies what they have signed.
+    pub signatures: Arc<dyn TokenSignatures>,
+    /// What is in `jwks_file` of each `[[clients.issuer]]`, in their order.
+    pub key_files: Vec<Option<KeySet>>,
+}
+
 /// When something is due by the calendar: a cron expression in a time zone (`[[warm]] at`). The platform has the time zones.
 pub trait Timetable: Send + Sync {
     /// The first time after this one, both in seconds since 1970; `None`: it never comes.
@@ -300,6 +318,8 @@ pub struct Platform {
     /// Sends to the services of `[[policy]]`: as `upstream` it takes their places among the rules that have a `verdict_url`. `None`:
     /// this platform asks none.
     pub verdict_services: Option<Arc<dyn Transport>>,
+    /// Reaches the issuers of `[[clients.issuer]]` and verifies what they sign. `None`: this platform or build takes no such tokens.
+    pub token_issuers: Option<TokenIssuers>,
     /// Stored credentials, where `docker_config` is set.
     pub credentials: Option<Arc<dyn CredentialStore>>,
     /// Issues logins, where `login` of an upstream is set.

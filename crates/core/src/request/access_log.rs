@@ -44,6 +44,8 @@ pub(crate) struct LogSubject {
     target: Option<Arc<Target>>,
     /// The client's user name; with `auth = "upstream"` one that the registry accepted.
     pub(crate) user: Option<Box<str>>,
+    /// The OIDC issuer that vouches for the client.
+    pub(crate) issuer: Option<Box<str>>,
     error: Option<String>,
     /// Counts the answer's bytes against the quotas.
     pub(crate) pass: Option<QuotaPass>,
@@ -80,6 +82,7 @@ impl LogSubject {
             counters: None,
             target: None,
             user: None,
+            issuer: None,
             error: None,
             pass: None,
             traffic: None,
@@ -269,6 +272,7 @@ impl Drop for LogEntry {
             request.id = self.id.as_str(),
             client = client.as_ref().map(ShortText::as_str),
             user = user.as_deref(),
+            issuer = self.subject.issuer.as_deref(),
             agent = agent.as_deref(),
             method = &*method,
             endpoint = self.subject.endpoint,

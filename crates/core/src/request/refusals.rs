@@ -60,8 +60,14 @@ fn event_of(error: &Error) -> Option<Refusal> {
             is_of_client: exhausted.reason == Reason::ClientLimit,
         });
     }
-    matches!(error, Error::RepositoryDenied | Error::AccessDenied { .. } | Error::TooManyLogins { .. })
-        .then_some(Refusal::Rule)
+    matches!(
+        error,
+        Error::RepositoryDenied
+            | Error::AccessDenied { .. }
+            | Error::BeyondIssuerRule(_)
+            | Error::TooManyLogins { .. }
+    )
+    .then_some(Refusal::Rule)
 }
 
 /// The kind of event that an error is, if it is one.
@@ -74,7 +80,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Absence, AccessDenied, Exhausted, Failure};
+    use crate::error::{Absence, AccessDenied, BeyondRule, Exhausted, Failure};
 
     #[test]
     fn rules_of_the_operator_are_events_and_everyday_errors_are_not() {
@@ -84,6 +90,7 @@ mod tests {
             Error::Exhausted(Exhausted { reason, who, resource, window, key, next_begins: 0, retry_after })
         };
         let request = RefusedRequest { upstream: &Arc::from(""), target: None, client: None };
+        let beyond = BeyondRule { client: "acme/app".into(), action: "pull", repository: "ghcr.io/x/y".into() };
         let said = |error: &Error| request.notification(error).map(|said| said.kind());
         for (error, expected) in [
             (Error::RepositoryDenied, Some(EventKind::Refused)),
@@ -91,6 +98,7 @@ mod tests {
                 Error::AccessDenied { denied: AccessDenied::NoRule, is_unconfirmed: false },
                 Some(EventKind::Refused),
             ),
+            (Error::BeyondIssuerRule(Box::new(beyond)), Some(EventKind::Refused)),
             (Error::TooManyLogins { retry_after: Duration::ZERO }, Some(EventKind::Refused)),
             (exhausted(Reason::ClientLimit), Some(EventKind::Quota)),
             (exhausted(Reason::TotalLimit), Some(EventKind::Quota)),

@@ -3,9 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::digest::Digest;
-use crate::platform::{BundleFlaw, BundleVerifier, Entropy, Passwords, SignatureKey, VerifiedBundle};
+use crate::jwks::IssuerKey;
+use crate::platform::{
+    BundleFlaw, BundleVerifier, Entropy, Passwords, SignatureKey, TokenSignatures, VerifiedBundle,
+};
 use crate::secret::{Basic, Secret};
 
 /// Bytes that differ from call to call and are the same in every run. Two that start alike give the same bytes.
@@ -92,6 +97,38 @@ impl BundleVerifier for TestBundles {
 
     fn fingerprint(&self) -> [u8; 32] {
         [7; 32]
+    }
+}
+
+/// Signatures of tokens that everybody can make: the digest of key and message. The keys are of Ed25519 by their kind only.
+pub struct TestSignatures;
+
+impl TestSignatures {
+    /// A key as a key set has it.
+    pub fn jwk(kid: &str, key: u8) -> serde_json::Value {
+        let point = BASE64_URL_SAFE_NO_PAD.encode([key; 32]);
+        serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": point })
+    }
+
+    /// A token with this header and these claims, in JSON, signed by a key.
+    pub fn token(header: &str, claims: &str, key: u8) -> String {
+        let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        let signature = Self::sign(&[key; 32], signed.as_bytes());
+        format!("{signed}.{}", encode(&signature))
+    }
+
+    fn sign(point: &[u8; 32], message: &[u8]) -> Vec<u8> {
+        Digest::sha256(&[point, message].concat()).as_str().into()
+    }
+}
+
+impl TokenSignatures for TestSignatures {
+    fn verifies(&self, key: &IssuerKey, message: &[u8], signature: &[u8]) -> bool {
+        match key {
+            IssuerKey::Ed25519(point) => Self::sign(point, message) == signature,
+            IssuerKey::Rsa { .. } | IssuerKey::P256(_) => false,
+        }
     }
 }
 

@@ -113,6 +113,8 @@ fn prospect_of(error: &Error) -> Prospect {
         | Error::Withheld(_)
         | Error::Unauthorized(_)
         | Error::WrongLogin
+        | Error::TokenRefused { .. }
+        | Error::BeyondIssuerRule(_)
         | Error::LoginUnknown { .. }
         | Error::TooManyLogins { .. }
         | Error::TwoUpstreams

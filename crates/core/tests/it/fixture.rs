@@ -15,8 +15,10 @@ use http::{HeaderValue, Method, Request};
 use registry_proxy_core::cache::MemoryStore;
 use registry_proxy_core::config::Sources;
 use registry_proxy_core::notification::Notifications;
-use registry_proxy_core::platform::{Capabilities, Clock, LoginIssuer, Moment, Profile, Signer, Store, Transport};
-use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, stored_nowhere};
+use registry_proxy_core::platform::{
+    Capabilities, Clock, LoginIssuer, Moment, Profile, Signer, Store, TokenIssuers, Transport,
+};
+use registry_proxy_core::testing::{CountingEntropy, Gate, Network, Registry, TestSignatures, stored_nowhere};
 use registry_proxy_core::{Body, Config, Cx, Platform, Proxy};
 
 pub(crate) use self::call::{Call, Seen};
@@ -102,6 +104,11 @@ impl Fixture {
             passwords: Some(Arc::new(alice_and_bob())),
             signers: setup.signers.clone(),
             verdict_services: Some(net.clone()),
+            token_issuers: Some(TokenIssuers {
+                transport: net.clone(),
+                signatures: Arc::new(TestSignatures),
+                key_files: Vec::new(),
+            }),
             credentials: None,
             login_issuer: setup.login_issuer.clone(),
             store: setup.store.clone(),

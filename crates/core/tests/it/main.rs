@@ -26,6 +26,7 @@ mod imported;
 mod in_flight;
 mod invariants;
 mod isolate;
+mod issuers;
 mod janitor;
 mod limited;
 mod lists;

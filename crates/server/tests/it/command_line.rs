@@ -94,6 +94,16 @@ async fn a_build_without_logins_says_so() {
     }
 }
 
+#[cfg(not(feature = "issuers"))]
+#[tokio::test]
+async fn a_build_that_verifies_no_tokens_of_issuers_says_so() {
+    let setup = Setup::new();
+    let issuer = "[clients]\nauth='users'\n[[clients.issuer]]\nurl='https://i.test'\naudience='a'\nmatch={sub='x'}\nallow=['**']\n";
+    let config = setup.file("proxy.toml", &format!("{issuer}{UPSTREAM}"));
+    let line = refusal(&setup.run(&["--config", &config, "check"]).await);
+    assert!(line.contains("clients.issuer: this build verifies no tokens of issuers"), "{line}");
+}
+
 #[tokio::test]
 async fn check_as_json_says_what_differs_and_what_became_of_auto() {
     let setup = Setup::new();

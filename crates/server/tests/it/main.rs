@@ -55,6 +55,9 @@ mod inbound_tls;
 #[cfg(test)]
 mod ipv6;
 #[cfg(test)]
+#[cfg(feature = "issuers")]
+mod issuers;
+#[cfg(test)]
 mod keep_alive;
 #[cfg(test)]
 mod limits;

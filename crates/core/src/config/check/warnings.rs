@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::{Auth, Config, PageAuth, UpstreamConfig, renamed};
-use super::holds;
+use super::{holds, issuers};
 use crate::platform::Profile;
 use crate::secret::Secret;
 
@@ -39,6 +39,7 @@ impl Config {
             warn(place.clone(), renamed::WARNING.into());
         }
         access(self, warn);
+        issuers::warn(self, warn);
         introductions(self, warn);
         for (place, what) in self.quota.warnings() {
             warn(place.into(), what.into());

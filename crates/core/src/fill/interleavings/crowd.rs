@@ -81,6 +81,7 @@ impl Lab {
             passwords: None,
             signers: Vec::new(),
             verdict_services: None,
+            token_issuers: None,
             credentials: None,
             login_issuer: None,
             invoker: None,

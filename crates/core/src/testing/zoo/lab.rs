@@ -73,6 +73,7 @@ impl Lab {
             passwords: Some(Arc::new(Users(vec![ALICE]))),
             signers: Vec::new(),
             verdict_services: None,
+            token_issuers: None,
             credentials: None,
             login_issuer: None,
             store,
