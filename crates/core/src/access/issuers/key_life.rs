@@ -59,6 +59,8 @@ impl KeyTimes {
 mod tests {
     use super::*;
 
+    const HOUR: u64 = 3600;
+
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))
     }
@@ -70,7 +72,6 @@ mod tests {
             failed: failed.map(at),
             looked_for: looked_for.map(at),
         };
-        const HOUR: u64 = 3600;
         for (times, has_key, now, expected) in [
             (times(None, None, None), false, 0, KeyPlan::Fetch),
             (times(None, Some(0), None), false, 9, KeyPlan::Wait),
