@@ -5,7 +5,6 @@ use clap::Args;
 /// Arguments of `registry-proxy login`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-#[cfg_attr(not(any(feature = "logins", test)), expect(dead_code, reason = "this build only says that it has no logins"))]
 pub(crate) struct LoginArguments {
     /// The proxy, as images name it: `proxy.example.com`, `127.0.0.1:3000`.
     #[arg(value_name = "PROXY_HOST")]
@@ -34,7 +33,6 @@ pub(crate) struct LoginArguments {
 
 /// Arguments of `registry-proxy logout`.
 #[derive(Args)]
-#[cfg_attr(not(any(feature = "logins", test)), expect(dead_code, reason = "this build only says that it has no logins"))]
 pub(crate) struct LogoutArguments {
     /// The proxy, as for `login`.
     #[arg(value_name = "PROXY_HOST")]
