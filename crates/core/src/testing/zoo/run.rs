@@ -76,7 +76,7 @@ async fn one_registry(table: &Table, ground: &Ground, things: &Things, row: &Row
     for route in &table.routes {
         for mode in Mode::ALL.into_iter().filter(|mode| !route.push || mode.has_login()) {
             cells += 1;
-            if let Err(why) = hold(table, ground, things, row, route, mode).await {
+            if let Err(why) = Box::pin(hold(table, ground, things, row, route, mode)).await {
                 let place = format!("{} | {} | {mode} | {}", row.name, route.name, ground.store_name);
                 failures.push(format!("{place}: {why}"));
             }
