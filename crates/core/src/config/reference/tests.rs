@@ -5,7 +5,7 @@ use crate::config::{Bytes, Credential, EventsConfig, Sources, UpstreamConfig};
 
 fn paths(prefix: &str, value: &toml::Value, into: &mut Vec<String>) {
     match value {
-        toml::Value::Table(table) if prefix != "upstream[].credentials" => {
+        toml::Value::Table(table) if prefix != "upstream[].credentials" && prefix != "clients.issuer[].match" => {
             for (name, value) in table {
                 paths(&if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, value, into);
             }
@@ -88,6 +88,15 @@ fn every_key_is_described_and_every_description_has_its_key() {
         key: Some(crate::secret::Secret::new("x")),
         ..EventsConfig::default()
     }];
+    let issuer = r#"
+        url = "https://a.test"
+        audience = "b"
+        match = { sub = "c" }
+        name = "{sub}"
+        allow = ["**"]
+        jwks_file = "x"
+    "#;
+    config.clients.issuer = vec![toml::from_str(issuer).unwrap()];
     config.warm = vec![crate::config::WarmRule {
         images: vec!["a:1".to_owned()],
         every: Some(crate::config::Span::seconds(60)),
