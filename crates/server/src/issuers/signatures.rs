@@ -18,8 +18,7 @@ impl TokenSignatures for Signatures {
             TokenAlgorithm::Es256 => Algorithm::ES256,
             TokenAlgorithm::EdDsa => Algorithm::EdDSA,
         };
-        // What is called DER there is, for these two, the point itself. `jsonwebtoken` panics on a shorter one of Ed25519: the types
-        // here have no other length.
+        // What is called DER there is, for these two, the point itself, whose length the types here have checked.
         let key = match key {
             IssuerKey::Rsa { modulus, exponent } => DecodingKey::from_rsa_raw_components(modulus, exponent),
             IssuerKey::P256(point) => DecodingKey::from_ec_der(&point[..]),
