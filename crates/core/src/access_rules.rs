@@ -58,6 +58,8 @@ struct CompiledRule {
     allow: Vec<Box<str>>,
     deny: Vec<Box<str>>,
     push: bool,
+    /// What it allows and denies, as text: tokens depend on it.
+    text: Box<str>,
 }
 
 /// Whom a rule is for, with the users of its group.
@@ -125,6 +127,7 @@ impl AccessRules {
             allow: patterns(&rule.allow),
             deny: patterns(&rule.deny),
             push: rule.push,
+            text: format!("{:?} {:?} {};", rule.allow, rule.deny, rule.push).into(),
         };
         Self(rules.iter().map(compiled).collect())
     }
@@ -169,13 +172,7 @@ impl AccessRules {
 
     /// What the rules say to this client, as text: once it is another, tokens of the client end.
     pub(crate) fn text_for(&self, who: Who<'_>) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::new();
-        for rule in self.0.iter().filter(|rule| rule.whom.is(who)) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{:?} {:?} {};", rule.allow, rule.deny, rule.push);
-        }
-        text
+        self.0.iter().filter(|rule| rule.whom.is(who)).map(|rule| &*rule.text).collect()
     }
 }
 

@@ -38,7 +38,7 @@ use crate::request::access_log::{AccessLog, LogEntry, LogSubject, RequestSummary
 use crate::request::client_view::{ClientView, ClientViewRules};
 use crate::request::fit::{ActiveRequest, fit, seen_whole};
 use crate::request::id::RequestIds;
-use crate::request::{Env, HandlerResponse, RequestContext, Settings};
+use crate::request::{Env, HandlerResponse, RequestContext, Settings, Visibility};
 use crate::route::{Endpoint, RequestTarget, Route, Routes, Target};
 use crate::seal::Sealer;
 use crate::shared_requests::SharedRequests;
@@ -83,6 +83,7 @@ impl Proxy {
             delivery: config.delivery.clone(),
             policy: PolicyRules::new(&config.policy, &platform.signers),
             access: Arc::clone(access.rules()),
+            visibility: Visibility::new(config),
             is_open: access.is_open(),
             is_single: upstreams.len() == 1,
             storage_passes: access.lets_storage_pass() && !routes.has_secret(),

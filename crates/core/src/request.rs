@@ -25,6 +25,6 @@ pub(crate) mod response;
 mod short_text;
 
 pub(crate) use self::context::RequestContext;
-pub(crate) use self::env::{Env, Settings};
+pub(crate) use self::env::{Env, Settings, Visibility};
 pub(crate) use self::own::OwnRequest;
 pub(crate) use self::response::{HandlerResponse, HeldHeader};

@@ -7,7 +7,7 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 
 use super::client_view::ClientView;
-use super::env::Env;
+use super::env::{Env, Visibility};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::evidence::{
@@ -95,8 +95,8 @@ impl RequestContext<'_> {
     /// How the cache knows this client.
     fn reader(&self, cache: &Cache) -> Requester {
         match self.identity {
-            Identity::Ours if self.env.settings.access.is_empty() => Requester::Anyone,
-            // Rules let in some and not others, and somebody may push a manifest that names what the rules keep from them.
+            Identity::Ours if self.env.settings.visibility == Visibility::Uniform => Requester::Anyone,
+            // Somebody may push a manifest that names what a rule or an issuer keeps from them.
             Identity::Ours => Requester::Admitted,
             Identity::Client(_) if cache.grants().hold(&self.claim(), self.env.platform.clock.now()) => {
                 Requester::Admitted

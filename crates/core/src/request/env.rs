@@ -9,7 +9,7 @@ use crate::access_rules::AccessRules;
 use crate::blocks::Blocks;
 use crate::body::InFlight;
 use crate::cache::Cache;
-use crate::config::{DeliveryConfig, Limits, Timeouts};
+use crate::config::{Config, DeliveryConfig, Limits, Timeouts};
 use crate::fill::Fills;
 use crate::ingest::Invocations;
 use crate::manifest_types::ManifestTypes;
@@ -47,6 +47,23 @@ pub(crate) struct Env {
     pub(crate) in_flight: Arc<InFlight>,
 }
 
+/// What clients that are let in may see of what we have, where we log in to the registries ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    /// All of them the same.
+    Uniform,
+    /// Each what rules (`[[access]]`) or its issuer's rule allow.
+    PerClient,
+}
+
+impl Visibility {
+    /// By the configuration.
+    pub(crate) fn new(config: &Config) -> Self {
+        let is_uniform = config.access.is_empty() && config.clients.issuer.is_empty();
+        if is_uniform { Self::Uniform } else { Self::PerClient }
+    }
+}
+
 /// Settings that handlers read.
 pub(crate) struct Settings {
     /// Limits on what grows.
@@ -57,8 +74,10 @@ pub(crate) struct Settings {
     pub(crate) delivery: DeliveryConfig,
     /// Whose signatures images need, and which services are asked about them.
     pub(crate) policy: PolicyRules,
-    /// Who may pull and push what. Clients may see different things once there is a rule.
+    /// Who may pull and push what.
     pub(crate) access: Arc<AccessRules>,
+    /// Whether clients that are let in may see different things.
+    pub(crate) visibility: Visibility,
     /// Whether everybody may see everything.
     pub(crate) is_open: bool,
     /// Whether there is only one upstream.

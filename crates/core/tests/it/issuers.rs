@@ -10,7 +10,7 @@ use registry_proxy_core::testing::{Answer, Fault, Sent, TestSignatures};
 use serde_json::{Value, json};
 
 use crate::clock::EPOCH;
-use crate::fixture::{Fixture, Lines, image, upstream};
+use crate::fixture::{Fixture, Lines, OCI_MANIFEST, image, noise, upstream};
 
 const ISSUER: &str = "https://issuer.test";
 const RULE: &str = "[clients]\nauth='users'\n[[clients.issuer]]\nurl='https://issuer.test'\naudience='proxy.example'\n\
@@ -27,7 +27,10 @@ struct Lab {
 impl Lab {
     /// With this configuration.
     fn new(text: &str) -> Self {
-        let fixture = Fixture::new(text);
+        Self::over(Fixture::new(text))
+    }
+
+    fn over(fixture: Fixture) -> Self {
         image(&fixture, "a/b", "first");
         image(&fixture, "c/d", "second");
         let keys = Arc::new(Mutex::new(vec![TestSignatures::jwk("k1", 1)]));
@@ -160,6 +163,25 @@ async fn a_job_gets_what_its_rule_allows_and_never_more() {
         assert!(seen.header("www-authenticate").ends_with(",error=\"insufficient_scope\""), "{scope}");
     }
     assert!(lab.fixture.net.log().iter().all(|sent| matches!(sent.method.as_str(), "GET" | "HEAD")));
+}
+
+/// A registry may accept a manifest that names layers it does not have.
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_names_a_cached_blob_of_another_repository_opens_nothing_to_a_job() {
+    let users = "[clients]\nauth='users'\nusers_file='u'\n";
+    let rule = RULE.replace("[clients]\nauth='users'\n", users);
+    let lab = Lab::over(Fixture::caching(&format!("{rule}{}", upstream(""))));
+    let layer = lab.fixture.registry.put_blob("c/secret", noise(7000));
+    let secret = format!(r#"{{"layers":[{{"digest":"{layer}"}}]}}"#);
+    lab.fixture.registry.put_manifest("c/secret", "v1", OCI_MANIFEST, secret);
+    for path in ["/v2/c/secret/manifests/v1", &format!("/v2/c/secret/blobs/{layer}")] {
+        assert_eq!(lab.fixture.get(path).basic("alice", "wonder").await.status, 200, "{path}");
+    }
+    lab.fixture.wait(5).await;
+    let naming = format!(r#"{{"layers":[{{"digest":"{layer}"}}],"annotations":{{}}}}"#);
+    lab.fixture.registry.put_manifest("a/b", "v9", OCI_MANIFEST, naming);
+    assert_eq!(lab.fixture.get("/v2/a/b/manifests/v9").bearer(&job()).await.status, 200);
+    assert_eq!(lab.fixture.get(&format!("/v2/a/b/blobs/{layer}")).bearer(&job()).await.status, 404);
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,11 +456,11 @@ async fn many_who_come_at_once_ask_the_issuer_once() {
     assert_eq!(lab.asked(), 2);
 }
 
-/// How long a request takes with a token that was verified before: `cargo test -p registry-proxy-core --features testing --test it
-/// remembered -- --ignored --nocapture`.
+/// Prints how long a request takes with a token that was verified before: `cargo test -p registry-proxy-core --features testing
+/// --test it remembered -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "measures"]
-async fn a_remembered_token_takes_less_than_twenty_microseconds() {
+async fn how_long_a_request_with_a_remembered_token_takes() {
     const TIMES: u32 = 20_000;
     let lab = Lab::new(RULE);
     let token = job();
